@@ -1,0 +1,173 @@
+"""Means over tasks that differ in a parameter: seeds, folds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._identity import display_name
+from ._measures import Best, Mode, Of, Words, number, table
+from ._names import Measure, measure_text
+
+if TYPE_CHECKING:
+    from ._results import Row
+
+
+@attrs.frozen
+class Mean:
+    """Mean and spread over the tasks of one configuration.
+
+    Attributes:
+        mean: The arithmetic mean.
+        std: The sample standard deviation (n - 1), NaN for one task.
+        sem: The standard error of the mean, std / √n.
+        n: How many tasks have a value.
+    """
+
+    mean: float
+    std: float
+    sem: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g}" if self.n < 2 else f"{self.mean:.4g} ± {self.std:.2g}"
+
+
+@attrs.frozen
+class AggregateRow:
+    """One configuration, over its tasks.
+
+    Attributes:
+        name: The configuration for people, `C=1`.
+        params: The parameters that its tasks share.
+        n: How many tasks are counted in.
+        left_out: The names of those that are not, because they failed or were stopped.
+        unfinished: The names of those that are, though they are still open.
+        stats: For each (metric, context): mean, std, sem, n.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    n: int
+    left_out: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    stats: Mapping[Measure, Mean] = attrs.field(repr=False)
+
+
+@attrs.frozen(repr=False)
+class Aggregates(Sequence[AggregateRow]):
+    """Configurations with mean and spread; made by `results.aggregate`."""
+
+    rows: tuple[AggregateRow, ...]
+    over: tuple[str, ...]
+    of: Of
+    _words: Words
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+    def __iter__(self) -> Iterator[AggregateRow]:
+        return iter(self.rows)
+
+    def sorted_by(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
+        """Gives the configurations that have a value, the best mean first.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
+        """
+        better = self._words.mode(metric, mode)
+        measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        having = [row for row in self.rows if measure in row.stats]
+        having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
+        return attrs.evolve(self, rows=tuple(having))
+
+    def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
+        """Finds the configuration with the best mean.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
+        """
+        better = self._words.mode(metric, mode)
+        row = self.sorted_by(metric, mode=better, **context).rows[0]
+        measure = self._words.find(metric, context, row.stats)
+        mean = row.stats[measure]
+        return Best(
+            name=row.name,
+            params=row.params,
+            value=mean.mean,
+            metric=measure_text(measure),
+            of=self.of,
+            mode=better,
+            std=mean.std,
+            sem=mean.sem,
+            n=mean.n,
+        )
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Gives a flat dict for each configuration, for a data frame or a file.
+
+        The entries: `name`, `n`, `left_out`, `params.C` for each parameter, and for each metric
+        and context `accuracy[split=val].mean`, `.std`, `.sem` and `.n`.
+        """
+        records = []
+        for row in self.rows:
+            record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
+            record |= {f"params.{name}": value for name, value in row.params.items()}
+            for measure, mean in row.stats.items():
+                for part in ("mean", "std", "sem", "n"):
+                    record[f"{measure_text(measure)}.{part}"] = getattr(mean, part)
+            records.append(record)
+        return records
+
+    def __repr__(self) -> str:
+        measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
+        head = ["configuration", "n", *map(measure_text, measures)]
+        body = [
+            [row.name, str(row.n), *(str(row.stats.get(measure, "–")) for measure in measures)]
+            for row in self.rows
+        ]
+        lines = [table(head, body), f"mean ± std over {', '.join(self.over)}"]
+        for what, names in (
+            ("not counted in, failed or stopped", [name for row in self.rows for name in row.left_out]),
+            ("counted in, but still open", [name for row in self.rows for name in row.unfinished]),
+        ):
+            if names:
+                lines.append(f"{what}: {len(names)} ({', '.join(names[:6])}{' …' if len(names) > 6 else ''})")
+        return "\n".join(lines)
+
+
+def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of) -> AggregateRow:
+    counted = [row for row in members if counts(row)]
+    left_out = tuple(row.name for row in members if not counts(row))
+    unfinished = tuple(row.name for row in counted if row.status != "completed")
+    values: dict[Measure, list[float]] = {}
+    for row in counted:
+        for measure, stats in row.stats.items():
+            values.setdefault(measure, []).append(number(stats, of))
+    means = {measure: _mean(listed) for measure, listed in values.items()}
+    return AggregateRow(label, params, len(counted), left_out, unfinished, means)
+
+
+def _mean(values: list[float]) -> Mean:
+    n = len(values)
+    std = statistics.stdev(values) if n > 1 else math.nan
+    return Mean(statistics.fmean(values), std, std / math.sqrt(n), n)
+
+
+def label_of(params: Mapping[str, Any]) -> str:
+    try:
+        return display_name(params) or "all"
+    except ValueError:  # parameters without a stable form, given with key=
+        return ",".join(f"{name}={params[name]!r}" for name in sorted(params)) or "all"
+
+
+def counts(row: Row) -> bool:
+    """Tells whether a task's values count: those of failed and stopped ones do not."""
+    return row.status in ("completed", "in_progress")

@@ -1,0 +1,489 @@
+"""TaskGroup: opens, tracks and closes its tasks."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from . import _modes, _signals
+from ._ending import Failure, abandon, clear_frames, reason_of, text_of
+from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._measures import Words
+from ._opening import open_run
+from ._results import Results, row_of
+from ._run import Run
+from ._space import Space, points
+from ._specs import Specs, checked_tags
+from ._stores import RunInfo, Status, TaskSpec, stored_parameters
+from ._sweep import Sweep
+from ._task import GroupTask
+from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
+from ._vocabulary import Metric, Vocabulary
+from .errors import (
+    ArgumentError,
+    GroupStateError,
+    TaskGroupWarning,
+    UnknownTaskError,
+)
+
+_current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
+
+
+class TaskGroup:
+    """The ClearML tasks that one script opens under one project and name.
+
+    Args:
+        project: The ClearML project, with `/` between the parts of its path.
+        name: The group's name; with the project it gives `id`, the same in every run.
+        template: How logged values are called: `"{metric}/{split=value}"` is title and series.
+            Fields: `{metric}`; the task's `{group}`, `{task}`, `{key}`, `{index}`, `{task_id}`; and
+            any context of your own.
+        metrics: The vocabulary: names, or `Metric(name, aliases=…, mode=…, unit=…)`. With one, an
+            unknown metric is an error; without, what only some tasks report is told at the end.
+        task_name: How ClearML tasks are called, of the fields `{group}`, `{task}`, `{key}`, `{index}`.
+        tags: ClearML tags for every task.
+        mode: `"offline"`, `"online"`, `"disabled"` (nothing is kept), or None: what ClearML is
+            set to; on ranks other than 0 of a distributed job, disabled.
+        catch: Exceptions that mark the task whose own `with` block they leave as failed, and
+            let the loop go on. They are kept in `failures`.
+        nonfinite: What happens to NaN, ±inf and numbers beyond ±3.4e38: `"skip"` or `"raise"`.
+        provenance: Whether repository, commit, diff, entry point and requirements are detected and
+            put on every task.
+        close_timeout: The most seconds that delivery may take when a block ends.
+
+    Raises:
+        ServerNameError: A ClearML server would refuse the project's or the group's name.
+        TemplateError: The template cannot be read.
+        VocabularyError: The vocabulary contradicts itself.
+        ArgumentError: Another argument has a value that it cannot have.
+
+    Examples:
+        >>> with TaskGroup("digits", "svm-sweep") as group:  # doctest: +SKIP
+        ...     for task in group.sweep({"C": [1, 10], "seed": range(3)}):
+        ...         with task:
+        ...             task.report({"accuracy": train(**task.params)}, split="test")
+    """
+
+    def __init__(
+        self,
+        project: str,
+        name: str,
+        *,
+        template: str | NameTemplate = DEFAULT_TEMPLATE,
+        metrics: Iterable[str | Metric] | None = None,
+        task_name: str = "{group} {task}",
+        tags: Iterable[str] = (),
+        mode: _modes.Mode | None = None,
+        catch: type[Exception] | Iterable[type[Exception]] = (),
+        nonfinite: Literal["skip", "raise"] = "skip",
+        provenance: bool = True,
+        close_timeout: float = 300.0,
+    ) -> None:
+        self.project = canonical_project(project)
+        self.name = canonical_task_name(name, "group name")
+        self.id = group_id(self.project, self.name)
+        self.template = template if isinstance(template, NameTemplate) else NameTemplate(template)
+        self.vocabulary = None if metrics is None else Vocabulary.of(metrics, self.template)
+        self.task_name = check_task_name(task_name)
+        self.tags = checked_tags(tags)
+        self.catch = _checked_catch(catch)
+        self.close_timeout = close_timeout
+        if mode not in (None, "online", "offline", "disabled"):
+            raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
+        if nonfinite not in ("skip", "raise"):
+            raise ArgumentError("nonfinite", nonfinite, "'skip' or 'raise'")
+        self._asked_mode = mode
+        self._nonfinite: Literal["skip", "raise"] = nonfinite
+        self._provenance = provenance
+        self._run: Run | None = None
+        self._tasks: dict[str, GroupTask] = {}
+        self._turn: GroupTask | None = None
+        self._specs = Specs(self.name, self.task_name)
+        self._failures: list[Failure] = []
+        self._tokens: list[Token[TaskGroup | None]] = []
+        self._restore_sigterm: Callable[[], None] = lambda: None
+        self._finalizer: Any = None
+
+    def __repr__(self) -> str:
+        state = "not open" if self._run is None else "closed" if self._run.closed else "open"
+        return f"<TaskGroup {self.project!r} {self.name!r} {state}, {len(self)} tasks>"
+
+    # --- opening -------------------------------------------------------------------------------
+
+    def open(self) -> TaskGroup:
+        """Opens the group without a block, for notebooks; `close` ends it.
+
+        Returns:
+            The group itself.
+
+        Raises:
+            GroupStateError: It has been opened before.
+            ModeError: The mode contradicts what ClearML is set to.
+            StoreError: The place where the data goes cannot be written to.
+        """
+        if self._run is not None:
+            raise GroupStateError(
+                self.name, "has been opened before", "make a new TaskGroup(…) for another run"
+            )
+        outer = _current.get()
+        run = open_run(
+            RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
+            self.template,
+            self.vocabulary,
+            mode=self._asked_mode,
+            nonfinite=self._nonfinite,
+            provenance=self._provenance,
+            outer=outer._run if outer is not None else None,
+        )
+        self._run = run
+        self._restore_sigterm = _signals.catch_sigterm()
+        self._finalizer = weakref.finalize(self, abandon, run, self._restore_sigterm)
+        return self
+
+    def __enter__(self) -> TaskGroup:
+        self.open()
+        self._tokens.append(_current.set(self))
+        return self
+
+    # --- tasks ---------------------------------------------------------------------------------
+
+    def task(
+        self,
+        params: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        key: str | None = None,
+        tags: Iterable[str] = (),
+        if_exists: Literal["error", "return"] = "error",
+    ) -> GroupTask:
+        """Opens one task.
+
+        Args:
+            params: Its parameters, which are its identity; nested dicts become `a/b`.
+            name: Its readable name; else it is made of the parameters, `C=1,seed=0`.
+            key: Its identity, where the parameters cannot be it.
+            tags: ClearML tags for this task alone.
+            if_exists: What to do if the run has the task already: `"error"`, or `"return"` it.
+
+        Returns:
+            The task, open until its block, the group or a `mark_…` ends it.
+
+        Raises:
+            UnnamedTaskError: Neither parameters nor name nor key were given.
+            ParameterError: A parameter cannot be part of an identity.
+            DuplicateTaskError: The run has a task with this key.
+            ServerNameError: A ClearML server would refuse the task's name.
+        """
+        run = self._opened()
+        if if_exists not in ("error", "return"):
+            raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
+        spec = self._specs.one(params, name=name, key=key, tags=tags)
+        if if_exists == "return" and spec.key in self._tasks:
+            return self._tasks[spec.key]
+        self._specs.refuse_double(spec)
+        self._specs.reserve(1)
+        return self._open_tasks(run, [spec])[0]
+
+    def tasks(self, space: Space) -> list[GroupTask]:
+        """Opens a task for each point of a space, all at once.
+
+        Args:
+            space: A dict of lists (their product is taken), or any iterable of dicts, such as
+                scikit-learn's `ParameterGrid`.
+
+        Raises:
+            SpaceError: The space is empty or not of that form.
+            DuplicateTaskError: Two points are the same, or the run has one already.
+        """
+        run = self._opened()
+        listed = points(space)
+        return self._open_tasks(run, self._specs.many(listed, self._specs.reserve(len(listed))))
+
+    def sweep(self, space: Space) -> Sweep:
+        """Opens the tasks of a space one after another, each a turn of a loop.
+
+        Args:
+            space: As for `tasks`. All of it is checked before the first turn.
+
+        Returns:
+            An iterator with a length. A turn's task ends when the next turn begins; with
+            `with task:` around the body of the loop it ends there, and `catch` can act.
+
+        Raises:
+            SpaceError: The space is empty or not of that form.
+            DuplicateTaskError: Two points are the same, or the run has one already.
+        """
+        self._opened()
+        listed = points(space)
+        return Sweep(self, self._specs.many(listed, self._specs.reserve(len(listed))))
+
+    def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
+        added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
+        self._specs.take(specs)
+        self._tasks.update((task.key, task) for task in added)
+        return added
+
+    def _begin_turn(self, spec: TaskSpec) -> GroupTask:
+        run = self._opened()
+        self._specs.refuse_double(spec)
+        (self._turn,) = self._open_tasks(run, [spec], turn=True)
+        return self._turn
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None and self._run is not None and not self._run.closed:
+            self._run.mark(turn._state, "completed")
+            self._run.finish([turn._state], self.close_timeout)
+
+    def _opened(self) -> Run:
+        if self._run is None:
+            raise GroupStateError(
+                self.name, "is not open yet", "use it as `with TaskGroup(…) as group:`, or call group.open()"
+            )
+        if self._run.closed:
+            raise GroupStateError(self.name, "has been closed", "open its tasks before its block ends")
+        return self._run
+
+    # --- what it holds -------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __iter__(self) -> Iterator[GroupTask]:
+        return iter(list(self._tasks.values()))
+
+    def __bool__(self) -> bool:
+        return True  # a group without tasks is still a group
+
+    def get(
+        self,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> GroupTask:
+        """Finds one task: `group.get(C=1, seed=0)`.
+
+        Args:
+            params: Parameters as a dict, for names that are no Python names.
+            key: The task's key.
+            name: The task's readable name.
+            **parameters: Parameters; as many as are needed to tell the task from the others.
+
+        Raises:
+            UnknownTaskError: No task matches, or more than one does.
+        """
+        wanted = {
+            parameter: typed(value) for parameter, value in flatten({**(params or {}), **parameters}).items()
+        }
+        found = [
+            task
+            for task in self
+            if (key is None or task.key == key)
+            and (name is None or str(task) == name)
+            and _has(task._state.params, wanted)
+        ]
+        if len(found) != 1:
+            asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
+            text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
+            raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in self])
+        return found[0]
+
+    def results(self) -> Results:
+        """Gives the tasks' results so far, a row for each task.
+
+        Raises:
+            GroupStateError: The group has not been opened.
+        """
+        if self._run is None:
+            self._opened()
+        assert self._run is not None
+        if not self._run.closed:
+            self._run.reporter.flush(self.close_timeout)
+        words = Words(self.template, self.vocabulary)
+        rows = tuple(row_of(task._state, words) for task in self)
+        return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The exceptions that `catch` kept from ending the loop, in order."""
+        return tuple(self._failures)
+
+    @property
+    def mode(self) -> str:
+        """`"offline"`, `"online"` or `"disabled"`, decided as the group opens."""
+        return self._opened_once().store.mode
+
+    @property
+    def run(self) -> str:
+        """The run's uuid, 32 hexadecimal digits."""
+        return self._opened_once().info.run
+
+    @property
+    def run_number(self) -> int:
+        """The run's number for people, from 1."""
+        return self._opened_once().info.number
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the ClearML task that stands for the run."""
+        return self._opened_once().parent
+
+    @property
+    def url(self) -> str | None:
+        """Where to look at the parent: its page, or offline its session folder."""
+        run = self._opened_once()
+        return run.store.url(run.parent) if run.parent else None
+
+    @property
+    def where(self) -> str:
+        """Where the data goes: offline, the folder of ClearML's sessions."""
+        return self._opened_once().store.where
+
+    @property
+    def record_path(self) -> Path | None:
+        """The run's record: what was opened and how it ended, a JSON object a line."""
+        record = self._opened_once().record
+        return record.path if record else None
+
+    def _opened_once(self) -> Run:
+        return self._run if self._run is not None else self._opened()
+
+    # --- current -------------------------------------------------------------------------------
+
+    @staticmethod
+    def current() -> TaskGroup | None:
+        """Gives the group whose block this is, or None."""
+        return _current.get()
+
+    @contextmanager
+    def activate(self) -> Iterator[TaskGroup]:
+        """Makes the group the one that `TaskGroup.current()` gives, for threads and callbacks."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until all that was reported so far is delivered.
+
+        Args:
+            timeout: The most seconds to wait; None for `close_timeout`.
+
+        Raises:
+            DeliveryError: It was not delivered by then.
+        """
+        run = self._opened_once()
+        if not run.reporter.flush(self.close_timeout if timeout is None else timeout):
+            missing = run.undelivered(list(run.states.values()))
+            if missing is not None:
+                raise missing
+
+    def close(self, timeout: float | None = None) -> None:
+        """Ends a group that was opened with `open`: open tasks are completed, all is delivered.
+
+        Closing again does nothing.
+
+        Args:
+            timeout: The most seconds to wait; None for `close_timeout`.
+
+        Raises:
+            ExceptionGroup: What went wrong in closing, after all the tasks were gone through.
+        """
+        self._close("completed", "", timeout, None)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _current.reset(self._tokens.pop())
+        if exc is None:
+            self._close("completed", "", None, None)
+            return
+        run = self._run
+        assert run is not None
+        status: Status = "failed" if isinstance(exc, Exception) else "stopped"
+        reason = reason_of(exc)
+        turn = self._turn
+        if turn is not None and turn._state.is_open and not run.in_child:
+            run.mark(turn._state, status, reason)
+            run.reporter.put_text(turn.id, text_of(exc))
+            if isinstance(exc, self.catch):
+                exc.add_note(
+                    "catch=… acts on what leaves a task's own block: put `with task:` around the body of "
+                    "the loop, so that the loop can go on"
+                )
+        self._close(status, f"group aborted by {reason}" if status == "failed" else reason, None, exc)
+
+    def _close(self, status: Status, reason: str, timeout: float | None, exc: BaseException | None) -> None:
+        run = self._run
+        if run is None or run.closed:
+            return
+        self._finalizer.detach()
+        self._turn = None
+        with _signals.held() as interrupts:
+            for state in run.states.values():
+                run.mark(state, status, reason)
+            seconds = self.close_timeout if timeout is None else timeout
+            errors = run.close(status, reason, seconds, interrupts)
+        self._restore_sigterm()
+        if run.in_child:
+            return
+        main = exc or interrupts.first
+        if exc is not None and interrupts.first is not None:
+            exc.add_note(f"while the group closed, there came {reason_of(interrupts.first)}")
+        for category, text in run.summary():
+            try:
+                warnings.warn(text, category, stacklevel=3)
+            except TaskGroupWarning as warning:  # warnings as errors never replace an exception
+                errors.append(warning)
+        if main is not None:
+            for error in errors:
+                main.add_note(f"while the group closed: {reason_of(error)}")
+            if exc is None:
+                raise main
+        elif len(errors) == 1 and isinstance(errors[0], TaskGroupWarning):
+            raise errors[0]
+        elif errors:
+            raise ExceptionGroup(f"the group {self.name!r} could not be closed cleanly", errors)
+
+    def _task_raised(self, task: GroupTask, exc: BaseException) -> bool:
+        """Ends a task whose own block an exception leaves; tells whether it stops there."""
+        run = task._run
+        if run.in_child:
+            return False
+        run.mark(task._state, "failed" if isinstance(exc, Exception) else "stopped", reason_of(exc))
+        text = text_of(exc)
+        run.reporter.put_text(task.id, text)
+        run.finish([task._state], self.close_timeout)
+        if not isinstance(exc, self.catch):
+            return False
+        clear_frames(exc)
+        self._failures.append(Failure(task, exc, text))
+        return True
+
+
+def _has(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    have = stored_parameters(params)
+    return all(name in have and have[name] == value for name, value in wanted.items())
+
+
+def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
+    listed = (catch,) if isinstance(catch, type) else tuple(catch)
+    for kind in listed:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise ArgumentError("catch", catch, "exception classes derived from Exception, (MemoryError,)")
+    return listed

@@ -1,0 +1,115 @@
+"""What values are of, found again: (metric, context) as a user asks for it; tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from ._identity import typed
+from ._names import Context, Measure, context_of, measure_text
+from ._reporter import Stats
+from ._template import NameTemplate
+from ._vocabulary import Vocabulary
+from .errors import AmbiguousResultError, ArgumentError, NoSuchResultError
+
+Of = Literal["first", "last", "min", "max", "mean"]
+Mode = Literal["max", "min"]
+OF = ("first", "last", "min", "max", "mean")
+_MOST_LINES = 40
+
+
+@attrs.frozen
+class Words:
+    """What is needed to understand a metric and a context as `report` does."""
+
+    template: NameTemplate
+    vocabulary: Vocabulary | None
+
+    def find(self, metric: str, context: Mapping[str, Any], known: Iterable[Measure]) -> Measure:
+        """Finds the one (metric, context) that is meant; fields that are left out match any.
+
+        Raises:
+            NoSuchResultError: Nothing matches.
+            AmbiguousResultError: More than one matches.
+        """
+        if self.vocabulary is not None:
+            metric, context = self.vocabulary.resolve(metric, context)
+        wanted = context_of(self.template, context)
+        at_default = {field for field in context if field not in dict(wanted)}
+        listed = list(dict.fromkeys(known))
+        found = [
+            measure for measure in listed if measure[0] == metric and _matches(measure[1], wanted, at_default)
+        ]
+        asked = measure_text((metric, wanted))
+        if not found:
+            raise NoSuchResultError(asked, [measure_text(measure) for measure in listed])
+        if len(found) > 1:
+            raise AmbiguousResultError(asked, [measure_text(measure) for measure in found])
+        return found[0]
+
+    def mode(self, metric: str, mode: Mode | None) -> Mode:
+        """Gives which is better, from the call or the vocabulary.
+
+        Raises:
+            ArgumentError: Neither says.
+        """
+        if mode is None and self.vocabulary is not None:
+            name, _ = self.vocabulary.resolve(metric, {})
+            mode = self.vocabulary.metrics[name].mode
+        if mode not in ("max", "min"):
+            expected = f"mode='max' or mode='min' (or metrics=[Metric({metric!r}, mode=…)] for the group)"
+            raise ArgumentError("mode", mode, expected)
+        return mode
+
+
+def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:
+    have = dict(context)
+    same = all(field in have and typed(have[field]) == typed(value) for field, value in wanted)
+    return same and not at_default & have.keys()
+
+
+def number(stats: Stats, of: Of) -> float:
+    if of not in OF:
+        raise ArgumentError("of", of, "one of " + ", ".join(map(repr, OF)))
+    return float(getattr(stats, of))
+
+
+@attrs.frozen
+class Best:
+    """The best task, or configuration, for one metric.
+
+    Attributes:
+        name, key, params: Which it is; a configuration over seeds has no key.
+        value: Its value, with `std`, `sem` and `n` if it is a mean over several tasks.
+        metric: What was asked, with its context, `accuracy[split=val]`.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    value: float
+    metric: str
+    of: str
+    mode: Mode
+    key: str | None = None
+    id: str | None = None
+    std: float | None = None
+    sem: float | None = None
+    n: int = 1
+
+    def __str__(self) -> str:
+        spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
+        return f"{self.name}: {self.metric} = {self.value:.6g}{spread}"
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    shown = body if len(body) <= _MOST_LINES else body[:_MOST_LINES]
+    widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [head, ["-" * width for width in widths], *shown]
+    ]
+    if len(body) > len(shown):
+        lines.append(f"… and {len(body) - len(shown)} more")
+    return "\n".join(lines)

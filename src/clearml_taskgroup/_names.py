@@ -1,0 +1,134 @@
+"""What the values of one task are called: the template filled in once, then looked up."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ._identity import number_text
+from ._reporter import SINGLE_VALUE_TITLE, Channel, Stats
+from ._template import (
+    NAMES_MOST,
+    NAMES_WARNED_AT,
+    Name,
+    NameTemplate,
+    canonical_context_value,
+    check_context,
+    field_text,
+)
+from ._vocabulary import Vocabulary
+from .errors import BlankNameError, MetricValueError, NameCollisionError, NameWarning, TooManyNamesError
+
+Context = tuple[tuple[str, Any], ...]
+"""A context in canonical form: sorted pairs, without fields that have their default."""
+Measure = tuple[str, Context]
+"""What a value is of: the metric's own name and the context."""
+
+
+def context_of(template: NameTemplate, context: Mapping[str, Any]) -> Context:
+    """Brings a context into the form by which contexts are compared."""
+    return tuple(
+        sorted(
+            (field, canonical_context_value(field, value))
+            for field, value in context.items()
+            if template.defaults.get(field) != field_text(field, value)
+        )
+    )
+
+
+def measure_text(measure: Measure) -> str:
+    """Writes a metric and its context for people, `accuracy[split=val]`."""
+    metric, context = measure
+    inside = ",".join(f"{field}={_plain(value)}" for field, value in context)
+    return f"{metric}[{inside}]" if inside else metric
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return number_text(value)
+    return str(value)
+
+
+@attrs.define(eq=False)
+class Names:
+    """The names of one task: a channel for each (metric, context), made when first used.
+
+    Args:
+        template: The group's template.
+        vocabulary: The group's vocabulary, if it has one.
+        task_id: The ClearML task's id.
+        fields: What the task fills in by itself: group, task, key, index, task_id.
+        told: What the group has warned of already, shared by its tasks.
+    """
+
+    template: NameTemplate
+    vocabulary: Vocabulary | None
+    task_id: str
+    fields: Mapping[str, str]
+    told: set[str]
+    stats: dict[Measure, Stats] = attrs.field(factory=dict)
+    _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
+    _taken: dict[Name, tuple[Measure, Channel]] = attrs.field(factory=dict)
+
+    def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
+        """Gives the channels known so far for a context, by the metric as it was spelt."""
+        # The types go along because 1 == True, and they are written differently.
+        key = (single, *context.items(), *map(type, context.values()))
+        try:
+            return self._caches[key]
+        except KeyError:
+            return self._caches.setdefault(key, {})
+        except TypeError:  # a value that cannot be hashed: told by name in `channel`
+            return {}
+
+    def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> Channel:
+        """Makes or finds the channel of a metric and context, and keeps it in the cache."""
+        measure, name = self.resolve(metric, context)
+        if single:
+            name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
+        taken = self._taken.get(name)
+        if taken is None:
+            self._count(name)
+            stats = self.stats.setdefault(measure, Stats())
+            taken = self._taken[name] = (measure, Channel(self.task_id, name, stats))
+        elif taken[0] != measure:
+            raise NameCollisionError(
+                tuple(name), measure_text(taken[0]), measure_text(measure), self.template.text
+            )
+        self.cache(context, single)[metric] = taken[1]
+        return taken[1]
+
+    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[Measure, Name]:
+        """Gives what a value is of, and its title and series."""
+        if not isinstance(metric, str):
+            raise MetricValueError(metric, None)
+        if not metric.strip():
+            raise BlankNameError("metric's name", self.template.text)
+        if self.vocabulary is not None:
+            metric, context = self.vocabulary.resolve(metric, context)
+        check_context(self.template, context)
+        own = {field: text for field, text in self.fields.items() if field in self.template.fields}
+        name = self.template.render(metric, **context, **own)
+        return (metric, context_of(self.template, context)), name
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that have values, by their own names."""
+        return list(dict.fromkeys(metric for (metric, _), stats in self.stats.items() if stats.count))
+
+    def _count(self, name: Name) -> None:
+        count = len(self._taken) + 1
+        if count > NAMES_MOST:
+            raise TooManyNamesError(self.fields["task"], NAMES_MOST, self.template.text)
+        if count > NAMES_WARNED_AT and "names" not in self.told:
+            self.told.add("names")
+            warnings.warn(
+                f"the task {self.fields['task']!r} has logged over {NAMES_WARNED_AT:,} different names "
+                f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps {NAMES_MOST:,}. "
+                "What counts up belongs into iteration: report(values, iteration)",
+                NameWarning,
+                stacklevel=5,
+            )

@@ -1,0 +1,267 @@
+"""One thread for the whole group: queue → API events → batches → store.
+
+A report costs its caller one append to a deque; all formatting and all I/O happen here. The
+thread is a daemon; where it cannot run (in a forked child, at the interpreter's end), the same
+work is done in line by whoever reports or flushes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Any
+
+import attrs
+
+from ._stores import Batch, Store
+from ._template import Name
+
+PERIOD = 0.25
+"""Seconds between two looks at the queue; a quarter of what may be lost to a SIGKILL."""
+BOUND = 65_536
+"""Reports that may wait before the reporting side is held back."""
+PATIENCE = 5.0
+"""Seconds for which a full queue may stand still before points are given up."""
+LARGEST = 3.4e38
+"""The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
+SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
+"""How ClearML marks a value without iteration (`Logger.report_single_value`)."""
+
+
+@attrs.define(eq=False)
+class Stats:
+    """Counts over the values of one (metric, context) of one task.
+
+    Attributes:
+        first: The first value that was reported.
+        last: The last one, in order of reporting.
+        min: The least, and `min_iteration`, where it was reported first.
+        max: The greatest, and `max_iteration`.
+        total: The sum.
+        count: How many values there were.
+    """
+
+    first: float = 0.0
+    last: float = 0.0
+    last_iteration: int | None = None
+    min: float = float("inf")
+    min_iteration: int | None = None
+    max: float = float("-inf")
+    max_iteration: int | None = None
+    total: float = 0.0
+    count: int = 0
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean of the values."""
+        return self.total / self.count
+
+
+class Channel:
+    """Where one curve's points go: the head of its API events, and its counts."""
+
+    __slots__ = ("head", "name", "stats")
+
+    def __init__(self, task_id: str, name: Name, stats: Stats) -> None:
+        self.name = name
+        self.stats = stats
+        self.head = (
+            f'{{"type":"training_stats_scalar","task":"{task_id}",'
+            f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
+        )
+
+
+Points = list[tuple[Channel, float]]
+_Item = tuple[str, int | None, int, Points | str]
+
+
+def console_event(task_id: str, text: str, level: str = "INFO") -> str:
+    """Writes text for a task's console as an API event."""
+    return json.dumps(
+        {
+            "type": "log",
+            "task": task_id,
+            "timestamp": now(),
+            "level": level,
+            "worker": os.uname().nodename if hasattr(os, "uname") else "",
+            "msg": text,
+        }
+    )
+
+
+def now() -> int:
+    """The time in milliseconds, as API events have it."""
+    return time.time_ns() // 1_000_000
+
+
+@attrs.define(eq=False)
+class Reporter:
+    """The way of all events from a group's tasks to its store."""
+
+    store: Store
+    lost: dict[str, int] = attrs.field(factory=dict)
+    error: Exception | None = None
+    _queue: deque[_Item] = attrs.field(factory=deque, repr=False)
+    _pending: Batch = attrs.field(factory=dict, repr=False)
+    _thread: threading.Thread | None = None
+    _wake: threading.Event = attrs.field(factory=threading.Event, repr=False)
+    _turn: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
+    _working: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _asked: int = 0
+    _answered: int = 0
+    _stopping: bool = False
+    _inline: bool = False
+
+    def start(self) -> None:
+        """Starts the thread; where none can start any more, work is done in line."""
+        _alive.add(self)
+        self._thread = threading.Thread(target=self._run, name="clearml-taskgroup", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._inline = True
+
+    def put(self, task_id: str, iteration: int | None, points: Points) -> int:
+        """Takes the points of one report; gives how many of them had to be given up."""
+        if len(self._queue) >= BOUND and not self._has_room():
+            self.lost[task_id] = self.lost.get(task_id, 0) + len(points)
+            return len(points)
+        self._queue.append((task_id, iteration, time.time_ns() // 1_000_000, points))
+        if self._inline:
+            self._work()
+        return 0
+
+    def put_text(self, task_id: str, text: str) -> None:
+        """Takes text for a task's console, in order with its points."""
+        self._queue.append((task_id, None, 0, console_event(task_id, text)))
+        if self._inline:
+            self._work()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Waits until all that was reported before this call is with the store.
+
+        Returns:
+            Whether it is; otherwise the time ran out, or the store refuses (see `error`).
+        """
+        thread = self._thread
+        if self._inline or thread is None or not thread.is_alive():
+            self._work()
+        elif thread is not threading.current_thread():
+            with self._turn:
+                self._asked += 1
+                asked = self._asked
+                self._wake.set()
+                self._turn.wait_for(lambda: self._answered >= asked or not thread.is_alive(), timeout)
+        return not self._queue and not self._pending
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Ends the thread; what is undelivered stays in the queue."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        self._inline = True
+        _alive.discard(self)
+        if self._thread is None or not self._thread.is_alive():
+            self._work()  # what another thread reported just now
+
+    def undelivered(self) -> dict[str, int]:
+        """Counts the points that wait, for each ClearML task."""
+        counts = {task_id: len(events) for task_id, events in self._pending.items()}
+        for task_id, _, _, points in list(self._queue):
+            counts[task_id] = counts.get(task_id, 0) + (1 if isinstance(points, str) else len(points))
+        return counts
+
+    def _has_room(self) -> bool:
+        """Waits for the queue to shrink, as long as somebody works on it."""
+        thread = self._thread
+        until = time.monotonic() + PATIENCE
+        waiting = len(self._queue)
+        while len(self._queue) >= BOUND:
+            if self._inline:
+                return True
+            if self.error is not None or thread is None or not thread.is_alive():
+                return False
+            if len(self._queue) < waiting:
+                waiting, until = len(self._queue), time.monotonic() + PATIENCE
+            elif time.monotonic() > until:
+                return False
+            self._wake.set()
+            with self._turn:
+                self._turn.wait(0.05)
+        return True
+
+    def _work(self) -> None:
+        """Brings what is queued to the store; what it refuses waits for the next turn."""
+        with self._working:
+            while self._pending or self._queue:
+                if not self._pending:
+                    self._encode()
+                try:
+                    self.store.write(self._pending)
+                except Exception as error:  # told at close, and by points that are given up
+                    self.error = error
+                    return
+                self.error = None
+
+    def _encode(self) -> None:
+        queue, pending = self._queue, self._pending
+        for _ in range(len(queue)):
+            task_id, iteration, ms, points = queue.popleft()
+            events = pending.get(task_id)
+            if events is None:
+                events = pending[task_id] = []
+            if isinstance(points, str):
+                events.append(points)
+                continue
+            at = SINGLE_VALUE_ITERATION if iteration is None else iteration
+            tail = f',"iter":{at},"timestamp":{ms}}}'
+            for channel, value in points:
+                events.append(f"{channel.head}{value!r}{tail}")
+                stats = channel.stats
+                if not stats.count:
+                    stats.first = value
+                stats.count += 1
+                stats.total += value
+                stats.last, stats.last_iteration = value, iteration
+                if value < stats.min:
+                    stats.min, stats.min_iteration = value, iteration
+                if value > stats.max:
+                    stats.max, stats.max_iteration = value, iteration
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            asked, stopping = self._asked, self._stopping
+            self._work()
+            with self._turn:
+                self._answered = asked
+                self._turn.notify_all()
+            if stopping:
+                return
+            self._wake.wait(PERIOD)
+
+    def _after_fork(self) -> None:
+        """In the child: the parent delivers what it had queued; the child's reports go in line."""
+        self._queue = deque()
+        self._pending = {}
+        self._working = threading.Lock()
+        self._turn = threading.Condition()
+        self._wake = threading.Event()
+        self._inline = True
+
+
+_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for reporter in list(_alive):
+        reporter._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)

@@ -1,0 +1,287 @@
+"""A group's machinery while it is open: creates tasks, ends them, and goes through all of them.
+
+A `Run` knows no public object, so that a group that nobody holds any more can be collected and
+its tasks still be ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from . import _clearml
+from ._names import Measure, Names, measure_text
+from ._record import Record
+from ._reporter import Reporter
+from ._signals import Interrupts
+from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
+from ._template import NameTemplate
+from ._vocabulary import Vocabulary, drift, drift_text
+from .errors import DeliveryError, DriftWarning, NonFiniteError, NonFiniteWarning
+
+REASON_LENGTH = 500
+
+
+@attrs.define(eq=False)
+class TaskState:
+    """What a run knows of one task.
+
+    Attributes:
+        finished: Whether the store knows how the task ended.
+        turn: Whether the task was opened by a loop over `group.sweep`.
+    """
+
+    spec: TaskSpec
+    id: str
+    names: Names
+    params: dict[str, Any]
+    opened: float
+    status: Status = "in_progress"
+    reason: str = ""
+    ended: float | None = None
+    finished: bool = False
+    turn: bool = False
+    nonfinite: dict[Measure, int] = attrs.field(factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the task takes data."""
+        return self.status not in ENDED
+
+    @property
+    def duration(self) -> float:
+        """Seconds from opening to the end, or to now."""
+        return (self.ended or time.monotonic()) - self.opened
+
+
+@attrs.define(eq=False)
+class Run:
+    """One execution of a group, while it is open and after."""
+
+    info: RunInfo
+    store: Store
+    template: NameTemplate
+    vocabulary: Vocabulary | None
+    nonfinite: Literal["skip", "raise"]
+    record: Record | None
+    parent: str | None = None
+    owns_parent: bool = False
+    main_task: Any = None
+    states: dict[str, TaskState] = attrs.field(factory=dict)
+    told: set[str] = attrs.field(factory=set)
+    reporter: Reporter = attrs.field(init=False)
+    closed: bool = False
+    _pid: int = attrs.field(factory=os.getpid)
+    _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.reporter = Reporter(self.store)
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this is a forked child, whose end closes nothing of its parent's."""
+        return os.getpid() != self._pid
+
+    # --- tasks -------------------------------------------------------------------------------
+
+    def start(self, parent: str | None, parent_spec: TaskSpec | None) -> None:
+        """Makes the parent where the run needs one of its own, and starts reporting."""
+        self.parent = parent
+        if parent_spec is not None:
+            (self.parent,) = self.store.create(self.info, [parent_spec], None)
+            self.owns_parent = True
+        self._write([{"event": "run", **self._facts()}])
+        self.reporter.start()
+
+    def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
+        """Creates tasks, which are open from now on."""
+        with self._creating:
+            ids = self.store.create(self.info, specs, self.parent)
+            states = [self._state(spec, task_id, turn) for spec, task_id in zip(specs, ids, strict=True)]
+            self.states.update((state.spec.key, state) for state in states)
+        self._write(
+            {
+                "event": "task",
+                "id": state.id,
+                "key": state.spec.key,
+                "name": state.spec.name,
+                "index": state.spec.index,
+                "attempt": state.spec.attempt,
+                "params": stored_parameters(state.params),
+            }
+            for state in states
+        )
+        return states
+
+    def _state(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
+        own = {
+            "group": self.info.name,
+            "task": spec.name,
+            "key": spec.key,
+            "index": str(spec.index),
+            "task_id": task_id,
+        }
+        names = Names(self.template, self.vocabulary, task_id, own, self.told)
+        return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), turn=turn)
+
+    def leave_out(self, state: TaskState, metric: str, context: Mapping[str, Any], value: float) -> None:
+        """Counts a value that no server stores, and tells of it once per series.
+
+        Raises:
+            NonFiniteError: The group was made with `nonfinite="raise"`.
+        """
+        measure, _ = state.names.resolve(metric, context)
+        if self.nonfinite == "raise":
+            raise NonFiniteError(measure_text(measure), value, state.spec.name)
+        state.nonfinite[measure] = state.nonfinite.get(measure, 0) + 1
+        if state.nonfinite[measure] == 1:
+            warnings.warn(
+                f"{measure_text(measure)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
+                "store that, so such points are left out and counted",
+                NonFiniteWarning,
+                stacklevel=5,
+            )
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def mark(self, state: TaskState, status: Status, reason: str = "") -> None:
+        """Sets how a task ends; it takes no more data from now on. The first word stands."""
+        if state.is_open:
+            state.status, state.reason = status, reason[:REASON_LENGTH]
+            state.ended = time.monotonic()
+
+    def finish(self, states: Iterable[TaskState], timeout: float) -> list[Exception]:
+        """Delivers what the ended tasks were given, and tells the store how they ended."""
+        todo = [state for state in states if not state.finished and not state.is_open]
+        if not todo or self.in_child:
+            return []
+        deadline = time.monotonic() + timeout
+        if not self.reporter.flush(timeout) and (missing := self.undelivered(todo)):
+            return [missing]
+        errors = self.store.finish(
+            [Ending(state.id, state.status, state.reason) for state in todo],
+            max(0.0, deadline - time.monotonic()),
+        )
+        if not errors:
+            for state in todo:
+                state.finished = True
+            self._write(self._end_facts(state) for state in todo)
+        return errors
+
+    def close(self, status: Status, reason: str, timeout: float, interrupts: Interrupts) -> list[Exception]:
+        """Goes through all the steps of the end, whatever goes wrong in one of them.
+
+        Every task must have been marked before. A step that is interrupted is done again; after
+        a second interrupt nothing is waited for any more.
+        """
+        self.closed = True
+        if self.in_child:
+            return []
+        deadline = time.monotonic() + timeout
+        errors: list[Exception] = []
+
+        def left() -> float:
+            return 0.0 if interrupts.given_up else max(0.0, deadline - time.monotonic())
+
+        _attempt(lambda: self.finish(self.states.values(), left()), errors, interrupts)
+        for state in self.states.values():
+            if not state.finished:  # what could not be delivered is told; how it ended is kept
+                state.finished = True
+                self._write([self._end_facts(state)])
+        _attempt(lambda: self._finish_parent(status, reason, left()), errors, interrupts)
+        facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}
+        _attempt(lambda: self._write([facts]), errors, interrupts)
+        _attempt(lambda: self.reporter.stop(left()), errors, interrupts)
+        _attempt(self.store.close, errors, interrupts)
+        errors.extend(self._lost())
+        if self.record is not None:
+            _attempt(self.record.close, errors, interrupts)
+        return errors
+
+    def _finish_parent(self, status: Status, reason: str, timeout: float) -> list[Exception]:
+        if self.main_task is not None:
+            _clearml.flush(self.main_task, timeout)
+        elif self.owns_parent and self.parent is not None:
+            return self.store.finish([Ending(self.parent, status, reason)], timeout)
+        return []
+
+    def undelivered(self, states: Sequence[TaskState]) -> DeliveryError | None:
+        """Tells what of the tasks' data waits to be delivered, as an error; None for nothing."""
+        waiting = self.reporter.undelivered()
+        names = [state.spec.name for state in states if state.id in waiting]
+        if not names:
+            return None
+        points = sum(waiting.get(state.id, 0) for state in states)
+        cause = self.reporter.error or TimeoutError("the time for closing ran out")
+        return DeliveryError(points, names, self.store.where, str(cause))
+
+    def _lost(self) -> list[Exception]:
+        lost = self.reporter.lost
+        if not lost:
+            return []
+        names = [state.spec.name for state in self.states.values() if state.id in lost]
+        cause = f"the queue was full and nothing took them away ({self.reporter.error or 'no progress'})"
+        return [DeliveryError(sum(lost.values()), names, self.store.where, cause)]
+
+    def summary(self) -> list[tuple[type[Warning], str]]:
+        """Tells at the end what a user should know: drift, and points that were left out."""
+        told: list[tuple[type[Warning], str]] = []
+        if self.vocabulary is None:
+            completed = [state for state in self.states.values() if state.status == "completed"]
+            found = drift({state.spec.name: state.names.metrics for state in completed})
+            if found:
+                told.append((DriftWarning, drift_text(found)))
+        more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())
+        if more:
+            told.append((NonFiniteWarning, f"{more:,} more points that ClearML cannot store were left out"))
+        return told
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "group": self.info.group_id,
+            "project": self.info.project,
+            "name": self.info.name,
+            "run": self.info.run,
+            "number": self.info.number,
+            "template": self.info.template,
+            "mode": self.store.mode,
+            "parent": self.parent,
+            "pid": self._pid,
+        }
+
+    def _end_facts(self, state: TaskState) -> dict[str, Any]:
+        return {
+            "event": "end",
+            "id": state.id,
+            "key": state.spec.key,
+            "status": state.status,
+            "reason": state.reason,
+            "duration": round(state.duration, 3),
+            "points": sum(stats.count for stats in state.names.stats.values()),
+            "left_out": sum(state.nonfinite.values()),
+        }
+
+    def _write(self, lines: Iterable[dict[str, Any]]) -> None:
+        if self.record is not None:
+            self.record.write_all(list(lines))
+
+
+def _attempt(step: Callable[[], Any], errors: list[Exception], interrupts: Interrupts) -> None:
+    """Does one step of the end; once more if it was interrupted for the first time."""
+    for _ in range(2):
+        try:
+            errors.extend(step() or [])
+            return
+        except Exception as error:
+            errors.append(error)
+            return
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            interrupts.add(interrupt)
+            if interrupts.given_up:
+                return

@@ -1,0 +1,95 @@
+"""SIGTERM as an exception while a group is open; Ctrl-C counted while one closes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import attrs
+
+from . import _clearml
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def catch_sigterm() -> Callable[[], None]:
+    """Has SIGTERM raise `SystemExit(143)`, so that blocks end as they do for any exception.
+
+    Only in the main thread, and only over the default handler or the one of `Task.init`, which
+    swallows the signal; any other handler is left alone.
+
+    Returns:
+        A function that puts the old handler back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return _nothing
+    old = signal.getsignal(signal.SIGTERM)
+    if old is not signal.SIG_DFL and not _clearml.is_signal_handler(old):
+        return _nothing
+    signal.signal(signal.SIGTERM, _terminate)
+
+    def restore() -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, old)
+
+    return restore
+
+
+def _nothing() -> None:
+    return None
+
+
+@attrs.define
+class Interrupts:
+    """What came in while a group was closing.
+
+    Attributes:
+        first: The exception that the first signal stands for; raised after the closing.
+        given_up: Whether a second one came: delivery is given up, the data kept.
+    """
+
+    first: BaseException | None = None
+    given_up: bool = False
+
+    def add(self, interrupt: BaseException) -> None:
+        """Notes an interrupt; the second one gives delivery up."""
+        self.given_up = self.first is not None
+        self.first = self.first or interrupt
+
+
+@contextmanager
+def held() -> Iterator[Interrupts]:
+    """Holds Ctrl-C and SIGTERM back while a group closes; a second one is raised at once."""
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+
+    def hold(signum: int, frame: FrameType | None) -> None:
+        interrupt = SystemExit(TERMINATED) if signum == signal.SIGTERM else KeyboardInterrupt()
+        again = interrupts.first is not None
+        if again:
+            raise interrupt
+        interrupts.add(interrupt)
+
+    old: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        ours = handler in (signal.default_int_handler, _terminate)
+        if ours or _clearml.is_signal_handler(handler):
+            old[number] = handler
+            signal.signal(number, hold)
+    try:
+        yield interrupts
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

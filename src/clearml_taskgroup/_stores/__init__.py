@@ -1,0 +1,152 @@
+"""Where tasks and events live: the protocol that a group needs of a store, and its vocabulary."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from .._identity import typed
+from ..errors import ParameterError
+
+Status = Literal["created", "in_progress", "completed", "failed", "stopped"]
+"""ClearML's own words for how far a task is."""
+ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
+
+Batch = dict[str, list[str]]
+"""Events to deliver: for each ClearML task id, API events as JSON text, in order."""
+
+SECTION = "TaskGroup"
+"""The hyperparameter section that holds all identity (hyperparameters survive clone and reset)."""
+
+
+@attrs.frozen
+class RunInfo:
+    """One execution of a group, as its tasks and its record tell of it."""
+
+    group_id: str
+    project: str
+    name: str
+    template: str
+    tags: tuple[str, ...] = ()
+    run: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+    number: int = 1
+    script: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class TaskSpec:
+    """All that a store needs to create one ClearML task."""
+
+    key: str
+    name: str
+    task_name: str
+    index: int
+    attempt: int
+    params: Mapping[str, Any]
+    tags: tuple[str, ...] = ()
+    kind: Literal["task", "parent"] = "task"
+
+
+@attrs.frozen
+class Ending:
+    """How one ClearML task ends."""
+
+    task_id: str
+    status: Status
+    reason: str = ""
+
+
+class Store(Protocol):
+    """What a group needs of the place where its tasks and events live.
+
+    `write` is called by the group's reporter thread alone (after a fork, by the child's own
+    reports); everything else by the threads of the user.
+    """
+
+    @property
+    def mode(self) -> str:
+        """`"online"`, `"offline"`, `"disabled"` or `"memory"`."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """Where the data goes, for people."""
+        ...
+
+    def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
+        """Creates the tasks, started, and gives their ClearML ids."""
+        ...
+
+    def write(self, batch: Batch) -> None:
+        """Delivers events, taking out of `batch` what was delivered, also when it raises."""
+        ...
+
+    def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
+        """Adds parameters, on one level, to the section `General` of a task."""
+        ...
+
+    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
+        """Ends tasks; goes through all of them and gives what went wrong."""
+        ...
+
+    def clearml_task(self, task_id: str) -> Any:
+        """Opens ClearML's own object for a task."""
+        ...
+
+    def url(self, task_id: str) -> str | None:
+        """Where a person can look at a task."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of everything; the group has ended."""
+        ...
+
+
+def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:
+    """Writes a task's parameters and identity as ClearML's hyperparameter sections."""
+    identity: dict[str, str | int] = {
+        "group": run.group_id,
+        "group_name": run.name,
+        "run": run.run,
+        "run_number": run.number,
+        "kind": spec.kind,
+        "template": run.template,
+    }
+    if spec.kind == "task":
+        identity |= {
+            "key": spec.key,
+            "name": spec.name,
+            "index": spec.index,
+            "attempt": spec.attempt,
+            "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
+        }
+    sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
+    if spec.params:
+        sections["General"] = general(spec.params)
+    return sections
+
+
+def general(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Writes the user's parameters as entries of ClearML's section `General`."""
+    return {name: parameter("General", name, value) for name, value in params.items()}
+
+
+def parameter(section: str, name: str, value: Any) -> dict[str, str]:
+    """Writes one ClearML hyperparameter; a server takes text values only."""
+    text = "" if value is None else str(value)
+    return {"section": section, "name": name, "value": text, "type": type(value).__name__}
+
+
+def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes parameters as typed JSON; what has no stable form is kept as its `repr`."""
+    stored = {}
+    for name, value in params.items():
+        try:
+            stored[name] = typed(value, name)
+        except ParameterError:
+            stored[name] = {"repr": [type(value).__qualname__, repr(value)]}
+    return stored

@@ -1,0 +1,160 @@
+"""ClearML's offline sessions: a folder for each task, written without a ClearML object.
+
+The layout is ClearML's own (`Task._save_data_to_offline_dir`, `Metrics._do_write_events`), and
+`Task.import_offline_session` reads it: `task.json` with the task's properties, `metrics.jsonl`
+with a list of API events on each line, `data/` with artifacts and debug samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .. import _clearml
+from ..errors import StoreError
+from . import Batch, Ending, RunInfo, TaskSpec, general, hyperparameters
+
+
+@attrs.define
+class OfflineStore:
+    """Tasks as ClearML offline sessions below one folder.
+
+    Args:
+        root: ClearML's folder of offline sessions, `<cache>/offline`.
+    """
+
+    root: Path
+    mode: str = "offline"
+    _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _switched: bool = False
+
+    @property
+    def where(self) -> str:
+        """The folder that holds the sessions."""
+        return str(self.root)
+
+    def folder(self, task_id: str) -> Path:
+        """The session folder of a task."""
+        return self.root / task_id
+
+    def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
+        """Makes a session folder with its `task.json` for each task."""
+        script = json.dumps(dict(run.script)) if run.script else None
+        ids = []
+        for spec in specs:
+            task_id = f"offline-{uuid.uuid4().hex}"
+            folder = self.root / task_id
+            try:
+                folder.mkdir(parents=True)
+                (folder / "task.json").write_text(_task_json(run, spec, task_id, folder, script))
+            except OSError as error:
+                raise StoreError(str(folder), str(error)) from error
+            ids.append(task_id)
+        return ids
+
+    def write(self, batch: Batch) -> None:
+        """Appends the events of each task to its `metrics.jsonl`, whole or not at all."""
+        for task_id in list(batch):
+            _append(self.root / task_id / "metrics.jsonl", f"[{','.join(batch[task_id])}]\n".encode())
+            del batch[task_id]
+
+    def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
+        """Rewrites `task.json`, or has ClearML do it once its own object is attached."""
+        with self._lock:
+            attached = self._attached.get(task_id)
+            if attached is not None:
+                _clearml.set_parameters(attached, params)
+                return
+            path = self.root / task_id / "task.json"
+            data = json.loads(path.read_text())
+            data["hyperparams"].setdefault("General", {}).update(general(params))
+            fresh = path.with_suffix(".json.new")
+            fresh.write_text(json.dumps(data))
+            os.replace(fresh, path)
+
+    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
+        """Waits for ClearML's own uploads and has the disk take everything.
+
+        The status is not in the session, where ClearML's importer would ignore it, but in the
+        run's record.
+        """
+        errors: list[Exception] = []
+        for ending in endings:
+            try:
+                attached = self._attached.pop(ending.task_id, None)
+                if attached is not None:
+                    _clearml.settle(attached, timeout)
+                _sync(self.root / ending.task_id / "metrics.jsonl")
+            except Exception as error:  # the other tasks must still end
+                errors.append(error)
+        return errors
+
+    def clearml_task(self, task_id: str) -> Any:
+        """Attaches ClearML's own object to the session, once for each task."""
+        with self._lock:
+            if task_id not in self._attached:
+                self._switched |= _clearml.go_offline()
+                (self.root / task_id / "data").mkdir(exist_ok=True)
+                self._attached[task_id] = _clearml.open_task(task_id)
+            return self._attached[task_id]
+
+    def url(self, task_id: str) -> str | None:
+        """The session folder, as a `file:` address."""
+        return (self.root / task_id).as_uri()
+
+    def close(self) -> None:
+        """Puts ClearML's offline switch back, if attaching had to turn it on."""
+        if self._switched:
+            self._switched = False
+            _clearml.go_back_online()
+
+
+def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script: str | None) -> str:
+    data: dict[str, Any] = {
+        "id": task_id,
+        "type": "controller" if spec.kind == "parent" else "training",
+        "name": spec.task_name,
+        "project_name": run.project,
+        "hyperparams": hyperparameters(run, spec),
+        "tags": [*run.tags, *spec.tags],
+        "execution": {"artifacts": []},
+        "offline_folder": folder.as_posix(),
+        "offline_output_models": [],
+    }
+    text = json.dumps(data)
+    # The script, with its diff, can be large and is the same for every task: encoded once.
+    return f'{text[:-1]}, "script": {script}}}' if script else text
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Appends in one system call, so that lines of ours and of ClearML's own writer never mix."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            written = os.write(file, data)
+            if written < len(data):
+                os.ftruncate(file, os.fstat(file).st_size - written)
+                raise OSError(f"only {written} of {len(data)} bytes could be written")
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise StoreError(str(path), str(error)) from error
+
+
+def _sync(path: Path) -> None:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # a task without data
+        return
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

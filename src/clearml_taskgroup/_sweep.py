@@ -1,0 +1,41 @@
+"""Turns of a loop: one task after another, each ended as the next begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._stores import TaskSpec
+from ._task import GroupTask
+
+if TYPE_CHECKING:
+    from ._group import TaskGroup
+
+
+class Sweep:
+    """The iterator that `group.sweep(space)` gives; its length is the number of points.
+
+    Not a generator: in one, a loop's `break`, `return` and `raise` all look the same. A turn ends,
+    as completed, when the next one begins, unless its task has ended already; the last one ends
+    with the loop, or after a `break` with the group.
+    """
+
+    def __init__(self, group: TaskGroup, specs: list[TaskSpec]) -> None:
+        self._group = group
+        self._specs = specs
+        self._begun = 0
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __repr__(self) -> str:
+        return f"<Sweep of {len(self)} points, {self._begun} begun>"
+
+    def __iter__(self) -> Sweep:
+        return self
+
+    def __next__(self) -> GroupTask:
+        self._group._end_turn()
+        if self._begun == len(self._specs):
+            raise StopIteration
+        self._begun += 1
+        return self._group._begin_turn(self._specs[self._begun - 1])

@@ -1,0 +1,432 @@
+"""GroupTask: report, bind, name, status."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from ._identity import flatten, typed
+from ._reporter import LARGEST, Channel, Points
+from ._run import Run, TaskState
+from ._stores import Status
+from ._template import Name, check_context
+from ._values import checked_levels, number, unfold, whole
+from .errors import (
+    LostPointsWarning,
+    NameCollisionError,
+    ParameterError,
+    ReportError,
+    TaskClosedError,
+)
+
+if TYPE_CHECKING:
+    from ._group import TaskGroup
+
+Values = Mapping[str, Any]
+"""Metric → number; or, with `levels`, dicts of that, one level of keys for each word."""
+
+_current: ContextVar[GroupTask | None] = ContextVar("clearml_taskgroup_task", default=None)
+
+
+class TaskName(str):
+    """A task's readable name; called with a metric, it gives ClearML's title and series."""
+
+    __slots__ = ("_task",)
+    _task: _Reporting
+
+    def __call__(self, metric: str, **context: Any) -> Name:
+        """Gives the (title, series) under which a metric of this task is logged.
+
+        ClearML's own reporting calls all start with these two:
+        `task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=figure)`.
+
+        Args:
+            metric: The metric's name, or an alias of the vocabulary.
+            **context: A value for each field of the template.
+
+        Raises:
+            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
+        """
+        return self._task._name(metric, context)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class _Reporting:
+    """What a task and its bound views share."""
+
+    __slots__ = ()
+
+    def report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None = None,
+        *,
+        levels: Sequence[str] | None = None,
+        **context: Any,
+    ) -> None:
+        """Reports numbers under the names that the group's template gives them.
+
+        Returns at once: nothing is written or sent by the caller's thread.
+
+        Args:
+            values: Metric → number: Python's, numpy's, or a tensor of one element.
+            iteration: The x value, a whole number. Without one they are single values.
+            levels: For nested dicts, what each level of keys stands for: `"metric"` and fields of
+                the template, from the outside in, `("split", "metric")`.
+            **context: A value for each field of the template, `split="val"`.
+
+        Raises:
+            TaskClosedError: The task has ended.
+            MetricValueError: A value is not a number.
+            MissingFieldError, UnknownFieldError: Context and template don't match.
+            UnknownMetricError: The group has a vocabulary without this metric.
+            NameCollisionError: Two different values would get the same name.
+            NonFiniteError: A value is NaN, ±inf or beyond ±3.4e38, under `nonfinite="raise"`.
+        """
+        self._report(values, iteration, levels, context)
+
+    def _report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None,
+        levels: Sequence[str] | None,
+        context: dict[str, Any],
+    ) -> None:
+        raise NotImplementedError
+
+    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+        raise NotImplementedError
+
+
+class GroupTask(_Reporting):
+    """One task of a group; made by `group.task`, `group.tasks` and `group.sweep`.
+
+    As a context manager it ends with its block: completed, or failed or stopped by what leaves
+    the block. Without a block it ends with the group, or the next turn of its sweep.
+    """
+
+    __slots__ = ("__weakref__", "_run", "_state", "_tokens", "group")
+
+    def __init__(self, group: TaskGroup, run: Run, state: TaskState) -> None:
+        self.group = group
+        self._run = run
+        self._state = state
+        self._tokens: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"<GroupTask {str(self.name)!r} key={self.key} {self.status}>"
+
+    def __str__(self) -> str:
+        return self._state.spec.name
+
+    # --- who it is -----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> TaskName:
+        """The readable name, `C=1,seed=0`.
+
+        As a call it gives a metric's title and series: `task.name("roc", split="val")`.
+        """
+        text = TaskName(self._state.spec.name)
+        text._task = self
+        return text
+
+    @property
+    def key(self) -> str:
+        """The stable identity in the group, the same in every run."""
+        return self._state.spec.key
+
+    @property
+    def index(self) -> int:
+        """The place in the space, from 0."""
+        return self._state.spec.index
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at this key it is, from 1."""
+        return self._state.spec.attempt
+
+    @property
+    def id(self) -> str:
+        """The ClearML task's id; offline it is a temporary one."""
+        return self._state.id
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A copy of the parameters, as they were given and set since."""
+        return dict(self._state.params)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The task's own tags, without those of the group."""
+        return self._state.spec.tags
+
+    @property
+    def url(self) -> str | None:
+        """Where to look at the task: its page, or offline its session folder; else None."""
+        return self._run.store.url(self.id)
+
+    @property
+    def status(self) -> Status:
+        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`."""
+        return self._state.status
+
+    @property
+    def status_reason(self) -> str:
+        """Why the task failed or stopped; else empty."""
+        return self._state.reason
+
+    # --- what it logs --------------------------------------------------------------------------
+
+    def bind(self, **context: Any) -> BoundTask:
+        """Gives a view of this task that fills context in, `val = task.bind(split="val")`.
+
+        Context given to `report` itself goes before what is bound.
+        """
+        return BoundTask(self, context)
+
+    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+        return self._state.names.resolve(metric, context)[1]
+
+    def _report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None,
+        levels: Sequence[str] | None,
+        context: dict[str, Any],
+    ) -> None:
+        state = self._state
+        if state.status != "in_progress":
+            raise TaskClosedError(state.spec.name, state.status, state.turn)
+        at = iteration if iteration is None or type(iteration) is int else whole(iteration)
+        points: Points = []
+        if levels is None:
+            self._collect(values, context, at is None, points)
+        else:
+            for inner, metrics in unfold(values, checked_levels(levels), context):
+                self._collect(metrics, inner, at is None, points)
+        vocabulary = state.names.vocabulary
+        if vocabulary is not None and vocabulary.has_aliases:
+            self._refuse_doubles(points)
+        if points:
+            lost = self._run.reporter.put(state.id, at, points)
+            if lost:
+                self._tell_lost()
+
+    def _collect(self, values: Values, context: dict[str, Any], single: bool, points: Points) -> None:
+        names = self._state.names
+        cache = names.cache(context, single)
+        if not isinstance(values, Mapping):
+            raise ReportError(
+                f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
+                "number, as report({'loss': 0.3}, iteration)"
+            )
+        for metric, value in values.items():
+            x = value if type(value) is float else number(metric, value)
+            if -LARGEST <= x <= LARGEST:
+                channel = cache.get(metric)
+                if channel is None:
+                    channel = names.channel(metric, context, single)
+                points.append((channel, x))
+            else:
+                self._run.leave_out(self._state, metric, context, x)
+
+    def _refuse_doubles(self, points: Points) -> None:
+        seen: set[Channel] = set()
+        for channel, _ in points:
+            if channel in seen:
+                raise NameCollisionError(
+                    tuple(channel.name),
+                    "a metric",
+                    "an alias of it in the same report",
+                    self._state.names.template.text,
+                )
+            seen.add(channel)
+
+    def _tell_lost(self) -> None:
+        if "lost" not in self._run.told:
+            self._run.told.add("lost")
+            cause = self._run.reporter.error or "nothing takes points away"
+            warnings.warn(
+                f"points of the task {self._state.spec.name!r} had to be given up, so that the script goes "
+                f"on: {cause}. They are counted, and named when the group closes",
+                LostPointsWarning,
+                stacklevel=4,
+            )
+
+    @property
+    def logger(self) -> Any:
+        """ClearML's own `Logger` for this task, made when first asked for."""
+        return self.clearml_task.get_logger()
+
+    @property
+    def clearml_task(self) -> Any:
+        """ClearML's own `Task` object, attached when first asked for.
+
+        In the mode `disabled`, and in a memory store, an object that takes every call and does
+        nothing.
+        """
+        return self._run.store.clearml_task(self.id)
+
+    def set_parameters(self, params: Mapping[str, Any]) -> None:
+        """Adds parameters to the task's section `General`.
+
+        Args:
+            params: Name → value; nested dicts become `a/b`.
+
+        Raises:
+            ParameterError: One is part of the task's identity already, with another value.
+            TaskClosedError: The task has ended.
+        """
+        self._require_open()
+        flat = flatten(params)
+        for name in flat.keys() & self._state.spec.params.keys():
+            if typed(flat[name], name) != typed(self._state.spec.params[name], name):
+                raise ParameterError(
+                    name,
+                    f"is {self._state.spec.params[name]!r} in this task's identity, so it cannot become "
+                    f"{flat[name]!r}",
+                    "open another task for it, or open this one with name= or key= and without it",
+                )
+        self._run.store.set_parameters(self.id, flat)
+        self._state.params.update(flat)
+
+    # --- how it ends ---------------------------------------------------------------------------
+
+    def mark_completed(self) -> None:
+        """Ends the task as completed, its data delivered."""
+        self._end("completed", "")
+
+    def mark_failed(self, status_reason: str = "") -> None:
+        """Ends the task as failed.
+
+        Args:
+            status_reason: Why, for people.
+        """
+        self._end("failed", status_reason)
+
+    def mark_stopped(self, status_reason: str = "") -> None:
+        """Ends the task as stopped: a pruned trial, an early end.
+
+        Args:
+            status_reason: Why, for people.
+        """
+        self._end("stopped", status_reason)
+
+    def _end(self, status: Status, reason: str) -> None:
+        self._require_open()
+        self._run.mark(self._state, status, reason)
+        self._run.finish([self._state], self.group.close_timeout)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until all that was reported so far is delivered.
+
+        Args:
+            timeout: The most seconds to wait; None for the group's `close_timeout`.
+
+        Raises:
+            DeliveryError: It was not delivered by then.
+        """
+        self.group.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Ends the task, as completed unless it has ended already, with its data delivered.
+
+        Args:
+            timeout: The most seconds to wait; None for the group's `close_timeout`.
+
+        Raises:
+            DeliveryError: Some data was not delivered by then; the group tries again as it closes.
+            StoreError: The disk refuses.
+        """
+        self._run.mark(self._state, "completed")
+        seconds = self.group.close_timeout if timeout is None else timeout
+        for error in self._run.finish([self._state], seconds):
+            raise error
+
+    @contextmanager
+    def activate(self) -> Iterator[GroupTask]:
+        """Makes the task the one that `GroupTask.current()` gives, for threads and callbacks.
+
+        A new thread starts without a current task: `with task.activate(): …` in it. The task
+        does not end with the block.
+        """
+        with self.group.activate():
+            token = _current.set(self)
+            try:
+                yield self
+            finally:
+                _current.reset(token)
+
+    @staticmethod
+    def current() -> GroupTask | None:
+        """Gives the task whose block this is, else the current turn of a sweep, else None."""
+        from ._group import TaskGroup
+
+        task = _current.get()
+        if task is None and (group := TaskGroup.current()) is not None:
+            return group._turn
+        return task
+
+    def __enter__(self) -> GroupTask:
+        self._require_open()
+        self._tokens.append(_current.set(self))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        _current.reset(self._tokens.pop())
+        if exc is not None:
+            return self.group._task_raised(self, exc)
+        self._run.mark(self._state, "completed")
+        self._run.finish([self._state], self.group.close_timeout)
+        return False
+
+    def _require_open(self) -> None:
+        if not self._state.is_open:
+            raise TaskClosedError(self._state.spec.name, self._state.status, self._state.turn)
+
+
+class BoundTask(_Reporting):
+    """A view of a task with context filled in; made by `task.bind`."""
+
+    __slots__ = ("_context", "task")
+
+    def __init__(self, task: GroupTask, context: Mapping[str, Any]) -> None:
+        check_context(task._state.names.template, context)
+        self.task = task
+        self._context = dict(context)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
+        return f"<{self.task.name!s} bound to {bound}>"
+
+    def _report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None,
+        levels: Sequence[str] | None,
+        context: dict[str, Any],
+    ) -> None:
+        self.task._report(values, iteration, levels, {**self._context, **context})
+
+    def bind(self, **context: Any) -> BoundTask:
+        """Gives a view with more context filled in."""
+        return BoundTask(self.task, {**self._context, **context})
+
+    def name(self, metric: str, **context: Any) -> Name:
+        """Gives the (title, series) of a metric in the bound context."""
+        return self._name(metric, context)
+
+    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+        return self.task._name(metric, {**self._context, **context})

@@ -1,0 +1,135 @@
+"""The vocabulary of a group's metrics, and drift where there is none. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, cast
+
+import attrs
+
+from ._template import NameTemplate, check_context
+from .errors import AliasContextError, UnknownMetricError, VocabularyError
+
+
+def _aliases(given: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(given, str):
+        raise VocabularyError(f"aliases={given!r} is a bare string; write aliases=[{given!r}]")
+    if isinstance(given, Mapping):
+        return {alias: dict(context or {}) for alias, context in given.items()}
+    return {alias: {} for alias in cast("Iterable[str]", given)}
+
+
+@attrs.frozen
+class Metric:
+    """One entry of a group's vocabulary.
+
+    Args:
+        name: The name under which the metric is logged.
+        aliases: Other spellings that `report` may be given: names, or a dict of names to the
+            context that each carries, `{"val_loss": {"split": "val"}}`.
+        mode: Which is better, `"max"` or `"min"`; `results().best` then needs no mode.
+        unit: The unit, as text, for tables and figures.
+
+    Raises:
+        VocabularyError: The name is blank, or the mode is neither `"max"` nor `"min"`.
+    """
+
+    name: str
+    aliases: Mapping[str, Mapping[str, Any]] = attrs.field(default=(), converter=_aliases, kw_only=True)
+    mode: Literal["max", "min"] | None = attrs.field(default=None, kw_only=True)
+    unit: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        for name in (self.name, *self.aliases):
+            if not isinstance(name, str) or not name.strip():
+                raise VocabularyError(f"{name!r} was given as a metric's name; it must be text, not blank")
+        if self.mode not in (None, "max", "min"):
+            raise VocabularyError(f"Metric({self.name!r}, mode={self.mode!r}): write mode='max' or 'min'")
+
+
+@attrs.frozen
+class Vocabulary:
+    """The metrics that a group may report, by every spelling that stands for them."""
+
+    metrics: Mapping[str, Metric]
+    _spellings: Mapping[str, tuple[str, Mapping[str, Any]]]
+
+    @classmethod
+    def of(cls, metrics: Iterable[str | Metric], template: NameTemplate) -> Vocabulary:
+        """Builds the vocabulary and checks it once, as the group is made.
+
+        Raises:
+            VocabularyError: A name or alias stands for two metrics.
+            UnknownFieldError: An alias carries context that the template has no field for.
+        """
+        if isinstance(metrics, str):
+            raise VocabularyError(f"metrics={metrics!r} is a bare string; write metrics=[{metrics!r}]")
+        entries = [Metric(entry) if isinstance(entry, str) else entry for entry in metrics]
+        spellings: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for entry in entries:
+            for spelling, context in ((entry.name, {}), *entry.aliases.items()):
+                if spelling in spellings:
+                    raise VocabularyError(
+                        f"{spelling!r} stands for both {spellings[spelling][0]!r} and {entry.name!r}; "
+                        "each name and alias may be given once"
+                    )
+                check_context(template, context)
+                spellings[spelling] = (entry.name, context)
+        return cls({entry.name: entry for entry in entries}, spellings)
+
+    @property
+    def has_aliases(self) -> bool:
+        """Whether anything has more than one spelling."""
+        return len(self._spellings) > len(self.metrics)
+
+    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Gives the metric's own name, and the context with what the alias carries.
+
+        Raises:
+            UnknownMetricError: No metric is spelt like this.
+            AliasContextError: The context contradicts what the alias carries.
+        """
+        try:
+            name, carried = self._spellings[metric]
+        except KeyError:
+            close = difflib.get_close_matches(metric, self._spellings, n=1, cutoff=0.5)
+            raise UnknownMetricError(metric, list(self.metrics), close[0] if close else None) from None
+        for field, value in carried.items():
+            if field in context and context[field] != value:
+                raise AliasContextError(metric, field, context[field], value)
+        return name, {**carried, **context}
+
+
+def drift(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str], list[str]]]:
+    """Finds the metrics that some tasks report and others don't.
+
+    Args:
+        reported: The metrics that each task reported, by the task's name.
+
+    Returns:
+        For each such metric, the tasks that report it and those that don't.
+    """
+    metrics = dict.fromkeys(metric for names in reported.values() for metric in names)
+    found = {}
+    for metric in metrics:
+        have = [task for task, names in reported.items() if metric in names]
+        if len(have) < len(reported):
+            found[metric] = (have, [task for task in reported if task not in set(have)])
+    return found
+
+
+def drift_text(found: Mapping[str, tuple[list[str], list[str]]]) -> str:
+    """Tells what `drift` found, for people, a metric a line."""
+    lines = ["the tasks of this group do not all report the same metrics:"]
+    for metric, (have, lack) in found.items():
+        alike = difflib.get_close_matches(metric, [other for other in found if other != metric], n=1)
+        hint = f" (the same as {alike[0]!r}?)" if alike else ""
+        lines.append(f"  {metric!r}{hint}: in {_few(have)}, not in {_few(lack)}")
+    lines.append("give the group metrics=[…], with aliases, to have one name for each")
+    return "\n".join(lines)
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,470 @@
+"""One class for each situation that a user can meet.
+
+Each exception keeps the facts as attributes and writes its own sentence from them: what was
+given, what was expected, what to do. All derive from `TaskGroupError`; all warnings from
+`TaskGroupWarning`, so that either can be caught or filtered as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+
+class TaskGroupError(Exception):
+    """The base of every error that this package raises."""
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+@attrs.define(slots=False)
+class TemplateError(TaskGroupError, ValueError):
+    """You meet this when a name template cannot be read, as the group or the template is made."""
+
+    template: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the template {self.template!r} {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False)
+class MissingFieldError(TaskGroupError, ValueError):
+    """You meet this when a template asks for a field that a report does not give."""
+
+    field: str
+    template: str
+
+    def __str__(self) -> str:
+        return (
+            f"the template {self.template!r} needs {self.field!r}, which was not given; "
+            f"write report(…, {self.field}=…), task.bind({self.field}=…), "
+            f"or give the template a default: {{{self.field}=value}}"
+        )
+
+
+@attrs.define(slots=False)
+class UnknownFieldError(TaskGroupError, ValueError):
+    """You meet this when a report gives context that the template has no field for.
+
+    Dropping it silently would fold two curves into one.
+    """
+
+    field: str
+    template: str
+    known: Sequence[str]
+
+    def __str__(self) -> str:
+        known = ", ".join(f"{{{name}}}" for name in self.known) or "none but {metric}"
+        return (
+            f"the context {self.field!r} was given, but the template {self.template!r} has no "
+            f"field for it (its fields: {known}); add {{{self.field}}} to the template or leave "
+            f"{self.field}= out"
+        )
+
+
+@attrs.define(slots=False)
+class ReservedFieldError(TaskGroupError, ValueError):
+    """You meet this when context is given under a name that the group fills in by itself."""
+
+    field: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.field!r} was given as context, but the group fills in {{{self.field}}} by "
+            "itself; choose another name for the context"
+        )
+
+
+@attrs.define(slots=False)
+class ContextValueError(TaskGroupError, TypeError):
+    """You meet this when a context value is not text, a number, a bool, an enum or None."""
+
+    field: str
+    value: Any
+
+    def __str__(self) -> str:
+        return (
+            f"the context {self.field}={self.value!r} is a {type(self.value).__name__}; a name can "
+            f"be made of text, numbers, bools and enums: write {self.field}=str(…)"
+        )
+
+
+@attrs.define(slots=False)
+class BlankNameError(TaskGroupError, ValueError):
+    """You meet this when a filled-in title or series, or a metric's name, is blank."""
+
+    what: str
+    template: str
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.what} is blank once {self.template!r} is filled in, and ClearML needs a "
+            "name there; give text that is not only blanks"
+        )
+
+
+@attrs.define(slots=False)
+class NameCollisionError(TaskGroupError, ValueError):
+    """You meet this when two different values of one task would get the same name."""
+
+    name: Sequence[str]
+    first: str
+    second: str
+    template: str
+
+    def __str__(self) -> str:
+        title, series = self.name
+        return (
+            f"{self.first} and {self.second} would both be logged as title {title!r}, series "
+            f"{series!r} by the template {self.template!r}, and their curves would be folded into "
+            "one; add a field that tells them apart, or put a separator between the fields"
+        )
+
+
+@attrs.define(slots=False)
+class TooManyNamesError(TaskGroupError, ValueError):
+    """You meet this when one task uses up the 2,000 title/series pairs that a server keeps."""
+
+    task: str
+    limit: int
+    template: str
+
+    def __str__(self) -> str:
+        return (
+            f"the task {self.task!r} has {self.limit:,} names already, the most that a ClearML "
+            f"server keeps for one task; the template {self.template!r} puts something that "
+            "counts up into the name: give it as iteration instead, report(values, iteration)"
+        )
+
+
+@attrs.define(slots=False)
+class VocabularyError(TaskGroupError, ValueError):
+    """You meet this when `metrics=[...]` contradicts itself, as the group is made."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+@attrs.define(slots=False)
+class UnknownMetricError(TaskGroupError, ValueError):
+    """You meet this when a report uses a metric that the vocabulary does not have."""
+
+    metric: str
+    known: Sequence[str]
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"did you mean {self.suggestion!r}? " if self.suggestion else ""
+        return (
+            f"the metric {self.metric!r} is not in the group's vocabulary; {hint}It has: "
+            f"{', '.join(self.known)}. Add Metric({self.metric!r}) to metrics=[…], or "
+            f"{self.metric!r} to the aliases of the metric that it stands for"
+        )
+
+
+@attrs.define(slots=False)
+class AliasContextError(TaskGroupError, ValueError):
+    """You meet this when a report contradicts the context that an alias carries."""
+
+    alias: str
+    field: str
+    given: Any
+    carried: Any
+
+    def __str__(self) -> str:
+        return (
+            f"{self.alias!r} stands for {self.field}={self.carried!r}, but "
+            f"{self.field}={self.given!r} was given; leave {self.field}= out or use the metric's "
+            "own name"
+        )
+
+
+@attrs.define(slots=False)
+class MetricValueError(TaskGroupError, TypeError):
+    """You meet this when a value to report is not a number."""
+
+    metric: Any
+    value: Any
+
+    def __str__(self) -> str:
+        if not isinstance(self.metric, str):
+            return (
+                f"{self.metric!r} is a {type(self.metric).__name__}; report() takes a dict of "
+                "metric name (text) to number"
+            )
+        advice = (
+            'say what the levels of the nested dict mean: report(…, levels=("split", "metric"))'
+            if isinstance(self.value, Mapping)
+            else "report() takes numbers: convert it with float(…), or log text, tables and "
+            "arrays with task.logger"
+        )
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "…"
+        return f"{self.metric!r} is {shown}, a {type(self.value).__name__}; {advice}"
+
+
+@attrs.define(slots=False)
+class ReportError(TaskGroupError, TypeError):
+    """You meet this when `report` is called in a form that it does not have."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+@attrs.define(slots=False)
+class NonFiniteError(TaskGroupError, ValueError):
+    """You meet this under `nonfinite="raise"`, for NaN, ±inf and anything beyond ±3.4e38."""
+
+    metric: str
+    value: float
+    task: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric!r} is {self.value!r} in the task {self.task!r}, which ClearML cannot "
+            'store; mend the value, or choose nonfinite="skip" to leave such points out'
+        )
+
+
+# --- identity ----------------------------------------------------------------------------------
+
+
+@attrs.define(slots=False)
+class ParameterError(TaskGroupError, ValueError):
+    """You meet this when a parameter cannot be part of a task's stable identity."""
+
+    name: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the parameter {self.name!r} {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False)
+class UnnamedTaskError(TaskGroupError, ValueError):
+    """You meet this when a task has neither parameters nor a name nor a key."""
+
+    def __str__(self) -> str:
+        return (
+            "a task needs something that it can be told by: group.task({'C': 1}), "
+            "group.task(name='baseline') or group.task(key='…')"
+        )
+
+
+@attrs.define(slots=False)
+class DuplicateTaskError(TaskGroupError, ValueError):
+    """You meet this when a run would hold the same key twice."""
+
+    key: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.second} has the same identity (key {self.key!r}) as {self.first}, which this "
+            "run has already; give key= to keep both, or group.task(…, if_exists='return') to go "
+            "on with the first"
+        )
+
+
+@attrs.define(slots=False)
+class UnknownTaskError(TaskGroupError, LookupError):
+    """You meet this when `group.get` finds no task, or more than one."""
+
+    asked: str
+    found: Sequence[str]
+    names: Sequence[str]
+
+    def __str__(self) -> str:
+        if self.found:
+            return (
+                f"{len(self.found)} tasks match {self.asked}: {_some(self.found)}; give more "
+                "parameters, or key="
+            )
+        return f"no task matches {self.asked}; the group has: {_some(self.names) or 'no tasks yet'}"
+
+
+@attrs.define(slots=False)
+class ServerNameError(TaskGroupError, ValueError):
+    """You meet this when a ClearML server would refuse a project's or a task's name.
+
+    Offline sessions are checked in the same way: they could never be imported.
+    """
+
+    what: str
+    name: str
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.what} {self.name!r} {self.problem}; a ClearML server refuses task names "
+            "and parts of a project's path that have fewer than 3 characters: choose a longer one"
+        )
+
+
+@attrs.define(slots=False)
+class SpaceError(TaskGroupError, ValueError):
+    """You meet this when a search space cannot be turned into points."""
+
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.advice}"
+
+
+# --- the life of a group -----------------------------------------------------------------------
+
+
+@attrs.define(slots=False)
+class GroupStateError(TaskGroupError, RuntimeError):
+    """You meet this when a group is used before it is opened or after it is closed."""
+
+    group: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the group {self.group!r} {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False)
+class TaskClosedError(TaskGroupError, RuntimeError):
+    """You meet this when something is reported to a task that has ended."""
+
+    task: str
+    status: str
+    swept: bool = False
+
+    def __str__(self) -> str:
+        trap = (
+            " A task of group.sweep(…) ends when the next turn begins, so list(group.sweep(…)) "
+            "holds ended tasks only: use group.tasks(…) to have all of them open at once."
+            if self.swept
+            else ""
+        )
+        return (
+            f"the task {self.task!r} has ended ({self.status}) and takes no more data; report "
+            f"before its block ends, before close() and before mark_…().{trap}"
+        )
+
+
+@attrs.define(slots=False)
+class ModeError(TaskGroupError, RuntimeError):
+    """You meet this when the group's mode contradicts what ClearML is set to."""
+
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False)
+class ArgumentError(TaskGroupError, ValueError):
+    """You meet this when an argument has a value that the call does not take."""
+
+    argument: str
+    given: Any
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.argument}={self.given!r} was given; expected {self.expected}"
+
+
+@attrs.define(slots=False)
+class DeliveryError(TaskGroupError):
+    """You meet this when a block ends and some of its data could not be delivered."""
+
+    points: int
+    tasks: Sequence[str]
+    where: str
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.points:,} points of {len(self.tasks)} tasks ({_some(self.tasks)}) were not "
+            f"delivered: {self.cause}. What was delivered lies in {self.where}"
+        )
+
+
+@attrs.define(slots=False)
+class StoreError(TaskGroupError, OSError):
+    """You meet this when the place where the data goes cannot be written to."""
+
+    where: str
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot write to {self.where}: {self.cause}; free some space there, or choose "
+            "another place with the environment variable CLEARML_CACHE_DIR"
+        )
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+@attrs.define(slots=False)
+class NoSuchResultError(TaskGroupError, LookupError):
+    """You meet this when no task has a value for what is asked of its results."""
+
+    asked: str
+    known: Sequence[str]
+
+    def __str__(self) -> str:
+        return f"no task has a value for {self.asked}; there is: {_some(self.known) or 'nothing'}"
+
+
+@attrs.define(slots=False)
+class AmbiguousResultError(TaskGroupError, LookupError):
+    """You meet this when a metric was reported under several contexts and none was chosen."""
+
+    asked: str
+    candidates: Sequence[str]
+
+    def __str__(self) -> str:
+        return f"{self.asked} may mean {_some(self.candidates)}; say which, as in best(…, split=…)"
+
+
+# --- warnings ----------------------------------------------------------------------------------
+
+
+class TaskGroupWarning(UserWarning):
+    """The base of every warning that this package gives."""
+
+
+class DriftWarning(TaskGroupWarning):
+    """You meet this at the end of a group, if some tasks report a metric and others don't."""
+
+
+class NameWarning(TaskGroupWarning):
+    """You meet this once, when names will compare badly: per-task titles, too many names."""
+
+
+class NonFiniteWarning(TaskGroupWarning):
+    """You meet this once per series, when NaN, ±inf or a number past 3.4e38 is left out."""
+
+
+class AutoLoggingWarning(TaskGroupWarning):
+    """You meet this once, when `Task.init` was called: auto-logging goes to that task."""
+
+
+class LostPointsWarning(TaskGroupWarning):
+    """You meet this once, when points have to be given up because nothing takes them away."""
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    """Joins names for a sentence, naming the first few and counting the rest."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

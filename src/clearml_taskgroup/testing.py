@@ -1,0 +1,39 @@
+"""Try a sweep with no server and no files.
+
+`recording()` has every group that is opened inside keep its tasks in memory, also groups that
+the code under test makes by itself. pytest finds the same as the fixture `recorded_groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ._opening import store_for_tests
+from ._stores.memory import MemoryStore, MemoryTask
+
+__all__ = ["MemoryStore", "MemoryTask", "recording"]
+
+
+@contextmanager
+def recording() -> Iterator[MemoryStore]:
+    """Has all groups that are opened in this block keep their tasks in memory.
+
+    Yields:
+        The store; its `members` are the tasks, with `params`, `status`, `scalars`,
+        `single_values`, `tags` and `console`.
+
+    Examples:
+        >>> from clearml_taskgroup import TaskGroup
+        >>> with recording() as recorded:
+        ...     with TaskGroup("digits", "svm-sweep") as group, group.task({"C": 1}) as task:
+        ...         task.report({"loss": 0.5}, 1, split="val")
+        >>> recorded.members[0].scalars
+        {('loss', 'val'): [(1, 0.5)]}
+    """
+    store = MemoryStore()
+    token = store_for_tests.set(store)
+    try:
+        yield store
+    finally:
+        store_for_tests.reset(token)

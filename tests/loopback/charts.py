@@ -1,0 +1,331 @@
+"""Reading events back: curves, plots, images and the console."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from . import errors
+from .events import IMAGE, LOG, PLOT, SCALAR, VECTOR
+from .registry import Request, endpoint
+from .state import Doc, State, TaskEvents
+
+SINGLE_VALUE = -(2**31)
+"""The iteration under which the SDK reports a value that belongs to no iteration."""
+
+MAX_COMPARED = 100
+MAX_SAMPLES = 6_000
+MAX_BATCH = 10_000
+
+
+def _owner(state: State, request: Request, owner: str) -> Doc:
+    if request.body.get("model_events"):
+        if owner not in state.models:
+            raise errors.invalid_model_id(ids=[owner])
+        return state.models[owner]
+    return state.task(owner)
+
+
+def _kept(state: State, owner: str) -> TaskEvents:
+    return state.events.get(owner) or TaskEvents()
+
+
+def _of_type(kept: TaskEvents, kind: str | None) -> list[Doc]:
+    by_type: dict[str, Iterable[Doc]] = {
+        SCALAR: kept.scalars.values(),
+        VECTOR: kept.vectors.values(),
+        IMAGE: kept.images.values(),
+        PLOT: kept.plots.values(),
+        LOG: kept.logs,
+    }
+    if kind is None or kind == "all":
+        return [event for events in by_type.values() for event in events]
+    return list(by_type.get(kind, ()))
+
+
+def _wanted(request: Request) -> dict[str, list[str]] | None:
+    metrics = request.body.get("metrics")
+    if not metrics:
+        return None
+    return {item["metric"]: item.get("variants") or [] for item in metrics}
+
+
+def _is_wanted(event: Doc, wanted: dict[str, list[str]] | None) -> bool:
+    if wanted is None:
+        return True
+    if event["metric"] not in wanted:
+        return False
+    variants = wanted[event["metric"]]
+    return not variants or event["variant"] in variants
+
+
+def _page(request: Request, events: list[Doc], size: int) -> tuple[list[Doc], int]:
+    # The scroll is the number of events that were handed out before.
+    scroll = request.body.get("scroll_id")
+    start = int(scroll) if scroll else 0
+    return events[start : start + size], start
+
+
+@endpoint("events.get_task_log")
+def get_task_log(state: State, request: Request) -> Doc:
+    """Lines of a task's console."""
+    body = request.body
+    _owner(state, request, body["task"])
+    earlier = body.get("navigate_earlier", True)
+    logs = _kept(state, body["task"]).logs
+    ordered = sorted(logs, key=lambda e: e["timestamp"], reverse=earlier)
+    start = body.get("from_timestamp")
+    if start is not None:
+        ordered = [e for e in ordered if (e["timestamp"] < start if earlier else e["timestamp"] > start)]
+    chosen = ordered[: body.get("batch_size") or 500]
+    order = body.get("order")
+    if order and (order == "asc") == bool(earlier):
+        chosen.reverse()
+    return {"events": chosen, "returned": len(chosen), "total": len(logs)}
+
+
+@endpoint("events.get_task_events")
+def get_task_events(state: State, request: Request) -> Doc:
+    """Raw events of one type, in pages."""
+    body = request.body
+    _owner(state, request, body["task"])
+    events = _of_type(_kept(state, body["task"]), body.get("event_type"))
+    wanted = _wanted(request)
+    events = [event for event in events if _is_wanted(event, wanted)]
+    events.sort(
+        key=lambda e: (e.get("iter", 0), e["timestamp"]),
+        reverse=body.get("order") == "desc",
+    )
+    size = min(body.get("batch_size") or 500, MAX_BATCH)
+    page, start = _page(request, events, size)
+    return {
+        "events": page,
+        "returned": len(page),
+        "total": len(events),
+        "scroll_id": str(start + len(page)),
+    }
+
+
+@endpoint("events.get_scalar_metric_data", "events.scalar_metrics_iter_raw")
+def get_scalar_metric_data(state: State, request: Request) -> Doc:
+    """The points of one title."""
+    body = request.body
+    _owner(state, request, body["task"])
+    wanted = body.get("metric")
+    title = wanted["metric"] if isinstance(wanted, dict) else wanted
+    found = _kept(state, body["task"]).scalars.values()
+    events = [event for event in found if event["metric"] == title]
+    events.sort(key=lambda e: e.get("iter", 0), reverse=True)
+    if request.endpoint == "events.scalar_metrics_iter_raw":
+        return _raw(events[::-1])
+    page, start = _page(request, events, 500)
+    return {
+        "events": page,
+        "returned": len(page),
+        "total": len(events),
+        "scroll_id": str(start + len(page)),
+    }
+
+
+def _raw(events: list[Doc]) -> Doc:
+    variants: dict[str, Doc] = {}
+    for event in events:
+        columns = variants.setdefault(event["variant"], {"iter": [], "y": []})
+        columns["iter"].append(event.get("iter"))
+        columns["y"].append(event["value"])
+    total = len(events)
+    return {"variants": variants, "total": total, "returned": total, "scroll_id": None}
+
+
+def _curves(kept: TaskEvents, request: Request) -> dict[str, dict[str, Doc]]:
+    """Curves by title and series, thinned out to the number of points asked for."""
+    samples = min(request.body.get("samples") or MAX_SAMPLES, MAX_SAMPLES)
+    key = "iter" if request.body.get("key", "iter") == "iter" else "timestamp"
+    wanted = _wanted(request)
+    points: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for event in kept.scalars.values():
+        if event.get("value") is None or not _is_wanted(event, wanted):
+            continue
+        if event.get("iter") == SINGLE_VALUE:
+            continue
+        pair = (event["metric"], event["variant"])
+        points.setdefault(pair, []).append((event.get(key, 0), event["value"]))
+    result: dict[str, dict[str, Doc]] = {}
+    for (title, series), curve in sorted(points.items()):
+        xs, ys = _thin(sorted(curve), samples)
+        result.setdefault(title, {})[series] = {"name": series, "x": xs, "y": ys}
+    return result
+
+
+def _thin(curve: list[tuple[int, float]], samples: int) -> tuple[list[int], list[float]]:
+    step = 1
+    if len(curve) >= samples:
+        span = curve[-1][0] - curve[0][0] + 1
+        step = max(1, math.ceil(span / samples))
+    buckets: dict[int, list[float]] = {}
+    for x, y in curve:
+        buckets.setdefault(int(x // step * step), []).append(y)
+    return list(buckets), [sum(ys) / len(ys) for ys in buckets.values()]
+
+
+@endpoint("events.scalar_metrics_iter_histogram")
+def scalar_metrics_iter_histogram(state: State, request: Request) -> Doc:
+    """The curves of one task."""
+    _owner(state, request, request.body["task"])
+    return _curves(_kept(state, request.body["task"]), request)
+
+
+@endpoint("events.multi_task_scalar_metrics_iter_histogram")
+def multi_task_scalar_metrics_iter_histogram(state: State, request: Request) -> Doc:
+    """The curves of up to 100 tasks, side by side."""
+    ids = request.body["tasks"]
+    if not 1 <= len(ids) <= MAX_COMPARED:
+        raise errors.validation_error(f"value for tasks should have between 1 and {MAX_COMPARED} items")
+    metrics: dict[str, dict[str, Doc]] = {}
+    for owner in dict.fromkeys(ids):
+        name = _owner(state, request, owner)["name"]
+        for title, variants in _curves(_kept(state, owner), request).items():
+            for series, curve in variants.items():
+                by_task = metrics.setdefault(title, {}).setdefault(series, {})
+                by_task[owner] = {**curve, "name": name}
+    return {"metrics": metrics}
+
+
+@endpoint("events.get_task_single_value_metrics")
+def get_task_single_value_metrics(state: State, request: Request) -> Doc:
+    """Values that belong to no iteration."""
+    tasks = []
+    fields = ("metric", "variant", "value", "timestamp")
+    for owner in request.body["tasks"]:
+        name = _owner(state, request, owner)["name"]
+        values = [
+            {field: event.get(field) for field in fields}
+            for event in _kept(state, owner).scalars.values()
+            if event.get("iter") == SINGLE_VALUE
+        ]
+        if values:
+            tasks.append({"task": owner, "task_name": name, "values": values})
+    return {"tasks": tasks}
+
+
+def _latest(events: Iterable[Doc], count: int) -> list[Doc]:
+    groups: dict[tuple[str, str], list[Doc]] = {}
+    for event in events:
+        groups.setdefault((event["metric"], event["variant"]), []).append(event)
+    chosen = []
+    for pair in sorted(groups):
+        newest = sorted(groups[pair], key=lambda e: e.get("iter", 0), reverse=True)
+        chosen.extend(newest[:count])
+    return chosen
+
+
+@endpoint("events.get_task_plots")
+def get_task_plots(state: State, request: Request) -> Doc:
+    """The latest plots of each title and series."""
+    body = request.body
+    _owner(state, request, body["task"])
+    wanted = _wanted(request)
+    found = _kept(state, body["task"]).plots.values()
+    plots = [event for event in found if _is_wanted(event, wanted)]
+    chosen = [] if body.get("scroll_id") else _latest(plots, body.get("iters") or 1)
+    total = len(chosen)
+    return {"plots": chosen, "returned": total, "total": total, "scroll_id": "end"}
+
+
+@endpoint("events.get_multi_task_plots")
+def get_multi_task_plots(state: State, request: Request) -> Doc:
+    """The latest plots of many tasks, by title, series, task and iteration."""
+    plots: dict[str, Any] = {}
+    count = 0
+    for owner in request.body["tasks"]:
+        name = _owner(state, request, owner)["name"]
+        events = _kept(state, owner).plots.values()
+        for event in _latest(events, request.body.get("iters") or 1):
+            count += 1
+            by_task = plots.setdefault(event["metric"], {})
+            by_task = by_task.setdefault(event["variant"], {})
+            by_iter = by_task.setdefault(owner, {})
+            where = by_iter.setdefault(str(event.get("iter", 0)), {"name": name})
+            where.setdefault("plots", []).append(event)
+    return {"plots": plots, "returned": count, "total": count, "scroll_id": None}
+
+
+@endpoint("events.debug_images", "events.plots")
+def debug_images(state: State, request: Request) -> Doc:
+    """Images or plots of the latest iterations."""
+    metrics = []
+    kind = IMAGE if request.endpoint == "events.debug_images" else PLOT
+    wanted: dict[str, set[str | None]] = {}
+    for item in request.body["metrics"]:
+        wanted.setdefault(item["task"], set()).add(item.get("metric"))
+    for owner, titles in wanted.items():
+        _owner(state, request, owner)
+        by_iter: dict[int, list[Doc]] = {}
+        for event in _of_type(_kept(state, owner), kind):
+            if None in titles or event["metric"] in titles:
+                by_iter.setdefault(event.get("iter", 0), []).append(event)
+        newest = sorted(by_iter, reverse=True)[: request.body.get("iters") or 1]
+        iterations = [{"iter": i, "events": by_iter[i]} for i in newest]
+        metrics.append({"task": owner, "iterations": iterations})
+    return {"metrics": metrics, "scroll_id": "end"}
+
+
+@endpoint("events.get_task_metrics")
+def get_task_metrics(state: State, request: Request) -> Doc:
+    """The titles that tasks have events of."""
+    answer = []
+    for owner in request.body["tasks"]:
+        _owner(state, request, owner)
+        events = _of_type(_kept(state, owner), request.body.get("event_type"))
+        titles = sorted({event["metric"] for event in events if event["metric"]})
+        answer.append({"task": owner, "metrics": titles})
+    return {"metrics": answer}
+
+
+@endpoint("events.get_scalar_metrics_and_variants")
+def get_scalar_metrics_and_variants(state: State, request: Request) -> Doc:
+    """The titles and series of a task's curves."""
+    _owner(state, request, request.body["task"])
+    found: dict[str, set[str]] = {}
+    for event in _kept(state, request.body["task"]).scalars.values():
+        found.setdefault(event["metric"], set()).add(event["variant"])
+    return {"metrics": {title: sorted(series) for title, series in found.items()}}
+
+
+@endpoint("events.get_task_latest_scalar_values")
+def get_task_latest_scalar_values(state: State, request: Request) -> Doc:
+    """The newest value of each curve."""
+    task = state.task(request.body["task"])
+    kept = _kept(state, task["id"])
+    by_title: dict[str, list[Doc]] = {}
+    for event in _latest(kept.scalars.values(), 1):
+        entry = {
+            "name": event["variant"],
+            "last_value": event["value"],
+            "last_timestamp": event["timestamp"],
+        }
+        by_title.setdefault(event["metric"], []).append(entry)
+    metrics = [{"name": t, "variants": v} for t, v in by_title.items()]
+    stamps = [event["timestamp"] for event in kept.scalars.values()]
+    return {
+        "metrics": metrics,
+        "last_iter": task["last_iteration"],
+        "name": task["name"],
+        "status": task["status"],
+        "last_timestamp": max(stamps, default=0),
+    }
+
+
+@endpoint("events.delete_for_task")
+def delete_for_task(state: State, request: Request) -> Doc:
+    """Remove all events of a task."""
+    state.task(request.body["task"])
+    state.events.pop(request.body["task"], None)
+    return {"deleted": True}
+
+
+@endpoint("events.clear_scroll")
+def clear_scroll(state: State, request: Request) -> Doc:
+    """Scrolls cost nothing here, so there is nothing to clear."""
+    return {}

@@ -1,0 +1,259 @@
+"""From a path, headers and bytes to an answer in the server's envelope."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+
+# Imported for what they register.
+from . import (  # noqa: F401
+    charts,
+    copies,
+    errors,
+    events,
+    general,
+    lifecycle,
+    models,
+    parts,
+    projects,
+    queueing,
+    removal,
+    schemas,
+    tasks,
+)
+from .auth import API_VERSION, Credentials
+from .errors import ApiError
+from .recorder import KEPT_BODY, Call, Recorder
+from .registry import HANDLERS, Request
+from .state import Doc, State, new_id
+
+PATH = re.compile(r"/(?:v(?P<version>\d+(?:\.\d+)?)/)?(?P<name>[a-zA-Z_]\w+\.[a-zA-Z_]\w+)/?")
+
+OPEN_ENDPOINTS = frozenset({"debug.ping", "auth.logout"})
+BATCHES = frozenset({"events.add_batch", "tasks.update_batch"})
+
+Headers = Mapping[str, str]
+
+
+@attrs.frozen
+class Answer:
+    """What goes back over the wire."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+@attrs.define
+class _Reading:
+    """A request as far as it could be read before something went wrong."""
+
+    endpoint: str = ""
+    version: str = API_VERSION
+    items: int | None = None
+
+
+@attrs.define
+class Dispatcher:
+    """Answers API calls on a state, and keeps a record of them."""
+
+    state: State
+    credentials: Credentials
+    recorder: Recorder
+
+    def name(self, path: str) -> str:
+        """The call that a path asks for, or "" when it is not the path of one."""
+        match = PATH.fullmatch(path.partition("?")[0])
+        return match["name"] if match else ""
+
+    def answer(self, target: str, headers: Headers, body: bytes, fault: str = "") -> Answer:
+        """Do a call.
+
+        Args:
+            target: The path, with its query.
+            headers: The request's headers, by name in lower case.
+            body: The request's body.
+            fault: What will be done to the answer on purpose, for the record.
+        """
+        started = time.monotonic()
+        reading = _Reading()
+        call_id = new_id()
+        subcode = 0
+        try:
+            # Written out under the lock, because the answer holds live documents.
+            request = self._read(target, headers, body, reading)
+            with self.state.lock:
+                data = self._do(request, reading)
+                written = self._envelope(call_id, headers, reading, data=data)
+            status = 200
+        except ApiError as error:
+            status, subcode = error.code, error.subcode
+            written = self._envelope(call_id, headers, reading, error=error)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            status = 500
+            failure = ApiError(500, 0, f"General server error: {error!r}")
+            written = self._envelope(call_id, headers, reading, error=failure)
+        self.record(target, headers, body, started, status, subcode, reading, fault)
+        return Answer(status, written)
+
+    def record(
+        self,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        started: float,
+        status: int,
+        subcode: int,
+        reading: _Reading | None = None,
+        fault: str = "",
+    ) -> None:
+        """Keep a call; without ``reading``, one that was never looked at."""
+        reading = reading or _Reading(endpoint=self.name(target))
+        self.recorder.add(
+            Call(
+                endpoint=reading.endpoint,
+                version=reading.version,
+                status=status,
+                subcode=subcode,
+                started=started,
+                duration=time.monotonic() - started,
+                size=len(body),
+                items=reading.items,
+                worker=_worker(headers),
+                fault=fault,
+                raw=body if len(body) <= KEPT_BODY else b"",
+            )
+        )
+
+    def _read(self, target: str, headers: Headers, body: bytes, reading: _Reading) -> Request:
+        path, _, query = target.partition("?")
+        match = PATH.fullmatch(path)
+        if match is None:
+            raise errors.bad_request(f"Invalid request path {path}")
+        reading.endpoint = match["name"]
+        reading.version = match["version"] or API_VERSION
+        if schemas.parse_version(reading.version) > schemas.parse_version(API_VERSION):
+            message = f"Invalid API version (max. supported version is {API_VERSION})"
+            raise errors.bad_request(message)
+        if reading.endpoint not in HANDLERS and reading.endpoint != "auth.login":
+            self.recorder.miss(reading.endpoint)
+            raise errors.unknown_endpoint(reading.endpoint, reading.version)
+        if reading.endpoint not in OPEN_ENDPOINTS:
+            self.credentials.check(headers.get("authorization"))
+        content_type = headers.get("content-type", "").partition(";")[0].strip()
+        if content_type == "application/json-lines":
+            items = self._read_lines(body, reading)
+            return Request(reading.endpoint, reading.version, {}, items, _worker(headers))
+        return self._read_object(query, headers, body, reading)
+
+    def _read_lines(self, body: bytes, reading: _Reading) -> list[Doc]:
+        items = []
+        for index, line in enumerate(body.splitlines()):
+            try:
+                item = json.loads(line)
+            except ValueError as error:
+                message = f"Failed to decode JSON object: {error} in batch item #{index}"
+                self._violate(reading, message, index)
+                raise errors.bad_request(message) from error
+            if not isinstance(item, dict):
+                kind = type(item).__name__
+                message = f"json lines must contain objects, found: {kind}"
+                self._violate(reading, message, index)
+                raise errors.bad_request(message)
+            items.append(item)
+        reading.items = len(items)
+        if reading.endpoint == "events.add_batch":
+            found, fatal = events.check_batch(reading.endpoint, reading.version, items)
+        else:
+            found = self._check_lines(reading, items)
+            fatal = bool(found)
+        self.recorder.violate(*found)
+        if fatal:
+            first = found[0]
+            raise errors.validation_error(f"{first.message} in batch item #{first.line}")
+        return items
+
+    def _check_lines(self, reading: _Reading, items: list[Doc]) -> list[schemas.Violation]:
+        schema = schemas.find(reading.endpoint, reading.version)
+        if schema is None or not schema.batch:
+            return []
+        name = reading.endpoint
+        checked = (schemas.first_violation(name, schema, item, line) for line, item in enumerate(items))
+        return [violation for violation in checked if violation]
+
+    def _read_object(self, query: str, headers: Headers, body: bytes, reading: _Reading) -> Request:
+        data: Any = {}
+        if body:
+            try:
+                data = json.loads(body)
+            except ValueError as error:
+                message = f"Failed to decode JSON object: {error}"
+                self._violate(reading, message)
+                raise errors.bad_request(message) from error
+        data = data or {key: _plain(value) for key, value in parse_qsl(query)}
+        if not isinstance(data, dict):
+            self._violate(reading, "the body is not an object")
+            raise errors.validation_error("Data should be a dict")
+        data = {key: value for key, value in data.items() if value is not None}
+        if reading.endpoint in BATCHES:
+            # The server takes a single object for a batch of one.
+            data, items = {}, [data] if data else []
+            reading.items = len(items)
+            return Request(reading.endpoint, reading.version, data, items, _worker(headers))
+        violation = schemas.check(reading.endpoint, reading.version, data)
+        if violation is not None:
+            self.recorder.violate(violation)
+            where = ".".join(map(str, violation.path))
+            raise errors.validation_error(violation.message, **({"field": where} if where else {}))
+        return Request(reading.endpoint, reading.version, data, None, _worker(headers))
+
+    def _violate(self, reading: _Reading, message: str, line: int | None = None) -> None:
+        self.recorder.violate(schemas.Violation(reading.endpoint, reading.version, message, line=line))
+
+    def _do(self, request: Request, reading: _Reading) -> Doc:
+        if request.endpoint == "auth.login":
+            return {"token": self.credentials.issue(request.body.get("expiration_sec"))}
+        handler: Callable[[State, Request], Doc] = HANDLERS[request.endpoint]
+        return handler(self.state, request)
+
+    def _envelope(
+        self,
+        call_id: str,
+        headers: Headers,
+        reading: _Reading,
+        *,
+        data: Doc | None = None,
+        error: ApiError | None = None,
+    ) -> bytes:
+        meta = {
+            "id": call_id,
+            "trx": headers.get("x-clearml-trx", call_id),
+            "endpoint": {
+                "name": reading.endpoint,
+                "requested_version": reading.version,
+                "actual_version": "1.0",
+            },
+            "result_code": error.code if error else 200,
+            "result_subcode": error.subcode if error else 0,
+            "result_msg": error.message if error else "OK",
+            "error_stack": None,
+            "error_data": error.details if error else {},
+        }
+        return json.dumps({"meta": meta, "data": data or {}}, default=list).encode()
+
+
+def _worker(headers: Headers) -> str:
+    return headers.get("x-clearml-worker") or headers.get("x-trains-worker") or "<unknown>"
+
+
+def _plain(value: str) -> object:
+    """A value from a query string, read as the server reads it."""
+    if value.replace(".", "", 1).isdigit():
+        return float(value) if "." in value else int(value)
+    return {"true": True, "false": False}.get(value.lower(), value)

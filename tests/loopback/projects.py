@@ -1,0 +1,250 @@
+"""Projects and the paths that they form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import errors, queries
+from .registry import Request, endpoint
+from .state import USER, Doc, State, new_id
+
+FIELDS = ("name", "description", "tags", "system_tags", "default_output_destination")
+MAX_DEPTH = 10
+
+
+def clean_name(name: str) -> str:
+    """A project's path without needless slashes.
+
+    Raises:
+        ApiError: 400/407 for an empty path, 400/800 where a segment has fewer than
+            three characters.
+    """
+    segments = [segment for segment in name.strip().split("/") if segment]
+    if not segments:
+        raise errors.invalid_project_name(name=name)
+    if len(segments) > MAX_DEPTH:
+        raise errors.validation_error("Project path exceeds the maximum allowed depth", max_depth=MAX_DEPTH)
+    if any(len(segment.strip()) < 3 for segment in segments):
+        raise errors.too_short("name")
+    return "/".join(segments)
+
+
+def by_name(state: State, name: str) -> Doc | None:
+    """The project with exactly this path."""
+    for project in state.projects.values():
+        if project["name"] == name:
+            return project
+    return None
+
+
+def ensure_project(state: State, name: str) -> Doc:
+    """The project with this path, made with all of its parents where it is missing."""
+    name = clean_name(name)
+    return by_name(state, name) or _make(state, {"name": name})
+
+
+def _make(state: State, fields: Doc) -> Doc:
+    location, _, basename = fields["name"].rpartition("/")
+    parent = ensure_project(state, location) if location else None
+    now = state.stamp()
+    project: Doc = {
+        "id": new_id(),
+        "user": USER,
+        "company": "",
+        "description": "",
+        "tags": [],
+        "system_tags": [],
+        "default_output_destination": None,
+        "created": now,
+        "last_update": now,
+        "basename": basename,
+        "parent": parent["id"] if parent else None,
+        "path": [*parent["path"], parent["id"]] if parent else [],
+        **fields,
+    }
+    state.projects[project["id"]] = project
+    if parent:
+        state.touch_project(parent["id"])
+    return project
+
+
+def _fields(body: Doc) -> Doc:
+    return {name: body[name] for name in FIELDS if body.get(name) is not None}
+
+
+@endpoint("projects.create")
+def create(state: State, request: Request) -> Doc:
+    """Make a project and its missing parents; its path must be new."""
+    fields = _fields(request.body)
+    fields["name"] = clean_name(fields["name"])
+    if by_name(state, fields["name"]):
+        raise errors.name_taken(name=fields["name"])
+    return {"id": _make(state, fields)["id"]}
+
+
+@endpoint("projects.get_by_id")
+def get_by_id(state: State, request: Request) -> Doc:
+    """One project, whole."""
+    return {"project": state.project(request.body["project"])}
+
+
+def _query(body: Doc) -> Doc:
+    query = dict(body)
+    query.pop("path", None)
+    if not query.pop("shallow_search", False):
+        if "parent" in query:
+            query["path"] = query.pop("parent")
+    else:
+        query.setdefault("parent", [None])
+    return query
+
+
+@endpoint("projects.get_all")
+def get_all(state: State, request: Request) -> Doc:
+    """The projects that match."""
+    found, beside = queries.run(state, state.projects.values(), _query(request.body), queries.PROJECTS)
+    return {"projects": found, **beside}
+
+
+@endpoint("projects.get_all_ex")
+def get_all_ex(state: State, request: Request) -> Doc:
+    """The projects that match, with counts if asked for."""
+    answer = get_all(state, request)
+    if request.body.get("include_stats"):
+        answer["projects"] = [{**project, **_stats(state, project["id"])} for project in answer["projects"]]
+    return answer
+
+
+def _below(state: State, project_id: str) -> list[Doc]:
+    return [p for p in state.projects.values() if project_id in p["path"]]
+
+
+def _contents(state: State, project_id: str) -> tuple[list[Doc], list[Doc]]:
+    ids = {project_id, *(p["id"] for p in _below(state, project_id))}
+    tasks = [t for t in state.tasks.values() if t.get("project") in ids]
+    models = [m for m in state.models.values() if m.get("project") in ids]
+    return tasks, models
+
+
+def _stats(state: State, project_id: str) -> Doc:
+    tasks, _ = _contents(state, project_id)
+    stats: dict[str, Any] = {}
+    for kind in ("active", "archived"):
+        chosen = [t for t in tasks if ("archived" in t["system_tags"]) == (kind == "archived")]
+        counts: dict[str, int] = {}
+        for task in chosen:
+            counts[task["status"]] = counts.get(task["status"], 0) + 1
+        stats[kind] = {"status_count": counts, "total_tasks": len(chosen)}
+    children = [{"id": p["id"], "name": p["name"]} for p in _below(state, project_id)]
+    return {"stats": stats, "sub_projects": children}
+
+
+@endpoint("projects.update")
+def update(state: State, request: Request) -> Doc:
+    """Change a project; a new name must stay under the same parent."""
+    project = state.project(request.body["project"])
+    fields = _fields(request.body)
+    if "name" in fields:
+        fields["name"] = clean_name(fields["name"])
+        if fields["name"].rpartition("/")[0] != project["name"].rpartition("/")[0]:
+            raise errors.cannot_move_project(name=fields["name"])
+        other = by_name(state, fields["name"])
+        if other is not None and other is not project:
+            raise errors.name_taken(name=fields["name"])
+        for child in _below(state, project["id"]):
+            child["name"] = fields["name"] + child["name"][len(project["name"]) :]
+        fields["basename"] = fields["name"].rpartition("/")[2]
+    project.update(fields)
+    state.touch_project(project["id"])
+    return {"updated": 1, "fields": fields}
+
+
+@endpoint("projects.validate_delete")
+def validate_delete(state: State, request: Request) -> Doc:
+    """Count what stands in a project's way to deletion."""
+    project = state.project(request.body["project"])
+    tasks, models = _contents(state, project["id"])
+    return {
+        "tasks": len(tasks),
+        "non_archived_tasks": sum("archived" not in t["system_tags"] for t in tasks),
+        "models": len(models),
+        "non_archived_models": sum("archived" not in m["system_tags"] for m in models),
+        "datasets": 0,
+        "pipelines": 0,
+        "reports": 0,
+    }
+
+
+@endpoint("projects.delete")
+def delete(state: State, request: Request) -> Doc:
+    """Remove a project; with force, one that still has tasks or models."""
+    project = state.project(request.body["project"])
+    tasks, models = _contents(state, project["id"])
+    if not request.force:
+        for what, documents in (("tasks", tasks), ("models", models)):
+            if any("archived" not in document["system_tags"] for document in documents):
+                raise errors.project_has(what, id=project["id"])
+    contents = bool(request.body.get("delete_contents"))
+    for document in (*tasks, *models):
+        if contents:
+            state.tasks.pop(document["id"], None)
+            state.models.pop(document["id"], None)
+            state.events.pop(document["id"], None)
+        else:
+            document["project"] = None
+    below = _below(state, project["id"])
+    for gone in (project, *below):
+        del state.projects[gone["id"]]
+    return {
+        "deleted": 1 + len(below),
+        "disassociated_tasks": 0 if contents else len(tasks),
+        "deleted_tasks": len(tasks) if contents else 0,
+        "deleted_models": len(models) if contents else 0,
+        "urls": {"model_urls": [], "event_urls": [], "artifact_urls": []},
+    }
+
+
+@endpoint("projects.get_task_tags", "projects.get_project_tags", "organization.get_tags")
+def get_tags(state: State, request: Request) -> Doc:
+    """The tags in use, of tasks or of projects."""
+    own = request.endpoint == "projects.get_project_tags"
+    documents = state.projects.values() if own else state.tasks.values()
+    wanted = request.body.get("projects")
+    field = "id" if own else "project"
+    chosen = [d for d in documents if not wanted or d.get(field) in wanted]
+    answer: Doc = {"tags": sorted({tag for d in chosen for tag in d["tags"]})}
+    if request.body.get("include_system"):
+        answer["system_tags"] = sorted({t for d in chosen for t in d["system_tags"]})
+    return answer
+
+
+@endpoint("projects.get_hyper_parameters")
+def get_hyper_parameters(state: State, request: Request) -> Doc:
+    """The hyperparameters that a project's tasks use."""
+    found = {
+        (section, name)
+        for task in state.tasks.values()
+        if task.get("project") == request.body.get("project")
+        for section, parameters in task["hyperparams"].items()
+        for name in parameters
+    }
+    parameters = [{"section": s, "name": n} for s, n in sorted(found)]
+    return {"total": len(parameters), "remaining": 0, "parameters": parameters}
+
+
+@endpoint("projects.get_unique_metric_variants")
+def get_unique_metric_variants(state: State, request: Request) -> Doc:
+    """The titles and series that a project's tasks have reported."""
+    found: dict[tuple[str, str], Doc] = {}
+    for task in state.tasks.values():
+        if request.body.get("project") not in (None, task.get("project")):
+            continue
+        for metric_hash, variants in task["last_metrics"].items():
+            for variant_hash, entry in variants.items():
+                found[entry["metric"], entry["variant"]] = {
+                    "metric": entry["metric"],
+                    "metric_hash": metric_hash,
+                    "variant": entry["variant"],
+                    "variant_hash": variant_hash,
+                }
+    return {"metrics": [found[key] for key in sorted(found)]}

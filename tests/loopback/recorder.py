@@ -1,0 +1,101 @@
+"""What the server saw, kept for tests to ask about."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import attrs
+
+from .schemas import Violation
+
+KEPT_BODY = 64 * 1024
+
+
+@attrs.frozen
+class Call:
+    """One request and its answer.
+
+    Attributes:
+        endpoint: ``service.action``, or ``files.…``.
+        version: The API version that the path names, or "".
+        status: The HTTP status of the answer; 0 when none was given.
+        subcode: ``meta.result_subcode`` of the answer.
+        started: When the request had been read, in seconds of `time.monotonic`.
+        duration: Seconds until the answer was ready, without added latency.
+        size: Length of the body in bytes.
+        items: Number of lines of a batch, or None.
+        worker: The name that the client gave itself.
+        fault: What was done to the request on purpose, or "".
+        raw: The body, unless it is longer than 64 KiB.
+    """
+
+    endpoint: str
+    version: str
+    status: int
+    subcode: int
+    started: float
+    duration: float
+    size: int
+    items: int | None = None
+    worker: str = ""
+    fault: str = ""
+    raw: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def body(self) -> Any:
+        """The body: an object, or the list of a batch's lines; None if not kept."""
+        if not self.raw:
+            return None
+        if self.items is not None:
+            return [json.loads(line) for line in self.raw.splitlines()]
+        return json.loads(self.raw)
+
+
+@attrs.define
+class Recorder:
+    """Calls, violations and unknown endpoints, in the order of arrival."""
+
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _calls: list[Call] = attrs.field(factory=list)
+    _violations: list[Violation] = attrs.field(factory=list)
+    _unknown: list[str] = attrs.field(factory=list)
+
+    def add(self, call: Call) -> None:
+        """Keep a call."""
+        with self._lock:
+            self._calls.append(call)
+
+    def violate(self, *violations: Violation) -> None:
+        """Keep what the schemas objected to."""
+        with self._lock:
+            self._violations.extend(violations)
+
+    def miss(self, endpoint: str) -> None:
+        """Keep the name of a call that the server does not have."""
+        with self._lock:
+            self._unknown.append(endpoint)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls since the last reset."""
+        with self._lock:
+            return list(self._calls)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """Every violation since the start."""
+        with self._lock:
+            return list(self._violations)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Every unknown endpoint since the start."""
+        with self._lock:
+            return list(self._unknown)
+
+    def reset(self) -> None:
+        """Forget the calls, and nothing else."""
+        with self._lock:
+            self._calls.clear()
