@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from ._aggregate import AggregateRow, Aggregates, Mean
-from ._ending import Failure
-from ._group import TaskGroup
-from ._measures import Best
-from ._results import Results, Row
-from ._sweep import Sweep
-from ._task import BoundTask, GroupTask
-from ._template import Name, NameTemplate
-from ._vocabulary import Metric
-from .errors import TaskGroupError, TaskGroupWarning
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._aggregate import AggregateRow, Aggregates, Mean
+    from ._ending import Failure
+    from ._group import TaskGroup
+    from ._measures import Best
+    from ._results import Results, Row
+    from ._sweep import Sweep
+    from ._task import BoundTask, GroupTask
+    from ._template import Name, NameTemplate
+    from ._vocabulary import Metric
+    from .errors import TaskGroupError, TaskGroupWarning
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AggregateRow": "_aggregate",
+    "Aggregates": "_aggregate",
+    "Best": "_measures",
+    "BoundTask": "_task",
+    "Failure": "_ending",
+    "GroupTask": "_task",
+    "Mean": "_aggregate",
+    "Metric": "_vocabulary",
+    "Name": "_template",
+    "NameTemplate": "_template",
+    "Results": "_results",
+    "Row": "_results",
+    "Sweep": "_sweep",
+    "TaskGroup": "_group",
+    "TaskGroupError": "errors",
+    "TaskGroupWarning": "errors",
+}
 
 __all__ = [
     "AggregateRow",
@@ -34,3 +57,14 @@ __all__ = [
     "TaskGroupWarning",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The package costs nothing to import until one of its names is used.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

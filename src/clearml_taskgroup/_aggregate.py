@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -157,8 +156,9 @@ def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of
 
 def _mean(values: list[float]) -> Mean:
     n = len(values)
-    std = statistics.stdev(values) if n > 1 else math.nan
-    return Mean(statistics.fmean(values), std, std / math.sqrt(n), n)
+    mean = math.fsum(values) / n
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.nan
+    return Mean(mean, std, std / math.sqrt(n), n)
 
 
 def label_of(params: Mapping[str, Any]) -> str:

@@ -17,7 +17,6 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -156,7 +155,9 @@ def is_signal_handler(handler: Any) -> bool:
     return hook is not None and getattr(handler, "__self__", None) is hook
 
 
-def _quiet() -> logging.Logger:
+def _quiet() -> Any:
+    import logging
+
     logger = logging.getLogger("clearml_taskgroup.provenance")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False

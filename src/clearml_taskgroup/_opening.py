@@ -93,8 +93,8 @@ def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpe
 
 def _warn_of_auto_logging(main: Any, group: str) -> None:
     warnings.warn(
-        f"Task.init was called: auto-logging (console, frameworks) goes to its task {main.name!r}, the "
-        f"parent of the group {group!r}, and not to the group's tasks; use task.report and task.logger for these",
+        f"Task.init was called: auto-logging (console, frameworks) goes to its task {main.name!r}, "
+        f"the parent of the group {group!r}, not to the group's tasks; use task.report and task.logger there",
         AutoLoggingWarning,
         stacklevel=5,
     )

@@ -20,7 +20,7 @@ class TaskGroupError(Exception):
 # --- names -------------------------------------------------------------------------------------
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TemplateError(TaskGroupError, ValueError):
     """You meet this when a name template cannot be read, as the group or the template is made."""
 
@@ -32,7 +32,7 @@ class TemplateError(TaskGroupError, ValueError):
         return f"the template {self.template!r} {self.problem}; {self.advice}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MissingFieldError(TaskGroupError, ValueError):
     """You meet this when a template asks for a field that a report does not give."""
 
@@ -47,7 +47,7 @@ class MissingFieldError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownFieldError(TaskGroupError, ValueError):
     """You meet this when a report gives context that the template has no field for.
 
@@ -67,7 +67,7 @@ class UnknownFieldError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ReservedFieldError(TaskGroupError, ValueError):
     """You meet this when context is given under a name that the group fills in by itself."""
 
@@ -80,7 +80,7 @@ class ReservedFieldError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ContextValueError(TaskGroupError, TypeError):
     """You meet this when a context value is not text, a number, a bool, an enum or None."""
 
@@ -94,7 +94,7 @@ class ContextValueError(TaskGroupError, TypeError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class BlankNameError(TaskGroupError, ValueError):
     """You meet this when a filled-in title or series, or a metric's name, is blank."""
 
@@ -108,7 +108,7 @@ class BlankNameError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NameCollisionError(TaskGroupError, ValueError):
     """You meet this when two different values of one task would get the same name."""
 
@@ -126,7 +126,7 @@ class NameCollisionError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TooManyNamesError(TaskGroupError, ValueError):
     """You meet this when one task uses up the 2,000 title/series pairs that a server keeps."""
 
@@ -142,7 +142,7 @@ class TooManyNamesError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class VocabularyError(TaskGroupError, ValueError):
     """You meet this when `metrics=[...]` contradicts itself, as the group is made."""
 
@@ -152,7 +152,7 @@ class VocabularyError(TaskGroupError, ValueError):
         return self.problem
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownMetricError(TaskGroupError, ValueError):
     """You meet this when a report uses a metric that the vocabulary does not have."""
 
@@ -169,7 +169,7 @@ class UnknownMetricError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class AliasContextError(TaskGroupError, ValueError):
     """You meet this when a report contradicts the context that an alias carries."""
 
@@ -186,7 +186,7 @@ class AliasContextError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MetricValueError(TaskGroupError, TypeError):
     """You meet this when a value to report is not a number."""
 
@@ -210,7 +210,7 @@ class MetricValueError(TaskGroupError, TypeError):
         return f"{self.metric!r} is {shown}, a {type(self.value).__name__}; {advice}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ReportError(TaskGroupError, TypeError):
     """You meet this when `report` is called in a form that it does not have."""
 
@@ -220,7 +220,7 @@ class ReportError(TaskGroupError, TypeError):
         return self.problem
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NonFiniteError(TaskGroupError, ValueError):
     """You meet this under `nonfinite="raise"`, for NaN, ±inf and anything beyond ±3.4e38."""
 
@@ -238,7 +238,7 @@ class NonFiniteError(TaskGroupError, ValueError):
 # --- identity ----------------------------------------------------------------------------------
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ParameterError(TaskGroupError, ValueError):
     """You meet this when a parameter cannot be part of a task's stable identity."""
 
@@ -250,7 +250,7 @@ class ParameterError(TaskGroupError, ValueError):
         return f"the parameter {self.name!r} {self.problem}; {self.advice}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnnamedTaskError(TaskGroupError, ValueError):
     """You meet this when a task has neither parameters nor a name nor a key."""
 
@@ -261,7 +261,7 @@ class UnnamedTaskError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DuplicateTaskError(TaskGroupError, ValueError):
     """You meet this when a run would hold the same key twice."""
 
@@ -277,7 +277,7 @@ class DuplicateTaskError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownTaskError(TaskGroupError, LookupError):
     """You meet this when `group.get` finds no task, or more than one."""
 
@@ -294,7 +294,7 @@ class UnknownTaskError(TaskGroupError, LookupError):
         return f"no task matches {self.asked}; the group has: {_some(self.names) or 'no tasks yet'}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ServerNameError(TaskGroupError, ValueError):
     """You meet this when a ClearML server would refuse a project's or a task's name.
 
@@ -312,7 +312,7 @@ class ServerNameError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class SpaceError(TaskGroupError, ValueError):
     """You meet this when a search space cannot be turned into points."""
 
@@ -326,7 +326,7 @@ class SpaceError(TaskGroupError, ValueError):
 # --- the life of a group -----------------------------------------------------------------------
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class GroupStateError(TaskGroupError, RuntimeError):
     """You meet this when a group is used before it is opened or after it is closed."""
 
@@ -338,7 +338,7 @@ class GroupStateError(TaskGroupError, RuntimeError):
         return f"the group {self.group!r} {self.problem}; {self.advice}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TaskClosedError(TaskGroupError, RuntimeError):
     """You meet this when something is reported to a task that has ended."""
 
@@ -359,7 +359,7 @@ class TaskClosedError(TaskGroupError, RuntimeError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ModeError(TaskGroupError, RuntimeError):
     """You meet this when the group's mode contradicts what ClearML is set to."""
 
@@ -370,7 +370,7 @@ class ModeError(TaskGroupError, RuntimeError):
         return f"{self.problem}; {self.advice}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ArgumentError(TaskGroupError, ValueError):
     """You meet this when an argument has a value that the call does not take."""
 
@@ -382,7 +382,7 @@ class ArgumentError(TaskGroupError, ValueError):
         return f"{self.argument}={self.given!r} was given; expected {self.expected}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DeliveryError(TaskGroupError):
     """You meet this when a block ends and some of its data could not be delivered."""
 
@@ -398,7 +398,7 @@ class DeliveryError(TaskGroupError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StoreError(TaskGroupError, OSError):
     """You meet this when the place where the data goes cannot be written to."""
 
@@ -415,7 +415,7 @@ class StoreError(TaskGroupError, OSError):
 # --- results -----------------------------------------------------------------------------------
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NoSuchResultError(TaskGroupError, LookupError):
     """You meet this when no task has a value for what is asked of its results."""
 
@@ -426,7 +426,7 @@ class NoSuchResultError(TaskGroupError, LookupError):
         return f"no task has a value for {self.asked}; there is: {_some(self.known) or 'nothing'}"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class AmbiguousResultError(TaskGroupError, LookupError):
     """You meet this when a metric was reported under several contexts and none was chosen."""
 
