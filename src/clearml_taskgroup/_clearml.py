@@ -13,6 +13,9 @@ test_clearml.py` tries each on the lowest and the newest supported version:
   server is configured; no documented call tells either without a connection.
 * `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
   requirements, as `Task.init` detects them, which puts them on the main task alone.
+* `Session._sessions_weakrefs` and `Task._default_session`: the documented `Task.set_offline(False)`
+  connects every session that was made offline, which blocks without a network and raises without
+  credentials; so it gets to see none, and whoever needs a session next makes a new one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
+
 SCRIPT_FIELDS = (
     "repository",
     "branch",
@@ -34,6 +39,18 @@ SCRIPT_FIELDS = (
     "requirements",
     "binary",
 )
+
+
+@attrs.define
+class _Switch:
+    """Who needs ClearML's offline switch turned on, and the default session from before."""
+
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+    holders: int = 0
+    session: Any = None
+
+
+_switch = _Switch()
 
 
 def main_task() -> Any | None:
@@ -65,28 +82,45 @@ def cache_folder() -> Path:
     """Gives ClearML's cache folder, below which it keeps offline sessions in `offline/`."""
     from clearml.config import get_cache_dir
 
-    return Path(get_cache_dir())
+    return Path(get_cache_dir()).absolute()
 
 
 def go_offline() -> bool:
-    """Turns ClearML's process-wide offline switch on; tells whether that changed anything.
+    """Turns ClearML's process-wide offline switch on, for one holder.
 
     Only called where no main task is live (a mode that contradicts one is refused before).
+
+    Returns:
+        Whether the caller holds the switch, and has to let go with `go_back_online`.
     """
     from clearml import Task
 
-    if Task.is_offline():
-        return False
-    Task.set_offline(True)
-    return True
+    with _switch.lock:
+        if _switch.holders == 0:
+            if Task.is_offline():
+                return False
+            _switch.session = Task._default_session
+            Task.set_offline(True)
+        _switch.holders += 1
+        return True
 
 
 def go_back_online() -> None:
-    """Turns the switch back, unless a main task has come to live offline since."""
-    from clearml import Task
+    """Lets go of the switch; the last holder turns it back.
 
-    if main_task() is None:
+    Not if a main task has come to live offline since.
+    """
+    from clearml import Task
+    from clearml.backend_api import Session
+
+    with _switch.lock:
+        _switch.holders -= 1
+        if _switch.holders or main_task() is not None:
+            return
+        Session._sessions_weakrefs = []
         Task.set_offline(False)
+        Task._set_default_session(_switch.session)
+        _switch.session = None
 
 
 def open_task(task_id: str) -> Any:

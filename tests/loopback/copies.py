@@ -86,7 +86,7 @@ def move(state: State, request: Request) -> Doc:
     return {"project_id": project_id}
 
 
-@endpoint("tasks.update_tags")
+@endpoint("tasks.update_tags", required=("ids",))
 def update_tags(state: State, request: Request) -> Doc:
     """Add and remove tags of many tasks."""
     body = request.body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,13 +30,16 @@ from . import (  # noqa: F401
 )
 from .auth import API_VERSION, Credentials
 from .errors import ApiError
+from .faults import Fault, FaultKind
 from .recorder import KEPT_BODY, Call, Recorder
-from .registry import HANDLERS, Request
+from .registry import HANDLERS, REQUIRED, Request
 from .state import Doc, State, new_id
 
 PATH = re.compile(r"/(?:v(?P<version>\d+(?:\.\d+)?)/)?(?P<name>[a-zA-Z_]\w+\.[a-zA-Z_]\w+)/?")
 
 OPEN_ENDPOINTS = frozenset({"debug.ping", "auth.logout"})
+EXPIRED = str(Fault(FaultKind.EXPIRED))
+
 BATCHES = frozenset({"events.add_batch", "tasks.update_batch"})
 
 Headers = Mapping[str, str]
@@ -87,7 +91,7 @@ class Dispatcher:
         subcode = 0
         try:
             # Written out under the lock, because the answer holds live documents.
-            request = self._read(target, headers, body, reading)
+            request = self._read(target, headers, body, reading, expired=fault == EXPIRED)
             with self.state.lock:
                 data = self._do(request, reading)
                 written = self._envelope(call_id, headers, reading, data=data)
@@ -97,24 +101,22 @@ class Dispatcher:
             written = self._envelope(call_id, headers, reading, error=error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             status = 500
+            self.recorder.crash(traceback.format_exc())
             failure = ApiError(500, 0, f"General server error: {error!r}")
             written = self._envelope(call_id, headers, reading, error=failure)
-        self.record(target, headers, body, started, status, subcode, reading, fault)
+        self._record(headers, body, started, status, subcode, reading, fault)
         return Answer(status, written)
 
-    def record(
+    def _record(
         self,
-        target: str,
         headers: Headers,
         body: bytes,
         started: float,
         status: int,
         subcode: int,
-        reading: _Reading | None = None,
-        fault: str = "",
+        reading: _Reading,
+        fault: str,
     ) -> None:
-        """Keep a call; without ``reading``, one that was never looked at."""
-        reading = reading or _Reading(endpoint=self.name(target))
         self.recorder.add(
             Call(
                 endpoint=reading.endpoint,
@@ -125,13 +127,15 @@ class Dispatcher:
                 duration=time.monotonic() - started,
                 size=len(body),
                 items=reading.items,
-                worker=_worker(headers),
+                worker=worker_of(headers),
                 fault=fault,
                 raw=body if len(body) <= KEPT_BODY else b"",
             )
         )
 
-    def _read(self, target: str, headers: Headers, body: bytes, reading: _Reading) -> Request:
+    def _read(
+        self, target: str, headers: Headers, body: bytes, reading: _Reading, *, expired: bool
+    ) -> Request:
         path, _, query = target.partition("?")
         match = PATH.fullmatch(path)
         if match is None:
@@ -144,29 +148,21 @@ class Dispatcher:
         if reading.endpoint not in HANDLERS and reading.endpoint != "auth.login":
             self.recorder.miss(reading.endpoint)
             raise errors.unknown_endpoint(reading.endpoint, reading.version)
+        if expired:
+            raise errors.invalid_token("Signature has expired")
         if reading.endpoint not in OPEN_ENDPOINTS:
             self.credentials.check(headers.get("authorization"))
         content_type = headers.get("content-type", "").partition(";")[0].strip()
         if content_type == "application/json-lines":
             items = self._read_lines(body, reading)
-            return Request(reading.endpoint, reading.version, {}, items, _worker(headers))
+            return Request(reading.endpoint, reading.version, {}, items, worker_of(headers))
         return self._read_object(query, headers, body, reading)
 
     def _read_lines(self, body: bytes, reading: _Reading) -> list[Doc]:
-        items = []
-        for index, line in enumerate(body.splitlines()):
-            try:
-                item = json.loads(line)
-            except ValueError as error:
-                message = f"Failed to decode JSON object: {error} in batch item #{index}"
-                self._violate(reading, message, index)
-                raise errors.bad_request(message) from error
-            if not isinstance(item, dict):
-                kind = type(item).__name__
-                message = f"json lines must contain objects, found: {kind}"
-                self._violate(reading, message, index)
-                raise errors.bad_request(message)
-            items.append(item)
+        items = parse_lines(body)
+        if isinstance(items, BadLine):
+            self._violate(reading, items.message, items.index)
+            raise errors.bad_request(items.message)
         reading.items = len(items)
         if reading.endpoint == "events.add_batch":
             found, fatal = events.check_batch(reading.endpoint, reading.version, items)
@@ -205,13 +201,16 @@ class Dispatcher:
             # The server takes a single object for a batch of one.
             data, items = {}, [data] if data else []
             reading.items = len(items)
-            return Request(reading.endpoint, reading.version, data, items, _worker(headers))
+            return Request(reading.endpoint, reading.version, data, items, worker_of(headers))
         violation = schemas.check(reading.endpoint, reading.version, data)
         if violation is not None:
             self.recorder.violate(violation)
             where = ".".join(map(str, violation.path))
             raise errors.validation_error(violation.message, **({"field": where} if where else {}))
-        return Request(reading.endpoint, reading.version, data, None, _worker(headers))
+        missing = [name for name in REQUIRED.get(reading.endpoint, ()) if name not in data]
+        if missing:
+            raise errors.missing_fields(*missing)
+        return Request(reading.endpoint, reading.version, data, None, worker_of(headers))
 
     def _violate(self, reading: _Reading, message: str, line: int | None = None) -> None:
         self.recorder.violate(schemas.Violation(reading.endpoint, reading.version, message, line=line))
@@ -248,7 +247,39 @@ class Dispatcher:
         return json.dumps({"meta": meta, "data": data or {}}, default=list).encode()
 
 
-def _worker(headers: Headers) -> str:
+@attrs.frozen
+class BadLine:
+    """A line of a batch that is not an object."""
+
+    index: int
+    message: str
+
+
+def parse_lines(body: bytes) -> list[Doc] | BadLine:
+    """The objects of a batch, one on each line."""
+    lines = body.splitlines()
+    try:
+        # One call for all is a good third faster; it also shares the keys' strings.
+        whole = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        whole = None
+    if whole is not None and len(whole) == len(lines) and all(type(item) is dict for item in whole):
+        return list(whole)
+    items: list[Doc] = []
+    for index, line in enumerate(lines):
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            return BadLine(index, f"Failed to decode JSON object: {error} in batch item #{index}")
+        if not isinstance(item, dict):
+            kind = type(item).__name__
+            return BadLine(index, f"json lines must contain objects, found: {kind}")
+        items.append(item)
+    return items
+
+
+def worker_of(headers: Headers) -> str:
+    """The name that the client gave itself."""
     return headers.get("x-clearml-worker") or headers.get("x-trains-worker") or "<unknown>"
 
 

@@ -27,6 +27,7 @@ CHUNK = 500
 
 LOCKED = ("publishing", "published")
 MAX_LONG = 2**63 - 1
+ITERATION_TOO_LARGE = f"Iteration number should not exceed {MAX_LONG}"
 
 
 _TEXTS = {
@@ -132,9 +133,7 @@ def _writable(state: State, event: Doc) -> bool:
     if event.get("model_event"):
         return owner in state.models
     task = state.tasks.get(owner)
-    if task is None:
-        return False
-    return bool(event.get("allow_locked")) or task["status"] not in LOCKED
+    return task is not None and (bool(event.get("allow_locked")) or task["status"] not in LOCKED)
 
 
 def _problem(state: State, event: Doc, known: dict[tuple[str, Any], bool]) -> str:
@@ -157,15 +156,19 @@ def _problem(state: State, event: Doc, known: dict[tuple[str, Any], bool]) -> st
         model = "model" if event.get("model_event") else "task"
         return f"Invalid {model} id {owner}"
     iteration = event.get("iter")
-    if iteration is not None and abs(iteration) > MAX_LONG:
-        return f"Iteration number should not exceed {MAX_LONG}"
+    if iteration is None:
+        return ""
+    if type(iteration) is not int:
+        iteration = event["iter"] = int(iteration)
+    if abs(iteration) > MAX_LONG:
+        return ITERATION_TOO_LARGE
     return ""
 
 
 def _number_fits(event: Doc) -> bool:
     value = event.get("value")
     if value is not None:
-        return -LARGEST <= value <= LARGEST
+        return bool(-LARGEST <= value <= LARGEST)
     values = event.get("values")
     return values is None or all(-LARGEST <= item <= LARGEST for item in values)
 
@@ -198,6 +201,8 @@ def _add_events(state: State, request: Request, items: list[Doc]) -> Doc:
         # The store has refused: what went in stays in, and no task is told of it.
         raise errors.data_error("while indexing events", err=f"{unfit} document(s) failed to index.")
     _update_tasks(state, intake)
+    if too_large := intake.problems[ITERATION_TOO_LARGE]:
+        raise errors.data_error("while indexing events", err=f"{too_large} document(s) failed to index.")
     if not intake.added:
         raise errors.events_not_added(**intake.problems)
     return {

@@ -41,7 +41,7 @@ class Fault:
     def __str__(self) -> str:
         if self.kind in (FaultKind.STATUS, FaultKind.STATUS_AFTER):
             return f"{self.kind.value}:{self.status}"
-        return self.kind.value
+        return str(self.kind.value)
 
 
 GATEWAY_STATUSES = (500, 502, 503, 504, 429, 509)
@@ -160,4 +160,6 @@ class Faults:
                 return None
             if dice.source.random() >= dice.rate:
                 return None
-            return dice.source.choice(dice.mix)
+            fault = dice.source.choice(dice.mix)
+        # Credentials do not expire: a login can fail in every other way.
+        return None if fault.kind is FaultKind.EXPIRED and endpoint == "auth.login" else fault

@@ -263,7 +263,7 @@ def status_report(state: State, request: Request) -> Doc:
     now = state.stamp()
     # A worker that never registered is taken in by its first report.
     if body["worker"] not in state.workers:
-        known = {key: body[key] for key in ("worker", "queues", "tags") if key in body}
+        known: Doc = {key: body[key] for key in ("worker", "queues", "tags") if key in body}
         register(state, Request("workers.register", request.version, known))
     worker = state.workers[body["worker"]]
     worker["last_report_time"] = worker["last_activity_time"] = now

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -57,45 +59,83 @@ class Call:
 class Recorder:
     """Calls, violations and unknown endpoints, in the order of arrival."""
 
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _news: threading.Condition = attrs.field(factory=threading.Condition)
     _calls: list[Call] = attrs.field(factory=list)
     _violations: list[Violation] = attrs.field(factory=list)
     _unknown: list[str] = attrs.field(factory=list)
+    _crashes: list[str] = attrs.field(factory=list)
+    _in_flight: Counter[str] = attrs.field(factory=Counter)
+    _peaks: Counter[str] = attrs.field(factory=Counter)
 
     def add(self, call: Call) -> None:
         """Keep a call."""
-        with self._lock:
+        with self._news:
             self._calls.append(call)
+            self._news.notify_all()
+
+    def enter(self, endpoint: str) -> None:
+        """Count a request that has arrived and is not answered yet."""
+        with self._news:
+            self._in_flight[endpoint] += 1
+            now = self._in_flight[endpoint]
+            self._peaks[endpoint] = max(self._peaks[endpoint], now)
+
+    def leave(self, endpoint: str) -> None:
+        """Count a request that is answered."""
+        with self._news:
+            self._in_flight[endpoint] -= 1
 
     def violate(self, *violations: Violation) -> None:
         """Keep what the schemas objected to."""
-        with self._lock:
+        with self._news:
             self._violations.extend(violations)
 
     def miss(self, endpoint: str) -> None:
         """Keep the name of a call that the server does not have."""
-        with self._lock:
+        with self._news:
             self._unknown.append(endpoint)
+
+    def crash(self, trace: str) -> None:
+        """Keep the trace of an error of the server's own."""
+        with self._news:
+            self._crashes.append(trace)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait for a condition, which is looked at again after each call."""
+        with self._news:
+            return self._news.wait_for(condition, timeout)
 
     @property
     def calls(self) -> list[Call]:
         """The calls since the last reset."""
-        with self._lock:
+        with self._news:
             return list(self._calls)
 
     @property
     def violations(self) -> list[Violation]:
         """Every violation since the start."""
-        with self._lock:
+        with self._news:
             return list(self._violations)
 
     @property
     def unknown(self) -> list[str]:
         """Every unknown endpoint since the start."""
-        with self._lock:
+        with self._news:
             return list(self._unknown)
 
+    @property
+    def crashes(self) -> list[str]:
+        """Every error of the server's own since the start."""
+        with self._news:
+            return list(self._crashes)
+
+    def peak(self, endpoint: str) -> int:
+        """How many requests of a call were under way at once, at most."""
+        with self._news:
+            return self._peaks[endpoint]
+
     def reset(self) -> None:
-        """Forget the calls, and nothing else."""
-        with self._lock:
+        """Forget the calls and peaks, and nothing else."""
+        with self._news:
             self._calls.clear()
+            self._peaks.clear()

@@ -45,13 +45,17 @@ Handler = Callable[[State, Request], Doc]
 
 HANDLERS: dict[str, Handler] = {}
 
+REQUIRED: dict[str, tuple[str, ...]] = {}
+"""What a call cannot do without, for those of which clearml ships no schema."""
 
-def endpoint(*names: str) -> Callable[[Handler], Handler]:
+
+def endpoint(*names: str, required: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
     """Register a function as the answer to one or more calls."""
 
     def register(handler: Handler) -> Handler:
         for name in names:
             HANDLERS[name] = handler
+            REQUIRED[name] = required
         return handler
 
     return register

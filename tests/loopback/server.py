@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 
 from . import lifecycle
 from .auth import Credentials
-from .dispatch import Answer, Dispatcher, Headers
+from .dispatch import EXPIRED, Answer, Dispatcher, Headers, worker_of
 from .faults import Faults
 from .files import Files, StoredFile
 from .queueing import make_queue
@@ -40,8 +41,12 @@ class LoopbackServer:
         self.files = Files()
         self._recorder = Recorder()
         self._dispatcher = Dispatcher(self.state, self.credentials, self._recorder)
-        self._api = LoopbackHTTPServer(self._api_name, self._do_api, self._undone, self.faults)
-        self._files = LoopbackHTTPServer(self._file_name, self._do_file, self._undone_file, self.faults)
+        self._api = LoopbackHTTPServer(
+            self._api_name, self._do_api, self._undone, self.faults, self._recorder
+        )
+        self._files = LoopbackHTTPServer(
+            self._file_name, self._do_file, self._undone, self.faults, self._recorder
+        )
         make_queue(self.state, "default", system_tags=["default"])
 
     def __enter__(self) -> LoopbackServer:
@@ -72,8 +77,10 @@ class LoopbackServer:
     def _do_api(self, method: str, target: str, headers: Headers, body: bytes, fault: str) -> Answer:
         return self._dispatcher.answer(target, headers, body, fault)
 
-    def _undone(self, target: str, headers: Headers, body: bytes, status: int, fault: str) -> None:
-        self._dispatcher.record(target, headers, body, time.monotonic(), status, 0, fault=fault)
+    def _undone(self, name: str, headers: Headers, body: bytes, status: int, fault: str) -> None:
+        started = time.monotonic()
+        worker = worker_of(headers)
+        self._recorder.add(Call(name, "", status, 0, started, 0.0, len(body), worker=worker, fault=fault))
 
     def _file_name(self, method: str, target: str) -> str:
         return METHODS.get(method, "files.download")
@@ -81,14 +88,12 @@ class LoopbackServer:
     def _do_file(self, method: str, target: str, headers: Headers, body: bytes, fault: str) -> Answer:
         started = time.monotonic()
         answer = self.files.answer(method, target, headers, body)
+        if fault == EXPIRED:
+            answer = Answer(401, b"Unauthorized", "text/plain")
         name = self._file_name(method, target)
         duration = time.monotonic() - started
         self._recorder.add(Call(name, "", answer.status, 0, started, duration, len(body), fault=fault))
         return answer
-
-    def _undone_file(self, target: str, headers: Headers, body: bytes, status: int, fault: str) -> None:
-        now = time.monotonic()
-        self._recorder.add(Call("files", "", status, 0, now, 0.0, len(body), fault=fault))
 
     @property
     def url(self) -> str:
@@ -140,6 +145,27 @@ class LoopbackServer:
         """Names of calls that were asked for and that this server does not have."""
         return self._recorder.unknown
 
+    @property
+    def crashes(self) -> list[str]:
+        """Traces of errors of this server's own; should stay empty."""
+        return self._recorder.crashes
+
+    def peak_in_flight(self, endpoint: str) -> int:
+        """How many requests of a call were under way at once, at most."""
+        return self._recorder.peak(endpoint)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
+        """Wait for a condition, which is looked at again after each request.
+
+        Args:
+            condition: Something about this server.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether the condition came true.
+        """
+        return self._recorder.wait_until(condition, timeout)
+
     def count(self, endpoint: str = "", *, status: int | None = None) -> int:
         """How many requests there were.
 
@@ -153,7 +179,7 @@ class LoopbackServer:
         )
 
     def reset_counts(self) -> None:
-        """Forget the calls; violations and unknown endpoints are kept."""
+        """Forget the calls and peaks; violations and unknown endpoints are kept."""
         self._recorder.reset()
 
     @property

@@ -146,6 +146,7 @@ def validate(state: State, request: Request) -> Doc:
 
 
 def merge(task: Doc, fields: Doc) -> None:
+    """Set fields of a task; parts with a fixed form keep what is not named."""
     for key, value in fields.items():
         embedded = key in ("execution", "script", "output", "models")
         if embedded and isinstance(task.get(key), dict) and isinstance(value, dict):
@@ -170,7 +171,7 @@ def edit(state: State, request: Request) -> Doc:
     return {"updated": 1, "fields": fields}
 
 
-@endpoint("tasks.edit_runtime")
+@endpoint("tasks.edit_runtime", required=("task",))
 def edit_runtime(state: State, request: Request) -> Doc:
     """Change runtime keys of a new task, or with force of a running one."""
     task = open_task(state, request.body["task"], force=request.force)
@@ -228,11 +229,17 @@ def get_by_id(state: State, request: Request) -> Doc:
     return {"task": state.task(request.body["task"])}
 
 
-@endpoint("tasks.get_all", "tasks.get_by_id_ex")
+@endpoint("tasks.get_all")
 def get_all(state: State, request: Request) -> Doc:
     """The tasks that match."""
     tasks, beside = _find(state, request)
     return {"tasks": tasks, **beside}
+
+
+@endpoint("tasks.get_by_id_ex", required=("id",))
+def get_by_id_ex(state: State, request: Request) -> Doc:
+    """The tasks with these ids."""
+    return get_all_ex(state, request)
 
 
 @endpoint("tasks.get_all_ex")

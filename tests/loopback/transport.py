@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -13,12 +14,13 @@ from typing import Any
 
 from .dispatch import Answer, Headers
 from .faults import Fault, FaultKind, Faults
+from .recorder import Recorder
 
 Done = Callable[[str, str, Headers, bytes, str], Answer]
 """Does a request: method, target, headers, body, and the fault for the record."""
 
 Undone = Callable[[str, Headers, bytes, int, str], None]
-"""Records a request that was never looked at, with its status and fault."""
+"""Records a request that was never looked at: name, headers, body, status, fault."""
 
 Named = Callable[[str, str], str]
 """The name that faults know a request by, from its method and target."""
@@ -33,11 +35,12 @@ class LoopbackHTTPServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, name: Named, do: Done, undone: Undone, faults: Faults) -> None:
-        self.name_of = name
+    def __init__(self, name_of: Named, do: Done, undone: Undone, faults: Faults, recorder: Recorder) -> None:
+        self.name_of = name_of
         self.do = do
         self.undone = undone
         self.faults = faults
+        self.recorder = recorder
         self._open: set[socket.socket] = set()
         self._workers: set[threading.Thread] = set()
         self._guard = threading.Lock()
@@ -75,11 +78,23 @@ class LoopbackHTTPServer(ThreadingHTTPServer):
         """Turn a new connection away during an outage."""
         return not self.faults.outage
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection to its end."""
+    def server_bind(self) -> None:
+        """Bind without asking the name service who we are."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection its thread, known to `stop` from the first moment on."""
+        worker = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
         with self._guard:
             self._open.add(request)
-            self._workers.add(threading.current_thread())
+            self._workers.add(worker)
+        worker.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection to its end."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -112,48 +127,54 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Serve any method; which ones mean something is for the callback to say."""
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length) if length else b""
+        body = self._body()
         headers = {key.lower(): value for key, value in self.headers.items()}
-        server = self.server
-        fault = server.faults.pick(server.name_of(self.command, self.path))
-        if server.faults.outage:
-            fault = Fault(FaultKind.DROP_BEFORE)
-        if fault is not None and not self._survives(fault, headers, body):
-            return
-        told = str(fault) if fault else ""
-        answer = server.do(self.command, self.path, headers, body, told)
-        if fault is not None:
-            if fault.kind is FaultKind.DROP_AFTER:
-                self._hang_up()
-                return
-            if fault.kind is FaultKind.STATUS_AFTER:
-                answer = proxy_answer(fault.status)
-            if fault.kind is FaultKind.DELAY:
-                time.sleep(fault.delay)
-        cut = fault is not None and fault.kind is FaultKind.TRUNCATE
-        self._send(answer, cut=cut)
+        name = self.server.name_of(self.command, self.path)
+        self.server.recorder.enter(name)
+        try:
+            self._serve(name, headers, body)
+        finally:
+            self.server.recorder.leave(name)
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815
 
-    def _survives(self, fault: Fault, headers: Headers, body: bytes) -> bool:
-        """Whether a request is looked at in spite of its fault."""
-        undone = self.server.undone
-        if fault.kind is FaultKind.DROP_BEFORE:
-            undone(self.path, headers, body, 0, str(fault))
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            length = int(self.headers.get("Content-Length") or 0)
+            return self.rfile.read(length) if length else b""
+        chunks = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _serve(self, name: str, headers: Headers, body: bytes) -> None:
+        server = self.server
+        fault = server.faults.pick(name)
+        if server.faults.outage:
+            fault = Fault(FaultKind.DROP_BEFORE)
+        told = str(fault) if fault else ""
+        if fault is not None and fault.kind is FaultKind.DROP_BEFORE:
+            server.undone(name, headers, body, 0, told)
             self._hang_up()
-            return False
-        if fault.kind is FaultKind.STATUS:
-            undone(self.path, headers, body, fault.status, str(fault))
+            return
+        if fault is not None and fault.kind is FaultKind.STATUS:
+            server.undone(name, headers, body, fault.status, told)
             self._send(proxy_answer(fault.status))
-            return False
-        if fault.kind is FaultKind.EXPIRED:
-            # Any forged token gets the very answer that an expired one gets.
-            forged = {**headers, "authorization": "Bearer expired.by.fault"}
-            answer = self.server.do(self.command, self.path, forged, body, str(fault))
+            return
+        answer = server.do(self.command, self.path, headers, body, told)
+        if fault is None:
             self._send(answer)
-            return False
-        return True
+        elif fault.kind is FaultKind.DROP_AFTER:
+            self._hang_up()
+        elif fault.kind is FaultKind.STATUS_AFTER:
+            self._send(proxy_answer(fault.status))
+        elif fault.kind is FaultKind.TRUNCATE:
+            self._send(answer, cut=True)
+        else:
+            time.sleep(fault.delay)
+            self._send(answer)
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -1,0 +1,26 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: demo test check benchmark clean
+
+demo: $(STAMP)  ## the main job, offline: 45 tasks on scikit-learn's digits
+	CLEARML_OFFLINE_MODE=1 $(BIN)/python examples/digits_sweep.py
+
+test: $(STAMP)  ## everything that matters, in under five minutes
+	$(BIN)/python -m pytest -q -m "not slow"
+
+check: $(STAMP)  ## lint and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+benchmark: $(STAMP)  ## beside raw ClearML, as ratios
+	$(BIN)/python benchmarks/core.py
+
+$(STAMP): pyproject.toml Makefile
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,400 @@
+"""Making, changing, copying and removing tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .client import Client, Refused, scalar
+from .server import LoopbackServer
+from .state import DELETED
+
+PARAMETER = {"section": "General", "name": "lr", "value": "0.1"}
+
+
+def code_of(api: Client, endpoint: str, **fields: Any) -> tuple[int, int]:
+    """Code and subcode of an answer."""
+    return api.reply(endpoint, fields).code
+
+
+def test_create_takes_everything_in_one_call(api: Client, server: LoopbackServer) -> None:
+    """Name, type, project, tags, parameters, script and runtime are stored at once."""
+    project = api.project()
+    parent = api.task("parent")
+    fields: dict[str, Any] = {
+        "project": project,
+        "parent": parent,
+        "tags": ["b", "a"],
+        "system_tags": ["hidden"],
+        "comment": "said",
+        "hyperparams": {"General": {"lr": PARAMETER}},
+        "configuration": {"net": {"name": "net", "value": "x", "type": "text"}},
+        "script": {"repository": "", "diff": "print()"},
+        "container": {"image": "python"},
+        "execution": {"artifacts": [{"key": "data", "type": "custom", "mode": "input"}]},
+        "output_dest": "http://files",
+        "runtime": {"marker": "1"},
+    }
+    task = server.task(api.task("child", **fields))
+    assert task["tags"] == ["a", "b"]
+    assert task["output"]["destination"] == "http://files"
+    assert task["script"]["binary"] == "python"
+    same = ("project", "parent", "system_tags", "hyperparams", "configuration", "runtime", "container")
+    assert all(task[name] == fields[name] for name in same)
+    assert task["execution"]["artifacts"][0]["key"] == "data"
+    assert server.violations == []
+
+
+def test_what_create_does_not_take_is_ignored(api: Client, server: LoopbackServer) -> None:
+    """A chosen id, status or date is dropped without a word."""
+    wanted = {"id": "mine", "status": "completed", "started": "2020-01-01", "last_iteration": 9}
+    task = server.task(api.task("task", **wanted))
+    assert task["id"] != "mine"
+    assert (task["status"], task["last_iteration"]) == ("created", 0)
+    assert "started" not in task
+
+
+def test_names_need_not_be_unique(api: Client, server: LoopbackServer) -> None:
+    """The same name twice makes two tasks."""
+    assert api.task("twin") != api.task("twin")
+    assert len(server.tasks_named("twin")) == 2
+
+
+@pytest.mark.parametrize("name", ["ab", "", " ab  "])
+def test_a_short_name_is_refused(api: Client, name: str) -> None:
+    """A task's name needs three characters, not counting spaces around it."""
+    assert code_of(api, "tasks.create", name=name, type="training") == (400, 800)
+
+
+def test_a_name_loses_the_spaces_around_it(api: Client, server: LoopbackServer) -> None:
+    """Spaces around a name are not part of it."""
+    assert server.task(api.task("  abc "))["name"] == "abc"
+
+
+@pytest.mark.parametrize("field", ["project", "parent"])
+def test_references_must_exist(api: Client, field: str) -> None:
+    """An unknown project or parent is refused."""
+    body = {"name": "task", "type": "training", field: "0" * 32}
+    assert api.reply("tasks.create", body).code == (400, 16)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "code"),
+    [
+        ({"section": "General", "name": "lr", "value": 0.1}, (400, 12)),
+        ({"name": "lr", "value": "0.1"}, (400, 800)),
+        ({"section": "General", "value": "0.1"}, (400, 800)),
+        ({"section": "General", "name": "lr"}, (400, 800)),
+    ],
+)
+def test_a_hyperparameter_is_text_with_section_and_name(
+    api: Client, parameter: dict[str, Any], code: tuple[int, int]
+) -> None:
+    """Numbers are refused, and so is a parameter without section, name or value."""
+    fields = {"hyperparams": {"General": {"lr": parameter}}}
+    assert code_of(api, "tasks.create", name="task", type="training", **fields) == code
+
+
+def test_an_unknown_type_is_refused(api: Client) -> None:
+    """Types are an enumeration."""
+    assert code_of(api, "tasks.create", name="task", type="folly") == (400, 12)
+
+
+def test_an_unknown_task_is_400_101(api: Client) -> None:
+    """Every call on a task that does not exist says so."""
+    calls = ("get_by_id", "edit", "update", "started", "completed", "reset", "delete", "clone")
+    assert {code_of(api, f"tasks.{name}", task="nope") for name in calls} == {(400, 101)}
+
+
+def test_a_new_task_can_be_edited(api: Client, server: LoopbackServer) -> None:
+    """An edit replaces parameters as a whole and tells which fields it changed."""
+    task = api.task(hyperparams={"General": {"lr": PARAMETER}})
+    other = {"Other": {"x": {"section": "Other", "name": "x", "value": "1"}}}
+    answer = api.call("tasks.edit", task=task, comment="new", hyperparams=other)
+    assert answer["updated"] == 1
+    assert set(answer["fields"]) == {"comment", "hyperparams"}
+    assert server.task(task)["hyperparams"] == other
+
+
+@pytest.mark.parametrize("steps", [["started"], ["started", "completed"]])
+def test_a_started_task_is_edited_with_force_only(api: Client, steps: list[str]) -> None:
+    """Without force an edit is for new tasks."""
+    task = api.task()
+    api.move(task, *steps)
+    assert code_of(api, "tasks.edit", task=task, comment="x") == (400, 110)
+    assert code_of(api, "tasks.edit", task=task, comment="x", force=True) == (200, 0)
+
+
+def test_update_works_in_every_status(api: Client, server: LoopbackServer) -> None:
+    """Name, tags and comment can be changed at any time, nothing else by this call."""
+    task = api.task()
+    api.move(task, "started", "completed", "publish")
+    api.call("tasks.update", task=task, tags=["late"], name="renamed", script={"diff": "no"})
+    found = server.task(task)
+    assert (found["tags"], found["name"]) == (["late"], "renamed")
+    assert "diff" not in found["script"]
+
+
+def test_many_tasks_are_updated_at_once(api: Client, server: LoopbackServer) -> None:
+    """A batch of updates wants every task to exist."""
+    first, second = api.task("first"), api.task("second")
+    items = [{"task": first, "comment": "a"}, {"task": second, "comment": "b"}]
+    assert api.batch("tasks.update_batch", items) == {"updated": 2}
+    assert server.task(second)["comment"] == "b"
+    reply = api.batch_reply("tasks.update_batch", [*items, {"task": "nope", "comment": "c"}])
+    assert reply.code == (400, 101)
+
+
+def test_after_completion_artifacts_are_closed_even_with_force(api: Client) -> None:
+    """Artifacts and runtime cannot be changed any more; requirements and properties can."""
+    task = api.task()
+    api.move(task, "started", "completed")
+    artifacts = [{"key": "a", "type": "custom"}]
+    closed = (
+        ("tasks.add_or_update_artifacts", {"artifacts": artifacts}),
+        ("tasks.delete_artifacts", {"artifacts": [{"key": "a"}]}),
+        ("tasks.edit_runtime", {"add_or_update": {"a": "1"}}),
+        ("tasks.edit_hyper_params", {"hyperparams": [PARAMETER]}),
+        ("tasks.edit_configuration", {"configuration": [{"name": "n", "value": "v"}]}),
+    )
+    for name, fields in closed:
+        assert api.reply(name, fields, task=task, force=True).code == (400, 110)
+    properties = [{"section": "Properties", "name": "note", "value": "v"}]
+    api.call("tasks.edit_hyper_params", task=task, hyperparams=properties)
+    api.call("tasks.set_requirements", task=task, requirements={"pip": "numpy"})
+    api.call("tasks.edit", task=task, tags=["x"], force=True)
+
+
+def test_runtime_is_edited_by_key(api: Client, server: LoopbackServer) -> None:
+    """Keys are added and removed; while the task runs, only with force."""
+    task = api.task(runtime={"a": "1", "b": "2"})
+    api.call("tasks.edit_runtime", task=task, add_or_update={"c": "3"}, remove=["a"])
+    assert server.task(task)["runtime"] == {"b": "2", "c": "3"}
+    api.move(task, "started")
+    assert code_of(api, "tasks.edit_runtime", task=task, remove=["b"]) == (400, 110)
+    api.call("tasks.edit_runtime", task=task, remove=["b"], force=True)
+
+
+def test_artifacts_go_by_key_and_mode(api: Client, server: LoopbackServer) -> None:
+    """The same key overwrites, another one is added, and both can be removed."""
+    task = api.task()
+    for size in (1, 2):
+        item = {"key": "model", "type": "custom", "content_size": size}
+        api.call("tasks.add_or_update_artifacts", task=task, artifacts=[item])
+    api.call("tasks.add_or_update_artifacts", task=task, artifacts=[{"key": "data", "type": "custom"}])
+    held = server.task(task)["execution"]["artifacts"]
+    assert [(item["key"], item["mode"]) for item in held] == [("data", "output"), ("model", "output")]
+    assert held[1]["content_size"] == 2
+    api.call("tasks.delete_artifacts", task=task, artifacts=[{"key": "data"}])
+    assert len(server.task(task)["execution"]["artifacts"]) == 1
+
+
+def test_hyperparameters_are_edited_and_removed(api: Client, server: LoopbackServer) -> None:
+    """Single values, sections and everything can be replaced or removed."""
+    task = api.task(hyperparams={"General": {"lr": PARAMETER}})
+
+    def edit(replace: str, *names: str) -> dict[str, Any]:
+        items = [{"section": "General", "name": name, "value": "1"} for name in names]
+        api.call("tasks.edit_hyper_params", task=task, hyperparams=items, replace_hyperparams=replace)
+        section: dict[str, Any] = server.task(task)["hyperparams"]["General"]
+        return section
+
+    assert set(edit("none", "a", "b")) == {"lr", "a", "b"}
+    assert set(edit("section", "c", "d")) == {"c", "d"}
+    listed = api.call("tasks.get_hyper_params", tasks=[task])["params"][0]["hyperparams"]
+    assert [item["name"] for item in listed] == ["c", "d"]
+    api.call("tasks.delete_hyper_params", task=task, hyperparams=[{"section": "General", "name": "c"}])
+    assert set(server.task(task)["hyperparams"]["General"]) == {"d"}
+    api.call("tasks.delete_hyper_params", task=task, hyperparams=[{"section": "General"}])
+    assert server.task(task)["hyperparams"] == {}
+
+
+def test_configuration_objects_are_edited_and_removed(api: Client) -> None:
+    """Configuration goes by name."""
+    task = api.task()
+    items = [{"name": "net", "value": "a"}, {"name": "data", "value": "b"}]
+    api.call("tasks.edit_configuration", task=task, configuration=items)
+    api.call("tasks.delete_configuration", task=task, configuration=["data"])
+    names = api.call("tasks.get_configuration_names", tasks=[task])["configurations"]
+    assert names == [{"task": task, "names": ["net"]}]
+    found = api.call("tasks.get_configurations", tasks=[task])["configurations"]
+    assert found[0]["configuration"][0]["value"] == "a"
+
+
+def test_a_clone_keeps_inputs_only(api: Client, server: LoopbackServer) -> None:
+    """Parameters, tags and parent stay; events, output, runtime and status do not."""
+    parent = api.task("parent")
+    source = api.task(
+        "source",
+        parent=parent,
+        tags=["t"],
+        system_tags=["development", "archived", "kept"],
+        hyperparams={"General": {"lr": PARAMETER}},
+        runtime={"marker": "1"},
+    )
+    api.move(source, "started")
+    api.batch("events.add_batch", [scalar(source, 1.0, 5)])
+    artifacts = [{"key": "in", "type": "custom", "mode": "input"}, {"key": "out", "type": "custom"}]
+    api.call("tasks.add_or_update_artifacts", task=source, artifacts=artifacts)
+    copy = server.task(api.call("tasks.clone", task=source)["id"])
+    assert (copy["name"], copy["parent"], copy["status"]) == ("source", parent, "created")
+    assert (copy["tags"], copy["system_tags"]) == (["t"], ["kept"])
+    assert copy["hyperparams"] == {"General": {"lr": PARAMETER}}
+    assert (copy["runtime"], copy["last_metrics"], copy["last_iteration"]) == ({}, {}, 0)
+    assert [item["key"] for item in copy["execution"]["artifacts"]] == ["in"]
+
+
+def test_a_clone_of_an_orphan_has_its_source_as_parent(api: Client, server: LoopbackServer) -> None:
+    """Without a living parent, the source becomes the parent."""
+    parent = api.task("parent")
+    source = api.task("source", parent=parent)
+    api.call("tasks.delete", task=parent)
+    copy = server.task(api.call("tasks.clone", task=source)["id"])
+    assert copy["parent"] == source
+
+
+def test_a_clone_takes_new_fields(api: Client, server: LoopbackServer) -> None:
+    """Name, tags and project of the copy can be chosen, the project by a new name."""
+    source = api.task("source")
+    answer = api.call(
+        "tasks.clone",
+        task=source,
+        new_task_name="fresh",
+        new_task_tags=["n"],
+        new_project_name="new/project",
+    )
+    copy = server.task(answer["id"])
+    assert (copy["name"], copy["tags"], copy["project"]) == ("fresh", ["n"], answer["new_project"]["id"])
+    assert server.projects[copy["project"]]["name"] == "new/project"
+
+
+def test_reset_keeps_inputs_and_identity(api: Client, server: LoopbackServer) -> None:
+    """Events, metrics, output artifacts and runtime go; id, tags, parameters and script stay."""
+    script = {"repository": "", "diff": "print()"}
+    hyperparams = {"General": {"lr": PARAMETER}}
+    task = api.task("task", tags=["t"], script=script, hyperparams=hyperparams, runtime={"m": "1"})
+    api.move(task, "started")
+    api.batch("events.add_batch", [scalar(task, 1.0, 5)])
+    api.call("tasks.add_or_update_artifacts", task=task, artifacts=[{"key": "out", "type": "custom"}])
+    api.move(task, "completed")
+    answer = api.call("tasks.reset", task=task)
+    found = server.task(task)
+    assert answer["fields"]["status"] == found["status"] == "created"
+    assert (found["last_metrics"], found["runtime"], found["last_iteration"]) == ({}, {}, 0)
+    assert found["execution"]["artifacts"] == []
+    assert "started" not in found
+    assert "completed" not in found
+    assert server.scalars(task) == {}
+    assert (found["tags"], found["hyperparams"]) == (["t"], hyperparams)
+    assert found["script"]["diff"] == "print()"
+
+
+def test_a_reset_task_has_room_for_pairs_again(api: Client, server: LoopbackServer) -> None:
+    """The limit on titles and series counts anew after a reset."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, 1.0, 0, f"title {i}") for i in range(2_000)])
+    api.call("tasks.reset", task=task, force=True)
+    api.batch("events.add_batch", [scalar(task, 1.0, 0, "another")])
+    assert ("another", "train") in server.last_metrics(task)
+
+
+@pytest.mark.parametrize(
+    ("steps", "refused"),
+    [([], False), (["started"], True), (["started", "completed"], True)],
+)
+def test_deletion_is_for_new_tasks(api: Client, steps: list[str], refused: bool) -> None:
+    """A task that was started is deleted by force only."""
+    task = api.task()
+    api.move(task, *steps)
+    expected = (400, 123) if refused else (200, 0)
+    assert code_of(api, "tasks.delete", task=task) == expected
+    if refused:
+        assert api.call("tasks.delete", task=task, force=True)["deleted"] is True
+    assert code_of(api, "tasks.get_by_id", task=task) == (400, 101)
+
+
+def test_an_archived_task_can_be_deleted(api: Client) -> None:
+    """The archive is the way out for finished tasks."""
+    task = api.task()
+    api.move(task, "started", "completed")
+    api.call("tasks.archive", tasks=[task])
+    assert api.call("tasks.delete", task=task)["deleted"] is True
+
+
+def test_a_deleted_parent_leaves_its_mark(api: Client, server: LoopbackServer) -> None:
+    """The children of a deleted task remember that it was there."""
+    parent = api.task("parent")
+    child = api.task("child", parent=parent)
+    assert api.call("tasks.delete", task=parent)["updated_children"] == 1
+    assert server.task(child)["parent"] == f"{DELETED}{parent}"
+
+
+def test_deletion_takes_the_events_along(api: Client, server: LoopbackServer) -> None:
+    """Nothing of a deleted task can be read any more."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, 1.0)])
+    api.call("tasks.delete", task=task)
+    assert server.scalars(task) == {}
+
+
+def test_many_calls_report_on_each_task(api: Client, server: LoopbackServer) -> None:
+    """The bulk forms do what they can and tell what they could not."""
+    running, new = api.task("running"), api.task("new")
+    api.move(running, "started")
+    answer = api.call("tasks.stop_many", ids=[running, new, "nope"])
+    assert [item["id"] for item in answer["succeeded"]] == [running]
+    codes = {item["id"]: item["error"]["codes"] for item in answer["failed"]}
+    assert codes == {new: [400, 110], "nope": [400, 101]}
+    assert len(api.call("tasks.archive_many", ids=[running, new])["succeeded"]) == 2
+    assert len(api.call("tasks.unarchive_many", ids=[running, new])["succeeded"]) == 2
+    assert len(api.call("tasks.reset_many", ids=[running, new])["succeeded"]) == 2
+    assert len(api.call("tasks.delete_many", ids=[running, new])["succeeded"]) == 2
+    assert server.tasks == {}
+
+
+def test_tasks_move_between_projects(api: Client, server: LoopbackServer) -> None:
+    """A task can be put under another project, which is made by its name if need be."""
+    task = api.task()
+    project = api.call("tasks.move", ids=[task], project_name="target/deep")["project_id"]
+    assert server.task(task)["project"] == project
+    assert api.reply("tasks.move", ids=[task]).code == (400, 11)
+
+
+def test_tags_are_added_and_removed(api: Client, server: LoopbackServer) -> None:
+    """Tags of many tasks change in one call."""
+    tasks = [api.task("first", tags=["a"]), api.task("second", tags=["b"])]
+    api.call("tasks.update_tags", ids=tasks, add_tags=["c"], remove_tags=["a"])
+    assert [server.task(task)["tags"] for task in tasks] == [["c"], ["b", "c"]]
+
+
+def test_models_are_named_as_input_and_output(api: Client, server: LoopbackServer) -> None:
+    """A model has one place for each name, and an iteration moves the task on."""
+    task = api.task()
+    model = api.call("models.create", name="net", uri="http://x", task=task)["id"]
+    for iteration in (3, 5):
+        fields = {"name": "best", "model": model, "type": "output", "iteration": iteration}
+        api.call("tasks.add_or_update_model", fields, task=task)
+    found = server.task(task)
+    assert [item["name"] for item in found["models"]["output"]] == ["best"]
+    assert found["last_iteration"] == 5
+    api.call("tasks.delete_models", task=task, models=[{"name": "best", "type": "output"}])
+    assert server.task(task)["models"]["output"] == []
+
+
+def test_models_can_be_kept_and_found(api: Client) -> None:
+    """Models are made, edited, published, found and removed."""
+    model = api.call("models.create", name="net", uri="http://x", ready=False)["id"]
+    api.call("models.edit", model=model, framework="torch", tags=["t"])
+    assert api.call("models.get_by_id", model=model)["model"]["framework"] == "torch"
+    assert len(api.call("models.get_all", tags=["t"])["models"]) == 1
+    assert api.call("models.set_ready", model=model)["updated"] == 1
+    assert api.reply("models.set_ready", model=model).code == (400, 203)
+    metadata = [{"key": "k", "type": "str", "value": "v"}]
+    api.call("models.add_or_update_metadata", model=model, metadata=metadata)
+    api.call("models.delete_metadata", model=model, keys=["k"])
+    assert api.call("models.get_frameworks")["frameworks"] == ["torch"]
+    api.call("models.archive_many", ids=[model])
+    assert api.call("models.delete", model=model)["deleted"] is True
+    with pytest.raises(Refused, match="Invalid model id"):
+        api.call("models.get_by_id", model=model)
