@@ -11,6 +11,10 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 * `Task._Task__exit_hook`: to recognise ClearML's own signal handler.
 * `clearml.config.get_cache_dir` and `config_obj`: where offline sessions lie, and whether a
   server is configured; no documented call tells either without a connection.
+* `clearml.backend_api.Session`, its `host`, `token`, `config`, `refresh_token()`,
+  `get_app_server_host()` and `check_min_api_server_version()`: where the server is and who we are.
+  Its own `send_request` waits for hours, without a limit that a block's end could set.
+* `clearml.config.get_remote_task_id`: the task that an agent runs this script as.
 * `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
   requirements, as `Task.init` detects them, which puts them on the main task alone.
 * `Session._sessions_weakrefs` and `Task._default_session`: the documented `Task.set_offline(False)`
@@ -28,6 +32,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+
+from .errors import LoginError
 
 SCRIPT_FIELDS = (
     "repository",
@@ -51,6 +57,67 @@ class _Switch:
 
 
 _switch = _Switch()
+
+
+@attrs.define
+class Connection:
+    """Where ClearML's server is, and the token that opens it.
+
+    Attributes:
+        host: The API server's address, without a `/` at its end.
+        web: The web server's address, or None where ClearML cannot tell.
+        verify: Whether the server's certificate is checked.
+        new_pages: Whether the web server speaks of tasks (API 2.31 and newer), not experiments.
+    """
+
+    host: str
+    web: str | None
+    verify: bool
+    new_pages: bool
+    _session: Any
+
+    def token(self) -> str:
+        """Gives a token that is valid for a while; ClearML's session renews it in time."""
+        return str(self._session.token)
+
+    def renew(self) -> None:
+        """Gets a new token, because the server refused the old one."""
+        self._session.refresh_token()
+
+
+def connect() -> Connection:
+    """Logs in at the configured server.
+
+    Raises:
+        LoginError: It cannot be reached, or refuses the credentials.
+    """
+    from clearml.backend_api import Session
+
+    retries = {"total": 5, "connect": 5, "read": 5, "status": 5, "redirect": 5, "backoff_factor": 0.5}
+    try:
+        session: Any = Session(http_retries_config=retries)
+    except Exception as error:  # requests', urllib3's and ClearML's own
+        raise LoginError(f"cannot log in: {error}") from error
+    try:
+        web: str | None = Session.get_app_server_host().rstrip("/")
+    except ValueError:
+        web = None
+    return Connection(
+        host=str(session.host).rstrip("/"),
+        web=web,
+        verify=bool(session.config.get("api.verify_certificate", True)),
+        new_pages=bool(Session.check_min_api_server_version("2.31")),
+        session=session,
+    )
+
+
+def agent_task_id() -> str | None:
+    """Gives the id of the task that a ClearML agent runs this script as, if one does."""
+    if not os.environ.get("CLEARML_TASK_ID"):
+        return None
+    from clearml.config import get_remote_task_id
+
+    return get_remote_task_id() or None
 
 
 def main_task() -> Any | None:
@@ -127,12 +194,19 @@ def open_task(task_id: str) -> Any:
     """Opens ClearML's own object for an existing task or offline session."""
     from clearml import Task
 
-    return Task.get_task(task_id=task_id)
+    task = Task.get_task(task_id=task_id)
+    task.reload()  # else ClearML files debug samples of an offline session under "unknown"
+    return task
 
 
-def set_parameters(task: Any, params: Mapping[str, Any]) -> None:
-    """Adds parameters to the section `General` through ClearML's own object."""
-    task.update_parameters({f"General/{name}": value for name, value in params.items()})
+def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
+    """Adds hyperparameters through ClearML's own object.
+
+    As text with its type: given the values themselves, ClearML drops those that are not builtin.
+    """
+    for entry in entries.values():
+        name = f"{entry['section']}/{entry['name']}"
+        task.set_parameter(name, entry["value"], value_type=entry["type"])
 
 
 def settle(task: Any, timeout: float) -> None:

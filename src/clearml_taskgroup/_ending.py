@@ -33,27 +33,39 @@ class Failure:
 
 def reason_of(exc: BaseException) -> str:
     """Writes an exception in one line, `ValueError: what was wrong`."""
-    return "".join(traceback.format_exception_only(exc)).strip().splitlines()[0]
+    lines = "".join(traceback.format_exception_only(exc)).splitlines()
+    # A SyntaxError starts with the place, indented.
+    return next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
 
 
 def text_of(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
 
 
-def clear_frames(exc: BaseException | None) -> None:
-    while exc is not None:
-        traceback.clear_frames(exc.__traceback__)
-        exc = exc.__cause__ or exc.__context__
+def clear_frames(exc: BaseException) -> None:
+    """Frees what the frames hold of an exception, of its causes, and of a group's members."""
+    todo: list[BaseException | None] = [exc]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        todo += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions
 
 
-def abandon(run: Run, restore_sigterm: Callable[[], None]) -> None:
+def abandon(run: Run, undo: list[Callable[[], None]]) -> None:
     """Ends a group that nobody closed: collected, or still open as the interpreter ends."""
     if run.in_child or run.closed:
         return
     for state in run.states.values():
         run.mark(state, "stopped", "the group was never closed")
     errors = run.close("stopped", "the group was never closed", 30.0, Interrupts())
-    restore_sigterm()
+    for step in undo:
+        step()
     told = "".join(f"; {reason_of(error)}" for error in errors)
     warnings.warn(
         f"the group {run.info.name!r} was never closed, its open tasks were stopped{told}; use `with "

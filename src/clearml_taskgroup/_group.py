@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from . import _modes, _signals
+from . import _console, _modes, _signals
 from ._ending import Failure, abandon, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._measures import Words
@@ -53,6 +53,7 @@ class TaskGroup:
         catch: Exceptions that mark the task whose own `with` block they leave as failed, and
             let the loop go on. They are kept in `failures`.
         nonfinite: What happens to NaN, ±inf and numbers beyond ±3.4e38: `"skip"` or `"raise"`.
+        capture: `"console"` sends what a `with task:` block prints and logs to that task's console.
         provenance: Whether repository, commit, diff, entry point and requirements are detected and
             put on every task.
         close_timeout: The most seconds that delivery may take when a block ends.
@@ -82,6 +83,7 @@ class TaskGroup:
         mode: _modes.Mode | None = None,
         catch: type[Exception] | Iterable[type[Exception]] = (),
         nonfinite: Literal["skip", "raise"] = "skip",
+        capture: Literal["console"] | None = None,
         provenance: bool = True,
         close_timeout: float = 300.0,
     ) -> None:
@@ -98,6 +100,9 @@ class TaskGroup:
             raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
         if nonfinite not in ("skip", "raise"):
             raise ArgumentError("nonfinite", nonfinite, "'skip' or 'raise'")
+        if capture not in (None, "console"):
+            raise ArgumentError("capture", capture, "'console' or None")
+        self.captures_console = capture == "console"
         self._asked_mode = mode
         self._nonfinite: Literal["skip", "raise"] = nonfinite
         self._provenance = provenance
@@ -107,7 +112,7 @@ class TaskGroup:
         self._specs = Specs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
-        self._restore_sigterm: Callable[[], None] = lambda: None
+        self._undo: list[Callable[[], None]] = []
         self._finalizer: Any = None
 
     def __repr__(self) -> str:
@@ -142,8 +147,11 @@ class TaskGroup:
             outer=outer._run if outer is not None else None,
         )
         self._run = run
-        self._restore_sigterm = _signals.catch_sigterm()
-        self._finalizer = weakref.finalize(self, abandon, run, self._restore_sigterm)
+        undo = [_signals.catch_sigterm()]
+        if self.captures_console:
+            undo.append(_console.install())
+        self._finalizer = weakref.finalize(self, abandon, run, undo)
+        self._undo = undo
         return self
 
     def __enter__(self) -> TaskGroup:
@@ -344,6 +352,11 @@ class TaskGroup:
         return run.store.url(run.parent) if run.parent else None
 
     @property
+    def compare_urls(self) -> list[str]:
+        """The pages that compare the tasks, for each 100 of them; none offline."""
+        return self._opened_once().store.compare_urls([task.id for task in self])
+
+    @property
     def where(self) -> str:
         """Where the data goes: offline, the folder of ClearML's sessions."""
         return self._opened_once().store.where
@@ -439,7 +452,8 @@ class TaskGroup:
                 run.mark(state, status, reason)
             seconds = self.close_timeout if timeout is None else timeout
             errors = run.close(status, reason, seconds, interrupts)
-        self._restore_sigterm()
+        for undo in self._undo:
+            undo()
         if run.in_child:
             return
         main = exc or interrupts.first

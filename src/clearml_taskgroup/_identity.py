@@ -13,9 +13,12 @@ import json
 import math
 import re
 import struct
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from fractions import Fraction
 from numbers import Number, Real
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType
@@ -23,7 +26,7 @@ from typing import Any, cast
 
 import attrs
 
-from .errors import ParameterError, ServerNameError
+from .errors import ArgumentError, ParameterError, ServerNameError
 
 KEY_DIGITS = 12
 NAME_LENGTH = 80
@@ -59,9 +62,12 @@ def canonical_project(project: str) -> str:
         The parts without surrounding blanks, in Unicode's NFC form, joined with `/`.
 
     Raises:
+        ArgumentError: It is not text.
         ServerNameError: A part has fewer than 3 characters, as `TaskGroup` is made.
     """
-    parts = [_tidy(part) for part in str(project).split("/")]
+    if not isinstance(project, str):
+        raise ArgumentError("project", project, "text, 'project/part'")
+    parts = [_tidy(part) for part in project.split("/")]
     for part in parts:
         if len(part) < SHORTEST_SERVER_NAME:
             problem = f"has the part {part!r} of {len(part)} characters" if part else "has a blank part"
@@ -77,8 +83,11 @@ def canonical_task_name(name: str, what: str = "task name") -> str:
         what: What the name is, for the error's sentence.
 
     Raises:
+        ArgumentError: It is not text.
         ServerNameError: It has fewer than 3 characters.
     """
+    if not isinstance(name, str):
+        raise ArgumentError(what, name, "text")
     tidy = _tidy(name)
     if len(tidy) < SHORTEST_SERVER_NAME:
         problem = f"has {len(tidy)} characters" if tidy else "is blank"
@@ -169,6 +178,8 @@ def _composite(value: Any, name: str) -> Any:
         return {"set": sorted((typed(item, name) for item in value), key=_compact)}
     if isinstance(value, Sequence):
         return [typed(item, name) for item in value]
+    if _in_its_module(value):
+        return {"function": _qualified(value, name)}
     text = repr(value)
     default: Any = object.__repr__
     if type(value).__repr__ is default or _ADDRESS.search(text) or "..." in text:
@@ -178,6 +189,14 @@ def _composite(value: Any, name: str) -> Any:
             f"{_GIVE_KEY}, or pass text, numbers, a dataclass or an attrs class",
         )
     return {"repr": [_qualified(type(value), name), text]}
+
+
+def _in_its_module(value: Any) -> bool:
+    """Whether it is found under its module path, as a cached or dispatched function is."""
+    module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not callable(value) or not isinstance(module, str) or not isinstance(qualname, str):
+        return False
+    return getattr(sys.modules.get(module), qualname, None) is value
 
 
 def _object(value: Any, fields: list[str], name: str) -> Any:
@@ -198,7 +217,7 @@ def _number(value: Any, name: str) -> Any:
         nearest = math.inf
     if nearest == value:
         return nearest
-    return {"number": str(value)}
+    return {"number": str(Fraction(value) if isinstance(value, Decimal) else value)}
 
 
 def _array(value: Any, name: str) -> Any:
@@ -309,7 +328,7 @@ def _text(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    return unicodedata.normalize("NFC", str(text)).strip()
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def _compact(item: Any) -> str:

@@ -23,7 +23,10 @@ from ._vocabulary import Vocabulary
 from .errors import BlankNameError, MetricValueError, NameCollisionError, NameWarning, TooManyNamesError
 
 Context = tuple[tuple[str, Any], ...]
-"""A context in canonical form: sorted pairs, without fields that have their default."""
+"""A context in canonical form: sorted pairs, without fields that have their default.
+
+A bool stands in a tuple of its own, since Python takes 1 and True for equal.
+"""
 Measure = tuple[str, Context]
 """What a value is of: the metric's own name and the context."""
 
@@ -32,11 +35,15 @@ def context_of(template: NameTemplate, context: Mapping[str, Any]) -> Context:
     """Brings a context into the form by which contexts are compared."""
     return tuple(
         sorted(
-            (field, canonical_context_value(field, value))
+            (field, _told_apart(canonical_context_value(field, value)))
             for field, value in context.items()
             if template.defaults.get(field) != field_text(field, value)
         )
     )
+
+
+def _told_apart(value: Any) -> Any:
+    return (value,) if isinstance(value, bool) else value
 
 
 def measure_text(measure: Measure) -> str:
@@ -47,9 +54,9 @@ def measure_text(measure: Measure) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)):
         return number_text(value)
-    return str(value)
+    return str(value[0] if isinstance(value, tuple) else value)
 
 
 @attrs.define(eq=False)
@@ -130,5 +137,5 @@ class Names:
                 f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps {NAMES_MOST:,}. "
                 "What counts up belongs into iteration: report(values, iteration)",
                 NameWarning,
-                stacklevel=5,
+                stacklevel=6,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -14,9 +15,10 @@ from ._run import Run
 from ._stores import RunInfo, Store, TaskSpec
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
+from ._stores.online import OnlineStore
 from ._template import NameTemplate, warn_of_titles
 from ._vocabulary import Vocabulary
-from .errors import AutoLoggingWarning, ModeError, TemplateError
+from .errors import AutoLoggingWarning, StoreError, TemplateError
 
 store_for_tests: ContextVar[MemoryStore | None] = ContextVar("clearml_taskgroup_store", default=None)
 
@@ -61,7 +63,9 @@ def open_run(
     if kept and provenance:
         info = attrs.evolve(info, script=_clearml.detect_script())
     store, record = (in_memory, None) if in_memory is not None else _store(mode, info)
-    if record is not None:
+    if isinstance(store, OnlineStore):
+        info = attrs.evolve(info, number=store.last_run_number(info.group_id) + 1)
+    elif record is not None:
         info = attrs.evolve(info, number=record.number)
     run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main)
     run.start(*_parent(run, main, outer))
@@ -71,18 +75,26 @@ def open_run(
 def _store(mode: _modes.Mode | None, info: RunInfo) -> tuple[Store, Record | None]:
     if mode == "disabled":
         return MemoryStore(mode="disabled", where="nowhere", keep=False), None
-    if mode == "online":
-        raise ModeError(
-            "ClearML is set to online, which this version does not do yet",
-            "give mode='offline', and upload with Task.import_offline_session",
-        )
     cache = _clearml.cache_folder()
-    return OfflineStore(cache / "offline"), Record.start(cache / "taskgroup" / info.group_id)
+    records = cache / "taskgroup" / info.group_id
+    if mode == "online":
+        return OnlineStore(_clearml.connect()), _record_if_possible(records)
+    return OfflineStore(cache / "offline"), Record.start(records)
+
+
+def _record_if_possible(folder: Path) -> Record | None:
+    try:
+        return Record.start(folder)
+    except StoreError:  # online, a disk that cannot be written to costs the record alone
+        return None
 
 
 def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
     if main is not None:
         return str(main.id), None
+    agent = _clearml.agent_task_id() if run.store.mode == "online" else None
+    if agent is not None:
+        return agent, None
     if outer is not None and outer.store.mode == run.store.mode:
         return outer.parent, None
     if run.store.mode == "disabled":

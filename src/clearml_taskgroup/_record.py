@@ -51,20 +51,32 @@ class Record:
         self.write_all([{"event": event, **facts}])
 
     def write_all(self, lines: list[dict[str, Any]]) -> None:
-        """Appends several lines at once, each with the time in seconds."""
+        """Appends several lines at once, each with the time in seconds.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
         at = round(time.time(), 3)
-        text = "".join(json.dumps({**line, "time": at}, default=str) + "\n" for line in lines)
+        data = "".join(json.dumps({**line, "time": at}, default=str) + "\n" for line in lines).encode()
         with self._lock:
-            if self._file >= 0:
-                os.write(self._file, text.encode())
+            if self._file < 0:
+                return
+            try:
+                written = os.write(self._file, data)
+            except OSError as error:
+                raise StoreError(str(self.path), str(error)) from error
+            if written < len(data):
+                raise StoreError(str(self.path), f"only {written} of {len(data)} bytes could be written")
 
     def close(self) -> None:
         """Has the disk take the record and lets go of the file."""
         with self._lock:
-            if self._file >= 0:
-                os.fsync(self._file)
-                os.close(self._file)
-                self._file = -1
+            file, self._file = self._file, -1
+            if file >= 0:
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
 
 
 def run_number(path: Path) -> int:

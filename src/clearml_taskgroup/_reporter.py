@@ -26,6 +26,8 @@ BOUND = 65_536
 """Reports that may wait before the reporting side is held back."""
 PATIENCE = 5.0
 """Seconds for which a full queue may stand still before points are given up."""
+LONGEST = 1e6
+"""The most seconds to wait for anything: Python's locks know no infinity."""
 LARGEST = 3.4e38
 """The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
 SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
@@ -115,6 +117,8 @@ class Reporter:
     _answered: int = 0
     _stopping: bool = False
     _inline: bool = False
+    _ended: bool = False
+    _full_until: float | None = None
 
     def start(self) -> None:
         """Starts the thread; where none can start any more, work is done in line."""
@@ -147,15 +151,19 @@ class Reporter:
         Returns:
             Whether it is; otherwise the time ran out, or the store refuses (see `error`).
         """
-        thread = self._thread
-        if self._inline or thread is None or not thread.is_alive():
-            self._work()
-        elif thread is not threading.current_thread():
+        seconds = LONGEST if timeout is None else max(0.0, min(timeout, LONGEST))
+        if self._alone:
+            return self._work(seconds)
+        if self._thread is not threading.current_thread():
             with self._turn:
                 self._asked += 1
                 asked = self._asked
                 self._wake.set()
-                self._turn.wait_for(lambda: self._answered >= asked or not thread.is_alive(), timeout)
+                self._turn.wait_for(lambda: self._answered >= asked or self._alone, seconds)
+            if self._answered >= asked:  # what others report meanwhile does not count
+                return self.error is None
+            if self._alone:
+                return self._work(seconds)
         return not self._queue and not self._pending
 
     def stop(self, timeout: float | None = None) -> None:
@@ -163,53 +171,71 @@ class Reporter:
         self._stopping = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+            self._thread.join(None if timeout is None else min(timeout, LONGEST))
+        alone = self._alone
         self._inline = True
         _alive.discard(self)
-        if self._thread is None or not self._thread.is_alive():
+        if alone:
             self._work()  # what another thread reported just now
 
     def undelivered(self) -> dict[str, int]:
         """Counts the points that wait, for each ClearML task."""
-        counts = {task_id: len(events) for task_id, events in self._pending.items()}
+        counts = {task_id: len(events) for task_id, events in list(self._pending.items())}
         for task_id, _, _, points in list(self._queue):
             counts[task_id] = counts.get(task_id, 0) + (1 if isinstance(points, str) else len(points))
         return counts
 
+    @property
+    def _alone(self) -> bool:
+        """Whether no thread works on the queue, so that the caller has to do it."""
+        return self._inline or self._ended or self._thread is None or not self._thread.is_alive()
+
     def _has_room(self) -> bool:
-        """Waits for the queue to shrink, as long as somebody works on it."""
-        thread = self._thread
-        until = time.monotonic() + PATIENCE
-        waiting = len(self._queue)
+        """Waits for the queue to shrink, as long as somebody works on it.
+
+        The patience is one for all callers and is renewed by progress alone: a store that hangs
+        costs a script `PATIENCE` once, not for each report.
+        """
         while len(self._queue) >= BOUND:
             if self._inline:
-                return True
-            if self.error is not None or thread is None or not thread.is_alive():
+                self._work()
+                return len(self._queue) < BOUND
+            if self.error is not None or self._alone:
                 return False
-            if len(self._queue) < waiting:
-                waiting, until = len(self._queue), time.monotonic() + PATIENCE
-            elif time.monotonic() > until:
+            if self._full_until is None:
+                self._full_until = time.monotonic() + PATIENCE
+            elif time.monotonic() > self._full_until:
                 return False
             self._wake.set()
             with self._turn:
                 self._turn.wait(0.05)
         return True
 
-    def _work(self) -> None:
-        """Brings what is queued to the store; what it refuses waits for the next turn."""
-        with self._working:
-            while self._pending or self._queue:
-                if not self._pending:
-                    self._encode()
-                try:
-                    self.store.write(self._pending)
-                except Exception as error:  # told at close, and by points that are given up
-                    self.error = error
-                    return
-                self.error = None
+    def _work(self, timeout: float = PATIENCE) -> bool:
+        """Brings what is queued now to the store; what it refuses waits for the next turn.
+
+        Returns:
+            Whether the store has all of it. What others report meanwhile is left for the next
+            turn, so that a thread that reports without end keeps nobody waiting.
+        """
+        if not self._working.acquire(timeout=timeout):
+            return False  # another thread hangs in the store
+        try:
+            if self._pending:  # what was refused goes first, so that all stays in order
+                self.store.write(self._pending)
+            if self._queue:
+                self._encode()
+                self.store.write(self._pending)
+            self.error = None
+        except Exception as error:  # told at close, and by points that are given up
+            self.error = error
+        finally:
+            self._working.release()
+        return self.error is None
 
     def _encode(self) -> None:
         queue, pending = self._queue, self._pending
+        self._full_until = None
         for _ in range(len(queue)):
             task_id, iteration, ms, points = queue.popleft()
             events = pending.get(task_id)
@@ -234,6 +260,14 @@ class Reporter:
                     stats.max, stats.max_iteration = value, iteration
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        finally:  # whatever ended the thread: who waits for it does the work himself
+            with self._turn:
+                self._ended = True
+                self._turn.notify_all()
+
+    def _loop(self) -> None:
         while True:
             self._wake.clear()
             asked, stopping = self._asked, self._stopping
@@ -243,7 +277,8 @@ class Reporter:
                 self._turn.notify_all()
             if stopping:
                 return
-            self._wake.wait(PERIOD)
+            if self.error is not None or not self._queue:
+                self._wake.wait(PERIOD)
 
     def _after_fork(self) -> None:
         """In the child: the parent delivers what it had queued; the child's reports go in line."""

@@ -18,12 +18,12 @@ import attrs
 from . import _clearml
 from ._names import Measure, Names, measure_text
 from ._record import Record
-from ._reporter import Reporter
+from ._reporter import LONGEST, Reporter
 from ._signals import Interrupts
 from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
 from ._template import NameTemplate
 from ._vocabulary import Vocabulary, drift, drift_text
-from .errors import DeliveryError, DriftWarning, NonFiniteError, NonFiniteWarning
+from .errors import DeliveryError, DriftWarning, GroupStateError, NonFiniteError, NonFiniteWarning
 
 REASON_LENGTH = 500
 
@@ -100,23 +100,30 @@ class Run:
         self.reporter.start()
 
     def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
-        """Creates tasks, which are open from now on."""
+        """Creates tasks, which are open from now on.
+
+        Raises:
+            GroupStateError: Another thread has closed the group just now.
+        """
         with self._creating:
+            if self.closed:
+                advice = "open its tasks before its block ends"
+                raise GroupStateError(self.info.name, "has been closed", advice)
             ids = self.store.create(self.info, specs, self.parent)
             states = [self._state(spec, task_id, turn) for spec, task_id in zip(specs, ids, strict=True)]
             self.states.update((state.spec.key, state) for state in states)
-        self._write(
-            {
-                "event": "task",
-                "id": state.id,
-                "key": state.spec.key,
-                "name": state.spec.name,
-                "index": state.spec.index,
-                "attempt": state.spec.attempt,
-                "params": stored_parameters(state.params),
-            }
-            for state in states
-        )
+            self._write(
+                {
+                    "event": "task",
+                    "id": state.id,
+                    "key": state.spec.key,
+                    "name": state.spec.name,
+                    "index": state.spec.index,
+                    "attempt": state.spec.attempt,
+                    "params": stored_parameters(state.params),
+                }
+                for state in states
+            )
         return states
 
     def _state(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
@@ -156,44 +163,69 @@ class Run:
             state.status, state.reason = status, reason[:REASON_LENGTH]
             state.ended = time.monotonic()
 
-    def finish(self, states: Iterable[TaskState], timeout: float) -> list[Exception]:
-        """Delivers what the ended tasks were given, and tells the store how they ended."""
+    def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
+        """Delivers what the ended tasks were given, and tells the store how they ended.
+
+        Args:
+            states: The tasks; those that are open or through already are passed over.
+            timeout: The most seconds that it may take.
+            last: Whether nobody will try again: a task whose data the store refused still gets
+                the status that it earned.
+
+        Returns:
+            What went wrong; the tasks that it did not go wrong for have ended all the same.
+        """
         todo = [state for state in states if not state.finished and not state.is_open]
         if not todo or self.in_child:
             return []
+        timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
+        errors: list[Exception] = []
         if not self.reporter.flush(timeout) and (missing := self.undelivered(todo)):
-            return [missing]
-        errors = self.store.finish(
-            [Ending(state.id, state.status, state.reason) for state in todo],
-            max(0.0, deadline - time.monotonic()),
-        )
-        if not errors:
-            for state in todo:
-                state.finished = True
-            self._write(self._end_facts(state) for state in todo)
-        return errors
+            errors.append(missing)
+            if time.monotonic() >= deadline:
+                return errors  # it hangs, and would again
+            if not last:
+                waiting = self.reporter.undelivered()
+                todo = [state for state in todo if state.id not in waiting]
+        endings = [Ending(state.id, state.status, state.reason) for state in todo]
+        try:
+            refused = self.store.finish(endings, max(0.0, deadline - time.monotonic()))
+            if not refused:
+                self._write(self._end_facts(state) for state in todo)
+                for state in todo:
+                    state.finished = True
+        except Exception as error:  # an error here never takes the place of the body's own
+            refused = [error]
+        return errors + refused
 
     def close(self, status: Status, reason: str, timeout: float, interrupts: Interrupts) -> list[Exception]:
         """Goes through all the steps of the end, whatever goes wrong in one of them.
 
-        Every task must have been marked before. A step that is interrupted is done again; after
-        a second interrupt nothing is waited for any more.
+        Tasks that are still open end with `status`. A step that is interrupted is done again;
+        after a second interrupt nothing is waited for any more.
         """
-        self.closed = True
         if self.in_child:
+            self.closed = True
             return []
+        timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
+        created = self._creating.acquire(timeout=timeout)  # a task that a thread opens just now ends too
+        self.closed = True
+        if created:
+            self._creating.release()
+        states = list(self.states.values())
+        for state in states:
+            self.mark(state, status, reason)
         errors: list[Exception] = []
 
         def left() -> float:
             return 0.0 if interrupts.given_up else max(0.0, deadline - time.monotonic())
 
-        _attempt(lambda: self.finish(self.states.values(), left()), errors, interrupts)
-        for state in self.states.values():
-            if not state.finished:  # what could not be delivered is told; how it ended is kept
-                state.finished = True
-                self._write([self._end_facts(state)])
+        _attempt(lambda: self.finish(states, left(), last=True), errors, interrupts)
+        # What could not be delivered is told; how it ended is kept.
+        unfinished = [self._end_facts(state) for state in states if not state.finished]
+        _attempt(lambda: self._write(unfinished), errors, interrupts)
         _attempt(lambda: self._finish_parent(status, reason, left()), errors, interrupts)
         facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}
         _attempt(lambda: self._write([facts]), errors, interrupts)
@@ -276,7 +308,11 @@ def _attempt(step: Callable[[], Any], errors: list[Exception], interrupts: Inter
     """Does one step of the end; once more if it was interrupted for the first time."""
     for _ in range(2):
         try:
-            errors.extend(step() or [])
+            try:
+                interrupts.waiting = True
+                errors.extend(step() or [])
+            finally:
+                interrupts.waiting = False
             return
         except Exception as error:
             errors.append(error)

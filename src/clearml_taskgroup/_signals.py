@@ -16,6 +16,10 @@ from . import _clearml
 TERMINATED = 128 + signal.SIGTERM
 
 
+_open: set[object] = set()
+_replaced: Any = signal.SIG_DFL
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise SystemExit(TERMINATED)
 
@@ -27,19 +31,25 @@ def catch_sigterm() -> Callable[[], None]:
     swallows the signal; any other handler is left alone.
 
     Returns:
-        A function that puts the old handler back.
+        A function that puts the old handler back, unless another group still needs ours.
     """
+    global _replaced
     if threading.current_thread() is not threading.main_thread():
         return _nothing
     old = signal.getsignal(signal.SIGTERM)
-    if old is not signal.SIG_DFL and not _clearml.is_signal_handler(old):
-        return _nothing
-    signal.signal(signal.SIGTERM, _terminate)
+    if old is not _terminate:
+        if old is not signal.SIG_DFL and not _clearml.is_signal_handler(old):
+            return _nothing
+        _replaced = old
+        signal.signal(signal.SIGTERM, _terminate)
+    token = object()
+    _open.add(token)
 
     def restore() -> None:
+        _open.discard(token)
         in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
-            signal.signal(signal.SIGTERM, old)
+        if not _open and in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, _replaced)
 
     return restore
 
@@ -55,10 +65,12 @@ class Interrupts:
     Attributes:
         first: The exception that the first signal stands for; raised after the closing.
         given_up: Whether a second one came: delivery is given up, the data kept.
+        waiting: Whether a step of the end is at work, which a second signal breaks off.
     """
 
     first: BaseException | None = None
     given_up: bool = False
+    waiting: bool = False
 
     def add(self, interrupt: BaseException) -> None:
         """Notes an interrupt; the second one gives delivery up."""
@@ -68,7 +80,7 @@ class Interrupts:
 
 @contextmanager
 def held() -> Iterator[Interrupts]:
-    """Holds Ctrl-C and SIGTERM back while a group closes; a second one is raised at once."""
+    """Holds Ctrl-C and SIGTERM back while a group closes; a second one breaks the step off."""
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
@@ -76,10 +88,9 @@ def held() -> Iterator[Interrupts]:
 
     def hold(signum: int, frame: FrameType | None) -> None:
         interrupt = SystemExit(TERMINATED) if signum == signal.SIGTERM else KeyboardInterrupt()
-        again = interrupts.first is not None
-        if again:
-            raise interrupt
         interrupts.add(interrupt)
+        if interrupts.given_up and interrupts.waiting:
+            raise interrupt
 
     old: dict[signal.Signals, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):

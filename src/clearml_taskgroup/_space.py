@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MappingView
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -55,7 +55,7 @@ def _values(name: str, values: Any) -> list[Any]:
             f"the parameter {name!r} has a dict where its values should be listed",
             f"write {{{name!r}: [{{…}}, {{…}}]}}, or use names with '/': {{'{name}/…': […]}}",
         )
-    if isinstance(values, AbstractSet):
+    if isinstance(values, AbstractSet) and not isinstance(values, MappingView):  # a dict's keys have an order
         raise SpaceError(
             f"the parameter {name!r} has a set, which has no order of its own",
             f"write a list, {{{name!r}: sorted(…)}}",

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from . import _console
 from ._identity import flatten, typed
 from ._reporter import LARGEST, Channel, Points
 from ._run import Run, TaskState
@@ -111,12 +112,13 @@ class GroupTask(_Reporting):
     the block. Without a block it ends with the group, or the next turn of its sweep.
     """
 
-    __slots__ = ("__weakref__", "_run", "_state", "_tokens", "group")
+    __slots__ = ("__weakref__", "_run", "_sink", "_state", "_tokens", "group")
 
     def __init__(self, group: TaskGroup, run: Run, state: TaskState) -> None:
         self.group = group
         self._run = run
         self._state = state
+        self._sink = _console.Sink(self._put_text) if group.captures_console else None
         self._tokens: list[Any] = []
 
     def __repr__(self) -> str:
@@ -350,6 +352,9 @@ class GroupTask(_Reporting):
         for error in self._run.finish([self._state], seconds):
             raise error
 
+    def _put_text(self, text: str) -> None:
+        self._run.reporter.put_text(self.id, text)
+
     @contextmanager
     def activate(self) -> Iterator[GroupTask]:
         """Makes the task the one that `GroupTask.current()` gives, for threads and callbacks.
@@ -358,11 +363,12 @@ class GroupTask(_Reporting):
         does not end with the block.
         """
         with self.group.activate():
-            token = _current.set(self)
+            token, console_token = _current.set(self), _console.current.set(self._sink)
             try:
                 yield self
             finally:
                 _current.reset(token)
+                _console.current.reset(console_token)
 
     @staticmethod
     def current() -> GroupTask | None:
@@ -376,7 +382,7 @@ class GroupTask(_Reporting):
 
     def __enter__(self) -> GroupTask:
         self._require_open()
-        self._tokens.append(_current.set(self))
+        self._tokens.append((_current.set(self), _console.current.set(self._sink)))
         return self
 
     def __exit__(
@@ -385,7 +391,11 @@ class GroupTask(_Reporting):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        _current.reset(self._tokens.pop())
+        task_token, console_token = self._tokens.pop()
+        _current.reset(task_token)
+        _console.current.reset(console_token)
+        if self._sink is not None:
+            self._sink.flush()
         if exc is not None:
             return self.group._task_raised(self, exc)
         self._run.mark(self._state, "completed")

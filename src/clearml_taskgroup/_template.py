@@ -123,8 +123,11 @@ class NameTemplate:
         Raises:
             MissingFieldError: A field without a default is not given.
             UnknownFieldError: A field is given that the template does not have.
+            ContextValueError: The metric is not text, or a field has a value of another kind.
             BlankNameError: The title or the series is blank once filled in.
         """
+        if not isinstance(metric, str):
+            raise ContextValueError("metric", metric)
         for field in fields:
             if field not in self.fields:
                 raise UnknownFieldError(field, self.text, self.context_fields)
@@ -287,5 +290,5 @@ def warn_of_titles(template: NameTemplate) -> None:
             "own and their curves cannot be laid over each other on ClearML's comparison page; put it after "
             "the '/', into the series",
             NameWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

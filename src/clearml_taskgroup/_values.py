@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._template import TASK_FIELDS
@@ -13,14 +13,15 @@ from .errors import ArgumentError, MetricValueError, ReportError, ReservedFieldE
 
 def number(metric: Any, value: Any) -> float:
     """Reads a number: Python's, numpy's, a tensor of one element; not text."""
-    if isinstance(value, (str, bytes, Mapping)) or value is None:
-        raise MetricValueError(metric, value)
     try:
-        return float(value.item() if hasattr(value, "item") else value)
+        plain = value.item() if hasattr(value, "item") and not isinstance(value, Mapping) else value
+        if not isinstance(plain, (str, bytes, bytearray)):  # which float() would read
+            return float(plain)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError, RuntimeError):
-        raise MetricValueError(metric, value) from None
+        pass
+    raise MetricValueError(metric, value)
 
 
 def whole(iteration: Any) -> int:
@@ -29,7 +30,7 @@ def whole(iteration: Any) -> int:
     except TypeError:
         pass
     try:
-        if float(iteration) == int(iteration):
+        if not isinstance(iteration, (str, bytes, bytearray)) and float(iteration) == int(iteration):
             return int(iteration)
     except (TypeError, ValueError, OverflowError):
         pass
@@ -37,7 +38,7 @@ def whole(iteration: Any) -> int:
 
 
 def checked_levels(levels: Sequence[str]) -> tuple[str, ...]:
-    words = tuple(levels) if not isinstance(levels, str) else (levels,)
+    words = tuple(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else (levels,)
     if words.count("metric") != 1 or len(set(words)) != len(words):
         raise ArgumentError(
             "levels", levels, "what each level of keys stands for, 'metric' once: ('split', 'metric')"

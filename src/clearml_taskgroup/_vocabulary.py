@@ -15,9 +15,15 @@ from .errors import AliasContextError, UnknownMetricError, VocabularyError
 def _aliases(given: Any) -> dict[str, dict[str, Any]]:
     if isinstance(given, str):
         raise VocabularyError(f"aliases={given!r} is a bare string; write aliases=[{given!r}]")
-    if isinstance(given, Mapping):
-        return {alias: dict(context or {}) for alias, context in given.items()}
-    return {alias: {} for alias in cast("Iterable[str]", given)}
+    try:
+        if isinstance(given, Mapping):
+            return {alias: dict(context or {}) for alias, context in given.items()}
+        return {alias: {} for alias in cast("Iterable[str]", given)}
+    except (TypeError, ValueError):
+        raise VocabularyError(
+            f"aliases={given!r}: write a list of names, or a dict of name to context, "
+            "{'val_loss': {'split': 'val'}}"
+        ) from None
 
 
 @attrs.frozen
@@ -65,7 +71,9 @@ class Vocabulary:
         """
         if isinstance(metrics, str):
             raise VocabularyError(f"metrics={metrics!r} is a bare string; write metrics=[{metrics!r}]")
-        entries = [Metric(entry) if isinstance(entry, str) else entry for entry in metrics]
+        if not isinstance(metrics, Iterable):
+            raise VocabularyError(f"metrics={metrics!r} is not a list; write metrics=[…]")
+        entries = [entry if isinstance(entry, Metric) else Metric(entry) for entry in metrics]
         spellings: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for entry in entries:
             for spelling, context in ((entry.name, {}), *entry.aliases.items()):

@@ -412,6 +412,28 @@ class StoreError(TaskGroupError, OSError):
         )
 
 
+@attrs.define(slots=False, repr=False)
+class ServerError(TaskGroupError, ConnectionError):
+    """You meet this when a ClearML server cannot be reached, or refuses a request."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the ClearML server: {self.problem}"
+
+
+@attrs.define(slots=False, repr=False)
+class LoginError(ServerError):
+    """You meet this as a group opens, when the server is away or refuses the credentials."""
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}; check api.api_server and the credentials in clearml.conf (or the variables "
+            "CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY), or work offline with "
+            "mode='offline'"
+        )
+
+
 # --- results -----------------------------------------------------------------------------------
 
 

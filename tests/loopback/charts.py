@@ -253,22 +253,25 @@ def get_multi_task_plots(state: State, request: Request) -> Doc:
 
 @endpoint("events.debug_images", "events.plots")
 def debug_images(state: State, request: Request) -> Doc:
-    """Images or plots of the latest iterations."""
-    metrics = []
+    """Images or plots of the latest iterations, and of earlier ones by scrolling."""
+    body = request.body
     kind = IMAGE if request.endpoint == "events.debug_images" else PLOT
+    start = 0 if body.get("refresh") else int(body.get("scroll_id") or 0)
+    end = start + (body.get("iters") or 1)
     wanted: dict[str, set[str | None]] = {}
-    for item in request.body["metrics"]:
+    for item in body["metrics"]:
         wanted.setdefault(item["task"], set()).add(item.get("metric"))
+    metrics = []
     for owner, titles in wanted.items():
         _owner(state, request, owner)
         by_iter: dict[int, list[Doc]] = {}
         for event in _of_type(_kept(state, owner), kind):
             if None in titles or event["metric"] in titles:
                 by_iter.setdefault(event.get("iter", 0), []).append(event)
-        newest = sorted(by_iter, reverse=True)[: request.body.get("iters") or 1]
-        iterations = [{"iter": i, "events": by_iter[i]} for i in newest]
+        chosen = sorted(by_iter, reverse=True)[start:end]
+        iterations = [{"iter": i, "events": by_iter[i]} for i in chosen]
         metrics.append({"task": owner, "iterations": iterations})
-    return {"metrics": metrics, "scroll_id": "end"}
+    return {"metrics": metrics, "scroll_id": str(end)}
 
 
 @endpoint("events.get_task_metrics")

@@ -250,11 +250,9 @@ def _store(state: State, event: Doc, intake: _Intake) -> None:
         kept.vectors[event_id(event)] = event
     intake.added += 1
     iteration = event.get("iter")
-    if iteration is not None and event["metric"] not in metrics.UNCOUNTED:
-        if iteration > intake.last.get(owner, 0):
-            intake.last[owner] = int(iteration)
-    elif owner not in intake.last:
-        intake.last[owner] = 0
+    highest = intake.last.setdefault(owner, 0)
+    if iteration is not None and iteration > highest and event["metric"] not in metrics.UNCOUNTED:
+        intake.last[owner] = iteration
 
 
 def _store_scalar(event: Doc, kept: TaskEvents, intake: _Intake, label: str | None) -> None:

@@ -83,7 +83,7 @@ def split_path(path: str) -> list[str]:
             a parameter's name was not written as ``%2E``.
     """
     parts = path.split(".")
-    if parts[0] in ("hyperparams", "configuration") and not 2 <= len(parts) <= 4:
+    if parts[0] in ("hyperparams", "configuration") and len(parts) > 4:
         raise errors.validation_error("invalid task field", path=path)
     return [unescape(part) for part in parts]
 

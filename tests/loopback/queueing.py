@@ -289,3 +289,15 @@ def get_workers(state: State, request: Request) -> Doc:
             for worker in state.workers.values()
         ]
     }
+
+
+@endpoint("workers.get_runtime_properties", required=("worker",))
+def get_runtime_properties(state: State, request: Request) -> Doc:
+    """What an agent may be told to do differently: nothing."""
+    return {"runtime_properties": []}
+
+
+@endpoint("workers.set_runtime_properties", required=("worker",))
+def set_runtime_properties(state: State, request: Request) -> Doc:
+    """An agent's properties are taken and not kept."""
+    return {"added": [], "removed": [], "errors": []}

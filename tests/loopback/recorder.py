@@ -13,6 +13,7 @@ import attrs
 from .schemas import Violation
 
 KEPT_BODY = 64 * 1024
+KEPT_BODIES = 64 * 1024 * 1024
 
 
 @attrs.frozen
@@ -30,7 +31,7 @@ class Call:
         items: Number of lines of a batch, or None.
         worker: The name that the client gave itself.
         fault: What was done to the request on purpose, or "".
-        raw: The body, unless it is longer than 64 KiB.
+        raw: The body, unless it is longer than 64 KiB or 64 MiB of bodies are kept.
     """
 
     endpoint: str
@@ -61,6 +62,7 @@ class Recorder:
 
     _news: threading.Condition = attrs.field(factory=threading.Condition)
     _calls: list[Call] = attrs.field(factory=list)
+    _kept: int = 0
     _violations: list[Violation] = attrs.field(factory=list)
     _unknown: list[str] = attrs.field(factory=list)
     _crashes: list[str] = attrs.field(factory=list)
@@ -70,6 +72,9 @@ class Recorder:
     def add(self, call: Call) -> None:
         """Keep a call."""
         with self._news:
+            self._kept += len(call.raw)
+            if self._kept > KEPT_BODIES:
+                call = attrs.evolve(call, raw=b"")
             self._calls.append(call)
             self._news.notify_all()
 
@@ -138,4 +143,5 @@ class Recorder:
         """Forget the calls and peaks, and nothing else."""
         with self._news:
             self._calls.clear()
+            self._kept = 0
             self._peaks.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import socketserver
 import sys
@@ -44,12 +45,11 @@ class LoopbackHTTPServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._workers: set[threading.Thread] = set()
         self._guard = threading.Lock()
+        # A byte through this pair ends the loop at once, where polling would take its time.
+        self._asleep, self._alarm = socket.socketpair()
         super().__init__(("127.0.0.1", 0), LoopbackHandler)
         self._thread = threading.Thread(
-            target=self.serve_forever,
-            kwargs={"poll_interval": 0.02},
-            name=f"loopback-{self.server_address[1]}",
-            daemon=True,
+            target=self._accept, name=f"loopback-{self.server_address[1]}", daemon=True
         )
 
     @property
@@ -61,10 +61,22 @@ class LoopbackHTTPServer(ThreadingHTTPServer):
         """Begin to answer."""
         self._thread.start()
 
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            selector.register(self._asleep, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._asleep:
+                        return
+                    self.handle_request()
+
     def stop(self) -> None:
         """Close every connection and wait for every thread."""
-        self.shutdown()
+        self._alarm.send(b"!")
         self._thread.join()
+        self._alarm.close()
+        self._asleep.close()
         self.server_close()
         with self._guard:
             connections = list(self._open)

@@ -93,12 +93,24 @@ class Store(Protocol):
         """Ends tasks; goes through all of them and gives what went wrong."""
         ...
 
+    def refusals(self) -> list[Exception]:
+        """Tells at the end which data was not taken for good, and why."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Called by the reporter thread every now and then, while the group is open."""
+        ...
+
     def clearml_task(self, task_id: str) -> Any:
         """Opens ClearML's own object for a task."""
         ...
 
     def url(self, task_id: str) -> str | None:
         """Where a person can look at a task."""
+        ...
+
+    def compare_urls(self, ids: Sequence[str]) -> list[str]:
+        """Where a person can compare tasks."""
         ...
 
     def close(self) -> None:

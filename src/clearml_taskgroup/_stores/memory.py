@@ -162,6 +162,17 @@ class MemoryStore:
         """There is none."""
         return None
 
+    def refusals(self) -> list[Exception]:
+        """There are none."""
+        return []
+
+    def keep_alive(self) -> None:
+        """Has nobody to tell."""
+
+    def compare_urls(self, ids: Sequence[str]) -> list[str]:
+        """There are no pages."""
+        return []
+
     def close(self) -> None:
         """Has nothing to let go of."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +48,7 @@ class OfflineStore:
         return self.root / task_id
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
-        """Makes a session folder with its `task.json` for each task."""
+        """Makes a session folder with its `task.json` for each task, or for none of them."""
         script = json.dumps(dict(run.script)) if run.script else None
         ids = []
         for spec in specs:
@@ -56,29 +58,44 @@ class OfflineStore:
                 folder.mkdir(parents=True)
                 (folder / "task.json").write_text(_task_json(run, spec, task_id, folder, script))
             except OSError as error:
+                for made in (*ids, task_id):
+                    shutil.rmtree(self.root / made, ignore_errors=True)
                 raise StoreError(str(folder), str(error)) from error
             ids.append(task_id)
         return ids
 
     def write(self, batch: Batch) -> None:
-        """Appends the events of each task to its `metrics.jsonl`, whole or not at all."""
+        """Appends the events of each task to its `metrics.jsonl`, whole or not at all.
+
+        Raises:
+            StoreError: The first that a task met; the other tasks' events were written.
+        """
+        refused: StoreError | None = None
         for task_id in list(batch):
-            _append(self.root / task_id / "metrics.jsonl", f"[{','.join(batch[task_id])}]\n".encode())
-            del batch[task_id]
+            try:
+                _append(self.root / task_id / "metrics.jsonl", f"[{','.join(batch[task_id])}]\n".encode())
+                del batch[task_id]
+            except StoreError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Rewrites `task.json`, or has ClearML do it once its own object is attached."""
         with self._lock:
             attached = self._attached.get(task_id)
             if attached is not None:
-                _clearml.set_parameters(attached, params)
+                _clearml.set_parameters(attached, general(params))
                 return
             path = self.root / task_id / "task.json"
-            data = json.loads(path.read_text())
-            data["hyperparams"].setdefault("General", {}).update(general(params))
-            fresh = path.with_suffix(".json.new")
-            fresh.write_text(json.dumps(data))
-            os.replace(fresh, path)
+            try:
+                data = json.loads(path.read_text())
+                data["hyperparams"].setdefault("General", {}).update(general(params))
+                fresh = path.with_suffix(".json.new")
+                fresh.write_text(json.dumps(data))
+                os.replace(fresh, path)
+            except OSError as error:
+                raise StoreError(str(path), str(error)) from error
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and has the disk take everything.
@@ -87,11 +104,13 @@ class OfflineStore:
         run's record.
         """
         errors: list[Exception] = []
+        deadline = time.monotonic() + timeout
         for ending in endings:
             try:
-                attached = self._attached.pop(ending.task_id, None)
+                attached = self._attached.get(ending.task_id)
                 if attached is not None:
-                    _clearml.settle(attached, timeout)
+                    _clearml.settle(attached, max(0.0, deadline - time.monotonic()))
+                    del self._attached[ending.task_id]
                 _sync(self.root / ending.task_id / "metrics.jsonl")
             except Exception as error:  # the other tasks must still end
                 errors.append(error)
@@ -101,8 +120,11 @@ class OfflineStore:
         """Attaches ClearML's own object to the session, once for each task."""
         with self._lock:
             if task_id not in self._attached:
-                self._switched |= _clearml.go_offline()
-                (self.root / task_id / "data").mkdir(exist_ok=True)
+                try:
+                    (self.root / task_id / "data").mkdir(exist_ok=True)
+                except OSError as error:
+                    raise StoreError(str(self.root / task_id), str(error)) from error
+                self._switched = self._switched or _clearml.go_offline()
                 self._attached[task_id] = _clearml.open_task(task_id)
             return self._attached[task_id]
 
@@ -110,8 +132,19 @@ class OfflineStore:
         """The session folder, as a `file:` address."""
         return (self.root / task_id).as_uri()
 
+    def refusals(self) -> list[Exception]:
+        """There are none."""
+        return []
+
+    def keep_alive(self) -> None:
+        """Has nobody to tell."""
+
+    def compare_urls(self, ids: Sequence[str]) -> list[str]:
+        """There are no pages."""
+        return []
+
     def close(self) -> None:
-        """Puts ClearML's offline switch back, if attaching had to turn it on."""
+        """Lets go of ClearML's offline switch, if attaching had to turn it on."""
         if self._switched:
             self._switched = False
             _clearml.go_back_online()
@@ -156,5 +189,7 @@ def _sync(path: Path) -> None:
         return
     try:
         os.fsync(file)
+    except OSError as error:
+        raise StoreError(str(path), str(error)) from error
     finally:
         os.close(file)

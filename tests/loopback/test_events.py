@@ -1,0 +1,393 @@
+"""Events: what is kept, what overwrites, what is counted, what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from . import events, schemas
+from .client import Client, Refused, log, scalar
+from .metrics import name_hash
+from .server import LoopbackServer
+
+NUMBERS = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan"), "3.5e38": 3.5e38, "1e39": -1e39}
+
+
+def test_a_batch_may_mix_tasks(api: Client, server: LoopbackServer) -> None:
+    """Events of 500 tasks go in one request."""
+    tasks = [api.task(f"task {i}") for i in range(500)]
+    answer = api.batch("events.add_batch", [scalar(task, 1.5, 2) for task in tasks])
+    assert answer == {"added": 500, "errors": 0, "errors_info": {}}
+    assert all(server.scalars(task) == {("loss", "train"): [(2, 1.5)]} for task in tasks)
+
+
+def test_a_hundred_thousand_events_go_in_one_request(api: Client, server: LoopbackServer) -> None:
+    """A long batch is taken as a whole, in a time that grows with its length only."""
+    tasks = [api.task(f"task {i}") for i in range(100)]
+    items = [scalar(tasks[i % 100], i * 0.5, i // 100) for i in range(100_000)]
+    assert api.batch("events.add_batch", items)["added"] == 100_000
+    assert len(server.scalars(tasks[7])["loss", "train"]) == 1_000
+    assert server.calls[-1].items == 100_000
+    assert server.calls[-1].raw == b""
+
+
+def test_a_resend_overwrites_points_and_plots(api: Client, server: LoopbackServer) -> None:
+    """Points and plots are kept under an id of task, title, series and iteration."""
+    task = api.task()
+    plot = {"type": "plot", "task": task, "metric": "roc", "variant": "val", "iter": 1, "plot_str": "{}"}
+    for value in (1.0, 2.0):
+        api.batch("events.add_batch", [scalar(task, value, 3), {**plot, "plot_str": json.dumps(value)}])
+    assert server.scalars(task) == {("loss", "train"): [(3, 2.0)]}
+    assert [item["plot_str"] for item in server.plots(task)] == ["2.0"]
+
+
+def test_a_resend_duplicates_log_lines(api: Client, server: LoopbackServer) -> None:
+    """Console lines have no identity."""
+    task = api.task()
+    for _ in range(2):
+        api.batch("events.add_batch", [log(task, "line")])
+    assert server.logs(task) == ["line", "line"]
+
+
+def test_a_resend_counts_twice(api: Client, server: LoopbackServer) -> None:
+    """Count and mean of last_metrics take a point in each time that it is sent."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, 1.0, 0), scalar(task, 4.0, 1)])
+    api.batch("events.add_batch", [scalar(task, 4.0, 1)])
+    entry = server.last_metrics(task)["loss", "train"]
+    assert (entry["count"], entry["mean_value"]) == (3, 3.0)
+    assert len(server.scalars(task)["loss", "train"]) == 2
+
+
+def test_names_that_join_alike_are_one(api: Client, server: LoopbackServer) -> None:
+    """The id joins title and series by a dash, so that some pairs overwrite each other."""
+    task = api.task()
+    pairs = (("a", "b-c"), ("a-b", "c"))
+    api.batch("events.add_batch", [scalar(task, 1.0, 0, *pair) for pair in pairs])
+    assert list(server.scalars(task)) == [("a-b", "c")]
+    assert set(server.last_metrics(task)) == set(pairs)
+
+
+def test_last_metrics_are_keyed_by_hashes(api: Client, server: LoopbackServer) -> None:
+    """Titles and series are kept under their MD5, with their names inside."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, 1.0)])
+    entry = server.task(task)["last_metrics"][name_hash("loss")][name_hash("train")]
+    assert name_hash("loss") == "81513effdf5790b79549208838404407"
+    assert (entry["metric"], entry["variant"], entry["value"]) == ("loss", "train", 1.0)
+
+
+def test_last_metrics_know_first_min_max_and_mean(api: Client, server: LoopbackServer) -> None:
+    """Each curve is summed up, with the iterations of its extremes."""
+    task = api.task()
+    for iteration, value in enumerate([2.0, 5.0, 1.0, 3.333]):
+        api.batch("events.add_batch", [scalar(task, value, iteration)])
+    assert server.last_metrics(task)["loss", "train"] == {
+        "metric": "loss",
+        "variant": "train",
+        "value": 3.333,
+        "first_value": 2.0,
+        "first_value_iteration": 0,
+        "min_value": 1.0,
+        "min_value_iteration": 2,
+        "max_value": 5.0,
+        "max_value_iteration": 1,
+        "count": 4,
+        # Worked out from means of two decimals each: exactly it would be 2.83.
+        "mean_value": 2.84,
+    }
+    assert server.task(task)["last_iteration"] == 3
+
+
+def test_the_last_value_is_the_last_to_arrive(api: Client, server: LoopbackServer) -> None:
+    """From request to request, iteration 3 after iteration 5 is the last."""
+    task = api.task()
+    for iteration in (5, 3):
+        api.batch("events.add_batch", [scalar(task, float(iteration), iteration)])
+    assert server.last_metrics(task)["loss", "train"]["value"] == 3.0
+    assert server.task(task)["last_iteration"] == 5
+
+
+def test_within_a_request_the_highest_iteration_is_last(api: Client, server: LoopbackServer) -> None:
+    """Inside one request the server does look at iterations."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, float(i), i) for i in (5, 3)])
+    entry = server.last_metrics(task)["loss", "train"]
+    assert (entry["value"], entry["first_value"], entry["first_value_iteration"]) == (5.0, 3.0, 3)
+
+
+def test_two_thousand_pairs_and_no_more(api: Client, server: LoopbackServer) -> None:
+    """Pairs past the 2,000th are not in last_metrics, though their points are kept."""
+    task = api.task()
+    items = [scalar(task, 1.0, 0, f"title {i // 10}", f"series {i}") for i in range(2_001)]
+    assert api.batch("events.add_batch", items)["added"] == 2_001
+    assert len(server.last_metrics(task)) == 2_000
+    assert len(server.scalars(task)) == 2_001
+    api.batch("events.add_batch", [scalar(task, 9.0, 1, "title 0", "series 0")])
+    assert server.last_metrics(task)["title 0", "series 0"]["value"] == 9.0
+
+
+@pytest.mark.parametrize("bad", list(NUMBERS))
+def test_a_number_that_does_not_fit_fails_the_batch(api: Client, server: LoopbackServer, bad: str) -> None:
+    """One such number makes it a 500 for all, part of it is stored, and no task is told."""
+    first, second = api.task("first"), api.task("second")
+    items = [scalar(first, 1.0, i) for i in range(600)]
+    items += [scalar(second, 1.0, 0), scalar(second, NUMBERS[bad], 1)]
+    items += [scalar(first, 1.0, 600 + i) for i in range(600)]
+    reply = api.batch_reply("events.add_batch", items)
+    assert reply.code == (500, 100)
+    assert len(server.scalars(first)["loss", "train"]) == 998
+    assert server.scalars(second)["loss", "train"] == [(0, 1.0)]
+    assert server.last_metrics(first) == server.last_metrics(second) == {}
+
+
+def test_the_largest_float_fits(api: Client, server: LoopbackServer) -> None:
+    """Numbers up to 3.4e38 are taken."""
+    task = api.task()
+    assert api.batch("events.add_batch", [scalar(task, 3.4e38), scalar(task, -3.4e38, 1)])["added"] == 2
+
+
+def test_a_vector_is_checked_number_by_number(api: Client) -> None:
+    """A bad number in a vector fails the batch as well."""
+    event = {"type": "training_stats_vector", "task": api.task(), "metric": "v", "variant": "v", "iter": 0}
+    assert api.batch("events.add_batch", [{**event, "values": [1.0, 2.0]}])["added"] == 1
+    assert api.batch_reply("events.add_batch", [{**event, "values": [1.0, 1e39]}]).code == (500, 100)
+
+
+@pytest.mark.parametrize("kind", ["unknown", "deleted", "published"])
+def test_bad_tasks_are_counted_and_skipped(api: Client, server: LoopbackServer, kind: str) -> None:
+    """In a mixed batch the good tasks' events are stored, and the answer names the bad."""
+    good, bad = api.task("good"), api.task("bad")
+    if kind == "deleted":
+        api.call("tasks.delete", task=bad)
+    elif kind == "published":
+        api.move(bad, "started", "completed", "publish")
+    else:
+        bad = "f" * 32
+    answer = api.batch("events.add_batch", [scalar(good, 1.0), scalar(bad, 1.0), scalar(bad, 2.0, 1)])
+    assert answer == {"added": 1, "errors": 2, "errors_info": {f"Invalid task id {bad}": 2}}
+    assert server.violations == []
+
+
+def test_where_all_tasks_are_bad_the_request_fails(api: Client) -> None:
+    """With nothing to add it is 400/131, and the ids are in the message."""
+    with pytest.raises(Refused) as refused:
+        api.batch("events.add_batch", [scalar("a" * 32, 1.0), scalar("b" * 32, 1.0)])
+    assert refused.value.code == (400, 131)
+    assert f"Invalid task id {'a' * 32}=1" in refused.value.message
+    assert f"Invalid task id {'b' * 32}=1" in refused.value.message
+
+
+def test_published_tasks_can_be_unlocked_for_an_event(api: Client) -> None:
+    """An event may say that a lock does not matter."""
+    task = api.task()
+    api.move(task, "started", "completed", "publish")
+    assert api.batch("events.add_batch", [{**scalar(task, 1.0), "allow_locked": True}])["added"] == 1
+
+
+def test_events_of_a_completed_task_are_taken(api: Client) -> None:
+    """Completion locks nothing."""
+    task = api.task()
+    api.move(task, "started", "completed")
+    assert api.batch("events.add_batch", [scalar(task, 1.0)])["added"] == 1
+
+
+def test_lines_without_type_or_task_are_counted(api: Client, server: LoopbackServer) -> None:
+    """Such lines do not fail the batch, but they are violations all the same."""
+    task = api.task()
+    nameless = {"type": "training_stats_scalar", "metric": "m", "variant": "v", "value": 1.0}
+    items = [scalar(task, 1.0), {"task": task}, nameless, {"type": "tale", "task": task}]
+    answer = api.batch("events.add_batch", items)
+    assert answer["added"] == 1
+    assert answer["errors_info"] == {
+        "Event must have a 'type' field": 1,
+        "Event must have a 'task' field": 1,
+        "Invalid event type tale": 1,
+    }
+    assert [violation.line for violation in server.violations] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"value": "1.0"}, {"iter": 1.5}, {"metric": 7}, {"variant": None}, {"timestamp": "now"}]
+)
+def test_a_wrong_type_fails_the_batch(api: Client, server: LoopbackServer, wrong: dict[str, Any]) -> None:
+    """A line that the schema forbids gets 400/12 and is recorded."""
+    task = api.task()
+    reply = api.batch_reply("events.add_batch", [scalar(task, 1.0), {**scalar(task, 1.0, 1), **wrong}])
+    assert reply.code == (400, 12)
+    assert [violation.line for violation in server.violations] == [1]
+    assert server.scalars(task) == {}
+
+
+def test_levels_may_be_written_as_the_sdk_writes_them(api: Client, server: LoopbackServer) -> None:
+    """The schema wants lower case, the SDK sends upper case, and the server takes it."""
+    task = api.task()
+    api.batch("events.add_batch", [{**log(task, "line"), "level": "INFO"}])
+    assert server.violations == []
+
+
+def test_an_iteration_past_64_bits_fails_the_request(api: Client) -> None:
+    """Such an iteration is a 500, after the rest was stored."""
+    task = api.task()
+    items = [scalar(task, 1.0), scalar(task, 1.0, 2**63)]
+    assert api.batch_reply("events.add_batch", items).code == (500, 100)
+
+
+def test_one_event_can_be_added_alone(api: Client, server: LoopbackServer) -> None:
+    """The call for single events does the same."""
+    task = api.task()
+    assert api.call("events.add", scalar(task, 1.0))["added"] == 1
+    assert server.scalars(task) == {("loss", "train"): [(0, 1.0)]}
+
+
+def test_models_have_events_too(api: Client) -> None:
+    """An event may belong to a model."""
+    model = api.call("models.create", name="net", uri="http://x")["id"]
+    event = {**scalar("", 1.0), "model_event": True, "model": model}
+    assert api.batch("events.add_batch", [event])["added"] == 1
+    assert api.batch_reply("events.add_batch", [{**event, "model": "nope"}]).code == (400, 131)
+    curves = api.call("events.scalar_metrics_iter_histogram", task=model, model_events=True)
+    assert curves["loss"]["train"]["y"] == [1.0]
+
+
+def test_curves_are_read_back(api: Client) -> None:
+    """The histogram call gives x and y by title and series, without single values."""
+    task = api.task()
+    items = [scalar(task, i * 2.0, i) for i in (2, 0, 1)]
+    single = scalar(task, 7.0, -(2**31), "Summary", "best")
+    api.batch("events.add_batch", [*items, single])
+    curves = api.call("events.scalar_metrics_iter_histogram", task=task)
+    assert curves == {"loss": {"train": {"name": "train", "x": [0, 1, 2], "y": [0.0, 2.0, 4.0]}}}
+    (found,) = api.call("events.get_task_single_value_metrics", tasks=[task])["tasks"]
+    assert found["values"][0]["variant"] == "best"
+    assert found["values"][0]["value"] == 7.0
+
+
+def test_long_curves_are_thinned_out(api: Client) -> None:
+    """A curve with more points than samples comes as averages."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, float(i), i) for i in range(100)])
+    curve = api.call("events.scalar_metrics_iter_histogram", task=task, samples=10)["loss"]["train"]
+    assert curve["x"] == list(range(0, 100, 10))
+    assert curve["y"][0] == 4.5
+
+
+def test_a_hundred_tasks_are_compared_at_most(api: Client, server: LoopbackServer) -> None:
+    """The chart over many tasks takes 100 of them and refuses 101."""
+    tasks = [api.task(f"task {i}") for i in range(101)]
+    api.batch("events.add_batch", [scalar(task, 1.0) for task in tasks])
+    name = "events.multi_task_scalar_metrics_iter_histogram"
+    metrics = api.call(name, tasks=tasks[:100])["metrics"]
+    assert len(metrics["loss"]["train"]) == 100
+    assert metrics["loss"]["train"][tasks[0]]["name"] == "task 0"
+    assert api.reply(name, tasks=tasks).code == (400, 12)
+    assert server.violations == []
+
+
+def test_the_console_is_read_in_both_directions(api: Client) -> None:
+    """Log lines come newest first, or in the order that is asked for."""
+    task = api.task()
+    api.batch("events.add_batch", [log(task, f"line {i}", 1_000 + i) for i in range(5)])
+
+    def read(**fields: Any) -> list[str]:
+        found = api.call("events.get_task_log", task=task, **fields)["events"]
+        return [event["msg"][-1] for event in found]
+
+    assert read(batch_size=2) == ["4", "3"]
+    assert read(batch_size=2, order="asc") == ["3", "4"]
+    assert read(navigate_earlier=False, from_timestamp=1_002) == ["3", "4"]
+
+
+def test_raw_events_come_in_pages(api: Client) -> None:
+    """A scroll id leads from page to page until there is none left."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, float(i), i) for i in range(25)])
+    seen: list[int] = []
+    scroll: dict[str, Any] = {}
+    while True:
+        fields = {"event_type": "training_stats_scalar", "batch_size": 10, **scroll}
+        answer = api.call("events.get_task_events", fields, task=task)
+        if not answer["events"]:
+            break
+        assert answer["total"] == 25
+        seen += [event["iter"] for event in answer["events"]]
+        scroll = {"scroll_id": answer["scroll_id"]}
+    assert seen == list(range(25))
+
+
+def test_plots_and_images_are_read_back(api: Client) -> None:
+    """The latest of each title and series come back."""
+    task = api.task()
+    base = {"task": task, "metric": "roc", "variant": "val"}
+    plots = [{**base, "type": "plot", "iter": i, "plot_str": str(i)} for i in range(3)]
+    image = {"type": "training_debug_image", "key": "k", "url": "http://u"}
+    images = [{**base, **image, "iter": i} for i in range(3)]
+    api.batch("events.add_batch", plots + images)
+    found = api.call("events.get_task_plots", task=task, iters=2)["plots"]
+    assert [item["plot_str"] for item in found] == ["2", "1"]
+    many = api.call("events.get_multi_task_plots", tasks=[task])
+    assert many["returned"] == 1
+    shown: list[int] = []
+    scroll: dict[str, Any] = {}
+    for _ in range(4):
+        answer = api.call("events.debug_images", scroll, metrics=[{"task": task}])
+        shown += [found["iter"] for found in answer["metrics"][0]["iterations"]]
+        scroll = {"scroll_id": answer["scroll_id"]}
+    assert shown == [2, 1, 0]
+    titles = api.call("events.get_task_metrics", tasks=[task], event_type="plot")["metrics"]
+    assert titles == [{"task": task, "metrics": ["roc"]}]
+
+
+def test_points_are_read_back_title_by_title(api: Client) -> None:
+    """The calls for one title, for names and for latest values agree."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, float(i), i) for i in range(3)])
+    data = api.call("events.get_scalar_metric_data", task=task, metric="loss")
+    assert [event["iter"] for event in data["events"]] == [2, 1, 0]
+    raw = api.call("events.scalar_metrics_iter_raw", task=task, metric={"metric": "loss"})
+    assert raw["variants"]["train"] == {"iter": [0, 1, 2], "y": [0.0, 1.0, 2.0]}
+    names = api.call("events.get_scalar_metrics_and_variants", task=task)
+    assert names == {"metrics": {"loss": ["train"]}}
+    latest = api.call("events.get_task_latest_scalar_values", task=task)
+    assert latest["metrics"][0]["variants"][0]["last_value"] == 2.0
+    assert api.call("events.delete_for_task", task=task)["deleted"] is True
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=3)
+)
+FIELDS = (
+    "task",
+    "metric",
+    "variant",
+    "value",
+    "iter",
+    "timestamp",
+    "msg",
+    "worker",
+    "plot_str",
+    "url",
+    "key",
+    "model_event",
+    "allow_locked",
+    "skip_validation",
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from([*sorted(events.TYPES), "tale"])},
+        optional=dict.fromkeys(FIELDS, ANYTHING),
+    )
+)
+def test_the_fast_check_lets_nothing_past_the_schema(event: dict[str, Any]) -> None:
+    """Whatever the hand-written check lets pass, the shipped schema allows as well."""
+    schema = schemas.find("events.add_batch", "2.23")
+    assert schema is not None
+    if events._plain(event):
+        assert schema.validator.is_valid(event)

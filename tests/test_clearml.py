@@ -1,0 +1,184 @@
+"""Each private use of ClearML that `_clearml` lists: there, and behaving as we need it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clearml_process import Finished, run
+
+from clearml_taskgroup import _clearml
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What one process found out about ClearML's parts, without and with a main task."""
+    done: Finished = run(PARTS, tmp_path_factory.mktemp("parts"))
+    assert done.trouble == []
+    return done.result
+
+
+PARTS = """
+import signal
+from clearml_taskgroup import _clearml
+
+found = {"main before import": _clearml.main_task(), "imported": "clearml" in sys.modules}
+found["handler before import"] = _clearml.is_signal_handler(signal.getsignal(signal.SIGTERM))
+found["imported by a look at handlers"] = "clearml" in sys.modules
+found["cache"] = str(_clearml.cache_folder())
+found["configured"] = [_clearml.is_configured()]
+os.environ["CLEARML_API_ACCESS_KEY"] = "key"
+found["configured"].append(_clearml.is_configured())
+del os.environ["CLEARML_API_ACCESS_KEY"]
+
+from clearml import Task
+from clearml.backend_api import Session
+from clearml.backend_interface.base import InterfaceBase
+from clearml.config import config_obj, get_cache_dir
+
+found["mangled names"] = [
+    hasattr(Task, name) for name in ("_Task__main_task", "_Task__exit_hook", "_default_session")
+]
+found["no hook yet"] = _clearml.is_signal_handler(signal.getsignal(signal.SIGTERM))
+found["mode"] = [_clearml.task_mode()]
+found["sessions"] = [isinstance(Session._sessions_weakrefs, list)]
+
+# The switch, held twice: nothing connects as it goes back, and the default session is the old one.
+found["held"] = [_clearml.go_offline(), _clearml.go_offline()]
+found["mode"].append(_clearml.task_mode())
+folder = Path(_clearml.cache_folder()) / "offline" / "offline-1"
+(folder / "data").mkdir(parents=True)
+(folder / "task.json").write_text(json.dumps({
+    "id": "offline-1", "type": "training", "name": "attached", "project_name": "project", "tags": ["t"],
+    "hyperparams": {}, "execution": {"artifacts": []}, "offline_folder": folder.as_posix(),
+    "offline_output_models": [],
+}))
+task = _clearml.open_task("offline-1")
+found["attached"] = [task.id, task.name, list(task.get_tags()), str(task.get_offline_mode_folder()) == str(folder)]
+found["sessions"].append(len(Session._sessions_weakrefs) > 0 and Task._default_session is not None)
+_clearml.set_parameters(task, {"a/b": {"section": "General", "name": "a/b", "value": "x", "type": "Path"}})
+entry = json.loads((folder / "task.json").read_text())["hyperparams"]["General"]["a/b"]
+found["entry"] = {name: entry[name] for name in ("section", "name", "value", "type")}
+task.get_logger().report_scalar("title", "series", value=0.5, iteration=1)
+reporter = task._Task__reporter
+found["reporting"] = [reporter is not None, reporter.is_alive()]
+_clearml.settle(task, 30.0)
+found["settled"] = [bool(reporter.is_alive()), [e["value"] for e in told(folder / "metrics.jsonl")]]
+_clearml.go_back_online()
+found["mode"].append(_clearml.task_mode())
+_clearml.go_back_online()
+found["mode"].append(_clearml.task_mode())
+found["sessions"].append(Task._default_session is None and InterfaceBase._default_session is None)
+
+# A main task that is offline by itself.
+Task.set_offline(True)
+found["held over another's"] = _clearml.go_offline()
+main = Task.init("project", "main task", auto_connect_frameworks=False, auto_resource_monitoring=False)
+found["main"] = _clearml.main_task() is main
+handler = signal.getsignal(signal.SIGTERM)
+found["handlers"] = [_clearml.is_signal_handler(handler), _clearml.is_signal_handler(signal.SIG_DFL)]
+found["others"] = [_clearml.is_signal_handler(print), _clearml.is_signal_handler([].append)]
+_clearml.flush(main, 30.0)
+main.close()
+found["main after close"] = _clearml.main_task()
+give(found)
+"""
+
+
+def test_looking_for_a_main_task_imports_nothing(parts: Any) -> None:
+    """A script without ClearML has no main task and no ClearML handler, and imports nothing to tell."""
+    assert parts["main before import"] is None
+    assert parts["handler before import"] is False
+    assert parts["imported"] is False
+    assert parts["imported by a look at handlers"] is False
+
+
+def test_the_main_task_is_found_while_it_lives(parts: Any) -> None:
+    """`Task._Task__main_task` is the task of `Task.init` until that is closed."""
+    assert parts["mangled names"] == [True, True, True]
+    assert parts["main"] is True
+    assert parts["main after close"] is None
+
+
+def test_clearmls_signal_handler_is_recognised(parts: Any) -> None:
+    """`Task._Task__exit_hook` owns the handler of `Task.init`; no other handler is taken for it."""
+    assert parts["no hook yet"] is False
+    assert parts["handlers"] == [True, False]
+    assert parts["others"] == [False, False]
+
+
+def test_the_cache_folder_is_absolute_and_clearmls_own(parts: Any, tmp_path: Path) -> None:
+    """`get_cache_dir` follows CLEARML_CACHE_DIR, and a relative one is made absolute at once."""
+    assert parts["cache"].endswith("/cache")
+    script = """
+        from clearml_taskgroup import _clearml
+        give(str(_clearml.cache_folder()))
+    """
+    done = run(script, tmp_path, env={"CLEARML_CACHE_DIR": "here"})
+    assert done.result == str(tmp_path / "here")
+
+
+def test_a_server_is_configured_by_file_or_environment(parts: Any, tmp_path: Path) -> None:
+    """`config_obj` tells of credentials in clearml.conf; the environment's count as well."""
+    assert parts["configured"] == [False, True]
+    (tmp_path / "clearml.conf").write_text('api { credentials { access_key: "k", secret_key: "s" } }\n')
+    script = """
+        from clearml_taskgroup import _clearml
+        give(_clearml.is_configured())
+    """
+    assert run(script, tmp_path).result is True
+
+
+def test_the_offline_switch_is_held_until_the_last_lets_go(parts: Any) -> None:
+    """The switch goes back with its last holder, connecting nothing, and the default session is the old one."""
+    assert parts["held"] == [True, True]
+    assert parts["mode"] == ["online", "offline", "offline", "online"]
+    assert parts["sessions"] == [True, True, True]
+    assert parts["held over another's"] is False
+
+
+def test_an_existing_session_is_opened_and_edited(parts: Any) -> None:
+    """`Task.get_task` opens a session that no ClearML object wrote, and a parameter keeps its type."""
+    assert parts["attached"] == ["offline-1", "attached", ["t"], True]
+    assert parts["entry"] == {"section": "General", "name": "a/b", "value": "x", "type": "Path"}
+
+
+def test_settling_writes_everything_and_ends_the_thread(parts: Any) -> None:
+    """`Task._Task__reporter` lives after a report, and is through and ended by its `stop`."""
+    assert parts["reporting"] == [True, True]
+    assert parts["settled"] == [False, [0.5]]
+
+
+def test_a_wait_that_takes_too_long_is_told() -> None:
+    """`flush` gives up on ClearML's call, which knows no limit, after the time it was given."""
+    class Stuck:
+        id = "offline-2"
+        through = threading.Event()
+
+        def flush(self, wait_for_uploads: bool) -> None:
+            self.through.wait(30.0)
+
+    try:
+        with pytest.raises(TimeoutError, match="offline-2"):
+            _clearml.flush(Stuck(), 0.0)
+    finally:
+        Stuck.through.set()
+
+
+def test_script_detection_gives_what_task_init_detects(tmp_path: Path) -> None:
+    """`ScriptInfo.get` gives the fields that `Task.init` puts on its own task."""
+    script = """
+        from clearml_taskgroup import _clearml
+        detected = _clearml.detect_script()
+        from clearml import Task
+        Task.set_offline(True)
+        main = Task.init("project", "main task", auto_connect_frameworks=False, auto_resource_monitoring=False)
+        main._wait_for_repo_detection()
+        script = json.loads((Path(main.get_offline_mode_folder()) / "task.json").read_text())["script"]
+        give([detected, {field: script.get(field) for field in detected}])
+    """
+    detected, of_init = run(script, tmp_path).result
+    assert detected == of_init
+    assert {"entry_point", "working_dir", "diff", "requirements", "binary"} <= detected.keys()

@@ -1,0 +1,202 @@
+"""Names of one task: a channel for each (metric, context), and no two that share a name."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clearml_taskgroup import NameTemplate, TaskGroup
+from clearml_taskgroup._identity import typed
+from clearml_taskgroup._names import Names, measure_text
+from clearml_taskgroup.errors import (
+    BlankNameError,
+    ContextValueError,
+    NameCollisionError,
+    NameWarning,
+    TooManyNamesError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+class Split(enum.Enum):
+    VAL = "val"
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.mark.parametrize(
+    ("template", "first", "second"),
+    [
+        ("{metric}/{a}{b}", {"a": "x", "b": "yz"}, {"a": "xy", "b": "z"}),
+        ("{metric}/{a}", {"a": 1}, {"a": "1"}),
+        ("{metric}/{a}", {"a": None}, {"a": "None"}),
+        ("{metric}/{a}", {"a": True}, {"a": "True"}),
+        ("{metric}/{a}", {"a": Split.VAL}, {"a": "val"}),
+    ],
+)
+def test_two_contexts_that_render_alike(
+    store: MemoryStore, template: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    """Different contexts that would be logged under one name are an error, not one curve."""
+    with TaskGroup("digits", "sweep", template=template) as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 1.0}, 1, **first)
+        with pytest.raises(NameCollisionError, match="folded into one"):
+            task.report({"loss": 2.0}, 2, **second)
+        task.report({"loss": 3.0}, 3, **first)
+    (points,) = store.members[0].scalars.values()
+    assert points == [(1, 1.0), (3, 3.0)]
+
+
+def test_two_metrics_that_render_alike(store: MemoryStore) -> None:
+    """The error shows both metrics with their contexts, the name and the template."""
+    with TaskGroup("digits", "sweep", template="all/{metric}_{split}") as group:
+        task = group.task({"C": 1})
+        task.report({"loss_a": 1.0}, 1, split="b")
+        with pytest.raises(NameCollisionError) as caught:
+            task.report({"loss": 1.0}, 1, split="a_b")
+    for part in (
+        "loss_a[split=b]",
+        "loss[split=a_b]",
+        "title 'all', series 'loss_a_b'",
+        "'all/{metric}_{split}'",
+    ):
+        assert part in str(caught.value)
+
+
+def test_single_values_collide_by_their_one_name(store: MemoryStore) -> None:
+    """Single values have one name each, so two halves that join to the same text collide."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
+        task = group.task({"C": 1})
+        task.report({"a/b": 1.0}, 1, split="c")
+        task.report({"a": 1.0}, 1, split="b/c")
+        task.report({"a/b": 1.0}, split="c")
+        with pytest.raises(NameCollisionError):
+            task.report({"a": 1.0}, split="b/c")
+
+
+def test_equal_contexts_are_one_curve(store: MemoryStore) -> None:
+    """1, 1.0 and np.int64(1) are one context; so is a field at its default and left out."""
+    with TaskGroup("digits", "sweep", template="{metric}/{fold=all}") as group:
+        task = group.task({"C": 1})
+        for step, fold in enumerate((1, 1.0, np.int64(1), np.array(1))):
+            task.report({"loss": 1.0}, step, fold=fold)
+        task.report({"loss": 1.0}, 0)
+        task.report({"loss": 1.0}, 1, fold="all")
+    scalars = store.members[0].scalars
+    assert {name: len(points) for name, points in scalars.items()} == {("loss", "1"): 4, ("loss", "all"): 2}
+
+
+def test_true_and_one_are_two_curves(store: MemoryStore) -> None:
+    """`flag=True` and `flag=1` are written, counted and found apart, though Python takes them for equal."""
+    with TaskGroup("digits", "sweep", template="{metric}/{flag}") as group:
+        task = group.task({"C": 1})
+        for value, flag in ((1.0, True), (2.0, 1), (3.0, np.bool_(True))):
+            task.report({"loss": value}, 1, flag=flag)
+        (row,) = group.results()
+    assert store.members[0].scalars == {("loss", "True"): [(1, 1.0), (1, 3.0)], ("loss", "1"): [(1, 2.0)]}
+    assert (row.value("loss", flag=True), row.value("loss", flag=1)) == (3.0, 2.0)
+    assert [measure_text(measure) for measure in row.stats] == ["loss[flag=True]", "loss[flag=1]"]
+
+
+def test_the_order_of_a_context_does_not_matter(store: MemoryStore) -> None:
+    """The same fields in another order are the same curve."""
+    with TaskGroup("digits", "sweep", template="{metric}/{a}-{b}") as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 1.0}, 1, a=1, b=2)
+        task.report({"loss": 2.0}, 2, b=2, a=1)
+        assert len(group.results()[0].stats) == 1
+    assert store.members[0].scalars == {("loss", "1-2"): [(1, 1.0), (2, 2.0)]}
+
+
+def test_unhashable_context(store: MemoryStore) -> None:
+    """A value that cannot be hashed is told by the field's name, or taken if it is a number."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        with pytest.raises(ContextValueError, match=r"split=\['val'\] is a list"):
+            task.report({"loss": 1.0}, 1, split=["val"])
+        task.report({"loss": 1.0}, 1, split=np.array(3))
+    assert store.members[0].scalars == {("loss", "3"): [(1, 1.0)]}
+
+
+@pytest.mark.parametrize("metric", ["", " ", "\n"])
+def test_blank_metrics_are_refused(store: MemoryStore, metric: str) -> None:
+    """A metric without a name is refused, even where the template adds text to it."""
+    with TaskGroup("digits", "sweep", template="m{metric}/x") as group:
+        with pytest.raises(BlankNameError, match="metric's name"):
+            group.task({"C": 1}).report({metric: 1.0}, 1)
+
+
+def test_many_names_are_warned_of_once_and_refused_at_the_limit(store: MemoryStore) -> None:
+    """Past 1,000 names a group warns once; the 2,001st of a task is an error."""
+    with TaskGroup("digits", "sweep", template="{metric}/{epoch}") as group:
+        task, other = group.tasks({"C": [1, 2]})
+        for epoch in range(1000):
+            task.report({"loss": 1.0}, 1, epoch=epoch)
+        with pytest.warns(NameWarning, match="over 1,000 different names") as caught:
+            task.report({"loss": 1.0}, 1, epoch=1000)
+        assert [warning.filename for warning in caught] == [__file__]
+        for epoch in range(1001, 2000):
+            task.report({"loss": 1.0}, 1, epoch=epoch)
+        for refused in (2000, 2001):
+            with pytest.raises(TooManyNamesError, match=r"report\(values, iteration\)") as error:
+                task.report({"loss": 1.0}, 1, epoch=refused)
+        assert "'C=1' has 2,000 names" in str(error.value)
+        task.report({"loss": 2.0}, 2, epoch=1999)
+        for epoch in range(1001):
+            other.report({"loss": 1.0}, 1, epoch=epoch)
+    assert [len(member.scalars) for member in store.members] == [2000, 1001]
+
+
+def test_single_values_are_names_too(store: MemoryStore) -> None:
+    """A server counts single values among the 2,000 names."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        with pytest.warns(NameWarning):
+            task.report({f"m{n}": 1.0 for n in range(2000)})
+        with pytest.raises(TooManyNamesError):
+            task.report({"m0": 1.0}, 1)
+
+
+TEMPLATES = st.sampled_from(
+    ["{metric}/{a}{b}", "{metric}{a}/{b}", "{a}/{metric}_{b=x}", "{metric}_{a}_{b}", "{b=1}{a=True}/{metric}"]
+)
+TEXTS = st.text("xy1_/", min_size=1, max_size=3)
+FIELDS = TEXTS | st.sampled_from([1, 1.0, True, False, None, 0, "1", "True", "None", 0.5, "0.5"])
+REPORTS = st.lists(st.tuples(TEXTS, FIELDS, FIELDS, st.booleans()), min_size=2, max_size=12)
+
+
+def said(template: NameTemplate, field: str, value: Any) -> str:
+    """Which context value is meant: by type and value, a default like what is left out."""
+    shown = str(int(value)) if type(value) is float and value == int(value) else str(value)
+    return "default" if template.defaults.get(field) == shown else repr(typed(value))
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEMPLATES, REPORTS)
+def test_no_two_measures_fold_into_one_name(text: str, reports: list[tuple[str, Any, Any, bool]]) -> None:
+    """Whatever is reported: different (metric, context) get different names, or an error."""
+    template = NameTemplate(text)
+    names = Names(template, None, "id", {"task": "C=1"}, set())
+    by_name: dict[Any, Any] = {}
+    by_measure: dict[Any, Any] = {}
+    for metric, a, b, single in reports:
+        meant = (metric, said(template, "a", a), said(template, "b", b))
+        try:
+            channel = names.channel(metric, {"a": a, "b": b}, single)
+        except NameCollisionError:
+            continue
+        assert names.cache({"a": a, "b": b}, single)[metric] is channel
+        assert by_name.setdefault(channel.name, (meant, single)) == (meant, single)
+        assert by_measure.setdefault(meant, channel.stats) is channel.stats
+    assert len({id(stats) for stats in by_measure.values()}) == len(by_measure)

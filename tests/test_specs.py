@@ -1,0 +1,194 @@
+"""Specs: keys and names of a run's tasks, their places, and doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._specs import checked_tags
+from clearml_taskgroup.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    ParameterError,
+    ServerNameError,
+    UnnamedTaskError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def group(store: MemoryStore) -> Iterator[TaskGroup]:
+    with TaskGroup("digits", "sweep") as opened:
+        yield opened
+
+
+def test_parameters_make_key_and_name(group: TaskGroup) -> None:
+    """The key is made of the parameters alone; a name of one's own leaves it as it is."""
+    task = group.task({"C": 1})
+    assert (str(task.name), len(task.key)) == ("C=1", 12)
+    with TaskGroup("other", "group") as other:
+        assert other.task({"C": 1.0}, name="first try").key == task.key
+        assert str(other.get(C=1).name) == "first try"
+
+
+def test_without_parameters_the_key_is_the_name(group: TaskGroup) -> None:
+    """A task with nothing but a name has it as its key; with nothing but a key, as its name."""
+    assert group.task(name="baseline").key == "baseline"
+    assert str(group.task(key="final").name) == "final"
+    assert group.task({}, name="empty").key == "empty"
+
+
+def test_neither_parameters_nor_name_nor_key(group: TaskGroup) -> None:
+    """A task that nothing tells apart is refused, with the three ways to tell it."""
+    for params in (None, {}):
+        with pytest.raises(UnnamedTaskError, match="name='baseline'"):
+            group.task(params)
+
+
+def test_a_given_key_goes_before_parameters(group: TaskGroup) -> None:
+    """With key=, parameters need have no identity, and may be equal in two tasks."""
+    task = group.task({"loss": lambda x: x}, key="mine")
+    assert (task.key, str(task.name)) == ("mine", "mine")
+    first, second = group.task({"C": 1}, key="a"), group.task({"C": 1}, key="b")
+    assert (first.key, second.key) == ("a", "b")
+    assert [str(first.name), str(second.name)] == ["C=1", "C=1~b"]
+
+
+def test_names_are_unique_in_a_run(group: TaskGroup) -> None:
+    """A name that is taken by another key gets the key added."""
+    group.task({"C": 1}, name="trial")
+    second = group.task({"C": 2}, name="trial")
+    assert str(second.name) == f"trial~{second.key}"
+    group.task(name="C=3")
+    (made,) = group.tasks([{"C": 3}])
+    assert str(made.name) == f"C=3~{made.key}"
+
+
+def test_a_lambda_is_refused_until_a_key_is_given(group: TaskGroup) -> None:
+    """What has no identity is refused as the task is made, with the way out."""
+    with pytest.raises(ParameterError, match="give key="):
+        group.task({"loss": lambda x: x}, name="mine")
+
+
+def test_the_same_parameters_twice(group: TaskGroup) -> None:
+    """A double is refused, and the error shows both tasks as they were given."""
+    group.task({"C": 1, "seed": 0})
+    with pytest.raises(DuplicateTaskError) as caught:
+        group.task({"seed": 0.0, "C": 1})
+    text = str(caught.value)
+    assert "{'C': 1, 'seed': 0}" in text
+    assert "{'seed': 0.0, 'C': 1}" in text
+    assert "key=" in text
+    assert "if_exists='return'" in text
+    assert len(group) == 1
+
+
+def test_the_same_name_twice(group: TaskGroup) -> None:
+    """Two tasks with nothing but one and the same name are a double."""
+    group.task(name="baseline")
+    with pytest.raises(DuplicateTaskError, match="'baseline'"):
+        group.task(name="baseline")
+
+
+def test_if_exists_return(group: TaskGroup) -> None:
+    """`if_exists="return"` gives the task that the run has, and otherwise opens one."""
+    first = group.task({"C": 1}, if_exists="return")
+    assert group.task({"C": 1.0}, if_exists="return") is first
+    assert len(group) == 1
+    with pytest.raises(ArgumentError, match="'error' or 'return'"):
+        group.task({"C": 1}, if_exists="skip")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["tasks", "sweep"])
+def test_doubles_in_a_space_are_refused_before_any_task(group: TaskGroup, way: str) -> None:
+    """A space with one point twice opens no task at all; the error shows both spellings."""
+    with pytest.raises(DuplicateTaskError, match=r"'C': 1\.0.*'C': 1\}"):
+        getattr(group, way)([{"C": 2}, {"C": 1}, {"C": 1.0}])
+    assert len(group) == 0
+    group.task({"C": 2})
+    with pytest.raises(DuplicateTaskError):
+        getattr(group, way)({"C": [1, 2]})
+    assert len(group) == 1
+
+
+def test_a_point_taken_since_the_sweep_was_made(group: TaskGroup) -> None:
+    """A sweep's turn whose point another call has opened meanwhile is a double, too."""
+    sweep = group.sweep({"C": [1, 2]})
+    group.task({"C": 2})
+    next(sweep)
+    with pytest.raises(DuplicateTaskError):
+        next(sweep)
+
+
+def test_the_index_is_the_place_in_the_space(group: TaskGroup) -> None:
+    """Tasks are numbered from 0 in the order of the space, over all calls."""
+    made = [*group.tasks({"C": [1, 2]}), group.task(name="extra"), *group.sweep({"D": [1, 2]})]
+    assert [task.index for task in made] == [0, 1, 2, 3, 4]
+    assert [task.attempt for task in made] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"name": " "}, {"name": ""}, {"name": 3}, {"key": ""}, {"key": 7}, {"params": [("C", 1)]}]
+)
+def test_arguments_of_the_wrong_kind(group: TaskGroup, arguments: dict[str, Any]) -> None:
+    """A blank or non-text name or key, and parameters that are no dict, are refused by name."""
+    ((argument, _),) = arguments.items()
+    with pytest.raises(ArgumentError, match=f"^{argument}="):
+        group.task(**arguments)
+
+
+def test_tags(store: MemoryStore) -> None:
+    """A task has its group's tags and its own; a bare string is refused."""
+    with TaskGroup("digits", "sweep", tags=["a"]) as group:
+        group.task({"C": 1}, tags=("b",))
+        with pytest.raises(ArgumentError, match=r"\['b'\]"):
+            group.task({"C": 2}, tags="b")
+    assert store.members[0].tags == ("a", "b")
+    for bad in ([""], [3], ["a", " "]):
+        with pytest.raises(ArgumentError, match="not blank"):
+            checked_tags(bad)  # type: ignore[arg-type]
+
+
+def test_clearml_task_names(store: MemoryStore) -> None:
+    """`task_name` says how the ClearML tasks are called; the default is group and task."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1})
+    with TaskGroup("digits", "sweep", task_name="{group}/{index}-{task} [{key}]") as group:
+        key = group.task({"C": 1}).key
+    assert [task.spec.task_name for task in store.members] == ["sweep C=1", f"sweep/0-C=1 [{key}]"]
+
+
+def test_task_names_that_a_server_refuses(store: MemoryStore) -> None:
+    """A ClearML task's name of fewer than 3 characters is refused as the task is made."""
+    with TaskGroup("digits", "sweep", task_name="{task}") as group:
+        with pytest.raises(ServerNameError, match="the task name 'ab'"):
+            group.task(name="ab")
+        group.task(name="abc")
+    assert len(store.members) == 1
+
+
+def test_identity_is_written_into_each_task(store: MemoryStore) -> None:
+    """The section `TaskGroup` holds group, run, key, index, attempt, template and typed parameters."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"model": {"depth": np_int(3)}, "flag": True, "none": None})
+    section = store.identity(task.id)
+    assert section["group"] == group.id
+    assert section["run"] == group.run
+    assert (section["key"], section["index"], section["attempt"]) == (task.key, "0", "1")
+    assert section["template"] == "{metric}/{split=value}"
+    assert section["params"] == '{"flag": true, "model/depth": 3, "none": null}'
+    assert store.tasks[task.id].hyperparameters["General"] == {"model/depth": "3", "flag": "True", "none": ""}
+
+
+def np_int(value: int) -> Any:
+    numpy = pytest.importorskip("numpy")
+    return numpy.int64(value)

@@ -1,0 +1,266 @@
+"""Name templates: how they are read, what they make of metric and context."""
+
+from __future__ import annotations
+
+import enum
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clearml_taskgroup import Name, NameTemplate, TaskGroup
+from clearml_taskgroup.errors import (
+    BlankNameError,
+    ContextValueError,
+    MissingFieldError,
+    NameWarning,
+    ReservedFieldError,
+    TemplateError,
+    UnknownFieldError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+class Split(enum.Enum):
+    TRAIN = "train"
+    VAL = 2
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.mark.parametrize(
+    ("template", "fields", "expected"),
+    [
+        ("{metric}/{split=value}", {}, ("loss", "value")),
+        ("{metric}/{split=value}", {"split": "val"}, ("loss", "val")),
+        ("{split}/{metric}", {"split": "val"}, ("val", "loss")),
+        ("{metric}/{split}/{fold}", {"split": "val", "fold": 3}, ("loss", "val/3")),
+        ("a/b/{metric}", {}, ("a", "b/loss")),
+        ("{metric}", {}, ("loss", "loss")),
+        ("run_{metric}", {}, ("loss", "run_loss")),
+        ("task_{task}_{metric}", {"task": "C=1"}, ("loss", "task_C=1_loss")),
+        ("{metric} ({split})/x", {"split": "val"}, ("loss (val)", "x")),
+        ("{metric}/{a}{a}", {"a": 1}, ("loss", "11")),
+        ("{metric}/{a=x}{a}", {}, ("loss", "xx")),
+        ("{metric}/{a=x/y}", {}, ("loss", "x/y")),
+        ("{metric}/{a=b=c}", {}, ("loss", "b=c")),
+        ("{{{metric}}}/{{x}}", {}, ("{loss}", "{x}")),
+        ("{metric}/{größe}", {"größe": 1}, ("loss", "1")),
+    ],
+)
+def test_render(template: str, fields: dict[str, Any], expected: tuple[str, str]) -> None:
+    """The template is split at its first '/', then filled in; without '/' the title is the metric."""
+    name = NameTemplate(template).render("loss", **fields)
+    assert name == expected
+    assert (name.title, name.series) == expected
+
+
+def test_a_slash_that_is_filled_in_splits_nothing() -> None:
+    """A metric `top/1` stays whole, and so does a context with a '/'."""
+    template = NameTemplate("{metric}/{split}")
+    assert template.render("top/1", split="val") == Name("top/1", "val")
+    assert template.render("loss", split="a/b") == Name("loss", "a/b")
+    assert NameTemplate("x_{metric}").render("top/1") == Name("top/1", "x_top/1")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("val", "val"),
+        (1, "1"),
+        (1.0, "1"),
+        (-0.0, "0"),
+        (np.int64(1), "1"),
+        (np.float32(0.1), "0.1"),
+        (0.1, "0.1"),
+        (1e20, "1e+20"),
+        (True, "True"),
+        (np.bool_(False), "False"),
+        (None, "None"),
+        (Split.TRAIN, "train"),
+        (Split.VAL, "VAL"),
+        (np.str_("val"), "val"),
+    ],
+)
+def test_values_of_fields(value: Any, text: str) -> None:
+    """Equal numbers read alike; an enum reads as its text, else as its name."""
+    assert NameTemplate("{metric}/{x}").render("loss", x=value).series == text
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, b"x", object(), float("nan"), np.array([1, 2])])
+def test_values_that_no_name_is_made_of(value: Any) -> None:
+    """A list, a dict or an array in a name is refused by the field's name, with what to write."""
+    with pytest.raises(ContextValueError, match=r"write x=str\(…\)"):
+        NameTemplate("{metric}/{x}").render("loss", x=value)
+
+
+def test_a_metric_is_text() -> None:
+    """A metric that is no text is refused in the library's own words."""
+    with pytest.raises(ContextValueError, match="metric=3 is a int"):
+        NameTemplate("{metric}/x").render(metric=3)  # type: ignore[arg-type]
+
+
+def test_a_missing_field_is_told() -> None:
+    """The error names the field, the template and the three things to write."""
+    with pytest.raises(MissingFieldError) as caught:
+        NameTemplate("{metric}/{split}").render("loss")
+    text = str(caught.value)
+    assert (caught.value.field, caught.value.template) == ("split", "{metric}/{split}")
+    for part in ("'{metric}/{split}'", "report(…, split=…)", "task.bind(split=…)", "{split=value}"):
+        assert part in text
+
+
+def test_an_unknown_field_is_told() -> None:
+    """Context that the template has no field for is an error with the fields that it has."""
+    with pytest.raises(UnknownFieldError) as caught:
+        NameTemplate("{metric}/{split=value}").render("loss", fold=3)
+    assert (caught.value.field, caught.value.template) == ("fold", "{metric}/{split=value}")
+    for part in ("'fold'", "'{metric}/{split=value}'", "(its fields: {split})", "add {fold}", "leave fold= out"):
+        assert part in str(caught.value)
+    with pytest.raises(UnknownFieldError, match=r"none but \{metric\}"):
+        NameTemplate("{metric}").render("loss", fold=3)
+
+
+@pytest.mark.parametrize("field", ["group", "task", "key", "index", "task_id"])
+def test_reserved_fields_are_told(store: MemoryStore, field: str) -> None:
+    """A report may not fill in what the group fills in, whether or not the template has it."""
+    for template in ("{metric}/{split=value}", f"{{metric}}/{{{field}}}"):
+        with TaskGroup("digits", "sweep", template=template) as group:
+            task = group.task({"C": 1})
+            with pytest.raises(ReservedFieldError, match=f"'{field}' was given as context"):
+                task.report({"loss": 1.0}, 1, **{field: "x"})
+            with pytest.raises(ReservedFieldError):
+                task.bind(**{field: "x"})
+
+
+@pytest.mark.parametrize("field", ["self", "values", "iteration", "levels"])
+def test_the_words_of_report_are_no_fields(field: str) -> None:
+    """A field that `report` takes as an argument of its own could never be given."""
+    with pytest.raises(TemplateError, match="takes as an argument of its own"):
+        NameTemplate(f"{{metric}}/{{{field}}}")
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("", "no field {metric}"),
+        ("loss", "no field {metric}"),
+        ("{split}/x", "no field {metric}"),
+        ("{{metric}}", "no field {metric}"),
+        ("{metric", "lone '{'"),
+        ("metric}", "lone '}'"),
+        ("{metric}/{", "lone '{'"),
+        ("{metric}/{}", "not a name"),
+        ("{metric}/{0}", "not a name"),
+        ("{metric}/{a b}", "not a name"),
+        ("{metric}/{a:.2f}", "not a name"),
+        ("{metric}/{a.b}", "not a name"),
+        ("{metric}/", "nothing on one side"),
+        ("/{metric}", "nothing on one side"),
+        ("{metric}/ ", "nothing on one side"),
+        ("{metric}/{a=}", "blank default"),
+        ("{metric}/{a= }", "blank default"),
+        ("{metric=loss}/x", "always filled in"),
+        ("{metric}/{task=x}", "always filled in"),
+        ("{metric}/{a=x}{a=y}", "two defaults"),
+        (None, "is not text"),
+        (3, "is not text"),
+    ],
+)
+def test_templates_that_cannot_be_read(template: Any, told: str) -> None:
+    """A broken template is told as the group is made, with the template and what to write."""
+    with pytest.raises(TemplateError) as caught:
+        TaskGroup("digits", "sweep", template=template)
+    assert told in str(caught.value) or (template == "" and "nothing" in str(caught.value))
+    assert repr(str(template)) in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["", " ", "\t"])
+def test_blank_names_are_refused(split: str) -> None:
+    """A title or series of nothing but blanks is an error that says which."""
+    with pytest.raises(BlankNameError, match="the series is blank"):
+        NameTemplate("{metric}/{split}").render("loss", split=split)
+    with pytest.raises(BlankNameError, match="the title is blank"):
+        NameTemplate("{split}/{metric}").render("loss", split=split)
+    with pytest.raises(BlankNameError):
+        NameTemplate("x_{metric}").render(split)
+
+
+def test_fields_and_defaults_can_be_asked() -> None:
+    """A template tells its fields, its context fields and its defaults."""
+    template = NameTemplate("{metric}/{task}-{split=value}-{fold}")
+    assert template.fields == ("metric", "task", "split", "fold")
+    assert template.context_fields == ("split", "fold")
+    assert dict(template.defaults) == {"split": "value"}
+
+
+def test_templates_are_values() -> None:
+    """Templates of one text are equal, hash alike and survive pickling; their repr shows the text."""
+    left, right = NameTemplate("{metric}/{a=1}"), NameTemplate("{metric}/{a=1}")
+    assert left == right == pickle.loads(pickle.dumps(left))
+    assert hash(left) == hash(right)
+    assert left != NameTemplate("{metric}/{a=2}")
+    assert "'{metric}/{a=1}'" in repr(left)
+
+
+def test_the_groups_own_fields(store: MemoryStore) -> None:
+    """`{group}`, `{task}`, `{key}`, `{index}` and `{task_id}` are filled in by the group."""
+    with TaskGroup("digits", "sweep", template="{metric}/{group} {task} {key} {index} {task_id}") as group:
+        group.task(name="first")
+        task = group.task({"C": 1})
+        assert task.name("loss") == ("loss", f"sweep C=1 {task.key} 1 {task.id}")
+
+
+def test_a_template_may_be_given_ready_made(store: MemoryStore) -> None:
+    """A group takes a `NameTemplate` as well as its text."""
+    with TaskGroup("digits", "sweep", template=NameTemplate("all/{metric}")) as group:
+        assert group.task({"C": 1}).name("loss") == ("all", "loss")
+
+
+@pytest.mark.parametrize("template", ["{task}/{metric}", "{metric} {key}/x", "{index}/{metric}"])
+def test_per_task_titles_are_warned_of(store: MemoryStore, template: str) -> None:
+    """A per-task field in the title is warned of once, where the group is opened."""
+    with pytest.warns(NameWarning, match="cannot be laid over each other") as caught:
+        with TaskGroup("digits", "sweep", template=template) as group:
+            group.tasks({"C": [1, 2, 3]})
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("template", ["{group}/{metric}", "{metric}/{task}", "task_{task}_{metric}"])
+def test_titles_that_overlay_are_not_warned_of(store: MemoryStore, template: str) -> None:
+    """The group's name in the title, or the task's in the series, is nothing to warn of."""
+    with TaskGroup("digits", "sweep", template=template) as group:
+        group.task({"C": 1})
+
+
+@pytest.mark.parametrize("template", ["{group} {metric}", "{task} {task_id}", "{task=x}", "{task", "{0}"])
+def test_task_name_templates(template: str) -> None:
+    """A template of task names takes the fields that are known when a task is made, no others."""
+    with pytest.raises(TemplateError):
+        TaskGroup("digits", "sweep", task_name=template)
+
+
+PIECES = st.lists(st.sampled_from(["{split}", "{fold=1}", "/", "{{", "}}", "a", " ", "_"]), max_size=4)
+
+
+@settings(deadline=None, max_examples=200)
+@given(PIECES, PIECES, st.text("ab /{}", max_size=3), st.text("ab /{}", max_size=3))
+def test_names_are_never_blank(before: list[str], after: list[str], metric: str, split: str) -> None:
+    """Whatever the template and what fills it in: a name with two non-blank halves, or an error."""
+    try:
+        template = NameTemplate("".join([*before, "{metric}", *after]))
+        fields = {"split": split} if "split" in template.fields else {}
+        title, series = template.render(metric, **fields)
+    except (TemplateError, BlankNameError):
+        return
+    assert title.strip()
+    assert series.strip()
+    assert metric in title + series

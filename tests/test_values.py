@@ -1,0 +1,252 @@
+"""Reading what `report` is given: numbers, iterations, nested dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup.errors import (
+    ArgumentError,
+    MetricValueError,
+    NonFiniteError,
+    NonFiniteWarning,
+    ReportError,
+    ReservedFieldError,
+    TaskGroupError,
+    UnknownFieldError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+class Tensor:
+    """Stands for torch's: `item()` gives the number if there is just one."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def item(self) -> Any:
+        if len(self.values) != 1:
+            raise RuntimeError(f"a Tensor with {len(self.values)} elements cannot be converted to Scalar")
+        return self.values[0]
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def task(store: MemoryStore) -> Iterator[GroupTask]:
+    with TaskGroup("digits", "sweep", template="{metric}/{split=value}") as group:
+        yield group.task({"C": 1})
+
+
+def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    task.flush()
+    return store.members[0].scalars
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.5, 0.5),
+        (3, 3.0),
+        (True, 1.0),
+        (np.bool_(False), 0.0),
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.int8(-3), -3.0),
+        (np.array(0.5), 0.5),
+        (np.array([[0.5]]), 0.5),
+        (Tensor(0.5), 0.5),
+        (Tensor(2), 2.0),
+        (Decimal("0.5"), 0.5),
+        (Fraction(1, 2), 0.5),
+        (3.4e38, 3.4e38),
+    ],
+)
+def test_numbers(task: GroupTask, store: MemoryStore, value: Any, expected: float) -> None:
+    """Python's numbers and bools, numpy's, and tensors of one element are numbers."""
+    task.report({"loss": value}, 1)
+    assert scalars(task, store) == {("loss", "value"): [(1, expected)]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0.5", "", b"1", bytearray(b"1"), np.str_("1"), np.array("0.5"), None, 1j, [0.5], (0.5,), object()]
+    + [np.array([1, 2]), np.array([]), Tensor(1.0, 2.0), Tensor(), Tensor("0.5"), lambda: 0.5],
+)
+def test_what_is_no_number(task: GroupTask, store: MemoryStore, value: Any) -> None:
+    """Text, None, lists and tensors of many elements are refused by the metric's name."""
+    with pytest.raises(MetricValueError, match=r"'loss' is .*float\(…\)") as caught:
+        task.report({"accuracy": 1.0, "loss": value}, 1)
+    assert caught.value.value is value
+    assert scalars(task, store) == {}, "a report that is refused leaves nothing behind"
+
+
+def test_a_nested_dict_without_levels(task: GroupTask) -> None:
+    """A dict where a number should be is told what levels= is for."""
+    with pytest.raises(MetricValueError, match=r'levels=\("split", "metric"\)'):
+        task.report({"val": {"loss": 0.5}}, 1)
+
+
+@pytest.mark.parametrize("values", [0.5, "loss", [("loss", 0.5)], None])
+def test_values_that_are_no_dict(task: GroupTask, values: Any) -> None:
+    """Anything but a dict is refused with the form of the call."""
+    with pytest.raises(ReportError, match=r"report\(\{'loss': 0\.3\}, iteration\)"):
+        task.report(values, 1)
+
+
+@pytest.mark.parametrize("metric", [1, None, ("a",)])
+def test_metrics_that_are_no_text(task: GroupTask, metric: Any) -> None:
+    """A key of the dict that is no text is refused."""
+    with pytest.raises(MetricValueError, match="metric name"):
+        task.report({metric: 0.5}, 1)
+
+
+@pytest.mark.parametrize(
+    ("iteration", "expected"),
+    [(0, 0), (3, 3), (3.0, 3), (np.int64(3), 3), (np.uint8(3), 3), (np.float32(3), 3), (np.array(3), 3), (-1, -1)],
+)
+def test_iterations(task: GroupTask, store: MemoryStore, iteration: Any, expected: int) -> None:
+    """Whole numbers of every make are iterations, 3.0 among them."""
+    task.report({"loss": 0.5}, iteration)
+    assert scalars(task, store) == {("loss", "value"): [(expected, 0.5)]}
+
+
+@pytest.mark.parametrize(
+    "iteration", [3.5, np.float64(3.5), "3", b"3", float("nan"), float("inf"), [3], object(), 3j]
+)
+def test_what_is_no_iteration(task: GroupTask, store: MemoryStore, iteration: Any) -> None:
+    """Fractions, text and anything else are refused, not rounded or read."""
+    with pytest.raises(ArgumentError, match="expected a whole number, or None for single values"):
+        task.report({"loss": 0.5}, iteration)
+    assert scalars(task, store) == {}
+
+
+def test_single_values(task: GroupTask, store: MemoryStore) -> None:
+    """Without an iteration, values are single values, named by the whole template."""
+    task.report({"loss": 0.5, "top/1": 0.75}, split="val")
+    task.report({"loss": 0.25})
+    assert scalars(task, store) == {}
+    assert store.members[0].single_values == {"loss/val": 0.5, "top/1/val": 0.75, "loss/value": 0.25}
+
+
+def test_single_values_without_a_slash(store: MemoryStore) -> None:
+    """A template without '/' names a single value by the series alone."""
+    with TaskGroup("digits", "sweep", template="final_{metric}") as group:
+        group.task({"C": 1}).report({"loss": 0.5})
+    assert store.members[0].single_values == {"final_loss": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        ({"val": {"loss": 0.5, "acc": 1.0}, "train": {"loss": 0.25}}, ("split", "metric")),
+        ({"loss": {"val": 0.5, "train": 0.25}, "acc": {"val": 1.0}}, ["metric", "split"]),
+    ],
+)
+def test_nested_dicts_in_both_orders(
+    task: GroupTask, store: MemoryStore, values: Any, levels: tuple[str, ...]
+) -> None:
+    """`levels` says what each level of keys stands for, so both natural orders work."""
+    task.report(values, 1, levels=levels)
+    assert scalars(task, store) == {
+        ("loss", "val"): [(1, 0.5)],
+        ("acc", "val"): [(1, 1.0)],
+        ("loss", "train"): [(1, 0.25)],
+    }
+
+
+def test_three_levels_and_one(store: MemoryStore) -> None:
+    """Keys may be numbers where the level is a context; one level is the plain form."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}{fold}") as group:
+        task = group.task({"C": 1})
+        task.report({"val": {0: {"loss": 0.5}, 1: {"loss": 0.75}}}, 1, levels=("split", "fold", "metric"))
+        task.bind(split="a", fold=2).report({"loss": 1.0}, levels="metric")
+    assert store.members[0].scalars == {("loss", "val0"): [(1, 0.5)], ("loss", "val1"): [(1, 0.75)]}
+    assert store.members[0].single_values == {"loss/a2": 1.0}
+
+
+def test_a_dict_that_is_too_shallow_somewhere(task: GroupTask, store: MemoryStore) -> None:
+    """Ragged depth is told by the place where it is, and nothing of the report is logged."""
+    with pytest.raises(ReportError, match=r"2 deep, but at 'loss' there is 0\.25"):
+        task.report({"val": {"loss": 0.5}, "loss": 0.25}, 1, levels=("split", "metric"))
+    with pytest.raises(ReportError, match="at the outermost level there is 3"):
+        task.report(3, 1, levels=("split", "metric"))  # type: ignore[arg-type]
+    assert scalars(task, store) == {}
+
+
+def test_a_dict_that_is_too_deep_somewhere(task: GroupTask, store: MemoryStore) -> None:
+    """A dict below the last level is no number."""
+    with pytest.raises(MetricValueError, match="'loss' is {'a': 1}"):
+        task.report({"val": {"acc": 1.0, "loss": {"a": 1}}}, 1, levels=("split", "metric"))
+    assert scalars(task, store) == {}
+
+
+@pytest.mark.parametrize("levels", [(), ("split",), ("metric", "metric"), ("split", "split", "metric"), "split", 5])
+def test_levels_that_cannot_be(task: GroupTask, levels: Any) -> None:
+    """`levels` holds 'metric' once and no word twice."""
+    with pytest.raises(ArgumentError, match="'metric' once"):
+        task.report({"val": {"loss": 0.5}}, 1, levels=levels)
+
+
+def test_levels_of_unknown_and_reserved_fields(task: GroupTask) -> None:
+    """A level is a field of the template, and none that the group fills in."""
+    with pytest.raises(UnknownFieldError, match="'fold'"):
+        task.report({"val": {"loss": 0.5}}, 1, levels=("fold", "metric"))
+    with pytest.raises(ReservedFieldError, match="'task'"):
+        task.report({"val": {"loss": 0.5}}, 1, levels=("task", "metric"))
+    with pytest.raises(ReportError, match="both as a level of the dict and as split="):
+        task.report({"val": {"loss": 0.5}}, 1, levels=("split", "metric"), split="val")
+
+
+NONFINITE = [float("nan"), float("inf"), -float("inf"), 3.5e38, -1e39, np.float32("nan"), 10**400, -(10**400)]
+
+
+@pytest.mark.parametrize("value", NONFINITE)
+def test_nonfinite_numbers_are_left_out(task: GroupTask, store: MemoryStore, value: Any) -> None:
+    """What no server stores is left out, the rest of the report is not, and the line is named."""
+    with pytest.warns(NonFiniteWarning, match=r"loss is .*in the task 'C=1'") as caught:
+        task.report({"loss": value, "acc": 1.0}, 1)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert scalars(task, store) == {("acc", "value"): [(1, 1.0)]}
+
+
+def test_nonfinite_numbers_are_told_once_per_series(store: MemoryStore) -> None:
+    """Each series of each task is told of once, what came after is counted at the end."""
+    nan = float("nan")
+    with pytest.warns(NonFiniteWarning) as caught:
+        with TaskGroup("digits", "sweep") as group:
+            for task in group.tasks({"C": [1, 2]}):
+                for step in range(3):
+                    task.report({"loss": nan}, step)
+                    task.report({"loss": nan}, step, split="val")
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == 5
+    assert texts[:2] == [text.replace("C=2", "C=1") for text in texts[2:4]]
+    assert "loss[split=val] is nan" in texts[1]
+    assert texts[4] == "8 more points that ClearML cannot store were left out"
+
+
+@pytest.mark.parametrize("value", NONFINITE)
+def test_nonfinite_raise(store: MemoryStore, value: Any) -> None:
+    """Under `nonfinite="raise"` such a number is an error, and the report leaves nothing behind."""
+    with TaskGroup("digits", "sweep", nonfinite="raise") as group:
+        with pytest.raises(NonFiniteError, match=r"'loss\[split=val\]' is .* in the task 'C=1'"):
+            group.task({"C": 1}).report({"acc": 1.0, "loss": value}, 1, split="val")
+    assert store.members[0].scalars == {}
+
+
+def test_errors_are_of_one_family(task: GroupTask) -> None:
+    """All that a report refuses is a `TaskGroupError`."""
+    for arguments in (({"a": "x"}, 1), ({"a": 1.0}, 1.5), ({"": 1.0}, 1), (3, 1), ({"a": {}}, 1)):
+        with pytest.raises(TaskGroupError):
+            task.report(*arguments)  # type: ignore[arg-type]

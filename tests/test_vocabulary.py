@@ -1,0 +1,204 @@
+"""The vocabulary of metrics: one name for each, aliases, suggestions; drift where there is none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, TaskGroup
+from clearml_taskgroup._vocabulary import drift, drift_text
+from clearml_taskgroup.errors import (
+    AliasContextError,
+    DriftWarning,
+    NameCollisionError,
+    ReservedFieldError,
+    UnknownFieldError,
+    UnknownMetricError,
+    VocabularyError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+METRICS = [
+    Metric("loss", aliases={"val_loss": {"split": "val"}, "train_loss": {"split": "train"}}, mode="min"),
+    Metric("accuracy", aliases=["acc"], mode="max", unit="%"),
+    "epoch_time",
+]
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+def group_with(metrics: Any = METRICS, **options: Any) -> TaskGroup:
+    return TaskGroup("digits", "sweep", metrics=metrics, **options)
+
+
+def test_aliases_stand_for_their_metric(store: MemoryStore) -> None:
+    """An alias is logged under the metric's own name, in one curve with it."""
+    with group_with() as group:
+        task = group.task({"C": 1})
+        task.report({"acc": 0.5}, 1)
+        task.report({"accuracy": 0.75}, 2)
+        assert task.name("acc") == ("accuracy", "value")
+    assert store.members[0].scalars == {("accuracy", "value"): [(1, 0.5), (2, 0.75)]}
+
+
+def test_aliases_may_carry_context(store: MemoryStore) -> None:
+    """`val_loss` as frameworks hand it over is the loss with split="val"."""
+    with group_with() as group:
+        task = group.task({"C": 1})
+        task.report({"val_loss": 0.5, "train_loss": 0.25, "loss": 0.75}, 1)
+        task.report({"loss": 1.0}, 2, split="val")
+        task.report({"val_loss": 2.0}, 3, split="val")
+    assert store.members[0].scalars == {
+        ("loss", "val"): [(1, 0.5), (2, 1.0), (3, 2.0)],
+        ("loss", "train"): [(1, 0.25)],
+        ("loss", "value"): [(1, 0.75)],
+    }
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_context_that_contradicts_an_alias(store: MemoryStore, bound: bool) -> None:
+    """Context, given or bound, that differs from what an alias carries is an error with both."""
+    with group_with() as group:
+        task = group.task({"C": 1})
+        with pytest.raises(AliasContextError) as caught:
+            if bound:
+                task.bind(split="train").report({"val_loss": 1.0}, 1)
+            else:
+                task.report({"val_loss": 1.0}, 1, split="train")
+    for part in ("'val_loss'", "split='val'", "split='train'"):
+        assert part in str(caught.value)
+    assert store.members[0].scalars == {}
+
+
+def test_a_metric_and_its_alias_in_one_report(store: MemoryStore) -> None:
+    """Two spellings of one curve in one report are refused, and nothing of it is logged."""
+    with group_with() as group:
+        task = group.task({"C": 1})
+        with pytest.raises(NameCollisionError):
+            task.report({"acc": 0.5, "accuracy": 0.75}, 1)
+        with pytest.raises(NameCollisionError):
+            task.bind(split="val").report({"val_loss": 0.5, "loss": 0.75}, 1)
+    assert store.members[0].scalars == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "suggestion"),
+    [("acuracy", "accuracy"), ("los", "loss"), ("vall_loss", "val_loss"), ("Accuracy", "accuracy")],
+)
+def test_did_you_mean(store: MemoryStore, metric: str, suggestion: str) -> None:
+    """An unknown metric is an error that suggests the nearest name or alias and lists the others."""
+    with group_with() as group:
+        task = group.task({"C": 1})
+        with pytest.raises(UnknownMetricError) as caught:
+            task.report({metric: 1.0}, 1)
+        assert f"did you mean {suggestion!r}?" in str(caught.value)
+        assert "loss, accuracy, epoch_time" in str(caught.value)
+        assert caught.value.suggestion == suggestion
+        with pytest.raises(UnknownMetricError):
+            task.name(metric)
+        with pytest.raises(UnknownMetricError):
+            task.report({metric: float("nan")}, 1)
+
+
+def test_nothing_near(store: MemoryStore) -> None:
+    """Where no name is near, none is suggested."""
+    with group_with() as group, pytest.raises(UnknownMetricError) as caught:
+        group.task({"C": 1}).report({"zzz": 1.0}, 1)
+    assert caught.value.suggestion is None
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        (["loss", "loss"], "'loss' stands for both 'loss' and 'loss'"),
+        ([Metric("a", aliases=["x"]), Metric("b", aliases=["x"])], "'x' stands for both 'a' and 'b'"),
+        ([Metric("a"), Metric("b", aliases=["a"])], "'a' stands for both 'a' and 'b'"),
+        ("loss", r"write metrics=\['loss'\]"),
+        (Metric("loss"), r"write metrics=\[…\]"),
+        (3, r"write metrics=\[…\]"),
+        ([3], "3 was given as a metric's name"),
+        ([None], "None was given as a metric's name"),
+        ([""], "'' was given as a metric's name"),
+    ],
+)
+def test_vocabularies_that_contradict_themselves(metrics: Any, told: str) -> None:
+    """A vocabulary that says two things, or is none, is refused as the group is made."""
+    with pytest.raises(VocabularyError, match=told):
+        group_with(metrics)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"name": " "}, "not blank"),
+        ({"name": "a", "aliases": [""]}, "not blank"),
+        ({"name": "a", "aliases": [3]}, "must be text"),
+        ({"name": "a", "aliases": "acc"}, r"write aliases=\['acc'\]"),
+        ({"name": "a", "aliases": 5}, "write a list of names"),
+        ({"name": "a", "aliases": {"b": 5}}, "write a list of names"),
+        ({"name": "a", "mode": "maximum"}, "write mode='max' or 'min'"),
+    ],
+)
+def test_metrics_that_cannot_be(arguments: dict[str, Any], told: str) -> None:
+    """A blank name, a bare string of aliases or an unknown mode is refused as the metric is made."""
+    with pytest.raises(VocabularyError, match=told):
+        Metric(**arguments)
+
+
+def test_aliases_are_checked_against_the_template() -> None:
+    """An alias's context must be a field of the template, and none that the group fills in."""
+    with pytest.raises(UnknownFieldError, match="'fold'"):
+        group_with([Metric("loss", aliases={"val_loss": {"fold": 1}})])
+    with pytest.raises(ReservedFieldError, match="'task'"):
+        group_with([Metric("loss", aliases={"val_loss": {"task": 1}})])
+
+
+def test_drift_is_told_at_the_end(store: MemoryStore) -> None:
+    """Without a vocabulary, what only some tasks report is told once, with the tasks' names."""
+    with pytest.warns(DriftWarning) as caught:
+        with TaskGroup("digits", "sweep") as group:
+            first, second, third = group.tasks({"C": [1, 2, 3]})
+            for task, metric in ((first, "accuracy"), (second, "accuracy"), (third, "acuracy")):
+                task.report({metric: 1.0, "loss": 2.0}, 1)
+    (text,) = [str(warning.message) for warning in caught]
+    assert "'accuracy' (the same as 'acuracy'?): in C=1, C=2, not in C=3" in text
+    assert "'acuracy' (the same as 'accuracy'?): in C=3, not in C=1, C=2" in text
+    assert "'loss'" not in text
+
+
+def test_tasks_that_did_not_complete_are_no_drift(store: MemoryStore) -> None:
+    """A failed task lacks metrics because it failed; only completed ones are compared."""
+    with TaskGroup("digits", "sweep") as group:
+        first, second, third = group.tasks({"C": [1, 2, 3]})
+        first.report({"loss": 1.0, "accuracy": 1.0}, 1)
+        second.report({"loss": 1.0, "accuracy": 1.0}, 1, split="val")
+        third.report({"loss": 1.0}, 1)
+        third.mark_failed("no memory")
+
+
+def test_a_vocabulary_leaves_no_drift(store: MemoryStore) -> None:
+    """With a vocabulary a task may report part of it, and nothing is told."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with group_with() as group:
+            first, second = group.tasks({"C": [1, 2]})
+            first.report({"loss": 1.0}, 1)
+            second.report({"acc": 1.0}, 1)
+    assert caught == []
+
+
+def test_drift_names_a_few_tasks_of_many() -> None:
+    """In a group of many tasks, the first three are named and the rest counted."""
+    reported = {f"t{n}": ["loss"] if n else ["loss", "extra"] for n in range(100)}
+    found = drift(reported)
+    assert found == {"extra": (["t0"], [f"t{n}" for n in range(1, 100)])}
+    assert "'extra': in t0, not in t1, t2, t3 and 96 more" in drift_text(found)
+    assert drift({}) == drift({"a": ["x"], "b": ["x"]}) == {}
