@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+MODE = os.environ.get("BENCHMARK_MODE", "offline")
 METRICS = ("loss", "accuracy", "precision", "recall", "f1")
 Value = Callable[[int, int, int], float]
 
@@ -57,7 +58,7 @@ def _open_files() -> int:
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
-def ours(tasks: int, steps: int, numbers: list[float]) -> dict[str, Any]:
+def ours(tasks: int, steps: int, numbers: list[float], *, one_by_one: bool = False) -> dict[str, Any]:
     """A group with all tasks open at once."""
     import clearml  # noqa: F401 - the import is not what is measured
 
@@ -65,8 +66,9 @@ def ours(tasks: int, steps: int, numbers: list[float]) -> dict[str, Any]:
 
     it = iter(numbers)
     clock = Clock()
-    with TaskGroup("benchmark", "core", mode="offline", provenance=False) as group:
-        members = group.tasks({"index": range(tasks)})
+    with TaskGroup("benchmark", "core", mode=MODE, provenance=False) as group:
+        space = [{"index": index} for index in range(tasks)]
+        members = [group.task(point) for point in space] if one_by_one else group.tasks(space)
         start = time.perf_counter()
         for step in range(steps):
             for task in members:
@@ -91,13 +93,16 @@ def raw(tasks: int, steps: int, numbers: list[float]) -> dict[str, Any]:
     """Raw ClearML, as fast as it goes: tasks made by `Task._create`."""
     from clearml import Task
 
-    Task.set_offline(True)
+    if MODE == "offline":
+        Task.set_offline(True)
     it = iter(numbers)
     clock = Clock()
     members: list[Any] = [
         Task._create(project_name="benchmark", task_name=f"task {index}", task_type="training")
         for index in range(tasks)
     ]
+    for task in members if MODE == "online" else ():
+        task.mark_started()
     loggers = [task.get_logger() for task in members]
     start = time.perf_counter()
     for step in range(steps):
@@ -147,7 +152,12 @@ def limit(tasks: int, steps: int, numbers: list[float]) -> dict[str, Any]:
 
 
 def read_back(ids: list[str], numbers: list[float], steps: int) -> int:
-    """Checks that all sessions hold every point with its value; gives the number of points."""
+    """Checks that all sessions hold every point with its value; gives the number of points.
+
+    Online, the server's own data is looked at instead, by `online.py`.
+    """
+    if MODE == "online":
+        return len(numbers)
     it = iter(numbers)
     expected: dict[tuple[str, str, int], float] = {}
     for step in range(steps):
@@ -171,11 +181,19 @@ def _events(task_id: str) -> Iterator[dict[str, Any]]:
             yield from (event for event in json.loads(line) if event["type"] == "training_stats_scalar")
 
 
+def ours_one_by_one(tasks: int, steps: int, numbers: list[float]) -> dict[str, Any]:
+    """A group whose tasks are opened by a call each."""
+    return ours(tasks, steps, numbers, one_by_one=True)
+
+
+WORK = {"ours": ours, "ours-one": ours_one_by_one, "raw": raw, "limit": limit}
+
+
 def main() -> None:
     """Runs one workload."""
     kind, tasks, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     numbers = values(tasks, steps)
-    measured = {"ours": ours, "raw": raw, "limit": limit}[kind](tasks, steps, numbers)
+    measured = WORK[kind](tasks, steps, numbers)
     print(json.dumps(measured))
 
 

@@ -279,3 +279,12 @@ def leaves(error: BaseException, notes: Sequence[str] = ()) -> Iterator[None]:
             assert part in note
     else:
         pytest.fail(f"{error!r} did not leave the block")
+
+
+@contextmanager
+def fails_to_close() -> Iterator[list[Exception]]:
+    """Checks that an exception group leaves the block, and gives what it holds."""
+    errors: list[Exception] = []
+    with pytest.raises(ExceptionGroup, match="could not be closed cleanly") as caught:
+        yield errors
+    errors += caught.value.exceptions

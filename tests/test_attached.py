@@ -17,8 +17,7 @@ with TaskGroup("project", "group", mode="offline", provenance=False, tags=["all"
     task, other = group.tasks({"C": [1, 2]})
     task.report({"loss": 0.5}, 1)
     group.flush()
-    found["imported before"] = "clearml.backend_api.session.session" in sys.modules and group.mode
-    before = {t.name for t in threading.enumerate()}
+    found["threads before"] = sorted(t.name for t in threading.enumerate())
     own = task.clearml_task
     found["own"] = [own.id == task.id, own.name, sorted(own.get_tags()), own.get_parameter("General/C", cast=True)]
     found["identity"] = own.get_parameter("TaskGroup/key") == task.key
@@ -66,6 +65,11 @@ def attached(tmp_path_factory: pytest.TempPathFactory) -> Any:
         assert server.calls == []
     assert done.trouble == []
     return found
+
+
+def test_no_clearml_object_is_made_before_it_is_asked_for(attached: Any) -> None:
+    """Opening tasks and reporting to them costs one thread for the whole group, and none of ClearML's."""
+    assert attached["threads before"] == ["MainThread", "clearml-taskgroup"]
 
 
 def test_the_attached_object_is_the_same_task(attached: Any) -> None:

@@ -153,6 +153,7 @@ def test_settling_writes_everything_and_ends_the_thread(parts: Any) -> None:
 
 def test_a_wait_that_takes_too_long_is_told() -> None:
     """`flush` gives up on ClearML's call, which knows no limit, after the time it was given."""
+
     class Stuck:
         id = "offline-2"
         through = threading.Event()

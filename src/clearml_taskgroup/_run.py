@@ -234,7 +234,7 @@ class Run:
         errors.extend(self._lost())
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
-        return errors
+        return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
 
     def _finish_parent(self, status: Status, reason: str, timeout: float) -> list[Exception]:
         if self.main_task is not None:

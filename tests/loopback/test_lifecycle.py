@@ -259,7 +259,8 @@ def test_workers_come_and_go(api: Client) -> None:
     queue = api.call("queues.create", name="gpu")["id"]
     api.call("workers.register", worker="host:0", queues=[queue], timeout=60)
     task = put(api, "in_progress")
-    api.call("workers.status_report", worker="host:0", timestamp=1, task=task)
+    stats = {"disk_free_home": 77.2}
+    api.call("workers.status_report", worker="host:0", timestamp=1, task=task, machine_stats=stats)
     (worker,) = api.call("workers.get_all")["workers"]
     assert worker["queues"] == [{"id": queue, "name": "gpu"}]
     assert worker["task"]["id"] == task

@@ -1,0 +1,73 @@
+"""What all tests share: no test sees the user's own ClearML set-up or reaches beyond loopback."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import LoopbackServer
+from tests.view import View
+
+SETTINGS = "sdk.development.report_use_subprocess: false\n"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--server`."""
+    parser.addoption(
+        "--server",
+        action="store_true",
+        help="run the online tests against the server that ClearML's environment variables name",
+    )
+
+
+@pytest.fixture(scope="session")
+def users_environment() -> dict[str, str]:
+    """ClearML's variables as they were before the tests."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CLEARML_")}
+
+
+@pytest.fixture(autouse=True)
+def isolated(users_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the user's configuration, and gives each test a cache folder of its own."""
+    for name in users_environment:
+        monkeypatch.delenv(name, raising=False)
+    settings = tmp_path / "clearml.conf"
+    settings.write_text(SETTINGS)
+    monkeypatch.setenv("CLEARML_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def loopback(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    """A loopback server that ClearML is configured for; every request must fit ClearML's schemas."""
+    if request.config.getoption("--server"):
+        pytest.skip("looks into the loopback server")
+    with LoopbackServer() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+        assert server.violations == []
+        assert server.crashes == []
+
+
+@pytest.fixture
+def server(
+    request: pytest.FixtureRequest, users_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[View]:
+    """A ClearML server: the loopback one, or with `--server` the one that the environment names."""
+    from clearml_taskgroup import _clearml
+
+    real = request.config.getoption("--server")
+    if real:
+        for name, value in users_environment.items():
+            monkeypatch.setenv(name, value)
+    else:
+        request.getfixturevalue("loopback")
+    project = f"taskgroup tests/{uuid.uuid4().hex}"
+    view = View(_clearml.connect(), project, patience=30.0 if real else 0.0)
+    yield view
+    view.clean_up()

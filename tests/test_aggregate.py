@@ -1,0 +1,222 @@
+"""Means over seeds and folds: which tasks belong together, and the numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clearml_taskgroup import Aggregates, TaskGroup
+from clearml_taskgroup.errors import ArgumentError, NoSuchResultError
+from clearml_taskgroup.testing import recording
+
+POINTS = [(C, seed, fold) for C in (1, 10) for seed in range(2) for fold in range(3)]
+
+
+def score(C: int, seed: int, fold: int) -> float:
+    return C / 7 + seed / 3 + fold**2 / 11
+
+
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    with recording():
+        yield
+
+
+@pytest.fixture
+def group() -> TaskGroup:
+    """A closed group of two configurations, each with two seeds and three folds."""
+    with TaskGroup("digits", "sweep") as opened:
+        for C, seed, fold in POINTS:
+            opened.task({"C": C, "seed": seed, "fold": fold}).report(
+                {"accuracy": score(C, seed, fold)}, 1, split="val"
+            )
+    return opened
+
+
+def test_over_several_parameters(group: TaskGroup) -> None:
+    """Over seed and fold there is one row for each C, in the order of opening."""
+    rows = group.results().aggregate(over=["seed", "fold"])
+    assert [(row.name, row.params, row.n) for row in rows] == [
+        ("C=1", {"C": 1}, 6),
+        ("C=10", {"C": 10}, 6),
+    ]
+    for row in rows:
+        values = [score(*point) for point in POINTS if point[0] == row.params["C"]]
+        (mean,) = row.stats.values()
+        assert mean.mean == pytest.approx(np.mean(values))
+        assert mean.std == pytest.approx(np.std(values, ddof=1))
+        assert mean.sem == pytest.approx(np.std(values, ddof=1) / np.sqrt(6))
+        assert mean.n == 6
+
+
+def test_over_one_parameter(group: TaskGroup) -> None:
+    """Over the fold alone, C and seed make a configuration together."""
+    rows = group.results().aggregate(over="fold")
+    assert [row.name for row in rows] == ["C=1,seed=0", "C=1,seed=1", "C=10,seed=0", "C=10,seed=1"]
+    assert {row.n for row in rows} == {3}
+    assert len(rows) == 4
+    assert rows[0].name == list(rows)[0].name
+
+
+def test_over_the_seed_if_nothing_is_said(group: TaskGroup) -> None:
+    """The usual case, seeds, is the default."""
+    assert [row.name for row in group.results().aggregate()] == [
+        row.name for row in group.results().aggregate(over="seed")
+    ]
+
+
+def test_over_all_parameters(group: TaskGroup) -> None:
+    """Where nothing is left to tell configurations apart, there is one, called 'all'."""
+    (row,) = group.results().aggregate(over=("C", "seed", "fold"))
+    assert (row.name, row.params, row.n) == ("all", {}, 12)
+
+
+@pytest.mark.parametrize("over", ["sed", ["seed", "C "], ""])
+def test_over_a_parameter_that_no_task_has(group: TaskGroup, over: Any) -> None:
+    """A misspelt parameter is told with those that there are."""
+    with pytest.raises(ArgumentError, match="one of the parameters C, seed, fold"):
+        group.results().aggregate(over=over)
+
+
+def test_configurations_are_told_apart_by_identity() -> None:
+    """1 and 1.0 are one configuration; 1, True and "1" are three; so are missing and None."""
+    with TaskGroup("digits", "sweep") as group:
+        for seed, C in enumerate((1, 1.0, np.int64(1), True, "1", None)):
+            group.task({"C": C, "seed": seed}).report({"loss": 1.0}, 1)
+        group.task({"seed": 9}).report({"loss": 1.0}, 1)
+    counts = {row.name: row.n for row in group.results().aggregate()}
+    assert counts == {"C=1": 3, "C=True": 1, 'C="1"': 1, "C=None": 1, "all": 1}
+
+
+def test_parameters_without_identity() -> None:
+    """Tasks that were given key= for their parameters can be aggregated all the same."""
+
+    def loss(x: float) -> float:
+        return x
+
+    with TaskGroup("digits", "sweep") as group:
+        for seed in range(2):
+            task = group.task({"f": loss, "seed": seed}, key=f"k{seed}")
+            task.report({"loss": float(seed)}, 1)
+    (row,) = group.results().aggregate()
+    assert row.n == 2
+    assert row.name.startswith("f=<function")
+
+
+def test_one_task_has_no_spread() -> None:
+    """A single task has a mean; its std and sem are NaN, and not shown."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1, "seed": 0}).report({"loss": 0.5}, 1)
+    rows = group.results().aggregate()
+    (mean,) = rows[0].stats.values()
+    assert (mean.mean, mean.n) == (0.5, 1)
+    assert math.isnan(mean.std)
+    assert math.isnan(mean.sem)
+    assert str(mean) == "0.5"
+
+
+@pytest.mark.parametrize(("of", "expected"), [("last", 1.5), ("first", 2.5), ("max", 4.5), ("min", 0.5)])
+def test_of_which_value(of: Any, expected: float) -> None:
+    """`of` says which value of each task goes into the mean."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"seed": [0, 1]}):
+            for step, value in enumerate((2.0, 4.0, 0.0, 1.0)):
+                task.report({"loss": value + task.params["seed"]}, step)
+    rows = group.results().aggregate(of=of)
+    assert rows.best("loss", mode="min").value == expected
+    assert rows.best("loss", mode="min").of == of
+
+
+def test_failed_and_stopped_tasks_are_named_and_not_counted() -> None:
+    """They are in no mean, but in `left_out`; open ones are in it, and in `unfinished`."""
+    with TaskGroup("digits", "sweep") as group:
+        tasks = group.tasks({"C": [1], "seed": range(4)})
+        for task in tasks:
+            task.report({"loss": float(task.params["seed"])}, 1)
+        tasks[0].mark_completed()
+        tasks[1].mark_failed("no memory")
+        tasks[2].mark_stopped()
+        rows = group.results().aggregate()
+    (row,) = rows
+    assert (row.n, row.left_out, row.unfinished) == (2, ("C=1,seed=1", "C=1,seed=2"), ("C=1,seed=3",))
+    assert rows.best("loss", mode="min").value == 1.5
+    assert "not counted in, failed or stopped: 2 (C=1,seed=1, C=1,seed=2)" in repr(rows)
+    assert "counted in, but still open: 1 (C=1,seed=3)" in repr(rows)
+    assert rows.to_records()[0]["left_out"] == 2
+
+
+def test_n_is_of_the_tasks_that_have_the_metric() -> None:
+    """A metric that one seed lacks has its own n, and mean over the others."""
+    with pytest.warns(UserWarning, match="do not all report"), TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"seed": range(3)}):
+            seed = task.params["seed"]
+            task.report({"loss": 1.0, **({"extra": float(seed)} if seed else {})}, 1)
+    rows = group.results().aggregate()
+    assert {measure[0]: mean.n for measure, mean in rows[0].stats.items()} == {"loss": 3, "extra": 2}
+    assert rows.best("extra", mode="max").value == 1.5
+
+
+@pytest.mark.parametrize(("mode", "order"), [("max", ["C=2", "C=3", "C=1"]), ("min", ["C=1", "C=3", "C=2"])])
+def test_best_and_sorted(mode: Any, order: list[str]) -> None:
+    """Configurations are sorted by their means, the best first; `best` has mean, spread and n."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": [1, 2, 3], "seed": range(2)}):
+            value = {1: 0.25, 2: 0.75, 3: 0.5}[task.params["C"]] + task.params["seed"]
+            task.report({"accuracy": value}, 1)
+    rows = group.results().aggregate()
+    assert [row.name for row in rows.sorted_by("accuracy", mode=mode)] == order
+    assert [row.name for row in rows] == ["C=1", "C=2", "C=3"]
+    best = rows.best("accuracy", mode=mode)
+    assert (best.name, best.n, best.key) == (order[0], 2, None)
+    assert best.value == {"C=1": 0.75, "C=2": 1.25}[order[0]]
+    assert best.std == pytest.approx(math.sqrt(0.5))
+    assert best.sem == pytest.approx(0.5)
+    with pytest.raises(ArgumentError, match="mode=None"):
+        rows.best("accuracy")
+    with pytest.raises(NoSuchResultError):
+        rows.sorted_by("loss", mode=mode)
+
+
+def test_records(group: TaskGroup) -> None:
+    """Records are flat dicts: configuration, n and four numbers for each metric and context."""
+    record = group.results().aggregate(over=("seed", "fold")).to_records()[0]
+    assert list(record) == ["name", "n", "left_out", "params.C"] + [
+        f"accuracy[split=val].{part}" for part in ("mean", "std", "sem", "n")
+    ]
+    assert (record["name"], record["n"], record["params.C"]) == ("C=1", 6, 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_reprs(count: int) -> None:
+    """A table of configurations reads well for none, one and a hundred of them."""
+    with TaskGroup("digits", "sweep") as group:
+        for C in range(count):
+            for seed in range(2):
+                group.task({"C": C, "seed": seed}).report({"loss": C + seed}, 1)
+    rows: Aggregates = group.results().aggregate()
+    lines = repr(rows).splitlines()
+    assert lines[0].split() == ["configuration", "n", "loss"][: 3 if count else 2]
+    assert lines[-1] == "mean ± std over seed"
+    assert len(lines) == {0: 3, 1: 4, 100: 44}[count]
+    if count:
+        assert lines[2].split() == ["C=0", "2", "0.5", "±", "0.71"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=6))
+def test_means_are_those_of_statistics(values: list[float]) -> None:
+    """Mean, sample standard deviation and standard error are those of Python's `statistics`."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        for task, value in zip(group.tasks({"seed": range(len(values))}), values, strict=True):
+            task.report({"loss": value}, 1)
+    (mean,) = group.results().aggregate()[0].stats.values()
+    assert mean.mean == pytest.approx(statistics.fmean(values), rel=1e-9, abs=1e-9)
+    assert mean.std == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-6)
+    assert mean.sem == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), rel=1e-6, abs=1e-6)

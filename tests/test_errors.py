@@ -1,0 +1,102 @@
+"""Errors: one family, sentences made of the facts, facts as attributes, and safe to pickle."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import pytest
+
+from clearml_taskgroup import TaskGroupError, TaskGroupWarning, errors
+
+EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
+    (errors.TemplateError("{a", "has a lone '{'", "close it"), ValueError, ["'{a'", "lone", "close it"]),
+    (errors.MissingFieldError("split", "{metric}/{split}"), ValueError, ["'split'", "'{metric}/{split}'"]),
+    (errors.UnknownFieldError("fold", "{metric}", ["split"]), ValueError, ["'fold'", "'{metric}'", "{split}"]),
+    (errors.ReservedFieldError("task"), ValueError, ["'task'", "choose another name"]),
+    (errors.ContextValueError("split", [1]), TypeError, ["split=[1]", "a list", "split=str(…)"]),
+    (errors.BlankNameError("title", "{metric}"), ValueError, ["the title is blank", "'{metric}'"]),
+    (errors.NameCollisionError(("a", "b"), "x", "y", "{m}"), ValueError, ["x and y", "'a'", "'b'", "'{m}'"]),
+    (errors.TooManyNamesError("C=1", 2000, "{metric}"), ValueError, ["'C=1'", "2,000", "iteration"]),
+    (errors.VocabularyError("says two things"), ValueError, ["says two things"]),
+    (errors.UnknownMetricError("los", ["loss", "acc"], "loss"), ValueError, ["'los'", "mean 'loss'?", "loss, acc"]),
+    (errors.AliasContextError("val_loss", "split", "train", "val"), ValueError, ["'val_loss'", "'train'", "'val'"]),
+    (errors.MetricValueError("loss", "x"), TypeError, ["'loss' is 'x', a str", "float(…)"]),
+    (errors.ReportError("report() was given 3"), TypeError, ["report() was given 3"]),
+    (errors.NonFiniteError("loss", float("inf"), "C=1"), ValueError, ["'loss' is inf", "'C=1'", "skip"]),
+    (errors.ParameterError("f", "is a lambda", "give key="), ValueError, ["'f' is a lambda", "give key="]),
+    (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
+    (errors.DuplicateTaskError("abc", "one", "two"), ValueError, ["'abc'", "one", "two", "if_exists='return'"]),
+    (errors.UnknownTaskError("C=1", [], ["C=2"]), LookupError, ["no task matches C=1", "C=2"]),
+    (errors.UnknownTaskError("C=1", ["a", "b"], []), LookupError, ["2 tasks match C=1: a, b", "key="]),
+    (errors.UnknownTaskError("C=1", [], []), LookupError, ["no tasks yet"]),
+    (errors.ServerNameError("project", "ab", "is short"), ValueError, ["project 'ab' is short", "3 characters"]),
+    (errors.SpaceError("the space is 3", "give a dict"), ValueError, ["the space is 3; give a dict"]),
+    (errors.GroupStateError("sweep", "is not open", "open it"), RuntimeError, ["'sweep' is not open; open it"]),
+    (errors.TaskClosedError("C=1", "failed"), RuntimeError, ["'C=1' has ended (failed)"]),
+    (errors.TaskClosedError("C=1", "completed", True), RuntimeError, ["list(group.sweep(…))", "group.tasks(…)"]),
+    (errors.ModeError("mode is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
+    (errors.ArgumentError("of", "x", "'last'"), ValueError, ["of='x' was given; expected 'last'"]),
+    (errors.DeliveryError(1234, ["a", "b"], "/tmp/x", "disk full"), Exception, ["1,234", "a, b", "/tmp/x", "disk full"]),
+    (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full"]),
+    (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
+    (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),
+]
+
+CLASSES = [thing for _, thing in inspect.getmembers(errors, inspect.isclass) if thing.__module__ == errors.__name__]
+
+
+def test_every_error_has_an_example_here() -> None:
+    """No error class goes untested, and each is of the one family."""
+    raised = {type(error) for error, _, _ in EXAMPLES}
+    family = {kind for kind in CLASSES if issubclass(kind, BaseException) and not issubclass(kind, Warning)}
+    assert raised == family - {TaskGroupError}
+    assert all(issubclass(kind, TaskGroupError) for kind in family)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, Warning)])
+def test_every_warning_is_of_one_family(kind: type[Warning]) -> None:
+    """All warnings can be filtered as one, and are shown by default."""
+    assert issubclass(kind, TaskGroupWarning)
+    assert issubclass(kind, UserWarning)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_class_says_when_you_meet_it(kind: type[Exception]) -> None:
+    """The docstring tells the situation, as a reader of the reference needs it."""
+    assert (kind.__doc__ or "").startswith(("You meet this", "The base of every"))
+
+
+@pytest.mark.parametrize(("error", "base", "parts"), EXAMPLES)
+def test_sentences_are_made_of_the_facts(
+    error: TaskGroupError, base: type[Exception], parts: list[str]
+) -> None:
+    """Each error says what was given and what to do, and is also the builtin that one would expect."""
+    assert isinstance(error, base)
+    for part in parts:
+        assert part in str(error)
+
+
+@pytest.mark.parametrize(("error", "base", "parts"), EXAMPLES)
+def test_errors_survive_pickling_and_copying(
+    error: TaskGroupError, base: type[Exception], parts: list[str]
+) -> None:
+    """An error that crosses a process border keeps its class, its facts and its sentence."""
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)
+
+
+def test_long_lists_are_cut() -> None:
+    """An error about hundreds of tasks names six and counts the rest."""
+    text = str(errors.DeliveryError(5, [f"t{n}" for n in range(500)], "there", "no time"))
+    assert "500 tasks (t0, t1, t2, t3, t4, t5 and 494 more)" in text
+    assert len(str(errors.MetricValueError("loss", "x" * 1000))) < 250
+
+
+def test_a_metric_value_says_what_to_do_with_a_dict() -> None:
+    """A nested dict is told of levels=, a key that is no text of the form of the call."""
+    assert 'levels=("split", "metric")' in str(errors.MetricValueError("val", {"loss": 1.0}))
+    assert "3 is a int; report() takes a dict" in str(errors.MetricValueError(3, None))

@@ -1,0 +1,141 @@
+"""Finding what was reported: metric and context as a user asks for them, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Best, GroupTask, Metric, Results, TaskGroup
+from clearml_taskgroup._measures import table
+from clearml_taskgroup.errors import (
+    AliasContextError,
+    AmbiguousResultError,
+    ArgumentError,
+    NoSuchResultError,
+    UnknownMetricError,
+)
+from clearml_taskgroup.testing import recording
+
+
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    with recording():
+        yield
+
+
+def results_of(*reports: tuple[dict[str, float], dict[str, Any]], **options: Any) -> Results:
+    """The results of one task that reported all of this, each with its context."""
+    with TaskGroup("digits", "sweep", **options) as group:
+        task: GroupTask = group.task({"C": 1})
+        for values, context in reports:
+            task.report(values, 1, **context)
+    return group.results()
+
+
+def test_a_metric_with_one_context_needs_none() -> None:
+    """Fields that are left out match any context, as long as only one does."""
+    (row,) = results_of(({"loss": 0.5}, {"split": "val"}))
+    assert row.value("loss") == row.value("loss", split="val") == 0.5
+
+
+def test_a_metric_with_several_contexts_needs_one() -> None:
+    """Where several match, the error lists them, and context chooses."""
+    (row,) = results_of(({"loss": 0.5}, {"split": "val"}), ({"loss": 0.25}, {"split": "train"}))
+    with pytest.raises(AmbiguousResultError, match=r"loss\[split=val\], loss\[split=train\]"):
+        row.value("loss")
+    assert (row.value("loss", split="val"), row.value("loss", split="train")) == (0.5, 0.25)
+
+
+def test_the_default_of_a_field_is_a_context_of_its_own() -> None:
+    """Naming a field's default finds what was reported without the field, and only that."""
+    (row,) = results_of(({"loss": 0.5}, {}), ({"loss": 0.25}, {"split": "val"}))
+    with pytest.raises(AmbiguousResultError):
+        row.value("loss")
+    assert row.value("loss", split="value") == 0.5
+    (row,) = results_of(({"loss": 0.25}, {"split": "val"}))
+    with pytest.raises(NoSuchResultError):
+        row.value("loss", split="value")
+
+
+def test_part_of_a_context_is_enough() -> None:
+    """Of several fields, those that tell the values apart need be given."""
+    reports = [({"loss": float(f)}, {"split": s, "fold": f}) for s, f in (("val", 1), ("val", 2), ("test", 3))]
+    (row,) = results_of(*reports, template="{metric}/{split}-{fold}")
+    assert row.value("loss", split="test") == row.value("loss", fold=3.0) == 3.0
+    with pytest.raises(AmbiguousResultError, match=r"loss\[fold=1,split=val\], loss\[fold=2,split=val\]"):
+        row.value("loss", split="val")
+    with pytest.raises(NoSuchResultError):
+        row.value("loss", split="test", fold=1)
+    with pytest.raises(NoSuchResultError):
+        row.value("loss", fold="3")
+
+
+@pytest.mark.parametrize(("metric", "context"), [("los", {}), ("loss", {"split": "x"}), ("loss", {"fold": 1})])
+def test_what_nobody_reported(metric: str, context: dict[str, Any]) -> None:
+    """Asking for what there is not shows what there is."""
+    (row,) = results_of(({"loss": 0.5}, {"split": "val"}))
+    with pytest.raises(NoSuchResultError, match=r"there is: loss\[split=val\]$"):
+        row.value(metric, **context)
+    with pytest.raises(NoSuchResultError, match="there is: nothing$"):
+        results_of().best("loss", mode="min")
+
+
+def test_asking_speaks_the_vocabulary() -> None:
+    """Aliases, with the context that they carry, and 'did you mean' work in questions, too."""
+    metrics = [Metric("loss", aliases={"val_loss": {"split": "val"}}, mode="min")]
+    results = results_of(({"val_loss": 0.5}, {}), ({"loss": 0.25}, {"split": "train"}), metrics=metrics)
+    assert results[0].value("val_loss") == results[0].value("loss", split="val") == 0.5
+    assert results.best("val_loss").value == 0.5
+    with pytest.raises(UnknownMetricError, match="did you mean 'loss'"):
+        results.best("los")
+    with pytest.raises(AliasContextError):
+        results[0].value("val_loss", split="train")
+
+
+def test_the_mode_comes_from_the_call_or_the_vocabulary() -> None:
+    """`best` never guesses which is better; the call goes before the vocabulary."""
+    with TaskGroup("digits", "sweep", metrics=[Metric("loss", mode="min"), "accuracy"]) as group:
+        for C in (1, 2, 3):
+            group.task({"C": C}).report({"loss": C, "accuracy": C}, 1)
+    results = group.results()
+    assert results.best("loss").params == {"C": 1}
+    assert results.best("loss", mode="max").params == {"C": 3}
+    with pytest.raises(ArgumentError, match=r"mode=None .*Metric\('accuracy', mode=…\)"):
+        results.best("accuracy")
+    with pytest.raises(ArgumentError, match="mode='maximum' was given"):
+        results.best("accuracy", mode="maximum")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="mode=None"):
+        results_of(({"loss": 1.0}, {})).best("loss")
+
+
+@pytest.mark.parametrize(
+    ("of", "value"), [("first", 3.0), ("last", 2.0), ("min", 1.0), ("max", 4.0), ("mean", 2.5)]
+)
+def test_which_of_the_values(of: Any, value: float) -> None:
+    """`of` chooses among first, last, min, max and mean, in the order of reporting."""
+    reports = [({"loss": x}, {}) for x in (3.0, 1.0, 4.0, 2.0)]
+    results = results_of(*reports)
+    assert results[0].value("loss", of=of) == value
+    assert results.best("loss", mode="max", of=of).value == value
+    with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max', 'mean'"):
+        results[0].value("loss", of="median")  # type: ignore[arg-type]
+
+
+def test_a_best_reads_well() -> None:
+    """`str` of the best is one line: which task, which value; a mean with its spread."""
+    best = results_of(({"loss": 0.123456789}, {"split": "val"})).best("loss", mode="min")
+    assert str(best) == "C=1: loss[split=val] = 0.123457"
+    mean = Best("C=1", {"C": 1}, 0.5, "loss", "last", "min", std=0.12345, sem=0.1, n=3)
+    assert str(mean) == "C=1: loss = 0.5 ± 0.1235 (mean ± std, n=3)"
+
+
+def test_tables_are_cut_and_aligned() -> None:
+    """A table pads its columns, ends no line in blanks and counts what it leaves out."""
+    text = table(["task", "loss"], [["a", "1"], ["long name", "–"]])
+    assert text.splitlines() == ["task       loss", "---------  ----", "a          1", "long name  –"]
+    lines = table(["n"], [[str(n)] for n in range(100)]).splitlines()
+    assert len(lines) == 43
+    assert lines[-1] == "… and 60 more"
+    assert len(table(["n"], [[str(n)] for n in range(40)]).splitlines()) == 42

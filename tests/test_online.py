@@ -1,0 +1,269 @@
+"""The online store: the same block against a ClearML API server."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import connect
+from clearml_taskgroup._stores import RunInfo
+from clearml_taskgroup._stores.online import OnlineStore, is_original
+from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
+from tests.loopback import LoopbackServer
+from tests.view import SINGLE_VALUE, View
+
+
+def group_on(server: View, name: str = "online", **options: object) -> TaskGroup:
+    """A group in the test's project, without the provenance that costs time."""
+    return TaskGroup(server.project, name, mode="online", provenance=False, **options)  # type: ignore[arg-type]
+
+
+def test_tasks_arrive_with_all_that_they_are(server: View) -> None:
+    """Name, project, type, tags, parent, parameters and identity are on the server."""
+    with group_on(server, tags=["all"]) as group:
+        task = group.task({"C": 0.5, "net": {"depth": 3}}, tags=["one"])
+    doc = server.task(task.id)
+    assert doc["name"] == "online C=0.5,net/depth=3"
+    assert doc["project"] == server.project_id()
+    assert doc["type"] == "training"
+    assert sorted(doc["tags"]) == ["all", "one"]
+    assert doc["parent"] == group.parent_id
+    assert server.parameters(task.id) == {"C": "0.5", "net/depth": "3"}
+    identity = server.parameters(task.id, "TaskGroup")
+    assert identity["group"] == group.id
+    assert identity["key"] == task.key
+    assert identity["run"] == group.run
+    assert identity["params"] == '{"C": 0.5, "net/depth": 3}'
+
+
+def test_points_arrive_under_their_names(server: View) -> None:
+    """Scalars and single values of several tasks are on the server, each under its name."""
+    with group_on(server, template="{metric}/{split}") as group:
+        tasks = group.tasks({"seed": range(3)})
+        for step in range(4):
+            for task in tasks:
+                task.report({"loss": 1 / (step + 1), "accuracy": step}, step, split="val")
+        tasks[0].report({"final": 7.5}, split="test")
+    expected = {
+        ("loss", "val"): [(0, 1.0), (1, 0.5), (2, 1 / 3), (3, 0.25)],
+        ("accuracy", "val"): [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0)],
+    }
+    single = {("Summary", "final/test"): [(SINGLE_VALUE, 7.5)]}
+    assert server.scalars(tasks[0].id, 9) == {**expected, **single}
+    assert [server.scalars(task.id, 8) for task in tasks[1:]] == [expected] * 2
+
+
+def test_statuses_are_those_that_were_earned(server: View) -> None:
+    """Completed, failed and stopped tasks are so on the server, with their reasons."""
+    with group_on(server, catch=MemoryError) as group:
+        with group.task(name="fine"):
+            pass
+        with group.task(name="too large"):
+            raise MemoryError("no room")
+        group.task(name="pruned").mark_stopped("pruned at step 3")
+    found = {doc["name"]: (doc["status"], doc["status_reason"]) for doc in server.tasks()}
+    assert found == {
+        "online fine": ("completed", ""),
+        "online too large": ("failed", "MemoryError: no room"),
+        "online pruned": ("stopped", "pruned at step 3"),
+    }
+    assert [doc["status"] for doc in server.tasks("parent")] == ["completed"]
+
+
+def test_what_a_block_raises_is_on_the_console(server: View) -> None:
+    """The traceback of a caught exception is in the console of its task."""
+    with group_on(server, catch=MemoryError) as group:
+        with group.task(name="too large") as task:
+            raise MemoryError("no room")
+    assert "MemoryError: no room" in server.console(task.id)
+
+
+def test_an_exception_ends_all_tasks(server: View) -> None:
+    """An exception that leaves the group's block fails the open tasks and the parent."""
+    with pytest.raises(ValueError, match="wrong"):
+        with group_on(server) as group:
+            group.tasks({"seed": range(3)})
+            raise ValueError("wrong")
+    assert {doc["status"] for doc in server.tasks() + server.tasks("parent")} == {"failed"}
+
+
+def test_an_interrupt_stops_all_tasks(server: View) -> None:
+    """Ctrl-C in the block stops the open tasks and the parent."""
+    with pytest.raises(KeyboardInterrupt):
+        with group_on(server) as group:
+            group.tasks({"seed": range(3)})
+            raise KeyboardInterrupt
+    assert {doc["status"] for doc in server.tasks() + server.tasks("parent")} == {"stopped"}
+
+
+def test_parameters_can_be_added_while_a_task_runs(server: View) -> None:
+    """set_parameters adds to the section General of a running task."""
+    with group_on(server) as group:
+        task = group.task({"C": 1})
+        task.set_parameters({"found": {"depth": 4}})
+    assert server.parameters(task.id) == {"C": "1", "found/depth": "4"}
+
+
+def test_runs_are_numbered_on_the_server(server: View) -> None:
+    """Each run of a group has the next number, whichever machine it runs on."""
+    numbers = []
+    for _ in range(3):
+        with group_on(server) as group:
+            group.task(name="only")
+            numbers.append(group.run_number)
+    assert numbers == [1, 2, 3]
+
+
+def test_a_group_is_found_by_its_section(server: View) -> None:
+    """All tasks of all runs are found by the section, and a copy is told from an original."""
+    for seed in range(2):
+        with group_on(server) as group:
+            task = group.task({"seed": seed})
+    copy = server.call("tasks.clone", task=task.id, new_task_name="a copy")["id"]
+    store = OnlineStore(connect())
+    originals = store.find(group.id)
+    everything = store.find(group.id, copies=True)
+    store.close()
+    assert len(originals) == 2
+    assert all(is_original(doc) for doc in originals)
+    assert {doc["id"] for doc in everything} - {doc["id"] for doc in originals} == {copy}
+
+
+def test_pages_have_addresses(server: View) -> None:
+    """Tasks have a page, and the comparison has one for each 100 tasks."""
+    with group_on(server) as group:
+        tasks = group.tasks({"seed": range(101)})
+        urls = group.compare_urls
+    assert tasks[0].url is not None
+    assert f"/tasks/{tasks[0].id}/" in tasks[0].url.replace("/experiments/", "/tasks/")
+    assert [url.partition("ids=")[2].count(",") + 1 for url in urls] == [100, 1]
+
+
+def test_two_processes_make_one_project(server: View) -> None:
+    """Two groups that open at once in a project that is not there make it once."""
+    barrier = threading.Barrier(4)
+    errors: list[BaseException] = []
+
+    def open_group(name: str) -> None:
+        try:
+            store = OnlineStore(connect())
+            barrier.wait()
+            store.create(RunInfo("0" * 12, server.project, name, "{metric}"), [], None)
+            store.close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_group, args=(f"group {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = server.call("projects.get_all", name=f"^{server.project}$")["projects"]
+    assert len(found) == 1
+
+
+def test_three_calls_for_each_task(loopback: LoopbackServer) -> None:
+    """A task costs three calls, and a flush one batch for all tasks together."""
+    group = TaskGroup("calls", "counted", mode="online", provenance=False).open()
+    loopback.reset_counts()
+    tasks = group.tasks({"seed": range(20)})
+    group.flush()
+    for step in range(5):
+        for task in tasks:
+            task.report({"loss": 1.0}, step)
+    group.flush()
+    assert loopback.count("events.add_batch") == 1
+    group.close()
+    calls = sum(call.endpoint.startswith("tasks.") for call in loopback.calls)
+    assert calls == 20 * 3 + 1  # and the parent's end
+
+
+def test_a_deleted_task_costs_itself_alone(loopback: LoopbackServer) -> None:
+    """A task that somebody deletes is told by name at the end; the others have every point."""
+    group = TaskGroup("faults", "deleted", mode="online", provenance=False).open()
+    gone, stays = group.tasks({"seed": range(2)})
+    with group.activate():
+        pass
+    loopback.state.tasks.pop(gone.id)
+    for step in range(5):
+        gone.report({"loss": 1.0}, step)
+        stays.report({"loss": 1.0}, step)
+    with pytest.raises(ExceptionGroup) as raised:
+        group.close()
+    told = [str(error) for error in raised.value.exceptions]
+    assert any("5 points of 1 tasks (seed=0)" in text for text in told)
+    assert any("'seed=0' could not be completed" in text for text in told)
+    assert {type(error) for error in raised.value.exceptions} == {DeliveryError, ServerError}
+    assert loopback.scalars(stays.id) == {("loss", "value"): [(step, 1.0) for step in range(5)]}
+    assert loopback.tasks[stays.id]["status"] == "completed"
+
+
+def test_a_published_task_keeps_its_status(server: View) -> None:
+    """A task that somebody publishes in the middle stays published; what came later is told."""
+    group = group_on(server).open()
+    locked, other = group.tasks({"seed": range(2)})
+    locked.report({"loss": 1.0}, 0)
+    group.flush()
+    server.call("tasks.completed", task=locked.id)
+    server.call("tasks.publish", task=locked.id)
+    locked.report({"loss": 1.0}, 1)
+    other.report({"loss": 1.0}, 1)
+    with pytest.raises(ExceptionGroup) as raised:
+        group.close()
+    assert [type(error) for error in raised.value.exceptions] == [DeliveryError]
+    assert "1 points of 1 tasks (seed=0)" in str(raised.value.exceptions[0])
+    assert server.task(locked.id)["status"] == "published"
+    assert server.scalars(other.id, 1) == {("loss", "value"): [(1, 1.0)]}
+
+
+def test_a_renamed_project_loses_nothing(server: View) -> None:
+    """A project that is renamed in the middle keeps all that its group reports."""
+    with group_on(server) as group:
+        task = group.task({"seed": 0})
+        server.project += " renamed"
+        project = server.task(task.id)["project"]
+        server.call("projects.update", project=project, name=server.project)
+        late = group.task({"seed": 1})
+        task.report({"loss": 1.0}, 0)
+    assert server.task(late.id)["project"] == project
+    assert server.task(task.id)["status"] == "completed"
+    assert server.scalars(task.id, 1) == {("loss", "value"): [(0, 1.0)]}
+
+
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+def test_numbers_that_no_server_takes_stay_away(server: View) -> None:
+    """NaN and 1e39 are left out, and every other point of every task arrives."""
+    with group_on(server) as group:
+        bad, good = group.tasks({"seed": range(2)})
+        for step, value in enumerate((1.0, float("nan"), 1e39, 2.0)):
+            bad.report({"loss": value}, step)
+            good.report({"loss": 3.0}, step)
+    assert server.scalars(bad.id, 2) == {("loss", "value"): [(0, 1.0), (3, 2.0)]}
+    assert server.scalars(good.id, 4) == {("loss", "value"): [(step, 3.0) for step in range(4)]}
+
+
+def test_silent_tasks_are_pinged(loopback: LoopbackServer) -> None:
+    """Open tasks that report nothing, and the parent, are pinged; ended ones are not."""
+    group = TaskGroup("pings", "silent", mode="online", provenance=False).open()
+    ended, silent = group.tasks({"seed": range(2)})
+    ended.close()
+    assert group._run is not None
+    store = group._run.store
+    assert isinstance(store, OnlineStore)
+    store.keep_alive()
+    assert loopback.count("tasks.ping") == 0
+    store.silence = 0.0
+    store.keep_alive()
+    pinged = {call.task for call in loopback.calls if call.endpoint == "tasks.ping"}
+    group.close()
+    assert pinged == {silent.id, group.parent_id}
+
+
+def test_wrong_credentials_are_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that the server refuses are a named error that says what to check."""
+    monkeypatch.setenv("CLEARML_API_SECRET_KEY", "wrong")
+    with pytest.raises(LoginError, match=r"CLEARML_API_ACCESS_KEY.*mode='offline'"):
+        TaskGroup("login", "refused", mode="online", provenance=False).open()

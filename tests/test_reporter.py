@@ -1,0 +1,379 @@
+"""The queue and its one thread: order, bounds, flushing, threads that die, stores that hang."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from scripts import HookedStore, fails_to_close, kept_in
+
+from clearml_taskgroup import GroupTask, TaskGroup, _reporter
+from clearml_taskgroup._reporter import Reporter
+from clearml_taskgroup._stores import Batch
+from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+def a_group() -> TaskGroup:
+    """Makes a group for the store of the test."""
+    return TaskGroup("the project", "the group", metrics=["loss"], close_timeout=30.0)
+
+
+def values(store: MemoryStore, index: int = 0) -> list[float]:
+    """The values of the metric `loss` of a task, in the order of their arrival."""
+    return [value for _, value in store.members[index].scalars.get(("loss", "value"), [])]
+
+
+def reporter_of(group: TaskGroup) -> Reporter:
+    """The reporter of an open group."""
+    assert group._run is not None
+    return group._run.reporter
+
+
+def small(monkeypatch: pytest.MonkeyPatch, bound: int = 4, patience: float = 0.05) -> None:
+    """Makes the queue and the patience small."""
+    monkeypatch.setattr(_reporter, "BOUND", bound)
+    monkeypatch.setattr(_reporter, "PATIENCE", patience)
+
+
+class Hanging(HookedStore):
+    """A store that hangs in its first write until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__(on_write=self._hang)
+        self.stuck = threading.Event()
+        self.release = threading.Event()
+
+    def _hang(self, batch: Batch) -> None:
+        self.stuck.set()
+        self.release.wait()
+
+
+# --- on the way --------------------------------------------------------------------------------
+
+
+def test_points_arrive_complete_and_in_order() -> None:
+    """All points of all tasks arrive once, each task's in the order of its reports."""
+    with recording() as store, a_group() as group:
+        tasks = group.tasks({"seed": range(10)})
+        for iteration in range(200):
+            for task in tasks:
+                task.report({"loss": float(iteration)}, iteration)
+    for index in range(10):
+        assert values(store, index) == [float(iteration) for iteration in range(200)]
+
+
+def test_an_event_is_what_clearml_itself_would_send() -> None:
+    """A point becomes one scalar event of the API, with the time of its report in milliseconds."""
+    before = _reporter.now()
+    with recording() as store, TaskGroup("the project", "the group") as group:
+        group.task(name="the task").report({'a "quoted" metric': 0.1}, 7, split="väl")
+    (event,) = store.members[0].events
+    assert before <= event.pop("timestamp") <= _reporter.now()
+    assert event == {
+        "type": "training_stats_scalar",
+        "task": store.members[0].id,
+        "metric": 'a "quoted" metric',
+        "variant": "väl",
+        "value": 0.1,
+        "iter": 7,
+    }
+
+
+def test_text_and_points_of_a_task_keep_their_order() -> None:
+    """A traceback in the console comes after what was reported before it."""
+    with recording() as store, TaskGroup("the project", "the group", catch=ValueError) as group:
+        with group.task(name="the task") as task:
+            task.report({"loss": 1.0}, 1)
+            raise ValueError("bad")
+    assert [event["type"] for event in store.members[0].events] == ["training_stats_scalar", "log"]
+
+
+def test_a_thousand_tasks_have_one_thread() -> None:
+    """The number of threads does not grow with the number of tasks, and is back after the end."""
+    before = threading.active_count()
+    with recording(), a_group() as group:
+        for task in group.tasks({"seed": range(1000)}):
+            task.report({"loss": 1.0}, 1)
+        assert threading.active_count() == before + 1
+        (ours,) = [thread for thread in threading.enumerate() if thread.name == "clearml-taskgroup"]
+        assert ours.daemon
+    assert threading.active_count() == before
+
+
+# --- flushing ----------------------------------------------------------------------------------
+
+
+def test_after_a_flush_everything_is_with_the_store() -> None:
+    """`flush` returns once all that was reported before is delivered, and leaves tasks open."""
+    with recording() as store, a_group() as group:
+        task = group.task(name="the task")
+        for iteration in range(3):
+            task.report({"loss": float(iteration)}, iteration)
+            task.flush()
+            assert values(store) == [float(i) for i in range(iteration + 1)]
+        assert task.status == "in_progress"
+
+
+def reporting_without_end(task: GroupTask, stop: threading.Event, started: threading.Event) -> list[int]:
+    """Reports as fast as it can; gives what `report` accepted."""
+    accepted: list[int] = []
+    try:
+        while not stop.is_set():
+            task.report({"loss": float(len(accepted))}, len(accepted))
+            accepted.append(len(accepted))
+            started.set()
+    except TaskClosedError:
+        pass
+    return accepted
+
+
+class Worker(threading.Thread):
+    """A thread that keeps what its function gives or raises."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        super().__init__()
+        self.function, self.args = function, args
+        self.result: Any = None
+
+    def run(self) -> None:
+        """Calls the function."""
+        try:
+            self.result = self.function(*self.args)
+        except BaseException as error:
+            self.result = error
+
+
+def test_a_flush_waits_for_what_came_before_it_only() -> None:
+    """A thread that reports without end neither keeps `flush` waiting nor makes it fail."""
+    stop, started = threading.Event(), threading.Event()
+    with recording() as store, a_group() as group:
+        busy, quiet = group.tasks({"seed": [0, 1]})
+        worker = Worker(reporting_without_end, busy, stop, started)
+        worker.start()
+        try:
+            assert started.wait(10)
+            for iteration in range(20):
+                quiet.report({"loss": 1.0}, iteration)
+                group.flush(timeout=10)
+                assert len(values(store, 1)) == iteration + 1
+            with quiet:
+                pass
+        finally:
+            stop.set()
+            worker.join()
+    assert values(store, 0) == [float(iteration) for iteration in worker.result]
+
+
+def test_the_end_loses_nothing_that_a_thread_reported() -> None:
+    """Threads that report while the block ends: what `report` accepted arrives, the rest is refused."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(10):
+            stop = threading.Event()
+            events = [threading.Event() for _ in range(3)]
+            with recording() as store, a_group() as group:
+                tasks = group.tasks({"seed": range(3)})
+                workers = [
+                    Worker(reporting_without_end, task, stop, started)
+                    for task, started in zip(tasks, events, strict=True)
+                ]
+                for worker in workers:
+                    worker.start()
+                for started in events:
+                    assert started.wait(10)
+            for index, worker in enumerate(workers):
+                worker.join(30)  # ends by TaskClosedError alone
+                assert values(store, index) == [float(iteration) for iteration in worker.result]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+# --- what goes wrong ---------------------------------------------------------------------------
+
+
+def test_what_was_refused_goes_first_when_the_store_works_again() -> None:
+    """A store that fails for a while gets everything afterwards, in order and once."""
+    refuse = threading.Event()
+    refuse.set()
+    refused = threading.Event()
+
+    def fail(batch: Batch) -> None:
+        if refuse.is_set():
+            refused.set()
+            raise OSError("for a while")
+
+    store = HookedStore(on_write=fail)
+    with kept_in(store), a_group() as group:
+        task = group.task(name="the task")
+        task.report({"loss": 1.0}, 1)
+        with pytest.raises(DeliveryError, match="for a while"):
+            group.flush()
+        task.report({"loss": 2.0}, 2)
+        assert refused.is_set()
+        refuse.clear()
+        group.flush()
+        assert values(store) == [1.0, 2.0]
+
+
+def test_a_dead_store_cannot_hang_a_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the bound points are given up at once, told once, counted, and named at the close."""
+    small(monkeypatch, patience=60.0)
+
+    def fail(batch: Batch) -> None:
+        raise OSError("dead disk")
+
+    with kept_in(HookedStore(on_write=fail)), fails_to_close() as errors, a_group() as group:
+        dead, other = group.tasks({"seed": [0, 1]})
+        dead.report({"loss": 0.0}, 0)
+        with pytest.raises(DeliveryError):
+            group.flush()
+        for iteration in range(4):
+            dead.report({"loss": 1.0}, iteration)
+        with pytest.warns(LostPointsWarning, match="'seed=0' had to be given up.*dead disk"):
+            dead.report({"loss": 2.0}, 9)
+        for iteration in range(99):  # a second warning would be an error here
+            (other if iteration % 2 else dead).report({"loss": 2.0}, iteration)
+        assert sum(reporter_of(group).lost.values()) == 100
+    undelivered, lost = errors
+    assert isinstance(undelivered, DeliveryError)
+    assert (undelivered.points, undelivered.tasks) == (5, ["seed=0"])
+    assert isinstance(lost, DeliveryError)
+    assert (lost.points, lost.tasks) == (100, ["seed=0", "seed=1"])
+    assert "the queue was full" in str(lost)
+
+
+def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first report past the bound waits a moment for progress, the others no more."""
+    small(monkeypatch, bound=2)
+    waits: list[float | None] = []
+    store = Hanging()
+    with kept_in(store), fails_to_close() as errors, a_group() as group:
+        task = group.task(name="the task")
+        task.report({"loss": 0.0}, 0)
+        assert store.stuck.wait(10)
+        monkeypatch.setattr(reporter_of(group), "_turn", _Counting(waits))
+        for iteration in range(2):
+            task.report({"loss": 1.0}, iteration)
+        with pytest.warns(LostPointsWarning, match="nothing takes points away"):
+            task.report({"loss": 1.0}, 2)
+        for iteration in range(297):
+            task.report({"loss": 1.0}, iteration)
+        monkeypatch.undo()
+        assert 1 <= len(waits) <= 10
+        store.release.set()
+    assert [(error.points, error.tasks) for error in errors if isinstance(error, DeliveryError)] == [
+        (298, ["the task"])
+    ]
+    assert values(store) == [0.0, 1.0, 1.0]
+
+
+class _Counting(threading.Condition):
+    """A condition that notes each time somebody waits for it."""
+
+    def __init__(self, waits: list[float | None]) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits, noting it."""
+        self.waits.append(timeout)
+        return super().wait(timeout)
+
+
+def test_a_slow_store_holds_a_fast_loop_back_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue waits for a store that gets on, however often it is full."""
+    small(monkeypatch, patience=60.0)
+    with recording() as store, a_group() as group:
+        task = group.task(name="the task")
+        for iteration in range(500):
+            task.report({"loss": float(iteration)}, iteration)
+    assert values(store) == [float(iteration) for iteration in range(500)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_thread_hangs_neither_reports_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the reporter thread die, points are given up past the bound; the end does its work."""
+    small(monkeypatch, patience=60.0)
+    died: list[bool] = []
+
+    def die(batch: Batch) -> None:
+        if not died:
+            died.append(True)
+            raise SystemExit
+
+    store = HookedStore(on_write=die)
+    with kept_in(store), fails_to_close() as errors, a_group() as group:
+        task = group.task(name="the task")
+        task.report({"loss": 0.0}, 0)
+        thread = reporter_of(group)._thread
+        assert thread is not None
+        thread.join(10)
+        assert not thread.is_alive()
+        for iteration in range(1, 5):
+            task.report({"loss": float(iteration)}, iteration)
+        with pytest.warns(LostPointsWarning):
+            task.report({"loss": 5.0}, 5)
+    assert [(error.points, error.tasks) for error in errors if isinstance(error, DeliveryError)] == [
+        (1, ["the task"])
+    ]
+    assert values(store) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_during_a_flush_wakes_who_waits() -> None:
+    """Whoever waits in `flush` for a thread that dies does the work himself, at once."""
+    dying, die = threading.Event(), threading.Event()
+
+    def fail(batch: Batch) -> None:
+        if threading.current_thread().name == "clearml-taskgroup":
+            dying.set()
+            die.wait()
+            raise SystemExit
+
+    store = HookedStore(on_write=fail)
+    with kept_in(store), a_group() as group:
+        task = group.task(name="the task")
+        task.report({"loss": 1.0}, 1)
+        assert dying.wait(10)
+        waits: list[float | None] = []
+        reporter_of(group)._turn = _Waking(waits, die)
+        group.flush(timeout=600)
+        assert waits  # it did wait for the thread
+        assert values(store) == [1.0]
+
+
+class _Waking(_Counting):
+    """A condition that lets the store go on once somebody waits."""
+
+    def __init__(self, waits: list[float | None], go_on: threading.Event) -> None:
+        super().__init__(waits)
+        self.go_on = go_on
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits, and has the thread die meanwhile."""
+        self.go_on.set()
+        return super().wait(timeout)
+
+
+def test_a_report_that_cannot_be_written_down_does_not_end_the_thread() -> None:
+    """One item that fails in the thread is passed over; what comes after it is delivered."""
+    with recording() as store, a_group() as group:
+        task = group.task(name="the task")
+        task.report({"loss": 1.0}, 10**5000)
+        group.flush()
+        task.report({"loss": 2.0}, 2)
+        group.flush()
+        assert reporter_of(group)._thread.is_alive()  # type: ignore[union-attr]
+    assert values(store) == [2.0]
+
+
+def test_console_text_is_one_json_object() -> None:
+    """A console event holds the text as it is, whatever characters it has."""
+    event = json.loads(_reporter.console_event("an id", 'line "one"\nline two'))
+    assert (event["type"], event["task"], event["msg"]) == ("log", "an id", 'line "one"\nline two')

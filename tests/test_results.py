@@ -1,0 +1,224 @@
+"""Results: a row for each task, the best of them, and flat records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Results, TaskGroup
+from clearml_taskgroup.errors import AmbiguousResultError, GroupStateError, NoSuchResultError
+from clearml_taskgroup.testing import recording
+
+
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    with recording():
+        yield
+
+
+def swept(scores: list[float], **context: Any) -> Results:
+    """The results of a sweep with one accuracy for each C."""
+    with TaskGroup("digits", "sweep") as group:
+        for task, score in zip(group.tasks({"C": range(len(scores))}), scores, strict=True):
+            task.report({"accuracy": score}, 1, **context)
+    return group.results()
+
+
+def test_rows_are_the_tasks_in_order() -> None:
+    """There is one row for each task, in the order of opening, with all that tells who it is."""
+    with TaskGroup("digits", "sweep") as group:
+        tasks = [group.task({"C": 2, "model": {"depth": 3}}), group.task(name="baseline")]
+        tasks[0].report({"loss": 0.5}, 1, split="val")
+        tasks[0].set_parameters({"found": 7})
+        tasks[1].report({"loss": 0.25}, 1)
+        results = group.results()
+    assert [(r.key, r.name, r.index, r.id) for r in results] == [
+        (t.key, str(t.name), t.index, t.id) for t in tasks
+    ]
+    assert [row.params for row in results] == [{"C": 2, "model/depth": 3, "found": 7}, {}]
+    assert (len(results), results[1].name, list(results)[0]) == (2, "baseline", results[0])
+    assert all(row.duration >= 0 for row in results)
+
+
+def test_values_are_counted_as_they_came() -> None:
+    """A row's stats hold first, last, min, max, mean and count, by order of reporting."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        for step, value in ((5, 3.0), (3, 1.0), (9, 1.0), (9, 2.0)):
+            task.report({"loss": value}, step)
+        (stats,) = group.results()[0].stats.values()
+    assert (stats.first, stats.last, stats.min, stats.max, stats.mean, stats.count) == (3, 2, 1, 3, 1.75, 4)
+    assert (stats.last_iteration, stats.min_iteration, stats.max_iteration) == (9, 3, 5)
+
+
+def test_results_do_not_change_afterwards() -> None:
+    """Results are what there was when they were asked for; partial as long as tasks are open."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 1.0}, 1)
+        early = group.results()
+        task.report({"loss": 2.0}, 2)
+        task.set_parameters({"extra": 1})
+    late = group.results()
+    assert (early[0].value("loss"), late[0].value("loss")) == (1.0, 2.0)
+    assert (early[0].status, late[0].status) == ("in_progress", "completed")
+    assert (early.partial, late.partial) == (True, False)
+    assert "extra" not in early[0].params
+
+
+def test_results_of_a_group_that_was_never_opened() -> None:
+    """A group that was not opened has no results, and says how to open it."""
+    with pytest.raises(GroupStateError, match="not open yet"):
+        TaskGroup("digits", "sweep").results()
+
+
+def test_nothing_left_out_counts() -> None:
+    """Points that were left out as NaN are in no result."""
+    with pytest.warns(UserWarning, match="nan"), TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 1.0, "only_nan": math.nan}, 1)
+        task.report({"loss": math.nan}, 2)
+    row = group.results()[0]
+    assert row.value("loss") == row.value("loss", of="mean") == 1.0
+    with pytest.raises(NoSuchResultError):
+        row.value("only_nan")
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])
+def test_best(mode: Any, best: int) -> None:
+    """The best task is the one with the greatest or least value, with its key, id and parameters."""
+    results = swept([0.5, 0.25, 0.75], split="val")
+    found = results.best("accuracy", mode=mode, split="val")
+    row = results[best]
+    assert (found.name, found.key, found.id, found.params) == (row.name, row.key, row.id, {"C": best})
+    assert (found.value, found.metric) == (row.value("accuracy"), "accuracy[split=val]")
+    assert (found.mode, found.of, found.n, found.std) == (mode, "last", 1, None)
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_of_equals_the_first_is_best(mode: Any) -> None:
+    """Equally good tasks give the one that was opened first."""
+    assert swept([0.5, 0.5, 0.5]).best("accuracy", mode=mode).params == {"C": 0}
+
+
+@pytest.mark.parametrize(("of", "best"), [("last", 1), ("first", 2), ("max", 0), ("min", 1), ("mean", 0)])
+def test_best_of_what(of: Any, best: int) -> None:
+    """`of` says which value of each task is compared."""
+    with TaskGroup("digits", "sweep") as group:
+        courses = ([0.1, 1.0, 0.1], [0.2, 0.3, 0.4], [0.6, 0.0, 0.2])
+        for task, course in zip(group.tasks({"C": range(3)}), courses, strict=True):
+            for step, value in enumerate(course):
+                task.report({"accuracy": value}, step)
+    assert group.results().best("accuracy", mode="max", of=of).params == {"C": best}
+
+
+def test_an_ambiguous_best() -> None:
+    """Contexts of all tasks together decide whether a question is clear."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1}).report({"accuracy": 0.5}, 1, split="val")
+        group.task({"C": 2}).report({"accuracy": 0.9}, 1, split="train")
+    with pytest.raises(AmbiguousResultError, match="split=val.*split=train"):
+        group.results().best("accuracy", mode="max")
+    assert group.results().best("accuracy", mode="max", split="val").params == {"C": 1}
+
+
+def test_failed_and_stopped_tasks_are_not_the_best() -> None:
+    """Their rows stay, with status and reason, but only completed and open tasks are compared."""
+    with TaskGroup("digits", "sweep") as group:
+        done, failed, stopped, still_open = group.tasks({"C": range(4)})
+        for task, value in ((done, 0.5), (failed, 0.9), (stopped, 0.8), (still_open, 0.6)):
+            task.report({"accuracy": value}, 1)
+        done.mark_completed()
+        failed.mark_failed("no memory")
+        stopped.mark_stopped("pruned")
+        results = group.results()
+        assert [row.status for row in results] == ["completed", "failed", "stopped", "in_progress"]
+        assert [row.status_reason for row in results] == ["", "no memory", "pruned", ""]
+        assert results.best("accuracy", mode="max").params == {"C": 3}
+        assert results[1].value("accuracy") == 0.9
+
+
+def test_no_task_that_counts() -> None:
+    """If only failed tasks have the metric, there is no best."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        task.report({"accuracy": 0.5}, 1)
+        task.mark_failed()
+    with pytest.raises(NoSuchResultError):
+        group.results().best("accuracy", mode="max")
+
+
+def test_tasks_without_the_metric_are_left_out() -> None:
+    """The best is sought among the tasks that have the metric."""
+    with pytest.warns(UserWarning, match="do not all report"), TaskGroup("digits", "sweep") as group:
+        first, second = group.tasks({"C": [1, 2]})
+        first.report({"loss": 0.5}, 1)
+        second.report({"loss": 0.5, "accuracy": 0.1}, 1)
+    assert group.results().best("accuracy", mode="max").params == {"C": 2}
+
+
+def test_records() -> None:
+    """Records are flat dicts: who, `params.…` and six numbers for each metric and context."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1, "model": {"depth": 3}})
+        for step, value in enumerate((1.0, 3.0, 2.0)):
+            task.report({"loss": value}, step, split="val")
+    (record,) = group.results().to_records()
+    duration = record.pop("duration")
+    assert isinstance(duration, float)
+    assert record == {
+        "key": task.key,
+        "name": "C=1,model/depth=3",
+        "index": 0,
+        "id": task.id,
+        "status": "completed",
+        "status_reason": "",
+        "params.C": 1,
+        "params.model/depth": 3,
+        "loss[split=val].first": 1.0,
+        "loss[split=val].last": 2.0,
+        "loss[split=val].min": 1.0,
+        "loss[split=val].max": 3.0,
+        "loss[split=val].mean": 2.0,
+        "loss[split=val].count": 3,
+    }
+
+
+def test_a_repr_of_nothing() -> None:
+    """No tasks still read well, and have no records."""
+    with TaskGroup("digits", "sweep") as group:
+        results = group.results()
+    assert repr(results).splitlines()[-1] == "0 tasks: none"
+    assert results.to_records() == []
+    assert len(results) == 0
+
+
+def test_a_repr_of_few() -> None:
+    """Each task is a line with its values; a dash where it has none."""
+    with pytest.warns(UserWarning, match="do not all report"), TaskGroup("digits", "sweep") as group:
+        first, second = group.tasks({"C": [1, 10]})
+        first.report({"loss": 0.123456, "accuracy": 0.5}, 1, split="val")
+        second.report({"loss": 1e-9}, 1, split="val")
+    assert repr(group.results()).splitlines()[:4] == [
+        "task  status     loss[split=val]  accuracy[split=val]",
+        "----  ---------  ---------------  -------------------",
+        "C=1   completed  0.1235           0.5",
+        "C=10  completed  1e-09            –",
+    ]
+    assert str(group.results()[0]) == "C=1  completed  loss[split=val]=0.123456  accuracy[split=val]=0.5"
+
+
+def test_a_repr_of_many() -> None:
+    """A hundred tasks are cut to forty lines, and counted by status."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": range(100)}):
+            task.report({"loss": 1.0}, 1)
+        group.get(C=0).mark_failed()
+        lines = repr(group.results()).splitlines()
+    assert len(lines) == 44
+    assert lines[-2] == "… and 60 more"
+    assert lines[-1] == "100 tasks: 1 failed, 99 in progress, partial: tasks are still open"
+    assert max(map(len, lines)) < 80

@@ -1,0 +1,295 @@
+"""Turns of a loop over `group.sweep`, and what `catch` does in one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts import Place, leaves, notes_of, place_of
+
+from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup.errors import ArgumentError, DuplicateTaskError, SpaceError, TaskClosedError
+
+
+@pytest.fixture(params=["memory", "offline"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place for the test's groups, in memory and then on disk."""
+    with place_of(request.param, tmp_path) as found:
+        yield found
+
+
+# --- turns -------------------------------------------------------------------------------------
+
+
+def test_a_turn_ends_as_the_next_begins(place: Place) -> None:
+    """Without `with task:` a loop has one open task at a time, and all are completed at its end."""
+    seen: list[GroupTask] = []
+    with place.group() as group:
+        for task in group.sweep({"C": [1, 10], "seed": [0, 1]}):
+            assert [earlier.status for earlier in seen] == ["completed"] * len(seen)
+            assert task.status == "in_progress"
+            seen.append(task)
+        assert [task.status for task in seen] == ["completed"] * 4
+    assert [task.params for task in seen] == [{"C": C, "seed": seed} for C in (1, 10) for seed in (0, 1)]
+    assert place.statuses() == {"run": "completed", **{str(task): "completed" for task in seen}}
+
+
+def test_a_turns_own_block_ends_it_before_the_next(place: Place) -> None:
+    """With `with task:` a turn ends where its block ends."""
+    with place.group() as group:
+        for task in group.sweep({"seed": [0, 1]}):
+            with task:
+                assert task.status == "in_progress"
+            assert task.status == "completed"
+    assert place.statuses() == {"run": "completed", "seed=0": "completed", "seed=1": "completed"}
+
+
+def test_a_break_leaves_its_turn_open_until_the_group_ends(place: Place) -> None:
+    """After `break` the turn still takes data; the group's end completes it; no others are opened."""
+    with place.group() as group:
+        for task in group.sweep({"seed": range(5)}):
+            task.report({"loss": 1.0}, 1)
+            if task.params["seed"] == 1:
+                break
+        assert task.status == "in_progress"
+        task.report({"loss": 1.0}, 2)
+    assert place.statuses() == {"run": "completed", "seed=0": "completed", "seed=1": "completed"}
+
+
+def test_a_turn_that_a_break_left_ends_with_the_next_loops_first_turn(place: Place) -> None:
+    """A second loop's first turn ends what a `break` left of the first one."""
+    with place.group() as group:
+        for left in group.sweep({"seed": range(5)}):
+            if left.index == 0:
+                break
+        for task in group.sweep({"C": [1]}):
+            assert (left.status, task.status) == ("completed", "in_progress")
+    assert place.statuses() == {"run": "completed", "seed=0": "completed", "C=1": "completed"}
+
+
+def test_a_return_from_the_loop_ends_as_a_normal_block(place: Place) -> None:
+    """`return` inside the loop and the group's block completes the turn that it left."""
+
+    def train() -> str:
+        with place.group() as group:
+            for task in group.sweep({"seed": range(5)}):
+                return str(task)
+        return ""
+
+    assert train() == "seed=0"
+    assert place.statuses() == {"run": "completed", "seed=0": "completed"}
+
+
+def test_an_iterator_kept_in_a_variable_behaves_as_in_a_loop(place: Place) -> None:
+    """`next` by hand ends the turn before; what leaves the block belongs to the latest turn."""
+    error = ValueError("bad")
+    with leaves(error), place.group() as group:
+        turns = group.sweep({"seed": range(5)})
+        first, second = next(turns), next(turns)
+        assert (first.status, second.status) == ("completed", "in_progress")
+        raise error
+    assert place.ends() == {
+        "run": ("failed", "group aborted by ValueError: bad"),
+        "seed=0": ("completed", ""),
+        "seed=1": ("failed", "ValueError: bad"),
+    }
+
+
+def test_an_exception_after_the_loop_belongs_to_no_turn(place: Place) -> None:
+    """Once a loop has ended its last task is completed, whatever comes after it."""
+    error = ValueError("later")
+    with leaves(error), place.group() as group:
+        for _ in group.sweep({"seed": [0, 1]}):
+            pass
+        raise error
+    assert place.statuses() == {"run": "failed", "seed=0": "completed", "seed=1": "completed"}
+
+
+def test_a_list_of_a_sweep_names_the_trap(place: Place) -> None:
+    """Reporting to a task of `list(group.sweep(…))` is an error that says what to use instead."""
+    with place.group() as group:
+        listed = list(group.sweep({"seed": [0, 1]}))
+        for task in listed:
+            with pytest.raises(TaskClosedError, match=r"list\(group\.sweep.*use group\.tasks"):
+                task.report({"loss": 1.0}, 1)
+        apart = group.task(name="apart")
+        apart.close()
+        with pytest.raises(TaskClosedError) as caught:
+            apart.report({"loss": 1.0}, 1)
+        assert "sweep" not in str(caught.value)
+
+
+def test_a_sweep_has_a_length_and_ends_for_good(place: Place) -> None:
+    """A sweep's length is that of its space; it is its own iterator and stays at its end."""
+    with place.group() as group:
+        sweep = group.sweep({"C": [1, 10], "seed": range(3)})
+        assert len(sweep) == 6
+        assert iter(sweep) is sweep
+        next(sweep)
+        assert repr(sweep) == "<Sweep of 6 points, 1 begun>"
+        assert len(group) == 1
+        assert [task.index for task in sweep] == [1, 2, 3, 4, 5]
+        assert next(sweep, None) is None
+        assert len(group) == 6
+
+
+def test_a_sweep_is_checked_before_its_first_turn(place: Place) -> None:
+    """A bad space and a double in it are told by `sweep` itself, before anything is opened."""
+    with place.group() as group:
+        with pytest.raises(SpaceError):
+            group.sweep({"seed": "abc"})
+        with pytest.raises(DuplicateTaskError):
+            group.sweep({"seed": [0, 1, 1.0]})
+        assert len(group) == 0
+    assert place.statuses() == {"run": "completed"}
+
+
+def test_a_turn_that_was_opened_elsewhere_meanwhile_is_a_double(place: Place) -> None:
+    """A point that `group.task` took while the loop ran is an error; the earlier turns have ended."""
+    with place.group() as group:
+        sweep = group.sweep({"seed": [0, 1]})
+        first = next(sweep)
+        group.task({"seed": 1})
+        with pytest.raises(DuplicateTaskError):
+            next(sweep)
+        assert first.status == "completed"
+
+
+# --- catch -------------------------------------------------------------------------------------
+
+
+class Data:
+    """Stands for something big."""
+
+
+def fail(freed: list[weakref.ref[Data]], error: BaseException) -> None:
+    """Raises the error, with something big in a local variable."""
+    big = Data()
+    freed.append(weakref.ref(big))
+    raise error
+
+
+def test_a_caught_exception_fails_its_task_and_the_loop_goes_on(place: Place) -> None:
+    """`catch` keeps exception and text, the other turns and the group end as if nothing happened."""
+    errors = [MemoryError("too big"), MemoryError("too big again")]
+    with place.group(catch=(MemoryError,)) as group:
+        for task in group.sweep({"seed": [0, 1, 2]}):
+            with task:
+                task.report({"loss": 0.5}, 1)
+                if task.params["seed"] < 2:
+                    raise errors[task.params["seed"]]
+    assert [failure.exception for failure in group.failures] == errors
+    assert group.failures[0].exception is errors[0]
+    assert [str(failure.task) for failure in group.failures] == ["seed=0", "seed=1"]
+    assert "raise errors[" in group.failures[0].traceback
+    assert "MemoryError: too big" in place.console("seed=0")
+    assert place.ends() == {
+        "run": ("completed", ""),
+        "seed=0": ("failed", "MemoryError: too big"),
+        "seed=1": ("failed", "MemoryError: too big again"),
+        "seed=2": ("completed", ""),
+    }
+
+
+def test_a_kept_failure_holds_no_data(place: Place) -> None:
+    """The frames of a caught exception are cleared, so that what they held is freed at once."""
+    freed: list[weakref.ref[Data]] = []
+    with place.group(catch=MemoryError) as group:
+        for task in group.sweep({"seed": [0, 1]}):
+            with task:
+                fail(freed, MemoryError())
+        assert len(group.failures) == 2
+        assert [reference() for reference in freed] == [None, None]
+
+
+def nested(kind: str, freed: list[weakref.ref[Data]]) -> None:
+    """Raises a ValueError that hangs together with others, in one of several ways."""
+    try:
+        fail(freed, KeyError("inner"))
+    except KeyError as inner:
+        if kind == "cause":
+            raise ValueError("outer") from inner
+        if kind == "context":
+            raise ValueError("outer")  # noqa: B904 - the context is what is tried
+        if kind == "both":
+            try:
+                fail(freed, OSError("cause"))
+            except OSError as cause:
+                raise ValueError("outer") from cause
+        if kind == "group":
+            raise ExceptionGroup("outer", [inner, ValueError("beside")]) from None
+        outer = ValueError("outer")
+        inner.__cause__ = outer
+        raise outer from inner
+
+
+@pytest.mark.parametrize("kind", ["cause", "context", "both", "group", "cycle"])
+def test_a_kept_failure_holds_no_data_of_its_causes(kind: str) -> None:
+    """Causes, contexts and the members of exception groups are cleared too, even in a circle."""
+    freed: list[weakref.ref[Data]] = []
+    with place_of("memory", Path()) as place, place.group(catch=(ValueError, ExceptionGroup)) as group:
+        with group.task(name="the task"):
+            nested(kind, freed)
+        assert freed
+        assert [reference() for reference in freed] == [None] * len(freed)
+
+
+def test_catch_takes_subclasses_and_nothing_else(place: Place) -> None:
+    """A class given to `catch` stands for what derives from it; any other exception is raised."""
+    error = ValueError("not caught")
+    with leaves(error), place.group(catch=(LookupError,)) as group:
+        for task in group.sweep({"seed": [0, 1, 2]}):
+            with task:
+                if task.params["seed"] == 0:
+                    raise KeyError("caught")
+                raise error
+    assert [str(failure.task) for failure in group.failures] == ["seed=0"]
+    assert place.statuses() == {"run": "failed", "seed=0": "failed", "seed=1": "failed"}
+
+
+def test_catch_acts_on_tasks_that_run_side_by_side(place: Place) -> None:
+    """Any task's own block is one that `catch` acts on, not only a turn's."""
+    with place.group(catch=ValueError) as group:
+        first, second = group.tasks({"seed": [0, 1]})
+        with first:
+            raise ValueError("bad")
+        second.report({"loss": 1.0}, 1)
+    assert place.statuses() == {"run": "completed", "seed=0": "failed", "seed=1": "completed"}
+
+
+def test_without_a_block_of_its_own_a_turn_cannot_be_caught(place: Place) -> None:
+    """The exception has left the loop already: it is raised, with a note that says what to write."""
+    error = ValueError("bad")
+    with leaves(error, notes=["put `with task:` around the body"]), place.group(catch=ValueError) as group:
+        for _ in group.sweep({"seed": [0, 1]}):
+            raise error
+    assert group.failures == ()
+    assert place.statuses() == {"run": "failed", "seed=0": "failed"}
+
+
+def test_the_note_is_for_what_catch_names_only(place: Place) -> None:
+    """An exception that `catch` does not name leaves a turn without a note."""
+    error = ValueError("bad")
+    with leaves(error), place.group(catch=KeyError) as group:
+        for _ in group.sweep({"seed": [0, 1]}):
+            raise error
+
+
+@pytest.mark.parametrize("catch", [KeyboardInterrupt, (ValueError, BaseException), ["ValueError"], (1,)])
+def test_catch_takes_exception_classes_only(catch: Any) -> None:
+    """What is no class derived from `Exception` is refused as the group is made."""
+    with pytest.raises(ArgumentError, match="exception classes derived from Exception"):
+        TaskGroup("the project", "the group", catch=catch)
+
+
+def test_a_caught_exception_is_left_as_it_was(place: Place) -> None:
+    """What `catch` keeps has no notes of ours, and its task cannot be used any more."""
+    error = ValueError("bad")
+    with place.group(catch=ValueError) as group, group.task(name="the task") as task:
+        raise error
+    assert notes_of(error) == []
+    assert task.status == "failed"
+    assert task.status_reason == "ValueError: bad"

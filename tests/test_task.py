@@ -1,0 +1,269 @@
+"""One task: report, bind, name, parameters, finding it again, and how it ends; in memory."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clearml_taskgroup import GroupTask, Metric, Name, TaskGroup
+from clearml_taskgroup.errors import (
+    MissingFieldError,
+    ParameterError,
+    TaskClosedError,
+    UnknownFieldError,
+    UnknownTaskError,
+)
+from clearml_taskgroup.testing import MemoryStore, recording
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def group(store: MemoryStore) -> Iterator[TaskGroup]:
+    with TaskGroup("digits", "sweep") as opened:
+        yield opened
+
+
+@pytest.fixture
+def task(group: TaskGroup) -> GroupTask:
+    return group.task({"C": 1, "seed": 0})
+
+
+def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    task.flush()
+    return store.tasks[task.id].scalars
+
+
+def test_the_simplest_report_just_works(task: GroupTask, store: MemoryStore) -> None:
+    """With the default template a report needs neither context nor bind."""
+    task.report({"loss": 0.3, "acc": 1}, 1)
+    task.report({"loss": 0.2}, iteration=2, split="val")
+    assert scalars(task, store) == {
+        ("loss", "value"): [(1, 0.3)],
+        ("acc", "value"): [(1, 1.0)],
+        ("loss", "val"): [(2, 0.2)],
+    }
+
+
+def test_one_plot_per_metric_with_a_curve_per_task(store: MemoryStore) -> None:
+    """`task_{task}_{metric}` names the curve after the task and the plot after the metric."""
+    with TaskGroup("digits", "sweep", template="task_{task}_{metric}") as group:
+        for task in group.tasks({"C": [1, 2]}):
+            task.report({"loss": 0.5}, 1)
+    assert [list(member.scalars) for member in store.members] == [
+        [("loss", "task_C=1_loss")],
+        [("loss", "task_C=2_loss")],
+    ]
+
+
+def test_tasks_do_not_share_names_or_values(group: TaskGroup, store: MemoryStore) -> None:
+    """The same metric of two tasks is two curves, one in each ClearML task."""
+    first, second = group.tasks({"C": [1, 2]})
+    for step in range(3):
+        first.report({"loss": 1.0}, step)
+        second.report({"loss": 2.0}, step)
+    assert scalars(first, store) == {("loss", "value"): [(0, 1.0), (1, 1.0), (2, 1.0)]}
+    assert scalars(second, store) == {("loss", "value"): [(0, 2.0), (1, 2.0), (2, 2.0)]}
+
+
+def test_context_and_template_must_match(store: MemoryStore) -> None:
+    """A missing field and an unknown one are errors also after names have been cached."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
+        task = group.task({"C": 1})
+        for _ in range(2):
+            task.report({"loss": 1.0}, 1, split="val")
+            with pytest.raises(MissingFieldError, match="needs 'split'"):
+                task.report({"loss": 1.0}, 1)
+            with pytest.raises(UnknownFieldError, match="'fold'"):
+                task.report({"loss": 1.0}, 1, split="val", fold=1)
+    assert store.members[0].scalars == {("loss", "val"): [(1, 1.0), (1, 1.0)]}
+
+
+def test_an_empty_report(task: GroupTask, store: MemoryStore) -> None:
+    """A report of nothing logs nothing."""
+    task.report({}, 1)
+    assert scalars(task, store) == {}
+
+
+def test_bind_fills_context_in(store: MemoryStore) -> None:
+    """Bound context is as if given; binding again adds; what is given to report goes first."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}-{fold=0}") as group:
+        task = group.task({"C": 1})
+        val = task.bind(split="val")
+        val.report({"loss": 1.0}, 1)
+        val.bind(fold=3).report({"loss": 2.0}, 1)
+        val.bind(split="test").report({"loss": 3.0}, 1)
+        val.report({"loss": 4.0}, 1, split="train", fold=1)
+        val.report({"loss": 5.0}, 2)
+        assert (val.task, repr(val)) == (task, "<C=1 bound to split='val'>")
+    assert store.members[0].scalars == {
+        ("loss", "val-0"): [(1, 1.0), (2, 5.0)],
+        ("loss", "val-3"): [(1, 2.0)],
+        ("loss", "test-0"): [(1, 3.0)],
+        ("loss", "train-1"): [(1, 4.0)],
+    }
+
+
+def test_a_bound_dict_stays_the_users(task: GroupTask) -> None:
+    """A view keeps its own copy of what was bound."""
+    context = {"split": "val"}
+    view = task.bind(**context)
+    context["split"] = "test"
+    assert view.name("loss") == ("loss", "val")
+
+
+def test_bind_checks_at_once(task: GroupTask) -> None:
+    """Context that the template has no field for is told where it is bound."""
+    with pytest.raises(UnknownFieldError, match="'fold'"):
+        task.bind(fold=1)
+    with pytest.raises(UnknownFieldError, match="'fold'"):
+        task.bind(split="val").bind(fold=1)
+
+
+def test_a_view_is_for_reporting_only(task: GroupTask) -> None:
+    """A view has no status of its own; it reports to its task, until that ends."""
+    view = task.bind(split="val")
+    task.close()
+    with pytest.raises(TaskClosedError):
+        view.report({"loss": 1.0}, 1)
+
+
+def test_name_gives_clearmls_two_words(store: MemoryStore) -> None:
+    """`task.name(metric, …)` is the (title, series) that a report would have, aliases resolved."""
+    metrics = [Metric("roc", aliases={"val_roc": {"split": "val"}}), "loss"]
+    with TaskGroup("digits", "sweep", metrics=metrics) as group:
+        task = group.task({"C": 1})
+        assert task.name("roc", split="val") == Name("roc", "val") == task.name("val_roc")
+        assert task.bind(split="val").name("roc") == Name("roc", "val")
+        assert task.bind(split="val").name("roc", split="test") == Name("roc", "test")
+        title, series = task.name("loss")
+        assert (title, series) == ("loss", "value")
+        with pytest.raises(UnknownFieldError):
+            task.name("roc", fold=1)
+    assert store.members[0].events == [], "asking for a name logs nothing"
+
+
+def test_name_is_text_as_well(task: GroupTask) -> None:
+    """The name is ordinary text, which can be compared, printed and pickled."""
+    assert task.name == "C=1,seed=0"
+    assert f"{task.name} {task!s}" == "C=1,seed=0 C=1,seed=0"
+    again = pickle.loads(pickle.dumps(task.name))
+    assert (again, type(again)) == ("C=1,seed=0", str)
+
+
+def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> None:
+    """Key, index, attempt, id, parameters, tags and status can be read; the repr is one line."""
+    task = group.task({"C": np.float64(0.5), "model": {"depth": 3}}, tags=["a"])
+    assert (task.index, task.attempt, task.tags, task.url) == (0, 1, ("a",), None)
+    assert task.params == {"C": 0.5, "model/depth": 3}
+    assert store.tasks[task.id].key == task.key
+    assert repr(task) == f"<GroupTask 'C=0.5,model/depth=3' key={task.key} in_progress>"
+    task.params["C"] = 7
+    assert task.params["C"] == 0.5, "params is a copy"
+
+
+def test_set_parameters(task: GroupTask, store: MemoryStore) -> None:
+    """Parameters that turn up later are added on one level, and leave the identity as it is."""
+    key = task.key
+    task.set_parameters({"found": {"depth": 3}, "C": 1.0})
+    assert task.params == {"C": 1.0, "seed": 0, "found/depth": 3}
+    assert task.key == key
+    assert store.tasks[task.id].hyperparameters["General"]["found/depth"] == "3"
+    task.set_parameters({"found/depth": 4})
+    assert task.params["found/depth"] == 4
+
+
+@pytest.mark.parametrize("value", [2, "1", None, [1]])
+def test_the_identity_cannot_be_set(task: GroupTask, store: MemoryStore, value: Any) -> None:
+    """A parameter that makes the task what it is keeps its value; nothing of the call is set."""
+    with pytest.raises(ParameterError, match="'C' is 1 in this task's identity"):
+        task.set_parameters({"new": 1, "C": value})
+    assert task.params == {"C": 1, "seed": 0}
+    assert "new" not in store.tasks[task.id].params
+
+
+def test_set_parameters_of_an_ended_task(task: GroupTask) -> None:
+    """A task that has ended takes no parameters."""
+    task.close()
+    with pytest.raises(TaskClosedError):
+        task.set_parameters({"a": 1})
+
+
+def test_get_finds_a_task_by_parameters_key_or_name(group: TaskGroup) -> None:
+    """As many parameters as tell the task from the others are enough; equal values match."""
+    tasks = group.tasks({"C": [1, 10], "model": [{"depth": 3}, {"depth": 4}]})
+    extra = group.task(name="baseline")
+    assert group.get(C=1.0, model={"depth": np.int64(4)}) is tasks[1]
+    assert group.get({"C": 10, "model/depth": 3}) is tasks[2]
+    assert group.get(name="baseline") is group.get(key="baseline") is extra
+    assert group.get(key=tasks[3].key) is tasks[3]
+    assert (len(group), list(group)) == (5, [*tasks, extra])
+    tasks[0].set_parameters({"found": 7})
+    assert group.get(found=7) is tasks[0]
+
+
+def test_get_finds_none_or_many(group: TaskGroup) -> None:
+    """None and several are errors that name what there is, or what matches."""
+    with pytest.raises(UnknownTaskError, match="no tasks yet"):
+        group.get(C=1)
+    group.tasks({"C": [1, 10], "seed": [0, 1]})
+    with pytest.raises(UnknownTaskError, match="2 tasks match C=1: C=1,seed=0, C=1,seed=1"):
+        group.get(C=1)
+    with pytest.raises(UnknownTaskError, match="no task matches C=3; the group has: C=1,seed=0"):
+        group.get(C=3)
+    with pytest.raises(UnknownTaskError, match="no task matches C='1'"):
+        group.get(C="1")
+    with pytest.raises(UnknownTaskError, match="no task matches c=1"):
+        group.get(c=1)
+    with pytest.raises(UnknownTaskError, match="4 tasks match no parameters"):
+        group.get()
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_reprs_of_groups(store: MemoryStore, count: int) -> None:
+    """A group's repr is one line, whatever it holds: project, name, state, how many tasks."""
+    group = TaskGroup("digits", "sweep")
+    assert repr(group) == "<TaskGroup 'digits' 'sweep' not open, 0 tasks>"
+    with group:
+        group.tasks([{"C": C} for C in range(count)])
+        assert repr(group).startswith(f"<TaskGroup 'digits' 'sweep' open, {count} task")
+    assert " closed, " in repr(group)
+
+
+def test_a_task_that_has_ended_takes_no_data(group: TaskGroup, store: MemoryStore) -> None:
+    """Reporting after the end is an error with the status, not a point that gets lost."""
+    task = group.task({"C": 1})
+    with task:
+        task.report({"loss": 1.0}, 1)
+    for status, end in (("completed", None), ("failed", "mark_failed"), ("stopped", "mark_stopped")):
+        if end is not None:
+            task = group.task(name=status)
+            getattr(task, end)("because")
+            assert task.status_reason == "because"
+        with pytest.raises(TaskClosedError, match=rf"has ended \({status}\)") as caught:
+            task.report({"loss": 2.0}, 2)
+        assert "group.sweep" not in str(caught.value)
+        assert task.status == store.tasks[task.id].status == status
+    assert store.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
+
+
+def test_a_listed_sweep_is_a_trap_that_is_named(group: TaskGroup) -> None:
+    """`list(group.sweep(…))` gives ended tasks, and reporting to one says so."""
+    tasks = list(group.sweep({"C": [1, 2]}))
+    with pytest.raises(TaskClosedError, match=r"list\(group\.sweep\(…\)\).*use group\.tasks\(…\)"):
+        tasks[0].report({"loss": 1.0}, 1)
+
+
+def test_clearmls_own_objects_in_memory(task: GroupTask) -> None:
+    """In memory, ClearML's own objects take every call, so that scripts run unchanged."""
+    task.logger.report_plotly(*task.name("roc"), iteration=3, figure=None)
+    task.clearml_task.upload_artifact("a", artifact_object={})
+    assert not task.clearml_task
