@@ -69,7 +69,9 @@ class Disk:
     def sessions(self) -> dict[str, Session]:
         """The sessions by the name of their ClearML task."""
         found = {}
-        for folder in sorted(self.cache.glob("offline/offline-*")):
+        for folder in sorted(self.cache.glob("offline/offline-*/")):
+            if not folder.is_dir():  # ClearML zips the session of a main task
+                continue
             task = json.loads((folder / "task.json").read_text())
             lines = folder / "metrics.jsonl"
             batches = lines.read_text().splitlines() if lines.exists() else []

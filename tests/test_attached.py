@@ -19,7 +19,7 @@ with TaskGroup("project", "group", mode="offline", provenance=False, tags=["all"
     group.flush()
     found["threads before"] = sorted(t.name for t in threading.enumerate())
     own = task.clearml_task
-    found["own"] = [own.id == task.id, own.name, sorted(own.get_tags()), own.get_parameter("General/C", cast=True)]
+    found["own"] = [own.id == task.id, own.name, own.get_tags(), own.get_parameter("General/C", cast=True)]
     found["identity"] = own.get_parameter("TaskGroup/key") == task.key
     found["once"] = task.clearml_task is own and task.logger is own.get_logger()
     from clearml import Task
@@ -157,7 +157,7 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
                 start.wait()
                 for i in range(500):
                     task.report({"loss": i}, i, split=number)
-                    if i % 50 == 0:
+                    if i % 10 == 0:
                         group.flush()
 
             def clearmls():
@@ -166,7 +166,7 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
                     logger.report_scalar("own", "series", value=i, iteration=i)
                     if i % 20 == 0:
                         logger.report_text(long, print_console=False)
-                        task.clearml_task.flush()
+                        task.clearml_task.flush(wait_for_uploads=True)
 
             threads = [threading.Thread(target=ours, args=(n,)) for n in range(4)]
             threads.append(threading.Thread(target=clearmls))
@@ -181,7 +181,8 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
             if event["type"] == "log":
                 texts += len(event["msg"]) >= 50_000
             else:
-                points.setdefault(event["metric"] + event["variant"], []).append((event["iter"], event["value"]))
+                name, point = event["metric"] + event["variant"], (event["iter"], event["value"])
+                points.setdefault(name, []).append(point)
         whole = {name: sorted(curve) == [(i, i) for i in range(len(curve))] for name, curve in points.items()}
         give([{name: len(curve) for name, curve in points.items()}, all(whole.values()), texts,
               len(path.read_text().splitlines())])
@@ -191,7 +192,7 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
     assert counts == {"loss0": 500, "loss1": 500, "loss2": 500, "loss3": 500, "ownseries": 300}
     assert whole is True
     assert texts == 15
-    assert lines > 20
+    assert lines >= 50 + 15  # each flush is a line at least
     assert done.trouble == []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from clearml_process import Finished, run
+from loopback import LoopbackServer
 
 from clearml_taskgroup import _clearml
 
@@ -56,7 +57,8 @@ folder = Path(_clearml.cache_folder()) / "offline" / "offline-1"
     "offline_output_models": [],
 }))
 task = _clearml.open_task("offline-1")
-found["attached"] = [task.id, task.name, list(task.get_tags()), str(task.get_offline_mode_folder()) == str(folder)]
+found["attached"] = [task.id, task.name, list(task.get_tags()), str(task.get_offline_mode_folder())]
+found["attached"][-1] = found["attached"][-1] == str(folder)
 found["sessions"].append(len(Session._sessions_weakrefs) > 0 and Task._default_session is not None)
 _clearml.set_parameters(task, {"a/b": {"section": "General", "name": "a/b", "value": "x", "type": "Path"}})
 entry = json.loads((folder / "task.json").read_text())["hyperparams"]["General"]["a/b"]
@@ -132,7 +134,7 @@ def test_a_server_is_configured_by_file_or_environment(parts: Any, tmp_path: Pat
 
 
 def test_the_offline_switch_is_held_until_the_last_lets_go(parts: Any) -> None:
-    """The switch goes back with its last holder, connecting nothing, and the default session is the old one."""
+    """The switch goes back with its last holder; nothing connects, the default session is the old one."""
     assert parts["held"] == [True, True]
     assert parts["mode"] == ["online", "offline", "offline", "online"]
     assert parts["sessions"] == [True, True, True]
@@ -168,6 +170,52 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
         Stuck.through.set()
 
 
+def test_a_connection_tells_where_the_server_is(tmp_path: Path) -> None:
+    """ClearML's `Session` logs in, tells both addresses, and gives a token that can be renewed."""
+    script = """
+        from clearml_taskgroup import _clearml
+        import requests
+        found = _clearml.connect()
+        def accepted():
+            answer = requests.post(found.host + "/tasks.get_all", json={}, timeout=10.0,
+                                   headers={"Authorization": "Bearer " + found.token()})
+            return answer.status_code
+        statuses = [accepted()]
+        found.renew()
+        statuses.append(accepted())
+        give([found.host, found.web, found.verify, found.new_pages, statuses])
+    """
+    with LoopbackServer() as server:
+        done = run(script, tmp_path, env=server.environment())
+        assert done.result == [server.url, server.files_url, True, True, [200, 200]]
+        assert server.count("auth.login") == 2
+
+
+def test_refused_credentials_are_a_login_error(tmp_path: Path) -> None:
+    """Where the server refuses the key, `connect` raises a `LoginError` instead of ClearML's own."""
+    script = """
+        from clearml_taskgroup import _clearml
+        from clearml_taskgroup.errors import LoginError
+        try:
+            _clearml.connect()
+        except LoginError as error:
+            give(str(error))
+    """
+    with LoopbackServer() as server:
+        done = run(script, tmp_path, env={**server.environment(), "CLEARML_API_SECRET_KEY": "wrong"})
+    assert "cannot log in" in done.result
+
+
+def test_the_agents_task_is_found(tmp_path: Path) -> None:
+    """`get_remote_task_id` is the task in CLEARML_TASK_ID; without an agent there is none."""
+    script = """
+        from clearml_taskgroup import _clearml
+        give(_clearml.agent_task_id())
+    """
+    assert run(script, tmp_path).result is None
+    assert run(script, tmp_path, env={"CLEARML_TASK_ID": "a" * 32}).result == "a" * 32
+
+
 def test_script_detection_gives_what_task_init_detects(tmp_path: Path) -> None:
     """`ScriptInfo.get` gives the fields that `Task.init` puts on its own task."""
     script = """
@@ -175,7 +223,7 @@ def test_script_detection_gives_what_task_init_detects(tmp_path: Path) -> None:
         detected = _clearml.detect_script()
         from clearml import Task
         Task.set_offline(True)
-        main = Task.init("project", "main task", auto_connect_frameworks=False, auto_resource_monitoring=False)
+        main = Task.init("project", "main task", auto_resource_monitoring=False)
         main._wait_for_repo_detection()
         script = json.loads((Path(main.get_offline_mode_folder()) / "task.json").read_text())["script"]
         give([detected, {field: script.get(field) for field in detected}])

@@ -13,38 +13,74 @@ from clearml_taskgroup import TaskGroupError, TaskGroupWarning, errors
 EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.TemplateError("{a", "has a lone '{'", "close it"), ValueError, ["'{a'", "lone", "close it"]),
     (errors.MissingFieldError("split", "{metric}/{split}"), ValueError, ["'split'", "'{metric}/{split}'"]),
-    (errors.UnknownFieldError("fold", "{metric}", ["split"]), ValueError, ["'fold'", "'{metric}'", "{split}"]),
+    (
+        errors.UnknownFieldError("fold", "{metric}", ["split"]),
+        ValueError,
+        ["'fold'", "'{metric}'", "{split}"],
+    ),
     (errors.ReservedFieldError("task"), ValueError, ["'task'", "choose another name"]),
     (errors.ContextValueError("split", [1]), TypeError, ["split=[1]", "a list", "split=str(…)"]),
     (errors.BlankNameError("title", "{metric}"), ValueError, ["the title is blank", "'{metric}'"]),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}"), ValueError, ["x and y", "'a'", "'b'", "'{m}'"]),
     (errors.TooManyNamesError("C=1", 2000, "{metric}"), ValueError, ["'C=1'", "2,000", "iteration"]),
     (errors.VocabularyError("says two things"), ValueError, ["says two things"]),
-    (errors.UnknownMetricError("los", ["loss", "acc"], "loss"), ValueError, ["'los'", "mean 'loss'?", "loss, acc"]),
-    (errors.AliasContextError("val_loss", "split", "train", "val"), ValueError, ["'val_loss'", "'train'", "'val'"]),
+    (
+        errors.UnknownMetricError("los", ["loss", "acc"], "loss"),
+        ValueError,
+        ["'los'", "mean 'loss'?", "loss, acc"],
+    ),
+    (
+        errors.AliasContextError("val_loss", "split", "train", "val"),
+        ValueError,
+        ["'val_loss'", "'train'", "'val'"],
+    ),
     (errors.MetricValueError("loss", "x"), TypeError, ["'loss' is 'x', a str", "float(…)"]),
     (errors.ReportError("report() was given 3"), TypeError, ["report() was given 3"]),
     (errors.NonFiniteError("loss", float("inf"), "C=1"), ValueError, ["'loss' is inf", "'C=1'", "skip"]),
     (errors.ParameterError("f", "is a lambda", "give key="), ValueError, ["'f' is a lambda", "give key="]),
     (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
-    (errors.DuplicateTaskError("abc", "one", "two"), ValueError, ["'abc'", "one", "two", "if_exists='return'"]),
+    (
+        errors.DuplicateTaskError("abc", "one", "two"),
+        ValueError,
+        ["'abc'", "one", "two", "if_exists='return'"],
+    ),
     (errors.UnknownTaskError("C=1", [], ["C=2"]), LookupError, ["no task matches C=1", "C=2"]),
     (errors.UnknownTaskError("C=1", ["a", "b"], []), LookupError, ["2 tasks match C=1: a, b", "key="]),
     (errors.UnknownTaskError("C=1", [], []), LookupError, ["no tasks yet"]),
-    (errors.ServerNameError("project", "ab", "is short"), ValueError, ["project 'ab' is short", "3 characters"]),
+    (
+        errors.ServerNameError("project", "ab", "is short"),
+        ValueError,
+        ["project 'ab' is short", "3 characters"],
+    ),
     (errors.SpaceError("the space is 3", "give a dict"), ValueError, ["the space is 3; give a dict"]),
-    (errors.GroupStateError("sweep", "is not open", "open it"), RuntimeError, ["'sweep' is not open; open it"]),
+    (
+        errors.GroupStateError("sweep", "is not open", "open it"),
+        RuntimeError,
+        ["'sweep' is not open; open it"],
+    ),
     (errors.TaskClosedError("C=1", "failed"), RuntimeError, ["'C=1' has ended (failed)"]),
-    (errors.TaskClosedError("C=1", "completed", True), RuntimeError, ["list(group.sweep(…))", "group.tasks(…)"]),
+    (
+        errors.TaskClosedError("C=1", "completed", True),
+        RuntimeError,
+        ["list(group.sweep(…))", "group.tasks(…)"],
+    ),
+    (errors.ServerError("503 Service Unavailable"), ConnectionError, ["server: 503 Service Unavailable"]),
+    (errors.LoginError("401"), errors.ServerError, ["server: 401", "clearml.conf", "mode='offline'"]),
     (errors.ModeError("mode is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
     (errors.ArgumentError("of", "x", "'last'"), ValueError, ["of='x' was given; expected 'last'"]),
-    (errors.DeliveryError(1234, ["a", "b"], "/tmp/x", "disk full"), Exception, ["1,234", "a, b", "/tmp/x", "disk full"]),
+    (
+        errors.DeliveryError(1234, ["a", "b"], "/tmp/x", "disk full"),
+        Exception,
+        ["1,234", "a, b", "/tmp/x", "disk full"],
+    ),
     (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full"]),
     (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
     (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),
 ]
 
-CLASSES = [thing for _, thing in inspect.getmembers(errors, inspect.isclass) if thing.__module__ == errors.__name__]
+CLASSES = [
+    thing for _, thing in inspect.getmembers(errors, inspect.isclass) if thing.__module__ == errors.__name__
+]
 
 
 def test_every_error_has_an_example_here() -> None:

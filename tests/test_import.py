@@ -19,7 +19,8 @@ class Size(Enum):
     BIG = "big"
 
 with TaskGroup("a team/digits", "svm sweep", mode="offline", tags=["all"]) as group:
-    plain = group.task({"C": 0.1, "opt": {"name": "sgd", "steps": [1, 2]}, "deep": {"a": {"b": True}}}, tags=["own"])
+    nested = {"opt": {"name": "sgd", "steps": [1, 2]}, "deep": {"a": {"b": True}}}
+    plain = group.task({"C": 0.1, **nested}, tags=["own"])
     for i in range(3):
         plain.report({"loss": 0.5 - i / 8, "acc/top": i}, i, split="val")
         plain.report({"loss": 0.75}, i)
@@ -36,7 +37,8 @@ with TaskGroup("a team/digits", "svm sweep", mode="offline", tags=["all"]) as gr
     mixed.report({"loss": 0.25}, 2, split="val")
     logger.report_scalar(*mixed.name("loss", split="val"), value=0.125, iteration=3)
     logger.report_single_value("own single", 4.5)
-    logger.report_plotly(*mixed.name("roc", split="val"), iteration=3, figure={"data": [{"x": [1], "y": [2]}]})
+    figure = {"data": [{"x": [1], "y": [2]}]}
+    logger.report_plotly(*mixed.name("roc", split="val"), iteration=3, figure=figure)
     logger.report_table(*mixed.name("table"), iteration=0, table_plot=[["a", "b"], [1, 2]])
     import numpy
     logger.report_image(*mixed.name("image"), iteration=2, image=numpy.zeros((4, 4, 3), numpy.uint8))
@@ -54,7 +56,8 @@ with TaskGroup("a team/digits", "svm sweep", mode="offline", tags=["all"]) as gr
             raise ValueError("the reason why")
     except ValueError:
         pass
-with TaskGroup("a team/digits", "second", mode="offline", provenance=False, template="all/{task}_{metric}") as other:
+options = {"mode": "offline", "provenance": False, "template": "all/{task}_{metric}"}
+with TaskGroup("a team/digits", "second", **options) as other:
     odd = other.task(key="a key", name="named by hand")
     odd.report({"a/b": 1}, 2)
 folders = {name: str(session(t)) for name, t in dict(

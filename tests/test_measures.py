@@ -21,6 +21,7 @@ from clearml_taskgroup.testing import recording
 
 @pytest.fixture(autouse=True)
 def store() -> Iterator[None]:
+    """Keeps in memory what the test's groups log."""
     with recording():
         yield
 
@@ -61,7 +62,9 @@ def test_the_default_of_a_field_is_a_context_of_its_own() -> None:
 
 def test_part_of_a_context_is_enough() -> None:
     """Of several fields, those that tell the values apart need be given."""
-    reports = [({"loss": float(f)}, {"split": s, "fold": f}) for s, f in (("val", 1), ("val", 2), ("test", 3))]
+    reports = [
+        ({"loss": float(f)}, {"split": s, "fold": f}) for s, f in (("val", 1), ("val", 2), ("test", 3))
+    ]
     (row,) = results_of(*reports, template="{metric}/{split}-{fold}")
     assert row.value("loss", split="test") == row.value("loss", fold=3.0) == 3.0
     with pytest.raises(AmbiguousResultError, match=r"loss\[fold=1,split=val\], loss\[fold=2,split=val\]"):
@@ -72,13 +75,15 @@ def test_part_of_a_context_is_enough() -> None:
         row.value("loss", fold="3")
 
 
-@pytest.mark.parametrize(("metric", "context"), [("los", {}), ("loss", {"split": "x"}), ("loss", {"fold": 1})])
+@pytest.mark.parametrize(
+    ("metric", "context"), [("los", {}), ("loss", {"split": "x"}), ("loss", {"fold": 1})]
+)
 def test_what_nobody_reported(metric: str, context: dict[str, Any]) -> None:
     """Asking for what there is not shows what there is."""
     (row,) = results_of(({"loss": 0.5}, {"split": "val"}))
     with pytest.raises(NoSuchResultError, match=r"there is: loss\[split=val\]$"):
         row.value(metric, **context)
-    with pytest.raises(NoSuchResultError, match="there is: nothing$"):
+    with pytest.raises(NoSuchResultError, match=r"there is: nothing$"):
         results_of().best("loss", mode="min")
 
 
@@ -97,8 +102,8 @@ def test_asking_speaks_the_vocabulary() -> None:
 def test_the_mode_comes_from_the_call_or_the_vocabulary() -> None:
     """`best` never guesses which is better; the call goes before the vocabulary."""
     with TaskGroup("digits", "sweep", metrics=[Metric("loss", mode="min"), "accuracy"]) as group:
-        for C in (1, 2, 3):
-            group.task({"C": C}).report({"loss": C, "accuracy": C}, 1)
+        for c in (1, 2, 3):
+            group.task({"C": c}).report({"loss": c, "accuracy": c}, 1)
     results = group.results()
     assert results.best("loss").params == {"C": 1}
     assert results.best("loss", mode="max").params == {"C": 3}
@@ -115,12 +120,11 @@ def test_the_mode_comes_from_the_call_or_the_vocabulary() -> None:
 )
 def test_which_of_the_values(of: Any, value: float) -> None:
     """`of` chooses among first, last, min, max and mean, in the order of reporting."""
-    reports = [({"loss": x}, {}) for x in (3.0, 1.0, 4.0, 2.0)]
-    results = results_of(*reports)
+    results = results_of(*(({"loss": x}, {}) for x in (3.0, 1.0, 4.0, 2.0)))
     assert results[0].value("loss", of=of) == value
     assert results.best("loss", mode="max", of=of).value == value
     with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max', 'mean'"):
-        results[0].value("loss", of="median")  # type: ignore[arg-type]
+        results[0].value("loss", of="median")
 
 
 def test_a_best_reads_well() -> None:

@@ -25,11 +25,14 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 
 class Split(enum.Enum):
+    """Reads as its value."""
+
     VAL = "val"
 
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 

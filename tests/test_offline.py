@@ -262,9 +262,6 @@ def test_a_session_deleted_under_way_is_named_at_the_end(tmp_path: Path) -> None
     assert folder in text
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Reporter._work takes nothing more off the queue while a task is refused"
-)
 def test_a_deleted_session_holds_up_no_later_points(tmp_path: Path) -> None:
     """After one task's data was refused, the other tasks' later points are still delivered."""
     later = """

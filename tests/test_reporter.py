@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scripts import HookedStore, fails_to_close, kept_in
 
-from clearml_taskgroup import GroupTask, TaskGroup, _reporter
+from clearml_taskgroup import GroupTask, Name, TaskGroup, _reporter
 from clearml_taskgroup._reporter import Reporter
 from clearml_taskgroup._stores import Batch
 from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
@@ -38,6 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch, bound: int = 4, patience: float = 0.0
     """Makes the queue and the patience small."""
     monkeypatch.setattr(_reporter, "BOUND", bound)
     monkeypatch.setattr(_reporter, "PATIENCE", patience)
+    monkeypatch.setattr(_reporter, "MOST_PENDING", 1)
 
 
 class Hanging(HookedStore):
@@ -361,15 +362,24 @@ class _Waking(_Counting):
         return super().wait(timeout)
 
 
-def test_a_report_that_cannot_be_written_down_does_not_end_the_thread() -> None:
-    """One item that fails in the thread is passed over; what comes after it is delivered."""
+def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
+    """Should one item fail in the thread, it is passed over; what comes after it is delivered."""
+
+    class Poison(str):
+        def __format__(self, spec: str) -> str:
+            raise ValueError("poison")
+
     with recording() as store, a_group() as group:
         task = group.task(name="the task")
-        task.report({"loss": 1.0}, 10**5000)
-        group.flush()
+        poisoned = _reporter.Channel(task.id, Name("loss", "value"), _reporter.Stats())
+        poisoned.head = Poison()
+        reporter = reporter_of(group)
+        reporter.put(task.id, 1, [(poisoned, 1.0)])
+        assert not reporter.flush(10)
         task.report({"loss": 2.0}, 2)
         group.flush()
-        assert reporter_of(group)._thread.is_alive()  # type: ignore[union-attr]
+        assert reporter._thread is not None
+        assert reporter._thread.is_alive()
     assert values(store) == [2.0]
 
 

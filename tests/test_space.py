@@ -29,7 +29,7 @@ def test_a_dict_of_lists_is_their_product() -> None:
 
 def test_values_may_be_any_sequence_or_iterator() -> None:
     """Tuples, ranges, arrays, iterators and dict views list values as well as lists do."""
-    space = {"a": (1, 2), "b": np.array([0.5, 1.5]), "c": iter("xy"), "d": {"k": 1}.values()}
+    space: dict[str, Any] = {"a": (1, 2), "b": np.array([0.5, 1.5]), "c": iter("xy"), "d": {"k": 1}.values()}
     assert [tuple(point.values()) for point in points(space)][:3] == [
         (1, 0.5, "x", 1),
         (1, 0.5, "y", 1),

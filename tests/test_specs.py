@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clearml_taskgroup import TaskGroup
@@ -21,12 +22,14 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
 def group(store: MemoryStore) -> Iterator[TaskGroup]:
+    """An open group."""
     with TaskGroup("digits", "sweep") as opened:
         yield opened
 
@@ -49,7 +52,8 @@ def test_without_parameters_the_key_is_the_name(group: TaskGroup) -> None:
 
 def test_neither_parameters_nor_name_nor_key(group: TaskGroup) -> None:
     """A task that nothing tells apart is refused, with the three ways to tell it."""
-    for params in (None, {}):
+    nothing: tuple[dict[str, Any] | None, ...] = (None, {})
+    for params in nothing:
         with pytest.raises(UnnamedTaskError, match="name='baseline'"):
             group.task(params)
 
@@ -179,7 +183,7 @@ def test_task_names_that_a_server_refuses(store: MemoryStore) -> None:
 def test_identity_is_written_into_each_task(store: MemoryStore) -> None:
     """The section `TaskGroup` holds group, run, key, index, attempt, template and typed parameters."""
     with TaskGroup("digits", "sweep") as group:
-        task = group.task({"model": {"depth": np_int(3)}, "flag": True, "none": None})
+        task = group.task({"model": {"depth": np.int64(3)}, "flag": True, "none": None})
     section = store.identity(task.id)
     assert section["group"] == group.id
     assert section["run"] == group.run
@@ -187,8 +191,3 @@ def test_identity_is_written_into_each_task(store: MemoryStore) -> None:
     assert section["template"] == "{metric}/{split=value}"
     assert section["params"] == '{"flag": true, "model/depth": 3, "none": null}'
     assert store.tasks[task.id].hyperparameters["General"] == {"model/depth": "3", "flag": "True", "none": ""}
-
-
-def np_int(value: int) -> Any:
-    numpy = pytest.importorskip("numpy")
-    return numpy.int64(value)

@@ -22,22 +22,26 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
 def group(store: MemoryStore) -> Iterator[TaskGroup]:
+    """An open group."""
     with TaskGroup("digits", "sweep") as opened:
         yield opened
 
 
 @pytest.fixture
 def task(group: TaskGroup) -> GroupTask:
+    """An open task of two parameters."""
     return group.task({"C": 1, "seed": 0})
 
 
 def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """What a task has logged so far."""
     task.flush()
     return store.tasks[task.id].scalars
 
@@ -138,7 +142,7 @@ def test_a_view_is_for_reporting_only(task: GroupTask) -> None:
 
 def test_name_gives_clearmls_two_words(store: MemoryStore) -> None:
     """`task.name(metric, …)` is the (title, series) that a report would have, aliases resolved."""
-    metrics = [Metric("roc", aliases={"val_roc": {"split": "val"}}), "loss"]
+    metrics: list[str | Metric] = [Metric("roc", aliases={"val_roc": {"split": "val"}}), "loss"]
     with TaskGroup("digits", "sweep", metrics=metrics) as group:
         task = group.task({"C": 1})
         assert task.name("roc", split="val") == Name("roc", "val") == task.name("val_roc")
@@ -199,7 +203,8 @@ def test_set_parameters_of_an_ended_task(task: GroupTask) -> None:
 
 def test_get_finds_a_task_by_parameters_key_or_name(group: TaskGroup) -> None:
     """As many parameters as tell the task from the others are enough; equal values match."""
-    tasks = group.tasks({"C": [1, 10], "model": [{"depth": 3}, {"depth": 4}]})
+    space = {"C": [1, 10], "model": [{"depth": 3}, {"depth": 4}]}
+    tasks = group.tasks(space)
     extra = group.task(name="baseline")
     assert group.get(C=1.0, model={"depth": np.int64(4)}) is tasks[1]
     assert group.get({"C": 10, "model/depth": 3}) is tasks[2]

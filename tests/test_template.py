@@ -26,12 +26,15 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 
 class Split(enum.Enum):
+    """One member with text, one without."""
+
     TRAIN = "train"
     VAL = 2
 
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
@@ -123,7 +126,13 @@ def test_an_unknown_field_is_told() -> None:
     with pytest.raises(UnknownFieldError) as caught:
         NameTemplate("{metric}/{split=value}").render("loss", fold=3)
     assert (caught.value.field, caught.value.template) == ("fold", "{metric}/{split=value}")
-    for part in ("'fold'", "'{metric}/{split=value}'", "(its fields: {split})", "add {fold}", "leave fold= out"):
+    for part in (
+        "'fold'",
+        "'{metric}/{split=value}'",
+        "(its fields: {split})",
+        "add {fold}",
+        "leave fold= out",
+    ):
         assert part in str(caught.value)
     with pytest.raises(UnknownFieldError, match=r"none but \{metric\}"):
         NameTemplate("{metric}").render("loss", fold=3)

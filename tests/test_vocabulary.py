@@ -30,11 +30,13 @@ METRICS = [
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 def group_with(metrics: Any = METRICS, **options: Any) -> TaskGroup:
+    """A group with a vocabulary."""
     return TaskGroup("digits", "sweep", metrics=metrics, **options)
 
 
@@ -163,12 +165,14 @@ def test_aliases_are_checked_against_the_template() -> None:
 
 def test_drift_is_told_at_the_end(store: MemoryStore) -> None:
     """Without a vocabulary, what only some tasks report is told once, with the tasks' names."""
-    with pytest.warns(DriftWarning) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         with TaskGroup("digits", "sweep") as group:
             first, second, third = group.tasks({"C": [1, 2, 3]})
             for task, metric in ((first, "accuracy"), (second, "accuracy"), (third, "acuracy")):
                 task.report({metric: 1.0, "loss": 2.0}, 1)
-    (text,) = [str(warning.message) for warning in caught]
+    assert [warning.category for warning in caught] == [DriftWarning]
+    text = str(caught[0].message)
     assert "'accuracy' (the same as 'acuracy'?): in C=1, C=2, not in C=3" in text
     assert "'acuracy' (the same as 'accuracy'?): in C=3, not in C=1, C=2" in text
     assert "'loss'" not in text

@@ -194,7 +194,7 @@ def open_task(task_id: str) -> Any:
     """Opens ClearML's own object for an existing task or offline session."""
     from clearml import Task
 
-    task = Task.get_task(task_id=task_id)
+    task: Any = Task.get_task(task_id=task_id)
     task.reload()  # else ClearML files debug samples of an offline session under "unknown"
     return task
 

@@ -79,6 +79,7 @@ class Names:
     stats: dict[Measure, Stats] = attrs.field(factory=dict)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
     _taken: dict[Name, tuple[Measure, Channel]] = attrs.field(factory=dict)
+    _joined: dict[str, Measure] = attrs.field(factory=dict)
 
     def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
         """Gives the channels known so far for a context, by the metric as it was spelt."""
@@ -99,6 +100,11 @@ class Names:
         taken = self._taken.get(name)
         if taken is None:
             self._count(name)
+            first = self._joined.setdefault(f"{name.title}-{name.series}", measure)
+            if first != measure:
+                raise NameCollisionError(
+                    name, measure_text(first), measure_text(measure), self.template.text, joined=True
+                )
             stats = self.stats.setdefault(measure, Stats())
             taken = self._taken[name] = (measure, Channel(self.task_id, name, stats))
         elif taken[0] != measure:

@@ -24,6 +24,8 @@ PERIOD = 0.25
 """Seconds between two looks at the queue; a quarter of what may be lost to a SIGKILL."""
 BOUND = 65_536
 """Reports that may wait before the reporting side is held back."""
+MOST_PENDING = 1_000_000
+"""Events that a store which refuses some of them may make wait, besides the queue."""
 PATIENCE = 5.0
 """Seconds for which a full queue may stand still before points are given up."""
 LONGEST = 1e6
@@ -221,10 +223,9 @@ class Reporter:
         if not self._working.acquire(timeout=timeout):
             return False  # another thread hangs in the store
         try:
-            if self._pending:  # what was refused goes first, so that all stays in order
-                self.store.write(self._pending)
-            if self._queue:
-                self._encode()
+            if self._queue and not self._is_full():
+                self._encode()  # behind what was refused, so that each task's events stay in order
+            if self._pending:
                 self.store.write(self._pending)
             self.error = None
         except Exception as error:  # told at close, and by points that are given up
@@ -232,6 +233,10 @@ class Reporter:
         finally:
             self._working.release()
         return self.error is None
+
+    def _is_full(self) -> bool:
+        """Whether so much was refused that the rest has to wait in the bounded queue."""
+        return self.error is not None and sum(map(len, self._pending.values())) >= MOST_PENDING
 
     def _encode(self) -> None:
         queue, pending = self._queue, self._pending
@@ -277,6 +282,7 @@ class Reporter:
                 self._turn.notify_all()
             if stopping:
                 return
+            self.store.keep_alive()
             if self.error is not None or not self._queue:
                 self._wake.wait(PERIOD)
 
@@ -288,6 +294,7 @@ class Reporter:
         self._turn = threading.Condition()
         self._wake = threading.Event()
         self._inline = True
+        self.store.after_fork()
 
 
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -224,6 +224,8 @@ class Run:
 
         _attempt(lambda: self.finish(states, left(), last=True), errors, interrupts)
         # What could not be delivered is told; how it ended is kept.
+        if interrupts.given_up and (missing := self.undelivered(states)):
+            errors.append(missing)
         unfinished = [self._end_facts(state) for state in states if not state.finished]
         _attempt(lambda: self._write(unfinished), errors, interrupts)
         _attempt(lambda: self._finish_parent(status, reason, left()), errors, interrupts)
@@ -231,7 +233,7 @@ class Run:
         _attempt(lambda: self._write([facts]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(left()), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
-        errors.extend(self._lost())
+        errors.extend((*self._lost(), *self.store.refusals()))
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
@@ -266,7 +268,8 @@ class Run:
         told: list[tuple[type[Warning], str]] = []
         if self.vocabulary is None:
             completed = [state for state in self.states.values() if state.status == "completed"]
-            found = drift({state.spec.name: state.names.metrics for state in completed})
+            reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
+            found = drift(reported)
             if found:
                 told.append((DriftWarning, drift_text(found)))
         more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())

@@ -9,8 +9,11 @@ from typing import Any
 
 from .errors import SpaceError
 
-Space = Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any]]
-"""A dict of sequences (their product), or any iterable of dicts (one point each)."""
+Space = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+"""A dict of sequences (their product), or any iterable of dicts (one point each).
+
+The values are `Any`: type checkers take a dict of lists and ranges for a `dict[str, object]`.
+"""
 
 
 def points(space: Space) -> list[dict[str, Any]]:

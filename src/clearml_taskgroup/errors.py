@@ -110,19 +110,31 @@ class BlankNameError(TaskGroupError, ValueError):
 
 @attrs.define(slots=False, repr=False)
 class NameCollisionError(TaskGroupError, ValueError):
-    """You meet this when two different values of one task would get the same name."""
+    """You meet this when two different values of one task would get the same name.
+
+    Also when a ClearML server would take two names for one: it joins title and series with `-`, so
+    that `a`/`b-c` and `a-b`/`c` overwrite each other.
+    """
 
     name: Sequence[str]
     first: str
     second: str
     template: str
+    joined: bool = False
 
     def __str__(self) -> str:
         title, series = self.name
+        if self.joined:
+            how = (
+                f"would both be stored as '{title}-{series}' by a ClearML server, which joins title and "
+                "series with '-'"
+            )
+        else:
+            how = f"would both be logged as title {title!r}, series {series!r}"
         return (
-            f"{self.first} and {self.second} would both be logged as title {title!r}, series "
-            f"{series!r} by the template {self.template!r}, and their curves would be folded into "
-            "one; add a field that tells them apart, or put a separator between the fields"
+            f"{self.first} and {self.second} {how}, as the template {self.template!r} names them; their "
+            "curves would be folded into one: add a field that tells them apart, or put another separator "
+            "between the fields"
         )
 
 
@@ -428,9 +440,9 @@ class LoginError(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"{super().__str__()}; check api.api_server and the credentials in clearml.conf (or the variables "
-            "CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY), or work offline with "
-            "mode='offline'"
+            f"{super().__str__()}; check api.api_server and the credentials in clearml.conf (or the "
+            "variables CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY), or work offline "
+            "with mode='offline'"
         )
 
 

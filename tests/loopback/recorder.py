@@ -84,6 +84,7 @@ class Recorder:
             self._in_flight[endpoint] += 1
             now = self._in_flight[endpoint]
             self._peaks[endpoint] = max(self._peaks[endpoint], now)
+            self._news.notify_all()
 
     def leave(self, endpoint: str) -> None:
         """Count a request that is answered."""
@@ -106,7 +107,7 @@ class Recorder:
             self._crashes.append(trace)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait for a condition, which is looked at again after each call."""
+        """Wait for a condition, looked at again as requests arrive and are answered."""
         with self._news:
             return self._news.wait_for(condition, timeout)
 

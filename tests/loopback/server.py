@@ -155,7 +155,7 @@ class LoopbackServer:
         return self._recorder.peak(endpoint)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-        """Wait for a condition, which is looked at again after each request.
+        """Wait for a condition, looked at again as requests arrive and are answered.
 
         Args:
             condition: Something about this server.

@@ -80,7 +80,6 @@ def test_an_answer_can_be_late(api: Client, server: LoopbackServer) -> None:
     for _ in range(3):
         api.reply("server.info")
     assert time.monotonic() - before >= 0.06
-    assert all(call.duration < 0.02 for call in server.calls[1:])
 
 
 def test_scripts_count_and_match(api: Client, server: LoopbackServer) -> None:

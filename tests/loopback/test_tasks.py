@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .client import Client, Refused, scalar
+from .client import Client, scalar
 from .server import LoopbackServer
 from .state import DELETED
 
@@ -79,23 +79,6 @@ def test_references_must_exist(api: Client, field: str) -> None:
     assert api.reply("tasks.create", body).code == (400, 16)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "code"),
-    [
-        ({"section": "General", "name": "lr", "value": 0.1}, (400, 12)),
-        ({"name": "lr", "value": "0.1"}, (400, 800)),
-        ({"section": "General", "value": "0.1"}, (400, 800)),
-        ({"section": "General", "name": "lr"}, (400, 800)),
-    ],
-)
-def test_a_hyperparameter_is_text_with_section_and_name(
-    api: Client, parameter: dict[str, Any], code: tuple[int, int]
-) -> None:
-    """Numbers are refused, and so is a parameter without section, name or value."""
-    fields = {"hyperparams": {"General": {"lr": parameter}}}
-    assert code_of(api, "tasks.create", name="task", type="training", **fields) == code
-
-
 def test_an_unknown_type_is_refused(api: Client) -> None:
     """Types are an enumeration."""
     assert code_of(api, "tasks.create", name="task", type="folly") == (400, 12)
@@ -144,82 +127,6 @@ def test_many_tasks_are_updated_at_once(api: Client, server: LoopbackServer) -> 
     assert server.task(second)["comment"] == "b"
     reply = api.batch_reply("tasks.update_batch", [*items, {"task": "nope", "comment": "c"}])
     assert reply.code == (400, 101)
-
-
-def test_after_completion_artifacts_are_closed_even_with_force(api: Client) -> None:
-    """Artifacts and runtime cannot be changed any more; requirements and properties can."""
-    task = api.task()
-    api.move(task, "started", "completed")
-    artifacts = [{"key": "a", "type": "custom"}]
-    closed = (
-        ("tasks.add_or_update_artifacts", {"artifacts": artifacts}),
-        ("tasks.delete_artifacts", {"artifacts": [{"key": "a"}]}),
-        ("tasks.edit_runtime", {"add_or_update": {"a": "1"}}),
-        ("tasks.edit_hyper_params", {"hyperparams": [PARAMETER]}),
-        ("tasks.edit_configuration", {"configuration": [{"name": "n", "value": "v"}]}),
-    )
-    for name, fields in closed:
-        assert api.reply(name, fields, task=task, force=True).code == (400, 110)
-    properties = [{"section": "Properties", "name": "note", "value": "v"}]
-    api.call("tasks.edit_hyper_params", task=task, hyperparams=properties)
-    api.call("tasks.set_requirements", task=task, requirements={"pip": "numpy"})
-    api.call("tasks.edit", task=task, tags=["x"], force=True)
-
-
-def test_runtime_is_edited_by_key(api: Client, server: LoopbackServer) -> None:
-    """Keys are added and removed; while the task runs, only with force."""
-    task = api.task(runtime={"a": "1", "b": "2"})
-    api.call("tasks.edit_runtime", task=task, add_or_update={"c": "3"}, remove=["a"])
-    assert server.task(task)["runtime"] == {"b": "2", "c": "3"}
-    api.move(task, "started")
-    assert code_of(api, "tasks.edit_runtime", task=task, remove=["b"]) == (400, 110)
-    api.call("tasks.edit_runtime", task=task, remove=["b"], force=True)
-
-
-def test_artifacts_go_by_key_and_mode(api: Client, server: LoopbackServer) -> None:
-    """The same key overwrites, another one is added, and both can be removed."""
-    task = api.task()
-    for size in (1, 2):
-        item = {"key": "model", "type": "custom", "content_size": size}
-        api.call("tasks.add_or_update_artifacts", task=task, artifacts=[item])
-    api.call("tasks.add_or_update_artifacts", task=task, artifacts=[{"key": "data", "type": "custom"}])
-    held = server.task(task)["execution"]["artifacts"]
-    assert [(item["key"], item["mode"]) for item in held] == [("data", "output"), ("model", "output")]
-    assert held[1]["content_size"] == 2
-    api.call("tasks.delete_artifacts", task=task, artifacts=[{"key": "data"}])
-    assert len(server.task(task)["execution"]["artifacts"]) == 1
-
-
-def test_hyperparameters_are_edited_and_removed(api: Client, server: LoopbackServer) -> None:
-    """Single values, sections and everything can be replaced or removed."""
-    task = api.task(hyperparams={"General": {"lr": PARAMETER}})
-
-    def edit(replace: str, *names: str) -> dict[str, Any]:
-        items = [{"section": "General", "name": name, "value": "1"} for name in names]
-        api.call("tasks.edit_hyper_params", task=task, hyperparams=items, replace_hyperparams=replace)
-        section: dict[str, Any] = server.task(task)["hyperparams"]["General"]
-        return section
-
-    assert set(edit("none", "a", "b")) == {"lr", "a", "b"}
-    assert set(edit("section", "c", "d")) == {"c", "d"}
-    listed = api.call("tasks.get_hyper_params", tasks=[task])["params"][0]["hyperparams"]
-    assert [item["name"] for item in listed] == ["c", "d"]
-    api.call("tasks.delete_hyper_params", task=task, hyperparams=[{"section": "General", "name": "c"}])
-    assert set(server.task(task)["hyperparams"]["General"]) == {"d"}
-    api.call("tasks.delete_hyper_params", task=task, hyperparams=[{"section": "General"}])
-    assert server.task(task)["hyperparams"] == {}
-
-
-def test_configuration_objects_are_edited_and_removed(api: Client) -> None:
-    """Configuration goes by name."""
-    task = api.task()
-    items = [{"name": "net", "value": "a"}, {"name": "data", "value": "b"}]
-    api.call("tasks.edit_configuration", task=task, configuration=items)
-    api.call("tasks.delete_configuration", task=task, configuration=["data"])
-    names = api.call("tasks.get_configuration_names", tasks=[task])["configurations"]
-    assert names == [{"task": task, "names": ["net"]}]
-    found = api.call("tasks.get_configurations", tasks=[task])["configurations"]
-    assert found[0]["configuration"][0]["value"] == "a"
 
 
 def test_a_clone_keeps_inputs_only(api: Client, server: LoopbackServer) -> None:
@@ -366,35 +273,3 @@ def test_tags_are_added_and_removed(api: Client, server: LoopbackServer) -> None
     tasks = [api.task("first", tags=["a"]), api.task("second", tags=["b"])]
     api.call("tasks.update_tags", ids=tasks, add_tags=["c"], remove_tags=["a"])
     assert [server.task(task)["tags"] for task in tasks] == [["c"], ["b", "c"]]
-
-
-def test_models_are_named_as_input_and_output(api: Client, server: LoopbackServer) -> None:
-    """A model has one place for each name, and an iteration moves the task on."""
-    task = api.task()
-    model = api.call("models.create", name="net", uri="http://x", task=task)["id"]
-    for iteration in (3, 5):
-        fields = {"name": "best", "model": model, "type": "output", "iteration": iteration}
-        api.call("tasks.add_or_update_model", fields, task=task)
-    found = server.task(task)
-    assert [item["name"] for item in found["models"]["output"]] == ["best"]
-    assert found["last_iteration"] == 5
-    api.call("tasks.delete_models", task=task, models=[{"name": "best", "type": "output"}])
-    assert server.task(task)["models"]["output"] == []
-
-
-def test_models_can_be_kept_and_found(api: Client) -> None:
-    """Models are made, edited, published, found and removed."""
-    model = api.call("models.create", name="net", uri="http://x", ready=False)["id"]
-    api.call("models.edit", model=model, framework="torch", tags=["t"])
-    assert api.call("models.get_by_id", model=model)["model"]["framework"] == "torch"
-    assert len(api.call("models.get_all", tags=["t"])["models"]) == 1
-    assert api.call("models.set_ready", model=model)["updated"] == 1
-    assert api.reply("models.set_ready", model=model).code == (400, 203)
-    metadata = [{"key": "k", "type": "str", "value": "v"}]
-    api.call("models.add_or_update_metadata", model=model, metadata=metadata)
-    api.call("models.delete_metadata", model=model, keys=["k"])
-    assert api.call("models.get_frameworks")["frameworks"] == ["torch"]
-    api.call("models.archive_many", ids=[model])
-    assert api.call("models.delete", model=model)["deleted"] is True
-    with pytest.raises(Refused, match="Invalid model id"):
-        api.call("models.get_by_id", model=model)

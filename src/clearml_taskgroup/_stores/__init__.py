@@ -95,11 +95,15 @@ class Store(Protocol):
 
     def refusals(self) -> list[Exception]:
         """Tells at the end which data was not taken for good, and why."""
-        ...
+        return []
 
     def keep_alive(self) -> None:
         """Called by the reporter thread every now and then, while the group is open."""
-        ...
+        return
+
+    def after_fork(self) -> None:
+        """Called in a forked child, where other threads' locks stay locked for ever."""
+        return
 
     def clearml_task(self, task_id: str) -> Any:
         """Opens ClearML's own object for a task."""
@@ -107,15 +111,15 @@ class Store(Protocol):
 
     def url(self, task_id: str) -> str | None:
         """Where a person can look at a task."""
-        ...
+        return None
 
     def compare_urls(self, ids: Sequence[str]) -> list[str]:
         """Where a person can compare tasks."""
-        ...
+        return []
 
     def close(self) -> None:
         """Lets go of everything; the group has ended."""
-        ...
+        return
 
 
 def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:

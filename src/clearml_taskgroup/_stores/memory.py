@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from . import SECTION, Batch, Ending, RunInfo, Status, TaskSpec, hyperparameters
+from . import SECTION, Batch, Ending, RunInfo, Status, Store, TaskSpec, hyperparameters
 
 SINGLE_VALUE = -(2**31)
 """The iteration by which ClearML marks a value without one."""
@@ -113,7 +113,7 @@ class MemoryTask:
 
 
 @attrs.define
-class MemoryStore:
+class MemoryStore(Store):
     """Keeps tasks and events in memory; nothing touches a disk or a network.
 
     Attributes:
@@ -157,24 +157,6 @@ class MemoryStore:
     def clearml_task(self, task_id: str) -> Any:
         """Gives an object that takes every call and does nothing, so that scripts run unchanged."""
         return Silent()
-
-    def url(self, task_id: str) -> str | None:
-        """There is none."""
-        return None
-
-    def refusals(self) -> list[Exception]:
-        """There are none."""
-        return []
-
-    def keep_alive(self) -> None:
-        """Has nobody to tell."""
-
-    def compare_urls(self, ids: Sequence[str]) -> list[str]:
-        """There are no pages."""
-        return []
-
-    def close(self) -> None:
-        """Has nothing to let go of."""
 
     @property
     def members(self) -> list[MemoryTask]:

@@ -21,11 +21,11 @@ import attrs
 
 from .. import _clearml
 from ..errors import StoreError
-from . import Batch, Ending, RunInfo, TaskSpec, general, hyperparameters
+from . import Batch, Ending, RunInfo, Store, TaskSpec, general, hyperparameters
 
 
 @attrs.define
-class OfflineStore:
+class OfflineStore(Store):
     """Tasks as ClearML offline sessions below one folder.
 
     Args:
@@ -50,7 +50,7 @@ class OfflineStore:
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Makes a session folder with its `task.json` for each task, or for none of them."""
         script = json.dumps(dict(run.script)) if run.script else None
-        ids = []
+        ids: list[str] = []
         for spec in specs:
             task_id = f"offline-{uuid.uuid4().hex}"
             folder = self.root / task_id
@@ -131,17 +131,6 @@ class OfflineStore:
     def url(self, task_id: str) -> str | None:
         """The session folder, as a `file:` address."""
         return (self.root / task_id).as_uri()
-
-    def refusals(self) -> list[Exception]:
-        """There are none."""
-        return []
-
-    def keep_alive(self) -> None:
-        """Has nobody to tell."""
-
-    def compare_urls(self, ids: Sequence[str]) -> list[str]:
-        """There are no pages."""
-        return []
 
     def close(self) -> None:
         """Lets go of ClearML's offline switch, if attaching had to turn it on."""

@@ -14,7 +14,7 @@ import attrs
 from .. import _clearml
 from .._transport import Refused, Transport
 from ..errors import DeliveryError, ServerError
-from . import SECTION, Batch, Ending, RunInfo, TaskSpec, general, hyperparameters
+from . import SECTION, Batch, Ending, RunInfo, Store, TaskSpec, general, hyperparameters
 from .delivery import Delivery
 
 AT_ONCE = 8
@@ -38,7 +38,7 @@ _Out = TypeVar("_Out")
 
 
 @attrs.define(eq=False)
-class OnlineStore:
+class OnlineStore(Store):
     """Tasks on the server that ClearML is configured for."""
 
     connection: _clearml.Connection
@@ -52,6 +52,7 @@ class OnlineStore:
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _names: dict[str, str] = attrs.field(factory=dict, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
+    _starting: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
@@ -149,7 +150,8 @@ class OnlineStore:
                 "only_fields": ["id"],
             }
             if spec.kind == "task":
-                query[f"hyperparams.{SECTION}.key.value"] = [spec.key]
+                # A bare value that starts with '-' would mean 'not this one'.
+                query[f"hyperparams.{SECTION}.key.value"] = ["__$any", spec.key]
             found = self._get_all(query)
             return str(found[0]["id"]) if found else None
 
@@ -202,15 +204,22 @@ class OnlineStore:
                 continue  # the next ping is early enough
 
     def _start_waiting(self) -> None:
-        with self._lock:
-            waiting, self._unstarted = list(self._unstarted), {}
-        _all_at_once(self._start, waiting)
+        with self._starting:  # who ends a task waits for the thread that starts it just now
+            with self._lock:
+                waiting, self._unstarted = list(self._unstarted), {}
+            _all_at_once(self._start, waiting)
 
     def _start(self, task_id: str) -> None:
         try:
             self.transport.call("tasks.started", {"task": task_id}, patience=PATIENCE)
         except Refused:
             return  # started by an attempt whose answer was lost, or gone: told as the task ends
+
+    def after_fork(self) -> None:
+        """Has the child start nothing: its parent does."""
+        self._lock, self._starting = threading.RLock(), threading.Lock()
+        self._unstarted = {}
+        self._last_sign = {}
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Adds parameters to the section `General`."""

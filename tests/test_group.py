@@ -1,0 +1,381 @@
+"""A group's life: opening, nesting, the current one, threads, forks, groups that nobody closes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripts import Place, leaves, place_of, run_script, statuses
+
+from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup.errors import GroupStateError
+from clearml_taskgroup.testing import recording
+
+FORKS = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+
+
+@pytest.fixture(params=["memory", "offline"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place for the test's groups, in memory and then on disk."""
+    with place_of(request.param, tmp_path) as found:
+        yield found
+
+
+# --- opening and closing -----------------------------------------------------------------------
+
+
+def test_open_and_close_do_what_a_block_does(place: Place) -> None:
+    """For notebooks: `open()` gives the group, `close()` completes what is open."""
+    group = place.group()
+    assert group.open() is group
+    task = group.task({"seed": 0})
+    task.report({"loss": 1.0}, 1)
+    group.flush()
+    group.close()
+    assert task.status == "completed"
+    assert place.statuses() == {"run": "completed", "seed=0": "completed"}
+
+
+def test_a_group_is_opened_once(place: Place) -> None:
+    """A second `open` or block is an error, before and after the close."""
+    with place.group() as group:
+        with pytest.raises(GroupStateError, match="has been opened before.*make a new TaskGroup"):
+            group.open()
+    with pytest.raises(GroupStateError, match="has been opened before"), group:
+        pass
+    assert TaskGroup.current() is None
+
+
+def test_a_group_that_is_not_open_says_how_to_open_it() -> None:
+    """Tasks, sweeps and facts of a group before its opening are errors; closing it is none."""
+    group = TaskGroup("the project", "the group")
+    for use in (
+        lambda: group.task(name="early"),
+        lambda: group.tasks({"C": [1]}),
+        lambda: group.sweep({"C": [1]}),
+        group.results,
+        group.flush,
+        lambda: group.run,
+    ):
+        with pytest.raises(GroupStateError, match=r"is not open yet.*group\.open\(\)"):
+            use()
+    group.close()
+
+
+def test_a_closed_group_still_tells_what_it_held(place: Place) -> None:
+    """Results, failures, length and facts are there after the end."""
+    with place.group(catch=ValueError) as group:
+        with group.task({"seed": 0}) as task:
+            task.report({"loss": 0.5}, 1)
+        with group.task({"seed": 1}) as task:
+            task.report({"loss": 0.25}, 1)
+            raise ValueError("bad")
+    assert [row.status for row in group.results()] == ["completed", "failed"]
+    assert group.results().best("loss", mode="min").value == 0.5
+    assert (len(group), len(group.failures), group.run_number) == (2, 1, 1)
+    assert not group.results().partial
+
+
+# --- nesting -----------------------------------------------------------------------------------
+
+
+def test_an_inner_groups_failure_is_one_like_any_other(tmp_path: Path) -> None:
+    """Left by an exception, the inner group fails its tasks, then the outer one its own; same parent."""
+    error = ValueError("bad")
+    with place_of("memory", tmp_path) as place, leaves(error):
+        with place.group("the outer") as outer:
+            beside = outer.task(name="beside")
+            with place.group("the inner") as inner, inner.task(name="within") as within:
+                raise error
+    assert place.store is not None
+    assert inner.parent_id == outer.parent_id
+    assert {task.parent for task in place.store.members} == {outer.parent_id}
+    assert statuses(place.store) == {"the outer": "failed", "beside": "failed", "within": "failed"}
+    assert within.status_reason == "ValueError: bad"
+    assert beside.status_reason == "group aborted by ValueError: bad"
+
+
+def test_an_inner_groups_failure_can_be_handled_in_the_outer_block(tmp_path: Path) -> None:
+    """Handled between the two, it fails the inner group alone; its parent is the outer's, which goes on."""
+    error = ValueError("bad")
+    with place_of("offline", tmp_path) as place:
+        with place.group("the outer") as outer:
+            with leaves(error), place.group("the inner") as inner:
+                inner.task(name="within")
+                raise error
+            assert inner.parent_id == outer.parent_id
+            outer.task(name="later")
+    assert inner.record_path is not None
+    assert outer.record_path is not None
+    texts = [path.read_text() for path in (inner.record_path, outer.record_path)]
+    assert [text.count('"status": "failed"') for text in texts] == [2, 0]
+    assert [text.count('"status": "completed"') for text in texts] == [0, 2]
+    assert len(list((tmp_path / "offline").iterdir())) == 3  # no parent of the inner group's own
+
+
+def test_an_inner_group_may_be_caught_by_the_outer_tasks_block(tmp_path: Path) -> None:
+    """`catch` of the outer group takes what the inner group lets through."""
+    with place_of("memory", tmp_path) as place, place.group("the outer", catch=ValueError) as outer:
+        with outer.task(name="around"), place.group("the inner") as inner:
+            inner.task(name="within")
+            raise ValueError("bad")
+        outer.task(name="later")
+    assert place.store is not None
+    assert statuses(place.store) == {
+        "the outer": "completed",
+        "around": "failed",
+        "within": "failed",
+        "later": "completed",
+    }
+
+
+# --- current and activate ----------------------------------------------------------------------
+
+
+def test_the_current_group_and_task_are_those_of_the_innermost_block() -> None:
+    """`current()` follows the blocks in and out."""
+    assert (TaskGroup.current(), GroupTask.current()) == (None, None)
+    with recording():
+        with TaskGroup("the project", "the outer") as outer:
+            assert (TaskGroup.current(), GroupTask.current()) == (outer, None)
+            with outer.task(name="around") as around:
+                assert GroupTask.current() is around
+                with TaskGroup("the project", "the inner") as inner, inner.task(name="within") as within:
+                    assert (TaskGroup.current(), GroupTask.current()) == (inner, within)
+                assert (TaskGroup.current(), GroupTask.current()) == (outer, around)
+            assert GroupTask.current() is None
+    assert (TaskGroup.current(), GroupTask.current()) == (None, None)
+
+
+def test_a_turn_without_a_block_is_the_current_task() -> None:
+    """In a loop over a sweep the turn is the current task; after the loop there is none."""
+    with recording(), TaskGroup("the project", "the group") as group:
+        for task in group.sweep({"seed": [0, 1]}):
+            assert GroupTask.current() is task
+        assert GroupTask.current() is None
+
+
+def test_a_thread_has_no_current_task_until_it_activates_one() -> None:
+    """`activate()` makes task and group current in a thread, and ends neither."""
+    seen: list[object] = []
+
+    def train(task: GroupTask) -> None:
+        seen.append((TaskGroup.current(), GroupTask.current()))
+        with task.activate() as active:
+            seen.append((TaskGroup.current(), GroupTask.current()))
+            active.report({"loss": 1.0}, 1)
+        seen.append((TaskGroup.current(), GroupTask.current(), task.status))
+        with task.group.activate():
+            seen.append(TaskGroup.current())
+
+    with recording() as store, TaskGroup("the project", "the group") as group:
+        with group.task(name="the task") as task:
+            thread = threading.Thread(target=train, args=(task,))
+            thread.start()
+            thread.join()
+    assert seen == [(None, None), (group, task), (None, None, "in_progress"), group]
+    assert store.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
+
+
+def test_activate_is_undone_by_an_exception() -> None:
+    """What was current before is so again when an exception leaves an activated block."""
+    error = ValueError("bad")
+    with recording(), TaskGroup("the project", "the group") as group:
+        task = group.task(name="the task")
+        with leaves(error), task.activate():
+            raise error
+        assert GroupTask.current() is None
+        assert task.status == "in_progress"
+
+
+def test_blocks_of_one_task_in_several_threads_report_together() -> None:
+    """Threads may share a task: all they report arrives."""
+    with recording() as store, TaskGroup("the project", "the group", template="{metric}/{part}") as group:
+        task = group.task(name="the task")
+
+        def work(part: int) -> None:
+            for iteration in range(100):
+                task.report({"loss": float(iteration)}, iteration, part=part)
+
+        threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert store.members[0].scalars == {
+        ("loss", str(part)): [(i, float(i)) for i in range(100)] for part in range(4)
+    }
+
+
+# --- never closed ------------------------------------------------------------------------------
+
+
+def test_a_group_that_is_collected_stops_its_tasks(place: Place) -> None:
+    """A group that nobody holds any more ends as stopped, with its data and a ResourceWarning."""
+
+    def forget() -> None:
+        group = place.group().open()
+        done, task = group.tasks({"seed": [0, 1]})
+        done.close()
+        task.report({"loss": 1.0}, 1)
+
+    forget()
+    with pytest.warns(ResourceWarning, match="'the group' was never closed.*group.close()"):
+        gc.collect()
+    assert place.ends() == {
+        "run": ("stopped", "the group was never closed"),
+        "seed=0": ("completed", ""),
+        "seed=1": ("stopped", "the group was never closed"),
+    }
+
+
+def test_a_group_that_was_closed_is_collected_in_silence(place: Place) -> None:
+    """No warning for a group that was closed."""
+
+    def use() -> None:
+        with place.group() as group:
+            group.task(name="the task")
+
+    use()
+    gc.collect()  # a warning would be an error here
+
+
+def test_a_group_that_is_open_at_the_interpreters_exit_stops_its_tasks(tmp_path: Path) -> None:
+    """A script that ends without closing: tasks stopped, data on disk, a ResourceWarning."""
+    outcome = run_script(
+        """
+        group = offline().open()
+        task = group.task({"seed": 0})
+        task.report({"loss": 1.5}, 1)
+        """,
+        tmp_path,
+        options=["-W", "always::ResourceWarning"],
+    )
+    assert outcome.code == 0
+    assert "ResourceWarning: the group 'the group' was never closed" in outcome.err
+    assert outcome.ends() == {
+        "seed=0": ("stopped", "the group was never closed"),
+        "run": ("stopped", "the group was never closed"),
+    }
+    assert outcome.sessions["the group seed=0"].scalars == [("loss", "value", 1, 1.5)]
+
+
+def test_an_open_group_with_clearmls_logger_ends_at_the_interpreters_exit(tmp_path: Path) -> None:
+    """A logger of ClearML's own is flushed too, inline, where no thread can start any more."""
+    outcome = run_script(
+        """
+        group = offline().open()
+        task = group.task({"seed": 0})
+        task.logger.report_scalar("title", "series", iteration=1, value=2.5)
+        """,
+        tmp_path,
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.ends()["seed=0"][0] == "stopped"
+    assert outcome.sessions["the group seed=0"].scalars == [("title", "series", 1, 2.5)]
+
+
+# --- forks -------------------------------------------------------------------------------------
+
+FORKING = """
+def report(task, start):
+    for iteration in range(start, start + 50):
+        task.report({"loss": float(iteration)}, iteration)
+"""
+
+
+@FORKS
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)", "raise KeyboardInterrupt"])
+def test_a_forked_child_closes_nothing_of_its_parents(tmp_path: Path, end: str) -> None:
+    """However the child ends, the parent's tasks go on; no point is lost or there twice."""
+    outcome = run_script(
+        FORKING
+        + f"""
+with offline() as group:
+    task, other = group.tasks({{"seed": [0, 1]}})
+    report(task, 0)
+    report(other, 0)
+    child = os.fork()
+    if not child:
+        report(task, 50)
+        with other:
+            report(other, 50)
+            {end}
+    assert os.waitpid(child, 0)[0] == child
+    assert task.status == other.status == "in_progress"
+    report(task, 100)
+    report(other, 100)
+""",
+        tmp_path,
+        options=["-W", "ignore::DeprecationWarning"],
+    )
+    assert outcome.code == 0, outcome.err
+    assert outcome.ends() == {
+        "seed=0": ("completed", ""),
+        "seed=1": ("completed", ""),
+        "run": ("completed", ""),
+    }
+    for seed in (0, 1):
+        found = [point[2:] for point in outcome.sessions[f"the group seed={seed}"].scalars]
+        assert sorted(found) == [(iteration, float(iteration)) for iteration in range(150)]
+
+
+@FORKS
+def test_processes_of_multiprocessing_report_to_their_parents_tasks(tmp_path: Path) -> None:
+    """Under the start method fork, children report to the tasks that they inherit."""
+    outcome = run_script(
+        FORKING
+        + """
+import multiprocessing
+with offline() as group:
+    tasks = group.tasks({"seed": range(3)})
+    for task in tasks:
+        report(task, 0)
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=report, args=(task, 50)) for task in tasks]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    print([child.exitcode for child in children])
+""",
+        tmp_path,
+        options=["-W", "ignore::DeprecationWarning"],
+    )
+    assert (outcome.code, outcome.out) == (0, "[0, 0, 0]\n"), outcome.err
+    assert {status for status, _ in outcome.ends().values()} == {"completed"}
+    for seed in range(3):
+        found = [point[2] for point in outcome.sessions[f"the group seed={seed}"].scalars]
+        assert sorted(found) == list(range(100))
+
+
+@FORKS
+def test_a_fork_in_a_busy_moment_neither_hangs_nor_doubles(tmp_path: Path) -> None:
+    """Children forked while other threads report end; each point is there once."""
+    outcome = run_script(
+        FORKING
+        + """
+with offline() as group:
+    tasks = group.tasks({"seed": range(4)})
+    threads = [threading.Thread(target=report, args=(task, 0)) for task in tasks[:3]]
+    for thread in threads:
+        thread.start()
+    for number in range(5):
+        child = os.fork()
+        if not child:
+            report(tasks[3], 50 * number)
+            os._exit(0)
+        os.waitpid(child, 0)
+    for thread in threads:
+        thread.join()
+""",
+        tmp_path,
+        options=["-W", "ignore::DeprecationWarning"],
+    )
+    assert outcome.code == 0, outcome.err
+    for seed, count in enumerate([50, 50, 50, 250]):
+        found = [point[2] for point in outcome.sessions[f"the group seed={seed}"].scalars]
+        assert sorted(found) == list(range(count))
