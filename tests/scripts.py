@@ -30,6 +30,8 @@ PRELUDE = """\
 import os, signal, sys, threading
 from clearml_taskgroup import GroupTask, TaskGroup
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+
 def offline(**options):
     return TaskGroup("the project", "the group", mode="offline", provenance=False, **options)
 
@@ -277,6 +279,7 @@ def leaves(error: BaseException, notes: Sequence[str] = ()) -> Iterator[None]:
             raise
         found = notes_of(error)
         assert len(found) == len(notes), found
+        assert (error.__cause__, error.__suppress_context__) == (None, False)
         for note, part in zip(found, notes, strict=True):
             assert part in note
     else:

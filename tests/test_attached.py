@@ -28,6 +28,7 @@ with TaskGroup("project", "group", mode="offline", provenance=False, tags=["all"
     task.report({"loss": 0.125}, 3)
     reporters = [task.clearml_task._Task__reporter]
     other.logger.report_text("words", print_console=False)
+    other.logger.report_media("media", "file", iteration=1, local_path=__file__)
     reporters.append(other.clearml_task._Task__reporter)
     services = [reporter._report_service for reporter in reporters]
     threads = [service._thread for service in services]
@@ -38,7 +39,8 @@ with TaskGroup("project", "group", mode="offline", provenance=False, tags=["all"
 found["after the group"] = [thread.is_alive() for thread in threads]
 found["switch after"] = Task.is_offline()
 found["points"] = sorted((e["iter"], e["value"]) for e in told(session(task) / "metrics.jsonl"))
-found["words"] = [e["msg"] for e in told(session(other) / "metrics.jsonl")]
+found["words"] = [e["msg"] for e in told(session(other) / "metrics.jsonl") if "msg" in e]
+found["files"] = [path.name for path in (session(other) / "data").rglob("*.py")]
 
 # Nested groups, the inner one attaching first: the outer's objects need the switch for longer.
 with TaskGroup("project", "outer", mode="offline", provenance=False) as outer:
@@ -83,6 +85,7 @@ def test_points_of_both_are_in_the_session(attached: Any) -> None:
     """Points before, through and after ClearML's logger are in one file when the block has ended."""
     assert attached["points"] == [[1, 0.5], [2, 0.25], [3, 0.125]]
     assert attached["words"] == ["words"]
+    assert len(attached["files"]) == 1
 
 
 def test_no_thread_of_a_task_outlives_it(attached: Any) -> None:
@@ -193,6 +196,32 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
     assert whole is True
     assert texts == 15
     assert lines >= 50 + 15  # each flush is a line at least
+    assert done.trouble == []
+
+
+def test_uploads_that_run_out_of_time_are_told_and_kept(tmp_path: Path) -> None:
+    """Where a block may not wait for ClearML's uploads, it says so; they end in the session all the same."""
+    script = """
+        from clearml_taskgroup import TaskGroup
+        from clearml import Task
+        errors, through = [], threading.Event()
+        try:
+            with TaskGroup("project", "group", mode="offline", provenance=False, close_timeout=0.0) as group:
+                task = group.task({"C": 1})
+                task.logger.report_scalar("title", "series", value=1.0, iteration=1)
+                flush = task.clearml_task.flush
+                task.clearml_task.flush = lambda **how: through.wait(60.0) and flush(**how)
+        except* Exception as raised:
+            errors = [str(error) for error in raised.exceptions]
+        through.set()
+        give([errors, task.id, str(session(task)), Task.is_offline()])
+    """
+    done = run(script, tmp_path)
+    errors, task_id, folder, offline = done.result
+    assert any("ClearML's own uploads" in error and task_id in error for error in errors)
+    # The switch stays on: an upload under way would else go to the server, under a temporary id.
+    assert offline is True
+    assert '"value": 1.0' in (Path(folder) / "metrics.jsonl").read_text()
     assert done.trouble == []
 
 

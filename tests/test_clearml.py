@@ -166,6 +166,8 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
     try:
         with pytest.raises(TimeoutError, match="offline-2"):
             _clearml.flush(Stuck(), 0.0)
+        with pytest.raises(TimeoutError, match="offline-2"):
+            _clearml.settle(Stuck(), 0.0)  # and does not go on to wait without a limit
     finally:
         Stuck.through.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import GroupStateError
 from clearml_taskgroup.testing import recording
 
-FORKS = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture(params=["memory", "offline"])
@@ -42,7 +43,7 @@ def test_open_and_close_do_what_a_block_does(place: Place) -> None:
 def test_a_group_is_opened_once(place: Place) -> None:
     """A second `open` or block is an error, before and after the close."""
     with place.group() as group:
-        with pytest.raises(GroupStateError, match="has been opened before.*make a new TaskGroup"):
+        with pytest.raises(GroupStateError, match=r"has been opened before.*make a new TaskGroup"):
             group.open()
     with pytest.raises(GroupStateError, match="has been opened before"), group:
         pass
@@ -321,6 +322,26 @@ with offline() as group:
     for seed in (0, 1):
         found = [point[2:] for point in outcome.sessions[f"the group seed={seed}"].scalars]
         assert sorted(found) == [(iteration, float(iteration)) for iteration in range(150)]
+
+
+@FORKS
+def test_a_forked_child_of_an_open_group_says_nothing_at_its_exit(tmp_path: Path) -> None:
+    """A child that ends while its parent's group is open is no group that was never closed."""
+    outcome = run_script(
+        """
+        group = offline().open()
+        task = group.task({"seed": 0})
+        child = os.fork()
+        if not child:
+            sys.exit(0)
+        os.waitpid(child, 0)
+        group.close()
+        """,
+        tmp_path,
+        options=["-W", "always::ResourceWarning"],
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.ends() == dict.fromkeys(("seed=0", "run"), ("completed", ""))
 
 
 @FORKS

@@ -122,6 +122,8 @@ MEANINGS: list[list[Any]] = [
     [10**20, 1e20],
     [2**53, 2.0**53],
     [2**53 + 1],
+    [2**60, 2.0**60],
+    [2**60 + 1],
     [math.inf, np.float32("inf")],
     [-math.inf],
     [1j],
@@ -320,7 +322,7 @@ def test_three_characters_are_enough() -> None:
         ({"seed": 0, "C": 1.0}, "C=1,seed=0"),
         ({"lr": 0.001, "b": 1e-9, "big": 1e20}, "b=1e-09,big=1e+20,lr=0.001"),
         ({"model": {"depth": 3}, "name": "resnet-50 v1.5"}, "model/depth=3,name=resnet-50 v1.5"),
-        ({"on": True, "x": None}, "on=True,x=None"),
+        ({"on": True, "x": None, "blank": "x "}, 'blank="x ",on=True,x=None'),
         (
             {"a": "1", "b": "None", "c": "x,y=2", "d": "größe", "e": ""},
             'a="1",b="None",c="x,y=2",d=größe,e=""',

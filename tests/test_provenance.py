@@ -165,3 +165,4 @@ def test_a_console_has_no_script_and_works(tmp_path: Path, arguments: list[str])
     done = start(arguments, tmp_path, stdin="" if arguments[:1] == ["-c"] else PRELUDE + CONSOLE)
     assert done.result == [False, "completed"]
     assert done.trouble == []
+    assert "auto-detecting" not in done.out + done.err

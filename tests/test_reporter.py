@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,6 +198,40 @@ def test_the_end_loses_nothing_that_a_thread_reported() -> None:
         sys.setswitchinterval(interval)
 
 
+class _Telling(threading.Event):
+    """An event that lets somebody go on when the reporter is told to stop."""
+
+    def __init__(self, reporter: Reporter, go_on: threading.Event) -> None:
+        super().__init__()
+        self.reporter, self.go_on = reporter, go_on
+
+    def set(self) -> None:
+        """Wakes the thread, and whoever waits for the stop."""
+        super().set()
+        if self.reporter._stopping:
+            self.go_on.set()
+
+
+def test_what_comes_in_during_the_last_write_is_delivered_by_who_stops_the_thread() -> None:
+    """A report between the thread's last look at the queue and its end is not left behind."""
+    stopping = threading.Event()
+    writes: list[list[str]] = []
+
+    def note(batch: Batch) -> None:
+        if not writes:
+            assert stopping.wait(10)
+        writes.append(batch.pop("id"))
+        if len(writes) < 3:
+            reporter.put_text("id", str(len(writes)))
+
+    reporter = Reporter(HookedStore(on_write=note))
+    reporter._wake = _Telling(reporter, stopping)
+    reporter.put_text("id", "0")
+    reporter.start()
+    reporter.stop(10)
+    assert [json.loads(event)["msg"] for write in writes for event in write] == ["0", "1", "2"]
+
+
 # --- what goes wrong ---------------------------------------------------------------------------
 
 
@@ -288,13 +325,17 @@ class _Counting(threading.Condition):
 
 
 def test_a_slow_store_holds_a_fast_loop_back_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full queue waits for a store that gets on, however often it is full."""
-    small(monkeypatch, patience=60.0)
+    """A full queue waits for a store that gets on, however often it is full: progress renews patience."""
+    ticks = itertools.count()  # a clock that goes on by one each time that somebody looks
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)), time_ns=time.time_ns)
+    small(monkeypatch, patience=400.0)
+    monkeypatch.setattr(_reporter, "time", clock)
     with recording() as store, a_group() as group:
         task = group.task(name="the task")
-        for iteration in range(500):
+        for iteration in range(4000):
             task.report({"loss": float(iteration)}, iteration)
-    assert values(store) == [float(iteration) for iteration in range(500)]
+    assert next(ticks) > 400
+    assert values(store) == [float(iteration) for iteration in range(4000)]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -21,14 +21,14 @@ KINDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signa
 
 @pytest.fixture(autouse=True)
 def handlers_put_back() -> Iterator[None]:
-    """Every test must leave the handlers as it found them."""
-    before = [signal.getsignal(number) for number in SIGNALS]
-    assert before == [signal.default_int_handler, signal.SIG_DFL]
+    """Starts each test with Python's own handlers, which it must leave as it found them."""
+    defaults: list[Any] = [signal.default_int_handler, signal.SIG_DFL]
+    outside = [signal.signal(number, handler) for number, handler in zip(SIGNALS, defaults, strict=True)]
     yield
     after = [signal.getsignal(number) for number in SIGNALS]
-    for number, handler in zip(SIGNALS, before, strict=True):
+    for number, handler in zip(SIGNALS, outside, strict=True):
         signal.signal(number, handler)
-    assert after == before
+    assert after == defaults
 
 
 def a_group(name: str = "the group") -> TaskGroup:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._sweep import Sweep
     from ._task import BoundTask, GroupTask
     from ._template import Name, NameTemplate
+    from ._upload import Uploaded
     from ._vocabulary import Metric
     from .errors import TaskGroupError, TaskGroupWarning
 
@@ -36,6 +37,7 @@ _HOMES = {
     "TaskGroup": "_group",
     "TaskGroupError": "errors",
     "TaskGroupWarning": "errors",
+    "Uploaded": "_upload",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "TaskGroup",
     "TaskGroupError",
     "TaskGroupWarning",
+    "Uploaded",
     "__version__",
 ]
 

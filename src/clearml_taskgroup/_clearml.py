@@ -12,8 +12,9 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 * `clearml.config.get_cache_dir` and `config_obj`: where offline sessions lie, and whether a
   server is configured; no documented call tells either without a connection.
 * `clearml.backend_api.Session`, its `host`, `token`, `config`, `refresh_token()`,
-  `get_app_server_host()` and `check_min_api_server_version()`: where the server is and who we are.
-  Its own `send_request` waits for hours, without a limit that a block's end could set.
+  `_session_timeout`, `get_app_server_host()` and `check_min_api_server_version()`: where the server
+  is and who we are. Its own `send_request` waits for hours, without a limit that a block's end
+  could set.
 * `clearml.config.get_remote_task_id`: the task that an agent runs this script as.
 * `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
   requirements, as `Task.init` detects them, which puts them on the main task alone.
@@ -25,8 +26,11 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 from __future__ import annotations
 
 import os
+import random
+import re
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +38,14 @@ from typing import Any, Literal
 import attrs
 
 from .errors import LoginError
+
+LOGIN_PATIENCE = 30.0
+"""Seconds for which a group that opens waits for a server that does not let anybody in."""
+LOGIN_PAUSE, LONGEST_LOGIN_PAUSE = 0.5, 5.0
+_PASSING = re.compile(
+    r"ConnectionError|Timeout|RetryError|ChunkedEncodingError|\(error (?:408|429|5\d\d) from"
+)
+"""What ClearML's text for a failed login shows where another attempt may help."""
 
 SCRIPT_FIELDS = (
     "repository",
@@ -59,12 +71,17 @@ class _Switch:
 _switch = _Switch()
 
 
+class LoginDelayed(LoginError):
+    """A login that failed in a way that may pass."""
+
+
 @attrs.define
 class Connection:
     """Where ClearML's server is, and the token that opens it.
 
     Attributes:
         host: The API server's address, without a `/` at its end.
+        files: The files server's address.
         web: The web server's address, or None where ClearML cannot tell.
         verify: Whether the server's certificate is checked.
         new_pages: Whether the web server speaks of tasks (API 2.31 and newer), not experiments.
@@ -72,32 +89,56 @@ class Connection:
 
     host: str
     web: str | None
+    files: str
     verify: bool
     new_pages: bool
     _session: Any
 
     def token(self) -> str:
-        """Gives a token that is valid for a while; ClearML's session renews it in time."""
-        return str(self._session.token)
+        """Gives a token that is valid for a while; ClearML's session renews it in time.
+
+        Raises:
+            LoginError: It had to be renewed, and could not be (`LoginDelayed`: this time).
+        """
+        try:
+            return str(self._session.token)
+        except Exception as error:
+            raise _login_error(error) from error
 
     def renew(self) -> None:
-        """Gets a new token, because the server refused the old one."""
-        self._session.refresh_token()
+        """Gets a new token, because the server refused the old one.
+
+        Raises:
+            LoginError: The server refuses the credentials (`LoginDelayed`: it was away).
+        """
+        try:
+            self._session.refresh_token()
+        except Exception as error:
+            raise _login_error(error) from error
 
 
 def connect() -> Connection:
-    """Logs in at the configured server.
+    """Logs in at the configured server, again for a while where it does not answer.
 
     Raises:
-        LoginError: It cannot be reached, or refuses the credentials.
+        LoginError: It cannot be reached, or refuses the credentials, which is told at once.
     """
     from clearml.backend_api import Session
 
-    retries = {"total": 5, "connect": 5, "read": 5, "status": 5, "redirect": 5, "backoff_factor": 0.5}
-    try:
-        session: Any = Session(http_retries_config=retries)
-    except Exception as error:  # requests', urllib3's and ClearML's own
-        raise LoginError(f"cannot log in: {error}") from error
+    deadline = time.monotonic() + LOGIN_PATIENCE
+    pause = LOGIN_PAUSE
+    while True:
+        retries = {"total": 2, "connect": 2, "read": 2, "status": 2, "redirect": 2, "backoff_factor": 0.1}
+        try:
+            session: Any = Session(http_retries_config=retries)
+            break
+        except Exception as error:  # requests', urllib3's and ClearML's own
+            told = _login_error(error)
+            if not isinstance(told, LoginDelayed) or time.monotonic() + pause > deadline:
+                raise told from error
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 2, LONGEST_LOGIN_PAUSE)
+    session._session_timeout = (10.0, 60.0)  # ClearML's own limit for a new token is five minutes
     try:
         web: str | None = Session.get_app_server_host().rstrip("/")
     except ValueError:
@@ -105,10 +146,30 @@ def connect() -> Connection:
     return Connection(
         host=str(session.host).rstrip("/"),
         web=web,
+        files=Session.get_files_server_host().rstrip("/"),
         verify=bool(session.config.get("api.verify_certificate", True)),
         new_pages=bool(Session.check_min_api_server_version("2.31")),
         session=session,
     )
+
+
+def upload_file(local: Path, url: str) -> None:
+    """Uploads a file to ClearML's files server, or wherever the address points.
+
+    Raises:
+        LoginError: The server is away, or refuses.
+    """
+    from clearml import StorageManager
+
+    try:
+        StorageManager.upload_file(local_file=local.as_posix(), remote_url=url)
+    except Exception as error:  # each storage has exceptions of its own
+        raise LoginError(f"cannot upload {local.name} to {url}: {error}") from error
+
+
+def _login_error(error: Exception) -> LoginError:
+    kind = LoginDelayed if _PASSING.search(f"{type(error)} {error}") else LoginError
+    return kind(f"cannot log in: {error}")
 
 
 def agent_task_id() -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, TextIO
 
@@ -37,8 +37,8 @@ class Sink:
             whole, newline, rest = (self._rest + text).rpartition("\n")
             if len(rest) > LONGEST_LINE:
                 whole, newline, rest = whole + newline + rest, "\n", ""
-            self._rest = rest.rpartition("\r")[2] if not rest.endswith("\r") else rest
-            lines = [line.rstrip("\r").rpartition("\r")[2] for line in whole.split("\n")] if newline else []
+            self._rest = _last_state(rest) + ("\r" if rest.endswith("\r") else "")
+            lines = [_last_state(line) for line in whole.split("\n")] if newline else []
         if any(line.strip() for line in lines):
             self.put("\n".join(lines))
 
@@ -46,6 +46,10 @@ class Sink:
         """Sends what is left of a line without an end."""
         if self._rest.strip():
             self.write("\n")
+
+
+def _last_state(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 current: ContextVar[Sink | None] = ContextVar("clearml_taskgroup_console", default=None)
@@ -57,11 +61,12 @@ class _Tee:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._active = True
 
     def write(self, text: str) -> int:
         count = self._stream.write(text)
         sink = current.get()
-        if sink is not None:
+        if sink is not None and self._active:
             sink.write(text)
         return count
 
@@ -77,18 +82,27 @@ class _Handler(logging.Handler):
     """Hands log records to the current task, unless they reach it through a stream already."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        others = [handler for handler in _handlers(record.name) if handler is not self]
+        last = logging.lastResort
+        if not others and last is not None:  # which Python would use, were it not for this handler
+            others = [last]
+            if record.levelno >= last.level:
+                last.handle(record)
         sink = current.get()
-        if sink is not None and not _is_printed(record.name):
+        if sink is not None and not any(_prints(handler, record) for handler in others):
             sink.write(self.format(record) + "\n")
 
 
-def _is_printed(name: str) -> bool:
+def _handlers(name: str) -> Iterator[logging.Handler]:
     logger: logging.Logger | None = logging.getLogger(name)
     while logger is not None:
-        if any(isinstance(getattr(handler, "stream", None), _Tee) for handler in logger.handlers):
-            return True
+        yield from logger.handlers
         logger = logger.parent if logger.propagate else None
-    return False
+
+
+def _prints(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    stream = getattr(handler, "stream", None)
+    return isinstance(stream, _Tee) and stream._active and record.levelno >= handler.level
 
 
 @attrs.define(eq=False)
@@ -112,8 +126,10 @@ def install() -> Callable[[], None]:
         _installed.groups += 1
         if _installed.groups == 1:
             for name in ("stdout", "stderr"):
-                tee = _installed.tees[name] = _Tee(getattr(sys, name))
-                setattr(sys, name, tee)
+                stream = getattr(sys, name)
+                if stream is not None:  # as in a program without a console
+                    tee = _installed.tees[name] = _Tee(stream)
+                    setattr(sys, name, tee)
             formatter = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
             _installed.handler.setFormatter(formatter)
             logging.getLogger().addHandler(_installed.handler)
@@ -126,6 +142,7 @@ def _uninstall() -> None:
         if _installed.groups:
             return
         for name, tee in _installed.tees.items():
+            tee._active = False
             if getattr(sys, name) is tee:  # somebody else's stream on top of ours stays
                 setattr(sys, name, tee._stream)
         _installed.tees.clear()

@@ -61,8 +61,6 @@ def abandon(run: Run, undo: list[Callable[[], None]]) -> None:
     """Ends a group that nobody closed: collected, or still open as the interpreter ends."""
     if run.in_child or run.closed:
         return
-    for state in run.states.values():
-        run.mark(state, "stopped", "the group was never closed")
     errors = run.close("stopped", "the group was never closed", 30.0, Interrupts())
     for step in undo:
         step()

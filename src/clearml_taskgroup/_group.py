@@ -11,12 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from . import _console, _modes, _signals
+from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._measures import Words
-from ._opening import open_run
+from ._opening import Resume, open_run
+from ._past import find_run
 from ._results import Results, row_of
+from ._resume import tell_of
 from ._run import Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
@@ -24,6 +26,7 @@ from ._stores import RunInfo, Status, TaskSpec, stored_parameters
 from ._sweep import Sweep
 from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
+from ._upload import Tell, Uploaded, upload
 from ._vocabulary import Metric, Vocabulary
 from .errors import (
     ArgumentError,
@@ -56,6 +59,11 @@ class TaskGroup:
         capture: `"console"` sends what a `with task:` block prints and logs to that task's console.
         provenance: Whether repository, commit, diff, entry point and requirements are detected and
             put on every task.
+        resume: Goes on with the latest run of the same project and name, found on the server or,
+            offline, on this disk: completed tasks are not run again.
+        retry: What `resume` does with failed, stopped and abandoned tasks: `"new"` opens another
+            ClearML task under the same key, `"continue"` goes on in the same one.
+        takeover: Lets `resume` go on with a run that a living process still works on.
         close_timeout: The most seconds that delivery may take when a block ends.
 
     Raises:
@@ -86,6 +94,9 @@ class TaskGroup:
         capture: Literal["console"] | None = None,
         provenance: bool = True,
         close_timeout: float = 300.0,
+        resume: bool = False,
+        retry: Literal["new", "continue"] = "new",
+        takeover: bool = False,
     ) -> None:
         self.project = canonical_project(project)
         self.name = canonical_task_name(name, "group name")
@@ -103,6 +114,9 @@ class TaskGroup:
         if capture not in (None, "console"):
             raise ArgumentError("capture", capture, "'console' or None")
         self.captures_console = capture == "console"
+        if retry not in ("new", "continue"):
+            raise ArgumentError("retry", retry, "'new' or 'continue'")
+        self._resume = Resume(retry, takeover) if resume else None
         self._asked_mode = mode
         self._nonfinite: Literal["skip", "raise"] = nonfinite
         self._provenance = provenance
@@ -145,6 +159,7 @@ class TaskGroup:
             nonfinite=self._nonfinite,
             provenance=self._provenance,
             outer=outer._run if outer is not None else None,
+            resume=self._resume,
         )
         self._run = run
         undo = [_signals.catch_sigterm()]
@@ -227,9 +242,16 @@ class TaskGroup:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
         """
-        self._opened()
+        run = self._opened()
         listed = points(space)
-        return Sweep(self, self._specs.many(listed, self._specs.reserve(len(listed))))
+        specs = self._specs.many(listed, self._specs.reserve(len(listed)))
+        if run.prior is None:
+            return Sweep(self, specs)
+        done = [spec for spec in specs if run.is_done(spec.key)]
+        left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
+        self._open_tasks(run, done)
+        tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+        return Sweep(self, left)
 
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
@@ -317,7 +339,7 @@ class TaskGroup:
         if not self._run.closed:
             self._run.reporter.flush(self.close_timeout)
         words = Words(self.template, self.vocabulary)
-        rows = tuple(row_of(task._state, words) for task in self)
+        rows = tuple(row_of(task._state, words) for task in sorted(self, key=lambda task: task.index))
         return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))
 
     @property
@@ -370,6 +392,29 @@ class TaskGroup:
     def _opened_once(self) -> Run:
         return self._run if self._run is not None else self._opened()
 
+    @staticmethod
+    def upload(run: str | Path, progress: Tell | None = None) -> Uploaded:
+        """Brings an offline run to the configured server, or what an online run has left on disk.
+
+        Each task gets the status that it earned, and the parent link, which ClearML's own import
+        forgets. It can be interrupted anywhere and run again, without a second task or a lost
+        point.
+
+        Args:
+            run: The run's id (its first digits will do), its group's id for the latest run, or the
+                path of its record (`group.record_path`).
+            progress: Called with a task's name, how many tasks are through and how many there are.
+
+        Returns:
+            The ids of the tasks on the server, by the ids that they had before.
+
+        Raises:
+            ArgumentError: There is no such run on this disk.
+            RunInUseError: A living process still works on it.
+            LoginError, ServerError: The server is away, or refuses; run it again later.
+        """
+        return upload(find_run(_clearml.cache_folder() / "taskgroup", run).path, progress)
+
     # --- current -------------------------------------------------------------------------------
 
     @staticmethod
@@ -398,7 +443,7 @@ class TaskGroup:
             DeliveryError: It was not delivered by then.
         """
         run = self._opened_once()
-        if not run.reporter.flush(self.close_timeout if timeout is None else timeout):
+        if not run.flush(self.close_timeout if timeout is None else timeout):
             missing = run.undelivered(list(run.states.values()))
             if missing is not None:
                 raise missing

@@ -11,14 +11,16 @@ import attrs
 
 from . import _clearml, _modes
 from ._record import Record
+from ._resume import Prior, prior_on_disk, prior_on_server
 from ._run import Run
 from ._stores import RunInfo, Store, TaskSpec
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
+from ._stores.outbox import Outbox
 from ._template import NameTemplate, warn_of_titles
 from ._vocabulary import Vocabulary
-from .errors import AutoLoggingWarning, StoreError, TemplateError
+from .errors import AutoLoggingWarning, StoreError
 
 store_for_tests: ContextVar[MemoryStore | None] = ContextVar("clearml_taskgroup_store", default=None)
 
@@ -32,6 +34,7 @@ def open_run(
     nonfinite: Literal["skip", "raise"],
     provenance: bool,
     outer: Run | None,
+    resume: Resume | None = None,
 ) -> Run:
     """Opens a run of a group: its store, its record, its parent, its reporter.
 
@@ -42,51 +45,71 @@ def open_run(
         mode: What was asked; None to go along with ClearML.
         nonfinite: What happens to numbers that no server stores.
         provenance: Whether the running script is detected.
+        resume: How to go on with the latest run, if that is asked for.
         outer: The run in whose block this one is opened; its parent is this one's parent.
 
     Raises:
         ModeError: The mode contradicts what ClearML is set to.
         StoreError: The place where the data goes cannot be written to.
-        TemplateError: The template asks for ids that are temporary.
+        RunInUseError: The run to resume is still at work.
     """
     warn_of_titles(template)
     in_memory = store_for_tests.get()
     mode = None if in_memory is not None else _modes.resolve(mode)
     kept = mode in ("online", "offline")
-    if "task_id" in template.fields and mode == "offline":
-        raise TemplateError(
-            template.text, "has the field {task_id}, but offline the ids are temporary", "use {key} or {task}"
-        )
     main = _clearml.main_task() if kept else None
     if main is not None:
         _warn_of_auto_logging(main, info.name)
     if kept and provenance:
         info = attrs.evolve(info, script=_clearml.detect_script())
-    store, record = (in_memory, None) if in_memory is not None else _store(mode, info)
-    if isinstance(store, OnlineStore):
-        info = attrs.evolve(info, number=store.last_run_number(info.group_id) + 1)
-    elif record is not None:
-        info = attrs.evolve(info, number=record.number)
-    run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main)
+    store: Store
+    if in_memory is not None:
+        run = Run(info, in_memory, template, vocabulary, nonfinite, None)
+    elif mode == "disabled":
+        store = MemoryStore(mode="disabled", where="nowhere", keep=False)
+        run = Run(info, store, template, vocabulary, nonfinite, None)
+    else:
+        cache = _clearml.cache_folder()
+        folder = cache / "taskgroup" / info.group_id
+        prior, takeover = None, resume is not None and resume.takeover
+        if mode == "online":
+            store = OnlineStore(_clearml.connect())
+            if resume is not None:
+                prior = prior_on_server(store, info.group_id, folder, template, takeover)
+            record = _record(folder, prior, takeover, required=False)
+            number = prior.number if prior else store.last_run_number(info.group_id) + 1
+            if record is not None:
+                store.use_outbox(Outbox.open(record.path.with_suffix(".outbox")))
+        else:
+            store = OfflineStore(cache / "offline")
+            if resume is not None:
+                prior = prior_on_disk(folder)
+            record = _record(folder, prior, takeover, required=True)
+            number = prior.number if prior else record.number if record else 1
+        info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
+        run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
+        run.retry = resume.retry if resume is not None else "new"
     run.start(*_parent(run, main, outer))
     return run
 
 
-def _store(mode: _modes.Mode | None, info: RunInfo) -> tuple[Store, Record | None]:
-    if mode == "disabled":
-        return MemoryStore(mode="disabled", where="nowhere", keep=False), None
-    cache = _clearml.cache_folder()
-    records = cache / "taskgroup" / info.group_id
-    if mode == "online":
-        return OnlineStore(_clearml.connect()), _record_if_possible(records)
-    return OfflineStore(cache / "offline"), Record.start(records)
+@attrs.frozen
+class Resume:
+    """How to go on with the latest run of a group."""
+
+    retry: Literal["new", "continue"] = "new"
+    takeover: bool = False
 
 
-def _record_if_possible(folder: Path) -> Record | None:
+def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool) -> Record | None:
     try:
+        if prior is not None and prior.path is not None:
+            return Record.reopen(prior.path, takeover)
         return Record.start(folder)
-    except StoreError:  # online, a disk that cannot be written to costs the record alone
-        return None
+    except StoreError:
+        if required:
+            raise
+        return None  # online, a disk that cannot be written to costs the record and the outbox alone
 
 
 def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
@@ -99,6 +122,10 @@ def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpe
         return outer.parent, None
     if run.store.mode == "disabled":
         return None, None
+    if run.prior is not None and run.prior.owns_parent and run.prior.parent is not None:
+        run.store.reopen([run.prior.parent])
+        run.owns_parent = True
+        return run.prior.parent, None
     name = run.info.name
     return None, TaskSpec(key="", name=name, task_name=name, index=-1, attempt=1, params={}, kind="parent")
 

@@ -6,12 +6,18 @@ import json
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from .errors import StoreError
+from .errors import RunInUseError, StoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows: a living run is not told from a dead one there
+    fcntl = None  # type: ignore[assignment]
 
 
 @attrs.define(eq=False)
@@ -40,11 +46,44 @@ class Record:
                 path = folder / f"run-{number:04}.jsonl"
                 try:
                     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-                    return cls(path, number, file)
+                    break
                 except FileExistsError:
                     number += 1
         except OSError as error:
             raise StoreError(str(folder), str(error)) from error
+        lock(file)
+        return cls(path, number, file)._alive()
+
+    @classmethod
+    def reopen(cls, path: Path, takeover: bool = False) -> Record:
+        """Goes on with the record of an earlier run.
+
+        Raises:
+            RunInUseError: A living process holds it, and `takeover` is not given.
+            StoreError: It cannot be written to.
+        """
+        try:
+            file = os.open(path, os.O_RDWR | os.O_APPEND)
+            if not lock(file) and not takeover:
+                os.close(file)
+                raise RunInUseError(str(path))
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                os.write(file, b"\n")  # ends a line that a crash cut short
+        except OSError as error:
+            raise StoreError(str(path), str(error)) from error
+        return cls(path, run_number(path), file)._alive()
+
+    def _alive(self) -> Record:
+        _open.add(self)
+        return self
+
+    def after_fork(self) -> None:
+        """Has a child let go: the record, and the lock on it, are its parent's."""
+        file, self._file = self._file, -1
+        self._lock = threading.Lock()
+        if file >= 0:
+            os.close(file)
 
     def write(self, event: str, **facts: Any) -> None:
         """Appends a line; each is whole, whatever other processes append."""
@@ -94,3 +133,36 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+def append(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Appends lines to the record of a run that no process has open."""
+    at = round(time.time(), 3)
+    with path.open("a") as file:
+        file.write("".join(json.dumps({**line, "time": at}) + "\n" for line in lines))
+
+
+def lock(file: int) -> bool:
+    """Locks an open record for this process; tells whether nobody else holds it.
+
+    The lock goes with the process, however it ends.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+_open: weakref.WeakSet[Record] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for record in list(_open):
+        record.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

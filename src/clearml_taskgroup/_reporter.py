@@ -93,7 +93,8 @@ def console_event(task_id: str, text: str, level: str = "INFO") -> str:
             "level": level,
             "worker": os.uname().nodename if hasattr(os, "uname") else "",
             "msg": text,
-        }
+        },
+        separators=(",", ":"),  # as the outbox reads it
     )
 
 

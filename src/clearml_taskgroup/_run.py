@@ -19,6 +19,7 @@ from . import _clearml
 from ._names import Measure, Names, measure_text
 from ._record import Record
 from ._reporter import LONGEST, Reporter
+from ._resume import Prior, stats_of
 from ._signals import Interrupts
 from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
 from ._template import NameTemplate
@@ -34,6 +35,7 @@ class TaskState:
 
     Attributes:
         finished: Whether the store knows how the task ended.
+        done: Whether an earlier attempt has completed it, and nothing is left to do.
         turn: Whether the task was opened by a loop over `group.sweep`.
     """
 
@@ -47,6 +49,7 @@ class TaskState:
     ended: float | None = None
     finished: bool = False
     turn: bool = False
+    done: bool = False
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
 
     @property
@@ -73,6 +76,8 @@ class Run:
     parent: str | None = None
     owns_parent: bool = False
     main_task: Any = None
+    prior: Prior | None = None
+    retry: Literal["new", "continue"] = "new"
     states: dict[str, TaskState] = attrs.field(factory=dict)
     told: set[str] = attrs.field(factory=set)
     reporter: Reporter = attrs.field(init=False)
@@ -109,8 +114,12 @@ class Run:
             if self.closed:
                 advice = "open its tasks before its block ends"
                 raise GroupStateError(self.info.name, "has been closed", advice)
-            ids = self.store.create(self.info, specs, self.parent)
-            states = [self._state(spec, task_id, turn) for spec, task_id in zip(specs, ids, strict=True)]
+            by_key = {state.spec.key: state for state in self._again(specs, turn)}
+            new = [self._attempt_of(spec) for spec in specs if spec.key not in by_key]
+            ids = self.store.create(self.info, new, self.parent)
+            for spec, task_id in zip(new, ids, strict=True):
+                by_key[spec.key] = self._state(spec, task_id, turn)
+            states = [by_key[spec.key] for spec in specs]
             self.states.update((state.spec.key, state) for state in states)
             self._write(
                 {
@@ -123,8 +132,36 @@ class Run:
                     "params": stored_parameters(state.params),
                 }
                 for state in states
+                if not state.done
             )
         return states
+
+    def is_done(self, key: str) -> bool:
+        """Whether an earlier attempt has completed a task."""
+        known = self.prior.attempts.get(key) if self.prior is not None else None
+        return known is not None and known.status == "completed"
+
+    def _again(self, specs: Sequence[TaskSpec], turn: bool) -> list[TaskState]:
+        """Gives the tasks that an earlier attempt has completed, or that are gone on with."""
+        if self.prior is None:
+            return []
+        again = []
+        for spec in specs:
+            known = self.prior.attempts.get(spec.key)
+            if known is None or not (self.is_done(spec.key) or self.retry == "continue"):
+                continue
+            spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
+            state = self._state(spec, known.id, turn)
+            state.names.stats.update(stats_of(known))
+            if self.is_done(spec.key):
+                state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
+            again.append(state)
+        self.store.reopen([state.id for state in again if not state.done])
+        return again
+
+    def _attempt_of(self, spec: TaskSpec) -> TaskSpec:
+        known = self.prior.attempts.get(spec.key) if self.prior is not None else None
+        return spec if known is None else attrs.evolve(spec, attempt=known.attempt + 1, index=known.index)
 
     def _state(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
         own = {
@@ -163,6 +200,19 @@ class Run:
             state.status, state.reason = status, reason[:REASON_LENGTH]
             state.ended = time.monotonic()
 
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was reported is where it belongs; tells whether it is."""
+        deadline = time.monotonic() + min(timeout, LONGEST)
+        through = self.reporter.flush(timeout)
+        return self.store.flush(max(0.0, deadline - time.monotonic())) and through
+
+    def waiting(self) -> dict[str, int]:
+        """Counts what was reported and waits to be delivered, for each ClearML task."""
+        counts = self.reporter.undelivered()
+        for task_id, events in self.store.undelivered().items():
+            counts[task_id] = counts.get(task_id, 0) + events
+        return counts
+
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
         """Delivers what the ended tasks were given, and tells the store how they ended.
 
@@ -181,20 +231,20 @@ class Run:
         timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
         errors: list[Exception] = []
-        if not self.reporter.flush(timeout) and (missing := self.undelivered(todo)):
+        if not self.flush(timeout) and (missing := self.undelivered(todo)):
             errors.append(missing)
             if time.monotonic() >= deadline:
                 return errors  # it hangs, and would again
             if not last:
-                waiting = self.reporter.undelivered()
+                waiting = self.waiting()
                 todo = [state for state in todo if state.id not in waiting]
         endings = [Ending(state.id, state.status, state.reason) for state in todo]
         try:
             refused = self.store.finish(endings, max(0.0, deadline - time.monotonic()))
             if not refused:
-                self._write(self._end_facts(state) for state in todo)
                 for state in todo:
                     state.finished = True
+                self._write(self._end_facts(state) for state in todo)
         except Exception as error:  # an error here never takes the place of the body's own
             refused = [error]
         return errors + refused
@@ -247,13 +297,13 @@ class Run:
 
     def undelivered(self, states: Sequence[TaskState]) -> DeliveryError | None:
         """Tells what of the tasks' data waits to be delivered, as an error; None for nothing."""
-        waiting = self.reporter.undelivered()
+        waiting = self.waiting()
         names = [state.spec.name for state in states if state.id in waiting]
         if not names:
             return None
         points = sum(waiting.get(state.id, 0) for state in states)
         cause = self.reporter.error or TimeoutError("the time for closing ran out")
-        return DeliveryError(points, names, self.store.where, str(cause))
+        return DeliveryError(points, names, self.store.where, str(cause), self.store.remedy())
 
     def _lost(self) -> list[Exception]:
         lost = self.reporter.lost
@@ -287,6 +337,7 @@ class Run:
             "template": self.info.template,
             "mode": self.store.mode,
             "parent": self.parent,
+            "owns_parent": self.owns_parent,
             "pid": self._pid,
         }
 
@@ -300,6 +351,12 @@ class Run:
             "duration": round(state.duration, 3),
             "points": sum(stats.count for stats in state.names.stats.values()),
             "left_out": sum(state.nonfinite.values()),
+            "settled": state.finished,
+            "measures": [
+                [metric, dict(context), attrs.asdict(stats)]
+                for (metric, context), stats in state.names.stats.items()
+                if stats.count
+            ],
         }
 
     def _write(self, lines: Iterable[dict[str, Any]]) -> None:

@@ -180,6 +180,11 @@ class GroupTask(_Reporting):
         return self._state.status
 
     @property
+    def done(self) -> bool:
+        """Whether an earlier attempt has completed the task; only under `resume`."""
+        return self._state.done
+
+    @property
     def status_reason(self) -> str:
         """Why the task failed or stopped; else empty."""
         return self._state.reason
@@ -205,7 +210,7 @@ class GroupTask(_Reporting):
     ) -> None:
         state = self._state
         if state.status != "in_progress":
-            raise TaskClosedError(state.spec.name, state.status, state.turn)
+            raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
         at = iteration if iteration is None or type(iteration) is int else whole(iteration)
         points: Points = []
         if levels is None:
@@ -404,7 +409,8 @@ class GroupTask(_Reporting):
 
     def _require_open(self) -> None:
         if not self._state.is_open:
-            raise TaskClosedError(self._state.spec.name, self._state.status, self._state.turn)
+            state = self._state
+            raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
 
 
 class BoundTask(_Reporting):

@@ -143,6 +143,53 @@ class NameTemplate:
         """The one name of a value without iterations: the template as written, filled in."""
         return f"{name.title}/{name.series}" if self._split else name.series
 
+    def parse(self, title: str, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+        """Reads a rendered name back, as far as that is possible.
+
+        Args:
+            title: The title.
+            series: The series.
+            own: The task's own fields, as they were filled in.
+
+        Returns:
+            Metric and context, with numbers where the text is one; None if the template never
+            gives this name.
+        """
+        pattern = f"{_pattern(self._title, own)}\0{_pattern(self._series, own)}"
+        seen: set[str] = set()
+
+        def once(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in seen:
+                return f"(?P={name})"
+            seen.add(name)
+            return f"(?P<{name}>.+?)"
+
+        found = re.fullmatch(re.sub(r"\x01(\w+)\x01", once, pattern), f"{title}\0{series}", re.DOTALL)
+        if found is None:
+            return None
+        fields = found.groupdict()
+        return fields.pop("metric"), {field: _read(text) for field, text in fields.items()}
+
+    def parse_single(self, name: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+        """Reads the name of a single value back; see `parse`."""
+        if not self._split:
+            fields = _pattern(self._series, own)
+            metric = re.fullmatch(re.sub(r"\x01(\w+)\x01", r"(.+?)", fields), name, re.DOTALL)
+            return None if metric is None else self._parse_unsplit(name, own)
+        for place, letter in enumerate(name):
+            if letter == "/" and (found := self.parse(name[:place], name[place + 1 :], own)):
+                return found
+        return None
+
+    def _parse_unsplit(self, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+        """Without a '/', the title is the metric, which the series has in it somewhere."""
+        for start in range(len(series)):
+            for end in range(len(series), start, -1):
+                if found := self.parse(series[start:end], series, own):
+                    return found
+        return None
+
     def _fill(self, parts: tuple[_Part, ...], texts: Mapping[str, str]) -> str:
         filled = []
         for part in parts:
@@ -154,6 +201,30 @@ class NameTemplate:
                 raise MissingFieldError(part.name, self.text)
             filled.append(text)
         return "".join(filled)
+
+
+def _pattern(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
+    pieces = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(re.escape(part))
+        elif part.name in own:
+            pieces.append(re.escape(own[part.name]))
+        else:
+            pieces.append(f"\x01{part.name}\x01")
+    return "".join(pieces)
+
+
+def _read(text: str) -> Any:
+    """Reads a field's text back: a number where one is written like this."""
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if number_text(value) == text:
+            return value
+    return text
 
 
 def _parse(text: str) -> tuple[tuple[_Part, ...] | None, tuple[_Part, ...]]:

@@ -7,18 +7,21 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import requests
 
-from ._clearml import Connection
-from .errors import ServerError
+from ._clearml import Connection, LoginDelayed
+from .errors import LoginError, ServerError
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 509})
 """What a server, or a proxy before it, answers when trying again may help."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+MOST_401 = 5
+"""How many tokens in a row a server may refuse that has just given them."""
 LINES = "application/json-lines"
 
 
@@ -59,8 +62,9 @@ class Transport:
         *,
         lines: list[str] | None = None,
         patience: float,
+        wait: float = ANSWER_SECONDS,
         most_500: int = 6,
-        on_doubt: Any = None,
+        on_doubt: Callable[[], str | None] | None = None,
     ) -> dict[str, Any]:
         """Makes one call, again and again while that can help.
 
@@ -69,9 +73,10 @@ class Transport:
             body: The request.
             lines: For batches instead of a body: JSON texts, a line each.
             patience: The most seconds to try for; one attempt is made in any case.
+            wait: The most seconds that one attempt waits for its answer.
             most_500: How often the answer 500 is believed to be passing.
             on_doubt: Called before another attempt where the server may have acted on the last
-                one; what it gives, if not None, is the result.
+                one; what it gives, if not None, is the id of what the call was to make.
 
         Returns:
             The answer's data.
@@ -79,42 +84,50 @@ class Transport:
         Raises:
             Refused: The server said no, and why.
             Unreachable: There was no usable answer in time.
+            LoginError: The server does not take the credentials any more.
         """
         data = "\n".join(lines) if lines is not None else json.dumps(body or {})
         deadline = time.monotonic() + patience
-        pause, renewed, failures = FIRST_PAUSE, False, 0
+        kind = LINES if lines is not None else "application/json"
+        pause, expired, failures = FIRST_PAUSE, 0, 0
         while True:
             doubt = True
             try:
-                answer = self._post(action, data, LINES if lines is not None else "application/json")
+                answer = self._post(action, data, kind, wait)
                 if answer.status_code == 200:
                     return _data(answer)
                 problem = f"{action} was answered with {_told(answer)}"
-                if answer.status_code == 401 and not renewed:
-                    renewed, doubt = True, False
+                doubt = answer.status_code not in (401, 429)
+                if answer.status_code == 401:
+                    expired += 1
+                    if expired > MOST_401:
+                        raise LoginError(problem)
                     self.connection.renew()
-                    continue
-                doubt = answer.status_code != 429
+                    if expired == 1:
+                        continue
                 failures += answer.status_code == 500
-                if answer.status_code not in RETRIED or failures >= most_500:
+                if answer.status_code not in {401, *RETRIED} or failures >= most_500:
                     raise Refused(problem, answer.status_code, _subcode(answer))
+            except LoginDelayed as delayed:
+                problem, doubt = delayed.problem, False
             except (requests.RequestException, ValueError) as error:
                 problem = f"{action} got no answer from {self.connection.host} ({type(error).__name__})"
             left = deadline - time.monotonic()
             if left <= 0 or self.closing.is_set():
                 raise Unreachable(problem)
-            self.closing.wait(min(pause * random.uniform(0.5, 1.5), left))
+            if self.closing.wait(min(pause * random.uniform(0.5, 1.5), left)):
+                raise Unreachable(problem)
             pause = min(pause * 2, LONGEST_PAUSE)
             if doubt and on_doubt is not None and (found := on_doubt()) is not None:
                 return {"id": found}
 
-    def _post(self, action: str, data: str, kind: str) -> requests.Response:
+    def _post(self, action: str, data: str, kind: str, wait: float) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.connection.token()}", "Content-Type": kind}
         return self._session().post(
             f"{self.connection.host}/{action}",
             data=data.encode(),
             headers=headers,
-            timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+            timeout=(min(CONNECT_SECONDS, wait), wait),
             verify=self.connection.verify,
         )
 
@@ -131,7 +144,10 @@ class Transport:
 
 
 def _data(answer: requests.Response) -> dict[str, Any]:
-    data = answer.json()["data"]
+    told = answer.json()
+    if not isinstance(told, dict) or "data" not in told:  # a proxy's own page
+        raise ValueError("not an answer of a ClearML server")
+    data = told["data"]
     return data if isinstance(data, dict) else {}
 
 

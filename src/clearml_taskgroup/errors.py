@@ -357,8 +357,14 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     task: str
     status: str
     swept: bool = False
+    done: bool = False
 
     def __str__(self) -> str:
+        if self.done:
+            return (
+                f"the task {self.task!r} was completed in an earlier attempt, and resume=True does not run "
+                "it again; pass over it: `if task.done: continue`"
+            )
         trap = (
             " A task of group.sweep(…) ends when the next turn begins, so list(group.sweep(…)) "
             "holds ended tasks only: use group.tasks(…) to have all of them open at once."
@@ -402,11 +408,13 @@ class DeliveryError(TaskGroupError):
     tasks: Sequence[str]
     where: str
     cause: str
+    remedy: str = ""
 
     def __str__(self) -> str:
+        rest = self.remedy or f"What was delivered lies in {self.where}"
         return (
             f"{self.points:,} points of {len(self.tasks)} tasks ({_some(self.tasks)}) were not "
-            f"delivered: {self.cause}. What was delivered lies in {self.where}"
+            f"delivered: {self.cause}. {rest}"
         )
 
 
@@ -443,6 +451,20 @@ class LoginError(ServerError):
             f"{super().__str__()}; check api.api_server and the credentials in clearml.conf (or the "
             "variables CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY), or work offline "
             "with mode='offline'"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class RunInUseError(TaskGroupError, RuntimeError):
+    """You meet this when a run is to be resumed or uploaded that a living process works on."""
+
+    run: str
+    since: str = "a living process on this machine holds it"
+
+    def __str__(self) -> str:
+        return (
+            f"the run {self.run} is still in use: {self.since}; wait until it has ended, or, to go on with "
+            "it all the same, give takeover=True"
         )
 
 

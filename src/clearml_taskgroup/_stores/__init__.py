@@ -93,6 +93,22 @@ class Store(Protocol):
         """Ends tasks; goes through all of them and gives what went wrong."""
         ...
 
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was written is where it belongs; tells whether it is."""
+        return True
+
+    def undelivered(self) -> dict[str, int]:
+        """Counts the events that were written and wait, for each ClearML task."""
+        return {}
+
+    def remedy(self) -> str:
+        """What a person can do about data that was not delivered."""
+        return ""
+
+    def reopen(self, ids: Sequence[str]) -> None:
+        """Starts tasks of an earlier attempt again."""
+        return
+
     def refusals(self) -> list[Exception]:
         """Tells at the end which data was not taken for good, and why."""
         return []

@@ -133,8 +133,11 @@ class OfflineStore(Store):
         return (self.root / task_id).as_uri()
 
     def close(self) -> None:
-        """Lets go of ClearML's offline switch, if attaching had to turn it on."""
-        if self._switched:
+        """Lets go of ClearML's offline switch, if attaching had to turn it on.
+
+        Not where ClearML's own uploads of a task are still under way: online, they would go astray.
+        """
+        if self._switched and not self._attached:
             self._switched = False
             _clearml.go_back_online()
 

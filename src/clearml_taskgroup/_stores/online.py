@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import attrs
 
 from .. import _clearml
-from .._transport import Refused, Transport
+from .._transport import ANSWER_SECONDS, Refused, Transport, Unreachable
 from ..errors import DeliveryError, ServerError
 from . import SECTION, Batch, Ending, RunInfo, Store, TaskSpec, general, hyperparameters
+from .courier import Courier
+from .delivery import PATIENCE as TURN
 from .delivery import Delivery
+from .outbox import Outbox
 
 AT_ONCE = 8
 """How many tasks are created or ended at the same time; the threads live as long as that takes."""
@@ -23,13 +27,20 @@ PATIENCE = 120.0
 """Seconds for which opening a task waits for a server that does not answer."""
 SILENCE = 1200.0
 """Seconds after which a silent open task is pinged; the server's watchdog waits for 7,200."""
+MOST_500 = 12
+"""How often the end of a task is tried against answers 500: about a minute."""
+PARENT_SILENCE = 120.0
+"""Seconds after which a silent parent is pinged: by it, others see that the run lives."""
 COMPARED = 100
 """The most tasks that ClearML's comparison page shows."""
 PAGE = 500
 """The most tasks that a server gives in one page."""
 
-FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics")
+FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics", "last_update")
 """What `find` asks of each task."""
+
+STOPPING = 5.0
+"""Seconds that the courier gets to let go of a request under way."""
 
 _ACTIONS = {"completed": "tasks.completed", "failed": "tasks.failed", "stopped": "tasks.stopped"}
 _INVALID_STATUS, _TAKEN = 110, 801
@@ -44,9 +55,11 @@ class OnlineStore(Store):
     connection: _clearml.Connection
     transport: Transport = attrs.field(init=False)
     delivery: Delivery = attrs.field(init=False)
+    courier: Courier | None = None
     mode: str = "online"
     silence: float = SILENCE
     _project: str | None = None
+    _parent: str | None = None
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
     _last_sign: dict[str, float] = attrs.field(factory=dict, repr=False)
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
@@ -63,6 +76,11 @@ class OnlineStore(Store):
         """The server's address."""
         return self.connection.web or self.connection.host
 
+    def use_outbox(self, outbox: Outbox) -> None:
+        """Has events wait on disk, and a thread of their own take them to the server."""
+        self.courier = Courier(outbox, self.delivery, self._start_waiting)
+        self.courier.start()
+
     # --- opening -------------------------------------------------------------------------------
 
     def last_run_number(self, group_id: str) -> int:
@@ -76,7 +94,7 @@ class OnlineStore(Store):
                 "page": 0,
             }
         )
-        numbers = [_identity(task).get("run_number", "0") for task in found]
+        numbers = [identity_of(task).get("run_number", "0") for task in found]
         return max((int(number) for number in numbers if number.isdigit()), default=0)
 
     def find(self, group_id: str, *, copies: bool = False) -> list[dict[str, Any]]:
@@ -89,35 +107,27 @@ class OnlineStore(Store):
         Returns:
             The server's task documents: id, status, parent, hyperparams, last_metrics, …
         """
+        query = {
+            f"hyperparams.{SECTION}.group.value": [group_id],
+            f"hyperparams.{SECTION}.kind.value": ["task"],
+        }
+        return [task for task in self._find(query) if copies or is_original(task)]
+
+    def _find(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:
-            page = self._get_all(
-                {
-                    f"hyperparams.{SECTION}.group.value": [group_id],
-                    f"hyperparams.{SECTION}.kind.value": ["task"],
-                    "only_fields": [
-                        "id",
-                        "name",
-                        "status",
-                        "parent",
-                        "hyperparams",
-                        "runtime",
-                        "last_metrics",
-                    ],
-                    "order_by": ["-created"],
-                    "page_size": PAGE,
-                    "page": len(found) // PAGE,
-                }
-            )
+            paging = {"order_by": ["-created"], "page_size": PAGE, "page": len(found) // PAGE}
+            page = self._get_all({**query, **paging, "only_fields": list(FIELDS)})
             found += page
             if len(page) < PAGE:
-                return [task for task in found if copies or is_original(task)]
+                return found
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Creates the tasks; several at once go through a small pool."""
         with self._lock:
             if self._project is None:
                 self._project = self._find_or_make_project(run.project)
+        self._parent = parent or self._parent
         ids = _all_at_once(lambda spec: self._create(run, spec, parent), specs)
         with self._lock:
             for task_id, spec in zip(ids, specs, strict=True):
@@ -129,33 +139,55 @@ class OnlineStore(Store):
         return ids
 
     def _create(self, run: RunInfo, spec: TaskSpec, parent: str | None) -> str:
+        hyperparams = hyperparameters(run, spec)
         body: dict[str, Any] = {
             "name": spec.task_name,
             "type": "controller" if spec.kind == "parent" else "training",
-            "project": self._project,
             "tags": [*run.tags, *spec.tags],
-            "hyperparams": hyperparameters(run, spec),
-            # Emptied by clone and by reset: tells an original from a copy made in the web page.
-            "runtime": {"taskgroup_run": run.run},
+            "hyperparams": hyperparams,
         }
         if parent is not None:
             body["parent"] = parent
         if run.script:
             body["script"] = dict(run.script)
+        identity = {name: item["value"] for name, item in hyperparams[SECTION].items()}
+        return self.make(body, run.project, identity)
+
+    def make(self, body: dict[str, Any], project: str, identity: Mapping[str, str]) -> str:
+        """Makes one task, once, also where the answer to an attempt was lost.
+
+        Args:
+            body: What `tasks.create` takes.
+            project: The project's path.
+            identity: The values of the section `TaskGroup`.
+        """
+        with self._lock:
+            if self._project is None:
+                self._project = self._find_or_make_project(project)
+        # Emptied by clone and by reset: tells an original from a copy made in the web page.
+        body = {**body, "project": self._project, "runtime": {"taskgroup_run": identity["run"]}}
 
         def made_already() -> str | None:
+            # A bare value that starts with '-' would mean 'not this one'.
             query: dict[str, Any] = {
-                f"hyperparams.{SECTION}.run.value": [run.run],
-                f"hyperparams.{SECTION}.kind.value": [spec.kind],
-                "only_fields": ["id"],
+                f"hyperparams.{SECTION}.{name}.value": ["__$any", identity[name]]
+                for name in ("run", "kind", "key", "attempt")
+                if name in identity
             }
-            if spec.kind == "task":
-                # A bare value that starts with '-' would mean 'not this one'.
-                query[f"hyperparams.{SECTION}.key.value"] = ["__$any", spec.key]
-            found = self._get_all(query)
+            found = self._get_all({**query, "only_fields": ["id"]})
             return str(found[0]["id"]) if found else None
 
         return str(self.transport.call("tasks.create", body, patience=PATIENCE, on_doubt=made_already)["id"])
+
+    def find_run(self, run: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """Finds a run's tasks, by kind, key and attempt."""
+        found = self._find({f"hyperparams.{SECTION}.run.value": [run]})
+        by_identity = {}
+        for task in filter(is_original, found):
+            identity = identity_of(task)
+            name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
+            by_identity[name] = task
+        return by_identity
 
     def _find_or_make_project(self, name: str) -> str:
         def find() -> str | None:
@@ -182,42 +214,105 @@ class OnlineStore(Store):
     # --- while it is open ----------------------------------------------------------------------
 
     def write(self, batch: Batch) -> None:
-        """Sends the events of all tasks in one request, in order."""
-        self._start_waiting()
+        """Puts the events of all tasks into the outbox; without one, sends them in one request."""
         tasks = list(batch)
-        self.delivery.send(batch)
+        if self.courier is not None and not self.courier.outbox.is_gone:
+            self.courier.outbox.append(batch)
+            batch.clear()
+            self.courier.tell()
+        else:
+            self._start_waiting()
+            self.delivery.send(batch)
         now = time.monotonic()
         with self._lock:
             self._last_sign.update((task_id, now) for task_id in tasks if task_id in self._last_sign)
 
+    def flush(self, timeout: float) -> bool:
+        """Waits until the server has counted what is in the outbox."""
+        return self.courier is None or self.courier.flush(timeout)
+
+    def undelivered(self) -> dict[str, int]:
+        """Counts the events in the outbox, for each task."""
+        return {} if self.courier is None else self.courier.outbox.waiting()
+
+    def remedy(self) -> str:
+        """The command that delivers what is in the outbox."""
+        if self.courier is None:
+            return ""
+        outbox = self.courier.outbox.path
+        record = outbox.with_suffix(".jsonl")
+        return f"They wait in {outbox}; deliver them with: clearml-taskgroup upload {record}"
+
     def keep_alive(self) -> None:
-        """Starts tasks that wait for it, and pings those that are open and silent."""
+        """Starts tasks that wait for it, and pings those that are open and silent; raises nothing."""
         self._start_waiting()
         now = time.monotonic()
         with self._lock:
-            silent = [task_id for task_id, last in self._last_sign.items() if now - last >= self.silence]
+            silent = [
+                task_id
+                for task_id, last in self._last_sign.items()
+                if now - last
+                >= (min(PARENT_SILENCE, self.silence) if task_id == self._parent else self.silence)
+            ]
             self._last_sign.update((task_id, now) for task_id in silent)
-        for task_id in silent:
-            try:
-                self.transport.call("tasks.ping", {"task": task_id}, patience=0)
-            except ServerError:
-                continue  # the next ping is early enough
+        _all_at_once(self._ping, silent)
 
-    def _start_waiting(self) -> None:
-        with self._starting:  # who ends a task waits for the thread that starts it just now
+    def _ping(self, task_id: str) -> None:
+        with contextlib.suppress(ServerError):  # the next ping is early enough
+            self.transport.call("tasks.ping", {"task": task_id}, patience=0)
+
+    def _start_waiting(self, patience: float = TURN) -> None:
+        deadline = time.monotonic() + patience
+        # Who ends a task waits for the thread that starts it just now.
+        if not self._starting.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
+            return
+        try:
             with self._lock:
                 waiting, self._unstarted = list(self._unstarted), {}
-            _all_at_once(self._start, waiting)
+            _all_at_once(lambda task_id: self._start(task_id, deadline), waiting)
+        finally:
+            self._starting.release()
 
-    def _start(self, task_id: str) -> None:
+    def _start(self, task_id: str, deadline: float) -> None:
+        left = deadline - time.monotonic()
         try:
-            self.transport.call("tasks.started", {"task": task_id}, patience=PATIENCE)
-        except Refused:
-            return  # started by an attempt whose answer was lost, or gone: told as the task ends
+            if left > 0:
+                self.transport.call("tasks.started", {"task": task_id}, patience=left, wait=_wait(left))
+                return
+        except Refused as refusal:
+            if refusal.status < 500:
+                return  # started by an attempt whose answer was lost, or gone: told as the task ends
+        except ServerError:
+            pass
+        with self._lock:
+            self._unstarted[task_id] = None  # the next turn tries again
+
+    def reopen(self, ids: Sequence[str]) -> None:
+        """Starts tasks of an earlier attempt again."""
+        _all_at_once(self.restart, ids)
+        with self._lock:
+            self._last_sign.update((task_id, time.monotonic()) for task_id in ids)
+
+    def restart(self, task_id: str) -> None:
+        """Starts a task, whatever its status."""
+        body = {"task": task_id, "force": True}
+        with contextlib.suppress(Refused):  # one that is gone is told as its events are refused
+            self.transport.call("tasks.started", body, patience=PATIENCE)
+
+    def remember(self, task_id: str, name: str) -> None:
+        """Notes a task's name, for errors."""
+        self._names[task_id] = name
+
+    def add_artifacts(self, task_id: str, artifacts: Sequence[Mapping[str, Any]]) -> None:
+        """Notes artifacts, whose files are in their places, with a task."""
+        body = {"task": task_id, "artifacts": list(artifacts), "force": True}
+        self.transport.call("tasks.add_or_update_artifacts", body, patience=PATIENCE)
 
     def after_fork(self) -> None:
         """Has the child start nothing: its parent does."""
         self._lock, self._starting = threading.RLock(), threading.Lock()
+        if self.courier is not None:
+            self.courier.outbox.after_fork()
         self._unstarted = {}
         self._last_sign = {}
 
@@ -239,15 +334,24 @@ class OnlineStore(Store):
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and sets the status of each task."""
-        self._start_waiting()
         deadline = time.monotonic() + timeout
+        self._start_waiting(timeout)
+        gone: list[Unreachable] = []
+
+        def left() -> float:
+            return max(0.0, deadline - time.monotonic())
 
         def finish_one(ending: Ending) -> list[Exception]:
             try:
                 attached = self._attached.pop(ending.task_id, None)
                 if attached is not None:
-                    _clearml.settle(attached, max(0.0, deadline - time.monotonic()))
-                self._set_status(ending, max(0.0, deadline - time.monotonic()))
+                    _clearml.settle(attached, left())
+                if gone and not left():
+                    raise gone[0]  # nobody waits for a server that is away, once for each task
+                self._set_status(ending, left())
+            except Unreachable as error:
+                gone.append(error)
+                return [error]
             except Exception as error:  # the other tasks must still end
                 return [error]
             finally:
@@ -255,15 +359,25 @@ class OnlineStore(Store):
                     self._last_sign.pop(ending.task_id, None)
             return []
 
-        return [error for found in _all_at_once(finish_one, endings) for error in found]
+        errors = [error for found in _all_at_once(finish_one, endings) for error in found]
+        away = [error for error in errors if isinstance(error, Unreachable)]
+        if len(away) > 1:  # one sentence for all that an absent server was not told
+            names = ", ".join(self._names.get(ending.task_id, ending.task_id) for ending in endings[:6])
+            problem = f"the ends of {len(away)} tasks ({names} …) could not be told: {away[0].problem}"
+            errors = [error for error in errors if error not in away]
+            errors.append(ServerError(f"{problem}. {self.remedy()}".rstrip(". ")))
+        return errors
 
     def _set_status(self, ending: Ending, patience: float) -> None:
         body = {"task": ending.task_id, "status_reason": ending.reason, "status_message": ending.reason}
+        limits: dict[str, Any] = {"patience": patience, "wait": _wait(patience)}
         try:
-            self.transport.call(_ACTIONS[ending.status], body, patience=patience)
+            self.transport.call(_ACTIONS[ending.status], body, **limits, most_500=MOST_500)
         except Refused as refusal:
-            query = {"id": [ending.task_id], "only_fields": ["status"]}
-            found = self._get_all(query) if refusal.subcode == _INVALID_STATUS else []
+            found = []
+            if refusal.subcode == _INVALID_STATUS:
+                query = {"id": [ending.task_id], "only_fields": ["status"]}
+                found = self.transport.call("tasks.get_all", query, **limits)["tasks"]
             # Ended by an attempt whose answer was lost, or by somebody else, for good.
             if found and found[0]["status"] in (ending.status, "published", "publishing", "closed"):
                 return
@@ -297,29 +411,65 @@ class OnlineStore(Store):
         ]
 
     def close(self) -> None:
-        """Lets go of the connections."""
+        """Lets go of the connections, and of the outbox, which stays if something is in it."""
+        self.transport.closing.set()
+        if self.courier is not None:
+            self.courier.stop(STOPPING)
+            self.courier.outbox.close()
         self.transport.close()
 
 
 def is_original(task: Mapping[str, Any]) -> bool:
     """Tells a task that a group opened from a copy that was made of it in the web page."""
     marker = (task.get("runtime") or {}).get("taskgroup_run")
-    return bool(marker) and marker == _identity(task).get("run")
+    return bool(marker) and marker == identity_of(task).get("run")
 
 
-def _identity(task: Mapping[str, Any]) -> dict[str, str]:
+def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """Reads the values of the section `TaskGroup` from a server's task document."""
     section = (task.get("hyperparams") or {}).get(SECTION) or {}
     return {name: str(item.get("value", "")) for name, item in section.items()}
 
 
+def _wait(left: float) -> float:
+    """The time for one answer where a block's end waits for it: a server that hangs gets a second."""
+    return min(ANSWER_SECONDS, max(1.0, left))
+
+
 def _all_at_once(call: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """Makes calls from a few threads, which end with them; the results are in order."""
+    """Makes calls from a few threads, this one among them; the results are in order.
+
+    At the interpreter's end, where no thread can start any more, this one makes them all.
+
+    Raises:
+        BaseException: What the first call that failed raised, after the others are through.
+    """
     listed = list(items)
-    if len(listed) < 2:
-        return [call(item) for item in listed]
-    with ThreadPoolExecutor(min(AT_ONCE, len(listed)), "clearml-taskgroup") as pool:
+    results: dict[int, _Out] = {}
+    errors: dict[int, BaseException] = {}
+    todo = iter(range(len(listed)))  # one step of it is atomic
+
+    def work() -> None:
+        for at in todo:
+            try:
+                results[at] = call(listed[at])
+            except BaseException as error:  # raised in the thread that asked
+                errors[at] = error
+                if not isinstance(error, Exception):
+                    collections.deque(todo, maxlen=0)  # Ctrl-C: begin nothing more
+                    return
+
+    threads: list[threading.Thread] = []
+    for _ in range(min(AT_ONCE, len(listed)) - 1):
+        thread = threading.Thread(target=work, name="clearml-taskgroup-calls", daemon=True)
         try:
-            futures = [pool.submit(call, item) for item in listed]
-        except RuntimeError:  # the interpreter is ending and starts no thread any more
-            return [call(item) for item in listed]
-        return [future.result() for future in futures]
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[min(errors)]
+    return [results[at] for at in range(len(listed))]

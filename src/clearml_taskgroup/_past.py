@@ -1,0 +1,193 @@
+"""What earlier runs have left on this disk: read back from their records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ._record import lock, read, run_number
+from ._stores import Status
+from .errors import ArgumentError, RunInUseError
+
+
+@attrs.define
+class PastTask:
+    """One task of an earlier run.
+
+    Attributes:
+        status: How it ended; None if its process died first.
+        settled: Whether the store knows how it ended.
+        measures: What it reported: metric, context, and the counts over the values.
+    """
+
+    id: str
+    key: str
+    name: str
+    index: int
+    attempt: int
+    params: Mapping[str, Any]
+    status: Status | None = None
+    reason: str = ""
+    settled: bool = False
+    measures: list[Any] = attrs.field(factory=list)
+
+
+@attrs.define
+class PastRun:
+    """One earlier run.
+
+    Attributes:
+        tasks: Its tasks by their ids, in the order of opening.
+        status: How it ended; None if its process died first.
+        uploaded: Whether all of it is on a server.
+    """
+
+    path: Path
+    group: str
+    project: str
+    name: str
+    run: str
+    number: int
+    template: str
+    mode: str
+    parent: str | None
+    owns_parent: bool
+    tasks: dict[str, PastTask] = attrs.field(factory=dict)
+    status: Status | None = None
+    reason: str = ""
+    uploaded: bool = False
+
+    @property
+    def outbox(self) -> Path:
+        """Where an online run keeps its undelivered events."""
+        return self.path.with_suffix(".outbox")
+
+    @property
+    def journal(self) -> Path:
+        """Where an upload keeps how far it is."""
+        return self.path.with_suffix(".upload")
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something of the run is not on a server yet."""
+        if self.uploaded:
+            return False
+        if self.mode == "offline":
+            return True
+        unsettled = any(not task.settled for task in self.tasks.values())
+        return self.outbox.exists() or unsettled or self.status is None
+
+    def latest(self) -> dict[str, PastTask]:
+        """The latest attempt at each key."""
+        found: dict[str, PastTask] = {}
+        for task in self.tasks.values():
+            if task.key not in found or task.attempt >= found[task.key].attempt:
+                found[task.key] = task
+        return found
+
+
+def load(path: Path) -> PastRun | None:
+    """Reads a run's record; None if it ends before the run began."""
+    past: PastRun | None = None
+    for line in read(path):
+        event = line.get("event")
+        if event == "run":
+            facts: dict[str, Any] = {name: line.get(name) for name in _RUN_FACTS}
+            if past is None:
+                past = PastRun(path=path, **facts)
+            else:  # a resumed run is open again
+                past.parent, past.owns_parent = line.get("parent"), bool(line.get("owns_parent"))
+                past.status, past.uploaded = None, False
+        elif past is None:
+            continue
+        elif event == "task":
+            known = past.tasks.get(line["id"])
+            if known is not None:  # gone on with: open again
+                known.status, known.settled = None, False
+            else:
+                past.tasks[line["id"]] = PastTask(**{name: line[name] for name in _TASK_FACTS})
+        elif event == "end" and line["id"] in past.tasks:
+            task = past.tasks[line["id"]]
+            task.status, task.reason = line["status"], line["reason"]
+            task.settled, task.measures = bool(line.get("settled")), line.get("measures", [])
+        elif event == "settled" and line["id"] in past.tasks:
+            past.tasks[line["id"]].settled = True
+        elif event == "close":
+            past.status, past.reason = line["status"], line["reason"]
+        elif event == "uploaded":
+            past.uploaded = True
+    return past
+
+
+_RUN_FACTS = (
+    "group",
+    "project",
+    "name",
+    "run",
+    "number",
+    "template",
+    "mode",
+    "parent",
+    "owns_parent",
+)
+_TASK_FACTS = ("id", "key", "name", "index", "attempt", "params")
+
+
+def records(folder: Path) -> list[Path]:
+    """The records of one group's runs, the latest last."""
+    return sorted(folder.glob("run-*.jsonl"), key=run_number)
+
+
+def latest_run(folder: Path, mode: str) -> PastRun | None:
+    """Reads the latest run of a group in one mode."""
+    for path in reversed(records(folder)):
+        past = load(path)
+        if past is not None and past.mode == mode:
+            return past
+    return None
+
+
+def all_runs(root: Path) -> list[PastRun]:
+    """Reads all runs of all groups, in the order of their records."""
+    folders = sorted(folder for folder in root.glob("*") if folder.is_dir())
+    found = (load(path) for folder in folders for path in records(folder))
+    return [past for past in found if past is not None]
+
+
+def find_run(root: Path, wanted: str | Path) -> PastRun:
+    """Finds a run by its record's path, by its id, or its group's latest by the group's id.
+
+    Raises:
+        ArgumentError: There is none.
+    """
+    path = Path(wanted)
+    if path.is_file():
+        past = load(path)
+        if past is not None:
+            return past
+    text = str(wanted)
+    for past in reversed(all_runs(root)):
+        if text in (past.run, past.parent, past.group) or (len(text) >= 6 and past.run.startswith(text)):
+            return past
+    raise ArgumentError("run", text, f"the path of a run's record, or the id of a run or group below {root}")
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds a run's record, so that no other process goes on with the run or uploads it.
+
+    Raises:
+        RunInUseError: A living process holds it.
+    """
+    file = os.open(path, os.O_RDWR)
+    try:
+        if not lock(file):
+            raise RunInUseError(str(path))
+        yield
+    finally:
+        os.close(file)

@@ -1,0 +1,111 @@
+"""One thread that takes events from the outbox to the server, however long the server is away."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import attrs
+
+from .._transport import Unreachable
+from ..errors import ServerError
+from . import Batch
+from .delivery import Delivery
+from .outbox import Outbox
+
+LOOK = 0.25
+"""Seconds after which the outbox is looked at for what a forked child has written."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+
+
+@attrs.define(eq=False)
+class Courier:
+    """Delivers an outbox in order, with one request in flight.
+
+    Args:
+        outbox: Where the events wait.
+        delivery: How they are sent.
+        before: Called before events are sent: their tasks have to be started first.
+    """
+
+    outbox: Outbox
+    delivery: Delivery
+    before: Callable[[], None]
+    error: ServerError | None = None
+    _news: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
+    _thread: threading.Thread | None = None
+    _stopping: bool = False
+    _hurry: bool = False
+    _batch: Batch = attrs.field(factory=dict, repr=False)
+    _length: int = 0
+
+    def start(self) -> None:
+        """Starts the thread; where none can start any more, `flush` does the work."""
+        self._thread = threading.Thread(target=self._run, name="clearml-taskgroup-courier", daemon=True)
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
+
+    def tell(self) -> None:
+        """Tells the thread that there is something new."""
+        with self._news:
+            self._news.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that is in the outbox now was counted by the server."""
+        deadline = time.monotonic() + timeout
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            while not self.outbox.is_empty and self._deliver():
+                pass
+            return self.outbox.is_empty
+        with self._news:
+            self._hurry = True
+            self._news.notify_all()
+            self._news.wait_for(
+                lambda: self.outbox.is_empty or not thread.is_alive(), max(0.0, deadline - time.monotonic())
+            )
+        return self.outbox.is_empty
+
+    def stop(self, timeout: float) -> None:
+        """Ends the thread; what is undelivered stays in the outbox."""
+        with self._news:
+            self._stopping = True
+            self._news.notify_all()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            if self.outbox.is_empty:
+                with self._news:
+                    self._news.notify_all()
+                    if not self._stopping and self.outbox.is_empty:
+                        self._news.wait(LOOK)
+                continue
+            if self._deliver():
+                pause = FIRST_PAUSE
+                continue
+            with self._news:
+                self._news.wait_for(lambda: self._stopping or self._hurry, pause * random.uniform(0.5, 1.0))
+                hurry, self._hurry = self._hurry, False
+            pause = FIRST_PAUSE if hurry else pause
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _deliver(self) -> bool:
+        """Sends the next events; tells whether the server took them."""
+        if not self._length:
+            self._batch, self._length = self.outbox.next()
+        try:
+            self.before()
+            self.delivery.send(self._batch)
+        except Unreachable as error:
+            self.error = error
+            return False
+        self.error = None
+        length, self._length = self._length, 0
+        self.outbox.delivered(length)
+        return True

@@ -1,0 +1,177 @@
+"""Events on disk until a server has counted them: a file of JSON lines, sent in order.
+
+What is handed over is on disk before it is sent (so a SIGKILL costs nothing of it), and taken out
+when it was counted. The disk is asked to keep it by the operating system's own rhythm, not by an
+fsync for each batch: a power cut may cost the last half minute.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import StoreError
+from . import Batch
+
+CHUNK = 2 * 1024 * 1024
+"""Bytes that are read, and sent, at a time: what undelivered points cost in memory."""
+RECYCLED_AT = 8 * 1024 * 1024
+"""Bytes after which the file of delivered events starts anew."""
+_OWNER_ALONE = 0o600
+
+
+@attrs.define(eq=False)
+class Outbox:
+    """One run's undelivered events, `run-0001.outbox`, and how far they are, `run-0001.sent`."""
+
+    path: Path
+    sent: int = 0
+    _file: int = -1
+    _mark: int = -1
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _shared: bool = False
+
+    @classmethod
+    def open(cls, path: Path) -> Outbox:
+        """Opens a run's outbox, with what an earlier process has left in it.
+
+        Raises:
+            StoreError: The folder cannot be written to.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWNER_ALONE)
+            mark = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ALONE)
+        except OSError as error:
+            raise StoreError(str(path), str(error)) from error
+        sent = os.pread(mark, 20, 0).strip()
+        size = os.fstat(file).st_size
+        outbox = cls(path, min(int(sent), size) if sent.isdigit() else 0, file, mark)
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            os.write(file, b"\n")  # ends a line that a crash cut short; it is skipped in reading
+        _alive.add(outbox)
+        return outbox
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file, with what a forked child has added."""
+        return os.fstat(self._file).st_size if self._file >= 0 else self.sent
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all was delivered."""
+        return self.sent >= self.size
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run has ended and its file been removed, as a forked child may find it."""
+        return self._file < 0 or os.fstat(self._file).st_nlink == 0
+
+    def append(self, batch: Batch) -> None:
+        """Writes events to the disk, all of them or none.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        data = "".join(f"{line}\n" for events in batch.values() for line in events).encode()
+        with self._lock:
+            try:
+                written = os.write(self._file, data)
+                if written < len(data):
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                    raise OSError(f"only {written} of {len(data)} bytes could be written")
+            except OSError as error:
+                raise StoreError(str(self.path), str(error)) from error
+
+    def next(self) -> tuple[Batch, int]:
+        """Reads the next events that wait; gives them with their length in bytes."""
+        want = CHUNK
+        while True:
+            data = os.pread(self._file, want, self.sent)
+            end = data.rfind(b"\n") + 1
+            if end or len(data) < want:
+                return parsed(data[:end]), end
+            want *= 2  # a line longer than a chunk
+
+    def delivered(self, length: int) -> None:
+        """Notes that the events which `next` gave were counted by the server."""
+        with self._lock:
+            self.sent += length
+            if not self._shared and self.sent >= RECYCLED_AT and self.sent >= self.size:
+                self.sent = 0
+                self._note()
+                os.ftruncate(self._file, 0)
+            else:
+                self._note()
+
+    def waiting(self) -> dict[str, int]:
+        """Counts the events that wait, for each ClearML task, without holding them in memory."""
+        counts: dict[str, int] = {}
+        if self._file < 0:
+            return counts
+        at = self.sent
+        while data := os.pread(self._file, CHUNK, at):
+            end = data.rfind(b"\n") + 1 or len(data)
+            for task_id, events in parsed(data[:end]).items():
+                counts[task_id] = counts.get(task_id, 0) + len(events)
+            at += end
+        return counts
+
+    def close(self) -> None:
+        """Lets go of the files, and removes them if all was delivered."""
+        with self._lock:
+            if self._file < 0:
+                return
+            if self.sent >= os.fstat(self._file).st_size:
+                self.path.unlink(missing_ok=True)
+                mark_path(self.path).unlink(missing_ok=True)
+            else:
+                os.fsync(self._file)
+            os.close(self._file)
+            os.close(self._mark)
+            self._file = self._mark = -1
+        _alive.discard(self)
+
+    def _note(self) -> None:
+        os.pwrite(self._mark, f"{self.sent:<20}".encode(), 0)
+
+    def after_fork(self) -> None:
+        """In the child, and in a parent of one: the file has two writers from now on."""
+        self._lock = threading.Lock()
+        self._shared = True
+
+
+def mark_path(path: Path) -> Path:
+    """Where it is kept how far an outbox was delivered."""
+    return path.with_suffix(".sent")
+
+
+def parsed(data: bytes) -> Batch:
+    """Reads JSON lines as events by task; a line that a crash cut short is passed over."""
+    batch: Batch = {}
+    for line in data.decode(errors="replace").split("\n"):
+        head, found, rest = line.partition('"task":"')
+        if found and line.endswith("}") and head.startswith("{"):
+            task_id = rest[: rest.index('"')]
+            events = batch.get(task_id)
+            if events is None:
+                events = batch[task_id] = []
+            events.append(line)
+    return batch
+
+
+_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _note_fork() -> None:
+    for outbox in list(_alive):
+        outbox._shared = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_note_fork)

@@ -1,0 +1,327 @@
+"""Batches of events → a server: one that is refused costs itself alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import _clearml, _transport
+from clearml_taskgroup._stores import Batch, delivery
+from clearml_taskgroup._stores.delivery import Delivery
+from clearml_taskgroup._transport import Refused, Transport, Unreachable
+from tests.loopback import LoopbackServer
+
+ADD = delivery.ACTION
+TOO_LARGE = 1e39
+TOO_FAR = 2**63
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that a test does not notice, and patience that ends."""
+    monkeypatch.setattr(_transport, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_transport, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(delivery, "PATIENCE", 0.1)
+
+
+@pytest.fixture
+def sender(loopback: LoopbackServer) -> Iterator[Delivery]:
+    """A delivery to the loopback server."""
+    transport = Transport(_clearml.connect())
+    yield Delivery(transport)
+    transport.close()
+
+
+def new_task(sender: Delivery, status: str = "in_progress") -> str:
+    """Makes a task on the server, which is started or published."""
+    body = {"name": "task", "type": "training"}
+    task_id = str(sender.transport.call("tasks.create", body, patience=20)["id"])
+    for action in ("started", "completed", "publish")[: 3 if status == "published" else 1]:
+        sender.transport.call(f"tasks.{action}", {"task": task_id}, patience=20)
+    return task_id
+
+
+def point(task_id: str, value: float, iteration: int, series: str = "val") -> str:
+    """One scalar as the reporter writes it."""
+    return (
+        f'{{"type":"training_stats_scalar","task":"{task_id}","metric":"loss","variant":"{series}",'
+        f'"value":{value!r},"iter":{iteration},"timestamp":1}}'
+    )
+
+
+def points(task_id: str, count: int, start: int = 0) -> list[str]:
+    """Scalars whose values are half their iterations."""
+    return [point(task_id, step / 2, step) for step in range(start, start + count)]
+
+
+def curve(count: int, *missing: int) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """What the server should have of `points`."""
+    return {("loss", "val"): [(step, step / 2) for step in range(count) if step not in missing]}
+
+
+def last_of(loopback: LoopbackServer, task_id: str) -> Any:
+    """The value that the server's tables show as the last one."""
+    return loopback.last_metrics(task_id)["loss", "val"]["value"]
+
+
+# --- all is well -------------------------------------------------------------------------------
+
+
+def test_tasks_are_mixed_in_one_request(loopback: LoopbackServer, sender: Delivery) -> None:
+    """A batch of several tasks is one request, each task's events in order, and is empty after it."""
+    tasks = [new_task(sender) for _ in range(3)]
+    batch = {task_id: points(task_id, 5) for task_id in tasks}
+    expected = [json.loads(line) for events in batch.values() for line in events]
+    sender.send(batch)
+    (call,) = [call for call in loopback.calls if call.endpoint == ADD]
+    assert call.body == expected
+    assert batch == {}
+    assert [last_of(loopback, task_id) for task_id in tasks] == [2.0] * 3
+
+
+class Fake:
+    """Takes the place of a transport: what a server answers to lines."""
+
+    def __init__(self, answer: Callable[[list[str]], int]) -> None:
+        self.answer = answer
+        self.requests: list[list[str]] = []
+        self.taken: list[str] = []
+
+    def call(self, action: str, *, lines: Sequence[str], **limits: Any) -> dict[str, Any]:
+        """Answers one request."""
+        self.requests.append(list(lines))
+        return {"added": self.answer(list(lines))}
+
+    def delivery(self) -> Delivery:
+        """A delivery over this transport."""
+        found: Any = Delivery(self)  # type: ignore[arg-type]
+        assert isinstance(found, Delivery)
+        return found
+
+
+def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request is longer than 8 MiB, and all lines arrive in their order."""
+    server = Fake(len)
+    batch = {name: [f"{name} {n} {'x' * 100_000}" for n in range(150)] for name in ("a", "b")}
+    lines = [line for events in batch.values() for line in events]
+    server.delivery().send(batch)
+    assert batch == {}
+    sizes = [len("\n".join(request)) for request in server.requests]
+    assert len(sizes) == 4
+    assert max(sizes) <= 8 * 1024 * 1024
+    assert [line for request in server.requests for line in request] == lines
+
+
+def test_one_line_that_is_longer_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line longer than a request should be is a request of its own."""
+    monkeypatch.setattr(delivery, "CHUNK", 10)
+    server = Fake(len)
+    server.delivery().send({"a": ["1234", "x" * 50, "5678", "9"]})
+    assert server.requests == [["1234"], ["x" * 50], ["5678", "9"]]
+
+
+def test_what_was_delivered_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch in several requests, only those that were not taken stay in it."""
+    monkeypatch.setattr(delivery, "CHUNK", 10)
+
+    def answer(lines: list[str]) -> int:
+        if "c" * 9 in lines:
+            raise Unreachable("away")
+        return len(lines)
+
+    batch = {"one": ["a" * 9, "b" * 9, "c" * 9], "two": ["d" * 9]}
+    with pytest.raises(Unreachable):
+        Fake(answer).delivery().send(batch)
+    assert batch == {"one": ["c" * 9], "two": ["d" * 9]}
+
+
+# --- tasks that are refused --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["deleted", "published"])
+def test_a_refused_task_is_parked(loopback: LoopbackServer, sender: Delivery, how: str) -> None:
+    """A task that the server does not take events for costs one request nothing, and is sent no more."""
+    good = new_task(sender)
+    bad = new_task(sender, "published" if how == "published" else "in_progress")
+    if how == "deleted":
+        sender.transport.call("tasks.delete", {"task": bad, "force": True}, patience=20)
+    sender.send({bad: points(bad, 3), good: points(good, 3)})
+    batch = {bad: points(bad, 2, 3), good: points(good, 2, 3)}
+    sender.send(batch)
+    assert batch == {}
+    assert loopback.scalars(good) == curve(5)
+    assert last_of(loopback, good) == 2.0
+    assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == {bad: 5}
+    assert bad in sender.refused[bad].reason
+    first, second = [call for call in loopback.calls if call.endpoint == ADD]
+    assert (first.items, second.items) == (6, 2)
+
+
+def test_refused_tasks_alone_cost_one_request(loopback: LoopbackServer, sender: Delivery) -> None:
+    """Where all tasks of a batch have gone, the server's 400 is believed at once."""
+    gone = ["f" * 32, "e" * 32]
+    sender.send({task_id: points(task_id, 50) for task_id in gone})
+    assert loopback.count(ADD) == 1
+    assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == dict.fromkeys(gone, 50)
+
+
+# --- events that are refused -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [0, 7, 19])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+@pytest.mark.parametrize("poison", ["value", "iteration"])
+def test_a_poisoned_event_costs_itself_alone(
+    loopback: LoopbackServer, sender: Delivery, at: int, first: bool, poison: str
+) -> None:
+    """An event that the server answers 500 for is found; every other is there, the last one last."""
+    one, bad, other = (new_task(sender) for _ in range(3))
+    if not first:
+        sender.send({one: points(one, 1)})
+    batch = {task_id: points(task_id, 20) for task_id in (one, bad, other)}
+    batch[bad][at] = point(bad, TOO_LARGE, at) if poison == "value" else point(bad, 1.0, TOO_FAR)
+    loopback.reset_counts()
+    sender.send(batch)
+    assert batch == {}
+    assert loopback.scalars(bad) == curve(20, at)
+    assert loopback.scalars(one) == loopback.scalars(other) == curve(20)
+    assert last_of(loopback, bad) == (9.0 if at == 19 else 9.5)
+    assert last_of(loopback, one) == last_of(loopback, other) == 9.5
+    assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == {bad: 1}
+    assert loopback.count(ADD) < 50
+    assert loopback.peak_in_flight(ADD) == 1
+
+
+def test_several_poisoned_events_cost_themselves_alone(loopback: LoopbackServer, sender: Delivery) -> None:
+    """Poisoned events in several tasks are each found and counted."""
+    tasks = [new_task(sender) for _ in range(8)]
+    batch = {task_id: points(task_id, 10) for task_id in tasks}
+    for task_id in tasks[::2]:
+        batch[task_id][3] = point(task_id, TOO_LARGE, 3)
+        batch[task_id][4] = point(task_id, -TOO_LARGE, 4)
+    sender.send(batch)
+    for place, task_id in enumerate(tasks):
+        assert loopback.scalars(task_id) == (curve(10) if place % 2 else curve(10, 3, 4))
+    assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == dict.fromkeys(
+        tasks[::2], 2
+    )
+
+
+def test_a_poisoned_event_alone_waits_for_proof(loopback: LoopbackServer, sender: Delivery) -> None:
+    """A 500 for the only event there is might be an outage: it is kept until another is taken."""
+    task_id = new_task(sender)
+    batch = {task_id: [point(task_id, TOO_LARGE, 0)]}
+    with pytest.raises(Unreachable):
+        sender.send(batch)
+    assert sender.refused == {}
+    batch[task_id] += points(task_id, 3)[1:]
+    sender.send(batch)
+    assert loopback.scalars(task_id) == curve(3, 0)
+    assert sender.refused[task_id].events == 1
+
+
+@pytest.mark.parametrize("status", [200, 400, 413])
+@pytest.mark.parametrize("bad", [0, 5, 9])
+def test_a_refusal_without_a_name_is_split(status: int, bad: int) -> None:
+    """A shortfall that the answer does not explain, a 400 and a 413 are bisected to the event."""
+    taken: list[str] = []
+
+    def answer(lines: list[str]) -> int:
+        good = [line for line in lines if not line.endswith("poison")]
+        if len(good) < len(lines) and status != 200:
+            raise Refused("malformed", status)
+        taken.extend(line for line in good if line not in taken)
+        return len(good)
+
+    server = Fake(answer)
+    batch = {task_id: [f"{task_id}{n}" for n in range(10)] for task_id in "abc"}
+    batch["b"][bad] = "poison"
+    wanted = [line for events in batch.values() for line in events if line != "poison"]
+    sender = server.delivery()
+    sender.send(batch)
+    assert sorted(taken) == sorted(wanted)
+    assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == {"b": 1}
+    assert len(server.requests) < 20
+
+
+# --- a server that takes nothing ---------------------------------------------------------------
+
+
+def break_down(loopback: LoopbackServer, how: str) -> None:
+    """Has the server take nothing at all."""
+    if how == "no connection":
+        loopback.faults.outage = True
+    elif how == "revoked":
+        loopback.expire_tokens()
+        loopback.credentials.secret_key += "!"
+    else:
+        loopback.faults.fail_next("*", status=int(how), times=1_000_000)
+
+
+@pytest.mark.parametrize("how", ["500", "503", "403", "404", "no connection", "revoked"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_an_outage_refuses_nothing(loopback: LoopbackServer, sender: Delivery, how: str, first: bool) -> None:
+    """While the server takes nothing, everything is kept; when it is back, everything is delivered."""
+    tasks = [new_task(sender) for _ in range(3)]
+    if not first:
+        sender.send({tasks[0]: points(tasks[0], 2)})
+    batch: Batch = {task_id: points(task_id, 20) for task_id in tasks}
+    kept = {task_id: list(events) for task_id, events in batch.items()}
+    break_down(loopback, how)
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            sender.send(batch)
+    assert sender.refused == {}
+    assert batch == kept
+    loopback.faults.clear()
+    loopback.credentials.secret_key = loopback.secret_key.rstrip("!")
+    sender.send(batch)
+    assert sender.refused == {}
+    assert [loopback.scalars(task_id) for task_id in tasks] == [curve(20)] * 3
+
+
+def test_an_outage_in_the_middle_of_a_search(
+    loopback: LoopbackServer, sender: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage that begins while a poisoned event is searched for refuses nothing but that event."""
+    tasks = [new_task(sender) for _ in range(2)]
+    batch = {task_id: points(task_id, 16) for task_id in tasks}
+    batch[tasks[1]][9] = point(tasks[1], TOO_LARGE, 9)
+    real = Delivery._is_healthy
+    probes: list[bool] = []
+
+    def then_breaks(self: Delivery, part: Batch, batch: Batch) -> bool:
+        probes.append(real(self, part, batch))
+        if len(probes) == 2:
+            loopback.faults.fail_next(ADD, status=500, times=1_000_000)
+        return probes[-1]
+
+    monkeypatch.setattr(Delivery, "_is_healthy", then_breaks)
+    with pytest.raises(Unreachable):
+        sender.send(batch)
+    assert probes[:2] == [True, True]
+    assert probes[-1] is False
+    assert sender.refused == {}
+    loopback.faults.clear()
+    sender.send(batch)
+    assert [loopback.scalars(task_id) for task_id in tasks] == [curve(16), curve(16, 9)]
+    assert sum(refusal.events for refusal in sender.refused.values()) == 1
+
+
+def test_the_event_that_proves_health_may_have_gone(loopback: LoopbackServer, sender: Delivery) -> None:
+    """If the task of the last event that was taken is deleted, others show that the server works."""
+    gone, stays = new_task(sender), new_task(sender)
+    sender.send({gone: points(gone, 2)})
+    sender.transport.call("tasks.delete", {"task": gone, "force": True}, patience=20)
+    batch = {stays: points(stays, 6)}
+    batch[stays][2] = point(stays, TOO_LARGE, 2)
+    while batch:  # the proof is looked for at random
+        try:
+            sender.send(batch)
+        except Unreachable:
+            continue
+    assert loopback.scalars(stays) == curve(6, 2)
+    assert sender.refused[stays].events == 1
