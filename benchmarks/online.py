@@ -57,8 +57,8 @@ def main() -> None:
     ours, raw = measure("ours", 100, 20), measure("raw", 100, 20)
     for kind, figure in (("ours", ours), ("raw", raw)):
         print(
-            f"    {kind:<5} {figure['calls']} task calls, {figure['batches']} batches, {figure['all calls']} in all, "
-            f"wall {figure['wall']:.2f} s, CPU {figure['cpu']:.2f} s"
+            f"    {kind:<5} {figure['calls']} task calls, {figure['batches']} batches, "
+            f"{figure['all calls']} in all, wall {figure['wall']:.2f} s, CPU {figure['cpu']:.2f} s"
         )
     line("1. calls for each task", (ours["calls"] - 4) / 100, 3, "calls")
     line("1. batches, ours / raw", ours["batches"] / raw["batches"], 0.1)

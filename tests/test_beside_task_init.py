@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 import pytest
-from clearml_process import run
-from loopback import LoopbackServer
+
+from tests.clearml_process import run
+from tests.loopback import LoopbackServer
 
 MODES = """
 from clearml_taskgroup import TaskGroup

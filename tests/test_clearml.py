@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clearml_process import Finished, run
-from loopback import LoopbackServer
 
 from clearml_taskgroup import _clearml
+from tests.clearml_process import Finished, run
+from tests.loopback import LoopbackServer
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,8 @@ def test_a_connection_tells_where_the_server_is(tmp_path: Path) -> None:
     script = """
         from clearml_taskgroup import _clearml
         import requests
+        from clearml.backend_api import Session
+        own_limit = Session._session_timeout
         found = _clearml.connect()
         def accepted():
             answer = requests.post(found.host + "/tasks.get_all", json={}, timeout=10.0,
@@ -185,11 +187,12 @@ def test_a_connection_tells_where_the_server_is(tmp_path: Path) -> None:
         statuses = [accepted()]
         found.renew()
         statuses.append(accepted())
-        give([found.host, found.web, found.verify, found.new_pages, statuses])
+        give([found.host, found.web, found.files, found.verify, found.new_pages, statuses, len(own_limit)])
     """
     with LoopbackServer() as server:
         done = run(script, tmp_path, env=server.environment())
-        assert done.result == [server.url, server.files_url, True, True, [200, 200]]
+        files = server.files_url
+        assert done.result == [server.url, files, files, True, True, [200, 200], 2]
         assert server.count("auth.login") == 2
 
 

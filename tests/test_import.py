@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 import pytest
-from clearml_process import Finished, run
-from loopback import LoopbackServer
+
+from tests.clearml_process import Finished, run
+from tests.loopback import LoopbackServer
 
 WRITE = """
 from enum import Enum

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from clearml_process import run
 
 from clearml_taskgroup import _clearml
 from clearml_taskgroup._stores import Ending, RunInfo, TaskSpec, offline
 from clearml_taskgroup._stores.offline import OfflineStore
 from clearml_taskgroup.errors import StoreError
+from tests.clearml_process import run
 
 INFO = RunInfo("0123456789ab", "a/project", "group", "{metric}/{split=value}", ("all",))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clearml_process import PRELUDE, run, start
+
+from tests.clearml_process import PRELUDE, run, start
 
 pytestmark = pytest.mark.skipif(
     subprocess.run(["git", "--version"], capture_output=True, check=False).returncode != 0, reason="needs git"

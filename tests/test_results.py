@@ -12,6 +12,7 @@ from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     GroupStateError,
+    MetricValueError,
     NonFiniteWarning,
     NoSuchResultError,
 )
@@ -93,6 +94,15 @@ def test_nothing_left_out_counts() -> None:
     assert row.value("loss") == row.value("loss", of="mean") == 1.0
     with pytest.raises(NoSuchResultError):
         row.value("only_nan")
+
+
+def test_a_refused_report_is_no_result() -> None:
+    """A metric that stood in nothing but a refused report is in no row."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        with pytest.raises(MetricValueError):
+            task.report({"loss": 1.0, "text": "x"}, 1)
+        assert group.results()[0].stats == {}
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])

@@ -31,13 +31,14 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from .errors import LoginError
+from .errors import LoginError, ProvenanceWarning
 
 LOGIN_PATIENCE = 30.0
 """Seconds for which a group that opens waits for a server that does not let anybody in."""
@@ -307,7 +308,9 @@ def detect_script() -> dict[str, Any] | None:
     """
     from clearml.backend_interface.task.repo import ScriptInfo
 
-    result, _ = ScriptInfo.get([sys.argv[0]], create_requirements=True, log=_quiet())
+    result, _ = ScriptInfo.get([sys.argv[0]], create_requirements=True)
+    for message in result.warning_messages:  # of a diff that is too large to be stored
+        warnings.warn(message.strip("=<> "), ProvenanceWarning, stacklevel=5)
     if not result.script:
         return None
     script = ScriptInfo.detect_running_module(result.script)
@@ -322,12 +325,3 @@ def is_signal_handler(handler: Any) -> bool:
 
     hook = getattr(Task, "_Task__exit_hook", None)
     return hook is not None and getattr(handler, "__self__", None) is hook
-
-
-def _quiet() -> Any:
-    import logging
-
-    logger = logging.getLogger("clearml_taskgroup.provenance")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger

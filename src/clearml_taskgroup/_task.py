@@ -278,7 +278,11 @@ class GroupTask(_Reporting):
 
         In the mode `disabled`, and in a memory store, an object that takes every call and does
         nothing.
+
+        Raises:
+            TaskClosedError: The task has ended.
         """
+        self._require_open()
         return self._run.store.clearml_task(self.id)
 
     def set_parameters(self, params: Mapping[str, Any]) -> None:

@@ -99,10 +99,10 @@ class Transport:
                 problem = f"{action} was answered with {_told(answer)}"
                 doubt = answer.status_code not in (401, 429)
                 if answer.status_code == 401:
-                    expired += 1
-                    if expired > MOST_401:
+                    if expired == MOST_401:
                         raise LoginError(problem)
                     self.connection.renew()
+                    expired += 1
                     if expired == 1:
                         continue
                 failures += answer.status_code == 500

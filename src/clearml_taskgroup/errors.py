@@ -516,6 +516,10 @@ class AutoLoggingWarning(TaskGroupWarning):
     """You meet this once, when `Task.init` was called: auto-logging goes to that task."""
 
 
+class ProvenanceWarning(TaskGroupWarning):
+    """You meet this as a group opens, if the script's uncommitted changes are too large to keep."""
+
+
 class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
 
