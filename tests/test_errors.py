@@ -66,6 +66,9 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     ),
     (errors.ServerError("503 Service Unavailable"), ConnectionError, ["server: 503 Service Unavailable"]),
     (errors.LoginError("401"), errors.ServerError, ["server: 401", "clearml.conf", "mode='offline'"]),
+    (errors.RunInUseError("run-7"), RuntimeError, ["run-7 is still in use", "takeover=True"]),
+    (errors.TaskClosedError("C=1", "completed", done=True), RuntimeError, ["if task.done: continue"]),
+    (errors.NameCollisionError(("a", "b"), "x", "y", "{m}", joined=True), ValueError, ["stored as 'a-b'"]),
     (errors.ModeError("mode is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
     (errors.ArgumentError("of", "x", "'last'"), ValueError, ["of='x' was given; expected 'last'"]),
     (

@@ -88,6 +88,16 @@ def test_single_values_collide_by_their_one_name(store: MemoryStore) -> None:
             task.report({"a": 1.0}, split="b/c")
 
 
+def test_names_that_a_server_joins_to_one(store: MemoryStore) -> None:
+    """A server joins title and series with '-', so `a`/`b-c` and `a-b`/`c` would overwrite each other."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
+        task = group.task({"C": 1})
+        task.report({"a": 1.0}, 1, split="b-c")
+        with pytest.raises(NameCollisionError, match=r"stored as 'a-b-c'"):
+            task.report({"a-b": 2.0}, 1, split="c")
+    assert store.members[0].scalars == {("a", "b-c"): [(1, 1.0)]}
+
+
 def test_equal_contexts_are_one_curve(store: MemoryStore) -> None:
     """1, 1.0 and np.int64(1) are one context; so is a field at its default and left out."""
     with TaskGroup("digits", "sweep", template="{metric}/{fold=all}") as group:

@@ -32,9 +32,9 @@ def label(fault: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
-    for module, prefix in ((_transport, ""), (courier, "")):
-        monkeypatch.setattr(module, f"{prefix}FIRST_PAUSE", 0.002)
-        monkeypatch.setattr(module, f"{prefix}LONGEST_PAUSE", 0.02)
+    for module in (_transport, courier):
+        monkeypatch.setattr(module, "FIRST_PAUSE", 0.002)
+        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_clearml, "LOGIN_PAUSE", 0.002)
     monkeypatch.setattr(_clearml, "LONGEST_LOGIN_PAUSE", 0.02)
 
@@ -94,13 +94,13 @@ def test_an_outage_in_the_middle_is_survived(loopback: LoopbackServer) -> None:
     with a_group() as group:
         tasks = group.tasks({"seed": range(4)})
         group.flush()
-        loopback.faults.outage = True
+        loopback.faults.fail_next("*", kind="drop_before", times=1_000_000)
         loopback.reset_counts()
         for step in range(20):
             for task in tasks:
                 task.report({"loss": task.params["seed"] + step / 4}, step)
         assert loopback.wait_until(lambda: loopback.count() > 3)
-        loopback.faults.outage = False
+        loopback.faults.clear()
     check(loopback, group, 20)
 
 
@@ -130,7 +130,8 @@ def test_a_lost_answer_doubles_nothing(loopback: LoopbackServer, action: str, fa
     with a_group() as group:
         work(group, 4, 5)
     check(loopback, group, 5)
-    assert sum(bool(call.fault) for call in loopback.calls) == 2
+    # A project is asked for before it is made again, so its making fails once.
+    assert sum(bool(call.fault) for call in loopback.calls) == (1 if action == "projects.create" else 2)
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped"])

@@ -27,6 +27,13 @@ class Specs:
     _taken: dict[str, TaskSpec] = attrs.field(factory=dict)
     _names: dict[str, str] = attrs.field(factory=dict)
     _next_index: int = 0
+    _kept: dict[str, int] = attrs.field(factory=dict)
+    _places: set[int] = attrs.field(factory=set)
+
+    def keep(self, places: Mapping[str, int]) -> None:
+        """Keeps the places that keys had in an earlier run, so that no other task gets one of them."""
+        self._kept.update(places)
+        self._places.update(places.values())
 
     def reserve(self, count: int) -> int:
         """Sets places in the space aside; gives the first."""
@@ -63,7 +70,7 @@ class Specs:
         name = name or _readable(flat) or key
         if self._names.get(name, key) != key:
             name = f"{name}~{key}"
-        index = self._next_index if index is None else index
+        index = self._place(key, self._next_index if index is None else index)
         fields = {"group": self.group, "task": name, "key": key, "index": str(index)}
         task_name = canonical_task_name(fill_task_name(self.task_name, fields))
         return TaskSpec(key, name, task_name, index, 1, flat, checked_tags(tags))
@@ -75,13 +82,25 @@ class Specs:
             DuplicateTaskError: Two of them have the same key, or one is taken.
         """
         specs: dict[str, TaskSpec] = {}
-        for offset, point in enumerate(points):
-            spec = self.one(point, index=first + offset)
-            self.refuse_double(spec)
-            if spec.key in specs:
-                raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec))
-            specs[spec.key] = spec
+        before = set(self._places)
+        try:
+            for offset, point in enumerate(points):
+                spec = self.one(point, index=first + offset)
+                self.refuse_double(spec)
+                if spec.key in specs:
+                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec))
+                specs[spec.key] = spec
+                self._places.add(spec.index)
+        except BaseException:
+            self._places = before
+            raise
         return list(specs.values())
+
+    def _place(self, key: str, place: int) -> int:
+        """Gives a key the place that it had, else the one asked for, or where that is taken the next."""
+        if key in self._kept:
+            return self._kept[key]
+        return place if place not in self._places else 1 + max(self._places)
 
     def refuse_double(self, spec: TaskSpec) -> None:
         """Checks that the run has no task with this key.
@@ -96,6 +115,7 @@ class Specs:
         """Notes that tasks have been opened."""
         for spec in specs:
             self._taken[spec.key] = spec
+            self._places.add(spec.index)
             self._names[spec.name] = spec.key
 
 
