@@ -27,7 +27,8 @@ from clearml_taskgroup.testing import MemoryStore
 
 CONFIGURATION = "sdk.development.report_use_subprocess: false\n"
 PRELUDE = """\
-import os, signal, sys, threading
+import faulthandler, os, signal, sys, threading
+faulthandler.dump_traceback_later(100, exit=True)  # no test waits for ever
 from clearml_taskgroup import GroupTask, TaskGroup
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

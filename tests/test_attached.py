@@ -239,6 +239,6 @@ def test_an_ended_task_is_not_attached_any_more(tmp_path: Path) -> None:
             task.clearml_task
             give(["attached", Task.is_offline()])
         except TaskClosedError:
-            give(["refused", Task.is_offline()])
+            give(["refused", bool(Task.is_offline())])
     """
     assert run(script, tmp_path).result == ["refused", False]

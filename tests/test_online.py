@@ -192,7 +192,7 @@ def test_a_deleted_task_costs_itself_alone(loopback: LoopbackServer) -> None:
     with pytest.raises(ExceptionGroup) as raised:
         group.close()
     told = [str(error) for error in raised.value.exceptions]
-    assert any("5 points of 1 tasks (seed=0)" in text for text in told)
+    assert any("5 points of 1 task (seed=0)" in text for text in told)
     assert any("'seed=0' could not be completed" in text for text in told)
     assert {type(error) for error in raised.value.exceptions} == {DeliveryError, ServerError}
     assert loopback.scalars(stays.id) == {("loss", "value"): [(step, 1.0) for step in range(5)]}
@@ -212,7 +212,7 @@ def test_a_published_task_keeps_its_status(server: View) -> None:
     with pytest.raises(ExceptionGroup) as raised:
         group.close()
     assert [type(error) for error in raised.value.exceptions] == [DeliveryError]
-    assert "1 points of 1 tasks (seed=0)" in str(raised.value.exceptions[0])
+    assert "1 point of 1 task (seed=0)" in str(raised.value.exceptions[0])
     assert server.task(locked.id)["status"] == "published"
     assert server.scalars(other.id, 1) == {("loss", "value"): [(1, 1.0)]}
 

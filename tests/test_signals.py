@@ -219,7 +219,8 @@ def test_a_second_ctrl_c_gives_delivery_up_and_names_what_is_missing() -> None:
             release.set()
     assert task.status == "completed"
     (note,) = notes_of(caught.value)
-    assert "1 points of 1 tasks (the task) were not delivered" in note
+    assert "DeliveryError: 1 point" in note
+    assert "(the task)" in note
 
 
 class Interrupting(threading.Condition):

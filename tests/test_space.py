@@ -105,7 +105,11 @@ def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> No
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.lists(st.integers()), max_size=3)))
+@given(
+    st.lists(
+        st.dictionaries(st.text(max_size=5), st.integers() | st.lists(st.integers()), max_size=3), min_size=1
+    )
+)
 def test_an_iterable_of_dicts_is_kept_as_it_is(listed: list[dict[str, Any]]) -> None:
     """A list, a tuple or a generator of dicts gives just these dicts, in order, doubles included."""
 
@@ -113,3 +117,10 @@ def test_an_iterable_of_dicts_is_kept_as_it_is(listed: list[dict[str, Any]]) -> 
         yield from listed
 
     assert points(listed) == points(tuple(listed)) == points(generator()) == listed
+
+
+@pytest.mark.parametrize("space", [[], (), iter([])], ids=["list", "tuple", "exhausted"])
+def test_a_space_without_points_is_refused(space: Any) -> None:
+    """A sweep over nothing is a mistake, often an iterator that was used up before."""
+    with pytest.raises(SpaceError, match=r"no points.*exhausted"):
+        points(space)

@@ -11,6 +11,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Metric, Name, TaskGroup
 from clearml_taskgroup.errors import (
+    DuplicateTaskError,
     MissingFieldError,
     ParameterError,
     TaskClosedError,
@@ -238,7 +239,8 @@ def test_reprs_of_groups(store: MemoryStore, count: int) -> None:
     group = TaskGroup("digits", "sweep")
     assert repr(group) == "<TaskGroup 'digits' 'sweep' not open, 0 tasks>"
     with group:
-        group.tasks([{"C": C} for C in range(count)])
+        if count:
+            group.tasks([{"C": C} for C in range(count)])
         assert repr(group).startswith(f"<TaskGroup 'digits' 'sweep' open, {count} task")
     assert " closed, " in repr(group)
 
@@ -272,3 +274,19 @@ def test_clearmls_own_objects_in_memory(task: GroupTask) -> None:
     task.logger.report_plotly(*task.name("roc"), iteration=3, figure=None)
     task.clearml_task.upload_artifact("a", artifact_object={})
     assert not task.clearml_task
+
+
+def test_true_is_not_one(group: TaskGroup) -> None:
+    """A task with True is neither found by 1, nor can 1 take the place of its parameter."""
+    task = group.task({"flag": True})
+    with pytest.raises(UnknownTaskError, match="no task matches"):
+        group.get(flag=1)
+    with pytest.raises(ParameterError, match="identity"):
+        task.set_parameters({"flag": 1})
+
+
+def test_a_refused_space_takes_no_places(group: TaskGroup) -> None:
+    """The points of a space that was refused leave no gap in the index."""
+    with pytest.raises(DuplicateTaskError):
+        group.tasks([{"D": 1}, {"D": 1}])
+    assert group.task({"D": 2}).index == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
@@ -69,7 +69,11 @@ class Aggregates(Sequence[AggregateRow]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> AggregateRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[AggregateRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> AggregateRow | tuple[AggregateRow, ...]:
         return self.rows[index]
 
     def __iter__(self) -> Iterator[AggregateRow]:

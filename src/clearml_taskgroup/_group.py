@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, clear_frames, reason_of, text_of
-from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
 from ._measures import Words
 from ._opening import Resume, open_run
 from ._past import find_run
@@ -33,6 +33,7 @@ from .errors import (
     GroupStateError,
     TaskGroupWarning,
     UnknownTaskError,
+    counted,
 )
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
@@ -131,7 +132,7 @@ class TaskGroup:
 
     def __repr__(self) -> str:
         state = "not open" if self._run is None else "closed" if self._run.closed else "open"
-        return f"<TaskGroup {self.project!r} {self.name!r} {state}, {len(self)} tasks>"
+        return f"<TaskGroup {self.project!r} {self.name!r} {state}, {counted(len(self), 'task')}>"
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -162,6 +163,8 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
+        if run.prior is not None:
+            self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
         if self.captures_console:
             undo.append(_console.install())
@@ -225,8 +228,7 @@ class TaskGroup:
             DuplicateTaskError: Two points are the same, or the run has one already.
         """
         run = self._opened()
-        listed = points(space)
-        return self._open_tasks(run, self._specs.many(listed, self._specs.reserve(len(listed))))
+        return self._open_tasks(run, self._specs.many(points(space)))
 
     def sweep(self, space: Space) -> Sweep:
         """Opens the tasks of a space one after another, each a turn of a loop.
@@ -243,8 +245,7 @@ class TaskGroup:
             DuplicateTaskError: Two points are the same, or the run has one already.
         """
         run = self._opened()
-        listed = points(space)
-        specs = self._specs.many(listed, self._specs.reserve(len(listed)))
+        specs = self._specs.many(points(space))
         if run.prior is None:
             return Sweep(self, specs)
         done = [spec for spec in specs if run.is_done(spec.key)]
@@ -312,7 +313,8 @@ class TaskGroup:
             UnknownTaskError: No task matches, or more than one does.
         """
         wanted = {
-            parameter: typed(value) for parameter, value in flatten({**(params or {}), **parameters}).items()
+            parameter: typed(value, parameter)
+            for parameter, value in flatten({**(params or {}), **parameters}).items()
         }
         found = [
             task
@@ -537,7 +539,7 @@ class TaskGroup:
 
 def _has(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     have = stored_parameters(params)
-    return all(name in have and have[name] == value for name, value in wanted.items())
+    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
 
 
 def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:

@@ -266,6 +266,11 @@ def _qualified(thing: Any, name: str) -> str:
     return f"{module}.{qualname}"
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Tells whether two values in typed JSON mean the same; Python takes True and 1 for equal."""
+    return _compact(one) == _compact(other)
+
+
 def canonical(flat: Mapping[str, Any]) -> str:
     """Gives the canonical JSON of flat parameters: equal texts for equal parameter sets."""
     return _compact({name: typed(flat[name], name) for name in flat})

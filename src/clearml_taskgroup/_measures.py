@@ -46,8 +46,14 @@ class Words:
         if not found:
             raise NoSuchResultError(asked, [measure_text(measure) for measure in listed])
         if len(found) > 1:
-            raise AmbiguousResultError(asked, [measure_text(measure) for measure in found])
+            raise AmbiguousResultError(asked, [self._in_full(measure) for measure in found])
         return found[0]
+
+    def _in_full(self, measure: Measure) -> str:
+        """Writes a measure with the defaults of the template, by which it can be asked for."""
+        context = dict(measure[1])
+        left = [(field, text) for field, text in self.template.defaults.items() if field not in context]
+        return measure_text((measure[0], tuple(sorted((*measure[1], *left)))))
 
     def mode(self, metric: str, mode: Mode | None) -> Mode:
         """Gives which is better, from the call or the vocabulary.

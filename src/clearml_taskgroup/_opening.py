@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from contextvars import ContextVar
 from pathlib import Path
@@ -63,33 +64,39 @@ def open_run(
     if kept and provenance:
         info = attrs.evolve(info, script=_clearml.detect_script())
     store: Store
-    if in_memory is not None:
-        run = Run(info, in_memory, template, vocabulary, nonfinite, None)
-    elif mode == "disabled":
-        store = MemoryStore(mode="disabled", where="nowhere", keep=False)
-        run = Run(info, store, template, vocabulary, nonfinite, None)
-    else:
-        cache = _clearml.cache_folder()
-        folder = cache / "taskgroup" / info.group_id
-        prior, takeover = None, resume is not None and resume.takeover
-        if mode == "online":
-            store = OnlineStore(_clearml.connect())
-            if resume is not None:
-                prior = prior_on_server(store, info.group_id, folder, template, takeover)
-            record = _record(folder, prior, takeover, required=False)
-            number = prior.number if prior else store.last_run_number(info.group_id) + 1
-            if record is not None:
-                store.use_outbox(Outbox.open(record.path.with_suffix(".outbox")))
+    with contextlib.ExitStack() as undo:
+        if in_memory is not None:
+            run = Run(info, in_memory, template, vocabulary, nonfinite, None)
+        elif mode == "disabled":
+            store = MemoryStore(mode="disabled", where="nowhere", keep=False)
+            run = Run(info, store, template, vocabulary, nonfinite, None)
         else:
-            store = OfflineStore(cache / "offline")
-            if resume is not None:
-                prior = prior_on_disk(folder)
-            record = _record(folder, prior, takeover, required=True)
-            number = prior.number if prior else record.number if record else 1
-        info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
-        run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
-        run.retry = resume.retry if resume is not None else "new"
-    run.start(*_parent(run, main, outer))
+            cache = _clearml.cache_folder()
+            folder = cache / "taskgroup" / info.group_id
+            prior, takeover = None, resume is not None and resume.takeover
+            if mode == "online":
+                store = undo.enter_context(contextlib.closing(OnlineStore(_clearml.connect())))
+                if resume is not None:
+                    alive = (main and str(main.id), _clearml.agent_task_id(), outer and outer.parent)
+                    ours = frozenset(parent for parent in alive if parent)
+                    prior = prior_on_server(store, info.group_id, folder, template, takeover, ours)
+                record = _record(folder, prior, takeover, required=False)
+                number = prior.number if prior else store.last_run_number(info.group_id) + 1
+                if record is not None:
+                    store.use_outbox(Outbox.open(record.path.with_suffix(".outbox")))
+            else:
+                store = OfflineStore(cache / "offline")
+                if resume is not None:
+                    prior = prior_on_disk(folder)
+                record = _record(folder, prior, takeover, required=True)
+                number = prior.number if prior else record.number if record else 1
+            if record is not None:
+                undo.callback(record.close)
+            info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
+            run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
+            run.retry = resume.retry if resume is not None else "new"
+        run.start(*_parent(run, main, outer))
+        undo.pop_all()
     return run
 
 

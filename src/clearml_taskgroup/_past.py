@@ -22,6 +22,7 @@ class PastTask:
     Attributes:
         status: How it ended; None if its process died first.
         settled: Whether the store knows how it ended.
+        uploaded: The id of the task on a server that has all of it; else empty.
         measures: What it reported: metric, context, and the counts over the values.
     """
 
@@ -34,6 +35,7 @@ class PastTask:
     status: Status | None = None
     reason: str = ""
     settled: bool = False
+    uploaded: str = ""
     measures: list[Any] = attrs.field(factory=list)
 
 
@@ -44,6 +46,7 @@ class PastRun:
     Attributes:
         tasks: Its tasks by their ids, in the order of opening.
         status: How it ended; None if its process died first.
+        settled: Whether the store knows how it ended, as far as its parent goes.
         uploaded: Whether all of it is on a server.
     """
 
@@ -60,6 +63,7 @@ class PastRun:
     tasks: dict[str, PastTask] = attrs.field(factory=dict)
     status: Status | None = None
     reason: str = ""
+    settled: bool = False
     uploaded: bool = False
 
     @property
@@ -80,7 +84,7 @@ class PastRun:
         if self.mode == "offline":
             return True
         unsettled = any(not task.settled for task in self.tasks.values())
-        return self.outbox.exists() or unsettled or self.status is None
+        return self.outbox.exists() or unsettled or not self.settled
 
     def latest(self) -> dict[str, PastTask]:
         """The latest attempt at each key."""
@@ -102,13 +106,13 @@ def load(path: Path) -> PastRun | None:
                 past = PastRun(path=path, **facts)
             else:  # a resumed run is open again
                 past.parent, past.owns_parent = line.get("parent"), bool(line.get("owns_parent"))
-                past.status, past.uploaded = None, False
+                past.status, past.settled, past.uploaded = None, False, False
         elif past is None:
             continue
         elif event == "task":
             known = past.tasks.get(line["id"])
             if known is not None:  # gone on with: open again
-                known.status, known.settled = None, False
+                known.status, known.settled, known.uploaded = None, False, ""
             else:
                 past.tasks[line["id"]] = PastTask(**{name: line[name] for name in _TASK_FACTS})
         elif event == "end" and line["id"] in past.tasks:
@@ -119,6 +123,9 @@ def load(path: Path) -> PastRun | None:
             past.tasks[line["id"]].settled = True
         elif event == "close":
             past.status, past.reason = line["status"], line["reason"]
+            past.settled = bool(line.get("settled", True))
+        elif event == "uploaded" and line.get("id") in past.tasks:
+            past.tasks[line["id"]].uploaded = line["to"]
         elif event == "uploaded":
             past.uploaded = True
     return past
@@ -188,6 +195,9 @@ def held(path: Path) -> Iterator[None]:
     try:
         if not lock(file):
             raise RunInUseError(str(path))
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            os.pwrite(file, b"\n", size)  # ends a line that a crash cut short
         yield
     finally:
         os.close(file)

@@ -283,7 +283,7 @@ class Reporter:
                 self._turn.notify_all()
             if stopping:
                 return
-            self.store.keep_alive()
+            self.store.tend()
             if self.error is not None or not self._queue:
                 self._wake.wait(PERIOD)
 

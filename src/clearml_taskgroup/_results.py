@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import attrs
 
@@ -13,7 +13,7 @@ from ._names import Measure, measure_text
 from ._reporter import Stats
 from ._run import TaskState
 from ._stores import Status
-from .errors import ArgumentError
+from .errors import ArgumentError, counted
 
 
 @attrs.frozen
@@ -67,7 +67,11 @@ class Results(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
         return self.rows[index]
 
     def __iter__(self) -> Iterator[Row]:
@@ -150,7 +154,7 @@ class Results(Sequence[Row]):
         ]
         counts = _counts_text(self.rows)
         note = ", partial: tasks are still open" if self.partial else ""
-        return f"{table(head, body)}\n{len(self.rows)} tasks: {counts or 'none'}{note}"
+        return f"{table(head, body)}\n{counted(len(self.rows), 'task')}: {counts or 'none'}{note}"
 
 
 def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[Row, float]:

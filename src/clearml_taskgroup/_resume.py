@@ -15,11 +15,12 @@ import attrs
 
 from ._names import Measure, context_of
 from ._past import PastRun, PastTask, held, latest_run, load, records
+from ._record import append
 from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats
 from ._stores import Ending, Status
-from ._stores.online import OnlineStore, identity_of, is_original
+from ._stores.online import OnlineStore, identity_of
 from ._template import NameTemplate
-from ._upload import ABANDONED, deliver_outbox
+from ._upload import ABANDONED, PUBLISHED, deliver_outbox
 from .errors import RunInUseError
 
 SETTLING = 60.0
@@ -69,41 +70,56 @@ def _prior(past: PastRun) -> Prior:
 
 
 def prior_on_server(
-    store: OnlineStore, group_id: str, folder: Path, template: NameTemplate, takeover: bool
+    store: OnlineStore,
+    group_id: str,
+    folder: Path,
+    template: NameTemplate,
+    takeover: bool,
+    ours: frozenset[str] = frozenset(),
 ) -> Prior | None:
     """Finds the latest run of a group on the server, whichever machine it ran on.
 
     What this machine's outbox still holds of it is delivered first.
 
+    Args:
+        store: The server.
+        group_id: The group's id.
+        folder: Where this machine keeps the group's records.
+        template: The group's template.
+        takeover: Whether a living run is gone on with.
+        ours: The parents that live because this process does.
+
     Raises:
         RunInUseError: It lives, and `takeover` is not given.
     """
-    found = [task for task in store.find(group_id) if is_original(task)]
+    found = store.find(group_id)
     if not found:
         return None
-    number = max(int(identity_of(task).get("run_number") or 0) for task in found)
-    tasks = [task for task in found if int(identity_of(task).get("run_number") or 0) == number]
-    run = identity_of(tasks[0])["run"]
-    parents = [doc for (kind, _, _), doc in store.find_run(run).items() if kind == "parent"]
-    parent = parents[0] if parents else None
-    local = next((past for past in map(load, records(folder)) if past is not None and past.run == run), None)
-    if local is not None:
-        with contextlib.nullcontext() if takeover else held(local.path):
-            deliver_outbox(local, store)
-    elif not takeover:
-        _refuse_living(parent, tasks, number)
+    number = max(_whole(identity_of(task).get("run_number")) for task in found)
+    run = next(
+        run["run"] for run in map(identity_of, found) if _whole(run.get("run_number")) == number
+    )  # the latest comes first
+    tasks = [task for task in found if identity_of(task)["run"] == run]
+    parent = next((doc for (kind, *_), doc in store.find_run(run).items() if kind == "parent"), None)
+    local = _record_of(run, folder)
+    if not takeover:
+        _refuse_living(store, number, tasks, parent, local, ours)
     past = {task["id"]: _past_task(task, template) for task in reversed(tasks)}
-    for task_id, known in (local.tasks if local is not None else {}).items():
-        if task_id in past:
-            past[task_id].measures = known.measures or past[task_id].measures
-            if known.status is not None and not past[task_id].settled:
-                past[task_id].status, past[task_id].reason = known.status, known.reason
-    left = [task for task in past.values() if not task.settled and task.status is not None]
-    store.finish([Ending(task.id, task.status or "stopped", task.reason) for task in left], SETTLING)
+    with _ours_alone(local, takeover):
+        if local is not None:
+            deliver_outbox(local, store)
+            _add_local(past, local, {task["id"]: str(task["status"]) for task in tasks})
+        for task in tasks:
+            if task["status"] == "created":  # a task that never started cannot end
+                store.restart(task["id"])
+        left = [task for task in past.values() if not task.settled and task.status is not None]
+        endings = [Ending(task.id, task.status or "stopped", task.reason) for task in left]
+        if not store.finish(endings, SETTLING) and local is not None:
+            append(local.path, [_end_of(task) for task in left if task.id in local.tasks])
     latest: dict[str, PastTask] = {}
-    for task in past.values():
-        if task.key not in latest or task.attempt >= latest[task.key].attempt:
-            latest[task.key] = task
+    for known in past.values():
+        if known.key not in latest or known.attempt >= latest[known.key].attempt:
+            latest[known.key] = known
     return Prior(
         run=run,
         number=number,
@@ -111,14 +127,55 @@ def prior_on_server(
         owns_parent=parent is not None,
         attempts=latest,
         path=local.path if local is not None else None,
-        queued=frozenset(identity_of(task).get("key", "") for task in tasks if task["status"] == "queued"),
+        queued=frozenset(task.key for task in latest.values() if task.status is None),
     )
 
 
-def _refuse_living(parent: Mapping[str, Any] | None, tasks: list[dict[str, Any]], number: int) -> None:
-    if parent is None or parent.get("status") != "in_progress":
-        return
-    signs = [_seconds_since(doc.get("last_update")) for doc in (parent, *tasks) if doc.get("last_update")]
+def _record_of(run: str, folder: Path) -> PastRun | None:
+    """Finds the record that an online run has on this disk; an uploaded one's ids are others."""
+    found = (past for past in map(load, records(folder)) if past is not None)
+    return next((past for past in found if past.run == run and past.mode == "online"), None)
+
+
+def _ours_alone(local: PastRun | None, takeover: bool) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if takeover or local is None else held(local.path)
+
+
+def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[str, str]) -> None:
+    """Fills in what only this disk knows: all values' sums, and ends that the server was not told."""
+    for task_id, known in local.tasks.items():
+        if task_id not in past or known.status is None:
+            continue
+        task = past[task_id]
+        task.measures = known.measures or task.measures
+        if not known.settled and statuses[task_id] not in (*PUBLISHED, "queued"):
+            task.status, task.reason, task.settled = known.status, known.reason, False
+
+
+def _end_of(task: PastTask) -> dict[str, Any]:
+    told = {name: getattr(task, name) for name in ("id", "key", "status", "reason", "measures")}
+    return {"event": "end", **told, "settled": True}
+
+
+def _refuse_living(
+    store: OnlineStore,
+    number: int,
+    tasks: list[dict[str, Any]],
+    parent: Mapping[str, Any] | None,
+    local: PastRun | None,
+    ours: frozenset[str],
+) -> None:
+    """Looks for signs of life on the server; the lock on a local record tells of this machine."""
+    if local is None:
+        parent = parent or next(iter(store._find({"id": [str(tasks[0].get("parent"))]})), None)
+        if parent is not None and (parent["id"] in ours or parent["status"] != "in_progress"):
+            return
+    else:  # has another machine gone on with it?
+        parent, tasks = None, [task for task in tasks if task["id"] not in local.tasks]
+    if parent is None:
+        tasks = [task for task in tasks if task["status"] == "in_progress"]
+    docs = (parent, *tasks) if parent is not None else tasks
+    signs = [_seconds_since(doc.get("last_update")) for doc in docs if doc.get("last_update")]
     since = min(signs, default=math.inf)
     if since < ALIVE:
         raise RunInUseError(f"{number}", f"its last sign of life on the server was {since:.0f} s ago")
@@ -131,6 +188,10 @@ def _seconds_since(moment: Any) -> float:
         return math.inf
 
 
+def _whole(text: str | None, default: int = 0) -> int:
+    return int(text) if text and text.isdigit() else default  # parameters can be edited in the web page
+
+
 def _past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
     status = str(task["status"])
     identity = identity_of(task)
@@ -140,8 +201,8 @@ def _past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
         id=str(task["id"]),
         key=identity.get("key", ""),
         name=identity.get("name", ""),
-        index=int(identity.get("index") or 0),
-        attempt=int(identity.get("attempt") or 1),
+        index=_whole(identity.get("index")),
+        attempt=_whole(identity.get("attempt"), 1),
         params={},
         status=None if status == "queued" else _ENDED.get(status, "stopped"),
         reason="" if status in _ENDED else ABANDONED,
@@ -165,9 +226,9 @@ def _measures(last_metrics: Mapping[str, Any], template: NameTemplate, own: Mapp
                 "first": last.get("first_value", value),
                 "last": value,
                 "min": last.get("min_value", value),
-                "min_iteration": last.get("min_value_iteration"),
+                "min_iteration": None if single else last.get("min_value_iteration"),
                 "max": last.get("max_value", value),
-                "max_iteration": last.get("max_value_iteration"),
+                "max_iteration": None if single else last.get("max_value_iteration"),
                 "total": math.nan,
                 "count": max(1, int(last.get("count") or 1)),
             }

@@ -23,10 +23,13 @@ from ._resume import Prior, stats_of
 from ._signals import Interrupts
 from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
 from ._template import NameTemplate
+from ._transport import Unreachable
 from ._vocabulary import Vocabulary, drift, drift_text
 from .errors import DeliveryError, DriftWarning, GroupStateError, NonFiniteError, NonFiniteWarning
 
 REASON_LENGTH = 500
+TO_DISK = 1.0
+"""Seconds that the last reports get to reach the disk, whatever is left of the time for closing."""
 
 
 @attrs.define(eq=False)
@@ -82,6 +85,7 @@ class Run:
     told: set[str] = attrs.field(factory=set)
     reporter: Reporter = attrs.field(init=False)
     closed: bool = False
+    parent_ended: bool = False
     _pid: int = attrs.field(factory=os.getpid)
     _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
 
@@ -148,7 +152,8 @@ class Run:
         again = []
         for spec in specs:
             known = self.prior.attempts.get(spec.key)
-            if known is None or not (self.is_done(spec.key) or self.retry == "continue"):
+            goes_on = self.retry == "continue" and spec.key not in self.prior.queued
+            if known is None or not (self.is_done(spec.key) or goes_on):
                 continue
             spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
             state = self._state(spec, known.id, turn)
@@ -278,10 +283,13 @@ class Run:
             errors.append(missing)
         unfinished = [self._end_facts(state) for state in states if not state.finished]
         _attempt(lambda: self._write(unfinished), errors, interrupts)
-        _attempt(lambda: self._finish_parent(status, reason, left()), errors, interrupts)
+        # The command that delivers the rest ends the parent, too: it need not be told twice.
+        away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in errors)
+        told = [] if away else errors
+        _attempt(lambda: self._finish_parent(status, reason, left()), told, interrupts)
         facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}
-        _attempt(lambda: self._write([facts]), errors, interrupts)
-        _attempt(lambda: self.reporter.stop(left()), errors, interrupts)
+        _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
+        _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
         errors.extend((*self._lost(), *self.store.refusals()))
         if self.record is not None:
@@ -290,9 +298,13 @@ class Run:
 
     def _finish_parent(self, status: Status, reason: str, timeout: float) -> list[Exception]:
         if self.main_task is not None:
+            self.parent_ended = True
             _clearml.flush(self.main_task, timeout)
         elif self.owns_parent and self.parent is not None:
-            return self.store.finish([Ending(self.parent, status, reason)], timeout)
+            errors = self.store.finish([Ending(self.parent, status, reason)], timeout)
+            self.parent_ended = not errors
+            return errors
+        self.parent_ended = True
         return []
 
     def undelivered(self, states: Sequence[TaskState]) -> DeliveryError | None:
@@ -302,8 +314,13 @@ class Run:
         if not names:
             return None
         points = sum(waiting.get(state.id, 0) for state in states)
-        cause = self.reporter.error or TimeoutError("the time for closing ran out")
-        return DeliveryError(points, names, self.store.where, str(cause), self.store.remedy())
+        cause = str(self.reporter.error or self.store.trouble() or "the time for closing ran out")
+        remedy = self.store.remedy()
+        if self.reporter.error is not None and remedy:  # the disk refuses
+            kept = self.store.undelivered()
+            lost = points - sum(kept.get(state.id, 0) for state in states)
+            remedy = f"{lost:,} of them are lost. The others: {remedy}" if lost < points else ""
+        return DeliveryError(points, names, self.store.where, cause, remedy)
 
     def _lost(self) -> list[Exception]:
         lost = self.reporter.lost

@@ -43,7 +43,10 @@ def points(space: Space) -> list[dict[str, Any]]:
             f"the space is {space!r}, a {type(space).__name__}",
             "give a dict of lists, {'C': [1, 10]}, or an iterable of dicts",
         )
-    return [_point(index, point) for index, point in enumerate(space)]
+    listed = [_point(index, point) for index, point in enumerate(space)]
+    if not listed:
+        raise SpaceError("the space has no points", "give at least one; an iterator may be exhausted already")
+    return listed
 
 
 def _values(name: str, values: Any) -> list[Any]:

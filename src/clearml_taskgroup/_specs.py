@@ -35,11 +35,9 @@ class Specs:
         self._kept.update(places)
         self._places.update(places.values())
 
-    def reserve(self, count: int) -> int:
-        """Sets places in the space aside; gives the first."""
-        first = self._next_index
+    def reserve(self, count: int) -> None:
+        """Sets places in the space aside."""
         self._next_index += count
-        return first
 
     def one(
         self,
@@ -75,14 +73,16 @@ class Specs:
         task_name = canonical_task_name(fill_task_name(self.task_name, fields))
         return TaskSpec(key, name, task_name, index, 1, flat, checked_tags(tags))
 
-    def many(self, points: list[dict[str, Any]], first: int) -> list[TaskSpec]:
+    def many(self, points: list[dict[str, Any]]) -> list[TaskSpec]:
         """Makes the specs of a space's points, checked against each other and what is taken.
+
+        Their places in the space are set aside, unless they are refused.
 
         Raises:
             DuplicateTaskError: Two of them have the same key, or one is taken.
         """
         specs: dict[str, TaskSpec] = {}
-        before = set(self._places)
+        before, first = set(self._places), self._next_index
         try:
             for offset, point in enumerate(points):
                 spec = self.one(point, index=first + offset)
@@ -94,6 +94,7 @@ class Specs:
         except BaseException:
             self._places = before
             raise
+        self.reserve(len(points))
         return list(specs.values())
 
     def _place(self, key: str, place: int) -> int:

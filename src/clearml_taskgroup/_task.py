@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _console
-from ._identity import flatten, typed
+from ._identity import flatten, is_same, typed
 from ._reporter import LARGEST, Channel, Points
 from ._run import Run, TaskState
 from ._stores import Status
@@ -298,7 +298,7 @@ class GroupTask(_Reporting):
         self._require_open()
         flat = flatten(params)
         for name in flat.keys() & self._state.spec.params.keys():
-            if typed(flat[name], name) != typed(self._state.spec.params[name], name):
+            if not is_same(typed(flat[name], name), typed(self._state.spec.params[name], name)):
                 raise ParameterError(
                     name,
                     f"is {self._state.spec.params[name]!r} in this task's identity, so it cannot become "

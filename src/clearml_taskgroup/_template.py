@@ -29,7 +29,9 @@ NAMES_WARNED_AT, NAMES_MOST = 1000, 2000
 """A server keeps the last values of 2,000 title/series pairs for each task."""
 
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|/|[^{}/]+")
-_TAKEN_BY_REPORT = frozenset({"self", "values", "iteration", "levels"})
+_TAKEN = dict.fromkeys(("self", "values", "iteration", "levels"), "report()") | dict.fromkeys(
+    ("mode", "of"), "results().best()"
+)
 
 
 class Name(NamedTuple):
@@ -289,11 +291,11 @@ def _field(text: str, inside: str) -> _Field:
             f"has the field {{{inside}}}, which is not a name",
             "a field is {field} or {field=default}; numbers are filled in as they are",
         )
-    if name in _TAKEN_BY_REPORT:
+    if name in _TAKEN:
         raise TemplateError(
             text,
-            f"has the field {{{name}}}, which report() takes as an argument of its own",
-            "call the field something else, as {epoch}",
+            f"has the field {{{name}}}, which {_TAKEN[name]} takes as an argument of its own",
+            "call the field something else, as {epoch} or {phase}",
         )
     if name in TASK_FIELDS or name == "metric":
         if equals:
@@ -333,7 +335,7 @@ def canonical_context_value(field: str, value: Any) -> Any:
     except ValueError:
         raise ContextValueError(field, value) from None
     if isinstance(plain, dict) and "enum" in plain:
-        return plain["enum"]
+        return str.__str__(value) if isinstance(value, str) else plain["enum"]
     if plain is not None and not isinstance(plain, (str, bool, int, float)):
         raise ContextValueError(field, value)
     return plain

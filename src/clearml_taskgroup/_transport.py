@@ -60,7 +60,7 @@ class Transport:
         action: str,
         body: dict[str, Any] | None = None,
         *,
-        lines: list[str] | None = None,
+        lines: list[str] | bytes | None = None,
         patience: float,
         wait: float = ANSWER_SECONDS,
         most_500: int = 6,
@@ -71,7 +71,7 @@ class Transport:
         Args:
             action: Service and action, `tasks.create`.
             body: The request.
-            lines: For batches instead of a body: JSON texts, a line each.
+            lines: For batches instead of a body: JSON texts, a line each, or joined to lines already.
             patience: The most seconds to try for; one attempt is made in any case.
             wait: The most seconds that one attempt waits for its answer.
             most_500: How often the answer 500 is believed to be passing.
@@ -86,7 +86,10 @@ class Transport:
             Unreachable: There was no usable answer in time.
             LoginError: The server does not take the credentials any more.
         """
-        data = "\n".join(lines) if lines is not None else json.dumps(body or {})
+        if isinstance(lines, bytes):
+            data = lines
+        else:
+            data = ("\n".join(lines) if lines is not None else json.dumps(body or {})).encode()
         deadline = time.monotonic() + patience
         kind = LINES if lines is not None else "application/json"
         pause, expired, failures = FIRST_PAUSE, 0, 0
@@ -121,11 +124,11 @@ class Transport:
             if doubt and on_doubt is not None and (found := on_doubt()) is not None:
                 return {"id": found}
 
-    def _post(self, action: str, data: str, kind: str, wait: float) -> requests.Response:
+    def _post(self, action: str, data: bytes, kind: str, wait: float) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.connection.token()}", "Content-Type": kind}
         return self._session().post(
             f"{self.connection.host}/{action}",
-            data=data.encode(),
+            data=data,
             headers=headers,
             timeout=(min(CONNECT_SECONDS, wait), wait),
             verify=self.connection.verify,

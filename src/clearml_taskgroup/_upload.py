@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,15 @@ from ._record import append
 from ._stores import ENDED, SECTION, Ending, Status
 from ._stores.online import OnlineStore
 from ._stores.outbox import Outbox
-from .errors import ArgumentError
+from ._transport import Refused, Unreachable
+from .errors import ArgumentError, LoginError, ServerError
 
 CHUNK = 1024 * 1024
 """Bytes of events in one request."""
+PATIENCE = 120.0
+"""Seconds for which one call is tried."""
+PUBLISHED = ("published", "publishing")
+"""Tasks that take nothing any more."""
 ABANDONED = "abandoned: the process ended before the group was closed"
 
 Tell = Callable[[str, int, int], None]
@@ -72,7 +76,6 @@ def upload(path: Path, tell: Tell | None = None) -> Uploaded:
         finally:
             store.close()
         append(path, [{"event": "uploaded"}])
-        past.journal.unlink(missing_ok=True)
         return uploaded
 
 
@@ -94,10 +97,12 @@ def _bring_online(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     problems: list[Exception] = list(store.refusals())
     for done, task in enumerate(todo):
         tell(task.name, done, len(todo))
+        _start(store, task.id)  # one that never started cannot end
         problems += _settle(store, task.id, *status_of(task), name=task.name)
         append(past.path, [{"event": "settled", "id": task.id}])
-    if past.owns_parent and past.parent is not None:
-        problems += _settle(store, past.parent, past.status or "stopped", past.reason or ABANDONED)
+    if past.owns_parent and past.parent is not None and not (past.settled or past.uploaded):
+        reason = past.reason if past.status else ABANDONED
+        problems += _settle(store, past.parent, past.status or "stopped", reason)
     tell("", len(todo), len(todo))
     url = store.url(past.parent) if past.parent else None
     return Uploaded(past.parent, {task.id: task.id for task in past.tasks.values()}, url, tuple(problems))
@@ -108,20 +113,38 @@ def deliver_outbox(past: PastRun, store: OnlineStore) -> None:
     if not past.outbox.exists():
         return
     outbox = Outbox.open(past.outbox)
+    waiting = {task.id for task in past.tasks.values() if not task.settled}
     try:
         while not outbox.is_empty:
             batch, length = outbox.next()
-            for task_id in batch:
-                store.restart(task_id)
+            for task_id in waiting & batch.keys():
+                _start(store, task_id)
+            waiting -= batch.keys()
             store.delivery.send(batch)
             outbox.delivered(length)
     finally:
         outbox.close()
 
 
+def _start(store: OnlineStore, task_id: str) -> None:
+    """Starts a task, unless somebody has ended it for good."""
+    with contextlib.suppress(Refused):
+        store.transport.call("tasks.started", {"task": task_id}, patience=PATIENCE)
+
+
 def _settle(store: OnlineStore, task_id: str, status: Status, reason: str, name: str = "") -> list[Exception]:
+    """Sets a status; gives what the server has against it.
+
+    Raises:
+        ServerError: The server is away.
+    """
     store.remember(task_id, name or task_id)
-    return store.finish([Ending(task_id, status, reason if status != "completed" else "")], math.inf)
+    ending = Ending(task_id, status, reason if status != "completed" else "")
+    errors = store.finish([ending], PATIENCE)
+    for error in errors:
+        if isinstance(error, (Unreachable, LoginError)):
+            raise error
+    return errors
 
 
 # --- an offline run ------------------------------------------------------------------------------
@@ -132,27 +155,49 @@ def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     there = store.find_run(past.run)
     progress = _Journal.read(past.journal)
     problems: list[Exception] = []
-    own = past.parent if past.owns_parent else None
-    parent = _Session(sessions / own, store, there, None) if own else None
-    parent_id = parent.create() if parent is not None else None
+    parent, parent_id = None, None
+    if past.parent is not None and (found := _Session.read(sessions / past.parent)) is not None:
+        if past.owns_parent:
+            parent, parent_id = found, found.create(store, there, None)
+        else:
+            parent_id = _outer_parent(found, store)
     ids: dict[str, str] = {}
     for done, task in enumerate(past.tasks.values()):
         tell(task.name, done, len(past.tasks))
-        session = _Session(sessions / task.id, store, there, parent_id)
-        ids[task.id] = session.create()
-        problems += session.bring(progress, *status_of(task), name=task.name)
-    if parent is not None:
-        problems += parent.bring(
-            progress, past.status or "stopped", past.reason if past.status else ABANDONED
-        )
+        session = _Session.read(sessions / task.id)
+        if session is None:
+            problems.append(ServerError(f"the task {task.name!r} has lost its session {sessions / task.id}"))
+            continue
+        ids[task.id] = session.create(store, there, parent_id)
+        if session.is_done(task.uploaded):
+            continue
+        told = session.bring(store, progress, *status_of(task), name=task.name)
+        problems += told
+        if not told:
+            append(past.path, [{"event": "uploaded", "id": task.id, "to": session.id}])
+    status, reason = (past.status, past.reason) if past.status else ("stopped", ABANDONED)
+    through = past.uploaded or (parent is not None and parent.status == status)
+    if parent is not None and not parent.is_done(parent.id if through else ""):
+        problems += parent.bring(store, progress, status, reason)
     tell("", len(past.tasks), len(past.tasks))
     url = store.url(parent_id) if parent_id else None
     return Uploaded(parent_id, ids, url, (*problems, *store.refusals()))
 
 
+def _outer_parent(found: _Session, store: OnlineStore) -> str | None:
+    """Makes the parent that an outer group shares with this one; that group's upload fills it."""
+    if not found.identity:  # the script's own Task.init task, which ClearML imports
+        return None
+    beside = OnlineStore(store.connection)  # its project may be another one
+    try:
+        return found.create(beside, beside.find_run(found.identity["run"]), None)
+    finally:
+        beside.close()
+
+
 @attrs.define
 class _Journal:
-    """How far the events of each session are, in bytes of its `metrics.jsonl`."""
+    """How far the events of each task on a server are, in bytes of its session's `metrics.jsonl`."""
 
     path: Path
     sent: dict[str, int]
@@ -178,38 +223,53 @@ class _Session:
     """One offline session folder on its way to a server."""
 
     folder: Path
-    store: OnlineStore
-    there: dict[tuple[str, str, str], dict[str, Any]]
-    parent: str | None
-    status: str = ""
+    data: dict[str, Any]
     id: str = ""
-    data: dict[str, Any] = attrs.field(factory=dict)
+    status: str = ""
+    store: OnlineStore = attrs.field(init=False)
 
-    def create(self) -> str:
+    @classmethod
+    def read(cls, folder: Path) -> _Session | None:
+        """Reads a session; None where it has been removed."""
+        try:
+            return cls(folder, json.loads((folder / "task.json").read_text()))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The values of the section `TaskGroup`."""
+        section = (self.data.get("hyperparams") or {}).get(SECTION) or {}
+        return {name: item["value"] for name, item in section.items()}
+
+    def create(
+        self, store: OnlineStore, there: Mapping[tuple[str, str, str], dict[str, Any]], parent: str | None
+    ) -> str:
         """Makes the task on the server, unless it is there."""
-        self.data = json.loads((self.folder / "task.json").read_text())
-        identity = {name: item["value"] for name, item in self.data["hyperparams"][SECTION].items()}
-        known = self.there.get((identity["kind"], identity.get("key", ""), identity.get("attempt", "")))
+        identity = self.identity
+        known = there.get((identity["kind"], identity.get("key", ""), identity.get("attempt", "")))
         if known is not None:
             self.id, self.status = str(known["id"]), str(known["status"])
             return self.id
         body = {name: self.data[name] for name in _CARRIED if self.data.get(name)}
-        if self.parent is not None:
-            body["parent"] = self.parent
-        self.id, self.status = self.store.make(body, self.data["project_name"], identity), "created"
+        if parent is not None:
+            body["parent"] = parent
+        self.id, self.status = store.make(body, self.data["project_name"], identity), "created"
         return self.id
 
-    def bring(self, progress: _Journal, status: Status, reason: str, name: str = "") -> list[Exception]:
-        """Brings all that the session holds: artifacts, events and their files, last the status.
+    def is_done(self, uploaded: str) -> bool:
+        """Whether the task on the server has all of it, and has ended."""
+        return self.status in PUBLISHED or (self.status in (*ENDED, "closed") and uploaded == self.id)
 
-        A task that has its final status has all of it already.
-        """
-        if self.status in ENDED:
-            return []
-        self.store.restart(self.id)
+    def bring(
+        self, store: OnlineStore, progress: _Journal, status: Status, reason: str, name: str = ""
+    ) -> list[Exception]:
+        """Brings all that the session holds: artifacts, events and their files, last the status."""
+        self.store = store
+        store.restart(self.id)
         self._bring_artifacts()
         self._bring_events(progress)
-        return _settle(self.store, self.id, status, reason, name)
+        return _settle(store, self.id, status, reason, name)
 
     def _bring_events(self, progress: _Journal) -> None:
         old = str(self.data["id"])
@@ -217,12 +277,12 @@ class _Session:
         if not path.exists():
             return
         with path.open("rb") as file:
-            file.seek(progress.sent.get(old, 0))
+            file.seek(progress.sent.get(self.id, 0))
             for events, end in _portions(file):
-                lines = [json.dumps(self._moved(event, old)) for event in events if event["task"] == old]
+                lines = [json.dumps(self._moved(event, old)) for event in events if event.get("task") == old]
                 if lines:
                     self.store.delivery.send({self.id: lines})
-                progress.note(old, end)
+                progress.note(self.id, end)
 
     def _bring_artifacts(self) -> None:
         artifacts = (self.data.get("execution") or {}).get("artifacts") or []
@@ -284,14 +344,15 @@ def _below(path: Path, folder: str) -> str | None:
 def _portions(file: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """Reads events in portions; gives each with where it ends. Torn lines are passed over."""
     events: list[dict[str, Any]] = []
-    size = 0
+    size, end = 0, file.tell()
     for line in iter(file.readline, b""):
-        if line.endswith(b"\n"):
-            with contextlib.suppress(ValueError):
-                events += json.loads(line)
-        size += len(line)
+        if not line.endswith(b"\n"):
+            break
+        with contextlib.suppress(ValueError):
+            events += json.loads(line)
+        size, end = size + len(line), end + len(line)
         if size >= CHUNK:
-            yield events, file.tell()
+            yield events, end
             events, size = [], 0
     if events:
-        yield events, file.tell()
+        yield events, end

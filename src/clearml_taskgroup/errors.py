@@ -40,6 +40,11 @@ class MissingFieldError(TaskGroupError, ValueError):
     template: str
 
     def __str__(self) -> str:
+        if self.field in ("group", "task", "key", "index", "task_id"):
+            return (
+                f"the template {self.template!r} needs {self.field!r}, which a group fills in for its tasks; "
+                f"write render(…, {self.field}=…) to fill it in by hand"
+            )
         return (
             f"the template {self.template!r} needs {self.field!r}, which was not given; "
             f"write report(…, {self.field}=…), task.bind({self.field}=…), "
@@ -283,8 +288,8 @@ class DuplicateTaskError(TaskGroupError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.second} has the same identity (key {self.key!r}) as {self.first}, which this "
-            "run has already; give key= to keep both, or group.task(…, if_exists='return') to go "
+            f"{self.second} has the same identity (key {self.key!r}) as {self.first}, and a run holds "
+            "each once; give key= to keep both, or group.task(…, if_exists='return') to go "
             "on with the first"
         )
 
@@ -413,8 +418,8 @@ class DeliveryError(TaskGroupError):
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered lies in {self.where}"
         return (
-            f"{self.points:,} points of {len(self.tasks)} tasks ({_some(self.tasks)}) were not "
-            f"delivered: {self.cause}. {rest}"
+            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({_some(self.tasks)}) "
+            f"could not be delivered: {self.cause}. {rest}"
         )
 
 
@@ -522,6 +527,11 @@ class ProvenanceWarning(TaskGroupWarning):
 
 class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Writes a number of things, `1 task`, `1,000 tasks`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

@@ -113,8 +113,16 @@ class Store(Protocol):
         """Tells at the end which data was not taken for good, and why."""
         return []
 
-    def keep_alive(self) -> None:
+    def trouble(self) -> Exception | None:
+        """What keeps the events that wait from being delivered, as far as it is known."""
+        return None
+
+    def tend(self) -> None:
         """Called by the reporter thread every now and then, while the group is open."""
+        self.keep_alive()
+
+    def keep_alive(self) -> None:
+        """Starts tasks that wait for it, and shows that silent ones live."""
         return
 
     def after_fork(self) -> None:

@@ -29,16 +29,20 @@ class Courier:
         outbox: Where the events wait.
         delivery: How they are sent.
         before: Called before events are sent: their tasks have to be started first.
+        meanwhile: Called every now and then, whether there are events or not.
     """
 
     outbox: Outbox
     delivery: Delivery
     before: Callable[[], None]
+    meanwhile: Callable[[], None] = lambda: None
     error: ServerError | None = None
     _news: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
     _thread: threading.Thread | None = None
     _stopping: bool = False
+    _ended: bool = False
     _hurry: bool = False
+    _data: bytes = attrs.field(default=b"", repr=False)
     _batch: Batch = attrs.field(factory=dict, repr=False)
     _length: int = 0
 
@@ -53,21 +57,26 @@ class Courier:
         with self._news:
             self._news.notify_all()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is at work."""
+        return not self._ended and self._thread is not None and self._thread.is_alive()
+
     def flush(self, timeout: float) -> bool:
         """Waits until all that is in the outbox now was counted by the server."""
         deadline = time.monotonic() + timeout
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            while not self.outbox.is_empty and self._deliver():
+        end = self.outbox.end
+        if self.is_alive:
+            with self._news:
+                self._hurry = True
+                self._news.notify_all()
+                self._news.wait_for(
+                    lambda: self.outbox.progress >= end or self._ended, max(0.0, deadline - time.monotonic())
+                )
+        if not self.is_alive:
+            while self.outbox.progress < end and self._deliver() and time.monotonic() < deadline:
                 pass
-            return self.outbox.is_empty
-        with self._news:
-            self._hurry = True
-            self._news.notify_all()
-            self._news.wait_for(
-                lambda: self.outbox.is_empty or not thread.is_alive(), max(0.0, deadline - time.monotonic())
-            )
-        return self.outbox.is_empty
+        return self.outbox.progress >= end
 
     def stop(self, timeout: float) -> None:
         """Ends the thread; what is undelivered stays in the outbox."""
@@ -77,17 +86,32 @@ class Courier:
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout)
 
+    def after_fork(self) -> None:
+        """In the child: the thread is its parent's, and so is whatever it held locked."""
+        self._news = threading.Condition()
+        self._thread = None
+
     def _run(self) -> None:
+        try:
+            self._loop()
+        finally:  # whatever ended the thread: who waits for it does the work himself
+            with self._news:
+                self._ended = True
+                self._news.notify_all()
+
+    def _loop(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping:
+            self.meanwhile()
             if self.outbox.is_empty:
                 with self._news:
-                    self._news.notify_all()
                     if not self._stopping and self.outbox.is_empty:
                         self._news.wait(LOOK)
                 continue
             if self._deliver():
                 pause = FIRST_PAUSE
+                with self._news:
+                    self._news.notify_all()
                 continue
             with self._news:
                 self._news.wait_for(lambda: self._stopping or self._hurry, pause * random.uniform(0.5, 1.0))
@@ -98,10 +122,16 @@ class Courier:
     def _deliver(self) -> bool:
         """Sends the next events; tells whether the server took them."""
         if not self._length:
-            self._batch, self._length = self.outbox.next()
+            self._data = self.outbox.read()
+            self._length = len(self._data)
+        if not self._length:
+            return False  # a line that is cut short, on a disk too full to end it
         try:
             self.before()
-            self.delivery.send(self._batch)
+            if self._data:
+                self._batch, self._data = self.delivery.send_lines(self._data), b""
+            if self._batch:
+                self.delivery.send(self._batch)
         except Unreachable as error:
             self.error = error
             return False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import attrs
 
 from .._transport import Refused, Transport, Unreachable
 from ..errors import LoginError
 from . import Batch
+from .outbox import parsed
 
 ACTION = "events.add_batch"
 CHUNK = 8 * 1024 * 1024
@@ -59,6 +61,32 @@ class Delivery:
         except LoginError as error:  # the credentials may be mended while the group is open
             raise Unreachable(error.problem) from error
 
+    def send_lines(self, data: bytes) -> Batch:
+        """Delivers events as they lie in the outbox; gives those that have to be sent again.
+
+        Where all is well, this spares taking them apart.
+
+        Raises:
+            Unreachable: The server takes nothing at all at this moment.
+        """
+        if self._parked:
+            return parsed(data)
+        try:
+            answer = self.transport.call(ACTION, lines=data[:-1], patience=PATIENCE, most_500=1)
+        except LoginError as error:
+            raise Unreachable(error.problem) from error
+        except Refused:
+            return parsed(data)
+        if int(answer.get("added", 0)) >= data.count(b"\n"):
+            start = data.rfind(b"\n" + SCALAR.encode()) + 1
+            line = data[start : data.index(b"\n", start)].decode()
+            if line.startswith(SCALAR):
+                self._last_taken = line
+            return {}
+        batch = parsed(data)
+        self._park_named(answer, dict(batch), batch)
+        return batch
+
     def _send_part(self, part: Batch, batch: Batch, most_500: int = MOST_500) -> None:
         lines = [line for events in part.values() for line in events]
         try:
@@ -72,16 +100,21 @@ class Delivery:
         missing = len(lines) - int(data.get("added", 0))
         if missing <= 0:
             self._taken(part, batch)
-            return
-        reasons = {str(reason): count for reason, count in (data.get("errors_info") or {}).items()}
+        elif not self._park_named(data, part, batch):
+            why = "; ".join(_reasons(data)) or f"{missing} of {len(lines)} events were not taken"
+            self._split(part, Refused(why, 200), batch)
+
+    def _park_named(self, answer: Mapping[str, Any], part: Batch, batch: Batch) -> bool:
+        """Refuses the tasks that an answer names, if that explains all that is missing."""
+        missing = sum(map(len, part.values())) - int(answer.get("added", 0))
+        reasons = _reasons(answer)
         named = {task_id: r for task_id in part for r in reasons if f"task id {task_id}" in r}
-        if sum(len(part[task_id]) for task_id in named) == missing:
-            for task_id, reason in named.items():
-                self._park({task_id: part[task_id]}, reason, batch)
-            self._taken({task_id: part[task_id] for task_id in part if task_id not in named}, batch)
-            return
-        why = "; ".join(reasons) or f"{missing} of {len(lines)} events were not taken"
-        self._split(part, Refused(why, 200), batch)
+        if sum(len(part[task_id]) for task_id in named) != missing:
+            return False
+        for task_id, reason in named.items():
+            self._park({task_id: part[task_id]}, reason, batch)
+        self._taken({task_id: part[task_id] for task_id in part if task_id not in named}, batch)
+        return True
 
     def _split(self, part: Batch, refusal: Refused, batch: Batch) -> None:
         """Sends the halves of what was refused as a whole, down to the one event that is bad."""
@@ -146,6 +179,10 @@ class Delivery:
         for task_id, events in part.items():
             self.refused.setdefault(task_id, Refusal(0, reason)).events += len(events)
         _take_out(part, batch)
+
+
+def _reasons(answer: Mapping[str, Any]) -> list[str]:
+    return [str(reason) for reason in answer.get("errors_info") or {}]
 
 
 def _take_out(part: Batch, batch: Batch) -> None:

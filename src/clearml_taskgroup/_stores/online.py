@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +67,7 @@ class OnlineStore(Store):
     _names: dict[str, str] = attrs.field(factory=dict, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
     _starting: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _in_child: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
@@ -78,7 +80,7 @@ class OnlineStore(Store):
 
     def use_outbox(self, outbox: Outbox) -> None:
         """Has events wait on disk, and a thread of their own take them to the server."""
-        self.courier = Courier(outbox, self.delivery, self._start_waiting)
+        self.courier = Courier(outbox, self.delivery, self._start_waiting, self.keep_alive)
         self.courier.start()
 
     # --- opening -------------------------------------------------------------------------------
@@ -229,7 +231,8 @@ class OnlineStore(Store):
 
     def flush(self, timeout: float) -> bool:
         """Waits until the server has counted what is in the outbox."""
-        return self.courier is None or self.courier.flush(timeout)
+        # In a forked child, what lies on the disk is its parent's to deliver.
+        return self.courier is None or self._in_child or self.courier.flush(timeout)
 
     def undelivered(self) -> dict[str, int]:
         """Counts the events in the outbox, for each task."""
@@ -239,9 +242,22 @@ class OnlineStore(Store):
         """The command that delivers what is in the outbox."""
         if self.courier is None:
             return ""
-        outbox = self.courier.outbox.path
-        record = outbox.with_suffix(".jsonl")
-        return f"They wait in {outbox}; deliver them with: clearml-taskgroup upload {record}"
+        return f"They wait in {self.courier.outbox.path}; deliver them with: {self._command}"
+
+    def trouble(self) -> Exception | None:
+        """What keeps the outbox from being delivered."""
+        return self.courier.error if self.courier is not None else None
+
+    @property
+    def _command(self) -> str:
+        assert self.courier is not None
+        record = self.courier.outbox.path.with_suffix(".jsonl")
+        return f"clearml-taskgroup upload {shlex.quote(str(record))}"
+
+    def tend(self) -> None:
+        """Has the courier keep tasks alive: a server that hangs must not keep points from the disk."""
+        if self.courier is None or not self.courier.is_alive:
+            self.keep_alive()
 
     def keep_alive(self) -> None:
         """Starts tasks that wait for it, and pings those that are open and silent; raises nothing."""
@@ -310,8 +326,9 @@ class OnlineStore(Store):
 
     def after_fork(self) -> None:
         """Has the child start nothing: its parent does."""
-        self._lock, self._starting = threading.RLock(), threading.Lock()
+        self._lock, self._starting, self._in_child = threading.RLock(), threading.Lock(), True
         if self.courier is not None:
+            self.courier.after_fork()
             self.courier.outbox.after_fork()
         self._unstarted = {}
         self._last_sign = {}
@@ -361,11 +378,14 @@ class OnlineStore(Store):
 
         errors = [error for found in _all_at_once(finish_one, endings) for error in found]
         away = [error for error in errors if isinstance(error, Unreachable)]
-        if len(away) > 1:  # one sentence for all that an absent server was not told
+        if away:  # one sentence for all that an absent server was not told
             names = ", ".join(self._names.get(ending.task_id, ending.task_id) for ending in endings[:6])
-            problem = f"the ends of {len(away)} tasks ({names} …) could not be told: {away[0].problem}"
+            names += " …" * (len(endings) > 6)
+            problem = f"the ends of {len(away)} tasks ({names}) could not be told: {away[0].problem}"
+            if self.courier is not None:
+                problem += f". Tell them with: {self._command}"
             errors = [error for error in errors if error not in away]
-            errors.append(ServerError(f"{problem}. {self.remedy()}".rstrip(". ")))
+            errors.append(Unreachable(problem))
         return errors
 
     def _set_status(self, ending: Ending, patience: float) -> None:

@@ -7,6 +7,8 @@ fsync for each batch: a power cut may cost the last half minute.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import weakref
@@ -23,6 +25,8 @@ CHUNK = 2 * 1024 * 1024
 RECYCLED_AT = 8 * 1024 * 1024
 """Bytes after which the file of delivered events starts anew."""
 _OWNER_ALONE = 0o600
+_TORN = b"#\n"
+"""Ends a line that a crash cut short; what ends so is skipped in reading."""
 
 
 @attrs.define(eq=False)
@@ -35,6 +39,7 @@ class Outbox:
     _mark: int = -1
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _shared: bool = False
+    _recycled: int = 0
 
     @classmethod
     def open(cls, path: Path) -> Outbox:
@@ -46,14 +51,20 @@ class Outbox:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWNER_ALONE)
-            mark = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ALONE)
+            try:
+                mark = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ALONE)
+            except OSError:
+                os.close(file)
+                raise
         except OSError as error:
             raise StoreError(str(path), str(error)) from error
         sent = os.pread(mark, 20, 0).strip()
-        size = os.fstat(file).st_size
-        outbox = cls(path, min(int(sent), size) if sent.isdigit() else 0, file, mark)
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            os.write(file, b"\n")  # ends a line that a crash cut short; it is skipped in reading
+        outbox = cls(path, 0, file, mark)
+        outbox.sent = min(int(sent), outbox.size) if sent.isdigit() else 0
+        outbox._note()  # a mark that is beyond the end would pass over what is written from now on
+        if outbox._is_torn():
+            with contextlib.suppress(OSError):  # a full disk; the next event that fits is behind it
+                os.write(file, _TORN)
         _alive.add(outbox)
         return outbox
 
@@ -68,6 +79,17 @@ class Outbox:
         return self.sent >= self.size
 
     @property
+    def end(self) -> int:
+        """How many bytes were written since the file was opened, and before."""
+        with self._lock:
+            return self._recycled + self.size
+
+    @property
+    def progress(self) -> int:
+        """How many of them were counted by the server."""
+        return self._recycled + self.sent
+
+    @property
     def is_gone(self) -> bool:
         """Whether the run has ended and its file been removed, as a forked child may find it."""
         return self._file < 0 or os.fstat(self._file).st_nlink == 0
@@ -78,9 +100,11 @@ class Outbox:
         Raises:
             StoreError: The disk refuses.
         """
-        data = "".join(f"{line}\n" for events in batch.values() for line in events).encode()
+        data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
         with self._lock:
             try:
+                if self._shared and self._is_torn():
+                    data = _TORN + data  # a child was killed as it wrote
                 written = os.write(self._file, data)
                 if written < len(data):
                     os.ftruncate(self._file, os.fstat(self._file).st_size - written)
@@ -90,20 +114,34 @@ class Outbox:
 
     def next(self) -> tuple[Batch, int]:
         """Reads the next events that wait; gives them with their length in bytes."""
+        data = self.read()
+        return parsed(data), len(data)
+
+    def read(self) -> bytes:
+        """Reads the next events that wait, as lines."""
         want = CHUNK
         while True:
             data = os.pread(self._file, want, self.sent)
             end = data.rfind(b"\n") + 1
-            if end or len(data) < want:
-                return parsed(data[:end]), end
-            want *= 2  # a line longer than a chunk
+            if end or not data:
+                return data[:end]
+            if len(data) < want:
+                # Cut short; where a child is just writing it, this lands behind the end of it.
+                try:
+                    os.write(self._file, _TORN)
+                except OSError:
+                    return b""
+            else:
+                want *= 2  # a line longer than a chunk
 
     def delivered(self, length: int) -> None:
         """Notes that the events which `next` gave were counted by the server."""
         with self._lock:
+            if self._file < 0:
+                return  # closed while the server answered
             self.sent += length
             if not self._shared and self.sent >= RECYCLED_AT and self.sent >= self.size:
-                self.sent = 0
+                self._recycled, self.sent = self._recycled + self.sent, 0
                 self._note()
                 os.ftruncate(self._file, 0)
             else:
@@ -127,18 +165,25 @@ class Outbox:
         with self._lock:
             if self._file < 0:
                 return
-            if self.sent >= os.fstat(self._file).st_size:
-                self.path.unlink(missing_ok=True)
-                mark_path(self.path).unlink(missing_ok=True)
-            else:
-                os.fsync(self._file)
-            os.close(self._file)
-            os.close(self._mark)
-            self._file = self._mark = -1
+            try:
+                if self.sent >= self.size:
+                    self.path.unlink(missing_ok=True)
+                    mark_path(self.path).unlink(missing_ok=True)
+                else:
+                    os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                os.close(self._mark)
+                self._file = self._mark = -1
         _alive.discard(self)
 
     def _note(self) -> None:
-        os.pwrite(self._mark, f"{self.sent:<20}".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: after a crash, some would be sent again
+            os.pwrite(self._mark, f"{self.sent:<20}".encode(), 0)
+
+    def _is_torn(self) -> bool:
+        size = self.size
+        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
     def after_fork(self) -> None:
         """In the child, and in a parent of one: the file has two writers from now on."""
@@ -170,7 +215,11 @@ _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _note_fork() -> None:
     for outbox in list(_alive):
+        # Not while the file starts anew, which would take away what the child writes.
+        locked = outbox._lock.acquire(timeout=1.0)
         outbox._shared = True
+        if locked:
+            outbox._lock.release()
 
 
 if hasattr(os, "register_at_fork"):
