@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +28,7 @@ from clearml_taskgroup.testing import MemoryStore
 
 CONFIGURATION = "sdk.development.report_use_subprocess: false\n"
 PRELUDE = """\
-import faulthandler, os, signal, sys, threading
-faulthandler.dump_traceback_later(100, exit=True)  # no test waits for ever
+import os, signal, sys, threading
 from clearml_taskgroup import GroupTask, TaskGroup
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
@@ -150,6 +150,18 @@ def start_script(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def line_of(process: subprocess.Popen[str], timeout: float = 60.0) -> str:
+    """Waits for the next line that a script prints; the script is killed if none comes."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(timeout, process.kill)
+    watchdog.start()
+    try:
+        return process.stdout.readline().strip()
+    finally:
+        watchdog.cancel()
+        watchdog.join()
 
 
 def finished(process: subprocess.Popen[str], tmp_path: Path, timeout: float = 60.0) -> Outcome:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts import Place, place_of
 
 from clearml_taskgroup import GroupTask, TaskGroup, _console
 from clearml_taskgroup._console import Sink
 from tests.loopback import LoopbackServer
+from tests.scripts import Place, place_of
 
 
 @pytest.fixture(params=["memory", "offline"])

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripts import Place, leaves, place_of
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import GroupStateError, TaskClosedError
+from tests.scripts import Place, leaves, place_of
 
 INTERRUPTS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
-from scripts import Disk, environment
 
 from clearml_taskgroup._stores import SECTION
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
+from tests.scripts import Disk, environment
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SLOW = ("digits_sweep",)

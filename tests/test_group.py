@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripts import Place, leaves, place_of, run_script, statuses
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import GroupStateError
 from clearml_taskgroup.testing import recording
+from tests.scripts import Place, leaves, place_of, run_script, statuses
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts import Outcome, run_script
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._modes import distributed_rank, resolve
 from clearml_taskgroup.errors import ArgumentError
+from tests.scripts import Outcome, run_script
 
 UNCHANGED = """
 def main(**options):

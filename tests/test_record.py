@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from scripts import Disk, place_of
 
 from clearml_taskgroup._record import Record, read, run_number
 from clearml_taskgroup.errors import StoreError
+from tests.scripts import Disk, place_of
 
 
 def test_a_record_tells_the_story_of_its_run(tmp_path: Path) -> None:

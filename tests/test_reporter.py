@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scripts import HookedStore, fails_to_close, kept_in
 
 from clearml_taskgroup import GroupTask, Name, TaskGroup, _reporter
 from clearml_taskgroup._reporter import Reporter
 from clearml_taskgroup._stores import Batch
 from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
 from clearml_taskgroup.testing import MemoryStore, recording
+from tests.scripts import HookedStore, fails_to_close, kept_in
 
 
 def a_group() -> TaskGroup:
@@ -121,6 +121,20 @@ def test_after_a_flush_everything_is_with_the_store() -> None:
             task.flush()
             assert values(store) == [float(i) for i in range(iteration + 1)]
         assert task.status == "in_progress"
+
+
+def test_a_flush_waits_in_slices() -> None:
+    """A signal that comes just before a wait is not seen until it is over: no wait is a long one."""
+    store = Hanging()
+    waits: list[float | None] = []
+    with kept_in(store), a_group() as group:
+        group.task(name="the task").report({"loss": 1.0}, 1)
+        assert store.stuck.wait(10)
+        reporter = reporter_of(group)
+        reporter._turn = _Waking(waits, store.release)
+        assert reporter.flush(600)
+    assert waits
+    assert all(timeout is not None and timeout <= 1 for timeout in waits)
 
 
 def reporting_without_end(task: GroupTask, stop: threading.Event, started: threading.Event) -> list[int]:

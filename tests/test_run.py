@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from scripts import HookedStore, fails_to_close, kept_in, leaves, place_of, statuses
 
 from clearml_taskgroup import TaskGroup, _run
 from clearml_taskgroup._stores import Batch, Ending
@@ -22,6 +21,7 @@ from clearml_taskgroup.errors import (
     StoreError,
 )
 from clearml_taskgroup.testing import recording
+from tests.scripts import HookedStore, fails_to_close, kept_in, leaves, place_of, statuses
 
 
 def a_group(close_timeout: float = 30.0, metrics: Sequence[str] | None = None) -> TaskGroup:

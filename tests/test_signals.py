@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scripts import HookedStore, finished, kept_in, leaves, notes_of, run_script, start_script, statuses
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._signals import TERMINATED, Interrupts, held
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
+from tests.scripts import (
+    HookedStore,
+    finished,
+    kept_in,
+    leaves,
+    line_of,
+    notes_of,
+    run_script,
+    start_script,
+    statuses,
+)
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 KINDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
@@ -71,8 +81,7 @@ def test_sigterm_in_a_script_ends_it_with_143_and_stopped_tasks(tmp_path: Any) -
         """,
         tmp_path,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert line_of(process) == "ready"
     process.send_signal(signal.SIGTERM)
     outcome = finished(process, tmp_path)
     assert (outcome.code, outcome.err) == (143, "")
@@ -96,8 +105,7 @@ def test_ctrl_c_in_a_script_ends_it_with_stopped_tasks(tmp_path: Any) -> None:
         """,
         tmp_path,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert line_of(process) == "ready"
     process.send_signal(signal.SIGINT)
     outcome = finished(process, tmp_path)
     assert outcome.code == -signal.SIGINT

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts import Place, leaves, notes_of, place_of
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, DuplicateTaskError, SpaceError, TaskClosedError
+from tests.scripts import Place, leaves, notes_of, place_of
 
 
 @pytest.fixture(params=["memory", "offline"])

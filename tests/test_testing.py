@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from scripts import leaves
 
 from clearml_taskgroup import TaskGroup, testing
 from clearml_taskgroup.testing import MemoryStore, recording
+from tests.scripts import leaves
 
 pytest_plugins = ["pytester"]
 

@@ -28,6 +28,8 @@ MOST_PENDING = 1_000_000
 """Events that a store which refuses some of them may make wait, besides the queue."""
 PATIENCE = 5.0
 """Seconds for which a full queue may stand still before points are given up."""
+SLICE = 0.5
+"""Seconds of one wait: a signal that comes just before a wait is not seen until it is over."""
 LONGEST = 1e6
 """The most seconds to wait for anything: Python's locks know no infinity."""
 LARGEST = 3.4e38
@@ -162,7 +164,12 @@ class Reporter:
                 self._asked += 1
                 asked = self._asked
                 self._wake.set()
-                self._turn.wait_for(lambda: self._answered >= asked or self._alone, seconds)
+                until = time.monotonic() + seconds
+                while self._answered < asked and not self._alone:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._turn.wait(min(left, SLICE))
             if self._answered >= asked:  # what others report meanwhile does not count
                 return self.error is None
             if self._alone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ PER_TASK_FIELDS = TASK_FIELDS - {"group"}
 NAMES_WARNED_AT, NAMES_MOST = 1000, 2000
 """A server keeps the last values of 2,000 title/series pairs for each task."""
 
+_WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|/|[^{}/]+")
 _TAKEN = dict.fromkeys(("self", "values", "iteration", "levels"), "report()") | dict.fromkeys(
     ("mode", "of"), "results().best()"
@@ -154,7 +156,7 @@ class NameTemplate:
             own: The task's own fields, as they were filled in.
 
         Returns:
-            Metric and context, with numbers where the text is one; None if the template never
+            Metric and context, with numbers, bools and None where the text is one; None if the template never
             gives this name.
         """
         pattern = f"{_pattern(self._title, own)}\0{_pattern(self._series, own)}"
@@ -218,13 +220,15 @@ def _pattern(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
 
 
 def _read(text: str) -> Any:
-    """Reads a field's text back: a number where one is written like this."""
+    """Reads a field's text back: a number, a bool or None where one is written like this."""
+    if text in _WORDS:
+        return _WORDS[text]
     for kind in (int, float):
         try:
             value = kind(text)
         except ValueError:
             continue
-        if number_text(value) == text:
+        if math.isfinite(value) and number_text(value) == text:
             return value
     return text
 

@@ -11,7 +11,7 @@ import attrs
 from .._transport import Refused, Transport, Unreachable
 from ..errors import LoginError
 from . import Batch
-from .outbox import parsed
+from .outbox import TORN, parsed
 
 ACTION = "events.add_batch"
 CHUNK = 8 * 1024 * 1024
@@ -69,7 +69,7 @@ class Delivery:
         Raises:
             Unreachable: The server takes nothing at all at this moment.
         """
-        if self._parked:
+        if self._parked or TORN in data:
             return parsed(data)
         try:
             answer = self.transport.call(ACTION, lines=data[:-1], patience=PATIENCE, most_500=1)

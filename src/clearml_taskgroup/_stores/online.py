@@ -401,6 +401,11 @@ class OnlineStore(Store):
             # Ended by an attempt whose answer was lost, or by somebody else, for good.
             if found and found[0]["status"] in (ending.status, "published", "publishing", "closed"):
                 return
+            if found and found[0]["status"] == "created":  # the server went away before it was started
+                with contextlib.suppress(Refused):  # by an attempt whose answer was lost
+                    self.transport.call("tasks.started", {"task": ending.task_id}, **limits)
+                self.transport.call(_ACTIONS[ending.status], body, **limits, most_500=MOST_500)
+                return
             name = self._names.get(ending.task_id, ending.task_id)
             raise ServerError(f"the task {name!r} could not be {ending.status}: {refusal.problem}") from None
 

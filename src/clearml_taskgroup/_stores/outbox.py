@@ -25,7 +25,7 @@ CHUNK = 2 * 1024 * 1024
 RECYCLED_AT = 8 * 1024 * 1024
 """Bytes after which the file of delivered events starts anew."""
 _OWNER_ALONE = 0o600
-_TORN = b"#\n"
+TORN = b"#\n"
 """Ends a line that a crash cut short; what ends so is skipped in reading."""
 
 
@@ -64,7 +64,7 @@ class Outbox:
         outbox._note()  # a mark that is beyond the end would pass over what is written from now on
         if outbox._is_torn():
             with contextlib.suppress(OSError):  # a full disk; the next event that fits is behind it
-                os.write(file, _TORN)
+                os.write(file, TORN)
         _alive.add(outbox)
         return outbox
 
@@ -104,7 +104,7 @@ class Outbox:
         with self._lock:
             try:
                 if self._shared and self._is_torn():
-                    data = _TORN + data  # a child was killed as it wrote
+                    data = TORN + data  # a child was killed as it wrote
                 written = os.write(self._file, data)
                 if written < len(data):
                     os.ftruncate(self._file, os.fstat(self._file).st_size - written)
@@ -128,7 +128,7 @@ class Outbox:
             if len(data) < want:
                 # Cut short; where a child is just writing it, this lands behind the end of it.
                 try:
-                    os.write(self._file, _TORN)
+                    os.write(self._file, TORN)
                 except OSError:
                     return b""
             else:

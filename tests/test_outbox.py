@@ -1,0 +1,292 @@
+"""The outbox: events on disk until a server has counted them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clearml_taskgroup._reporter import console_event
+from clearml_taskgroup._stores import outbox as module
+from clearml_taskgroup._stores.outbox import Outbox, mark_path
+from clearml_taskgroup.errors import StoreError
+
+Write = Callable[[int, bytes], int]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a run's outbox lies."""
+    return tmp_path / "group" / "run-0001.outbox"
+
+
+def event(task: str, step: int) -> str:
+    """One scalar as the reporter writes it."""
+    return (
+        f'{{"type":"training_stats_scalar","task":"{task}","metric":"loss","variant":"val",'
+        f'"value":{step / 2!r},"iter":{step},"timestamp":1}}'
+    )
+
+
+def drained(outbox: Outbox) -> list[tuple[str, int]]:
+    """Takes everything out; gives tasks and iterations in the order of delivery."""
+    found = []
+    while not outbox.is_empty:
+        batch, length = outbox.next()
+        found += [(task, json.loads(line)["iter"]) for task, lines in batch.items() for line in lines]
+        outbox.delivered(length)
+    return found
+
+
+def crashed(outbox: Outbox) -> Outbox:
+    """Opens the file again as the next process does after a SIGKILL of this one."""
+    os.close(outbox._file)
+    os.close(outbox._mark)
+    return Outbox.open(outbox.path)
+
+
+def test_what_is_handed_over_is_on_disk_and_comes_back_in_order(path: Path) -> None:
+    """Events of several tasks are in the file at once, and a new process finds each in order."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0), event("a", 1)], "b": [event("b", 0)]})
+    outbox.append({"a": [event("a", 2)]})
+    assert path.read_bytes().count(b"\n") == 4
+    again = crashed(outbox)
+    assert again.waiting() == {"a": 3, "b": 1}
+    batch, _ = again.next()
+    assert {task: [json.loads(line)["iter"] for line in lines] for task, lines in batch.items()} == {
+        "a": [0, 1, 2],
+        "b": [0],
+    }
+
+
+def test_what_was_delivered_does_not_come_back(path: Path) -> None:
+    """After a crash only that is sent which the server had not counted."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    _, length = outbox.next()
+    outbox.append({"a": [event("a", 1)]})
+    outbox.delivered(length)
+    assert drained(crashed(outbox)) == [("a", 1)]
+
+
+def test_nothing_is_left_when_all_was_delivered(path: Path) -> None:
+    """Closing removes both files if nothing waits, and keeps both if something does."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    outbox.close()
+    assert sorted(found.name for found in path.parent.iterdir()) == ["run-0001.outbox", "run-0001.sent"]
+    outbox = Outbox.open(path)
+    assert drained(outbox) == [("a", 0)]
+    outbox.close()
+    outbox.close()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_files_are_the_owners_alone(path: Path) -> None:
+    """Nobody else can read the files, whatever the umask."""
+    before = os.umask(0)
+    try:
+        outbox = Outbox.open(path)
+    finally:
+        os.umask(before)
+    outbox.append({"a": [event("a", 0)]})
+    modes = [stat.S_IMODE(found.stat().st_mode) for found in (path, mark_path(path))]
+    outbox.close()
+    assert modes == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30, 60, 110])
+def test_a_line_cut_short_is_skipped(path: Path, cut: int) -> None:
+    """Of a line that a crash cut anywhere nothing is sent, and what comes after it is whole."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0), event("a", 1)]})
+    os.ftruncate(outbox._file, outbox.size - cut)
+    again = crashed(outbox)
+    again.append({"a": [event("a", 2)]})
+    assert again.waiting() == {"a": 2}
+    assert drained(again) == [("a", 0), ("a", 2)]
+
+
+def test_a_console_line_cut_at_a_brace_is_skipped(path: Path) -> None:
+    """A torn line whose end looks like the end of an event is no event."""
+    outbox = Outbox.open(path)
+    line = console_event("a", "{'loss': 1}" + "x" * 20)
+    os.write(outbox._file, line[: line.rindex("}x") + 1].encode())
+    again = crashed(outbox)
+    again.append({"a": [event("a", 0)]})
+    assert drained(again) == [("a", 0)]
+
+
+def test_a_child_killed_as_it_writes_holds_up_nobody(path: Path) -> None:
+    """A torn end in the living file is passed over, by reading and by the next write."""
+    outbox = Outbox.open(path)
+    outbox.after_fork()
+    outbox.append({"a": [event("a", 0)]})
+    os.write(outbox._file, event("child", 0)[:50].encode())
+    assert drained(outbox) == [("a", 0)]
+    os.write(outbox._file, event("child", 1)[:50].encode())
+    outbox.append({"a": [event("a", 1)]})
+    assert drained(outbox) == [("a", 1)]
+
+
+def test_a_mark_beyond_the_file_passes_over_nothing(path: Path) -> None:
+    """A mark that was left behind by a removed file does not hide what is written later."""
+    outbox = Outbox.open(path)
+    mark_path(path).write_text(f"{100:<20}")
+    again = crashed(outbox)
+    again.append({"a": [event("a", 0), event("a", 1)]})
+    assert drained(crashed(again)) == [("a", 0), ("a", 1)]
+
+
+def test_a_mark_that_cannot_be_read_sends_all_again(path: Path) -> None:
+    """A mark that holds no number loses nothing."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    mark_path(path).write_bytes(b"\0" * 20)
+    assert drained(crashed(outbox)) == [("a", 0)]
+
+
+def test_the_file_starts_anew_when_much_was_delivered(path: Path) -> None:
+    """Past its bound a file that is all delivered is emptied, and goes on in order."""
+    outbox = Outbox.open(path)
+    lines = [event("a", step) for step in range(1000)]
+    most = 0
+    while outbox.progress < 2.5 * module.RECYCLED_AT:
+        outbox.append({"a": lines})
+        most = max(most, outbox.size)
+        assert drained(outbox) == [("a", step) for step in range(1000)]
+    assert module.RECYCLED_AT <= most < module.RECYCLED_AT + 2 * module.CHUNK
+    assert outbox.size < module.RECYCLED_AT
+    outbox.append({"a": [event("a", 7)]})
+    assert outbox.end > outbox.progress > 2 * module.RECYCLED_AT
+    assert drained(crashed(outbox)) == [("a", 7)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_file_with_a_forked_writer_keeps_its_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the process has forked, the file is not emptied: a child may just be writing."""
+    monkeypatch.setattr(module, "RECYCLED_AT", 100)
+    outbox = Outbox.open(path)
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    outbox.append({"a": [event("a", 0)]})
+    drained(outbox)
+    assert outbox.size > 100
+    assert outbox.is_empty
+
+
+def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
+    """Reading and counting what waits holds a few chunks of it, however much it is."""
+    outbox = Outbox.open(path)
+    for start in range(0, 200_000, 10_000):
+        outbox.append({"a": [event("a", step) for step in range(start, start + 10_000)]})
+    written = outbox.size
+    tracemalloc.start()
+    assert outbox.waiting() == {"a": 200_000}
+    expected = 0
+    while not outbox.is_empty:
+        for line in (data := outbox.read()).splitlines():
+            assert f'"iter":{expected},' in line.decode()
+            expected += 1
+        outbox.delivered(len(data))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert expected == 200_000
+    assert peak < 7 * module.CHUNK < 0.7 * written
+
+
+def test_a_line_longer_than_a_chunk_arrives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One long console text is read whole."""
+    monkeypatch.setattr(module, "CHUNK", 100)
+    outbox = Outbox.open(path)
+    text = console_event("a", "x" * 1000)
+    outbox.append({"a": [text]})
+    batch, length = outbox.next()
+    assert batch == {"a": [text]}
+    assert length == outbox.size
+
+
+# --- disks that refuse -----------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_a_named_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that the disk refuses names the file and the cause, and leaves the file as it was."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(StoreError, match=r"run-0001\.outbox.*No space left.*free some space"):
+            outbox.append({"a": [event("a", 1)]})
+    outbox.append({"a": [event("a", 2)]})
+    assert drained(outbox) == [("a", 0), ("a", 2)]
+
+
+def test_a_disk_that_fills_in_the_middle_takes_all_or_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch that fits in part nothing stays, so that handing it over again doubles nothing."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    write: Write = os.write
+    batch = {"a": [event("a", 1), event("a", 2)]}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2 + 20]))
+        with pytest.raises(StoreError, match=r"only \d+ of \d+ bytes could be written"):
+            outbox.append(batch)
+    outbox.append(batch)
+    assert drained(outbox) == [("a", 0), ("a", 1), ("a", 2)]
+
+
+def test_a_mark_that_the_disk_refuses_stops_no_delivery(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk delivery goes on; after a crash some events are sent again."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+
+    def full(file: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        assert drained(outbox) == [("a", 0)]
+    assert outbox.is_empty
+    assert drained(crashed(outbox)) == [("a", 0)]
+
+
+def test_a_folder_that_cannot_be_made_is_a_named_error(tmp_path: Path) -> None:
+    """Where a file is in the place of the folder, opening names the place."""
+    (tmp_path / "group").write_text("a file")
+    with pytest.raises(StoreError, match=r"group.run-0001\.outbox"):
+        Outbox.open(tmp_path / "group" / "run-0001.outbox")
+
+
+def test_a_mark_that_cannot_be_opened_leaves_no_file_open(path: Path) -> None:
+    """Where only the second file cannot be opened, the first is closed again."""
+    mark_path(path).mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StoreError):
+        Outbox.open(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_late_answer_after_the_end_does_no_harm(path: Path) -> None:
+    """What the server counts after the file was closed is neither noted nor an error."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    _, length = outbox.next()
+    outbox.close()
+    outbox.delivered(length)
+    assert outbox.waiting() == {}
+    assert drained(Outbox.open(path)) == [("a", 0)]

@@ -1,0 +1,253 @@
+"""What earlier runs have left on this disk: records read back, runs found, records held."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._past import PastRun, all_runs, find_run, held, latest_run, load, records
+from clearml_taskgroup._record import Record, append, read
+from clearml_taskgroup.errors import ArgumentError, RunInUseError
+
+ID = "a" * 32
+RUN: dict[str, Any] = {
+    "event": "run",
+    "group": "0123456789ab",
+    "project": "the project",
+    "name": "the group",
+    "run": ID,
+    "number": 1,
+    "template": "{metric}",
+    "mode": "online",
+    "parent": "the parent",
+    "owns_parent": True,
+}
+
+
+def opened(task: str, key: str = "k", attempt: int = 1) -> dict[str, Any]:
+    """The line of a task that is opened."""
+    facts = {"id": task, "key": key, "name": f"name of {key}", "index": 3, "attempt": attempt}
+    return {"event": "task", **facts, "params": {"C": 1}}
+
+
+def ended(task: str, status: str = "completed", *, settled: bool = True) -> dict[str, Any]:
+    """The line of a task that ended."""
+    return {"event": "end", "id": task, "status": status, "reason": "because", "settled": settled}
+
+
+def closed(*, settled: bool = True) -> dict[str, Any]:
+    """The line of a run that ended."""
+    return {"event": "close", "status": "completed", "reason": "", "settled": settled}
+
+
+def past_of(folder: Path, *lines: dict[str, Any], number: int = 1) -> PastRun:
+    """Writes a record and reads it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"run-{number:04}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    past = load(path)
+    assert past is not None
+    return past
+
+
+def test_a_record_is_read_back(tmp_path: Path) -> None:
+    """Run, tasks in order, their ends and the run's end are what was written."""
+    measures = [["loss", {}, {"count": 1}]]
+    lines = (RUN, opened("t1"), opened("t2", "l"), {**ended("t1"), "measures": measures}, closed())
+    past = past_of(tmp_path, *lines)
+    assert (past.run, past.number, past.mode, past.parent, past.owns_parent) == (
+        ID,
+        1,
+        "online",
+        "the parent",
+        True,
+    )
+    assert list(past.tasks) == ["t1", "t2"]
+    first, second = past.tasks.values()
+    assert (first.key, first.index, first.attempt, first.params) == ("k", 3, 1, {"C": 1})
+    assert (first.status, first.reason, first.settled, first.measures) == (
+        "completed",
+        "because",
+        True,
+        measures,
+    )
+    assert (second.status, second.settled) == (None, False)
+    assert (past.status, past.settled) == ("completed", True)
+
+
+def test_what_is_no_record_is_none(tmp_path: Path) -> None:
+    """A file that ends before its run began gives nothing, whatever lines it has."""
+    path = tmp_path / "run-0001.jsonl"
+    path.write_text('{"event": "task", "id": "t1"}\n{"event": "ru')
+    assert load(path) is None
+
+
+def test_an_unknown_task_and_an_unknown_line_are_passed_over(tmp_path: Path) -> None:
+    """Lines of a newer version, and ends of tasks that were never opened, do no harm."""
+    past = past_of(tmp_path, RUN, {"event": "news"}, ended("ghost"), {"event": "settled", "id": "ghost"})
+    assert past.tasks == {}
+
+
+def test_a_resumed_run_is_open_again(tmp_path: Path) -> None:
+    """A second `run` line takes the end back and may bring another parent."""
+    again = {**RUN, "parent": "another", "owns_parent": False}
+    past = past_of(tmp_path, RUN, closed(), {"event": "uploaded"}, again)
+    assert (past.status, past.settled, past.uploaded) == (None, False, False)
+    assert (past.parent, past.owns_parent) == ("another", False)
+
+
+def test_a_task_that_is_gone_on_with_is_open_again(tmp_path: Path) -> None:
+    """Opening a known task takes its end and its upload back, and keeps its values."""
+    uploaded = {"event": "uploaded", "id": "t1", "to": "there"}
+    end = {**ended("t1", "failed"), "measures": [["loss", {}, {}]]}
+    before = past_of(tmp_path, RUN, opened("t1"), end, uploaded)
+    assert before.tasks["t1"].uploaded == "there"
+    task = past_of(tmp_path, RUN, opened("t1"), end, uploaded, opened("t1")).tasks["t1"]
+    assert (task.status, task.settled, task.uploaded) == (None, False, "")
+    assert task.measures == [["loss", {}, {}]]
+
+
+def test_the_latest_attempt_of_each_key_counts(tmp_path: Path) -> None:
+    """Of several attempts the one with the highest number is the latest, whatever the order."""
+    past = past_of(tmp_path, RUN, opened("t2", "k", 2), opened("t1", "k", 1), opened("u1", "l"))
+    assert {key: task.id for key, task in past.latest().items()} == {"k": "t2", "l": "u1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "waits"),
+    [
+        pytest.param((), True, id="not closed"),
+        pytest.param((opened("t1"), ended("t1"), closed()), False, id="all told"),
+        pytest.param((opened("t1"), ended("t1", settled=False), closed()), True, id="an end not told"),
+        pytest.param((opened("t1"), closed()), True, id="abandoned"),
+        pytest.param((closed(settled=False),), True, id="the parent's end not told"),
+        pytest.param((opened("t1"), closed(), {"event": "settled", "id": "t1"}), False, id="told later"),
+        pytest.param((closed(settled=False), {"event": "uploaded"}), False, id="uploaded"),
+        pytest.param((closed(), {"event": "uploaded"}, RUN), True, id="resumed since"),
+    ],
+)
+def test_what_an_online_run_waits_for(tmp_path: Path, lines: tuple[dict[str, Any], ...], waits: bool) -> None:
+    """An online run waits for an upload while the server was not told how it all ended."""
+    assert past_of(tmp_path, RUN, *lines).is_pending is waits
+
+
+def test_an_outbox_waits(tmp_path: Path) -> None:
+    """An online run that left events behind waits, however it ended."""
+    past = past_of(tmp_path, RUN, closed())
+    past.outbox.touch()
+    assert past.is_pending
+    assert past.outbox == tmp_path / "run-0001.outbox"
+
+
+def test_an_offline_run_waits_until_it_is_uploaded(tmp_path: Path) -> None:
+    """Offline, an end on disk is not enough: nothing is on a server before an upload."""
+    offline = {**RUN, "mode": "offline"}
+    assert past_of(tmp_path, offline, closed()).is_pending
+    assert not past_of(tmp_path, offline, closed(), {"event": "uploaded"}).is_pending
+
+
+def test_records_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Run 10 000 comes after run 9 999, as its name does not."""
+    for number in (10_000, 9_999, 1):
+        past_of(tmp_path, {**RUN, "number": number}, number=number)
+    (tmp_path / "run-0001.upload").touch()
+    found = [load(path) for path in records(tmp_path)]
+    assert [past.number for past in found if past is not None] == [1, 9_999, 10_000]
+
+
+def test_the_latest_run_is_one_of_the_same_mode(tmp_path: Path) -> None:
+    """Online runs are not gone on with offline; a record without a run is passed over."""
+    past_of(tmp_path, {**RUN, "mode": "offline", "run": "b" * 32}, number=1)
+    past_of(tmp_path, RUN, number=2)
+    (tmp_path / "run-0003.jsonl").touch()
+    for mode, run in (("offline", "b" * 32), ("online", ID)):
+        past = latest_run(tmp_path, mode)
+        assert past is not None
+        assert past.run == run
+    assert latest_run(tmp_path / "nowhere", "offline") is None
+
+
+def test_a_run_is_found_by_all_its_names(tmp_path: Path) -> None:
+    """By path, id, first digits, parent and, for the latest, the group's id."""
+    folder = tmp_path / "0123456789ab"
+    first = past_of(folder, RUN, number=1)
+    second = past_of(folder, {**RUN, "run": "b" * 32, "parent": "p2"}, number=2)
+    assert [past.run for past in all_runs(tmp_path)] == [first.run, second.run]
+    for wanted, past in (
+        (first.path, first),
+        (str(second.path), second),
+        (ID, first),
+        (ID[:6], first),
+        ("the parent", first),
+        ("p2", second),
+        ("0123456789ab", second),
+    ):
+        assert find_run(tmp_path, wanted).path == past.path
+
+
+@pytest.mark.parametrize("wanted", ["c" * 32, ID[:5], "", "nowhere/run-0001.jsonl"])
+def test_a_run_that_is_not_there_is_named(tmp_path: Path, wanted: str) -> None:
+    """An unknown id, too few digits or a wrong path is an error that says where was looked."""
+    past_of(tmp_path / "0123456789ab", RUN)
+    with pytest.raises(ArgumentError, match="below ") as raised:
+        find_run(tmp_path, wanted)
+    assert repr(wanted) in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    """A path to some other file is no run."""
+    other = tmp_path / "notes.txt"
+    other.write_text("nothing of a run\n")
+    with pytest.raises(ArgumentError):
+        find_run(tmp_path, other)
+
+
+def test_one_process_holds_a_record(tmp_path: Path) -> None:
+    """While a record is open, or held, nobody else gets it; then it is free."""
+    record = Record.start(tmp_path)
+    with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), held(record.path):
+        pass
+    record.close()
+    with held(record.path):
+        with pytest.raises(RunInUseError):
+            Record.reopen(record.path)
+    Record.reopen(record.path).close()
+
+
+def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:
+    """What is appended after a crash stands on a line of its own."""
+    path = past_of(tmp_path, RUN).path
+    with path.open("a") as file:
+        file.write('{"event": "task", "na')
+    with held(path):
+        append(path, [{"event": "uploaded"}])
+    with held(path):
+        pass
+    assert [line["event"] for line in read(path)] == ["run", "uploaded"]
+    assert path.read_text().count("\n") == 3
+
+
+def test_a_real_group_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a group writes is what `load` reads: keys, statuses, values, the end."""
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path))
+    with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 0.5}, 1, split="val")
+        group.task({"C": 2}).mark_failed("bad")
+    (past,) = all_runs(tmp_path / "taskgroup")
+    assert (past.path, past.run, past.status, past.settled) == (
+        group.record_path,
+        group.run,
+        "completed",
+        True,
+    )
+    assert [(t.status, t.settled) for t in past.tasks.values()] == [("completed", True), ("failed", True)]
+    ((metric, context, counts),) = past.tasks[task.id].measures
+    assert (metric, context, counts["last"], counts["count"]) == ("loss", {"split": "val"}, 0.5, 1)
+    assert os.path.exists(past.path)

@@ -1,0 +1,285 @@
+"""`resume=True` in both modes: what is run again, under which identity, with which results."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup.errors import RunInUseError, TaskClosedError
+from tests.aftermath import Place, kill
+
+SPACE = {"seed": range(4)}
+
+
+@pytest.fixture(params=["offline", "online"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """A place for groups, offline or on a loopback server."""
+    return Place(request.getfixturevalue("loopback") if request.param == "online" else None)
+
+
+def leave(place: Place) -> dict[str, str]:
+    """Has a run die with a task of each kind; gives their ClearML ids."""
+    group = place.open()
+    done, bad, pruned, dead = group.tasks(SPACE)
+    for task in (done, bad, pruned, dead):
+        task.report({"loss": task.params["seed"]}, 0)
+    done.mark_completed()
+    bad.mark_failed("out of memory")
+    pruned.mark_stopped("pruned")
+    kill(group)
+    return {str(task): task.id for task in (done, bad, pruned, dead)}
+
+
+def test_completed_tasks_are_passed_over(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep runs what is not completed, and says so in one line."""
+    leave(place)
+    with place.resume() as group:
+        capsys.readouterr()
+        sweep = group.sweep(SPACE)
+        told = capsys.readouterr()
+        assert len(sweep) == 3
+        assert [str(task) for task in sweep] == ["seed=1", "seed=2", "seed=3"]
+    assert told.err == "ClearML TaskGroup: 1 of 4 completed already; running 3\n"
+    assert told.out == ""
+    assert len(group) == 4
+
+
+def test_nothing_is_said_where_nothing_is_passed_over(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep of which nothing is completed runs all of it without a word."""
+    leave(place)
+    with place.resume() as group:
+        assert len(group.sweep({"seed": [1, 2]})) == 2
+    assert "completed already" not in capsys.readouterr().err
+
+
+def test_all_others_get_another_attempt(place: Place) -> None:
+    """Failed, stopped and abandoned tasks get a new ClearML task; nothing of the old is deleted."""
+    before = leave(place)
+    with place.resume() as group:
+        tasks = group.tasks(SPACE)
+        assert [task.attempt for task in tasks] == [1, 2, 2, 2]
+        assert [task.id == before[str(task)] for task in tasks] == [True, False, False, False]
+        assert [task.index for task in tasks] == [0, 1, 2, 3]
+        assert len({task.key for task in tasks}) == 4
+    dead = "abandoned" if place.server is None else "stopped"
+    assert place.attempts() == [
+        ("seed=0", 1, "completed"),
+        ("seed=1", 1, "failed"),
+        ("seed=1", 2, "completed"),
+        ("seed=2", 1, "stopped"),
+        ("seed=2", 2, "completed"),
+        ("seed=3", 1, dead),
+        ("seed=3", 2, "completed"),
+    ]
+
+
+def test_attempts_count_up(place: Place) -> None:
+    """Each further attempt at a key has the next number; the completed one is the last."""
+    for attempt in (1, 2, 3):
+        group = place.resume().open()
+        task = group.task({"seed": 0})
+        assert (task.attempt, task.done) == (attempt, False)
+        kill(group)
+    with place.resume() as group:
+        assert group.task({"seed": 0}).attempt == 4
+    with place.resume() as group:
+        task = group.task({"seed": 0})
+        assert (task.attempt, task.done) == (4, True)
+
+
+def test_a_done_task_takes_nothing(place: Place) -> None:
+    """`group.task` gives a completed task with `done`; entering or reporting to it is an error."""
+    leave(place)
+    with place.resume() as group:
+        task = group.task({"seed": 0})
+        assert task.done
+        assert task.status == "completed"
+        with pytest.raises(TaskClosedError, match=r"earlier attempt.*`if task\.done: continue`"):
+            task.report({"loss": 1.0}, 1)
+        with pytest.raises(TaskClosedError, match="earlier attempt"), task:
+            pass
+        assert not group.task({"seed": 1}).done
+
+
+def test_retry_continue_goes_on_in_the_same_task(place: Place) -> None:
+    """With retry="continue" id and attempt stay, and earlier points are kept."""
+    before = leave(place)
+    with place.resume(retry="continue") as group:
+        tasks = group.tasks(SPACE)
+        assert {str(task): task.id for task in tasks} == before
+        assert [task.attempt for task in tasks] == [1] * 4
+        assert [task.done for task in tasks] == [True, False, False, False]
+        for task in tasks[1:]:
+            task.report({"loss": 10.0}, 1)
+    assert place.attempts() == [(f"seed={seed}", 1, "completed") for seed in range(4)]
+    stats = group.results()[1].stats["loss", ()]
+    assert (stats.first, stats.last, stats.min, stats.max, stats.count) == (1.0, 10.0, 1.0, 10.0, 2)
+
+
+def test_the_run_stays_the_same(place: Place) -> None:
+    """Run id, number and parent are those of the run that is gone on with."""
+    group = place.open()
+    run, number, parent = group.run, group.run_number, group.parent_id
+    kill(group)
+    for _ in range(2):
+        with place.resume() as group:
+            group.task({"seed": 0})
+            if place.server is not None:  # a run without tasks is not found on a server
+                continue
+            assert (group.run, group.run_number, group.parent_id) == (run, number, parent)
+
+
+def test_a_run_with_tasks_keeps_its_parent(place: Place) -> None:
+    """A resumed run's parent is the same, open while the run is, and ends as the run does."""
+    group = place.open()
+    group.task({"seed": 0})
+    facts = (group.run, group.run_number, group.parent_id)
+    kill(group)
+    again = place.resume().open()
+    again.task({"seed": 0})
+    assert (again.run, again.run_number, again.parent_id) == facts
+    if place.server is not None:
+        assert place.server.task(str(again.parent_id))["status"] == "in_progress"
+    again.close()
+    if place.server is not None:
+        assert place.server.task(str(again.parent_id))["status"] == "completed"
+
+
+def test_without_resume_a_new_run_starts(place: Place) -> None:
+    """A group without resume=True has a new run and new tasks, whatever there was before."""
+    leave(place)
+    with place.group() as group:
+        task = group.task({"seed": 0})
+        assert (task.done, task.attempt, group.run_number) == (False, 1, 2)
+
+
+def test_the_latest_run_is_gone_on_with(place: Place) -> None:
+    """Of several runs, the latest counts: what an earlier one completed is run again."""
+    with place.group() as group:
+        group.task({"seed": 0})
+    with place.group() as group:
+        group.task({"seed": 1})
+    with place.resume() as group:
+        assert [task.done for task in group.tasks({"seed": [0, 1]})] == [False, True]
+        assert group.run_number == 2
+
+
+def test_resume_without_an_earlier_run_starts_one(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is nothing to go on with, a run simply starts, and nothing is said."""
+    with place.group(name="another group") as group:
+        group.task({"seed": 0})
+    with place.resume() as group:
+        assert [str(task) for task in group.sweep(SPACE)] == [f"seed={seed}" for seed in range(4)]
+        assert group.run_number == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_changed_space_keeps_what_still_matches(place: Place) -> None:
+    """Known keys keep their places, new ones get places that no other task has."""
+    with place.group() as group:
+        group.tasks({"seed": [10, 11, 12]})
+    space = {"seed": [99, 12, 98, 10, 97]}
+    with place.resume(task_name="{group} {index} {task}") as group:
+        places = {task.params["seed"]: task.index for task in group.sweep(space)}
+        places |= {task.params["seed"]: task.index for task in group}
+        late = group.task({"seed": 96})
+    assert places[10] == 0
+    assert places[12] == 2
+    assert len(set(places.values())) == 5
+    assert 1 not in places.values()  # seed=11 has it
+    assert late.index not in places.values()
+    if place.server is not None:
+        names = {doc["name"] for doc in place.server.tasks.values()}
+        assert f"the group {places[99]} seed=99" in names
+
+
+def test_a_sweep_that_died_early_keeps_the_spaces_order(place: Place) -> None:
+    """Points that were never opened get the place that they have in the space."""
+    group = place.open()
+    for task in group.sweep({"seed": range(6)}):
+        if task.index == 2:
+            break
+    kill(group)
+    with place.resume() as group:
+        assert [(task.params["seed"], task.index) for task in group.sweep({"seed": range(6)})] == [
+            (seed, seed) for seed in range(2, 6)
+        ]
+
+
+def test_results_cover_the_latest_attempt_of_every_key(place: Place) -> None:
+    """Completed tasks' values are there as if they had been reported in this run."""
+    group = place.open()
+    tasks = group.tasks(SPACE)
+    for step, value in enumerate((3.0, 1.0, 2.0)):
+        tasks[0].report({"loss": value}, step, split="val")
+        tasks[1].report({"loss": 100.0}, step, split="val")
+    tasks[0].report({"accuracy": 0.5})
+    tasks[0].mark_completed()
+    kill(group)
+    with place.resume(metrics=["loss", "accuracy"]) as group:
+        for task in group.sweep(SPACE):
+            task.report({"loss": task.params["seed"] + 10.0}, 0, split="val")
+        results = group.results()
+    assert [row.value("loss", split="val") for row in results] == [2.0, 11.0, 12.0, 13.0]
+    stats = results[0].stats["loss", (("split", "val"),)]
+    assert (stats.first, stats.min, stats.min_iteration, stats.max, stats.max_iteration) == (3, 1, 1, 3, 0)
+    assert (stats.count, stats.mean) == (3, 2.0)
+    assert results[0].value("accuracy") == 0.5
+    best = results.best("loss", split="val", mode="min", of="mean")
+    assert (best.name, best.value) == ("seed=0", 2.0)
+    assert not math.isnan(results.aggregate("seed").rows[0].values["loss", (("split", "val"),)].mean)
+
+
+def test_a_living_process_keeps_its_run(place: Place) -> None:
+    """While a process works on a run nobody goes on with it, unless with takeover=True."""
+    living = place.open()
+    task = living.task({"seed": 0})
+    with pytest.raises(RunInUseError, match=r"living process.*takeover=True"):
+        place.resume().open()
+    with place.resume(takeover=True) as group:
+        assert group.run == living.run
+        assert group.task({"seed": 0}).attempt == 2
+    task.report({"loss": 1.0}, 0)
+    kill(living)
+    with place.resume() as group:
+        assert group.task({"seed": 0}).done
+
+
+def test_a_refused_resume_leaves_the_living_run_alone(place: Place) -> None:
+    """After a refusal the living run ends as if nothing had been."""
+    with place.group() as living:
+        task = living.task({"seed": 0})
+        for _ in range(2):
+            with pytest.raises(RunInUseError):
+                place.resume().open()
+        task.report({"loss": 1.0}, 0)
+    assert place.attempts() == [("seed=0", 1, "completed")]
+    if place.server is not None:
+        assert place.server.scalars(task.id) == {("loss", "value"): [(0, 1.0)]}
+
+
+def test_a_torn_record_is_gone_on_with(place: Place) -> None:
+    """A last line that a crash cut short is passed over, and the next one stands by itself."""
+    group = place.open()
+    group.task({"seed": 0}).mark_completed()
+    kill(group)
+    path = group.record_path
+    assert path is not None
+    with path.open("a") as file:
+        file.write('{"event": "task", "id": "offl')
+    with place.resume() as group:
+        assert [task.done for task in group.tasks({"seed": [0, 1]})] == [True, False]
+    with place.resume() as group:
+        assert [task.done for task in group.tasks({"seed": [0, 1]})] == [True, True]
+
+
+def test_retry_is_checked() -> None:
+    """A retry that there is not is refused as the group is made."""
+    with pytest.raises(ValueError, match="'new' or 'continue'"):
+        TaskGroup("the project", "the group", resume=True, retry="again")  # type: ignore[arg-type]
