@@ -15,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-MODE = os.environ.get("BENCHMARK_MODE", "offline")
+MODE: Literal["online", "offline"] = "online" if os.environ.get("BENCHMARK_MODE") == "online" else "offline"
 METRICS = ("loss", "accuracy", "precision", "recall", "f1")
 Value = Callable[[int, int, int], float]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from clearml import Task
 
 from clearml_taskgroup import TaskGroup
@@ -9,7 +11,7 @@ from clearml_taskgroup import TaskGroup
 
 def main() -> None:
     """Opens a group while a main task is live, and goes on with the main task afterwards."""
-    main_task = Task.init("my_project", "the script", auto_connect_frameworks=False)
+    main_task: Any = Task.init("my_project", "the script", auto_connect_frameworks=False)
     with TaskGroup("my_project", "beside-task-init") as group:
         for task in group.sweep({"seed": range(3)}):
             with task:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from clearml_taskgroup import _signals
 from tests.loopback import LoopbackServer
 from tests.view import View
 
@@ -31,14 +33,23 @@ def users_environment() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def isolated(users_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides the user's configuration, and gives each test a cache folder of its own."""
+def isolated(
+    users_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Hides the user's configuration, and gives each test a cache folder of its own.
+
+    A group that a test leaves open on purpose must not keep its signal handler for the next one.
+    """
     for name in users_environment:
         monkeypatch.delenv(name, raising=False)
     settings = tmp_path / "clearml.conf"
     settings.write_text(SETTINGS)
     monkeypatch.setenv("CLEARML_CONFIG_FILE", str(settings))
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "cache"))
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    _signals._open.clear()
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_a_group_that_is_open_at_the_interpreters_exit_stops_its_tasks(tmp_path:
         task.report({"loss": 1.5}, 1)
         """,
         tmp_path,
-        options=["-W", "always::ResourceWarning"],
+        options=["-W", "ignore::DeprecationWarning", "-W", "always::ResourceWarning"],
     )
     assert outcome.code == 0
     assert "ResourceWarning: the group 'the group' was never closed" in outcome.err
@@ -338,7 +338,7 @@ def test_a_forked_child_of_an_open_group_says_nothing_at_its_exit(tmp_path: Path
         group.close()
         """,
         tmp_path,
-        options=["-W", "always::ResourceWarning"],
+        options=["-W", "ignore::DeprecationWarning", "-W", "always::ResourceWarning"],
     )
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.ends() == dict.fromkeys(("seed=0", "run"), ("completed", ""))

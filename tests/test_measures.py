@@ -124,7 +124,7 @@ def test_which_of_the_values(of: Any, value: float) -> None:
     assert results[0].value("loss", of=of) == value
     assert results.best("loss", mode="max", of=of).value == value
     with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max', 'mean'"):
-        results[0].value("loss", of="median")
+        results[0].value("loss", of="median")  # type: ignore[arg-type]
 
 
 def test_a_best_reads_well() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from clearml_taskgroup import TaskGroup
@@ -168,9 +166,7 @@ def test_the_latest_run_is_gone_on_with(place: Place) -> None:
         assert group.run_number == 2
 
 
-def test_resume_without_an_earlier_run_starts_one(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_without_an_earlier_run_starts_one(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is nothing to go on with, a run simply starts, and nothing is said."""
     with place.group(name="another group") as group:
         group.task({"seed": 0})
@@ -233,7 +229,6 @@ def test_results_cover_the_latest_attempt_of_every_key(place: Place) -> None:
     assert results[0].value("accuracy") == 0.5
     best = results.best("loss", split="val", mode="min", of="mean")
     assert (best.name, best.value) == ("seed=0", 2.0)
-    assert not math.isnan(results.aggregate("seed").rows[0].values["loss", (("split", "val"),)].mean)
 
 
 def test_a_living_process_keeps_its_run(place: Place) -> None:

@@ -129,7 +129,8 @@ def test_a_run_that_lives_elsewhere_is_not_taken_over(
 ) -> None:
     """A parent's sign of life within five minutes keeps others away, unless with takeover=True."""
     living = place.open()
-    living.task({"seed": 0})
+    living.task({"seed": 0}).report({"loss": 1.0}, 0)
+    living.flush()
     go_elsewhere(monkeypatch, tmp_path)
     with pytest.raises(RunInUseError, match=r"last sign of life on the server was \d+ s ago"):
         place.resume().open()
@@ -206,10 +207,11 @@ def test_a_run_that_went_on_elsewhere_is_not_taken_over(
         assert group.task({"seed": 0}).done
 
 
-def test_a_group_in_a_group_resumes(place: Place) -> None:
+def test_a_group_in_a_group_resumes(place: Place, loopback: LoopbackServer) -> None:
     """The outer group's life is this process's own, and keeps nobody from the inner one."""
     for _ in range(2):
         with place.resume(name="outer group") as outer:
+            outer.task(name=f"task {len(originals(loopback))}")
             with place.resume() as inner:
                 task = inner.task({"seed": 0})
         assert place.server is not None
@@ -262,7 +264,11 @@ def test_what_an_outage_left_is_delivered_first(place: Place) -> None:
         assert again.task({"seed": 1}).attempt == 2
         assert again.results()[0].stats["loss", ()].mean == 2.0
     assert place.server.scalars(done.id) == curve(0, 1, 2, 3, 4)
-    assert place.attempts() == [("seed=0", 1, "completed"), ("seed=1", 1, "failed"), ("seed=1", 2, "completed")]
+    assert place.attempts() == [
+        ("seed=0", 1, "completed"),
+        ("seed=1", 1, "failed"),
+        ("seed=1", 2, "completed"),
+    ]
     assert not group._run.record.path.with_suffix(".outbox").exists()  # type: ignore[union-attr]
 
 
@@ -271,6 +277,7 @@ def test_what_the_watchdog_stopped_keeps_its_earned_end(place: Place) -> None:
     assert place.server is not None
     group = place.open(close_timeout=0.2)
     task = group.task({"seed": 0})
+    task.report({"loss": 1.0}, 0)
     group.flush()
     place.server.faults.outage = True
     with pytest.raises(ExceptionGroup):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -22,13 +23,14 @@ pytestmark = pytest.mark.slow
 
 TASKS, CHAINS, KILLS = 20, 10, 5
 """Each of ten sweeps is killed five times, so that resumed runs are killed too."""
-LONGEST = 2.0
+LONGEST = 1.8
 """Seconds after which a process is killed at the latest; a whole sweep takes longer."""
 SETTLED = 1.0
 """Seconds before a SIGKILL from which on nothing may be lost."""
 
 SCRIPT = """
 import json, os, sys, time
+import clearml  # what takes its time is not where a kill is of interest
 from clearml_taskgroup import TaskGroup
 
 mode, kind, retry = sys.argv[1:4]
@@ -41,14 +43,17 @@ def report(task, step):
     os.write(log, (json.dumps(known) + "\\n").encode())
 
 os.write(1, b"ready\\n")
-group = TaskGroup("kills", "the sweep", mode=mode, resume=True, retry=retry, provenance=False)
+group = TaskGroup("kills", "the sweep", mode=mode, resume=True, retry=retry, provenance=False,
+    # Killed between a task's creation and the record's line of it, it looks alive for 5 minutes.
+    takeover=True,
+)
 with group:
     if kind == "sweep":
         for task in group.sweep(space):
             with task:
                 for step in range(12):
                     report(task, step)
-                    time.sleep(0.01)
+                    time.sleep(0.03)
     else:
         tasks = [task for task in group.tasks(space) if not task.done]
         for step in range(90):
@@ -113,7 +118,9 @@ class Chain:
         # A run that was killed before its first task waits for its parent's end.
         self._command("upload", "--all", "--json")
         assert self._command("pending", "--json") == []
-        assert {path.suffix for path in Path(record).parent.iterdir()} == {".jsonl"}
+        left = [path for path in Path(record).parent.iterdir() if path.suffix == ".outbox"]
+        # Nothing, but the empty one of a process that was killed as it opened its files.
+        assert [path for path in left if path.stat().st_size] == []
 
     def _command(self, *arguments: str) -> Any:
         script = f"from clearml_taskgroup._cli import main; main({list(arguments)!r})"
@@ -122,15 +129,22 @@ class Chain:
     def _start(self, life: float | None, outage: bool = False) -> tuple[str, str]:
         """Starts a process; kills it after a while, or waits for its end."""
         errors = self.home / f"stderr-{len(self.killed)}"
-        with errors.open("w") as stderr:
-            process = subprocess.Popen(
+        with (
+            errors.open("w") as stderr,
+            subprocess.Popen(
                 [sys.executable, "script.py", self.mode, self.kind, self.retry],
                 cwd=self.home,
                 env=sdk_environment(self.server, self.home),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-            )
+            ) as process,
+        ):
+            return self._attend(process, errors, life, outage)
+
+    def _attend(
+        self, process: subprocess.Popen[str], errors: Path, life: float | None, outage: bool
+    ) -> tuple[str, str]:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         if life is None:
@@ -139,8 +153,9 @@ class Chain:
             record, run = json.loads(out.splitlines()[-1])
             return record, run
         for part in (life * 0.6, life * 0.4):
-            with pytest.raises(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(part)
+                raise AssertionError(f"it ended before it was killed\n{errors.read_text()}")
             self.server.faults.outage = outage  # the last part of its life is spent without a server
         self.killed[process.pid] = time.time()
         process.kill()
@@ -216,4 +231,4 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path: Path, mode: str) -> None:
     with ThreadPoolExecutor(3) as pool:
         runs = [pool.submit(run_chain, number, mode, tmp_path / f"{number}") for number in range(CHAINS)]
         reports = [run.result() for run in runs]
-    assert min(reports) > TASKS * 12
+    assert min(reports) >= TASKS * 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 import warnings
 from collections.abc import Callable
@@ -40,6 +41,12 @@ def reason_of(exc: BaseException) -> str:
 
 def text_of(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
+
+
+def add_note(exc: BaseException, note: str) -> None:
+    """Adds a note to an exception, unless it is one that takes none."""
+    with contextlib.suppress(Exception):
+        exc.add_note(note)
 
 
 def clear_frames(exc: BaseException) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from . import _clearml, _console, _modes, _signals
-from ._ending import Failure, abandon, clear_frames, reason_of, text_of
+from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
 from ._measures import Words
 from ._opening import Resume, open_run
@@ -123,7 +123,7 @@ class TaskGroup:
         self._provenance = provenance
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
-        self._turn: GroupTask | None = None
+        self._turns: list[tuple[weakref.ref[Sweep], GroupTask]] = []
         self._specs = Specs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
@@ -260,17 +260,28 @@ class TaskGroup:
         self._tasks.update((task.key, task) for task in added)
         return added
 
-    def _begin_turn(self, spec: TaskSpec) -> GroupTask:
+    def _begin_turn(self, sweep: Sweep, spec: TaskSpec) -> GroupTask:
         run = self._opened()
         self._specs.refuse_double(spec)
-        (self._turn,) = self._open_tasks(run, [spec], turn=True)
-        return self._turn
+        for other, _ in list(self._turns):
+            if other() is None:  # a loop that was left by `break` or `return`
+                self._end_turn(other)
+        (turn,) = self._open_tasks(run, [spec], turn=True)
+        self._turns.append((weakref.ref(sweep), turn))
+        return turn
 
-    def _end_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None and self._run is not None and not self._run.closed:
-            self._run.mark(turn._state, "completed")
-            self._run.finish([turn._state], self.close_timeout)
+    def _end_turn(self, sweep: weakref.ref[Sweep]) -> None:
+        ended = [turn for other, turn in self._turns if other == sweep]
+        self._turns = [pair for pair in self._turns if pair[1] not in ended]
+        if self._run is not None and not self._run.closed:
+            for turn in ended:
+                self._run.mark(turn._state, "completed")
+                self._run.finish([turn._state], self.close_timeout)
+
+    @property
+    def _turn(self) -> GroupTask | None:
+        """The innermost turn that is under way."""
+        return self._turns[-1][1] if self._turns else None
 
     def _opened(self) -> Run:
         if self._run is None:
@@ -424,7 +435,7 @@ class TaskGroup:
         """Gives the group whose block this is, or None."""
         return _current.get()
 
-    @contextmanager
+    @contextlib.contextmanager
     def activate(self) -> Iterator[TaskGroup]:
         """Makes the group the one that `TaskGroup.current()` gives, for threads and callbacks."""
         token = _current.set(self)
@@ -469,7 +480,8 @@ class TaskGroup:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _current.reset(self._tokens.pop())
+        with contextlib.suppress(ValueError):  # left in another context, as async fixtures do
+            _current.reset(self._tokens.pop())
         if exc is None:
             self._close("completed", "", None, None)
             return
@@ -482,9 +494,10 @@ class TaskGroup:
             run.mark(turn._state, status, reason)
             run.reporter.put_text(turn.id, text_of(exc))
             if isinstance(exc, self.catch):
-                exc.add_note(
+                add_note(
+                    exc,
                     "catch=… acts on what leaves a task's own block: put `with task:` around the body of "
-                    "the loop, so that the loop can go on"
+                    "the loop, so that the loop can go on",
                 )
         self._close(status, f"group aborted by {reason}" if status == "failed" else reason, None, exc)
 
@@ -492,11 +505,9 @@ class TaskGroup:
         run = self._run
         if run is None or run.closed:
             return
-        self._finalizer.detach()
-        self._turn = None
         with _signals.held() as interrupts:
-            for state in run.states.values():
-                run.mark(state, status, reason)
+            self._finalizer.detach()
+            self._turns.clear()
             seconds = self.close_timeout if timeout is None else timeout
             errors = run.close(status, reason, seconds, interrupts)
         for undo in self._undo:
@@ -505,7 +516,7 @@ class TaskGroup:
             return
         main = exc or interrupts.first
         if exc is not None and interrupts.first is not None:
-            exc.add_note(f"while the group closed, there came {reason_of(interrupts.first)}")
+            add_note(exc, f"while the group closed, there came {reason_of(interrupts.first)}")
         for category, text in run.summary():
             try:
                 warnings.warn(text, category, stacklevel=3)
@@ -513,7 +524,7 @@ class TaskGroup:
                 errors.append(warning)
         if main is not None:
             for error in errors:
-                main.add_note(f"while the group closed: {reason_of(error)}")
+                add_note(main, f"while the group closed: {reason_of(error)}")
             if exc is None:
                 raise main
         elif len(errors) == 1 and isinstance(errors[0], TaskGroupWarning):
@@ -529,7 +540,8 @@ class TaskGroup:
         run.mark(task._state, "failed" if isinstance(exc, Exception) else "stopped", reason_of(exc))
         text = text_of(exc)
         run.reporter.put_text(task.id, text)
-        run.finish([task._state], self.close_timeout)
+        if isinstance(exc, Exception):
+            run.finish([task._state], self.close_timeout)
         if not isinstance(exc, self.catch):
             return False
         clear_frames(exc)

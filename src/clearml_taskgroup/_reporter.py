@@ -36,6 +36,8 @@ LARGEST = 3.4e38
 """The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
 SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
 """How ClearML marks a value without iteration (`Logger.report_single_value`)."""
+FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
+"""What a server's index takes as an iteration, without the mark of single values."""
 
 
 @attrs.define(eq=False)
@@ -146,6 +148,8 @@ class Reporter:
 
     def put_text(self, task_id: str, text: str) -> None:
         """Takes text for a task's console, in order with its points."""
+        if len(self._queue) >= BOUND and not self._has_room():
+            return
         self._queue.append((task_id, None, 0, console_event(task_id, text)))
         if self._inline:
             self._work()

@@ -27,6 +27,7 @@ SETTLING = 60.0
 """Seconds for telling the server how the tasks of a dead process ended."""
 ALIVE = 300.0
 """Seconds since its parent's last sign of life for which a run counts as living."""
+_OPEN = ("created", "in_progress")
 _ENDED: dict[str, Status] = {
     "completed": "completed",
     "published": "completed",
@@ -168,12 +169,12 @@ def _refuse_living(
     """Looks for signs of life on the server; the lock on a local record tells of this machine."""
     if local is None:
         parent = parent or next(iter(store._find({"id": [str(tasks[0].get("parent"))]})), None)
-        if parent is not None and (parent["id"] in ours or parent["status"] != "in_progress"):
+        if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
             return
     else:  # has another machine gone on with it?
         parent, tasks = None, [task for task in tasks if task["id"] not in local.tasks]
     if parent is None:
-        tasks = [task for task in tasks if task["status"] == "in_progress"]
+        tasks = [task for task in tasks if task["status"] in _OPEN]
     docs = (parent, *tasks) if parent is not None else tasks
     signs = [_seconds_since(doc.get("last_update")) for doc in docs if doc.get("last_update")]
     since = min(signs, default=math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from ._stores import TaskSpec
@@ -34,8 +35,8 @@ class Sweep:
         return self
 
     def __next__(self) -> GroupTask:
-        self._group._end_turn()
+        self._group._end_turn(weakref.ref(self))
         if self._begun == len(self._specs):
             raise StopIteration
         self._begun += 1
-        return self._group._begin_turn(self._specs[self._begun - 1])
+        return self._group._begin_turn(self, self._specs[self._begun - 1])

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _console
 from ._identity import flatten, is_same, typed
-from ._reporter import LARGEST, Channel, Points
+from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
 from ._run import Run, TaskState
 from ._stores import Status
 from ._template import Name, check_context
 from ._values import checked_levels, number, unfold, whole
 from .errors import (
+    ArgumentError,
     LostPointsWarning,
     NameCollisionError,
     ParameterError,
@@ -212,6 +213,8 @@ class GroupTask(_Reporting):
         if state.status != "in_progress":
             raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
         at = iteration if iteration is None or type(iteration) is int else whole(iteration)
+        if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
+            raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
         if levels is None:
             self._collect(values, context, at is None, points)
@@ -364,7 +367,7 @@ class GroupTask(_Reporting):
     def _put_text(self, text: str) -> None:
         self._run.reporter.put_text(self.id, text)
 
-    @contextmanager
+    @contextlib.contextmanager
     def activate(self) -> Iterator[GroupTask]:
         """Makes the task the one that `GroupTask.current()` gives, for threads and callbacks.
 
@@ -378,14 +381,16 @@ class GroupTask(_Reporting):
             finally:
                 _current.reset(token)
                 _console.current.reset(console_token)
+                if self._sink is not None:
+                    self._sink.flush()
 
     @staticmethod
     def current() -> GroupTask | None:
         """Gives the task whose block this is, else the current turn of a sweep, else None."""
         from ._group import TaskGroup
 
-        task = _current.get()
-        if task is None and (group := TaskGroup.current()) is not None:
+        task, group = _current.get(), TaskGroup.current()
+        if group is not None and group._turn is not None and (task is None or task.group is not group):
             return group._turn
         return task
 
@@ -401,8 +406,9 @@ class GroupTask(_Reporting):
         traceback: TracebackType | None,
     ) -> bool:
         task_token, console_token = self._tokens.pop()
-        _current.reset(task_token)
-        _console.current.reset(console_token)
+        with contextlib.suppress(ValueError):  # left in another context, as async fixtures do
+            _current.reset(task_token)
+            _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
         if exc is not None:

@@ -298,8 +298,7 @@ class _Session:
 
     def _send_file(self, inside: str) -> str:
         """Uploads a file of the session; gives its address."""
-        remote = inside.replace(f".{self.data['id']}/", f".{self.id}/", 1)
-        url = f"{self.store.connection.files}/{remote}"
+        url = f"{self.store.connection.files}/{inside.replace(self.data['id'], self.id)}"
         _clearml.upload_file(self.folder / "data" / inside, url)
         return url
 
@@ -313,9 +312,9 @@ class _Session:
         key = event.get("key")
         if key and event.get("url") and (self.folder / "data" / key).is_file():
             event["url"] = self._send_file(key)
-            event["key"] = key.replace(f".{old}/", f".{self.id}/", 1)
-        elif event.get("plot_str") and f".{old}/" in event["plot_str"]:
-            event["plot_str"] = self._moved_plot(event["plot_str"])
+            event["key"] = key.replace(old, self.id)
+        elif old in str(event.get("plot_str", "")):
+            event["plot_str"] = self._moved_plot(event["plot_str"]).replace(old, self.id)
         return event
 
     def _moved_plot(self, text: str) -> str:

@@ -1,0 +1,351 @@
+"""Upload: offline runs, and what online runs have left, brought to a server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup, _upload
+from clearml_taskgroup._clearml import cache_folder
+from clearml_taskgroup._past import all_runs, load
+from clearml_taskgroup._stores import online
+from clearml_taskgroup._transport import Transport, Unreachable
+from clearml_taskgroup.errors import ArgumentError, LoginError, RunInUseError, ServerError
+from tests.aftermath import NAME, PROJECT, Place, curve, kill, only, originals
+from tests.loopback import LoopbackServer
+from tests.loopback.harness import run_script
+from tests.offline_runs import Killed, OfflineRun, Steps
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> OfflineRun:
+    """An offline run of three tasks, made once."""
+    return OfflineRun.make(tmp_path_factory.mktemp("made"), 3)
+
+
+@pytest.fixture
+def full(made: OfflineRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OfflineRun:
+    """A copy of it that ClearML's cache folder is set to."""
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "copy"))
+    return made.copy(tmp_path / "copy")
+
+
+def offline(**options: Any) -> TaskGroup:
+    """An offline group."""
+    return Place().group(**options)
+
+
+def is_pending() -> bool:
+    """Whether some run waits."""
+    return any(past.is_pending for past in all_runs(cache_folder() / "taskgroup"))
+
+
+def test_all_of_a_run_is_on_the_server(full: OfflineRun, loopback: LoopbackServer, tmp_path: Path) -> None:
+    """Parent, tasks, parameters, tags, statuses, every kind of event, files and artifacts are there."""
+    assert is_pending()
+    told: list[tuple[str, int, int]] = []
+    uploaded = TaskGroup.upload(full.record, lambda *news: told.append(news))
+    full.check(loopback)
+    assert [len(loopback.logs(doc["id"])) for doc in originals(loopback)] == [1, 1, 1]
+    assert told[0][1:] == (0, 3)
+    assert told[-1] == ("", 3, 3)
+    assert uploaded.problems == ()
+    assert uploaded.parent == only(originals(loopback, "parent"))["id"]
+    assert sorted(uploaded.ids.values()) == sorted(doc["id"] for doc in originals(loopback))
+    assert uploaded.url is not None
+    assert uploaded.parent in uploaded.url
+    assert not is_pending()
+    ids = list(uploaded.ids.values())
+    script = f"""
+        from clearml import Task
+        import json
+        found = [Task.get_task(task_id=one).artifacts for one in {ids!r}]
+        print(json.dumps([[one["a dict"].get(), open(one["file"].get_local_copy()).read()] for one in found]))
+        """
+    done = run_script(script, loopback, tmp_path / "home")
+    expected = [[{"seed": seed}, f"notes of {seed}"] for seed in range(3)]
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
+
+
+def test_uploading_twice_changes_nothing(full: OfflineRun, loopback: LoopbackServer) -> None:
+    """A second upload finds everything there, also what was published or archived since."""
+    first = TaskGroup.upload(full.record)
+    done = originals(loopback)[0]["id"]
+    with loopback.state.lock:
+        loopback.state.tasks[done]["status"] = "published"
+    before, files = loopback.tasks, loopback.stored_files
+    loopback.reset_counts()
+    assert TaskGroup.upload(full.record) == first
+    assert (loopback.tasks, loopback.stored_files) == (before, files)
+    assert {call.endpoint for call in loopback.calls} <= {"auth.login", "tasks.get_all"}
+
+
+def test_another_server_gets_all_of_it_too(
+    full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was uploaded to one server, in part or in full, is uploaded to another in full."""
+    TaskGroup.upload(full.record)
+    full.check(loopback)
+    with LoopbackServer() as another:
+        for name, value in another.environment().items():
+            monkeypatch.setenv(name, value)
+        TaskGroup.upload(full.record)
+        full.check(another)
+
+
+def test_an_upload_that_is_interrupted_anywhere_is_completed(
+    made: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ended before any step and repeated, an upload makes no task twice and loses nothing."""
+    at, interrupted = 0, True
+    while interrupted:
+        at += 1
+        run = made.copy(tmp_path / f"copy {at}")
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(run.cache))
+        with loopback.state.lock:
+            loopback.state.tasks.clear()
+            loopback.state.events.clear()
+        loopback.files.stored.clear()
+        steps = Steps(at)
+        try:
+            with steps.counted():
+                TaskGroup.upload(run.record)
+        except Killed:
+            TaskGroup.upload(run.record)
+        else:
+            interrupted = False
+        run.check(loopback)
+        shutil.rmtree(run.cache)
+    assert at > 3 * 10
+
+
+@pytest.mark.parametrize("how", ["record", "run", "prefix", "group", "parent"])
+def test_a_run_is_found_by_each_of_its_names(loopback: LoopbackServer, how: str) -> None:
+    """The record's path, the run's id or its first digits, the group's id, the parent's offline id."""
+    with offline() as group:
+        group.task({"seed": 0}).report({"loss": 1.0}, 0)
+    names = {
+        "record": group.record_path,
+        "run": group.run,
+        "prefix": group.run[:8],
+        "group": group.id,
+        "parent": group.parent_id,
+    }
+    uploaded = TaskGroup.upload(names[how])  # type: ignore[arg-type]
+    assert loopback.scalars(*uploaded.ids.values()) == curve(1.0)
+
+
+def test_an_unknown_run_is_named(loopback: LoopbackServer) -> None:
+    """A run that is not on this disk is an error that says so, and the server is not asked."""
+    with pytest.raises(ArgumentError, match="run='0000000000'"):
+        TaskGroup.upload("0000000000")
+    assert loopback.calls == []
+
+
+def test_a_run_in_use_is_refused(loopback: LoopbackServer) -> None:
+    """A run that a living process works on is not uploaded."""
+    with offline() as group:
+        with pytest.raises(RunInUseError):
+            TaskGroup.upload(group.run)
+    assert loopback.tasks == {}
+
+
+def test_each_attempt_is_a_task(loopback: LoopbackServer) -> None:
+    """All attempts of a resumed run are uploaded, each with its own end; an abandoned one is stopped."""
+    group = offline().open()
+    group.task({"seed": 0}).mark_failed("bad")
+    dead = group.task({"seed": 1})
+    dead.report({"loss": 1.0}, 0)
+    kill(group)
+    with offline(resume=True) as group:
+        group.tasks({"seed": range(2)})
+    uploaded = TaskGroup.upload(group.run)
+    assert Place(loopback).attempts() == [
+        ("seed=0", 1, "failed"),
+        ("seed=0", 2, "completed"),
+        ("seed=1", 1, "stopped"),
+        ("seed=1", 2, "completed"),
+    ]
+    stopped = loopback.task(uploaded.ids[dead.id])
+    assert stopped["status_reason"] == _upload.ABANDONED
+    assert loopback.scalars(stopped["id"]) == curve(1.0)
+
+
+def test_a_run_that_died_is_stopped(loopback: LoopbackServer) -> None:
+    """The parent of a run whose process died is stopped on the server."""
+    group = offline().open()
+    group.task({"seed": 0})
+    kill(group)
+    TaskGroup.upload(group.run)
+    parent = only(originals(loopback, "parent"))
+    assert (parent["status"], parent["status_reason"]) == ("stopped", _upload.ABANDONED)
+
+
+def test_a_run_that_goes_on_after_its_upload_is_uploaded_again(loopback: LoopbackServer) -> None:
+    """What a resumed run adds, to the same tasks too, gets there with the new statuses, once."""
+    group = offline().open()
+    task = group.task({"seed": 0})
+    task.report({"loss": 0.0}, 0)
+    task._put_text("first")
+    kill(group)
+    TaskGroup.upload(group.run)
+    with offline(resume=True, retry="continue") as group:
+        group.task({"seed": 0}).report({"loss": 1.0}, 1)
+        group.task({"seed": 1})
+    uploaded = TaskGroup.upload(group.run)
+    assert Place(loopback).attempts() == [("seed=0", 1, "completed"), ("seed=1", 1, "completed")]
+    assert loopback.scalars(uploaded.ids[task.id]) == curve(0.0, 1.0)
+    assert loopback.logs(uploaded.ids[task.id]) == ["first"]
+    assert only(originals(loopback, "parent"))["status"] == "completed"
+
+
+def test_a_torn_last_line_is_passed_over(loopback: LoopbackServer) -> None:
+    """A session or a record that a crash cut short is uploaded as far as it goes."""
+    with offline() as group:
+        task = group.task({"seed": 0})
+        task.report({"loss": 0.0}, 0)
+    with (cache_folder() / "offline" / task.id / "metrics.jsonl").open("a") as file:
+        file.write('[{"type":"training_stats_scalar","task":"' + task.id)
+    assert group.record_path is not None
+    with group.record_path.open("a") as file:
+        file.write('{"event": "clo')
+    uploaded = TaskGroup.upload(group.run)
+    assert loopback.scalars(uploaded.ids[task.id]) == curve(0.0)
+    assert not is_pending()
+
+
+def test_a_session_that_was_removed_is_told(loopback: LoopbackServer) -> None:
+    """A task whose folder is gone is told as a problem; the others are uploaded."""
+    with offline() as group:
+        gone, stays = group.tasks({"seed": range(2)})
+    shutil.rmtree(cache_folder() / "offline" / gone.id)
+    uploaded = TaskGroup.upload(group.run)
+    (problem,) = uploaded.problems
+    assert "'seed=0' has lost its session" in str(problem)
+    assert list(uploaded.ids) == [stays.id]
+    assert Place(loopback).attempts() == [("seed=1", 1, "completed")]
+
+
+def test_an_inner_group_keeps_its_parent(loopback: LoopbackServer) -> None:
+    """The tasks of a group in a group's block hang below the outer group's parent, in any order."""
+    with TaskGroup("another project", "the outer", mode="offline", provenance=False) as outer:
+        outer.task({"seed": 0})
+        with offline() as inner:
+            inner.task({"seed": 1})
+    ids = TaskGroup.upload(inner.run).ids | TaskGroup.upload(outer.run).ids
+    parent = only(originals(loopback, "parent"))
+    assert parent["status"] == "completed"
+    assert {loopback.task(task_id)["parent"] for task_id in ids.values()} == {parent["id"]}
+    projects = [loopback.projects[loopback.task(task_id)["project"]]["name"] for task_id in ids.values()]
+    assert projects == [PROJECT, "another project"]
+
+
+def test_a_server_that_is_away_is_told(
+    full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a server an upload is a clear error, and a later one does it all."""
+    from clearml_taskgroup import _clearml
+
+    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    loopback.faults.outage = True
+    with pytest.raises(LoginError, match="cannot log in"):
+        TaskGroup.upload(full.record)
+    loopback.faults.clear()
+    TaskGroup.upload(full.record)
+    full.check(loopback)
+
+
+@pytest.mark.parametrize(
+    "call", ["tasks.create", "tasks.started", "events.add_batch", "tasks.failed", "files.upload"]
+)
+def test_a_server_that_goes_away_is_told(
+    full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A server that goes away in the middle is a clear error, and what is missing comes later."""
+    real = Transport.call
+
+    def impatient(self: Transport, action: str, *args: Any, **kwargs: Any) -> Any:
+        return real(self, action, *args, **{**kwargs, "patience": 0.0})
+
+    monkeypatch.setattr(Transport, "call", impatient)
+    loopback.faults.fail_next(call, status=503, times=40)
+    with pytest.raises(ServerError) as raised:
+        TaskGroup.upload(full.record)
+    assert isinstance(raised.value, (Unreachable, LoginError))
+    assert is_pending()
+    loopback.faults.clear()
+    TaskGroup.upload(full.record)
+    full.check(loopback)
+
+
+@pytest.mark.parametrize("when", ["silent", "reporting", "ended"])
+def test_what_an_online_run_left_is_delivered(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Points, ends and the parent's end that a server did not take are delivered by an upload."""
+    monkeypatch.setattr(online, "PATIENCE", 1.0)
+    group = Place(loopback).open(close_timeout=0.3)
+    tasks = group.tasks({"seed": range(3)})
+    if when != "silent":
+        for task in tasks:
+            task.report({"loss": 0.0}, 0)
+        group.flush()
+    if when == "ended":
+        for task in tasks:
+            task.close()
+    loopback.faults.outage = True
+    if when == "reporting":
+        for task in tasks:
+            task.report({"loss": 1.0}, 1)
+    with pytest.raises(ExceptionGroup):
+        group.close()
+    loopback.faults.clear()
+    assert is_pending()
+    uploaded = TaskGroup.upload(group.run)
+    assert uploaded.problems == ()
+    assert Place(loopback).attempts() == [(f"seed={seed}", 1, "completed") for seed in range(3)]
+    assert only(originals(loopback, "parent"))["status"] == "completed"
+    points = {"silent": {}, "reporting": curve(0.0, 1.0), "ended": curve(0.0)}[when]
+    assert [loopback.scalars(task.id) for task in tasks] == [points] * 3
+    assert not is_pending()
+    assert not group.record_path.with_suffix(".outbox").exists()  # type: ignore[union-attr]
+
+
+def test_a_dead_online_run_is_ended(loopback: LoopbackServer) -> None:
+    """What a SIGKILL left open online is stopped by an upload; what had ended stays as it is."""
+    group = Place(loopback).open()
+    done, dead = group.tasks({"seed": range(2)})
+    dead.report({"loss": 1.0}, 0)
+    done.mark_completed()
+    kill(group)
+    TaskGroup.upload(group.run)
+    assert Place(loopback).attempts() == [("seed=0", 1, "completed"), ("seed=1", 1, "stopped")]
+    assert loopback.scalars(dead.id) == curve(1.0)
+    assert only(originals(loopback, "parent"))["name"] == NAME
+    assert not is_pending()
+
+
+def test_uploading_an_online_run_twice_changes_nothing(loopback: LoopbackServer) -> None:
+    """An online run of which nothing waits is left as it is on the server."""
+    with Place(loopback).group() as group:
+        group.task({"seed": 0})
+    before = loopback.tasks
+    assert not is_pending()
+    for _ in range(2):
+        uploaded = TaskGroup.upload(group.run)
+        assert uploaded.parent == group.parent_id
+    assert loopback.tasks == before
+
+
+def test_the_record_tells_what_was_uploaded(loopback: LoopbackServer) -> None:
+    """Task by task, the record says which task on the server has all of it."""
+    with offline() as group:
+        task = group.task({"seed": 0})
+    uploaded = TaskGroup.upload(group.run)
+    past = load(group.record_path)  # type: ignore[arg-type]
+    assert past is not None
+    assert (past.uploaded, past.tasks[task.id].uploaded) == (True, uploaded.ids[task.id])
