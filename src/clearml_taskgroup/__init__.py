@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from ._ending import Failure
     from ._group import TaskGroup
     from ._measures import Best
+    from ._reporting import BoundTask
     from ._results import Results, Row
     from ._sweep import Sweep
-    from ._task import BoundTask, GroupTask
+    from ._task import GroupTask
     from ._template import Name, NameTemplate
     from ._upload import Uploaded
     from ._vocabulary import Metric
@@ -24,7 +25,7 @@ _HOMES = {
     "AggregateRow": "_aggregate",
     "Aggregates": "_aggregate",
     "Best": "_measures",
-    "BoundTask": "_task",
+    "BoundTask": "_reporting",
     "Failure": "_ending",
     "GroupTask": "_task",
     "Mean": "_aggregate",

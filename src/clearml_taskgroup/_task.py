@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from . import _console
 from ._identity import flatten, is_same, typed
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
+from ._reporting import BoundTask, Reporting, TaskName, Values
 from ._run import Run, TaskState
 from ._stores import Status
-from ._template import Name, check_context
+from ._template import Name
 from ._values import checked_levels, number, unfold, whole
 from .errors import (
     ArgumentError,
@@ -28,85 +29,11 @@ from .errors import (
 if TYPE_CHECKING:
     from ._group import TaskGroup
 
-Values = Mapping[str, Any]
-"""Metric → number; or, with `levels`, dicts of that, one level of keys for each word."""
 
 _current: ContextVar[GroupTask | None] = ContextVar("clearml_taskgroup_task", default=None)
 
 
-class TaskName(str):
-    """A task's readable name; called with a metric, it gives ClearML's title and series."""
-
-    __slots__ = ("_task",)
-    _task: _Reporting
-
-    def __call__(self, metric: str, **context: Any) -> Name:
-        """Gives the (title, series) under which a metric of this task is logged.
-
-        ClearML's own reporting calls all start with these two:
-        `task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=figure)`.
-
-        Args:
-            metric: The metric's name, or an alias of the vocabulary.
-            **context: A value for each field of the template.
-
-        Raises:
-            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
-        """
-        return self._task._name(metric, context)
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)
-
-
-class _Reporting:
-    """What a task and its bound views share."""
-
-    __slots__ = ()
-
-    def report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None = None,
-        *,
-        levels: Sequence[str] | None = None,
-        **context: Any,
-    ) -> None:
-        """Reports numbers under the names that the group's template gives them.
-
-        Returns at once: nothing is written or sent by the caller's thread.
-
-        Args:
-            values: Metric → number: Python's, numpy's, or a tensor of one element.
-            iteration: The x value, a whole number. Without one they are single values.
-            levels: For nested dicts, what each level of keys stands for: `"metric"` and fields of
-                the template, from the outside in, `("split", "metric")`.
-            **context: A value for each field of the template, `split="val"`.
-
-        Raises:
-            TaskClosedError: The task has ended.
-            MetricValueError: A value is not a number.
-            MissingFieldError, UnknownFieldError: Context and template don't match.
-            UnknownMetricError: The group has a vocabulary without this metric.
-            NameCollisionError: Two different values would get the same name.
-            NonFiniteError: A value is NaN, ±inf or beyond ±3.4e38, under `nonfinite="raise"`.
-        """
-        self._report(values, iteration, levels, context)
-
-    def _report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None,
-        levels: Sequence[str] | None,
-        context: dict[str, Any],
-    ) -> None:
-        raise NotImplementedError
-
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        raise NotImplementedError
-
-
-class GroupTask(_Reporting):
+class GroupTask(Reporting):
     """One task of a group; made by `group.task`, `group.tasks` and `group.sweep`.
 
     As a context manager it ends with its block: completed, or failed or stopped by what leaves
@@ -421,38 +348,3 @@ class GroupTask(_Reporting):
         if not self._state.is_open:
             state = self._state
             raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
-
-
-class BoundTask(_Reporting):
-    """A view of a task with context filled in; made by `task.bind`."""
-
-    __slots__ = ("_context", "task")
-
-    def __init__(self, task: GroupTask, context: Mapping[str, Any]) -> None:
-        check_context(task._state.names.template, context)
-        self.task = task
-        self._context = dict(context)
-
-    def __repr__(self) -> str:
-        bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
-        return f"<{self.task.name!s} bound to {bound}>"
-
-    def _report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None,
-        levels: Sequence[str] | None,
-        context: dict[str, Any],
-    ) -> None:
-        self.task._report(values, iteration, levels, {**self._context, **context})
-
-    def bind(self, **context: Any) -> BoundTask:
-        """Gives a view with more context filled in."""
-        return BoundTask(self.task, {**self._context, **context})
-
-    def name(self, metric: str, **context: Any) -> Name:
-        """Gives the (title, series) of a metric in the bound context."""
-        return self._name(metric, context)
-
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        return self.task._name(metric, {**self._context, **context})

@@ -18,6 +18,8 @@ from .outbox import Outbox
 
 LOOK = 0.25
 """Seconds after which the outbox is looked at for what a forked child has written."""
+ENOUGH = 512 * 1024
+"""Bytes that are sent at once; for fewer, `LOOK` is waited after the last request, if nobody waits."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -112,6 +114,10 @@ class Courier:
                 pause = FIRST_PAUSE
                 with self._news:
                     self._news.notify_all()
+                    self._hurry = self._hurry and not self.outbox.is_empty
+                    # Many small requests would cost more than the events in them.
+                    if self.outbox.size - self.outbox.sent < ENOUGH:
+                        self._news.wait_for(lambda: self._stopping or self._hurry, LOOK)
                 continue
             with self._news:
                 self._news.wait_for(lambda: self._stopping or self._hurry, pause * random.uniform(0.5, 1.0))

@@ -1,0 +1,229 @@
+"""The command `clearml-taskgroup`: what waits, and bringing it to a server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from clearml_taskgroup import TaskGroup, _clearml
+from clearml_taskgroup._cli import main
+from tests.aftermath import NAME, PROJECT, Place, curve, kill
+from tests.loopback import LoopbackServer
+
+
+def command(*arguments: object) -> Result:
+    """Runs the command in this process."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def make(name: str = NAME) -> TaskGroup:
+    """Makes an offline run of two tasks."""
+    with Place().group(name=name) as group:
+        for task in group.tasks({"seed": range(2)}):
+            task.report({"loss": 1.0}, 0)
+    return group
+
+
+def test_pending_lists_what_waits() -> None:
+    """`pending` shows each run with its group and mode, and the command that brings it."""
+    group, dead = make(), Place().group(name="the dead group").open()
+    kill(dead)
+    result = command("pending")
+    assert result.exit_code == 0
+    shown = "".join(result.output.split())
+    for text in (group.run[:6], "thegroup", "thedeadgroup", "offline", "notclosed", "completed"):
+        assert text in shown
+    assert result.output.endswith("clearml-taskgroup upload RUN\n")
+
+
+def test_pending_as_json() -> None:
+    """`pending --json` gives the facts of each run for scripts."""
+    group = make()
+    (facts,) = json.loads(command("pending", "--json").output)
+    assert facts == {
+        "run": group.run,
+        "project": PROJECT,
+        "group": NAME,
+        "number": 1,
+        "mode": "offline",
+        "tasks": 2,
+        "status": "completed",
+        "record": str(group.record_path),
+    }
+
+
+def test_nothing_waits() -> None:
+    """Where nothing waits, `pending` says so and where it looked; as JSON it is an empty list."""
+    result = command("pending")
+    assert (result.exit_code, result.output) == (
+        0,
+        f"nothing waits below {_clearml.cache_folder() / 'taskgroup'}\n",
+    )
+    assert json.loads(command("pending", "--json").output) == []
+
+
+@pytest.mark.parametrize("how", ["run", "path"])
+def test_upload_brings_a_run(loopback: LoopbackServer, how: str) -> None:
+    """`upload` brings the run that is named, tells of it, and nothing waits any more."""
+    group, other = make(), make("another group")
+    result = command("upload", group.run[:8] if how == "run" else group.record_path)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{group.run}: 2 tasks are on the server http://")
+    assert len(loopback.tasks) == 3
+    (left,) = json.loads(command("pending", "--json").output)
+    assert left["run"] == other.run
+
+
+def test_upload_all_as_json(loopback: LoopbackServer) -> None:
+    """`upload --all --json` brings everything and gives ids and addresses for scripts."""
+    groups = [make(), make("another group")]
+    result = command("upload", "--all", "--json")
+    assert result.exit_code == 0
+    brought = json.loads(result.stdout)
+    assert {facts["run"] for facts in brought} == {group.run for group in groups}
+    for facts in brought:
+        assert facts["problems"] == []
+        assert "/tasks/" in facts["url"]
+        for task_id in facts["ids"].values():
+            assert loopback.scalars(task_id) == curve(1.0)
+    assert command("upload", "--all").exit_code == 0
+    assert len(loopback.tasks) == 6
+
+
+def test_the_command_of_an_error_works(loopback: LoopbackServer) -> None:
+    """The command that an undelivered block names delivers what it left."""
+    group = Place(loopback).open(close_timeout=0.3)
+    task = group.task({"seed": 0})
+    task.report({"loss": 1.0}, 0)
+    group.flush()
+    loopback.faults.outage = True
+    task.report({"loss": 2.0}, 1)
+    with pytest.raises(ExceptionGroup) as raised:
+        group.close()
+    loopback.faults.clear()
+    told = next(text for text in map(str, raised.value.exceptions) if "clearml-taskgroup upload" in text)
+    words = told.partition("clearml-taskgroup ")[2].split()
+    assert command(*words).exit_code == 0
+    assert loopback.scalars(task.id) == curve(1.0, 2.0)
+    assert loopback.task(task.id)["status"] == "completed"
+
+
+@pytest.mark.parametrize("arguments", [(), ("abc", "--all")])
+def test_upload_takes_runs_or_all(arguments: tuple[str, ...]) -> None:
+    """Neither runs nor --all, or both, is a usage error."""
+    result = command("upload", *arguments)
+    assert result.exit_code == 2
+    assert "give the runs to upload, or --all" in result.output
+
+
+def test_an_unknown_run_is_told() -> None:
+    """A run that is not there is one line and exit code 1."""
+    result = command("upload", "0123456789")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: run='0123456789' was given; expected")
+    assert "Traceback" not in result.output
+
+
+def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> None:
+    """A run in use is told, the others are uploaded, and the exit code is 1."""
+    living = Place().group(name="the living group").open()
+    group = make()
+    result = command("upload", "--all", "--json")
+    assert result.exit_code == 1
+    assert [facts["run"] for facts in json.loads(result.stdout)] == [group.run]
+    assert f"{living.run}: " in result.stderr
+    assert "still in use" in result.stderr
+    living.close()
+
+
+def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a server the exit code is 1 and the line says what to check; nothing is lost."""
+    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    group = make()
+    loopback.faults.outage = True
+    result = command("upload", group.run)
+    assert result.exit_code == 1
+    assert "clearml.conf" in result.output
+    loopback.faults.clear()
+    assert command("upload", group.run).exit_code == 0
+
+
+def test_a_problem_is_told(loopback: LoopbackServer) -> None:
+    """What a server does not take is told in a line of its own, and the exit code is 1."""
+    import shutil
+
+    group = make()
+    task = next(iter(group))
+    shutil.rmtree(_clearml.cache_folder() / "offline" / task.id)
+    result = command("upload", group.run)
+    assert result.exit_code == 1
+    assert "has lost its session" in result.stderr
+    assert "1 tasks are on the server" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (("--help",), "upload"),
+        (("pending", "--help"), "Example: clearml-taskgroup pending --json"),
+        (("upload", "-h"), "Example: clearml-taskgroup upload 3f2a9c1d"),
+    ],
+)
+def test_help_has_an_example(arguments: tuple[str, ...], example: str) -> None:
+    """--help, or -h, says in a few lines what there is, with an example."""
+    result = command(*arguments)
+    assert result.exit_code == 0
+    assert example in result.output
+    assert isinstance(main, click.Group)
+
+
+def test_the_version() -> None:
+    """--version names the package and its version."""
+    from clearml_taskgroup import __version__
+
+    assert __version__ in command("--version").output
+
+
+def run_module(prelude: str, *arguments: str, **environment: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a fresh process, after some lines of Python."""
+    source = f"import sys\n{prelude}\nsys.argv[1:] = {list(arguments)!r}\n"
+    source += "from clearml_taskgroup._cli import main\nmain()\n"
+    return subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_its_extra_the_command_says_so(missing: str) -> None:
+    """Where click or rich is missing, one line says what to install."""
+    blocker = f"""
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocker())
+"""
+    done = run_module(blocker, "pending")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "clearml-taskgroup: the command needs the extra 'cli': pip install 'clearml-taskgroup[cli]'\n"
+    )
+
+
+def test_the_installed_command_works(tmp_path: Path) -> None:
+    """The script that is installed beside Python runs."""
+    script = Path(sys.executable).with_name("clearml-taskgroup")
+    done = subprocess.run(
+        [script, "pending", "--json"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
