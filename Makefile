@@ -15,6 +15,8 @@ check: $(STAMP)  ## lint and types
 
 benchmark: $(STAMP)  ## beside raw ClearML, as ratios
 	$(BIN)/python benchmarks/core.py
+	$(BIN)/python benchmarks/online.py
+	$(BIN)/python benchmarks/outbox.py
 
 $(STAMP): pyproject.toml Makefile
 	$(PYTHON) -m venv .venv

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 import attrs
 import pytest
 
-from clearml_taskgroup import _clearml, _upload
+from clearml_taskgroup import _clearml, _record, _upload
 from clearml_taskgroup._transport import Transport
 from tests.aftermath import originals
 from tests.loopback import LoopbackServer
@@ -161,6 +161,6 @@ class Steps:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Transport, "_post", self._before(Transport._post))
             patch.setattr(_clearml, "upload_file", self._before(_clearml.upload_file))
-            patch.setattr(_upload, "append", self._before(_upload.append))
+            patch.setattr(_upload, "append", self._before(_record.append))
             patch.setattr(_upload._Journal, "note", self._before(_upload._Journal.note))
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,16 +34,33 @@ def make(name: str = NAME) -> TaskGroup:
     return group
 
 
-def test_pending_lists_what_waits() -> None:
+def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """`pending` shows each run with its group and mode, and the command that brings it."""
+    monkeypatch.setenv("COLUMNS", "160")
     group, dead = make(), Place().group(name="the dead group").open()
     kill(dead)
     result = command("pending")
     assert result.exit_code == 0
-    shown = "".join(result.output.split())
-    for text in (group.run[:6], "thegroup", "thedeadgroup", "offline", "notclosed", "completed"):
-        assert text in shown
+    lines = {
+        run: line for line in result.output.splitlines() for run in (group.run, dead.run) if run[:12] in line
+    }
+    for text in (PROJECT, NAME, "offline", "completed", " 2 "):
+        assert text in lines[group.run]
+    for text in ("the dead group", "not closed", " 0 "):
+        assert text in lines[dead.run]
     assert result.output.endswith("clearml-taskgroup upload RUN\n")
+
+
+def test_what_pending_shows_can_be_uploaded(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However narrow the terminal, the run's digits stand in one piece, and `upload` takes them."""
+    monkeypatch.setenv("COLUMNS", "60")
+    group = make("a group with a name that is far too long for such a terminal")
+    (shown,) = re.findall(r"\b[0-9a-f]{12}\b", command("pending").output)
+    assert group.run.startswith(shown)
+    assert command("upload", shown).exit_code == 0
+    assert len(loopback.tasks) == 3
 
 
 def test_pending_as_json() -> None:

@@ -335,3 +335,19 @@ def test_a_torn_end_that_a_full_disk_cannot_end_does_not_spin(
         assert not courier.flush(10)
     assert courier.flush(10)
     assert server.requests == [[0]]
+
+
+def test_small_batches_are_gathered(
+    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a request the next waits for more, unless somebody waits for it or there is much."""
+    monkeypatch.setattr(module, "LOOK", 1000.0)
+    monkeypatch.setattr(module, "ENOUGH", 2000)
+    courier.start()
+    put(courier, 0)
+    server.wait_for_requests(1)
+    for step in range(1, 6):
+        put(courier, step)
+    assert server.requests == [[0]]
+    assert courier.flush(10)
+    assert server.requests == [[0], [1, 2, 3, 4, 5]]

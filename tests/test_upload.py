@@ -54,10 +54,11 @@ def test_all_of_a_run_is_on_the_server(full: OfflineRun, loopback: LoopbackServe
     assert told[0][1:] == (0, 3)
     assert told[-1] == ("", 3, 3)
     assert uploaded.problems == ()
-    assert uploaded.parent == only(originals(loopback, "parent"))["id"]
+    parent = only(originals(loopback, "parent"))["id"]
+    assert uploaded.parent == parent
     assert sorted(uploaded.ids.values()) == sorted(doc["id"] for doc in originals(loopback))
     assert uploaded.url is not None
-    assert uploaded.parent in uploaded.url
+    assert parent in uploaded.url
     assert not is_pending()
     ids = list(uploaded.ids.values())
     script = f"""
@@ -237,7 +238,7 @@ def test_an_inner_group_keeps_its_parent(loopback: LoopbackServer) -> None:
         outer.task({"seed": 0})
         with offline() as inner:
             inner.task({"seed": 1})
-    ids = TaskGroup.upload(inner.run).ids | TaskGroup.upload(outer.run).ids
+    ids = {**TaskGroup.upload(inner.run).ids, **TaskGroup.upload(outer.run).ids}
     parent = only(originals(loopback, "parent"))
     assert parent["status"] == "completed"
     assert {loopback.task(task_id)["parent"] for task_id in ids.values()} == {parent["id"]}

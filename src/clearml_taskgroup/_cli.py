@@ -16,9 +16,12 @@ try:
     import click
     from rich.console import Console
     from rich.progress import Progress
-    from rich.table import Table
+    from rich.table import Column, Table
 except ImportError:
     sys.exit("clearml-taskgroup: the command needs the extra 'cli': pip install 'clearml-taskgroup[cli]'")
+
+
+_SHOWN = ("project", "group", "number", "mode", "tasks", "status")
 
 
 def _root() -> Path:
@@ -55,9 +58,9 @@ def pending(as_json: bool) -> None:
     if not waiting:
         click.echo(f"nothing waits below {_root()}")
         return
-    table = Table("run", "project", "group", "number", "mode", "tasks", "status")
+    table = Table(Column("run", no_wrap=True), *(Column(name, overflow="fold") for name in _SHOWN))
     for facts in waiting:
-        table.add_row(*(str(facts[column.header]) for column in table.columns))  # type: ignore[index]
+        table.add_row(facts["run"][:12], *(str(facts[name]) for name in _SHOWN))
     Console().print(table)
     click.echo("bring one to a server with: clearml-taskgroup upload RUN")
 
