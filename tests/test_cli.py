@@ -38,6 +38,7 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """`pending` shows each run with its group and mode, and the command that brings it."""
     monkeypatch.setenv("COLUMNS", "160")
     group, dead = make(), Place().group(name="the dead group").open()
+    dead.task({"seed": 0})
     kill(dead)
     result = command("pending")
     assert result.exit_code == 0
@@ -46,7 +47,7 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for text in (PROJECT, NAME, "offline", "completed", " 2 "):
         assert text in lines[group.run]
-    for text in ("the dead group", "not closed", " 0 "):
+    for text in ("the dead group", "not closed", " 1 "):
         assert text in lines[dead.run]
     assert result.output.endswith("clearml-taskgroup upload RUN\n")
 
@@ -154,6 +155,7 @@ def test_an_unknown_run_is_told() -> None:
 def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> None:
     """A run in use is told, the others are uploaded, and the exit code is 1."""
     living = Place().group(name="the living group").open()
+    living.task({"seed": 0})
     group = make()
     result = command("upload", "--all", "--json")
     assert result.exit_code == 1

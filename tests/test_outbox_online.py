@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ import pytest
 from clearml_taskgroup import TaskGroup, _reporter, _transport
 from clearml_taskgroup._stores import courier, delivery
 from clearml_taskgroup._stores.online import OnlineStore
-from clearml_taskgroup.errors import DeliveryError, ServerError
+from clearml_taskgroup.errors import DeliveryError, ServerError, StoreWarning
 from tests.loopback import LoopbackServer
 from tests.loopback.state import State
 from tests.loopback.transport import LoopbackHTTPServer
@@ -398,7 +399,9 @@ def test_without_a_place_for_an_outbox_points_go_straight_to_the_server(
     """Where the cache folder cannot be written to, a group online works without record and outbox."""
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "taskgroup").write_text("a file in the place of the folder")
-    with new_group() as group:
+    with pytest.warns(StoreWarning, match=r"no record and no outbox.*CLEARML_CACHE_DIR"):
+        opened = new_group().open()
+    with contextlib.closing(opened) as group:
         assert store_of(group).courier is None
         tasks = group.tasks({"seed": range(3)})
         report_all(tasks, 0, 50)

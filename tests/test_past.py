@@ -146,9 +146,10 @@ def test_an_outbox_waits(tmp_path: Path) -> None:
 
 def test_an_offline_run_waits_until_it_is_uploaded(tmp_path: Path) -> None:
     """Offline, an end on disk is not enough: nothing is on a server before an upload."""
-    offline = {**RUN, "mode": "offline"}
-    assert past_of(tmp_path, offline, closed()).is_pending
-    assert not past_of(tmp_path, offline, closed(), {"event": "uploaded"}).is_pending
+    lines = ({**RUN, "mode": "offline"}, opened("t1"), ended("t1"), closed())
+    assert past_of(tmp_path, *lines).is_pending
+    assert not past_of(tmp_path, *lines, {"event": "uploaded"}).is_pending
+    assert not past_of(tmp_path, lines[0], closed()).is_pending  # nothing was ever opened
 
 
 def test_records_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

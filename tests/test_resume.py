@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import RunInUseError, TaskClosedError
 from tests.aftermath import Place, kill
+from tests.scripts import finished, start_script
 
 SPACE = {"seed": range(4)}
 
@@ -235,7 +238,7 @@ def test_a_living_process_keeps_its_run(place: Place) -> None:
     """While a process works on a run nobody goes on with it, unless with takeover=True."""
     living = place.open()
     task = living.task({"seed": 0})
-    with pytest.raises(RunInUseError, match=r"living process.*takeover=True"):
+    with pytest.raises(RunInUseError, match=r"still in use.*takeover=True"):
         place.resume().open()
     with place.resume(takeover=True) as group:
         assert group.run == living.run
@@ -244,6 +247,28 @@ def test_a_living_process_keeps_its_run(place: Place) -> None:
     kill(living)
     with place.resume() as group:
         assert group.task({"seed": 0}).done
+
+
+def test_another_process_keeps_its_run(tmp_path: Path) -> None:
+    """A run in a living process on this machine is refused by name, until that process dies."""
+    script = """
+        with offline() as group:
+            group.task({"seed": 0})
+            print("open", flush=True)
+            sys.stdin.read()
+    """
+    process = start_script(script, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    place = Place()
+    try:
+        with pytest.raises(RunInUseError, match="living process"):
+            place.resume().open()
+    finally:
+        process.kill()
+        finished(process, tmp_path)
+    with place.resume() as group:
+        assert group.task({"seed": 0}).attempt == 2
 
 
 def test_a_refused_resume_leaves_the_living_run_alone(place: Place) -> None:

@@ -207,7 +207,9 @@ def test_a_run_that_went_on_elsewhere_is_not_taken_over(
         assert group.task({"seed": 0}).done
 
 
-def test_a_group_in_a_group_resumes(place: Place, loopback: LoopbackServer) -> None:
+def test_a_group_in_a_group_resumes(
+    place: Place, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The outer group's life is this process's own, and keeps nobody from the inner one."""
     for _ in range(2):
         with place.resume(name="outer group") as outer:
@@ -216,6 +218,7 @@ def test_a_group_in_a_group_resumes(place: Place, loopback: LoopbackServer) -> N
                 task = inner.task({"seed": 0})
         assert place.server is not None
         assert place.server.task(task.id)["parent"] == outer.parent_id
+        go_elsewhere(monkeypatch, tmp_path)
     assert task.done
 
 

@@ -45,7 +45,6 @@ def report(task, step):
 os.write(1, b"ready\\n")
 group = TaskGroup("kills", "the sweep", mode=mode, resume=True, retry=retry, provenance=False,
     # Killed between a task's creation and the record's line of it, it looks alive for 5 minutes.
-    takeover=True,
 )
 with group:
     if kind == "sweep":

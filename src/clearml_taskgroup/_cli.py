@@ -10,7 +10,7 @@ from typing import Any
 from . import _clearml
 from ._past import PastRun, all_runs, find_run
 from ._upload import upload
-from .errors import TaskGroupError
+from .errors import LoginError, TaskGroupError
 
 try:
     import click
@@ -91,6 +91,8 @@ def upload_command(runs: tuple[str, ...], everything: bool, as_json: bool) -> No
         try:
             brought.append(_upload_one(past, quiet=as_json))
             failed = failed or bool(brought[-1]["problems"])
+        except LoginError as error:  # none of the others would fare better
+            raise click.ClickException(str(error)) from None
         except TaskGroupError as error:
             failed = True
             click.echo(f"{past.run}: {error}", err=True)

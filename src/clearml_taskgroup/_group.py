@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, row_of
 from ._resume import tell_of
-from ._run import Run
+from ._run import TASK_PATIENCE, Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
 from ._stores import RunInfo, Status, TaskSpec, stored_parameters
@@ -263,8 +264,9 @@ class TaskGroup:
     def _begin_turn(self, sweep: Sweep, spec: TaskSpec) -> GroupTask:
         run = self._opened()
         self._specs.refuse_double(spec)
-        for other, _ in list(self._turns):
-            if other() is None:  # a loop that was left by `break` or `return`
+        for other, left in list(self._turns):
+            if other() is None:  # a loop that was left
+                self._stop_if_unknown(left)
                 self._end_turn(other)
         (turn,) = self._open_tasks(run, [spec], turn=True)
         self._turns.append((weakref.ref(sweep), turn))
@@ -276,7 +278,12 @@ class TaskGroup:
         if self._run is not None and not self._run.closed:
             for turn in ended:
                 self._run.mark(turn._state, "completed")
-                self._run.finish([turn._state], self.close_timeout)
+                self._run.finish([turn._state], min(self.close_timeout, TASK_PATIENCE))
+
+    def _stop_if_unknown(self, turn: GroupTask) -> None:
+        """Stops a turn whose loop was left, where no block could see whether by an exception."""
+        if not self._tokens and self._run is not None:
+            self._run.mark(turn._state, "stopped", "its loop was left before the turn had ended")
 
     @property
     def _turn(self) -> GroupTask | None:
@@ -464,7 +471,8 @@ class TaskGroup:
     def close(self, timeout: float | None = None) -> None:
         """Ends a group that was opened with `open`: open tasks are completed, all is delivered.
 
-        Closing again does nothing.
+        Only a turn of a sweep whose loop was left, by an exception as well as by `break`, is
+        stopped: without a block nobody knows which it was. Closing again does nothing.
 
         Args:
             timeout: The most seconds to wait; None for `close_timeout`.
@@ -472,6 +480,8 @@ class TaskGroup:
         Raises:
             ExceptionGroup: What went wrong in closing, after all the tasks were gone through.
         """
+        for _, turn in self._turns:
+            self._stop_if_unknown(turn)
         self._close("completed", "", timeout, None)
 
     def __exit__(
@@ -541,11 +551,12 @@ class TaskGroup:
         text = text_of(exc)
         run.reporter.put_text(task.id, text)
         if isinstance(exc, Exception):
-            run.finish([task._state], self.close_timeout)
+            run.finish([task._state], min(self.close_timeout, TASK_PATIENCE))
         if not isinstance(exc, self.catch):
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))
+        print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
         return True
 
 

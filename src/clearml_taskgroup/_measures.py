@@ -65,7 +65,7 @@ class Words:
             name, _ = self.vocabulary.resolve(metric, {})
             mode = self.vocabulary.metrics[name].mode
         if mode not in ("max", "min"):
-            expected = f"mode='max' or mode='min' (or metrics=[Metric({metric!r}, mode=…)] for the group)"
+            expected = f"'max' or 'min', which of them is better (or metrics=[Metric({metric!r}, mode=…)])"
             raise ArgumentError("mode", mode, expected)
         return mode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Literal
@@ -49,12 +50,16 @@ def resolve(mode: Mode | None) -> Mode:
         return mode or now
     if _clearml.is_configured():
         return "online"
-    print(
+    _tell_once(
         "ClearML TaskGroup: no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
-        f"variables), so the group is offline; its data goes below {_clearml.cache_folder()}",
-        file=sys.stderr,
+        f"variables), so the group is offline; its data goes below {_clearml.cache_folder()}"
     )
     return "offline"
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def distributed_rank() -> int:

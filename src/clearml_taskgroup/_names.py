@@ -114,18 +114,25 @@ class Names:
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
 
+    def name(self, thing: str, context: Mapping[str, Any]) -> Name:
+        """Gives title and series of a metric, or of anything else that ClearML's logger reports."""
+        if self.vocabulary is not None and thing in self.vocabulary:
+            thing, context = self.vocabulary.resolve(thing, context)
+        return self._rendered(thing, context)
+
     def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[Measure, Name]:
         """Gives what a value is of, and its title and series."""
-        if not isinstance(metric, str):
-            raise MetricValueError(metric, None)
-        if not metric.strip():
-            raise BlankNameError("metric's name", self.template.text)
+        _check_metric(metric, self.template)
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
+        name = self._rendered(metric, context)
+        return (metric, context_of(self.template, context)), name
+
+    def _rendered(self, metric: str, context: Mapping[str, Any]) -> Name:
+        _check_metric(metric, self.template)
         check_context(self.template, context)
         own = {field: text for field, text in self.fields.items() if field in self.template.fields}
-        name = self.template.render(metric, **context, **own)
-        return (metric, context_of(self.template, context)), name
+        return self.template.render(metric, **context, **own)
 
     @property
     def metrics(self) -> list[str]:
@@ -145,3 +152,10 @@ class Names:
                 NameWarning,
                 stacklevel=6,
             )
+
+
+def _check_metric(metric: Any, template: NameTemplate) -> None:
+    if not isinstance(metric, str):
+        raise MetricValueError(metric, None)
+    if not metric.strip():
+        raise BlankNameError("metric's name", template.text)

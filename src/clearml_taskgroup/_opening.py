@@ -21,7 +21,7 @@ from ._stores.online import OnlineStore
 from ._stores.outbox import Outbox
 from ._template import NameTemplate, warn_of_titles
 from ._vocabulary import Vocabulary
-from .errors import AutoLoggingWarning, StoreError
+from .errors import AutoLoggingWarning, StoreError, StoreWarning
 
 store_for_tests: ContextVar[MemoryStore | None] = ContextVar("clearml_taskgroup_store", default=None)
 
@@ -113,10 +113,17 @@ def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool
         if prior is not None and prior.path is not None:
             return Record.reopen(prior.path, takeover)
         return Record.start(folder)
-    except StoreError:
+    except StoreError as error:
         if required:
             raise
-        return None  # online, a disk that cannot be written to costs the record and the outbox alone
+        warnings.warn(
+            f"{folder} cannot be written to ({error}), so the run has no record and no outbox: what the "
+            "server has not taken when the process dies is lost, and resume works from the server alone. "
+            "Choose another place with the environment variable CLEARML_CACHE_DIR",
+            StoreWarning,
+            stacklevel=6,
+        )
+        return None
 
 
 def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpec | None]:

@@ -45,6 +45,7 @@ class PastRun:
 
     Attributes:
         tasks: Its tasks by their ids, in the order of opening.
+        opening: The keys and attempts of tasks that were about to be opened.
         status: How it ended; None if its process died first.
         settled: Whether the store knows how it ended, as far as its parent goes.
         uploaded: Whether all of it is on a server.
@@ -65,6 +66,7 @@ class PastRun:
     reason: str = ""
     settled: bool = False
     uploaded: bool = False
+    opening: set[tuple[str, int]] = attrs.field(factory=set)
 
     @property
     def outbox(self) -> Path:
@@ -82,7 +84,7 @@ class PastRun:
         if self.uploaded:
             return False
         if self.mode == "offline":
-            return True
+            return bool(self.tasks)
         unsettled = any(not task.settled for task in self.tasks.values())
         return self.outbox.exists() or unsettled or not self.settled
 
@@ -109,6 +111,8 @@ def load(path: Path) -> PastRun | None:
                 past.status, past.settled, past.uploaded = None, False, False
         elif past is None:
             continue
+        elif event == "opening":
+            past.opening.add((line["key"], line["attempt"]))
         elif event == "task":
             known = past.tasks.get(line["id"])
             if known is not None:  # gone on with: open again

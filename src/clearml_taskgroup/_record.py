@@ -66,6 +66,8 @@ class Record:
             file = os.open(path, os.O_RDWR | os.O_APPEND)
             if not lock(file) and not takeover:
                 os.close(file)
+                if any(record.path == path and record._file >= 0 for record in _open):
+                    raise RunInUseError(str(path), "this living process has it open, close() that group")
                 raise RunInUseError(str(path))
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":

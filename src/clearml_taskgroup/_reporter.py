@@ -194,7 +194,10 @@ class Reporter:
 
     def undelivered(self) -> dict[str, int]:
         """Counts the points that wait, for each ClearML task."""
+        quiet = self._working.acquire(timeout=SLICE)  # else what is just being written counts twice
         counts = {task_id: len(events) for task_id, events in list(self._pending.items())}
+        if quiet:
+            self._working.release()
         for task_id, _, _, points in list(self._queue):
             counts[task_id] = counts.get(task_id, 0) + (1 if isinstance(points, str) else len(points))
         return counts

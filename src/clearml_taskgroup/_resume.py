@@ -110,13 +110,11 @@ def prior_on_server(
         if local is not None:
             deliver_outbox(local, store)
             _add_local(past, local, {task["id"]: str(task["status"]) for task in tasks})
-        for task in tasks:
-            if task["status"] == "created":  # a task that never started cannot end
-                store.restart(task["id"])
         left = [task for task in past.values() if not task.settled and task.status is not None]
         endings = [Ending(task.id, task.status or "stopped", task.reason) for task in left]
         if not store.finish(endings, SETTLING) and local is not None:
-            append(local.path, [_end_of(task) for task in left if task.id in local.tasks])
+            ended = [task for task in past.values() if task.id in local.tasks and task.status is not None]
+            append(local.path, [_end_of(task) for task in ended if not local.tasks[task.id].settled])
     latest: dict[str, PastTask] = {}
     for known in past.values():
         if known.key not in latest or known.attempt >= latest[known.key].attempt:
@@ -172,7 +170,7 @@ def _refuse_living(
         if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
             return
     else:  # has another machine gone on with it?
-        parent, tasks = None, [task for task in tasks if task["id"] not in local.tasks]
+        parent, tasks = None, [task for task in tasks if not _is_local(task, local)]
     if parent is None:
         tasks = [task for task in tasks if task["status"] in _OPEN]
     docs = (parent, *tasks) if parent is not None else tasks
@@ -180,6 +178,12 @@ def _refuse_living(
     since = min(signs, default=math.inf)
     if since < ALIVE:
         raise RunInUseError(f"{number}", f"its last sign of life on the server was {since:.0f} s ago")
+
+
+def _is_local(task: Mapping[str, Any], local: PastRun) -> bool:
+    identity = identity_of(task)
+    opened = (identity.get("key", ""), _whole(identity.get("attempt"), 1))
+    return task["id"] in local.tasks or opened in local.opening
 
 
 def _seconds_since(moment: Any) -> float:

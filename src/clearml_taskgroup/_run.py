@@ -28,6 +28,8 @@ from ._vocabulary import Vocabulary, drift, drift_text
 from .errors import DeliveryError, DriftWarning, GroupStateError, NonFiniteError, NonFiniteWarning
 
 REASON_LENGTH = 500
+TASK_PATIENCE = 30.0
+"""Seconds for which the end of one task waits for delivery; the group's end waits for the rest."""
 TO_DISK = 1.0
 """Seconds that the last reports get to reach the disk, whatever is left of the time for closing."""
 
@@ -86,6 +88,7 @@ class Run:
     reporter: Reporter = attrs.field(init=False)
     closed: bool = False
     parent_ended: bool = False
+    _is_away: bool = False
     _pid: int = attrs.field(factory=os.getpid)
     _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
 
@@ -120,6 +123,8 @@ class Run:
                 raise GroupStateError(self.info.name, "has been closed", advice)
             by_key = {state.spec.key: state for state in self._again(specs, turn)}
             new = [self._attempt_of(spec) for spec in specs if spec.key not in by_key]
+            if self.store.mode == "online":  # what a SIGKILL right here leaves behind is known as ours
+                self._write({"event": "opening", "key": s.key, "attempt": s.attempt} for s in new)
             ids = self.store.create(self.info, new, self.parent)
             for spec, task_id in zip(new, ids, strict=True):
                 by_key[spec.key] = self._state(spec, task_id, turn)
@@ -233,12 +238,16 @@ class Run:
         todo = [state for state in states if not state.finished and not state.is_open]
         if not todo or self.in_child:
             return []
+        if not last and self._is_away and self.store.trouble() is not None:
+            return []  # once is enough to wait for a server that is away; the group's end tries again
         timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
         errors: list[Exception] = []
+        self._is_away = False
         if not self.flush(timeout) and (missing := self.undelivered(todo)):
             errors.append(missing)
             if time.monotonic() >= deadline:
+                self._is_away = True
                 return errors  # it hangs, and would again
             if not last:
                 waiting = self.waiting()

@@ -13,7 +13,7 @@ from . import _console
 from ._identity import flatten, is_same, typed
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
 from ._reporting import BoundTask, Reporting, TaskName, Values
-from ._run import Run, TaskState
+from ._run import TASK_PATIENCE, Run, TaskState
 from ._stores import Status
 from ._template import Name
 from ._values import checked_levels, number, unfold, whole
@@ -127,7 +127,7 @@ class GroupTask(Reporting):
         return BoundTask(self, context)
 
     def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        return self._state.names.resolve(metric, context)[1]
+        return self._state.names.name(metric, context)
 
     def _report(
         self,
@@ -139,6 +139,11 @@ class GroupTask(Reporting):
         state = self._state
         if state.status != "in_progress":
             raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
+        if levels is None and not isinstance(values, Mapping):
+            raise ReportError(
+                f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
+                "number, as report({'loss': 0.3}, iteration)"
+            )
         at = iteration if iteration is None or type(iteration) is int else whole(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
@@ -159,11 +164,6 @@ class GroupTask(Reporting):
     def _collect(self, values: Values, context: dict[str, Any], single: bool, points: Points) -> None:
         names = self._state.names
         cache = names.cache(context, single)
-        if not isinstance(values, Mapping):
-            raise ReportError(
-                f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
-                "number, as report({'loss': 0.3}, iteration)"
-            )
         for metric, value in values.items():
             x = value if type(value) is float else number(metric, value)
             if -LARGEST <= x <= LARGEST:
@@ -263,7 +263,7 @@ class GroupTask(Reporting):
     def _end(self, status: Status, reason: str) -> None:
         self._require_open()
         self._run.mark(self._state, status, reason)
-        self._run.finish([self._state], self.group.close_timeout)
+        self._run.finish([self._state], min(self.group.close_timeout, TASK_PATIENCE))
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all that was reported so far is delivered.
@@ -341,7 +341,7 @@ class GroupTask(Reporting):
         if exc is not None:
             return self.group._task_raised(self, exc)
         self._run.mark(self._state, "completed")
-        self._run.finish([self._state], self.group.close_timeout)
+        self._run.finish([self._state], min(self.group.close_timeout, TASK_PATIENCE))
         return False
 
     def _require_open(self) -> None:

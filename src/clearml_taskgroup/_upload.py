@@ -21,7 +21,7 @@ from ._record import append
 from ._stores import ENDED, SECTION, Ending, Status
 from ._stores.online import OnlineStore
 from ._stores.outbox import Outbox
-from ._transport import Refused, Unreachable
+from ._transport import Unreachable
 from .errors import ArgumentError, LoginError, ServerError
 
 CHUNK = 1024 * 1024
@@ -95,9 +95,12 @@ def _bring_online(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     deliver_outbox(past, store)
     todo = [task for task in past.tasks.values() if not task.settled]
     problems: list[Exception] = list(store.refusals())
+    there = {str(doc["id"]): str(doc["status"]) for doc in store.find_run(past.run).values()}
     for done, task in enumerate(todo):
         tell(task.name, done, len(todo))
-        _start(store, task.id)  # one that never started cannot end
+        if there.get(task.id) in ENDED and task.status in (None, there[task.id]):
+            append(past.path, [{"event": "settled", "id": task.id}])  # told before the process died
+            continue
         problems += _settle(store, task.id, *status_of(task), name=task.name)
         append(past.path, [{"event": "settled", "id": task.id}])
     if past.owns_parent and past.parent is not None and not (past.settled or past.uploaded):
@@ -113,23 +116,13 @@ def deliver_outbox(past: PastRun, store: OnlineStore) -> None:
     if not past.outbox.exists():
         return
     outbox = Outbox.open(past.outbox)
-    waiting = {task.id for task in past.tasks.values() if not task.settled}
     try:
         while not outbox.is_empty:
             batch, length = outbox.next()
-            for task_id in waiting & batch.keys():
-                _start(store, task_id)
-            waiting -= batch.keys()
             store.delivery.send(batch)
             outbox.delivered(length)
     finally:
         outbox.close()
-
-
-def _start(store: OnlineStore, task_id: str) -> None:
-    """Starts a task, unless somebody has ended it for good."""
-    with contextlib.suppress(Refused):
-        store.transport.call("tasks.started", {"task": task_id}, patience=PATIENCE)
 
 
 def _settle(store: OnlineStore, task_id: str, status: Status, reason: str, name: str = "") -> list[Exception]:

@@ -91,6 +91,9 @@ class Vocabulary:
         """Whether anything has more than one spelling."""
         return len(self._spellings) > len(self.metrics)
 
+    def __contains__(self, metric: object) -> bool:
+        return metric in self._spellings
+
     def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Gives the metric's own name, and the context with what the alias carries.
 

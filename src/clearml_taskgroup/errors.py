@@ -7,6 +7,7 @@ given, what was expected, what to do. All derive from `TaskGroupError`; all warn
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,15 @@ class UnknownFieldError(TaskGroupError, ValueError):
 
     def __str__(self) -> str:
         known = ", ".join(f"{{{name}}}" for name in self.known) or "none but {metric}"
+        close = difflib.get_close_matches(self.field, self.known, n=1)
+        if self.field in ("step", "epoch", "global_step", "iter"):
+            close = ["iteration"]
+        if close:
+            return (
+                f"the context {self.field!r} was given, but the template {self.template!r} has no field for "
+                f"it (its fields: {known}); did you mean {close[0]}=? Otherwise add {{{self.field}}} to the "
+                "template"
+            )
         return (
             f"the context {self.field!r} was given, but the template {self.template!r} has no "
             f"field for it (its fields: {known}); add {{{self.field}}} to the template or leave "
@@ -178,9 +188,9 @@ class UnknownMetricError(TaskGroupError, ValueError):
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        hint = f"did you mean {self.suggestion!r}? " if self.suggestion else ""
+        hint = f"did you mean {self.suggestion!r}? If not: " if self.suggestion else ""
         return (
-            f"the metric {self.metric!r} is not in the group's vocabulary; {hint}It has: "
+            f"the metric {self.metric!r} is not in the group's vocabulary; {hint}it has: "
             f"{', '.join(self.known)}. Add Metric({self.metric!r}) to metrics=[…], or "
             f"{self.metric!r} to the aliases of the metric that it stands for"
         )
@@ -289,8 +299,9 @@ class DuplicateTaskError(TaskGroupError, ValueError):
     def __str__(self) -> str:
         return (
             f"{self.second} has the same identity (key {self.key!r}) as {self.first}, and a run holds "
-            "each once; give key= to keep both, or group.task(…, if_exists='return') to go "
-            "on with the first"
+            "each once; give key= to keep both. To go on with a task that is there, write "
+            "group.task(…, if_exists='return'); to run a sweep again, as after an error in a notebook, close "
+            "the group and open it anew with resume=True"
         )
 
 
@@ -523,6 +534,10 @@ class AutoLoggingWarning(TaskGroupWarning):
 
 class ProvenanceWarning(TaskGroupWarning):
     """You meet this as a group opens, if the script's uncommitted changes are too large to keep."""
+
+
+class StoreWarning(TaskGroupWarning):
+    """You meet this as an online group opens, if the disk takes no record and no outbox."""
 
 
 class LostPointsWarning(TaskGroupWarning):

@@ -360,9 +360,10 @@ class OnlineStore(Store):
 
         def finish_one(ending: Ending) -> list[Exception]:
             try:
-                attached = self._attached.pop(ending.task_id, None)
+                attached = self._attached.get(ending.task_id)
                 if attached is not None:
                     _clearml.settle(attached, left())
+                    del self._attached[ending.task_id]
                 if gone and not left():
                     raise gone[0]  # nobody waits for a server that is away, once for each task
                 self._set_status(ending, left())
