@@ -114,8 +114,8 @@ class Chain:
         record, run = self._start(None)
         if self.mode == "offline":
             run_script(UPLOAD.format(run=run), self.server, self.home)
-            self._command("upload", "--all", "--json")
-            assert self._command("pending", "--json") == []
+        self._command("upload", "--all", "--json")
+        assert self._command("pending", "--json") == []
         left = [path for path in Path(record).parent.iterdir() if path.suffix == ".outbox"]
         # Nothing, but the empty one of a process that was killed as it opened its files.
         assert [path for path in left if path.stat().st_size] == []

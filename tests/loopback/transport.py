@@ -153,7 +153,10 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             length = int(self.headers.get("Content-Length") or 0)
-            return self.rfile.read(length) if length else b""
+            body = self.rfile.read(length) if length else b""
+            if len(body) < length:  # the client died as it spoke; nobody acts on half a sentence
+                raise ConnectionAbortedError(f"{len(body)} of {length} bytes came")
+            return body
         chunks = []
         while size := int(self.rfile.readline().partition(b";")[0], 16):
             chunks.append(self.rfile.read(size))
