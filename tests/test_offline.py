@@ -349,3 +349,16 @@ def test_open_tasks_cost_no_files_and_no_threads(tmp_path: Path) -> None:
     costs, complete = run(GROUP + textwrap.dedent(script), tmp_path).result
     assert costs == [costs[0]] * 4
     assert complete is True
+
+
+def test_a_torn_line_takes_no_later_one_with_it(tmp_path: Path) -> None:
+    """A session that is gone on with after a crash starts on a line of its own."""
+    store = OfflineStore(tmp_path)
+    session = tmp_path / "offline-1"
+    session.mkdir()
+    events = session / "metrics.jsonl"
+    events.write_text('[{"whole": 1}]\n[{"torn": ')
+    store.reopen(["offline-1", "offline-without-events"])
+    store.reopen(["offline-1"])
+    store.write({"offline-1": ['{"next": 2}']})
+    assert events.read_text().splitlines() == ['[{"whole": 1}]', '[{"torn": ', '[{"next": 2}]']

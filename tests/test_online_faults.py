@@ -14,6 +14,7 @@ from clearml_taskgroup._stores import courier, delivery
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
 from tests.test_delivery import TOO_LARGE, point
+from tests.view import View
 
 ADD = delivery.ACTION
 LOST: list[dict[str, Any]] = [
@@ -266,3 +267,16 @@ def test_a_hanging_call_does_not_hold_others_up(loopback: LoopbackServer) -> Non
         loopback.faults.latency = 0.0
     assert loopback.peak_in_flight("tasks.create") == 8
     assert took < 16 * 0.1
+
+
+def test_a_reset_task_is_not_taken_for_a_new_one(loopback: LoopbackServer, server: View) -> None:
+    """Where the answer to a creation is lost, a task that was reset in the web page is left alone."""
+    with a_group() as group:
+        old = group.task({"seed": 0})
+    server.call("tasks.reset", task=old.id)
+    loopback.faults.fail_next("tasks.create", status=502)
+    with a_group(resume=True) as group:
+        new = group.task({"seed": 0})
+    assert new.id != old.id
+    assert server.task(old.id)["status"] == "created"
+    assert server.task(new.id)["status"] == "completed"

@@ -479,8 +479,8 @@ class RunInUseError(TaskGroupError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"the run {self.run} is still in use: {self.since}; wait until it has ended, or, to go on with "
-            "it all the same, give takeover=True"
+            f"the run {self.run} is still in use: {self.since}; wait until it has ended; a resume that "
+            "is to go on with it all the same takes takeover=True"
         )
 
 

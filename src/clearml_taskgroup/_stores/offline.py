@@ -80,6 +80,13 @@ class OfflineStore(Store):
         if refused is not None:
             raise refused
 
+    def reopen(self, ids: Sequence[str]) -> None:
+        """Ends a line that a crash cut short, so that it takes no later one with it."""
+        for task_id in ids:
+            path = self.root / task_id / "metrics.jsonl"
+            if _is_torn(path):
+                _append(path, b"\n")
+
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Rewrites `task.json`, or has ClearML do it once its own object is attached."""
         with self._lock:
@@ -172,6 +179,18 @@ def _append(path: Path, data: bytes) -> None:
             os.close(file)
     except OSError as error:
         raise StoreError(str(path), str(error)) from error
+
+
+def _is_torn(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if not size:
+                return False
+            file.seek(size - 1)
+            return file.read(1) != b"\n"
+    except OSError:  # nothing was written yet
+        return False
 
 
 def _sync(path: Path) -> None:

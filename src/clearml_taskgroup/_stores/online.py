@@ -176,8 +176,8 @@ class OnlineStore(Store):
                 for name in ("run", "kind", "key", "attempt")
                 if name in identity
             }
-            found = self._get_all({**query, "only_fields": ["id"]})
-            return str(found[0]["id"]) if found else None
+            found = self._get_all({**query, "only_fields": ["id", "runtime", "hyperparams"]})
+            return next((str(task["id"]) for task in found if is_original(task)), None)
 
         return str(self.transport.call("tasks.create", body, patience=PATIENCE, on_doubt=made_already)["id"])
 
@@ -395,6 +395,8 @@ class OnlineStore(Store):
         try:
             self.transport.call(_ACTIONS[ending.status], body, **limits, most_500=MOST_500)
         except Refused as refusal:
+            if refusal.status >= 500:  # not refused, but not done: to be told again later
+                raise Unreachable(refusal.problem) from None
             found = []
             if refusal.subcode == _INVALID_STATUS:
                 query = {"id": [ending.task_id], "only_fields": ["status"]}
