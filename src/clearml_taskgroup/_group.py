@@ -20,7 +20,7 @@ from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, row_of
 from ._resume import tell_of
-from ._run import TASK_PATIENCE, Run
+from ._run import Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
 from ._stores import RunInfo, Status, TaskSpec, stored_parameters
@@ -277,8 +277,7 @@ class TaskGroup:
         self._turns = [pair for pair in self._turns if pair[1] not in ended]
         if self._run is not None and not self._run.closed:
             for turn in ended:
-                self._run.mark(turn._state, "completed")
-                self._run.finish([turn._state], min(self.close_timeout, TASK_PATIENCE))
+                self._run.end(turn._state, "completed", "", self.close_timeout)
 
     def _stop_if_unknown(self, turn: GroupTask) -> None:
         """Stops a turn whose loop was left, where no block could see whether by an exception."""
@@ -547,11 +546,12 @@ class TaskGroup:
         run = task._run
         if run.in_child:
             return False
-        run.mark(task._state, "failed" if isinstance(exc, Exception) else "stopped", reason_of(exc))
         text = text_of(exc)
         run.reporter.put_text(task.id, text)
         if isinstance(exc, Exception):
-            run.finish([task._state], min(self.close_timeout, TASK_PATIENCE))
+            run.end(task._state, "failed", reason_of(exc), self.close_timeout)
+        else:  # an interrupt waits for nothing here; the group's end delivers
+            run.mark(task._state, "stopped", reason_of(exc))
         if not isinstance(exc, self.catch):
             return False
         clear_frames(exc)

@@ -210,6 +210,11 @@ class Run:
             state.status, state.reason = status, reason[:REASON_LENGTH]
             state.ended = time.monotonic()
 
+    def end(self, state: TaskState, status: Status, reason: str, timeout: float) -> None:
+        """Ends one task while the group goes on; what stays undelivered is left to the group's end."""
+        self.mark(state, status, reason)
+        self.finish([state], min(timeout, TASK_PATIENCE))
+
     def flush(self, timeout: float) -> bool:
         """Waits until all that was reported is where it belongs; tells whether it is."""
         deadline = time.monotonic() + min(timeout, LONGEST)

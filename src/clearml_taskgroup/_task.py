@@ -13,7 +13,7 @@ from . import _console
 from ._identity import flatten, is_same, typed
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
 from ._reporting import BoundTask, Reporting, TaskName, Values
-from ._run import TASK_PATIENCE, Run, TaskState
+from ._run import Run, TaskState
 from ._stores import Status
 from ._template import Name
 from ._values import checked_levels, number, unfold, whole
@@ -262,8 +262,7 @@ class GroupTask(Reporting):
 
     def _end(self, status: Status, reason: str) -> None:
         self._require_open()
-        self._run.mark(self._state, status, reason)
-        self._run.finish([self._state], min(self.group.close_timeout, TASK_PATIENCE))
+        self._run.end(self._state, status, reason, self.group.close_timeout)
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all that was reported so far is delivered.
@@ -340,8 +339,7 @@ class GroupTask(Reporting):
             self._sink.flush()
         if exc is not None:
             return self.group._task_raised(self, exc)
-        self._run.mark(self._state, "completed")
-        self._run.finish([self._state], min(self.group.close_timeout, TASK_PATIENCE))
+        self._run.end(self._state, "completed", "", self.group.close_timeout)
         return False
 
     def _require_open(self) -> None:
