@@ -10,7 +10,8 @@ import attrs
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import cache_folder
 from clearml_taskgroup._past import all_runs
-from clearml_taskgroup._stores.online import OnlineStore, identity_of, is_original
+from clearml_taskgroup._stores.lookup import identity_of, is_original
+from clearml_taskgroup._stores.online import OnlineStore
 from tests.loopback import LoopbackServer
 from tests.loopback.state import Doc
 

@@ -9,7 +9,8 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import connect
 from clearml_taskgroup._stores import RunInfo
-from clearml_taskgroup._stores.online import OnlineStore, is_original
+from clearml_taskgroup._stores.lookup import group_tasks, is_original
+from clearml_taskgroup._stores.online import OnlineStore
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
 from tests.loopback import LoopbackServer
 from tests.view import SINGLE_VALUE, View
@@ -123,8 +124,8 @@ def test_a_group_is_found_by_its_section(server: View) -> None:
             task = group.task({"seed": seed})
     copy = server.call("tasks.clone", task=task.id, new_task_name="a copy")["id"]
     store = OnlineStore(connect())
-    originals = store.find(group.id)
-    everything = store.find(group.id, copies=True)
+    originals = group_tasks(store.transport, group.id)
+    everything = group_tasks(store.transport, group.id, copies=True)
     store.close()
     assert len(originals) == 2
     assert all(is_original(doc) for doc in originals)

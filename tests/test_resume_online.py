@@ -11,7 +11,8 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import cache_folder
 from clearml_taskgroup._past import all_runs
-from clearml_taskgroup._stores.online import OnlineStore, identity_of
+from clearml_taskgroup._stores.lookup import identity_of
+from clearml_taskgroup._stores.online import OnlineStore
 from clearml_taskgroup.errors import RunInUseError, ServerError
 from tests.aftermath import PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer

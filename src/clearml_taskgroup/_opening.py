@@ -15,6 +15,7 @@ from ._record import Record
 from ._resume import Prior, prior_on_disk, prior_on_server
 from ._run import Run
 from ._stores import RunInfo, Store, TaskSpec
+from ._stores.lookup import last_run_number
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
@@ -81,7 +82,7 @@ def open_run(
                     ours = frozenset(parent for parent in alive if parent)
                     prior = prior_on_server(store, info.group_id, folder, template, takeover, ours)
                 record = _record(folder, prior, takeover, required=False)
-                number = prior.number if prior else store.last_run_number(info.group_id) + 1
+                number = prior.number if prior else last_run_number(store.transport, info.group_id) + 1
                 if record is not None:
                     store.use_outbox(Outbox.open(record.path.with_suffix(".outbox")))
             else:

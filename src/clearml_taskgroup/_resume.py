@@ -18,7 +18,8 @@ from ._past import PastRun, PastTask, held, latest_run, load, records
 from ._record import append
 from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats
 from ._stores import Ending, Status
-from ._stores.online import OnlineStore, identity_of
+from ._stores.lookup import ask_all, group_tasks, identity_of, run_tasks, whole
+from ._stores.online import OnlineStore
 from ._template import NameTemplate
 from ._upload import ABANDONED, PUBLISHED, deliver_outbox
 from .errors import RunInUseError
@@ -93,15 +94,17 @@ def prior_on_server(
     Raises:
         RunInUseError: It lives, and `takeover` is not given.
     """
-    found = store.find(group_id)
+    found = group_tasks(store.transport, group_id)
     if not found:
         return None
-    number = max(_whole(identity_of(task).get("run_number")) for task in found)
+    number = max(whole(identity_of(task).get("run_number")) for task in found)
     run = next(
-        run["run"] for run in map(identity_of, found) if _whole(run.get("run_number")) == number
+        run["run"] for run in map(identity_of, found) if whole(run.get("run_number")) == number
     )  # the latest comes first
     tasks = [task for task in found if identity_of(task)["run"] == run]
-    parent = next((doc for (kind, *_), doc in store.find_run(run).items() if kind == "parent"), None)
+    parent = next(
+        (doc for (kind, *_), doc in run_tasks(store.transport, run).items() if kind == "parent"), None
+    )
     local = _record_of(run, folder)
     if not takeover:
         _refuse_living(store, number, tasks, parent, local, ours)
@@ -166,7 +169,7 @@ def _refuse_living(
 ) -> None:
     """Looks for signs of life on the server; the lock on a local record tells of this machine."""
     if local is None:
-        parent = parent or next(iter(store._find({"id": [str(tasks[0].get("parent"))]})), None)
+        parent = parent or next(iter(ask_all(store.transport, {"id": [str(tasks[0].get("parent"))]})), None)
         if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
             return
     else:  # has another machine gone on with it?
@@ -182,7 +185,7 @@ def _refuse_living(
 
 def _is_local(task: Mapping[str, Any], local: PastRun) -> bool:
     identity = identity_of(task)
-    opened = (identity.get("key", ""), _whole(identity.get("attempt"), 1))
+    opened = (identity.get("key", ""), whole(identity.get("attempt"), 1))
     return task["id"] in local.tasks or opened in local.opening
 
 
@@ -191,10 +194,6 @@ def _seconds_since(moment: Any) -> float:
         return time.time() - datetime.fromisoformat(str(moment)).timestamp()
     except ValueError:
         return math.inf
-
-
-def _whole(text: str | None, default: int = 0) -> int:
-    return int(text) if text and text.isdigit() else default  # parameters can be edited in the web page
 
 
 def _past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
@@ -206,8 +205,8 @@ def _past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
         id=str(task["id"]),
         key=identity.get("key", ""),
         name=identity.get("name", ""),
-        index=_whole(identity.get("index")),
-        attempt=_whole(identity.get("attempt"), 1),
+        index=whole(identity.get("index")),
+        attempt=whole(identity.get("attempt"), 1),
         params={},
         status=None if status == "queued" else _ENDED.get(status, "stopped"),
         reason="" if status in _ENDED else ABANDONED,

@@ -19,6 +19,7 @@ from . import _clearml
 from ._past import PastRun, PastTask, held, load
 from ._record import append
 from ._stores import ENDED, SECTION, Ending, Status
+from ._stores.lookup import run_tasks
 from ._stores.online import OnlineStore
 from ._stores.outbox import Outbox
 from ._transport import Unreachable
@@ -95,7 +96,7 @@ def _bring_online(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     deliver_outbox(past, store)
     todo = [task for task in past.tasks.values() if not task.settled]
     problems: list[Exception] = list(store.refusals())
-    there = {str(doc["id"]): str(doc["status"]) for doc in store.find_run(past.run).values()}
+    there = {str(doc["id"]): str(doc["status"]) for doc in run_tasks(store.transport, past.run).values()}
     for done, task in enumerate(todo):
         tell(task.name, done, len(todo))
         if there.get(task.id) in ENDED and task.status in (None, there[task.id]):
@@ -145,7 +146,7 @@ def _settle(store: OnlineStore, task_id: str, status: Status, reason: str, name:
 
 def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     sessions = _clearml.cache_folder() / "offline"
-    there = store.find_run(past.run)
+    there = run_tasks(store.transport, past.run)
     progress = _Journal.read(past.journal)
     problems: list[Exception] = []
     parent, parent_id = None, None
@@ -183,7 +184,7 @@ def _outer_parent(found: _Session, store: OnlineStore) -> str | None:
         return None
     beside = OnlineStore(store.connection)  # its project may be another one
     try:
-        return found.create(beside, beside.find_run(found.identity["run"]), None)
+        return found.create(beside, run_tasks(beside.transport, found.identity["run"]), None)
     finally:
         beside.close()
 

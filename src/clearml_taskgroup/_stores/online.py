@@ -20,12 +20,11 @@ from . import SECTION, Batch, Ending, RunInfo, Store, TaskSpec, general, hyperpa
 from .courier import Courier
 from .delivery import PATIENCE as TURN
 from .delivery import Delivery
+from .lookup import PATIENCE, ask, is_original
 from .outbox import Outbox
 
 AT_ONCE = 8
 """How many tasks are created or ended at the same time; the threads live as long as that takes."""
-PATIENCE = 120.0
-"""Seconds for which opening a task waits for a server that does not answer."""
 SILENCE = 1200.0
 """Seconds after which a silent open task is pinged; the server's watchdog waits for 7,200."""
 MOST_500 = 12
@@ -34,12 +33,6 @@ PARENT_SILENCE = 120.0
 """Seconds after which a silent parent is pinged: by it, others see that the run lives."""
 COMPARED = 100
 """The most tasks that ClearML's comparison page shows."""
-PAGE = 500
-"""The most tasks that a server gives in one page."""
-
-FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics", "last_update")
-"""What `find` asks of each task."""
-
 STOPPING = 5.0
 """Seconds that the courier gets to let go of a request under way."""
 
@@ -84,45 +77,6 @@ class OnlineStore(Store):
         self.courier.start()
 
     # --- opening -------------------------------------------------------------------------------
-
-    def last_run_number(self, group_id: str) -> int:
-        """Finds the number of the group's latest run, 0 where there is none."""
-        found = self._get_all(
-            {
-                f"hyperparams.{SECTION}.group.value": [group_id],
-                "only_fields": [f"hyperparams.{SECTION}.run_number.value"],
-                "order_by": ["-created"],
-                "page_size": 10,
-                "page": 0,
-            }
-        )
-        numbers = [identity_of(task).get("run_number", "0") for task in found]
-        return max((int(number) for number in numbers if number.isdigit()), default=0)
-
-    def find(self, group_id: str, *, copies: bool = False) -> list[dict[str, Any]]:
-        """Finds all tasks of a group, in one call for each 500.
-
-        Args:
-            group_id: The group's id.
-            copies: Whether copies made in the web page are wanted too.
-
-        Returns:
-            The server's task documents: id, status, parent, hyperparams, last_metrics, …
-        """
-        query = {
-            f"hyperparams.{SECTION}.group.value": [group_id],
-            f"hyperparams.{SECTION}.kind.value": ["task"],
-        }
-        return [task for task in self._find(query) if copies or is_original(task)]
-
-    def _find(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while True:
-            paging = {"order_by": ["-created"], "page_size": PAGE, "page": len(found) // PAGE}
-            page = self._get_all({**query, **paging, "only_fields": list(FIELDS)})
-            found += page
-            if len(page) < PAGE:
-                return found
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Creates the tasks; several at once go through a small pool."""
@@ -176,20 +130,10 @@ class OnlineStore(Store):
                 for name in ("run", "kind", "key", "attempt")
                 if name in identity
             }
-            found = self._get_all({**query, "only_fields": ["id", "runtime", "hyperparams"]})
+            found = ask(self.transport, {**query, "only_fields": ["id", "runtime", "hyperparams"]})
             return next((str(task["id"]) for task in found if is_original(task)), None)
 
         return str(self.transport.call("tasks.create", body, patience=PATIENCE, on_doubt=made_already)["id"])
-
-    def find_run(self, run: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """Finds a run's tasks, by kind, key and attempt."""
-        found = self._find({f"hyperparams.{SECTION}.run.value": [run]})
-        by_identity = {}
-        for task in filter(is_original, found):
-            identity = identity_of(task)
-            name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
-            by_identity[name] = task
-        return by_identity
 
     def _find_or_make_project(self, name: str) -> str:
         def find() -> str | None:
@@ -208,10 +152,6 @@ class OnlineStore(Store):
             if refusal.subcode == _TAKEN and (project := find()) is not None:
                 return project
             raise
-
-    def _get_all(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        tasks = self.transport.call("tasks.get_all", query, patience=PATIENCE)["tasks"]
-        return list(tasks)
 
     # --- while it is open ----------------------------------------------------------------------
 
@@ -445,18 +385,6 @@ class OnlineStore(Store):
             self.courier.stop(STOPPING)
             self.courier.outbox.close()
         self.transport.close()
-
-
-def is_original(task: Mapping[str, Any]) -> bool:
-    """Tells a task that a group opened from a copy that was made of it in the web page."""
-    marker = (task.get("runtime") or {}).get("taskgroup_run")
-    return bool(marker) and marker == identity_of(task).get("run")
-
-
-def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
-    """Reads the values of the section `TaskGroup` from a server's task document."""
-    section = (task.get("hyperparams") or {}).get(SECTION) or {}
-    return {name: str(item.get("value", "")) for name, item in section.items()}
 
 
 def _wait(left: float) -> float:

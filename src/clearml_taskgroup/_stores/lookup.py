@@ -1,0 +1,95 @@
+"""What a server knows of groups and their runs: a group's tasks are found by their own section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._transport import Transport
+from . import SECTION
+
+PATIENCE = 120.0
+"""Seconds for which a question waits for a server that does not answer."""
+PAGE = 500
+"""The most tasks that a server gives in one page."""
+FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics", "last_update")
+"""What is asked of each task."""
+
+Document = dict[str, Any]
+"""A server's task document, with the fields that were asked for."""
+
+
+def ask(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
+    """Asks for tasks, once."""
+    return list(transport.call("tasks.get_all", dict(query), patience=PATIENCE)["tasks"])
+
+
+def ask_all(
+    transport: Transport, query: Mapping[str, Any], fields: tuple[str, ...] = FIELDS
+) -> list[Document]:
+    """Asks for tasks, in one call for each 500, the latest first."""
+    found: list[Document] = []
+    while True:
+        paging = {"order_by": ["-created"], "page_size": PAGE, "page": len(found) // PAGE}
+        page = ask(transport, {**query, **paging, "only_fields": list(fields)})
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def last_run_number(transport: Transport, group_id: str) -> int:
+    """Finds the number of a group's latest run, 0 where there is none."""
+    found = ask(
+        transport,
+        {
+            f"hyperparams.{SECTION}.group.value": [group_id],
+            "only_fields": [f"hyperparams.{SECTION}.run_number.value"],
+            "order_by": ["-created"],
+            "page_size": 10,
+            "page": 0,
+        },
+    )
+    return max((whole(identity_of(task).get("run_number")) for task in found), default=0)
+
+
+def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) -> list[Document]:
+    """Finds all tasks of a group, of all its runs.
+
+    Args:
+        transport: The way to the server.
+        group_id: The group's id.
+        copies: Whether copies made in the web page are wanted too.
+    """
+    query = {
+        f"hyperparams.{SECTION}.group.value": [group_id],
+        f"hyperparams.{SECTION}.kind.value": ["task"],
+    }
+    return [task for task in ask_all(transport, query) if copies or is_original(task)]
+
+
+def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Document]:
+    """Finds a run's tasks and its parent, by kind, key and attempt."""
+    found = ask_all(transport, {f"hyperparams.{SECTION}.run.value": [run]})
+    by_identity = {}
+    for task in filter(is_original, found):
+        identity = identity_of(task)
+        name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
+        by_identity[name] = task
+    return by_identity
+
+
+def is_original(task: Mapping[str, Any]) -> bool:
+    """Tells a task that a group opened from a copy that was made of it in the web page."""
+    marker = (task.get("runtime") or {}).get("taskgroup_run")
+    return bool(marker) and marker == identity_of(task).get("run")
+
+
+def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """Reads the values of the section `TaskGroup` from a server's task document."""
+    section = (task.get("hyperparams") or {}).get(SECTION) or {}
+    return {name: str(item.get("value", "")) for name, item in section.items()}
+
+
+def whole(text: str | None, default: int = 0) -> int:
+    """Reads a whole number that a person may have edited in the web page."""
+    return int(text) if text and text.isdigit() else default
