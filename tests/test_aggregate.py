@@ -174,7 +174,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
             value = {1: 0.25, 2: 0.75, 3: 0.5}[task.params["C"]] + task.params["seed"]
             task.report({"accuracy": value}, 1)
     rows = group.results().aggregate()
-    assert [row.name for row in rows.sorted_by("accuracy", mode=mode)] == order
+    assert [row.name for row in rows.sort("accuracy", mode=mode)] == order
     assert [row.name for row in rows] == ["C=1", "C=2", "C=3"]
     best = rows.best("accuracy", mode=mode)
     assert (best.name, best.n, best.key) == (order[0], 2, None)
@@ -184,7 +184,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
     with pytest.raises(ArgumentError, match="mode=None"):
         rows.best("accuracy")
     with pytest.raises(NoSuchResultError):
-        rows.sorted_by("loss", mode=mode)
+        rows.sort("loss", mode=mode)
 
 
 def test_records(group: TaskGroup) -> None:

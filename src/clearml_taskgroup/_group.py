@@ -14,16 +14,15 @@ from typing import Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
-from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
-from ._measures import Words
+from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._opening import Resume, open_run
 from ._past import find_run
-from ._results import Results, row_of
+from ._results import Results, has_parameters, results_of
 from ._resume import tell_of
 from ._run import Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
-from ._stores import RunInfo, Status, TaskSpec, stored_parameters
+from ._stores import RunInfo, Status, TaskSpec
 from ._sweep import Sweep
 from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
@@ -338,7 +337,7 @@ class TaskGroup:
             for task in self
             if (key is None or task.key == key)
             and (name is None or str(task) == name)
-            and _has(task._state.params, wanted)
+            and has_parameters(task._state.params, wanted)
         ]
         if len(found) != 1:
             asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
@@ -357,9 +356,7 @@ class TaskGroup:
         assert self._run is not None
         if not self._run.closed:
             self._run.reporter.flush(self.close_timeout)
-        words = Words(self.template, self.vocabulary)
-        rows = tuple(row_of(task._state, words) for task in sorted(self, key=lambda task: task.index))
-        return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))
+        return results_of(self._run)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -558,11 +555,6 @@ class TaskGroup:
         self._failures.append(Failure(task, exc, text))
         print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
         return True
-
-
-def _has(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    have = stored_parameters(params)
-    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
 
 
 def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:

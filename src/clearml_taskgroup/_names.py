@@ -114,6 +114,13 @@ class Names:
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
 
+    def spelt(self) -> dict[Measure, list[Name]]:
+        """Gives the names under which each (metric, context) was logged."""
+        names: dict[Measure, list[Name]] = {}
+        for name, (measure, _) in list(self._taken.items()):
+            names.setdefault(measure, []).append(name)
+        return names
+
     def name(self, thing: str, context: Mapping[str, Any]) -> Name:
         """Gives title and series of a metric, or of anything else that ClearML's logger reports."""
         if self.vocabulary is not None and thing in self.vocabulary:

@@ -8,6 +8,7 @@ work is done in line by whoever reports or flushes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from ._stores import Batch, Store
+from ._stores import SINGLE_VALUE, Batch, Store
 from ._template import Name
 
 PERIOD = 0.25
@@ -34,7 +35,7 @@ LONGEST = 1e6
 """The most seconds to wait for anything: Python's locks know no infinity."""
 LARGEST = 3.4e38
 """The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
-SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
+SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", SINGLE_VALUE
 """How ClearML marks a value without iteration (`Logger.report_single_value`)."""
 FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
 """What a server's index takes as an iteration, without the mark of single values."""
@@ -45,7 +46,7 @@ class Stats:
     """Counts over the values of one (metric, context) of one task.
 
     Attributes:
-        first: The first value that was reported.
+        first: The first value that was reported, and `first_iteration`, where.
         last: The last one, in order of reporting.
         min: The least, and `min_iteration`, where it was reported first.
         max: The greatest, and `max_iteration`.
@@ -54,6 +55,7 @@ class Stats:
     """
 
     first: float = 0.0
+    first_iteration: int | None = None
     last: float = 0.0
     last_iteration: int | None = None
     min: float = float("inf")
@@ -65,8 +67,13 @@ class Stats:
 
     @property
     def mean(self) -> float:
-        """The arithmetic mean of the values."""
-        return self.total / self.count
+        """The arithmetic mean of the values; NaN where they were not counted."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether sum and count are known: a server's own are wrong after a point was sent twice."""
+        return self.total == self.total
 
 
 class Channel:
@@ -270,7 +277,7 @@ class Reporter:
                 events.append(f"{channel.head}{value!r}{tail}")
                 stats = channel.stats
                 if not stats.count:
-                    stats.first = value
+                    stats.first, stats.first_iteration = value, iteration
                 stats.count += 1
                 stats.total += value
                 stats.last, stats.last_iteration = value, iteration

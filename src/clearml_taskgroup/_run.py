@@ -88,6 +88,7 @@ class Run:
     reporter: Reporter = attrs.field(init=False)
     closed: bool = False
     parent_ended: bool = False
+    started: float = attrs.field(factory=time.time)
     _is_away: bool = False
     _pid: int = attrs.field(factory=os.getpid)
     _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
