@@ -65,6 +65,18 @@ class Stats:
     total: float = 0.0
     count: int = 0
 
+    def add(self, value: float, iteration: int | None) -> None:
+        """Counts one more value."""
+        if not self.count:
+            self.first, self.first_iteration = value, iteration
+        self.count += 1
+        self.total += value
+        self.last, self.last_iteration = value, iteration
+        if value < self.min:
+            self.min, self.min_iteration = value, iteration
+        if value > self.max:
+            self.max, self.max_iteration = value, iteration
+
     @property
     def mean(self) -> float:
         """The arithmetic mean of the values; NaN where they were not counted."""
@@ -275,16 +287,7 @@ class Reporter:
             tail = f',"iter":{at},"timestamp":{ms}}}'
             for channel, value in points:
                 events.append(f"{channel.head}{value!r}{tail}")
-                stats = channel.stats
-                if not stats.count:
-                    stats.first, stats.first_iteration = value, iteration
-                stats.count += 1
-                stats.total += value
-                stats.last, stats.last_iteration = value, iteration
-                if value < stats.min:
-                    stats.min, stats.min_iteration = value, iteration
-                if value > stats.max:
-                    stats.max, stats.max_iteration = value, iteration
+                channel.stats.add(value, iteration)
 
     def _run(self) -> None:
         try:
