@@ -15,6 +15,7 @@ from typing import Any, Literal
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._loading import Wanted, load_results
 from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, has_parameters, results_of
@@ -357,6 +358,37 @@ class TaskGroup:
         if not self._run.closed:
             self._run.reporter.flush(self.close_timeout)
         return results_of(self._run)
+
+    @staticmethod
+    def load(
+        project: str,
+        name: str,
+        run: int | str | None = None,
+        *,
+        mode: Literal["online", "offline"] | None = None,
+        metrics: Iterable[str | Metric] | None = None,
+        copies: bool = False,
+    ) -> Results:
+        """Loads the results of a group of an earlier day.
+
+        From a server it takes a call for each 500 tasks; curves are read when they are asked for.
+
+        Args:
+            project: The group's project.
+            name: The group's name.
+            run: The run's number, its id or the first digits of that; None for the latest.
+            mode: `"online"` looks on the server alone, `"offline"` at the records on this disk alone.
+                None looks where ClearML is set to; then, if there is no such run, on this disk.
+            metrics: A vocabulary, for modes, units and aliases; None for the group's own.
+            copies: Whether copies of tasks that were made in the web page are rows, too.
+
+        Raises:
+            NoSuchRunError: There is no such group or run.
+            LoginError, ServerError: The server is away, or refuses.
+        """
+        project, name = canonical_project(project), canonical_task_name(name, "group name")
+        wanted = Wanted(project, name, group_id(project, name), run)
+        return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
 
     @property
     def failures(self) -> tuple[Failure, ...]:

@@ -10,6 +10,7 @@ import attrs
 
 from ._identity import number_text
 from ._reporter import SINGLE_VALUE_TITLE, Channel, Stats
+from ._sketch import Sketch
 from ._template import (
     NAMES_MOST,
     NAMES_WARNED_AT,
@@ -120,6 +121,10 @@ class Names:
         for name, (measure, _) in list(self._taken.items()):
             names.setdefault(measure, []).append(name)
         return names
+
+    def sketches(self) -> dict[Measure, Sketch]:
+        """Gives the shapes of the curves that were reported in this process."""
+        return {measure: channel.sketch for measure, channel in list(self._taken.values()) if channel.sketch.xs}
 
     def name(self, thing: str, context: Mapping[str, Any]) -> Name:
         """Gives title and series of a metric, or of anything else that ClearML's logger reports."""

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml
+from ._documents import stats_of
 from ._names import Measure, Names, measure_text
 from ._record import Record
 from ._reporter import LONGEST, Reporter
-from ._resume import Prior, stats_of
+from ._resume import Prior
 from ._signals import Interrupts
 from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
 from ._template import NameTemplate
@@ -367,6 +368,7 @@ class Run:
             "run": self.info.run,
             "number": self.info.number,
             "template": self.info.template,
+            "metrics": self.info.metrics,
             "mode": self.store.mode,
             "parent": self.parent,
             "owns_parent": self.owns_parent,
@@ -374,6 +376,7 @@ class Run:
         }
 
     def _end_facts(self, state: TaskState) -> dict[str, Any]:
+        names = state.names.spelt()
         return {
             "event": "end",
             "id": state.id,
@@ -381,11 +384,12 @@ class Run:
             "status": state.status,
             "reason": state.reason,
             "duration": round(state.duration, 3),
+            "params": stored_parameters(state.params),
             "points": sum(stats.count for stats in state.names.stats.values()),
             "left_out": sum(state.nonfinite.values()),
             "settled": state.finished,
             "measures": [
-                [metric, dict(context), attrs.asdict(stats)]
+                [metric, dict(context), attrs.asdict(stats), names.get((metric, context), [])]
                 for (metric, context), stats in state.names.stats.items()
                 if stats.count
             ],
