@@ -8,22 +8,13 @@ What tasks report together is what it is called by one script, and so rarely the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Literal
 
 import attrs
 
-from ._wording import (
-    MONITOR,
-    Context,
-    Reading,
-    has_quality,
-    is_typo,
-    loose,
-    mode_of,
-    read,
-    same_splits,
-)
+from ._lexicon import QUALITY, has_quality, is_typo, loose, mode_of, shortened
+from ._wording import MONITOR, Context, Reading, read, same_splits
 
 ALWAYS_TOGETHER = 0.9
 """The share of tasks from which on two names that always come together do not drift."""
@@ -111,7 +102,7 @@ def metrics_of(reported: Mapping[str, Names]) -> list[LoggedMetric]:
             reading=reading,
         )
         groups.setdefault((("".join(reading.words),), reading.period), []).append(spelling)
-    found = [_metric(spellings) for spellings in _merged(list(groups.values()))]
+    found = [_metric(spellings) for spellings in _merged([groups[key] for key in sorted(groups)])]
     found.sort(key=lambda metric: (not metric.drifts, -len(metric.tasks), metric.name))
     return found
 
@@ -144,38 +135,38 @@ def _vary(one: Spelling, other: Spelling) -> bool:
 
 def _merged(groups: list[list[Spelling]]) -> list[list[Spelling]]:
     """Joins groups of names that resemble each other, as far as no task contradicts."""
-    for one, other in _candidates(groups):
-        if one is not other and one and other and _fit(one, other):
-            one += other
-            other.clear()
-    return [group for group in groups if group]
+    homes = list(groups)
+    for at, other in _resembling([group[0]._reading for group in groups]):
+        one, two = homes[at], homes[other]
+        if one is not two and _fit(one, two):
+            one += two
+            homes = [one if home is two else home for home in homes]
+    return list({id(home): home for home in homes}.values())
 
 
-def _candidates(groups: list[list[Spelling]]) -> Iterable[tuple[list[Spelling], list[Spelling]]]:
-    """Gives the pairs of groups that resemble each other."""
+def _resembling(readings: list[Reading]) -> Iterable[tuple[int, int]]:
+    """Gives the places of pairs that resemble each other, though not in all of their words."""
     places: dict[tuple[Any, ...], list[int]] = {}
-    for at, group in enumerate(groups):
-        words, period = group[0]._reading.words, group[0]._reading.period
+    for at, reading in enumerate(readings):
+        words, period = reading.words, reading.period
         places.setdefault(("loose", loose(words), period), []).append(at)
         if period in ("", "epoch"):
             places.setdefault(("epoch", words), []).append(at)
         for number, word in enumerate(words):
             if len(word) >= 5 and word.isalpha():
-                rest = (*words[:number], *words[number + 1 :])
-                places.setdefault(("typo", number, rest, period), []).append(at)
-    by_step = {group[0]._reading.words for group in groups if group[0]._reading.period not in ("", "epoch")}
-    for (kind, *what), found in places.items():
-        for one, other in combinations(found, 2):
-            first, second = groups[one], groups[other]
-            if not (first and second):
-                continue
-            if kind == "typo":
-                words = [group[0]._reading.words[what[0]] for group in (first, second)]
-                if not is_typo(*words):
-                    continue
-            elif kind == "epoch" and what[0] in by_step:
-                continue
-            yield first, second
+                rest = (number, words[:number], words[number + 1 :], period)
+                places.setdefault(("quality", *rest), []).append(at)
+                for shorter in shortened(word):  # two words that are one letter apart share such a form
+                    places.setdefault(("typo", *rest, shorter), []).append(at)
+    by_step = {reading.words for reading in readings if reading.period not in ("", "epoch")}
+    for (kind, what, *_), found in places.items():
+        if len(found) == 1 or (kind == "epoch" and what in by_step):
+            continue
+        known = {at for at in found if kind == "quality" and readings[at].words[what] in QUALITY}
+        pairs = product(sorted(known), (at for at in found if at not in known))
+        for one, other in combinations(found, 2) if kind != "quality" else pairs:
+            if kind in ("loose", "epoch") or is_typo(readings[one].words[what], readings[other].words[what]):
+                yield one, other
 
 
 def _fit(one: list[Spelling], other: list[Spelling]) -> bool:

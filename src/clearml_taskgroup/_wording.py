@@ -10,119 +10,26 @@ from typing import Any
 
 import attrs
 
+from ._lexicon import (
+    LIKE_VAL,
+    LONGEST,
+    NUMBERED,
+    PERIODS,
+    PHRASES,
+    QUALITY,
+    SCORE,
+    SHORT,
+    SPLITS,
+    WORDS,
+    WRAPPING,
+    distance,
+    has_quality,
+)
+
 SUMMARY = "Summary"
 """The title under which ClearML keeps single values, their names as the series."""
 MONITOR = ":monitor:"
 """How the titles of ClearML's resource plots begin; they are no metrics."""
-
-_SPLITS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "vali", "vld"), "val"),
-    **dict.fromkeys(("eval", "evaluation", "evaluate"), "eval"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-    "dev": "dev",
-}
-LIKE_VAL = ("eval", "dev")
-"""Splits that are the validation split, unless a project has both."""
-_PERIODS = {"epoch": "epoch", "step": "step", "batch": "batch", "iter": "iteration", "iteration": "iteration"}
-_NUMBERED = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
-_WRAPPING = frozenset(
-    ("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results")
-)
-_SCORE = frozenset(("score", "scores"))
-
-_PHRASES = {
-    ("root", "mean", "squared", "error"): "rmse",
-    ("root", "mean", "square", "error"): "rmse",
-    ("mean", "absolute", "percentage", "error"): "mape",
-    ("mean", "squared", "error"): "mse",
-    ("mean", "square", "error"): "mse",
-    ("mean", "absolute", "error"): "mae",
-    ("mean", "average", "precision"): "map",
-    ("binary", "cross", "entropy"): "bce",
-    ("binary", "crossentropy"): "bce",
-    ("negative", "log", "likelihood"): "nll",
-    ("intersection", "over", "union"): "iou",
-    ("frames", "per", "second"): "fps",
-    ("word", "error", "rate"): "wer",
-    ("character", "error", "rate"): "cer",
-    ("mean", "iou"): "miou",
-    ("average", "precision"): "ap",
-    ("avg", "precision"): "ap",
-    ("roc", "auc"): "roc_auc",
-    ("auc", "roc"): "roc_auc",
-    ("pr", "auc"): "pr_auc",
-    ("auc", "pr"): "pr_auc",
-    ("cross", "entropy"): "cross_entropy",
-    ("learning", "rate"): "learning_rate",
-    ("weight", "decay"): "weight_decay",
-    ("dice", "coefficient"): "dice",
-    ("dice", "coef"): "dice",
-    ("kl", "divergence"): "kl",
-    ("kl", "div"): "kl",
-}
-_LONGEST = max(map(len, _PHRASES))
-_SHORT = {
-    "acc": "accuracy",
-    "accu": "accuracy",
-    "prec": "precision",
-    "rec": "recall",
-    "err": "error",
-    "avg": "mean",
-    "average": "mean",
-    "maximum": "max",
-    "minimum": "min",
-    "number": "num",
-    "nb": "num",
-    "tot": "total",
-    "mem": "memory",
-    "img": "image",
-    "grad": "gradient",
-    "recon": "reconstruction",
-    "rew": "reward",
-    "sens": "sensitivity",
-    "spec": "specificity",
-    "bal": "balanced",
-    "cls": "classification",
-    "seg": "segmentation",
-    "gen": "generator",
-    "disc": "discriminator",
-    "ppl": "perplexity",
-    "lr": "learning_rate",
-    "wd": "weight_decay",
-    "ce": "cross_entropy",
-    "xent": "cross_entropy",
-    "crossentropy": "cross_entropy",
-    "auroc": "roc_auc",
-    "rocauc": "roc_auc",
-    "aucroc": "roc_auc",
-    "auprc": "pr_auc",
-    "aucpr": "pr_auc",
-    "prauc": "pr_auc",
-    "kld": "kl",
-    "stddev": "std",
-}
-
-
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_MORE_IS_BETTER = _set_of(
-    "accuracy precision recall f1 auc roc_auc pr_auc ap map iou miou dice r2 psnr ssim bleu rouge reward "
-    "specificity sensitivity ndcg mrr kappa mcc correlation spearman pearson"
-)
-_LESS_IS_BETTER = _set_of(
-    "loss error mse mae rmse mape nll bce cross_entropy perplexity wer cer fid lpips logloss brier"
-)
-_NEITHER = _set_of(
-    "weight scale std var variance threshold count num time gap delta diff difference ratio target neg "
-    "negative coef coefficient lambda"
-)
-QUALITY = _MORE_IS_BETTER | _LESS_IS_BETTER
-"""Words that name how good a model is, in full."""
-_WORDS = QUALITY | _SHORT.keys() | _SPLITS.keys() | {word for phrase in _PHRASES for word in phrase}
-_DIRECTIONS = frozenset(("to", "from", "vs", "versus", "given", "over", "minus", "per"))
 
 _PIECES = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*|[+<>=]|-(?=$|[\s/)])")
 _CAMEL = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^A-Za-z]+")
@@ -141,7 +48,7 @@ class _Token:
 
     @property
     def word(self) -> str:
-        return _SHORT.get(self.letters, self.letters) + self.digits
+        return SHORT.get(self.letters, self.letters) + self.digits
 
     @property
     def context(self) -> tuple[str, Any] | None:
@@ -149,7 +56,7 @@ class _Token:
         split = _split_of(self.letters)
         if split is not None:
             return ("split", split + self.digits)
-        if self.letters in _NUMBERED and self.digits.isdigit():
+        if self.letters in NUMBERED and self.digits.isdigit():
             return (self.letters, int(self.digits))
         return None
 
@@ -252,10 +159,10 @@ def _as_it_stands(title: str, series: str, first: _Half, second: _Half) -> Readi
 def _joined(first: _Half, second: _Half) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Joins the words of title and series, without what is said twice."""
     for one, other in ((first, second), (second, first)):
-        if set(other.words) <= set(one.words) or (one.words and set(other.words) <= _WRAPPING):
+        if set(other.words) <= set(one.words) or (one.words and set(other.words) <= WRAPPING):
             return one.words, one.core
-    if set(first.words) <= _SCORE or set(second.words) <= _SCORE:
-        best = second if set(first.words) <= _SCORE else first
+    if set(first.words) <= SCORE or set(second.words) <= SCORE:
+        best = second if set(first.words) <= SCORE else first
         return best.words, best.core
     more = [word for word in second.words if word not in first.words]
     return (*first.words, *more), (*first.core, *second.core)
@@ -270,11 +177,11 @@ def _half(text: str) -> _Half:
     context: Context = tuple(sorted(found)) if len(set(fields)) == len(fields) else ()
     rest = [token for token in tokens if token.context not in context]
     period = ""
-    periods = {_PERIODS[token.letters] for token in rest if token.letters in _PERIODS and not token.digits}
+    periods = {PERIODS[token.letters] for token in rest if token.letters in PERIODS and not token.digits}
     if len(periods) == 1 and has_quality(_words(rest)):
         (period,) = periods
-        rest = [token for token in rest if token.letters not in _PERIODS or token.digits]
-    for needless in (_WRAPPING, _SCORE):
+        rest = [token for token in rest if token.letters not in PERIODS or token.digits]
+    for needless in (WRAPPING, SCORE):
         kept = [token for token in rest if token.letters not in needless or token.digits]
         rest = kept or rest
     words = _words(rest)
@@ -289,9 +196,9 @@ def _words(tokens: Iterable[_Token]) -> tuple[str, ...]:
     found: list[str] = []
     at = 0
     while at < len(listed):
-        for length in range(min(_LONGEST, len(listed) - at), 0, -1):
+        for length in range(min(LONGEST, len(listed) - at), 0, -1):
             part = listed[at : at + length]
-            phrase = _PHRASES.get(tuple(token.letters for token in part))
+            phrase = PHRASES.get(tuple(token.letters for token in part))
             if phrase is not None and not any(token.digits for token in part[:-1]):
                 found.append(phrase + part[-1].digits)
                 at += length
@@ -320,13 +227,13 @@ def _tokens(text: str) -> list[_Token]:
 
 def _parts(piece: str) -> list[str]:
     """Splits a run of letters into words: `valLoss`, `valloss`; known ones as `mAP` stay whole."""
-    if piece.casefold() in _WORDS:
+    if piece.casefold() in WORDS:
         return [piece]
     parts: list[str] = []
     for part in _CAMEL.findall(piece):
         lower = part.casefold()
-        for split in sorted(_SPLITS, key=len, reverse=True):
-            if lower.startswith(split) and lower[len(split) :] in (QUALITY | _SHORT.keys()):
+        for split in sorted(SPLITS, key=len, reverse=True):
+            if lower.startswith(split) and lower[len(split) :] in (QUALITY | SHORT.keys()):
                 parts += [part[: len(split)], part[len(split) :]]
                 break
         else:
@@ -336,88 +243,13 @@ def _parts(piece: str) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _split_of(word: str) -> str | None:
-    if word in _SPLITS:
-        return _SPLITS[word]
-    if len(word) >= 7 and word not in _WORDS:
+    if word in SPLITS:
+        return SPLITS[word]
+    if len(word) >= 7 and word not in WORDS:
         for known in ("training", "validation", "evaluation"):
             if word[0] == known[0] and distance(word, known) <= 1:
-                return _SPLITS[known]
+                return SPLITS[known]
     return None
-
-
-def has_quality(words: Iterable[str]) -> bool:
-    """Tells whether one of the words names how good a model is."""
-    return any(word in QUALITY or word.rstrip("0123456789.") in QUALITY for word in words)
-
-
-def mode_of(words: Iterable[str]) -> str | None:
-    """Guesses which is better, `"max"` or `"min"`; None where the words do not say it clearly."""
-    plain = {word if word in QUALITY else word.rstrip("0123456789.") for word in words}
-    if plain & _NEITHER:
-        return None
-    if plain & _LESS_IS_BETTER:
-        return "min"
-    return "max" if plain & _MORE_IS_BETTER else None
-
-
-def loose(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Gives what stays the same if words change their order or number, or ROC AUC is called AUC."""
-    alike = tuple("roc_auc" if word == "auc" else _singular(word) for word in words)
-    if _DIRECTIONS & set(words) or any(len(word) == 1 for word in words):  # a_to_b is not b_to_a
-        return alike
-    return tuple(sorted(alike))
-
-
-def _singular(word: str) -> str:
-    if word.endswith("sses"):
-        return word[:-2]
-    if len(word) >= 5 and word.endswith("s") and word[-2] not in "sui":
-        return word[:-1]
-    return word
-
-
-def is_typo(one: str, other: str) -> bool:
-    """Tells whether two words are probably one, misspelt; never where digits are in them."""
-    if one == other or not (one.isalpha() and other.isalpha()) or one[0] != other[0]:
-        return False
-    if (one in _WORDS) == (other in _WORDS) == True:  # noqa: E712 - both are words of their own
-        return False
-    shorter, longer = sorted((one, other), key=len)
-    if len(longer) - len(shorter) > 1:
-        return False
-    if one in QUALITY or other in QUALITY:
-        most = 2 if len(longer) >= 8 and _letters_apart(shorter, longer) <= 1 else 1
-        return len(shorter) >= 5 and distance(one, other) <= most
-    # Between words that nobody knows, another letter makes another word (interval, internal),
-    # and another ending another form (generate, generated).
-    moved = sorted(one) == sorted(other) or len(shorter) < len(longer) or "z" in one + other
-    return len(shorter) >= 8 and one[-1] == other[-1] and moved and distance(one, other) == 1
-
-
-def _letters_apart(shorter: str, longer: str) -> int:
-    rest = list(longer)
-    missing = 0
-    for letter in shorter:
-        if letter in rest:
-            rest.remove(letter)
-        else:
-            missing += 1
-    return missing + len(rest)
-
-
-def distance(one: str, other: str) -> int:
-    """Counts the letters to insert, drop, change or swap with their neighbour."""
-    before: list[int] = []
-    last = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        row = [i]
-        for j, its in enumerate(other, 1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != its))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == its:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        before, last = last, row
-    return last[-1]
 
 
 def same_splits(readings: Iterable[Iterable[Reading]]) -> Mapping[str, str]:
