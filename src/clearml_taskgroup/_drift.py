@@ -153,7 +153,7 @@ def _resembling(readings: list[Reading]) -> Iterable[tuple[int, int]]:
         if period in ("", "epoch"):
             places.setdefault(("epoch", words), []).append(at)
         for number, word in enumerate(words):
-            if len(word) >= 5 and word.isalpha():
+            if word.isalpha():
                 rest = (number, words[:number], words[number + 1 :], period)
                 places.setdefault(("quality", *rest), []).append(at)
                 for shorter in shortened(word):  # two words that are one letter apart share such a form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 SPLITS = {
@@ -111,7 +112,6 @@ NEITHER = _set_of(
 QUALITY = MORE_IS_BETTER | LESS_IS_BETTER
 """Words that name how good a model is, in full."""
 WORDS = QUALITY | SHORT.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
-DIRECTIONS = frozenset(("to", "from", "vs", "versus", "given", "over", "minus", "per"))
 
 
 def has_quality(words: Iterable[str]) -> bool:
@@ -130,18 +130,20 @@ def mode_of(words: Iterable[str]) -> str | None:
 
 
 def loose(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Gives what stays the same if words change their order or number, or ROC AUC is called AUC."""
+    """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural.
+
+    `loss_cls` is `cls_loss`; but `en_de_bleu` is not `de_en_bleu`, nor is the precision at a recall
+    the recall at a precision.
+    """
     alike = tuple("roc_auc" if word == "auc" else _singular(word) for word in words)
-    if DIRECTIONS & set(words) or any(len(word) == 1 for word in words):  # a_to_b is not b_to_a
-        return alike
-    return tuple(sorted(alike))
+    known = tuple(word for word in alike if has_quality([word]))
+    return (*known, *(word for word in alike if word not in known)) if len(known) == 1 else alike
 
 
 def _singular(word: str) -> str:
-    if word.endswith("sses"):
-        return word[:-2]
-    if len(word) >= 5 and word.endswith("s") and word[-2] not in "sui":
-        return word[:-1]
+    for ending in ("es", "s"):
+        if word.endswith(ending) and word.removesuffix(ending) in QUALITY:
+            return word.removesuffix(ending)
     return word
 
 
@@ -149,18 +151,25 @@ def is_typo(one: str, other: str) -> bool:
     """Tells whether two words are probably one, misspelt; never where digits are in them."""
     if one == other or not (one.isalpha() and other.isalpha()) or one[0] != other[0]:
         return False
-    if one in WORDS and other in WORDS:
+    if (one in WORDS and other in WORDS) or abs(len(one) - len(other)) > 1:
         return False
     shorter, longer = sorted((one, other), key=len)
-    if len(longer) - len(shorter) > 1:
-        return False
+    # Another letter makes another word (interval, internal), and another ending another form of a
+    # word that nobody knows (generate, generated).
+    same_letters = _letters_apart(shorter, longer) <= 1
     if one in QUALITY or other in QUALITY:
-        most = 2 if len(longer) >= 8 and _letters_apart(shorter, longer) <= 1 else 1
-        return len(shorter) >= 5 and distance(one, other) <= most
-    # Between words that nobody knows, another letter makes another word (interval, internal),
-    # and another ending another form (generate, generated).
-    moved = sorted(one) == sorted(other) or len(shorter) < len(longer) or "z" in one + other
-    return len(shorter) >= 8 and one[-1] == other[-1] and moved and distance(one, other) == 1
+        if _without_doubles(one) == _without_doubles(other):
+            return True
+        if len(longer) >= 8:
+            return distance(one, other) <= (2 if same_letters else 1)
+        return len(shorter) >= 5 and same_letters and distance(one, other) == 1
+    british = "z" in one + other and one.replace("z", "s") == other.replace("z", "s")
+    moved = same_letters and one[-1] == other[-1] and distance(one, other) == 1
+    return len(shorter) >= 8 and (moved or british)
+
+
+def _without_doubles(word: str) -> str:
+    return re.sub(r"(.)\1+", r"\1", word)
 
 
 def shortened(word: str) -> set[str]:
