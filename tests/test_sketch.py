@@ -10,7 +10,7 @@ from clearml_taskgroup._sketch import MOST, Sketch
 
 @given(st.integers(0, 2000))
 def test_a_sketch_is_evenly_spread(count: int) -> None:
-    """However many points there were, 64 at most are kept, evenly spread, the first among them."""
+    """However many points there were, a few at most are kept, evenly spread, the first among them."""
     sketch = Sketch()
     passes = 0
     for step in range(count):

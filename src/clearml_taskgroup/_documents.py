@@ -90,7 +90,8 @@ def stats_of(task: PastTask) -> dict[Measure, Stats]:
 def names_of(task: PastTask) -> dict[Measure, list[Name]]:
     """Gives the names under which an earlier attempt's measures were logged."""
     return {
-        _key(metric, context): [Name(*name) for name in names] for metric, context, _, names in task.measures
+        _key(metric, context): [Name(*name) for names in spelt for name in names]
+        for metric, context, _, *spelt in task.measures
     }
 
 

@@ -164,6 +164,7 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
+        run.summarize = _summarize
         if run.prior is not None:
             self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
@@ -587,6 +588,12 @@ class TaskGroup:
         self._failures.append(Failure(task, exc, text))
         print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
         return True
+
+
+def _summarize(run: Run) -> Iterable[str]:
+    from ._summary import summary_events  # figures are not needed before the end
+
+    return summary_events(run)
 
 
 def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-MOST = 64
+MOST = 32
 """How many points a sketch has at most."""
 
 
