@@ -264,7 +264,7 @@ def scatter_figure(
     without = len(rows) - len(keep)
     notes = [note] if note else []
     if without:
-        notes.append(f"{counted(without, 'task')} without a number for {x} or {y} left out")
+        notes.append(f"{counted(without, 'task')} left out, without a number for {x} or {y}")
     if not keep:
         return empty_figure(label, _joined("no task has a value", *notes))
     xs, ys, kept = [xs[at] for at in keep], [ys[at] for at in keep], [scored[at] for at in keep]
@@ -348,7 +348,6 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
             }
         )
     layout = layout_of(f"{label} by {by}", [note] if note else [], x=by, y=label)
-    add_note(layout, "boxes from the first to the third quartile, the line is the median")
     layout["xaxis"] |= {"showgrid": False} | _ticks(found)
     low, high = limits([value for _, value in scored])
     if (low, high) != (min(v for _, v in scored), max(v for _, v in scored)):

@@ -91,7 +91,7 @@ def _figures_of(
     if len(scored) < 2 or not differing:
         return figures
     without = len(results) - len(scored)
-    left = f"{counted(without, 'task')} failed, stopped or without a value left out" if without else ""
+    left = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     figures.append(parallel_figure(scored, label, mode, left) | WIDE)
     order = telling(scored, [name for name in differing if name not in over] or differing)
     figures.append(box_figure(scored, label, order[0], left))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import attrs
 
 from ._aggregate import AggregateRow, Aggregates, counts
+from ._figures_params import varying
 from ._identity import number_text
 from ._names import Measure
 from ._page import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
@@ -129,7 +130,10 @@ class Tables:
         return None if mode is None or not means else max(means) if mode == "max" else min(means)
 
     def tasks(self) -> str:
-        results, names = self.results, self.results.parameters
+        results = self.results
+        differing = varying(results.rows)
+        names = differing if len(results) > 1 else results.parameters
+        same = [name for name in results.parameters if name not in names]
         best: dict[Measure, float | None] = {}
         for measure in self.measures:
             mode, values = (
@@ -142,7 +146,7 @@ class Tables:
             page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
             cells = [
                 Cell(str(row.index), row.index),
-                Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>{page_link}', classes="wide"),
+                Cell(f'<a href="#{_anchor(row)}" title="{esc(row.name)}">{esc(row.name)}</a>{page_link}'),
                 text_cell(row.status.replace("_", " "), row.status),
                 *(_param_cell(row.params, name) for name in names),
             ]
@@ -160,10 +164,18 @@ class Tables:
             'placeholder="failed, lr=0.1 …" autocomplete="off">'
             f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span></div>'
         )
-        said = note(
+        said = (
             "The last value of each metric; the best of the tasks that count is marked. Click a head to sort."
         )
-        return section("tasks", "All tasks", search, table(columns, lines, label="all tasks"), said)
+        alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
+        return section(
+            "tasks",
+            "All tasks",
+            search,
+            table(columns, lines, label="all tasks"),
+            note(said),
+            note(f"The same in all tasks: {alike}.") if same else "",
+        )
 
     def _measure_columns(self) -> list[Column]:
         return [
@@ -228,7 +240,8 @@ def _param_cell(params: Mapping[str, Any], name: str) -> Cell:
         return MISSING
     value = plain(params[name])
     if is_number(value):
-        return Cell(esc(number_text(value)), float(value))
+        text = number_text(value)
+        return Cell(esc(text if len(text) <= 9 else f"{value:.5g}"), float(value))
     return text_cell(text_of(value), "wide" if len(text_of(value)) > 16 else "")
 
 
