@@ -272,9 +272,9 @@ def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = ""
         "plot_bgcolor": "#ffffff",
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "namelength": -1},
-        "margin": {"l": 64, "r": 24, "t": 64, "b": 56},
-        "xaxis": {**axis, "title": {"text": safe(x)}},
-        "yaxis": {**axis, "title": {"text": safe(y)}},
+        "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
+        "xaxis": {**axis, "title": {"text": safe(x), "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": safe(y), "standoff": 10}},
         "showlegend": False,
     }
     for note in notes:

@@ -77,7 +77,6 @@ class Column:
     """The head of a column: what it is called, and which way a first click sorts."""
 
     title: str
-    is_number: bool = False
     first: str = "ascending"
 
 
@@ -95,11 +94,12 @@ class Line:
 
 def table(columns: Sequence[Column], lines: Iterable[Line], *, sortable: bool = True, label: str) -> str:
     """Writes a table; the heads of a sortable one are buttons."""
-    heads = []
-    for column in columns:
+    lines, heads = list(lines), []
+    for at, column in enumerate(columns):
         title = f'<button type="button">{esc(column.title)}</button>' if sortable else esc(column.title)
         first = ' data-first="descending"' if sortable and column.first == "descending" else ""
-        kind = ' class="n"' if column.is_number else ""
+        cells = [line.cells[at] for line in lines if not line.cells[at].is_missing]
+        kind = ' class="n"' if cells and all(cell.number is not None for cell in cells) else ""
         heads.append(f'<th scope="col"{kind}{first}>{title}</th>')
     body = "\n".join(map(str, lines))
     kind = ' class="sortable"' if sortable else ""

@@ -59,12 +59,12 @@ class Tables:
         columns = [
             Column("metric"),
             Column("best is" if not unsaid else ""),
-            Column("value", is_number=True),
+            Column("value"),
             Column("task"),
         ]
         if self.means is not None:
             over = ", ".join(self.means.over)
-            columns += [Column(f"mean ± std over {over}", is_number=True), Column("configuration")]
+            columns += [Column(f"mean ± std over {over}"), Column("configuration")]
         advice = "Which is better was not said for all metrics: metrics=[Metric(…, mode=…)] says it."
         found = table(columns, [line for line in lines if line], sortable=False, label="best values")
         return section(
@@ -104,7 +104,7 @@ class Tables:
                 cells.append(Cell(esc(mean), mean.mean, classes=good) if mean is not None else MISSING)
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
-        columns += [Column("n", is_number=True), *self._measure_columns()]
+        columns += [Column("n"), *self._measure_columns()]
         left_out = sum(len(config.left_out) for config in self.means)
         said = (
             f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
@@ -156,9 +156,9 @@ class Tables:
                 cells.append(MISSING if stats is None else _number_cell(stats.last, "best" if good else ""))
             cells.append(Cell(_time(row.duration), round(row.duration, 3)))
             lines.append(Line(cells, "" if counts(row) else "off"))
-        columns = [Column("#", is_number=True), Column("task"), Column("status")]
+        columns = [Column("#"), Column("task"), Column("status")]
         columns += [Column(name) for name in names] + self._measure_columns()
-        columns.append(Column("duration", is_number=True))
+        columns.append(Column("duration"))
         search = (
             '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
             'placeholder="failed, lr=0.1 …" autocomplete="off">'
@@ -181,7 +181,6 @@ class Tables:
         return [
             Column(
                 self.results.label(measure),
-                is_number=True,
                 first="descending" if self.results.mode_of(measure[0]) == "max" else "ascending",
             )
             for measure in self.measures
@@ -224,7 +223,7 @@ class Tables:
             for measure in self.measures
             if measure in row.stats
         ]
-        columns = [Column(name, is_number=at > 0) for at, name in enumerate(head)]
+        columns = [Column(name) for name in head]
         values = (
             table(columns, lines, sortable=False, label=row.name) if lines else note("It reported nothing.")
         )
