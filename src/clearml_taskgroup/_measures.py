@@ -81,11 +81,10 @@ class Words:
             return self.mode(metric, mode)
         known = self.vocabulary
         if known is not None and metric in known:
-            named = known.metrics[known.resolve(metric, {})[0]].mode
+            named: Mode | None = known.metrics[known.resolve(metric, {})[0]].mode
             if named is not None:
                 return named
-        guess: Any = mode_of(read(metric, metric).words)
-        return guess
+        return mode_of(read(metric, metric).words)
 
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:
