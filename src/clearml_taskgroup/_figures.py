@@ -38,6 +38,8 @@ FEW = 12
 """Up to how many lines each has its own colour, dash and place in the legend."""
 MOST_POINTS = 200
 """How many points of a curve are drawn at most."""
+LONGEST_NOTE = 80
+"""How many characters stand in one line below a title."""
 MOST_PARAMETERS = 14
 """How many parameters a hover text names."""
 
@@ -270,21 +272,26 @@ def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = ""
         "plot_bgcolor": "#ffffff",
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "namelength": -1},
-        "margin": {"l": 64, "r": 24, "t": 64, "b": 56},
-        "xaxis": {**axis, "title": {"text": safe(x)}},
-        "yaxis": {**axis, "title": {"text": safe(y)}},
+        "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
+        "xaxis": {**axis, "title": {"text": safe(x), "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": safe(y), "standoff": 10}},
         "showlegend": False,
     }
-    if notes:
-        add_note(layout, "; ".join(notes))
+    for note in notes:
+        add_note(layout, note)
     return layout
 
 
 def add_note(layout: Figure, note: str) -> None:
-    """Adds a sentence below the title."""
-    before = layout["title"]["text"]
-    joined = before.replace("</sub>", "; ") if before.endswith("</sub>") else f"{before}<br><sub>"
-    layout["title"]["text"] = f"{joined}{safe(note)}</sub>"
+    """Adds a sentence below the title; a line that would be too long is broken."""
+    title, _, before = layout["title"]["text"].partition("<br><sub>")
+    lines = before.removesuffix("</sub>").split("<br>") if before else []
+    if lines and len(lines[-1]) + len(note) <= LONGEST_NOTE:
+        lines[-1] += f"; {safe(note)}"
+    else:
+        lines.append(safe(note))
+    layout["title"]["text"] = f"{title}<br><sub>{'<br>'.join(lines)}</sub>"
+    layout["margin"]["t"] = 50 + 16 * len(lines)
 
 
 def empty_figure(title: str, note: str) -> Figure:

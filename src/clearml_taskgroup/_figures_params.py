@@ -14,7 +14,6 @@ from ._figures import (
     empty_figure,
     hover_of,
     layout_of,
-    rank_bar,
     rank_shares,
     rounded,
 )
@@ -27,6 +26,7 @@ from ._scales import (
     colour_of,
     colour_scale,
     distinct,
+    ink_on,
     is_log,
     is_number,
     limits,
@@ -100,21 +100,20 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
     if not names:
         return empty_figure(label, _joined("no parameter differs between the tasks", note))
     shares = rank_shares(values)
+    low, high = limits(values)
     columns, annotations, lines = [], [], []
     for at, name in enumerate([*names, ""]):
-        found = scale(values_of(rows, name) if name else values)
-        spread = 0.35 / (found.crowd - 1) if 1 < found.crowd <= CROWD and len(rows) > found.crowd else 0.0
-        spread = min(spread, 0.05)
+        found = scale(values_of(rows, name) if name else [min(max(value, low), high) for value in values])
+        crowded = name and 1 < found.crowd <= CROWD and len(rows) > found.crowd
+        spread = min(0.05, 0.35 / (found.crowd - 1)) if crowded else 0.0
         columns.append(
-            [place + (share - 0.5) * 2 * spread for place, share in zip(found.places, shares, strict=True)]
+            [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
-        if not name:  # the values themselves stand where they belong
-            columns[-1] = list(found.places)
-        title = (short(name, 24) if name else short(label, 30)) + (" (log)" if found.is_log else "")
-        annotations.append(_axis_text(at, 1.09, f"<b>{safe(title)}</b>", "center"))
-        annotations += [
-            _axis_text(at, place, safe(short(text, 18)), "right") for place, text in _apart(found.ticks)
-        ]
+        title = short(name or label, 18 if len(names) > 7 else 30) + (" (log)" if found.is_log else "")
+        above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
+        annotations.append(_axis_text(at, above, f"<b>{safe(title)}</b>", "center"))
+        for place, text in _apart(found.ticks):
+            annotations.append(_axis_text(at, place, safe(short(text, 18)), "right"))
         lines.append(_axis_line(at))
     order = sorted(range(len(rows)), key=lambda at: shares[at], reverse=mode == "min")
     width, opacity = (2, 1.0) if len(rows) <= 30 else (1.2, 0.75)
@@ -135,12 +134,14 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
     ]
     layout = layout_of(f"Parameters and {label}", [note] if note else [])
     add_note(layout, f"{counted(len(rows), 'task')}, coloured by rank")
+    if (low, high) != (min(values), max(values)):
+        add_note(layout, "outliers stand at the end of the last axis")
     hidden = {"visible": False, "fixedrange": True}
-    layout["xaxis"] = hidden | {"range": [-0.35, len(columns) - 1 + 0.15]}
-    layout["yaxis"] = hidden | {"range": [-0.06, 1.14]}
+    layout["xaxis"] = hidden | {"range": [-0.35, len(columns) - 1 + 0.35]}
+    layout["yaxis"] = hidden | {"range": [-0.06, 1.22]}
     layout |= {"annotations": annotations, "shapes": lines}
     layout["margin"] |= {"b": 16, "l": 24}
-    return {"data": [*data, rank_bar(values, label, mode)], "layout": layout}
+    return {"data": data, "layout": layout}
 
 
 def _axis_text(at: int, place: float, text: str, anchor: str) -> Figure:
@@ -223,15 +224,25 @@ def heat_map_figure(
         "xgap": 2,
         "ygap": 2,
     }
-    if len(across.names) <= 12 and len(up.names) <= 20:
-        trace["texttemplate"] = "%{z:.4g}"
     layout = layout_of(f"{label} by {x} and {y}", [note] if note else [], x=x, y=y)
     most = max(len(values) for values in found.values())
     if most > 1:
         add_note(layout, f"means of up to {most} tasks")
     layout["xaxis"] |= {"showgrid": False} | _ticks(across)
     layout["yaxis"] |= {"showgrid": False} | _ticks(up)
+    if len(across.names) <= 12 and len(up.names) <= 20:
+        layout["annotations"] = [
+            _in_cell(at_x, at_y, mean, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
+            for at_y, line in enumerate(means)
+            for at_x, mean in enumerate(line)
+            if mean is not None
+        ]
     return {"data": [trace], "layout": layout}
+
+
+def _in_cell(x: int, y: int, mean: float, colour: str) -> Figure:
+    font = {"color": ink_on(colour)}
+    return {"x": x, "y": y, "text": f"{mean:.4g}", "font": font, "showarrow": False}
 
 
 def scatter_figure(
@@ -253,7 +264,7 @@ def scatter_figure(
     without = len(rows) - len(keep)
     notes = [note] if note else []
     if without:
-        notes.append(f"{counted(without, 'task')} without a number for {x} or {y} left out")
+        notes.append(f"{counted(without, 'task')} left out, without a number for {x} or {y}")
     if not keep:
         return empty_figure(label, _joined("no task has a value", *notes))
     xs, ys, kept = [xs[at] for at in keep], [ys[at] for at in keep], [scored[at] for at in keep]
@@ -267,9 +278,11 @@ def scatter_figure(
     most = max(len(ones) for ones in points.values())
     if most > 1:
         notes.append(f"means of up to {most} tasks in one place")
+    low, high = limits(means)
+    if (low, high) != (min(means), max(means)):
+        notes.append("outliers have the colour of the end of the scale")
     for sentence in notes:
         add_note(layout, sentence)
-    low, high = limits(means)
     texts = []
     for ones, mean in zip(points.values(), means, strict=True):
         names = [f"<b>{safe(short(row.name, 80))}</b> {value:.5g}" for row, value in ones[:8]]
@@ -335,7 +348,6 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
             }
         )
     layout = layout_of(f"{label} by {by}", [note] if note else [], x=by, y=label)
-    add_note(layout, "boxes from the first to the third quartile, the line is the median")
     layout["xaxis"] |= {"showgrid": False} | _ticks(found)
     low, high = limits([value for _, value in scored])
     if (low, high) != (min(v for _, v in scored), max(v for _, v in scored)):

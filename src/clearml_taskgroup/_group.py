@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
+from ._measures import Words
 from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, has_parameters, results_of
@@ -36,6 +37,9 @@ from .errors import (
     UnknownTaskError,
     counted,
 )
+
+if TYPE_CHECKING:
+    from ._progress import Tracker
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
@@ -232,11 +236,14 @@ class TaskGroup:
         run = self._opened()
         return self._open_tasks(run, self._specs.many(points(space)))
 
-    def sweep(self, space: Space) -> Sweep:
+    def sweep(self, space: Space, *, progress: bool = False) -> Sweep:
         """Opens the tasks of a space one after another, each a turn of a loop.
 
         Args:
             space: As for `tasks`. All of it is checked before the first turn.
+            progress: Whether a terminal or a notebook shows how far the sweep is: done, failed, left,
+                the current task, and the best value so far of the vocabulary's first metric that has
+                a mode. Nothing on a pipe.
 
         Returns:
             An iterator with a length. A turn's task ends when the next turn begins; with
@@ -245,16 +252,25 @@ class TaskGroup:
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
+            MissingExtraError: `progress` needs rich, and it is not installed.
         """
         run = self._opened()
         specs = self._specs.many(points(space))
         if run.prior is None:
-            return Sweep(self, specs)
+            return Sweep(self, specs, self._tracker(len(specs), 0) if progress else None)
         done = [spec for spec in specs if run.is_done(spec.key)]
         left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
         self._open_tasks(run, done)
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
-        return Sweep(self, left)
+        return Sweep(self, left, self._tracker(len(done) + len(left), len(done)) if progress else None)
+
+    def _tracker(self, total: int, done: int) -> Tracker:
+        from ._progress import Tracker, display_here
+
+        display = display_here(redirect=not self.captures_console)
+        tracker = Tracker(total, done, Words(self.template, self.vocabulary), display)
+        self._undo.append(tracker.stop)
+        return tracker
 
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         added = [GroupTask(self, run, state) for state in run.create(specs, turn)]

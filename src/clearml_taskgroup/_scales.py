@@ -29,7 +29,7 @@ class Missing:
     """The one value of a parameter that a task does not have."""
 
     def __repr__(self) -> str:
-        return "–"
+        return "not given"
 
 
 MISSING: Final = Missing()
@@ -99,13 +99,14 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def is_log(numbers: Sequence[float]) -> bool:
     """Tells whether numbers want a logarithmic axis: positive, and spanning two decades or more.
 
-    Whole numbers that are spread evenly, as seeds from 1 to 200 are, keep a linear one.
+    Many numbers that are spread evenly, as seeds from 1 to 200 or a uniform search are, keep a linear one.
     """
     if not numbers or min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
         return False
-    if any(number != int(number) for number in numbers):
+    different = sorted(set(numbers))
+    if len(different) <= BINS:
         return True
-    least, middle, most = min(numbers), sorted(numbers)[(len(numbers) - 1) // 2], max(numbers)
+    least, middle, most = different[0], different[(len(different) - 1) // 2], different[-1]
     return middle / math.sqrt(least * most) < (least + most) / 2 / middle
 
 
@@ -144,8 +145,8 @@ def cells(values: Sequence[Any]) -> Cells:
     others = [value for value in different if not is_number(value)]
     to, back = (math.log, math.exp) if is_log(numbers) else (float, float)
     low, high = to(numbers[0]), to(numbers[-1])
-    edges = [f"{back(low + (high - low) * at / BINS):.3g}" for at in range(BINS + 1)]
-    texts = [*(f"{edges[at]} … {edges[at + 1]}" for at in range(BINS)), *map(text_of, others)]
+    edges = [f"{back(low + (high - low) * at / BINS):.2g}" for at in range(BINS + 1)]
+    texts = [*(f"{edges[at]}…{edges[at + 1]}" for at in range(BINS)), *map(text_of, others)]
     where = {text_of(value): BINS + at for at, value in enumerate(others)}
     places = tuple(
         min(BINS - 1, int((to(value) - low) / (high - low) * BINS))
@@ -227,6 +228,12 @@ def colour_of(share: float, reverse: bool) -> str:
     low = min(int(at), len(colours) - 2)
     parts = zip(_rgb(colours[low]), _rgb(colours[low + 1]), strict=True)
     return "#" + "".join(f"{round(one + (other - one) * (at - low)):02x}" for one, other in parts)
+
+
+def ink_on(colour: str) -> str:
+    """Gives the colour of a text that is read on this one."""
+    red, green, blue = _rgb(colour)
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "#ffffff"
 
 
 def faint(colour: str, opacity: float) -> str:

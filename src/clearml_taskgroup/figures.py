@@ -213,7 +213,7 @@ def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> t
     scored = [(row, number(row.stats[measure], of)) for row in results._having(counting, measure, of)]
     label = results.label(measure) if of == "last" else f"{of} of {results.label(measure)}"
     without = len(results) - len(counting)
-    note = f"{counted(without, 'task')} failed, stopped or without a value left out" if without else ""
+    note = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     return scored, label, note
 
 
