@@ -20,7 +20,12 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 
-METRICS = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max"), "f1", "time"]
+METRICS: list[str | Metric] = [
+    Metric("loss", mode="min", unit="nats"),
+    Metric("accuracy", mode="max"),
+    "f1",
+    "time",
+]
 
 
 @pytest.fixture(autouse=True)
