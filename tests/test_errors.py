@@ -76,6 +76,11 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         Exception,
         ["1,234", "a, b", "/tmp/x", "disk full"],
     ),
+    (
+        errors.MissingExtraError("optuna", "optuna"),
+        ImportError,
+        ["optuna is not installed", "'clearml-taskgroup[optuna]'"],
+    ),
     (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full"]),
     (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
     (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),

@@ -6,11 +6,11 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
@@ -20,7 +20,7 @@ from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, row_of
 from ._resume import tell_of
-from ._run import Run
+from ._run import Run, TaskState
 from ._space import Space, points
 from ._specs import Specs, checked_tags
 from ._stores import RunInfo, Status, TaskSpec, stored_parameters
@@ -36,6 +36,9 @@ from .errors import (
     UnknownTaskError,
     counted,
 )
+
+if TYPE_CHECKING:
+    from .integrations.optuna import Objective
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
@@ -255,8 +258,41 @@ class TaskGroup:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
         return Sweep(self, left)
 
+    def objective(
+        self, fn: Callable[..., Any], *, metric: str | Sequence[str] | None = None, **context: Any
+    ) -> Objective:
+        """Gives an objective for Optuna's `study.optimize`: each trial is a task.
+
+        Optuna stays in charge: `study.optimize(group.objective(fn), n_trials=50, n_jobs=2)`. What the
+        trial samples is on its task as soon as it is sampled; what `trial.report` is given, and the
+        objective's value, go there too. A trial that Optuna prunes is a task that is stopped. The
+        study's best trial is kept on the group's parent.
+
+        Args:
+            fn: Optuna's `fn(trial)`, or `fn(trial, task)`. What it raises goes on to Optuna, whose own
+                `catch=` decides; that of the group has no say.
+            metric: What the objective's value is called, for several objectives one name each; None for
+                the study's own `metric_names`, else `"objective"`.
+            **context: The context of the objective's value, `split="val"`. A field that the template
+                needs and that is not given is `value`.
+
+        Returns:
+            A callable that takes a trial, and gives what `fn` gives.
+
+        Raises:
+            MissingExtraError: Optuna is not installed.
+            UnknownFieldError, UnknownMetricError: The template has no such field, the vocabulary no
+                such metric.
+        """
+        from .integrations.optuna import Objective
+
+        return Objective(self, fn, metric, context)
+
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
-        added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
+        return self._add(run, specs, run.create(specs, turn))
+
+    def _add(self, run: Run, specs: list[TaskSpec], states: list[TaskState]) -> list[GroupTask]:
+        added = [GroupTask(self, run, state) for state in states]
         self._specs.take(specs)
         self._tasks.update((task.key, task) for task in added)
         return added
@@ -543,21 +579,25 @@ class TaskGroup:
 
     def _task_raised(self, task: GroupTask, exc: BaseException) -> bool:
         """Ends a task whose own block an exception leaves; tells whether it stops there."""
-        run = task._run
-        if run.in_child:
+        if task._run.in_child:
             return False
-        text = text_of(exc)
-        run.reporter.put_text(task.id, text)
-        if isinstance(exc, Exception):
-            run.end(task._state, "failed", reason_of(exc), self.close_timeout)
-        else:  # an interrupt waits for nothing here; the group's end delivers
-            run.mark(task._state, "stopped", reason_of(exc))
+        text = self._end_by(task, exc)
         if not isinstance(exc, self.catch):
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))
         print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
         return True
+
+    def _end_by(self, task: GroupTask, exc: BaseException) -> str:
+        """Ends a task by an exception; gives its traceback as text."""
+        run, text = task._run, text_of(exc)
+        run.reporter.put_text(task.id, text)
+        if isinstance(exc, Exception):
+            run.end(task._state, "failed", reason_of(exc), self.close_timeout)
+        else:  # an interrupt waits for nothing here; the group's end delivers
+            run.mark(task._state, "stopped", reason_of(exc))
+        return text
 
 
 def _has(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -337,6 +337,8 @@ class GroupTask(Reporting):
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
+        if self._state.held:
+            return False
         if exc is not None:
             return self.group._task_raised(self, exc)
         self._run.end(self._state, "completed", "", self.group.close_timeout)

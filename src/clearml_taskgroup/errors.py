@@ -417,6 +417,17 @@ class ArgumentError(TaskGroupError, ValueError):
 
 
 @attrs.define(slots=False, repr=False)
+class MissingExtraError(TaskGroupError, ImportError):
+    """You meet this when a part of this library is used whose package is not installed."""
+
+    package: str
+    extra: str
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed; install it with: pip install 'clearml-taskgroup[{self.extra}]'"
+
+
+@attrs.define(slots=False, repr=False)
 class DeliveryError(TaskGroupError):
     """You meet this when a block ends and some of its data could not be delivered."""
 
