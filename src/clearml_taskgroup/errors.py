@@ -424,7 +424,9 @@ class MissingExtraError(TaskGroupError, ImportError):
     extra: str
 
     def __str__(self) -> str:
-        return f"{self.package} is not installed; install it with: pip install 'clearml-taskgroup[{self.extra}]'"
+        return (
+            f"{self.package} is not installed; install it with: pip install 'clearml-taskgroup[{self.extra}]'"
+        )
 
 
 @attrs.define(slots=False, repr=False)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._ending import add_note, reason_of
-from .._identity import task_key
+from .._identity import KEY_DIGITS, task_key
 from .._run import Run
 from .._task import GroupTask
 from .._template import check_context
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .._group import TaskGroup
 
 METRIC = "objective"
+UNNAMED = "no-name-"
+"""How Optuna begins the name of a study that was given none."""
 
 
 @attrs.define(eq=False)
@@ -62,8 +64,6 @@ class Objective:
         run = self.group._opened()
         study = getattr(trial, "study", None)
         metrics = self._metrics(study, 1 if study is None else len(study.directions))
-        if study is not None:
-            _meet(self.group, run, study)
         task = self._open(run, trial, study)
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
         if isinstance(trial, optuna.Trial):
@@ -93,17 +93,23 @@ class Objective:
         return self.fn(trial, task=task) if "task" in parameters else self.fn(trial)
 
     def _open(self, run: Run, trial: Any, study: Any) -> GroupTask:
-        name, key = _names(self.group, study, trial.number)
+        group = self.group
         with run._creating:  # trials of several threads come one after another
-            if run.is_done(key) and key not in self.group._tasks:
-                raise GroupStateError(
-                    self.group.name,
-                    f"resumes a run that has completed trial {trial.number} of the study "
-                    f"{study.study_name!r} already, and the study has begun anew",
-                    "keep the study as well, with optuna.create_study(study_name=…, storage=…, "
-                    "load_if_exists=True), or leave resume=True out",
-                )
-            task = self.group.task(name=name, key=key)
+            if study is None:  # tried again outside of its study, it has no identity of its own
+                key = uuid.uuid4().hex[:KEY_DIGITS]
+                name = f"trial-{getattr(trial, 'number', 0):04}"
+            else:
+                met = _meet(group, run, study, trial)
+                name, key = met.names(trial.number)
+                if run.is_done(key):
+                    raise GroupStateError(
+                        group.name,
+                        f"resumes a run that has completed trial {trial.number} of the study "
+                        f"{study.study_name!r} already, and the study has begun anew",
+                        "keep the study as well, with optuna.create_study(study_name=…, storage=…, "
+                        "load_if_exists=True), or leave resume=True out",
+                    )
+            task = group.task(name=name, key=key)
         task._state.held = True
         return task
 
@@ -168,7 +174,8 @@ class _Seen:
     _sent: set[str] = attrs.field(factory=set)
 
     def params(self, trial: Any) -> None:
-        new = {name: value for name, value in trial.params.items() if name not in self._sent}
+        params = getattr(trial, "params", {})  # None stands for the trial of a distributed job's other ranks
+        new = {name: value for name, value in params.items() if name not in self._sent}
         if new and self.task._state.is_open:
             self.task.set_parameters(new)
             self._sent.update(new)
@@ -215,39 +222,34 @@ def _problem(result: Any, study: Any) -> str:
     return ""
 
 
-def _names(group: TaskGroup, study: Any, number: int) -> tuple[str, str]:
-    """Gives a trial's name and key: two studies in one group have trials of the same numbers."""
-    label = _label(group, study)
-    key = task_key({"study": study.study_name if study is not None else None, "trial": number})
-    return f"{label}-trial-{number:04}" if label else f"trial-{number:04}", key
-
-
-def _label(group: TaskGroup, study: Any) -> str:
-    """A study's name, where it has one that says more than the group's."""
-    name = "" if study is None else str(study.study_name)
-    return "" if name == group.name or name.startswith("no-name-") else name
-
-
-def _meet(group: TaskGroup, run: Run, study: Any) -> None:
-    """Brings back the trials of a resumed study as they ended, and keeps the parent up to date."""
+def _meet(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
+    """Gives what the run knows of a study; at its first trial, brings back those of a resumed run."""
     word = f"optuna {study.study_name}"
-    with run._creating:
-        if word not in run.last_words:
-            label = _label(group, study)
-            run.last_words[word] = _Best(run, study, f"{label}/best" if label else "best").tell
-            _bring_back(group, run, study)
-    if len(study.directions) == 1:  # a front of several directions is dear to find: once, at the end
-        run.last_words[word]()
+    met = run.last_words.get(word)
+    if not isinstance(met, _Study):
+        known = [other for other in run.last_words.values() if isinstance(other, _Study)]
+        met = run.last_words[word] = _Study(run, study, _label(group, study, known))
+        if run.prior is not None:
+            _bring_back(group, run, met, trial)
+    if not met.several:  # which of several directions are best is dear to find: once, at the end
+        met()
+    return met
 
 
-def _bring_back(group: TaskGroup, run: Run, study: Any) -> None:
-    if run.prior is None:
-        return
-    params = {}
-    specs = []
-    for trial in study.get_trials(deepcopy=False):
-        name, key = _names(group, study, trial.number)
-        if key in run.prior.attempts:
+def _label(group: TaskGroup, study: Any, known: list[_Study]) -> str:
+    """Gives a study's own name if it says more than the group's; Optuna's random ones are counted."""
+    if not study.study_name.startswith(UNNAMED):
+        return "" if study.study_name == group.name else str(study.study_name)
+    place = 1 + sum(other.study.study_name.startswith(UNNAMED) for other in known)
+    return "" if place == 1 else f"study-{place}"
+
+
+def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
+    assert run.prior is not None
+    specs, params = [], {}
+    for trial in met.study.get_trials(deepcopy=False):
+        name, key = met.names(trial.number)
+        if key in run.prior.attempts and trial.number != current.number:
             specs.append(group._specs.one(None, name=name, key=key))
             params[key] = trial.params
     states = run.recall(specs)
@@ -257,35 +259,45 @@ def _bring_back(group: TaskGroup, run: Run, study: Any) -> None:
 
 
 @attrs.define(eq=False)
-class _Best:
-    """Keeps a study's best, as Optuna knows it, among the parameters of the parent.
+class _Study:
+    """What a run knows of a study: its trials' names and keys, and what the parent was told is best.
 
     It knows no group, so that a group that nobody holds any more can be collected.
     """
 
     run: Run
     study: Any
-    prefix: str
-    _told: Any = None
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    label: str
+    several: bool = attrs.field(init=False)
+    _told: list[int] = attrs.field(factory=list)
 
-    def tell(self) -> None:
-        """Writes what is best at this moment, if that is not what was written last."""
-        with self._lock:
-            try:
-                several = len(self.study.directions) > 1
-                best = self.study.best_trials if several else [self.study.best_trial]
-            except ValueError:  # no trial is completed yet
-                return
-            numbers = [trial.number for trial in best]
-            if not best or numbers == self._told:
-                return
-            facts = {"trials": numbers} if several else self._facts(best[0])
-            self.run.set_parent_parameters({f"{self.prefix}/{name}": fact for name, fact in facts.items()})
-            self._told = numbers
+    def __attrs_post_init__(self) -> None:
+        self.several = len(self.study.directions) > 1
+
+    def names(self, number: int) -> tuple[str, str]:
+        """Gives a trial's name and key; two studies in one group have trials of the same numbers."""
+        named = not self.study.study_name.startswith(UNNAMED)
+        key = task_key({"study": self.study.study_name if named else self.label, "trial": number})
+        name = f"trial-{number:04}"
+        return (f"{self.label}-{name}" if self.label else name), key
+
+    def __call__(self) -> None:
+        """Writes what is best at this moment to the parent, if that is not what was written last."""
+        try:
+            best = self.study.best_trials if self.several else [self.study.best_trial]
+        except ValueError:  # no trial is completed yet
+            return
+        numbers = [trial.number for trial in best]
+        if not best or numbers == self._told:
+            return
+        facts = {"trials": numbers} if self.several else self._facts(best[0])
+        prefix = f"{self.label}/best" if self.label else "best"
+        self.run.set_parent_parameters({f"{prefix}/{name}": fact for name, fact in facts.items()})
+        self._told = numbers
 
     def _facts(self, best: Any) -> dict[str, Any]:
         # A parameter that the best trial does not have may be there from an earlier best.
-        names = dict.fromkeys(name for trial in self.study.get_trials(deepcopy=False) for name in trial.params)
+        trials = self.study.get_trials(deepcopy=False)
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
         params = {f"params/{name}": best.params.get(name) for name in names}
         return {"trial": best.number, "value": best.value, **params}
