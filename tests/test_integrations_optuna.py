@@ -754,7 +754,7 @@ def test_without_optuna_one_line_says_what_to_install(tmp_path: Path) -> None:
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "optuna":
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocker())
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import MissingExtraError

@@ -13,13 +13,9 @@ FILLING = "value"
 
 
 def filled(group: TaskGroup, metric: str, context: Mapping[str, Any]) -> dict[str, Any]:
-    """Fills in the fields that a template needs and that a framework knows nothing of.
-
-    Raises:
-        UnknownMetricError: The group's vocabulary does not have the metric.
-    """
-    template, carried = group.template, context
-    if group.vocabulary is not None:
-        _, carried = group.vocabulary.resolve(metric, context)
+    """Fills in the fields that a template needs and that a framework knows nothing of."""
+    template, vocabulary, carried = group.template, group.vocabulary, context
+    if vocabulary is not None and metric in vocabulary:
+        _, carried = vocabulary.resolve(metric, context)
     known = (*template.defaults, *carried)
     return {**{field: FILLING for field in template.context_fields if field not in known}, **context}

@@ -1,4 +1,4 @@
-"""Optuna: each trial is a task, and Optuna stays in charge. Tried with Optuna 3.2 to 5.0."""
+"""Optuna: each trial is a task, and Optuna stays in charge. Tried with Optuna 4.0 and 5.0."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from . import filled
 try:
     import optuna
 except ModuleNotFoundError as error:
+    if error.name != "optuna":  # which is there, but lacks something itself
+        raise
     raise MissingExtraError("optuna", "optuna") from error
 
 if TYPE_CHECKING:
@@ -46,7 +48,11 @@ class Objective:
     def __attrs_post_init__(self) -> None:
         check_context(self.group.template, self.context)
         for metric in [self.metric] if isinstance(self.metric, str) else self.metric or ():
-            filled(self.group, metric, self.context)
+            self._check(metric)
+
+    def _check(self, metric: str) -> None:
+        if self.group.vocabulary is not None:
+            self.group.vocabulary.resolve(metric, self.context)
 
     def __call__(self, trial: Any) -> Any:
         """Runs one trial.
@@ -121,7 +127,7 @@ class Objective:
         if len(names) != count:
             raise ArgumentError("metric", self.metric, f"{count} names, one for each value of the objective")
         for name in names:
-            filled(self.group, name, self.context)
+            self._check(name)
         return names
 
     def _report(self, task: GroupTask, study: Any, result: Any) -> None:
