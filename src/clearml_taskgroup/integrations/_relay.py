@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, SupportsIndex, cast
 
 import attrs
 
@@ -98,8 +98,9 @@ class Relay:
         elif "split" in template.context_fields and "split" not in self._bound:
             self.context = "split"
 
-    def put(self, values: Mapping[str, Any], iteration: int | None) -> None:
+    def put(self, values: Mapping[str, Any], iteration: SupportsIndex | None) -> None:
         """Reports what is a number and what the group's vocabulary knows."""
+        left: dict[str, Exception] = {}
         for key, value in values.items():
             try:
                 plain = number(key, value)
@@ -107,9 +108,11 @@ class Relay:
             except (MetricValueError, NameCollisionError, UnknownMetricError) as error:
                 if self.strict:
                     raise
-                self.tell(f"{key!r} is left out of the group's tasks: {error}", key)
+                left[key] = error
                 continue
             self.task.report({metric: plain}, iteration, **context)
+        if left:
+            self.tell(left)
 
     def place(self, key: str, parts: Parts | None = None, scalar: bool = True) -> tuple[str, dict[str, Any]]:
         """Gives the metric and the context that a name stands for.
@@ -131,7 +134,8 @@ class Relay:
     def _find(self, key: str, parts: Parts | None, scalar: bool) -> tuple[str, dict[str, Any]]:
         group, taken = self.owner.group, None
         vocabulary = group.vocabulary
-        for metric, own in self._readings(key, parts):
+        readings = self._readings(key, parts)
+        for metric, own in readings:
             if vocabulary is not None and scalar and metric not in vocabulary:
                 continue
             context = filled(group, metric, {**self._bound, **own})
@@ -142,24 +146,30 @@ class Relay:
             if taken == key:
                 return metric, context
         if taken is None and vocabulary is not None:
-            vocabulary.resolve(key, {})  # raises
+            vocabulary.resolve(readings[0][0], {})  # raises
         raise NameCollisionError(self.task.name(key, **context), repr(taken), repr(key), group.template.text)
 
-    def _readings(self, key: str, parts: Parts | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _readings(self, key: str, parts: Parts | None) -> list[tuple[str, dict[str, Any]]]:
         """Gives what a name may stand for, best first; last, its own full text."""
-        vocabulary = self.owner.group.vocabulary
-        if self.context is None or (vocabulary is not None and key in vocabulary):
-            yield key, {}
-            return
+        vocabulary, whole = self.owner.group.vocabulary, (key, dict[str, Any]())
+        if self.context is None:
+            return [whole]
+        carried: Mapping[str, Any] = self._bound
+        if vocabulary is not None and key in vocabulary:
+            parts, carried = None, vocabulary.resolve(key, self._bound)[1]
         if parts is not None:
-            yield parts[0], {self.context: parts[1]}
-        elif self.rest is not None and self.context not in self._bound:
-            yield key, {self.context: self.rest}
-        yield key, {}
+            return [(parts[0], {self.context: parts[1]}), whole]
+        if self.rest is not None and self.context not in carried:
+            return [(key, {self.context: self.rest}), whole]
+        return [whole]
 
-    def tell(self, text: str, what: str) -> None:
-        """Tells of something that is left out, once for the group."""
+    def tell(self, left: Mapping[str, Any]) -> None:
+        """Tells of what is left out, and why; of each name once for the group."""
         told = self.owner._run.told
-        if f"left out: {what}" not in told:
-            told.add(f"left out: {what}")
-            warnings.warn(text, LeftOutWarning, stacklevel=4)
+        new = [key for key in left if f"left out: {key}" not in told]
+        if new:
+            told.update(f"left out: {key}" for key in new)
+            names = ", ".join(map(repr, new))
+            warnings.warn(
+                f"left out of the group's tasks: {names}; {left[new[0]]}", LeftOutWarning, stacklevel=4
+            )

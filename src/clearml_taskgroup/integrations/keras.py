@@ -1,7 +1,6 @@
 """Keras: a `Callback` that logs to a task of a group. Tried by hand with Keras 3.15 on torch 2.13.
 
-CI runs the callback by Keras's own list of callbacks, without a training: a backend that can
-train is too large.
+CI does not install it, because all backends that train are large; its tests run where they are there.
 """
 
 from __future__ import annotations

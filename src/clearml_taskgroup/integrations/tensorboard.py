@@ -6,7 +6,7 @@ import itertools
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from .._reporting import BoundTask
 from .._task import GroupTask
@@ -44,7 +44,7 @@ class SummaryWriter:
         self,
         tag: str,
         scalar_value: Any,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         walltime: float | None = None,
         new_style: bool = False,
         double_precision: bool = False,
@@ -61,7 +61,7 @@ class SummaryWriter:
         self,
         main_tag: str,
         tag_scalar_dict: Mapping[str, Any],
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         walltime: float | None = None,
     ) -> None:
         """Reports numbers that belong into one plot; the dict's keys are what they differ in."""
@@ -76,7 +76,7 @@ class SummaryWriter:
         metric_dict: Mapping[str, Any],
         hparam_domain_discrete: Any = None,
         run_name: str | None = None,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
     ) -> None:
         """Adds parameters to the task and reports the numbers that they led to.
 
@@ -92,7 +92,7 @@ class SummaryWriter:
         self,
         tag: str,
         values: Any,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         bins: Any = "tensorflow",
         walltime: float | None = None,
         max_bins: int | None = None,
@@ -110,7 +110,7 @@ class SummaryWriter:
         self,
         tag: str,
         img_tensor: Any,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         walltime: float | None = None,
         dataformats: str = "CHW",
     ) -> None:
@@ -122,7 +122,7 @@ class SummaryWriter:
         self,
         tag: str,
         img_tensor: Any,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         walltime: float | None = None,
         dataformats: str = "NCHW",
     ) -> None:
@@ -138,7 +138,7 @@ class SummaryWriter:
         self,
         tag: str,
         figure: Any,
-        global_step: int | None = None,
+        global_step: SupportsIndex | None = None,
         close: bool = True,
         walltime: float | None = None,
     ) -> None:
@@ -152,7 +152,11 @@ class SummaryWriter:
                 pyplot.close(one)
 
     def add_text(
-        self, tag: str, text_string: str, global_step: int | None = None, walltime: float | None = None
+        self,
+        tag: str,
+        text_string: str,
+        global_step: SupportsIndex | None = None,
+        walltime: float | None = None,
     ) -> None:
         """Writes text to the task's console, behind its tag and step."""
         step = "" if global_step is None else f" [{global_step}]"
@@ -165,12 +169,11 @@ class SummaryWriter:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def left_out(*args: Any, **kwargs: Any) -> None:
-            text = f"{name}() is left out: ClearML has no place for it; task.logger and task.clearml_task may"
-            self._relay.tell(text, name)
+            self._relay.tell({f"{name}()": "ClearML has no place for it, but see task.logger"})
 
         return left_out
 
-    def _log(self, call: str, tag: str, step: int | None, behind: str = "", **what: Any) -> None:
+    def _log(self, call: str, tag: str, step: SupportsIndex | None, behind: str = "", **what: Any) -> None:
         metric, context = self._relay.place(tag, scalar=False)
         title, series = self._relay.task.name(metric, **context)
         report = getattr(self._relay.owner.logger, call)
