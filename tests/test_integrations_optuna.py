@@ -27,6 +27,7 @@ from clearml_taskgroup.errors import (
 from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
 from tests.aftermath import Place, only, originals
 from tests.clearml_process import run
+from tests.loopback import LoopbackServer
 from tests.scripts import finished, line_of, start_script
 
 optuna = pytest.importorskip("optuna", reason="needs the extra 'optuna'")
@@ -767,3 +768,17 @@ with TaskGroup("project", "group", mode="disabled") as group:
     told = run(textwrap.dedent(source), tmp_path).result
     assert told == "optuna is not installed; install it with: pip install 'clearml-taskgroup[optuna]'"
     assert "optuna" in sys.modules
+
+
+def test_an_offline_study_is_uploaded(loopback: LoopbackServer) -> None:
+    """Brought to a server, a study's tasks have parameters, statuses and values, the parent the best."""
+    with Place().group() as group:
+        study = study_of()
+        study.optimize(group.objective(various), n_trials=4, catch=(RuntimeError,))
+    TaskGroup.upload(group.run)
+    docs = originals(loopback)
+    assert sorted(doc["status"] for doc in docs) == ["completed", "completed", "failed", "stopped"]
+    found = {float(doc["hyperparams"]["General"]["x"]["value"]) for doc in docs}
+    assert found == {trial.params["x"] for trial in study.trials}
+    told = only(originals(loopback, "parent"))["hyperparams"]["General"]
+    assert float(told["best/value"]["value"]) == study.best_value
