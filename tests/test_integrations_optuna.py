@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import signal
-import sys
 import textwrap
 import threading
 import warnings
@@ -613,15 +612,24 @@ def place(request: pytest.FixtureRequest) -> Place:
     return Place(request.getfixturevalue("loopback") if request.param == "online" else None)
 
 
-def stored(kind: str, folder: Path) -> Any:
-    """Loads the study from one of Optuna's storages, or begins it."""
-    storage: Any
-    if kind == "sqlite":
-        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
-    else:
-        journal = optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
-        storage = optuna.storages.JournalStorage(journal)
-    return study_of(study_name="mine", storage=storage, load_if_exists=True)
+@pytest.fixture(params=["sqlite", "journal"])
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Any]]:
+    """Loads a study from one of Optuna's storages, or begins it; closes the storages at the end."""
+    storages: list[Any] = []
+
+    def load() -> Any:
+        if request.param == "sqlite":
+            storages.append(optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}"))
+        else:
+            journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+            storages.append(optuna.storages.JournalStorage(journal))
+        return study_of(study_name="mine", storage=storages[-1], load_if_exists=True)
+
+    yield load
+    for storage in storages:
+        storage.remove_session()
+        if request.param == "sqlite":
+            storage.engine.dispose()
 
 
 def various(trial: Any) -> float:
@@ -634,17 +642,15 @@ def various(trial: Any) -> float:
     return x
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # SQLAlchemy's connections end with the process
-def test_resume_with_optunas_own_storage(place: Place, tmp_path: Path, kind: str) -> None:
+def test_resume_with_optunas_own_storage(place: Place, stored: Callable[[], Any]) -> None:
     """The numbers go on, earlier trials are there as they ended, and none is run again."""
     with place.group() as group:
-        first = stored(kind, tmp_path)
+        first = stored()
         first.optimize(group.objective(various), n_trials=3, catch=(RuntimeError,))
         ids = [task.id for task in group]
         parent = group.parent_id
     with place.resume() as group:
-        study = stored(kind, tmp_path)
+        study = stored()
         study.optimize(group.objective(various), n_trials=2)
         assert group.parent_id == parent
         tasks = sorted(group, key=lambda task: task.index)
@@ -747,27 +753,6 @@ def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     told = ["completed"] * 2 + ["stopped"] + ["completed"] * 4
     expected = " ".join(f"mine-trial-{number:04}:{status}" for number, status in enumerate(told))
     assert second.out.strip() == expected
-
-
-def test_without_optuna_one_line_says_what_to_install(tmp_path: Path) -> None:
-    """Where Optuna is missing, `group.objective` says so, and everything else works."""
-    source = """
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "optuna":
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Blocker())
-from clearml_taskgroup import TaskGroup
-from clearml_taskgroup.errors import MissingExtraError
-with TaskGroup("project", "group", mode="disabled") as group:
-    try:
-        group.objective(print)
-    except MissingExtraError as error:
-        give(str(error))
-"""
-    told = run(textwrap.dedent(source), tmp_path).result
-    assert told == "optuna is not installed; install it with: pip install 'clearml-taskgroup[optuna]'"
-    assert "optuna" in sys.modules
 
 
 def test_an_offline_study_is_uploaded(loopback: LoopbackServer) -> None:

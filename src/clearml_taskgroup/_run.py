@@ -323,7 +323,7 @@ class Run:
         # The command that delivers the rest ends the parent, too: it need not be told twice.
         away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in errors)
         told = [] if away else errors
-        for say in () if away or interrupts.given_up else self.last_words.values():
+        for say in () if away or interrupts.given_up else list(self.last_words.values()):
             _attempt(say, errors, interrupts)
         _attempt(lambda: self._finish_parent(status, reason, left()), told, interrupts)
         facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}

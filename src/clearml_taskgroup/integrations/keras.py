@@ -1,4 +1,4 @@
-"""Keras: a `Callback` that logs to a task of a group. Tried by hand with Keras 3.15 on torch 2.13.
+"""Keras: a `Callback` that logs to a task of a group. Tried by hand with Keras 3.0 and 3.15.
 
 CI does not install it, because all backends that train are large; its tests run where they are there.
 """

@@ -1,4 +1,4 @@
-"""Lightning: a `Logger` that logs to a task of a group. Tried by hand with lightning 2.6, torch 2.13.
+"""Lightning: a `Logger` that logs to a task of a group. Tried by hand with lightning 2.2 and 2.6.
 
 CI does not install it, because of the size of torch; its tests run where `lightning` is there.
 """
