@@ -1,6 +1,7 @@
 """Hugging Face: a `TrainerCallback` that logs to a task of a group.
 
-Tried by hand with transformers 4.46 and 5.23. CI does not install it, because of the size of torch; its tests run where `transformers` is there.
+Tried by hand with transformers 4.46 and 5.23. CI does not install it, because of the size of torch;
+its tests run where `transformers` is there.
 """
 
 from __future__ import annotations
