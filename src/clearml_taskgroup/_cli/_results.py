@@ -50,7 +50,12 @@ def rows_options(function: Function) -> Function:
 # --- list --------------------------------------------------------------------------------------
 
 
-@click.command("list", cls=Command, epilog="Example: clearml-taskgroup list --project digits -n 10")
+@click.command(
+    "list",
+    cls=Command,
+    short_help="List the runs of all groups.",
+    epilog="Example: clearml-taskgroup list --project digits -n 10",
+)
 @click.option("--project", help="Only runs of this project, and of those below it.")
 @click.option("-n", "most", type=click.IntRange(1), help="At most so many.")
 @mode_options
@@ -88,7 +93,8 @@ def _facts(run: Listed) -> dict[str, Any]:
 
 @click.command(
     cls=Command,
-    epilog="Example: clearml-taskgroup show digits/svm-sweep --sort accuracy split=val --mode max",
+    short_help="Show the results of a run.",
+    epilog="Example: clearml-taskgroup show digits/svm-sweep --sort loss --mode min",
 )
 @group_argument
 @click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
@@ -149,7 +155,8 @@ def _better(results: Results, metric: str, better: Any) -> Any:
 
 @click.command(
     cls=Command,
-    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val --mode max --over seed",
+    short_help="Name the best task for a metric.",
+    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
 )
 @group_argument
 @click.argument("metric")
@@ -196,7 +203,11 @@ def _where(row: Row) -> str:
 # --- report ------------------------------------------------------------------------------------
 
 
-@click.command(cls=Command, epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html")
+@click.command(
+    cls=Command,
+    short_help="Write a run's results to an HTML file.",
+    epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html",
+)
 @group_argument
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 def report(group: str, run: str | None, mode: Mode | None, as_json: bool, output: Path | None) -> None:
