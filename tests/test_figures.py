@@ -20,7 +20,12 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 
-METRICS = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max"), "f1", "time"]
+METRICS: list[str | Metric] = [
+    Metric("loss", mode="min", unit="nats"),
+    Metric("accuracy", mode="max"),
+    "f1",
+    "time",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -386,6 +391,15 @@ def test_what_is_logarithmic(numbers: Any, expected: bool) -> None:
 def test_values_that_look_alike_stay_apart() -> None:
     """1, "1" and True are three cells; 1 and 1.0 are one."""
     assert cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
+    assert cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
+        "random forest",
+        "é",
+        '"None"',
+        '" x"',
+        '"nan"',
+        '"[1]"',
+        "[1]",
+    )
     assert len(set(scale(["a", "b", None, ["a"]]).places)) == 4
 
 
