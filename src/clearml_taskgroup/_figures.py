@@ -265,8 +265,9 @@ def evenly(items: Sequence[float], most: int) -> list[float]:
 def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = "") -> Figure:
     """Gives the layout that all figures begin with."""
     axis = {"gridcolor": "#e6e8ec", "zeroline": False, "linecolor": "#9aa0a8", "automargin": True}
+    place = {"x": 0.01, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
     layout: Figure = {
-        "title": {"text": safe(title), "x": 0.01, "xanchor": "left", "font": {"size": 16}},
+        "title": {"text": safe(title), "font": {"size": 16}} | place,
         "font": {"family": "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 12},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",

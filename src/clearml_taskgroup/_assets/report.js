@@ -187,5 +187,10 @@ if (plots) {
   };
   buttons.forEach((button, at) => button.addEventListener("click", () => show(at)));
   show(0);
-  addEventListener("beforeprint", () => { for (const plot of plots.children) Plotly.Plots.resize(plot); });
+  // Paper is narrower than the screen, and figures do not follow by themselves.
+  const onPaper = { autosize: false, width: 960, height: 330 };
+  const onScreen = { autosize: true, width: null, height: null };
+  const redraw = (size) => { for (const plot of plots.children) Plotly.relayout(plot, size); };
+  addEventListener("beforeprint", () => redraw(onPaper));
+  addEventListener("afterprint", () => redraw(onScreen));
 }
