@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from ._sketch import Sketch
 from ._stores import SINGLE_VALUE, Batch, Store
 from ._template import Name
 
@@ -65,6 +66,18 @@ class Stats:
     total: float = 0.0
     count: int = 0
 
+    def add(self, value: float, iteration: int | None) -> None:
+        """Counts one more value."""
+        if not self.count:
+            self.first, self.first_iteration = value, iteration
+        self.count += 1
+        self.total += value
+        self.last, self.last_iteration = value, iteration
+        if value < self.min:
+            self.min, self.min_iteration = value, iteration
+        if value > self.max:
+            self.max, self.max_iteration = value, iteration
+
     @property
     def mean(self) -> float:
         """The arithmetic mean of the values; NaN where they were not counted."""
@@ -77,13 +90,15 @@ class Stats:
 
 
 class Channel:
-    """Where one curve's points go: the head of its API events, and its counts."""
+    """Where one curve's points go: the head of its API events, its counts, its shape."""
 
-    __slots__ = ("head", "name", "stats")
+    __slots__ = ("head", "name", "passes", "sketch", "stats")
 
     def __init__(self, task_id: str, name: Name, stats: Stats) -> None:
         self.name = name
         self.stats = stats
+        self.sketch = Sketch()
+        self.passes = 0
         self.head = (
             f'{{"type":"training_stats_scalar","task":"{task_id}",'
             f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
@@ -155,9 +170,13 @@ class Reporter:
 
     def put_text(self, task_id: str, text: str) -> None:
         """Takes text for a task's console, in order with its points."""
+        self.put_event(task_id, console_event(task_id, text))
+
+    def put_event(self, task_id: str, event: str) -> None:
+        """Takes a whole API event, as JSON text."""
         if len(self._queue) >= BOUND and not self._has_room():
             return
-        self._queue.append((task_id, None, 0, console_event(task_id, text)))
+        self._queue.append((task_id, None, 0, event))
         if self._inline:
             self._work()
 
@@ -275,16 +294,12 @@ class Reporter:
             tail = f',"iter":{at},"timestamp":{ms}}}'
             for channel, value in points:
                 events.append(f"{channel.head}{value!r}{tail}")
-                stats = channel.stats
-                if not stats.count:
-                    stats.first, stats.first_iteration = value, iteration
-                stats.count += 1
-                stats.total += value
-                stats.last, stats.last_iteration = value, iteration
-                if value < stats.min:
-                    stats.min, stats.min_iteration = value, iteration
-                if value > stats.max:
-                    stats.max, stats.max_iteration = value, iteration
+                channel.stats.add(value, iteration)
+                if iteration is not None:
+                    if channel.passes:
+                        channel.passes -= 1
+                    else:
+                        channel.passes = channel.sketch.add(iteration, value)
 
     def _run(self) -> None:
         try:

@@ -240,11 +240,12 @@ class Results(Tabular, Sequence[Row]):
         return self._words.label(measure)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said."""
-        try:
-            return self._words.mode(metric, mode)
-        except ArgumentError:
-            return None
+        """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
+
+        Returns:
+            `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.
+        """
+        return self._words.likely_mode(metric, mode)
 
     @property
     def parameters(self) -> list[str]:

@@ -44,6 +44,7 @@ class RunInfo:
     run: str = attrs.field(factory=lambda: uuid.uuid4().hex)
     number: int = 1
     script: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    metrics: list[Any] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -181,6 +182,8 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
             "attempt": spec.attempt,
             "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
         }
+    elif run.metrics is not None:
+        identity["metrics"] = json.dumps(run.metrics)
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:
         sections["General"] = general(spec.params)

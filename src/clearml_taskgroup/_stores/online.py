@@ -384,6 +384,10 @@ class OnlineStore(Store):
             for task_id, refusal in self.delivery.refused.items()
         ]
 
+    def use_project(self, project: str) -> None:
+        """Notes the id of the project that the tasks lie in, for addresses."""
+        self._project = project or self._project
+
     def url(self, task_id: str) -> str | None:
         """The task's page."""
         if self.connection.web is None:
