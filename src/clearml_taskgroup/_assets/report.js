@@ -138,7 +138,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const filter = document.getElementById("filter");
 if (filter) {
   const rows = Array.from(document.querySelectorAll("#tasks tbody tr"));
-  const texts = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent).join(" ").toLowerCase());
+  const heads = Array.from(document.querySelectorAll("#tasks thead th"), (head) => head.textContent);
+  const texts = rows.map((row) => Array.from(row.cells, (cell, at) => {
+    const text = cell.textContent;
+    return `${text} ${heads[at]}=${text}`;
+  }).join(" ").toLowerCase());
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
