@@ -221,15 +221,17 @@ def test_show_over_seeds() -> None:
 
 
 def test_a_vocabulary_says_which_is_better() -> None:
-    """--mode is not needed where the run's vocabulary has it; without either it is a usage error."""
+    """--mode is not needed where the vocabulary or the metric's own word says it; else it is a usage error."""
     metrics = [Metric("accuracy", mode="max"), Metric("loss", mode="min")]
     make(metrics=metrics, name="with words")
-    make()
+    with Place().group() as group, group.task({"C": 1}) as task:
+        task.report({"size": 1.0, "loss": 2.0}, 1)
     shown = as_json("show", f"{PROJECT}/with words", "--sort", "loss")["tasks"]
     assert shown[0]["name"] == "C=10,seed=1"
     assert as_json("best", f"{PROJECT}/with words", "accuracy", "split=val")["mode"] == "max"
-    assert "add --mode max or --mode min" in told("best", GROUP, "loss", code=2)
-    assert "add --mode max or --mode min" in told("show", GROUP, "--sort", "loss", code=2)
+    assert as_json("best", GROUP, "loss")["mode"] == "min"
+    assert "add --mode max or --mode min" in told("best", GROUP, "size", code=2)
+    assert "add --mode max or --mode min" in told("show", GROUP, "--sort", "size", code=2)
     assert "no task has a value for nothing" in told("best", GROUP, "nothing", code=1)
 
 

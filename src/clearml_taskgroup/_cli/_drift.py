@@ -17,7 +17,6 @@ from ._output import Command, Failure, json_option, mode_options, print_json
 from ._results import is_below
 from ._wanted import Mode, results_of, root, settled
 
-
 MOST = 10
 """How many of the metrics that some tasks lack are named to people."""
 
