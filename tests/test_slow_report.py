@@ -112,9 +112,16 @@ def test_filter_and_links(digits: Path, browser: Browser) -> None:
     """The filter shows the tasks that have all of its words; a task's name leads to its details."""
     browser.open(digits)
     browser.click("#filter")
-    browser.type("hidden=8, seed=3")
+    browser.type("completed hidden=8, seed=3")
     assert len(column(browser, 2)) == 3
     assert browser.evaluate("document.getElementById('shown').textContent") == "3 of 45 tasks"
+    browser.type(" failed")
+    assert column(browser, 2) == []
+    browser.evaluate("filter.value = ''; filter.dispatchEvent(new Event('input'))")
+    assert len(column(browser, 2)) == 45
+    browser.type("learning_rate=0.01 seed=2")
+    assert column(browser, 5)[:3] == ["0.01"] * 3
+    browser.evaluate("filter.value = 'hidden=8, seed=3'; filter.dispatchEvent(new Event('input'))")
     browser.click("#tasks tbody tr:not([hidden]) a")
     opened = "document.querySelector('details[open] summary')"
     summary = browser.evaluate(
@@ -182,6 +189,21 @@ def test_no_name_does_anything(tmp_path: Path, browser: Browser) -> None:
     title = browser.evaluate("document.querySelector('.gtitle').textContent")
     assert title.startswith("</script><script>hacked=1</script><img src=x onerror=hacked=2> &lt;")
     assert browser.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_a_diverged_task(tmp_path: Path, browser: Browser) -> None:
+    """Numbers at the end of what ClearML stores do not trouble the browser."""
+    with recording(), TaskGroup("digits", "diverged") as group:
+        for task in group.tasks({"lr": [10 ** (at / 3) for at in range(-12, 4)], "seed": [0, 1]}):
+            for step in range(5):
+                loss = 3e38 if task.params["lr"] > 8 and step else task.params["lr"] + 1 / (step + 1)
+                task.report({"loss": loss}, step)
+    browser.open(group.results().save_html(tmp_path / "report.html"))
+    ends = browser.evaluate(
+        "Array.from(document.querySelectorAll('.plot'), (p) => p._fullLayout.yaxis.range[1])"
+    )
+    assert len(ends) == 4
+    assert ends[1] < 20
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])

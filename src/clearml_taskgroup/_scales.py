@@ -17,7 +17,7 @@ LOG_FROM = 100
 MOST_CELLS = 20
 """How many different numbers stand side by side before they are put into bins."""
 BINS = 8
-MOST = 1e300
+MOST = 1e150
 """Numbers beyond are no longer drawn as numbers."""
 SQUEEZED = 8
 """How many times wider than the bulk of the values outliers must make an axis to be left beyond it."""
