@@ -11,6 +11,7 @@ from clearml_taskgroup import Metric, NameTemplate, TaskGroup, _clearml
 from clearml_taskgroup._vocabulary import Vocabulary
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
+from tests.loopback import LoopbackServer
 from tests.view import View
 
 ACCURACIES, LOSSES = ["acc", "accuracy", "Accuracy", "train_acc"], ["loss", "Loss"]
@@ -135,6 +136,16 @@ def test_a_group_drifts(where: str, request: pytest.FixtureRequest) -> None:
     for form in (f"{PROJECT}/{NAME}", group.id, group.run[:8]):
         facts = as_json("drift", "--group", form, code=1)
         assert found_in(facts) == {"accuracy": set(ACCURACIES)}
+
+
+def test_parents_of_groups_are_left_out(loopback: LoopbackServer) -> None:
+    """A project with groups in it is told of by their tasks, not by what the parents sum up."""
+    for metric in ("acc", "accuracy"):
+        with Place(loopback).group() as group:
+            group.task({"C": 1}).report({metric: 1.0}, 1, split="val")
+    facts = as_json("drift", "--project", PROJECT, code=1)
+    assert (facts["tasks"], facts["others"]) == (2, [])
+    assert found_in(facts) == {"accuracy": {"acc/val", "accuracy/val"}}
 
 
 def test_a_project_on_disk() -> None:

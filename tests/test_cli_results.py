@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, _clearml
+from clearml_taskgroup._report import _packed_plotly
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
@@ -300,9 +301,11 @@ def test_report_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "'depth'" in told("report", GROUP, "--over", "depth", code=1)
 
 
-def test_report_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where plotly is missing, one line says what to install."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    _packed_plotly.cache_clear()
     make()
     assert "pip install 'clearml-taskgroup[" in told("report", GROUP, code=1)
 

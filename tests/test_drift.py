@@ -200,6 +200,7 @@ DIFFERENT: list[tuple[Name, Name]] = [
     ("train_loss_step", "train_loss_epoch"),
     ("true_positives", "false_positives"),
     ("err>0.1", "err<0.1"),
+    ("err>=0.1", "err>0.1"),
     ("pos+", "pos-"),
     ("train_loss", "val_loss"),
     (("loss", "train"), ("loss", "val")),
