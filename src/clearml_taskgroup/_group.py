@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from . import _clearml, _console, _modes, _signals
+import attrs
+
+from . import _agent, _clearml, _console, _modes, _queueing, _signals, _submitting
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
 from ._measures import Words
@@ -23,8 +25,9 @@ from ._resume import tell_of
 from ._run import Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
-from ._stores import RunInfo, Status, TaskSpec, stored_parameters
-from ._sweep import Sweep
+from ._stores import ENDED, RunInfo, Status, TaskSpec, stored_parameters
+from ._stores.online import OnlineStore
+from ._sweep import AgentTurn, Sweep
 from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._upload import Tell, Uploaded, upload
@@ -125,6 +128,8 @@ class TaskGroup:
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
         self._turns: list[tuple[weakref.ref[Sweep], GroupTask]] = []
+        self._sweeps = 0
+        self._queueing = _queueing.Queueing()
         self._specs = Specs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
@@ -206,8 +211,10 @@ class TaskGroup:
             ParameterError: A parameter cannot be part of an identity.
             DuplicateTaskError: The run has a task with this key.
             ServerNameError: A ClearML server would refuse the task's name.
+            SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
+        _submitting.refuse_beside(self, run, "group.task()")
         if if_exists not in ("error", "return"):
             raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
         spec = self._specs.one(params, name=name, key=key, tags=tags)
@@ -227,15 +234,27 @@ class TaskGroup:
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
+            SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
+        _submitting.refuse_beside(self, run, "group.tasks()")
         return self._open_tasks(run, self._specs.many(points(space)))
 
-    def sweep(self, space: Space) -> Sweep:
+    def sweep(self, space: Space, *, queue: str | None = None, limit: int | None = None) -> Sweep:
         """Opens the tasks of a space one after another, each a turn of a loop.
+
+        With a queue, ClearML agents run them: each point becomes a task in the queue, and the loop
+        has no turns here. On an agent the same script starts, and its loop has one turn: the point
+        that the agent's task stands for, with its parameters as they stand there, also where
+        somebody has edited them in the web page, or made a copy to edit. Everything reported goes to
+        the agent's task, and its status is the agent's business: whatever is to fail it has to leave
+        the script, so `catch` does not act there. All other sweeps have no turns there.
 
         Args:
             space: As for `tasks`. All of it is checked before the first turn.
+            queue: The queue that the points are submitted to.
+            limit: The most of them that are queued or running at once; the others stay drafts,
+                until `wait` enqueues them as there is a place.
 
         Returns:
             An iterator with a length. A turn's task ends when the next turn begins; with
@@ -244,8 +263,22 @@ class TaskGroup:
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
+            SubmitError: No agent could run the points by this script; it says why.
+            UnknownQueueError: The server has no such queue.
+            AgentParameterError: On an agent: a parameter was edited to what it cannot be.
         """
         run = self._opened()
+        if queue is not None and (not isinstance(queue, str) or not queue.strip()):
+            raise ArgumentError("queue", queue, "the name of a queue")
+        if limit is not None and (queue is None or type(limit) is not int or limit < 1):
+            raise ArgumentError("limit", limit, "a whole number from 1, beside queue=…")
+        ordinal, self._sweeps = self._sweeps, self._sweeps + 1
+        if run.point is not None:
+            return self._turn_on_agent(run, run.point, ordinal, space)
+        if run.is_elsewhere or (queue is not None and _submitting.is_idle_rank(run)):
+            return Sweep(self, [])
+        if queue is not None:
+            return self._submit(run, space, queue.strip(), limit, ordinal)
         specs = self._specs.many(points(space))
         if run.prior is None:
             return Sweep(self, specs)
@@ -254,6 +287,60 @@ class TaskGroup:
         self._open_tasks(run, done)
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
         return Sweep(self, left)
+
+    def _submit(self, run: Run, space: Space, queue: str, limit: int | None, ordinal: int) -> Sweep:
+        _submitting.check(self, run, queue)
+        specs = [attrs.evolve(s, queue=queue, sweep=ordinal) for s in self._specs.many(points(space))]
+        done = [spec for spec in specs if run.is_done(spec.key)]
+        left = [spec for spec in specs if not run.is_done(spec.key)]
+        self._open_tasks(run, done)
+        states = self._queueing.submit(run, left, queue, limit)
+        self._specs.take(state.spec for state in states)
+        self._tasks.update((state.spec.key, _queueing.QueuedTask(self, run, state)) for state in states)
+        self._queueing.tell_of(len(done), states, len(specs))
+        return Sweep(self, [])
+
+    def _turn_on_agent(self, run: Run, point: _agent.Point, ordinal: int, space: Space) -> Sweep:
+        spec = _agent.spec_of_turn(point, self._specs, run.info, ordinal, space)
+        if spec is None:
+            return Sweep(self, [])
+        if isinstance(run.store, OnlineStore):
+            spec = _agent.claim(point, spec, run.info, self._specs, run.store.transport)
+        _agent.tell(point, spec)
+        return AgentTurn(self, spec, point)
+
+    def wait(self, timeout: float | None = None) -> Results:
+        """Follows the tasks that were submitted to queues until all of them have ended.
+
+        As some end, drafts that a limit has kept back take their places. On an agent there is
+        nothing to wait for. Ctrl-C leaves the tasks where they are. It can be called after the
+        group's block, too.
+
+        Args:
+            timeout: The most seconds to wait; None for no limit.
+
+        Returns:
+            The results, with what the server knows of the submitted tasks.
+
+        Raises:
+            WaitTimeoutError: Some had not ended by then; they go on.
+            ServerError: The server refuses.
+        """
+        run = self._opened_once()
+        if run.point is None:
+            self._queueing.wait(run, timeout)
+        return self.results()
+
+    def cancel(self) -> _queueing.Cancelled:
+        """Ends the tasks that were submitted to queues.
+
+        Those that wait are taken out of their queue, and drafts with them: they are stopped. Agents
+        are asked to stop those that run, which takes them a moment. On an agent it does nothing.
+
+        Returns:
+            The names of the tasks, by what was done.
+        """
+        return self._queueing.cancel(self._opened_once())
 
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
@@ -352,14 +439,13 @@ class TaskGroup:
         Raises:
             GroupStateError: The group has not been opened.
         """
-        if self._run is None:
-            self._opened()
-        assert self._run is not None
-        if not self._run.closed:
-            self._run.reporter.flush(self.close_timeout)
+        run = self._opened_once()
+        if not run.closed:
+            run.reporter.flush(self.close_timeout)
         words = Words(self.template, self.vocabulary)
         rows = tuple(row_of(task._state, words) for task in sorted(self, key=lambda task: task.index))
-        return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))
+        is_partial = run.point is not None or any(row.status not in ENDED for row in rows)
+        return Results(rows, words, partial=is_partial)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -517,12 +603,15 @@ class TaskGroup:
         with _signals.held() as interrupts:
             self._finalizer.detach()
             self._turns.clear()
+            if run.point is not None:
+                run.point.end()
             seconds = self.close_timeout if timeout is None else timeout
             errors = run.close(status, reason, seconds, interrupts)
         for undo in self._undo:
             undo()
         if run.in_child:
             return
+        self._queueing.tell_of_left()
         main = exc or interrupts.first
         if exc is not None and interrupts.first is not None:
             add_note(exc, f"while the group closed, there came {reason_of(interrupts.first)}")
@@ -536,6 +625,10 @@ class TaskGroup:
                 add_note(main, f"while the group closed: {reason_of(error)}")
             if exc is None:
                 raise main
+        elif run.point is not None and (problem := run.point.problem(run.states.values(), self._sweeps)):
+            for error in errors:
+                add_note(problem, f"while the group closed: {reason_of(error)}")
+            raise problem
         elif len(errors) == 1 and isinstance(errors[0], TaskGroupWarning):
             raise errors[0]
         elif errors:
@@ -553,6 +646,9 @@ class TaskGroup:
         else:  # an interrupt waits for nothing here; the group's end delivers
             run.mark(task._state, "stopped", reason_of(exc))
         if not isinstance(exc, self.catch):
+            return False
+        if run.point is not None:
+            add_note(exc, _agent.NOT_CAUGHT)
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))

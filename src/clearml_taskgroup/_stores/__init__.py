@@ -12,7 +12,7 @@ import attrs
 from .._identity import typed
 from ..errors import ParameterError
 
-Status = Literal["created", "in_progress", "completed", "failed", "stopped"]
+Status = Literal["created", "queued", "in_progress", "completed", "failed", "stopped"]
 """ClearML's own words for how far a task is."""
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
 
@@ -39,7 +39,13 @@ class RunInfo:
 
 @attrs.frozen
 class TaskSpec:
-    """All that a store needs to create one ClearML task."""
+    """All that a store needs to create one ClearML task.
+
+    Attributes:
+        queue: The queue that it was submitted to, for an agent to run; else empty.
+        sweep: Which sweep of the script it was submitted by, from 0.
+        task_id: The ClearML task, where there is one already.
+    """
 
     key: str
     name: str
@@ -49,6 +55,9 @@ class TaskSpec:
     params: Mapping[str, Any]
     tags: tuple[str, ...] = ()
     kind: Literal["task", "parent"] = "task"
+    queue: str = ""
+    sweep: int = 0
+    task_id: str = ""
 
 
 @attrs.frozen
@@ -164,6 +173,8 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
             "attempt": spec.attempt,
             "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
         }
+    if spec.queue:
+        identity |= {"queue": spec.queue, "sweep": spec.sweep}
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:
         sections["General"] = general(spec.params)

@@ -12,7 +12,17 @@ PATIENCE = 120.0
 """Seconds for which a question waits for a server that does not answer."""
 PAGE = 500
 """The most tasks that a server gives in one page."""
-FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics", "last_update")
+FIELDS = (
+    "id",
+    "name",
+    "status",
+    "parent",
+    "hyperparams",
+    "runtime",
+    "last_metrics",
+    "last_update",
+    "execution.queue",
+)
 """What is asked of each task."""
 
 Document = dict[str, Any]
@@ -82,6 +92,14 @@ def is_original(task: Mapping[str, Any]) -> bool:
     """Tells a task that a group opened from a copy that was made of it in the web page."""
     marker = (task.get("runtime") or {}).get("taskgroup_run")
     return bool(marker) and marker == identity_of(task).get("run")
+
+
+def is_at_agent(task: Mapping[str, Any]) -> bool:
+    """Tells a task that waits for an agent, as a draft too, or is run by one."""
+    submitted = bool(identity_of(task).get("queue"))
+    if task["status"] == "in_progress":
+        return submitted or bool((task.get("execution") or {}).get("queue"))
+    return task["status"] == "queued" or (task["status"] == "created" and submitted)
 
 
 def identity_of(task: Mapping[str, Any]) -> dict[str, str]:

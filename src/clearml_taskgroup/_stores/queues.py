@@ -1,0 +1,97 @@
+"""What is asked of a server's queues, in one call for many tasks wherever there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .._transport import Refused, Transport
+from ..errors import ServerError, UnknownQueueError
+from . import SECTION, parameter
+from .lookup import FIELDS, PAGE, PATIENCE, Document, ask_all
+
+ENDED = ("completed", "published", "publishing", "closed", "failed", "stopped")
+"""A server's words for a task that has ended."""
+_BRIEF = ("id", "status")
+_WHOLE = (*FIELDS, "status_reason", "status_message", "started", "completed")
+
+
+def find_queue(transport: Transport, wanted: str) -> str:
+    """Finds a queue by its name, or its id.
+
+    Raises:
+        UnknownQueueError: There is none.
+    """
+    body = {"only_fields": ["id", "name"], "page_size": PAGE, "page": 0}
+    found = transport.call("queues.get_all", body, patience=PATIENCE)["queues"]
+    for field in ("name", "id"):
+        for queue in found:
+            if queue[field] == wanted:
+                return str(queue["id"])
+    raise UnknownQueueError(wanted, sorted(str(queue["name"]) for queue in found))
+
+
+def statuses(transport: Transport, ids: Sequence[str]) -> dict[str, str]:
+    """Asks how far tasks are; those that are gone are left out."""
+    found = (ask_all(transport, {"id": part}, _BRIEF) for part in _pages(ids))
+    return {str(task["id"]): str(task["status"]) for page in found for task in page}
+
+
+def documents(transport: Transport, ids: Sequence[str]) -> list[Document]:
+    """Asks for all that is to know of tasks."""
+    return [task for part in _pages(ids) for task in ask_all(transport, {"id": part}, _WHOLE)]
+
+
+def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> None:
+    """Puts tasks into a queue, in their order.
+
+    Raises:
+        ServerError: Some of them could not be; the others are in it.
+    """
+    left = _many(transport, "tasks.enqueue_many", ids, {"queue": queue_id})
+    if left:  # by an attempt whose answer was lost?
+        there = statuses(transport, list(left))
+        left = {one: why for one, why in left.items() if there.get(one) not in ("queued", "in_progress")}
+    if left:
+        reason = next(iter(left.values()))
+        raise ServerError(f"{len(left)} of {len(ids)} tasks could not be enqueued: {reason}")
+
+
+def stop(transport: Transport, ids: Sequence[str], reason: str, *, force: bool = False) -> dict[str, str]:
+    """Takes tasks out of their queues, and asks the agents of those that run to end them.
+
+    Args:
+        transport: The way to the server.
+        ids: The tasks.
+        reason: Why, for people.
+        force: Whether drafts are stopped, too.
+
+    Returns:
+        Why not, for those that could not be stopped.
+    """
+    return _many(transport, "tasks.stop_many", ids, {"status_reason": reason, "force": force})
+
+
+def _many(transport: Transport, action: str, ids: Sequence[str], body: Mapping[str, Any]) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    for part in _pages(ids):
+        try:
+            answer = transport.call(action, {**body, "ids": part}, patience=PATIENCE)
+        except Refused as refusal:  # where not even one of them could be
+            failed |= dict.fromkeys(part, refusal.problem)
+            continue
+        for one in answer.get("failed") or []:
+            failed[str(one["id"])] = str((one.get("error") or {}).get("msg", "refused"))
+    return failed
+
+
+def edit_identity(transport: Transport, task_id: str, entries: Mapping[str, str | int]) -> None:
+    """Rewrites entries of a task's section `TaskGroup`, whatever its status."""
+    items = [parameter(SECTION, name, value) for name, value in entries.items()]
+    body = {"task": task_id, "hyperparams": items, "replace_hyperparams": "none", "force": True}
+    transport.call("tasks.edit_hyper_params", body, patience=PATIENCE)
+
+
+def _pages(ids: Sequence[str]) -> Iterator[list[str]]:
+    for first in range(0, len(ids), PAGE):
+        yield list(ids[first : first + PAGE])
