@@ -27,6 +27,7 @@ def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] |
     monkeypatch.setattr("sys.argv", ["script.py"])
     monkeypatch.setattr(_queueing, "FIRST_PAUSE", 0.005)
     monkeypatch.setattr(_queueing, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(_queueing, "OUT", 0.3)
 
 
 def group(**options: Any) -> TaskGroup:

@@ -88,7 +88,10 @@ def test_an_agent_runs_points_of_a_sweep(loopback: LoopbackServer, view: View, t
     assert "MemoryError: no room for C=10" in view.console(last["id"])
     assert loopback.scalars(last["id"]) == {("accuracy", "val"): [(0, 0.0), (1, 10.0), (2, 20.0)]}
     assert set(loopback.tasks) == before
-    assert (loopback.unknown_endpoints, loopback.task(docs["C=0.1,deep/kernel=rbf"]["id"])["status"]) == ([], "queued")
+    assert (loopback.unknown_endpoints, loopback.task(docs["C=0.1,deep/kernel=rbf"]["id"])["status"]) == (
+        [],
+        "queued",
+    )
 
 
 def test_an_agent_runs_a_copy_that_was_edited(loopback: LoopbackServer, view: View, tmp_path: Path) -> None:
@@ -96,7 +99,9 @@ def test_an_agent_runs_a_copy_that_was_edited(loopback: LoopbackServer, view: Vi
     outside = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
     run_script(SCRIPT, loopback, tmp_path / "here", extra=outside)
     task_id = points(loopback)["C=1,deep/kernel=rbf"]["id"]
-    copy = view.call("tasks.clone", task=task_id, new_task_name="Clone Of at agents C=1,deep/kernel=rbf")["id"]
+    copy = view.call("tasks.clone", task=task_id, new_task_name="Clone Of at agents C=1,deep/kernel=rbf")[
+        "id"
+    ]
     item = {"section": "General", "name": "C", "value": "4.5", "type": "float"}
     view.call("tasks.edit_hyper_params", task=copy, hyperparams=[item])
     text = execute(loopback, tmp_path / "agent", copy)

@@ -169,6 +169,8 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
+        if run.point is not None:
+            self.captures_console = False  # the agent does
         if run.prior is not None:
             self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
@@ -272,13 +274,17 @@ class TaskGroup:
             raise ArgumentError("queue", queue, "the name of a queue")
         if limit is not None and (queue is None or type(limit) is not int or limit < 1):
             raise ArgumentError("limit", limit, "a whole number from 1, beside queue=…")
-        ordinal, self._sweeps = self._sweeps, self._sweeps + 1
+        sweep = self._swept(run, space, queue, limit)
+        self._sweeps += 1  # one that was refused is none, here as on an agent
+        return sweep
+
+    def _swept(self, run: Run, space: Space, queue: str | None, limit: int | None) -> Sweep:
         if run.point is not None:
-            return self._turn_on_agent(run, run.point, ordinal, space)
+            return self._turn_on_agent(run, run.point, space)
         if run.is_elsewhere or (queue is not None and _submitting.is_idle_rank(run)):
             return Sweep(self, [])
         if queue is not None:
-            return self._submit(run, space, queue.strip(), limit, ordinal)
+            return self._submit(run, space, queue.strip(), limit)
         specs = self._specs.many(points(space))
         if run.prior is None:
             return Sweep(self, specs)
@@ -288,20 +294,21 @@ class TaskGroup:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
         return Sweep(self, left)
 
-    def _submit(self, run: Run, space: Space, queue: str, limit: int | None, ordinal: int) -> Sweep:
+    def _submit(self, run: Run, space: Space, queue: str, limit: int | None) -> Sweep:
         _submitting.check(self, run, queue)
-        specs = [attrs.evolve(s, queue=queue, sweep=ordinal) for s in self._specs.many(points(space))]
+        submission = _queueing.open_submission(run, queue, limit)
+        found = self._specs.many(points(space))
+        specs = [attrs.evolve(spec, queue=queue, sweep=self._sweeps) for spec in found]
         done = [spec for spec in specs if run.is_done(spec.key)]
-        left = [spec for spec in specs if not run.is_done(spec.key)]
+        states = self._queueing.submit(run, [s for s in specs if not run.is_done(s.key)], submission)
         self._open_tasks(run, done)
-        states = self._queueing.submit(run, left, queue, limit)
         self._specs.take(state.spec for state in states)
         self._tasks.update((state.spec.key, _queueing.QueuedTask(self, run, state)) for state in states)
         self._queueing.tell_of(len(done), states, len(specs))
         return Sweep(self, [])
 
-    def _turn_on_agent(self, run: Run, point: _agent.Point, ordinal: int, space: Space) -> Sweep:
-        spec = _agent.spec_of_turn(point, self._specs, run.info, ordinal, space)
+    def _turn_on_agent(self, run: Run, point: _agent.Point, space: Space) -> Sweep:
+        spec = _agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
         if spec is None:
             return Sweep(self, [])
         if isinstance(run.store, OnlineStore):
@@ -451,6 +458,11 @@ class TaskGroup:
     def failures(self) -> tuple[Failure, ...]:
         """The exceptions that `catch` kept from ending the loop, in order."""
         return tuple(self._failures)
+
+    @property
+    def at_agent(self) -> bool:
+        """Whether an agent runs this script for one point of a sweep that was submitted."""
+        return self._opened_once().point is not None
 
     @property
     def mode(self) -> str:

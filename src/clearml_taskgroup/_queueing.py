@@ -6,21 +6,19 @@ A submitted task is no open task of this process: nothing here reports to it or 
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from ._recorded import decoded
-from ._resume import past_task, stats_of
-from ._run import REASON_LENGTH, Run, TaskState
-from ._stores import ENDED, Status, TaskSpec
-from ._stores.lookup import Document, identity_of
+from ._following import status_of, take_over
+from ._run import Run, TaskState
+from ._stores import Status, TaskSpec
+from ._stores.lookup import PATIENCE
 from ._stores.memory import MemoryStore
 from ._stores.online import OnlineStore
 from ._stores.queues import documents, enqueue, find_queue, statuses, stop
@@ -29,11 +27,12 @@ from ._task import GroupTask
 from ._transport import Transport, Unreachable
 from .errors import QueuedTaskError, WaitTimeoutError, counted
 
-if TYPE_CHECKING:
-    pass
-
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two questions how far the tasks are; longer and longer where nothing happens."""
+TURN = 30.0
+"""Seconds for which one question waits for a server that does not answer."""
+OUT = 10.0
+"""Seconds after which a task that is in no queue is taken for one that somebody took out."""
 _TOLD = {"in_progress": "running", "created": "taken out of the queue"}
 _ACTIVE = ("queued", "in_progress")
 
@@ -44,6 +43,10 @@ class QueuedTask(GroupTask):
     __slots__ = ()
 
     def _report(self, *args: Any) -> None:
+        self._require_open()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Raises `QueuedTaskError`."""
         self._require_open()
 
     def _require_open(self) -> None:
@@ -99,6 +102,7 @@ class Queueing:
     """What one group has submitted."""
 
     submissions: list[Submission] = attrs.field(factory=list)
+    _out: dict[str, float] = attrs.field(factory=dict)
 
     @property
     def tasks(self) -> list[TaskState]:
@@ -117,15 +121,13 @@ class Queueing:
 
     # --- submitting ----------------------------------------------------------------------------
 
-    def submit(self, run: Run, specs: Sequence[TaskSpec], queue: str, limit: int | None) -> list[TaskState]:
+    def submit(self, run: Run, specs: Sequence[TaskSpec], submission: Submission) -> list[TaskState]:
         """Makes a draft of each point and enqueues as many as the limit lets in.
 
         Raises:
-            UnknownQueueError: The server has no such queue.
             ServerError: The server refuses, or is away.
         """
         with _server(run) as transport:
-            submission = Submission(queue, find_queue(transport, queue) if transport else "", limit)
             known = self._adopted(run, specs, transport)
             fresh = [run.attempt_of(spec) for spec in specs if spec.key not in known]
             store = run.store
@@ -161,9 +163,7 @@ class Queueing:
         before = f"{done} of {total} completed already; " if done else ""
         waiting = len(submission.drafts)
         rest = f"; {waiting} stay drafts until there is a place (limit={submission.limit})" if waiting else ""
-        _say(
-            f"{before}{len(tasks) - waiting} of {len(tasks)} are left to queue {submission.queue!r}{rest}"
-        )
+        _say(f"{before}{len(tasks) - waiting} of {len(tasks)} are left to queue {submission.queue!r}{rest}")
 
     # --- following -----------------------------------------------------------------------------
 
@@ -181,8 +181,9 @@ class Queueing:
             assert transport is not None
             while self.open_tasks:
                 away = ""
+                left = math.inf if deadline is None else deadline - time.monotonic()
                 try:
-                    changed = self.refresh(run, transport)
+                    changed = self.refresh(run, transport, max(0.0, min(left, TURN)))
                     self._fill(run, transport)
                 except Unreachable as error:
                     changed, away = False, f"; the server does not answer: {error.problem}"
@@ -190,13 +191,11 @@ class Queueing:
                     _say(told)
                 if not self._to_come():
                     break
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                if deadline is not None and (left := deadline - time.monotonic()) <= 0:
                     names = [state.spec.name for state in self.open_tasks]
                     raise WaitTimeoutError(timeout or 0.0, self.counts(), names)
                 pause = FIRST_PAUSE if changed else min(pause * 1.5, LONGEST_PAUSE)
-                nap = pause * random.uniform(0.75, 1.25)
-                transport.closing.wait(nap if left is None else min(nap, left))
+                transport.closing.wait(min(pause * random.uniform(0.75, 1.25), left))
 
     def _to_come(self) -> bool:
         """Whether any task will end without somebody's help: not one that was taken out of its queue."""
@@ -213,20 +212,30 @@ class Queueing:
             )
             raise
 
-    def refresh(self, run: Run, transport: Transport) -> bool:
+    def refresh(self, run: Run, transport: Transport, patience: float = PATIENCE) -> bool:
         """Asks how far the tasks are, in one call for each 500; tells whether anything changed."""
         drafts = {id(state) for state in self.drafts}
         asked = [state for state in self.open_tasks if id(state) not in drafts]
-        found = statuses(transport, [state.id for state in asked])
-        changed = [state for state in asked if _status_of(found.get(state.id, "")) != state.status]
-        whole = {str(doc["id"]): doc for doc in documents(transport, [state.id for state in changed])}
+        found = statuses(transport, [state.id for state in asked], patience)
+        changed = [state for state in asked if self._word_for(state, found.get(state.id, "")) != state.status]
+        docs = documents(transport, [state.id for state in changed], patience)
+        whole = {str(doc["id"]): doc for doc in docs}
         for state in changed:
             doc = whole.get(state.id)
             if doc is None:
                 state.status, state.reason = "stopped", "deleted from the server"
             else:
-                _take_over(run, state, doc)
+                take_over(run, state, doc)
         return bool(changed)
+
+    def _word_for(self, state: TaskState, word: str) -> Status:
+        """Reads how far a task is; `clearml-agent execute` takes one out of its queue before it starts it."""
+        status = status_of(word)
+        if status != "created" or state.status not in _ACTIVE:
+            self._out.pop(state.id, None)
+            return status
+        since = self._out.setdefault(state.id, time.monotonic())
+        return state.status if time.monotonic() - since < OUT else status
 
     def counts(self) -> str:
         """Writes how many tasks are how far."""
@@ -278,6 +287,16 @@ class Queueing:
         _say(text)
 
 
+def open_submission(run: Run, queue: str, limit: int | None) -> Submission:
+    """Looks the queue up that a sweep is to go to.
+
+    Raises:
+        UnknownQueueError: The server has no such queue.
+    """
+    with _server(run) as transport:
+        return Submission(queue, find_queue(transport, queue) if transport is not None else "", limit)
+
+
 def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
     state = run.state_of(spec, task_id, turn=False)
     state.status, state.opened, state.ended = status, 0.0, 0.0
@@ -288,52 +307,6 @@ def _set(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
     if isinstance(run.store, MemoryStore):
         run.store.set_status(state.id, status)
-
-
-_WORDS: dict[str, Status] = {
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "": "stopped",
-}
-
-
-def _status_of(word: str) -> Status:
-    status: Any = _WORDS.get(word, word)
-    return status if status in ("created", "queued", "in_progress", *ENDED) else "in_progress"
-
-
-def _take_over(run: Run, state: TaskState, doc: Document) -> None:
-    """Takes over what the server knows of a task: status, values, and what it was edited to."""
-    state.status = _status_of(str(doc["status"]))
-    reason = str(doc.get("status_reason") or doc.get("status_message") or "")
-    state.reason = reason[:REASON_LENGTH] if state.status in ("failed", "stopped") else ""
-    state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
-    identity = identity_of(doc)
-    past = past_task(doc, run.template)
-    if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
-        state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
-        state.params = _edited(doc)
-    state.names.stats.clear()
-    state.names.stats.update(stats_of(past))
-
-
-def _edited(doc: Document) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for name, stored in json.loads(identity_of(doc).get("params") or "{}").items():
-        try:
-            params[name] = decoded(stored)
-        except Exception:  # a class that this script does not have: told as it is written there
-            params[name] = stored
-    return params
-
-
-def _seconds(start: Any, end: Any) -> float:
-    try:
-        first, last = (datetime.fromisoformat(str(moment)) for moment in (start, end))
-        return max(0.0, (last - first).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
 
 
 @contextlib.contextmanager

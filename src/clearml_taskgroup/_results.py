@@ -153,7 +153,7 @@ class Results(Sequence[Row]):
             for row in self.rows
         ]
         counts = _counts_text(self.rows)
-        note = ", partial: tasks are still open" if self.partial else ""
+        note = f", {_what_is_missing(self.rows)}" if self.partial else ""
         return f"{table(head, body)}\n{counted(len(self.rows), 'task')}: {counts or 'none'}{note}"
 
 
@@ -177,6 +177,17 @@ def _record(row: Row) -> dict[str, Any]:
 
 def _cell(stats: Stats | None) -> str:
     return "–" if stats is None else f"{stats.last:.4g}"
+
+
+def _what_is_missing(rows: Sequence[Row]) -> str:
+    statuses = {row.status for row in rows}
+    if statuses & {"queued", "created"}:
+        return "not finished: group.wait() follows those that agents run"
+    return (
+        "partial: tasks are still open"
+        if "in_progress" in statuses
+        else "partial: other agents have the other points"
+    )
 
 
 def _counts_text(rows: Sequence[Row]) -> str:

@@ -31,6 +31,14 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
     Raises:
         SubmitError: It could not; says why, and what to do.
     """
+    if GroupTask.current() is not None:
+        raise SubmitError(
+            queue,
+            "this is within the block of another task, which the agent would have to run first",
+            "submit it outside of all tasks' blocks and loops",
+        )
+    if any(not task._state.turn and not task.done and type(task) is GroupTask for task in group):
+        raise SubmitError(queue, f"group.task() was called before it, {_BODY}", _ADVICE)
     mode = run.store.mode
     if mode == "memory":
         return
@@ -40,14 +48,6 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
             f"the group is {mode}, and a queue is on a ClearML server",
             "leave queue= out to run the sweep here, or configure a server (clearml-init)",
         )
-    if GroupTask.current() is not None:
-        raise SubmitError(
-            queue,
-            "this is within the block of another task, which the agent would have to run first",
-            "submit it outside of all tasks' blocks and loops",
-        )
-    if any(not task._state.turn and not task.done and type(task) is GroupTask for task in group):
-        raise SubmitError(queue, f"group.task() was called before it, {_BODY}", _ADVICE)
     script = run.info.script or {}
     if not group._provenance:
         raise SubmitError(

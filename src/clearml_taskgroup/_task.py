@@ -104,7 +104,10 @@ class GroupTask(Reporting):
 
     @property
     def status(self) -> Status:
-        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`."""
+        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`.
+
+        Of a task that was submitted to a queue also `"queued"` and, for a draft, `"created"`.
+        """
         return self._state.status
 
     @property

@@ -103,6 +103,7 @@ class OnlineStore(Store):
         self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
     ) -> list[str]:
         """Creates the tasks, which nobody starts here."""
+        self._parent = parent or self._parent
         ids = _all_at_once(lambda spec: self._create(run, spec, parent, like), specs)
         for task_id, spec in zip(ids, specs, strict=True):
             self.remember(task_id, spec.name)

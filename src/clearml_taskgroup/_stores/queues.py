@@ -8,11 +8,8 @@ from typing import Any
 from .._transport import Refused, Transport
 from ..errors import ServerError, UnknownQueueError
 from . import SECTION, parameter
-from .lookup import FIELDS, PAGE, PATIENCE, Document, ask_all
+from .lookup import FIELDS, PAGE, PATIENCE, Document
 
-ENDED = ("completed", "published", "publishing", "closed", "failed", "stopped")
-"""A server's words for a task that has ended."""
-_BRIEF = ("id", "status")
 _WHOLE = (*FIELDS, "status_reason", "status_message", "started", "completed")
 
 
@@ -31,15 +28,25 @@ def find_queue(transport: Transport, wanted: str) -> str:
     raise UnknownQueueError(wanted, sorted(str(queue["name"]) for queue in found))
 
 
-def statuses(transport: Transport, ids: Sequence[str]) -> dict[str, str]:
+def statuses(transport: Transport, ids: Sequence[str], patience: float = PATIENCE) -> dict[str, str]:
     """Asks how far tasks are; those that are gone are left out."""
-    found = (ask_all(transport, {"id": part}, _BRIEF) for part in _pages(ids))
-    return {str(task["id"]): str(task["status"]) for page in found for task in page}
+    found = _asked(transport, ids, ("id", "status"), patience)
+    return {str(task["id"]): str(task["status"]) for task in found}
 
 
-def documents(transport: Transport, ids: Sequence[str]) -> list[Document]:
+def documents(transport: Transport, ids: Sequence[str], patience: float = PATIENCE) -> list[Document]:
     """Asks for all that is to know of tasks."""
-    return [task for part in _pages(ids) for task in ask_all(transport, {"id": part}, _WHOLE)]
+    return _asked(transport, ids, _WHOLE, patience)
+
+
+def _asked(
+    transport: Transport, ids: Sequence[str], fields: tuple[str, ...], patience: float
+) -> list[Document]:
+    found: list[Document] = []
+    for part in _pages(ids):
+        query = {"id": part, "only_fields": list(fields), "page_size": PAGE, "page": 0}
+        found += transport.call("tasks.get_all", query, patience=patience)["tasks"]
+    return found
 
 
 def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> None:
