@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import pytest
 from clearml_taskgroup._stores.lookup import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script, sdk_environment
-from tests.submitted import add_queues, points
+from tests.submitted import add_queues, points, queue_of
 from tests.view import View
 
 pytestmark = [
@@ -23,6 +24,8 @@ pytestmark = [
         reason="clearml-agent is not installed: pip install --group agent",
     ),
 ]
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "agents.py"
 
 SCRIPT = """
     from clearml_taskgroup import TaskGroup
@@ -67,6 +70,35 @@ def execute(server: LoopbackServer, home: Path, task_id: str, extra: Mapping[str
         check=False,
     )
     return done.stdout + done.stderr
+
+
+def test_the_example_runs_on_agents(loopback: LoopbackServer, view: View, tmp_path: Path) -> None:
+    """The script submits itself, waits, and prints the results of what two agents have run."""
+    here = tmp_path / "here"
+    env = sdk_environment(loopback, here) | {"QUEUE": "gpu", "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    shutil.copy(EXAMPLE, here)
+    pipe = subprocess.PIPE
+    script = subprocess.Popen(
+        [sys.executable, "agents.py"], cwd=here, env=env, stdout=pipe, stderr=pipe, text=True
+    )
+    try:
+        assert script.stderr is not None
+        while "2 of 2 are left to queue 'gpu'" not in (line := script.stderr.readline()):
+            assert line, "the script has ended without submitting"
+        waiting = queue_of(loopback, "gpu")
+        for name in waiting:
+            text = execute(loopback, tmp_path / "agent", points(loopback)[name]["id"])
+            assert f"this agent's task is the point {name}" in text
+        out, told = script.communicate(timeout=120)
+    finally:
+        script.kill()
+    assert waiting == ["learning_rate=0.01", "learning_rate=0.1"]
+    assert script.returncode == 0, told
+    assert "2 tasks: 2 completed" in out
+    assert "best: learning_rate=0.1: loss[split=val] = 0.16807" in out
+    assert "2 completed" in told
+    assert {doc["status"] for doc in loopback.tasks.values()} == {"completed"}
+    assert len(loopback.tasks) == 3
 
 
 def test_an_agent_runs_points_of_a_sweep(loopback: LoopbackServer, view: View, tmp_path: Path) -> None:

@@ -173,13 +173,10 @@ class Queueing:
         Raises:
             WaitTimeoutError: They had not after `timeout` seconds.
         """
-        if run.store.mode == "memory":
-            return
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, told = FIRST_PAUSE, ""
         with _server(run) as transport, self._interrupts():
-            assert transport is not None
-            while self.open_tasks:
+            while transport is not None and self.open_tasks:
                 away = ""
                 left = math.inf if deadline is None else deadline - time.monotonic()
                 try:
