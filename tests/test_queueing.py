@@ -179,6 +179,7 @@ def test_a_modules_arguments_go_along(
         (None, {"provenance": False}, "provenance=False"),
         ({"binary": "python"}, {}, "no script was detected"),
         ({"entry_point": "script.py"}, {}, "no script was detected"),
+        ({**SCRIPT, "version_num": "a" * 40}, {}, "has no remote"),
     ],
 )
 def test_without_a_script_there_is_nothing_to_submit(

@@ -53,6 +53,12 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
         raise SubmitError(
             queue, "provenance=False leaves the tasks without a script", "leave provenance=False out"
         )
+    if script.get("version_num") and not script.get("repository"):
+        raise SubmitError(
+            queue,
+            "the script's git repository has no remote, from which an agent could fetch it",
+            "push it to one (git remote add origin …), or put the script outside of the repository",
+        )
     if not script.get("entry_point") or not (script.get("repository") or script.get("diff")):
         raise SubmitError(
             queue,
