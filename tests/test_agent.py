@@ -6,6 +6,7 @@ import enum
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from clearml_taskgroup.errors import (
     SubmitError,
 )
 from tests.loopback import LoopbackServer
+from tests.loopback.harness import run_script
 from tests.submitted import (
     PROJECT,
     add_queues,
@@ -335,6 +337,66 @@ def test_a_loop_that_is_left_ends_its_turn(loopback: LoopbackServer, view: View)
         assert loopback.task(task_id)["status"] == "in_progress"
         assert TURN not in os.environ
     assert loopback.scalars(task_id) == {("loss", "value"): [(0, 1.0)]}
+
+
+BESIDE = """
+    import warnings
+    from clearml import Task
+    from clearml_taskgroup import TaskGroup, TaskGroupWarning
+
+    warnings.simplefilter("error", TaskGroupWarning)
+    main = Task.init("another", "name", auto_resource_monitoring=False)
+    with TaskGroup("the project", "the group") as group:
+        for task in group.sweep({"C": [0.5, 2.0], "seed": range(2)}, queue="gpu"):
+            with task:
+                assert task.clearml_task is main
+                task.report({"loss": task.params["C"]}, 1, split="val")
+                task.logger.report_single_value("by clearml", 3.0)
+    main.connect({"depth": 2}, name="model")
+    main.close()
+"""
+
+
+def test_beside_task_init_it_is_the_agents_task_all_the_same(
+    loopback: LoopbackServer, view: View, tmp_path: Path
+) -> None:
+    """`Task.init` gives the agent's task: the point reports into it, and its identity stays as it is set."""
+    script()
+    task_id = points(loopback)[NAMES[0]]["id"]
+    view.call("tasks.dequeue", task=task_id)
+    edit(view, task_id, C="7.5")
+    before = set(loopback.tasks)
+    env = {
+        "CLEARML_TASK_ID": task_id,
+        "CLEARML_LOG_TASK_TO_BACKEND": "0",
+        "PYTHONWARNINGS": "error::UserWarning",
+    }
+    view.call("tasks.started", task=task_id)
+    run_script(BESIDE, loopback, tmp_path / "home", extra=env)
+    task = loopback.task(task_id)
+    assert identity_of(task)["name"] == "C=7.5,seed=0"
+    assert view.parameters(task_id) == {"C": "7.5", "seed": "0"}
+    assert view.parameters(task_id, "model") == {"depth": "2"}
+    assert loopback.scalars(task_id)["loss", "val"] == [(1, 7.5)]
+    assert loopback.scalars(task_id)["Summary", "by clearml"]
+    assert set(loopback.tasks) == before
+
+
+def test_a_script_without_the_point_ends_with_an_error(
+    loopback: LoopbackServer, view: View, tmp_path: Path
+) -> None:
+    """By its exit code the agent knows that the script did not do what the task stands for."""
+    script()
+    source = """
+        from clearml_taskgroup import TaskGroup
+        with TaskGroup("the project", "the group") as group:
+            pass
+        print("not reached")
+    """
+    env = {"CLEARML_TASK_ID": points(loopback)[NAMES[0]]["id"]}
+    done = run_script(source, loopback, tmp_path / "home", extra=env, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "AgentTaskError: the agent's task 'C=0.5,seed=0' is a point of sweep 0" in done.stderr
 
 
 # --- parameters as they stand --------------------------------------------------------------------

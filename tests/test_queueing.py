@@ -81,6 +81,19 @@ def test_points_are_submitted_and_the_loop_has_no_turns(
     assert "left to the queue 'gpu': 4 queued; group.wait() follows them" in told
 
 
+def test_a_queue_that_no_agent_serves_is_told(
+    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no agent serves the queue yet, a line says how to start one; where one does, none."""
+    one = submitted()
+    hint = "no agent serves that queue yet: clearml-agent daemon --queue gpu"
+    assert hint in capsys.readouterr().err
+    queue_id = one._queueing.submissions[0].queue_id
+    view.call("workers.register", worker="host:gpu0", queues=[queue_id])
+    submitted(name="another")
+    assert hint not in capsys.readouterr().err
+
+
 def test_the_end_of_the_block_leaves_the_tasks_alone(loopback: LoopbackServer, view: View) -> None:
     """The run's own parent is completed as the block ends; the tasks in the queue are not touched."""
     one = submitted()
@@ -297,6 +310,25 @@ def test_waiting_has_a_limit_in_time(loopback: LoopbackServer, view: View) -> No
         one.wait(timeout=0.05)
     assert queue_of(loopback, "gpu") == NAMES
     assert isinstance(WaitTimeoutError(1, "", []), TimeoutError)
+
+
+def test_what_running_tasks_have_so_far_is_there_after_a_timeout(
+    loopback: LoopbackServer, view: View
+) -> None:
+    """When the waiting is given up, results have the values that running tasks have reported by then."""
+    one = submitted()
+    first = next(iter(one))
+    view.call("tasks.started", task=first.id)
+    event = {"type": "training_stats_scalar", "task": first.id, "metric": "loss", "variant": "value"}
+    with pytest.raises(WaitTimeoutError):
+        one.wait(timeout=0)
+    for value in (2.0, 1.0):
+        line = json.dumps({**event, "iter": 0, "value": value})
+        view.transport.call("events.add_batch", lines=[line], patience=5)
+        with pytest.raises(WaitTimeoutError, match="1 running, 3 queued"):
+            one.wait(timeout=0)
+        row = one.results()[0]
+        assert (row.status, row.value("loss")) == ("in_progress", value)
 
 
 def test_waiting_outlives_a_server_that_is_away(loopback: LoopbackServer, view: View) -> None:

@@ -79,6 +79,7 @@ class Submission:
     """One sweep's tasks in one queue.
 
     Attributes:
+        is_served: Whether an agent serves the queue, as far as the server tells.
         tasks: All of them.
         drafts: Those that wait for a place, in their order.
     """
@@ -86,6 +87,7 @@ class Submission:
     queue: str
     queue_id: str
     limit: int | None
+    is_served: bool = True
     tasks: list[TaskState] = attrs.field(factory=list)
     drafts: list[TaskState] = attrs.field(factory=list)
 
@@ -153,7 +155,8 @@ class Queueing:
             if not taken:
                 continue
             if transport is not None:
-                enqueue(transport, [state.id for state in taken], submission.queue_id)
+                ids = [state.id for state in taken]
+                submission.is_served = enqueue(transport, ids, submission.queue_id)
             for state in taken:
                 _set(run, state, "queued")
 
@@ -164,6 +167,8 @@ class Queueing:
         waiting = len(submission.drafts)
         rest = f"; {waiting} stay drafts until there is a place (limit={submission.limit})" if waiting else ""
         _say(f"{before}{len(tasks) - waiting} of {len(tasks)} are left to queue {submission.queue!r}{rest}")
+        if not submission.is_served:
+            _say(f"no agent serves that queue yet: clearml-agent daemon --queue {submission.queue}")
 
     # --- following -----------------------------------------------------------------------------
 
@@ -189,6 +194,9 @@ class Queueing:
                 if not self._to_come():
                     break
                 if deadline is not None and (left := deadline - time.monotonic()) <= 0:
+                    with contextlib.suppress(Unreachable):  # what those that run have so far
+                        running = [state for state in self.tasks if state.status == "in_progress"]
+                        self._look_at(run, transport, running, TURN)
                     names = [state.spec.name for state in self.open_tasks]
                     raise WaitTimeoutError(timeout or 0.0, self.counts(), names)
                 pause = FIRST_PAUSE if changed else min(pause * 1.5, LONGEST_PAUSE)
@@ -215,15 +223,17 @@ class Queueing:
         asked = [state for state in self.open_tasks if id(state) not in drafts]
         found = statuses(transport, [state.id for state in asked], patience)
         changed = [state for state in asked if self._word_for(state, found.get(state.id, "")) != state.status]
-        docs = documents(transport, [state.id for state in changed], patience)
-        whole = {str(doc["id"]): doc for doc in docs}
-        for state in changed:
-            doc = whole.get(state.id)
-            if doc is None:
-                state.status, state.reason = "stopped", "deleted from the server"
-            else:
-                take_over(run, state, doc)
+        self._look_at(run, transport, changed, patience)
         return bool(changed)
+
+    def _look_at(self, run: Run, transport: Transport, states: Sequence[TaskState], patience: float) -> None:
+        docs = documents(transport, [state.id for state in states], patience)
+        found = {str(doc["id"]): doc for doc in docs}
+        for state in states:
+            if state.id in found:
+                take_over(run, state, found[state.id])
+            else:
+                state.status, state.reason = "stopped", "deleted from the server"
 
     def _word_for(self, state: TaskState, word: str) -> Status:
         """Reads how far a task is; `clearml-agent execute` takes one out of its queue before it starts it."""

@@ -49,19 +49,24 @@ def _asked(
     return found
 
 
-def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> None:
+def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> bool:
     """Puts tasks into a queue, in their order.
+
+    Returns:
+        Whether an agent serves the queue, as far as the server tells.
 
     Raises:
         ServerError: Some of them could not be; the others are in it.
     """
-    left = _many(transport, "tasks.enqueue_many", ids, {"queue": queue_id})
+    body = {"queue": queue_id, "verify_watched_queue": True}
+    left, answers = _many(transport, "tasks.enqueue_many", ids, body)
     if left:  # by an attempt whose answer was lost?
         there = statuses(transport, list(left))
         left = {one: why for one, why in left.items() if there.get(one) not in ("queued", "in_progress")}
     if left:
         reason = next(iter(left.values()))
         raise ServerError(f"{len(left)} of {len(ids)} tasks could not be enqueued: {reason}")
+    return all(answer.get("queue_watched") is not False for answer in answers)
 
 
 def stop(transport: Transport, ids: Sequence[str], reason: str, *, force: bool = False) -> dict[str, str]:
@@ -76,11 +81,15 @@ def stop(transport: Transport, ids: Sequence[str], reason: str, *, force: bool =
     Returns:
         Why not, for those that could not be stopped.
     """
-    return _many(transport, "tasks.stop_many", ids, {"status_reason": reason, "force": force})
+    return _many(transport, "tasks.stop_many", ids, {"status_reason": reason, "force": force})[0]
 
 
-def _many(transport: Transport, action: str, ids: Sequence[str], body: Mapping[str, Any]) -> dict[str, str]:
+def _many(
+    transport: Transport, action: str, ids: Sequence[str], body: Mapping[str, Any]
+) -> tuple[dict[str, str], list[Mapping[str, Any]]]:
+    """Makes one call for many tasks; gives why not, for those that it failed for, and the answers."""
     failed: dict[str, str] = {}
+    answers: list[Mapping[str, Any]] = []
     for part in _pages(ids):
         try:
             answer = transport.call(action, {**body, "ids": part}, patience=PATIENCE)
@@ -89,7 +98,8 @@ def _many(transport: Transport, action: str, ids: Sequence[str], body: Mapping[s
             continue
         for one in answer.get("failed") or []:
             failed[str(one["id"])] = str((one.get("error") or {}).get("msg", "refused"))
-    return failed
+        answers.append(answer)
+    return failed, answers
 
 
 def edit_identity(transport: Transport, task_id: str, entries: Mapping[str, str | int]) -> None:
