@@ -369,7 +369,6 @@ def test_beside_task_init_it_is_the_agents_task_all_the_same(
     env = {
         "CLEARML_TASK_ID": task_id,
         "CLEARML_LOG_TASK_TO_BACKEND": "0",
-        "PYTHONWARNINGS": "error::UserWarning",
     }
     view.call("tasks.started", task=task_id)
     run_script(BESIDE, loopback, tmp_path / "home", extra=env)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -508,6 +510,28 @@ def test_resume_submits_what_is_left(
         if not task.done:
             finish(view, task.id)
     assert [row.status for row in again.wait(timeout=20)] == ["completed"] * 4
+
+
+def test_resume_goes_on_with_half_a_submission(
+    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the server refused in the middle, the drafts are enqueued and the rest is made."""
+    with pytest.raises(ServerError), group() as one:
+        loopback.faults.fail_next("tasks.create", status=400)
+        one.sweep(SPACE, queue="gpu")
+    assert "run it again with resume=True" in capsys.readouterr().err
+    assert list(by_status(loopback).values()) == ["created"] * 3
+    assert submitted(resume=True).run == one.run
+    assert sorted(queue_of(loopback, "gpu")) == NAMES
+    assert len(points(loopback)) == 4
+    assert {identity_of(doc)["attempt"] for doc in points(loopback).values()} == {"1"}
+
+
+def test_a_notebook_is_no_script(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook the error says to put the sweep into a file."""
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    with group() as one, pytest.raises(SubmitError, match="or a notebook; put the sweep into a file"):
+        one.sweep(SPACE, queue="gpu")
 
 
 def test_resume_enqueues_drafts(loopback: LoopbackServer, view: View) -> None:

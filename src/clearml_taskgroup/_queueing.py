@@ -127,9 +127,9 @@ class Queueing:
         """Makes a draft of each point and enqueues as many as the limit lets in.
 
         Raises:
-            ServerError: The server refuses, or is away.
+            ServerError: The server refuses, or is away; what was made stays as drafts.
         """
-        with _server(run) as transport:
+        with _server(run) as transport, _drafts_told():
             known = self._adopted(run, specs, transport)
             fresh = [run.attempt_of(spec) for spec in specs if spec.key not in known]
             store = run.store
@@ -314,6 +314,17 @@ def _set(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
     if isinstance(run.store, MemoryStore):
         run.store.set_status(state.id, status)
+
+
+@contextlib.contextmanager
+def _drafts_told() -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _say(
+            "the sweep was not submitted as a whole: run it again with resume=True, which goes on with the rest"
+        )
+        raise
 
 
 @contextlib.contextmanager

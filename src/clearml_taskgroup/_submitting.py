@@ -59,10 +59,12 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
             "the script's git repository has no remote, from which an agent could fetch it",
             "push it to one (git remote add origin …), or put the script outside of the repository",
         )
-    if not script.get("entry_point") or not (script.get("repository") or script.get("diff")):
+    in_notebook = run.main_task is None and "ipykernel" in sys.modules
+    has_code = script.get("entry_point") and (script.get("repository") or script.get("diff"))
+    if in_notebook or not has_code:
         raise SubmitError(
             queue,
-            "no script was detected that an agent could start, as in a console",
+            "no script was detected that an agent could start, as in a console or a notebook",
             "put the sweep into a file and run that: python script.py",
         )
     is_module = str(script["entry_point"]).startswith("-m ")  # which has its arguments with it
