@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -245,6 +246,26 @@ def test_a_lost_answer_enqueues_nothing_twice(loopback: LoopbackServer, view: Vi
         loopback.faults.fail_next("tasks.enqueue_many", kind="drop_after", times=1)
         one.sweep(SPACE, queue="gpu")
     assert queue_of(loopback, "gpu") == NAMES
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bad_network_costs_no_point(loopback: LoopbackServer, view: View, seed: int) -> None:
+    """With every fifth request hurt, each point is submitted once, is followed, and has ended in the end."""
+    loopback.faults.random(0.2, seed, pattern="tasks.*")
+    with group() as one:
+        one.sweep({"seed": range(20)}, queue="gpu", limit=15)
+        assert len(queue_of(loopback, "gpu")) == 15
+        loopback.faults.clear()
+        for task in list(one)[:5]:
+            finish(view, task.id)
+        loopback.faults.random(0.2, seed, pattern="tasks.*")
+        deadline = time.monotonic() + 30
+        while one._queueing.counts() != "5 completed, 15 queued" and time.monotonic() < deadline:
+            with pytest.raises(WaitTimeoutError):
+                one.wait(timeout=0.3)
+        loopback.faults.clear()
+    assert len(points(loopback)) == 20
+    assert sorted(by_status(loopback).values()) == ["completed"] * 5 + ["queued"] * 15
 
 
 # --- following -----------------------------------------------------------------------------------

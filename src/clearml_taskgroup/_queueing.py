@@ -321,9 +321,7 @@ def _drafts_told() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _say(
-            "the sweep was not submitted as a whole: run it again with resume=True, which goes on with the rest"
-        )
+        _say("the sweep was not submitted as a whole: run it again with resume=True, to go on with the rest")
         raise
 
 
