@@ -145,11 +145,20 @@ def test_an_unknown_queue_is_told_with_those_that_there_are(loopback: LoopbackSe
     assert points(loopback) == {}
 
 
-@pytest.mark.parametrize("given", [{"queue": " "}, {"queue": "gpu", "limit": 0}, {"limit": 3}, {"queue": 7}])
+@pytest.mark.parametrize(
+    "given", [{"queue": " "}, {"queue": "gpu", "limit": 0}, {"limit": 2.5}, {"queue": 7}]
+)
 def test_arguments_that_say_nothing(view: View, given: dict[str, Any]) -> None:
-    """A blank queue, a limit of none and a limit without a queue are errors."""
+    """A blank queue, and a limit that is no whole number from 1, are errors."""
     with group() as one, pytest.raises(ArgumentError):
         one.sweep(SPACE, **given)
+
+
+def test_no_queue_runs_here(loopback: LoopbackServer, view: View) -> None:
+    """`queue=None` is a sweep like any other, with a limit or without: a switch can choose."""
+    with group() as one:
+        assert [str(task) for task in one.sweep(SPACE, queue=None, limit=3)] == NAMES
+    assert set(by_status(loopback).values()) == {"completed"}
 
 
 def test_tasks_beside_a_queue_are_refused(view: View) -> None:
@@ -531,6 +540,9 @@ def test_resume_submits_what_is_left(
         if not task.done:
             finish(view, task.id)
     assert [row.status for row in again.wait(timeout=20)] == ["completed"] * 4
+    capsys.readouterr()
+    assert len(list(submitted(resume=True))) == 4
+    assert "4 of 4 completed already; nothing is left to queue 'gpu'" in capsys.readouterr().err
 
 
 def test_resume_goes_on_with_half_a_submission(

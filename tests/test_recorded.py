@@ -161,10 +161,15 @@ def test_parameters_that_were_taken_out_or_added() -> None:
     assert (params, edited) == ({"a": 1}, ["b"])
 
 
-def test_text_without_a_type() -> None:
-    """Where the type is not told, what was recorded says it."""
-    texts = {"a": Text("3"), "b": Text("3"), "c": Text("0.5")}
-    assert read(texts, {"a": 1, "b": "x", "c": 1}, {})[0] == {"a": 3, "b": "3", "c": 0.5}
+@pytest.mark.parametrize("lost", ["", "str"])
+def test_text_without_a_type(lost: str) -> None:
+    """Where an edit has lost the type, or made it text's, what was recorded says it."""
+    texts = {"a": "3", "b": "3", "c": "0.5", "d": "False", "e": "[2]", "f": ""}
+    stored = {"a": 1, "b": "x", "c": 1, "d": True, "e": [1], "f": None}
+    expected = {"a": 3, "b": "3", "c": 0.5, "d": False, "e": [2], "f": None}
+    assert read({name: Text(text, lost) for name, text in texts.items()}, stored, {})[0] == expected
+    with pytest.raises(AgentParameterError, match="cannot be read as a number"):
+        read({"a": Text("fast", lost)}, {"a": 1}, {})
 
 
 def test_what_cannot_be_made_again() -> None:

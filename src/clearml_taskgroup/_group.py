@@ -254,9 +254,9 @@ class TaskGroup:
 
         Args:
             space: As for `tasks`. All of it is checked before the first turn.
-            queue: The queue that the points are submitted to.
+            queue: The queue that the points are submitted to, by its name; None runs them here.
             limit: The most of them that are queued or running at once; the others stay drafts,
-                until `wait` enqueues them as there is a place.
+                until `wait` enqueues them as there is a place. Without a queue it says nothing.
 
         Returns:
             An iterator with a length. A turn's task ends when the next turn begins; with
@@ -272,8 +272,8 @@ class TaskGroup:
         run = self._opened()
         if queue is not None and (not isinstance(queue, str) or not queue.strip()):
             raise ArgumentError("queue", queue, "the name of a queue")
-        if limit is not None and (queue is None or type(limit) is not int or limit < 1):
-            raise ArgumentError("limit", limit, "a whole number from 1, beside queue=…")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ArgumentError("limit", limit, "a whole number from 1, or None for no limit")
         sweep = self._swept(run, space, queue, limit)
         self._sweeps += 1  # one that was refused is none, here as on an agent
         return sweep

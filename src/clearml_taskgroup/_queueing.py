@@ -163,6 +163,9 @@ class Queueing:
     def tell_of(self, done: int, tasks: Sequence[TaskState], total: int) -> None:
         """Says in one line what a sweep has submitted."""
         submission = self.submissions[-1]
+        if done == total:
+            _say(f"{done} of {total} completed already; nothing is left to queue {submission.queue!r}")
+            return
         before = f"{done} of {total} completed already; " if done else ""
         waiting = len(submission.drafts)
         rest = f"; {waiting} stay drafts until there is a place (limit={submission.limit})" if waiting else ""

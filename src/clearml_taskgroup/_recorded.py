@@ -71,17 +71,18 @@ def read(
 
 def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any, bool]:
     """Gives a parameter's value, and whether it is the one that was submitted."""
+    text = attrs.evolve(text, type=_kind(text.type, stored))
     written = [value for value in known if _written(value) == text.value]
     for value in written:
         if _is(value, stored):
             return value, True
-    as_cast = list(_attempts(lambda: _cast(text.value, text.type, stored)))
+    as_cast = _attempts(lambda: _cast(text.value, text.type))
     as_stored = [v for v in _attempts(lambda: decoded(stored, text.type)) if _written(v) == text.value]
     for value in (*as_cast, *as_stored):
         if _is(value, stored):
             return value, True
     kinds = dict.fromkeys(type(value).__name__ for value in known)
-    like_known = [v for kind in kinds for v in _attempts(partial(_cast, text.value, kind, stored))]
+    like_known = [v for kind in kinds for v in _attempts(partial(_cast, text.value, kind))]
     members = _attempts(lambda: _member(text.value, stored))
     same_type = [value for value in written if type(value).__name__ == text.type]
     guesses = _attempts(lambda: _literal(text.value)) if text.type == "NoneType" else []
@@ -91,7 +92,16 @@ def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any
         except ParameterError:  # NaN
             continue
         return value, False
-    raise AgentParameterError(name, text.value, _expected(text, known, stored))
+    raise AgentParameterError(name, text.value, _expected(text.type, known))
+
+
+_KINDS = {bool: "bool", int: "number", float: "number", type(None): "NoneType", str: "str", list: "list"}
+
+
+def _kind(told: str, stored: Any) -> str:
+    """Gives the type that was recorded; an edit may have lost it, or made it text's."""
+    is_lost = not told or (told == "str" and not isinstance(stored, str))
+    return _KINDS.get(type(stored), "value of its type") if is_lost else told
 
 
 def _attempts(make: Callable[[], Any]) -> list[Any]:
@@ -112,19 +122,16 @@ def _written(value: Any) -> str:
     return parameter("General", "", value)["value"]
 
 
-def _expected(text: Text, known: list[Any], stored: Any) -> str:
-    kind = text.type or type(stored).__name__
+def _expected(kind: str, known: list[Any]) -> str:
     if kind == "NoneType" or not known or isinstance(known[0], (bool, int, float, str)):
         return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
     choices = ", ".join(repr(_written(value)) for value in known[:6])
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind} (this script has {choices})"
 
 
-def _cast(text: str, kind: str, stored: Any) -> Any:
+def _cast(text: str, kind: str) -> Any:
     """Reads text as a type that is known by its name, numpy's too."""
     text = text if kind in ("str", "str_") else text.strip()
-    if not kind:
-        return text if isinstance(stored, str) else _literal(text)
     if kind in ("bool", "bool_"):
         return _BOOLS[text.lower()]
     if re.fullmatch(r"u?int\d*", kind):
@@ -135,6 +142,11 @@ def _cast(text: str, kind: str, stored: Any) -> Any:
             if not number.is_integer():
                 raise
             return int(number)
+    if kind == "number":
+        try:
+            return int(text)
+        except ValueError:
+            return float(text)
     if re.fullmatch(r"float\d*", kind):
         return float(text)
     if kind == "NoneType" and text in _NOTHING:
