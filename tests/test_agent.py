@@ -479,6 +479,24 @@ def test_a_copy_that_was_edited(loopback: LoopbackServer, view: View) -> None:
     assert identity_of(loopback.task(doc["id"])) == identity_of(doc)
 
 
+def test_a_task_that_is_queued_still(
+    loopback: LoopbackServer, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its status is, the agent's task gets the identity of what it runs; the rest of it stays."""
+    script()
+    copy = copy_of(view, points(loopback)[NAMES[0]]["id"])
+    edit(view, copy, seed="11")
+    view.call("tasks.edit_runtime", task=copy, add_or_update={"by": "hand"})
+    view.call("tasks.enqueue", task=copy)
+    monkeypatch.setenv("CLEARML_TASK_ID", copy)
+    script()
+    after = loopback.task(copy)
+    assert (identity_of(after)["name"], after["status"]) == ("C=0.5,seed=11", "queued")
+    assert view.parameters(copy) == {"C": "0.5", "seed": "11"}
+    assert is_original(after)
+    assert after["runtime"]["by"] == "hand"
+
+
 @pytest.mark.parametrize("edited", [False, True], ids=["as it was", "into another point"])
 def test_a_copy_is_an_attempt_of_its_own(loopback: LoopbackServer, view: View, edited: bool) -> None:
     """A copy with the parameters of a point that there is becomes its next attempt, by its own id."""

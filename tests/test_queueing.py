@@ -545,6 +545,27 @@ def test_resume_submits_what_is_left(
     assert "4 of 4 completed already; nothing is left to queue 'gpu'" in capsys.readouterr().err
 
 
+def test_resume_brings_points_to_the_script_as_it_is_now(
+    loopback: LoopbackServer, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is enqueued again has the script of today, and its place in that: it may have changed."""
+    repository = {"repository": "https://host/repository", "version_num": "a" * 40}
+    script_detected(monkeypatch, {**SCRIPT, **repository})
+    one = submitted(limit=1)
+    failed = next(iter(one)).id
+    finish(view, failed, "failed", "bad")
+    script_detected(monkeypatch, {**SCRIPT, "diff": "print('mended')\n"})
+    with group(resume=True, retry="continue") as again:
+        again.sweep({"before": [1]}, queue="cpu")
+        again.sweep(SPACE, queue="gpu")
+    ordinals = {name: identity_of(doc)["sweep"] for name, doc in points(loopback).items()}
+    assert ordinals == {"before=1": "0", **dict.fromkeys(NAMES, "1")}
+    scripts = [doc["script"] for doc in points(loopback).values()]
+    assert {(script["diff"], script["repository"]) for script in scripts} == {("print('mended')\n", "")}
+    assert again.get(name=NAMES[0]).id == failed
+    assert queue_of(loopback, "gpu") == NAMES
+
+
 def test_resume_goes_on_with_half_a_submission(
     loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
 ) -> None:

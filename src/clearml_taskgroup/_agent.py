@@ -199,11 +199,7 @@ def claim(point: Point, spec: TaskSpec, info: RunInfo, specs: Specs, transport: 
         "template": info.template,
     }
     changed = {name: value for name, value in entries.items() if point.identity.get(name) != str(value)}
-    if changed:
-        edit_identity(transport, point.id, changed)
-    if not marked:
-        body = {"task": point.id, "force": True, "add_or_update": {"taskgroup_run": info.run}}
-        transport.call("tasks.edit_runtime", body, patience=PATIENCE)
+    edit_identity(transport, point.id, changed, "" if marked else info.run)
     _rename(point, spec, specs, transport)
     main = _clearml.main_task()
     if main is not None and str(main.id) == point.id:

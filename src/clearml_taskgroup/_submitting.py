@@ -11,7 +11,7 @@ from . import _modes
 from ._run import Run
 from ._stores import Status, TaskSpec
 from ._stores.lookup import ask
-from ._stores.queues import edit_identity
+from ._stores.queues import edit_identity, edit_script
 from ._task import GroupTask
 from ._transport import Transport
 from .errors import SubmitError
@@ -105,8 +105,9 @@ def adopted(run: Run, spec: TaskSpec, transport: Transport | None) -> tuple[Task
         return None
     waits = spec.key in prior.queued
     spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
-    if not waits and known.submitted != str(spec.sweep):
+    if not waits:  # the script may have changed since
         edit_identity(transport, known.id, {"sweep": spec.sweep, "queue": spec.queue})
+        edit_script(transport, known.id, run.info.script or {})
     return spec, known.id, "queued" if waits else "created"
 
 

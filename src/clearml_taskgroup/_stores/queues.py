@@ -10,6 +10,7 @@ from ..errors import ServerError, UnknownQueueError
 from . import SECTION, parameter
 from .lookup import FIELDS, PAGE, PATIENCE, Document
 
+_NO_SCRIPT = dict.fromkeys(("repository", "branch", "version_num", "entry_point", "working_dir", "diff"), "")
 _WHOLE = (*FIELDS, "status_reason", "status_message", "started", "completed")
 
 
@@ -102,11 +103,39 @@ def _many(
     return failed, answers
 
 
-def edit_identity(transport: Transport, task_id: str, entries: Mapping[str, str | int]) -> None:
-    """Rewrites entries of a task's section `TaskGroup`, whatever its status."""
-    items = [parameter(SECTION, name, value) for name, value in entries.items()]
-    body = {"task": task_id, "hyperparams": items, "replace_hyperparams": "none", "force": True}
-    transport.call("tasks.edit_hyper_params", body, patience=PATIENCE)
+def edit_script(transport: Transport, task_id: str, script: Mapping[str, Any]) -> None:
+    """Replaces the script that an agent is to start for a task."""
+    body = {"task": task_id, "force": True, "script": {**_NO_SCRIPT, **script}}
+    transport.call("tasks.edit", body, patience=PATIENCE)
+
+
+def edit_identity(
+    transport: Transport, task_id: str, entries: Mapping[str, str | int], run: str = ""
+) -> None:
+    """Rewrites entries of a task's section `TaskGroup`, whatever its status.
+
+    Args:
+        transport: The way to the server.
+        task_id: The task.
+        entries: What is to stand there.
+        run: The run that the task is to be an original of, if it is not one yet.
+    """
+    items = {name: parameter(SECTION, name, value) for name, value in entries.items()}
+    marker = {"taskgroup_run": run} if run else {}
+    body: dict[str, Any] = {"task": task_id, "force": True}
+    try:
+        if items:
+            edits = {"hyperparams": list(items.values()), "replace_hyperparams": "none"}
+            transport.call("tasks.edit_hyper_params", {**body, **edits}, patience=PATIENCE)
+        if marker:
+            transport.call("tasks.edit_runtime", {**body, "add_or_update": marker}, patience=PATIENCE)
+    except Refused:  # these two take drafts and running tasks alone
+        fields = ("hyperparams", "runtime")
+        (task,) = _asked(transport, [task_id], fields, PATIENCE)
+        sections = task.get("hyperparams") or {}
+        sections[SECTION] = {**sections.get(SECTION, {}), **items}
+        body |= {"hyperparams": sections, "runtime": {**(task.get("runtime") or {}), **marker}}
+        transport.call("tasks.edit", body, patience=PATIENCE)
 
 
 def _pages(ids: Sequence[str]) -> Iterator[list[str]]:
