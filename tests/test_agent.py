@@ -249,6 +249,18 @@ def test_names_are_filled_in_from_the_task(loopback: LoopbackServer, view: View)
     assert list(loopback.scalars(doc["id"])) == [("loss", series)]
 
 
+def test_the_console_is_the_agents_to_send(
+    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `capture="console"` nothing is sent twice: the agent sends all that the script prints."""
+    script(capture="console")
+    task_id = points(loopback)[NAMES[0]]["id"]
+    with agent(view, task_id):
+        script(None, lambda task: print("a line"), capture="console")
+    assert "a line" in capsys.readouterr().out
+    assert view.console(task_id) == ""
+
+
 def test_other_ranks_have_the_same_turn(
     loopback: LoopbackServer, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:

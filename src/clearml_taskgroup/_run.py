@@ -133,7 +133,8 @@ class Run:
             new = [self.attempt_of(spec) for spec in specs if spec.key not in by_key]
             if self.store.mode == "online":  # what a SIGKILL right here leaves behind is known as ours
                 self._write({"event": "opening", "key": s.key, "attempt": s.attempt} for s in new)
-            ids = self.store.create(self.info, new, self.parent) if new else []
+            at_agent = self.point is not None  # where nothing is made, not even the project
+            ids = [] if at_agent and not new else self.store.create(self.info, new, self.parent)
             for spec, task_id in zip(new, ids, strict=True):
                 by_key[spec.key] = self.state_of(spec, task_id, turn)
             states = [by_key[spec.key] for spec in specs]

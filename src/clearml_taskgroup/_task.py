@@ -250,6 +250,8 @@ class GroupTask(Reporting):
     def mark_failed(self, status_reason: str = "") -> None:
         """Ends the task as failed.
 
+        On an agent, which goes by the script's exit code, the group's end raises `AgentTaskError`.
+
         Args:
             status_reason: Why, for people.
         """
@@ -257,6 +259,8 @@ class GroupTask(Reporting):
 
     def mark_stopped(self, status_reason: str = "") -> None:
         """Ends the task as stopped: a pruned trial, an early end.
+
+        On an agent, which knows nothing between completed and failed, as `mark_failed`.
 
         Args:
             status_reason: Why, for people.
