@@ -89,7 +89,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     ]
     pages = [link(about.url, "the run in ClearML ↗")] if is_page(about.url) else []
     pages += [
-        link(url, f"compare tasks {100 * at + 1} to {min(100 * (at + 1), len(results))} ↗")
+        link(url, f"compare the tasks{f' from {100 * at + 1} on' if at else ''} ↗")
         for at, url in enumerate(about.compare_urls)
         if is_page(url)
     ]
