@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clearml_taskgroup import Metric, Results, TaskGroup, _clearml
+from clearml_taskgroup import Metric, TaskGroup, _clearml
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
@@ -221,17 +222,18 @@ def test_show_over_seeds() -> None:
 
 
 def test_a_vocabulary_says_which_is_better() -> None:
-    """--mode is not needed where the vocabulary or the metric's own word says it; else it is a usage error."""
-    metrics = [Metric("accuracy", mode="max"), Metric("loss", mode="min")]
+    """--mode is not needed where the run's vocabulary or a well-known word has it; else it is asked for."""
+    metrics: list[str | Metric] = [Metric("accuracy", mode="min"), "loss"]
     make(metrics=metrics, name="with words")
-    with Place().group() as group, group.task({"C": 1}) as task:
-        task.report({"size": 1.0, "loss": 2.0}, 1)
+    make()
     shown = as_json("show", f"{PROJECT}/with words", "--sort", "loss")["tasks"]
     assert shown[0]["name"] == "C=10,seed=1"
-    assert as_json("best", f"{PROJECT}/with words", "accuracy", "split=val")["mode"] == "max"
-    assert as_json("best", GROUP, "loss")["mode"] == "min"
-    assert "add --mode max or --mode min" in told("best", GROUP, "size", code=2)
-    assert "add --mode max or --mode min" in told("show", GROUP, "--sort", "size", code=2)
+    assert as_json("best", f"{PROJECT}/with words", "accuracy", "split=val")["mode"] == "min"
+    assert as_json("best", GROUP, "accuracy", "split=val")["mode"] == "max"
+    with Place().group(name="with strange words") as group:
+        group.task({"C": 1}).report({"foo": 1.0}, 1)
+    assert "add --mode max or --mode min" in told("best", group.id, "foo", code=2)
+    assert "add --mode max or --mode min" in told("show", group.id, "--sort", "foo", code=2)
     assert "no task has a value for nothing" in told("best", GROUP, "nothing", code=1)
 
 
@@ -242,7 +244,7 @@ def test_best_names_a_task() -> None:
     """`best` prints the task, its value and parameters, and where it is; a failed task is never the best."""
     make()
     lines = command("best", GROUP, "accuracy", "split=val", "--mode", "max").stdout.splitlines()
-    assert lines[0] == "C=10,seed=1: accuracy[split=val] = 10.1"
+    assert lines[0] == "C=10,seed=1: accuracy[split=val] = 10.1, the greatest"
     assert lines[1:3] == ["  C = 10", "  seed = 1"]
     assert lines[3].startswith("file://")
     found = as_json("best", GROUP, "accuracy", "split=val", "--mode", "max", "--where", "C=0.5")
@@ -255,7 +257,7 @@ def test_best_over_seeds() -> None:
     found = as_json("best", GROUP, "loss", "--mode", "max", "--over", "seed")
     assert (found["name"], found["n"], found["params"]) == ("C=0.5", 3, {"C": 0.5})
     line = command("best", GROUP, "loss", "--mode", "max", "--over", "seed").stdout.splitlines()[0]
-    assert line == "C=0.5: loss[split=val] = -0.6 ± 0.1 (mean ± std, n=3)"
+    assert line == "C=0.5: loss[split=val] = -0.6 ± 0.1 (mean ± std, n=3), the greatest"
 
 
 def test_contexts_are_read_as_they_were_reported() -> None:
@@ -285,23 +287,24 @@ def test_best_of_a_curve() -> None:
 # --- report ------------------------------------------------------------------------------------
 
 
-def stand_in(results: Results, path: Path) -> Path:
-    """Writes what tells that it was asked for."""
-    Path(path).write_text(str(results.about))
-    return Path(path)
-
-
 def test_report_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`report` has the results write a page, by default into this folder, and tells where it is."""
-    monkeypatch.setattr(Results, "save_html", stand_in, raising=False)
+    """`report` writes a page, by default into this folder, and tells where it is."""
     monkeypatch.chdir(tmp_path)
     make()
     assert command("report", GROUP).stdout == f"{GROUP}, run 1: the-group-run-1.html\n"
-    assert (tmp_path / "the-group-run-1.html").read_text() == f"{GROUP}, run 1"
+    assert f"{GROUP}, run 1" in (tmp_path / "the-group-run-1.html").read_text()
     facts = as_json("report", GROUP, "-o", tmp_path / "page.html")
     assert facts["path"] == str(tmp_path / "page.html")
     assert (tmp_path / "page.html").exists()
     assert "nowhere" in told("report", GROUP, "-o", tmp_path / "nowhere" / "page.html", code=1)
+    assert "'depth'" in told("report", GROUP, "--over", "depth", code=1)
+
+
+def test_report_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where plotly is missing, one line says what to install."""
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    make()
+    assert "pip install 'clearml-taskgroup[" in told("report", GROUP, code=1)
 
 
 # --- how it is told ----------------------------------------------------------------------------

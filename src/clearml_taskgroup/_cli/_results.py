@@ -146,7 +146,7 @@ def _chosen(results: Results, where: Pairs) -> Results:
 def _better(results: Results, metric: str, better: Any) -> Any:
     found = results.mode_of(metric, better)
     if found is None and any(name == metric for name, _ in results.measures):
-        raise click.UsageError(f"the run does not say which {metric} is better; add --mode max or --mode min")
+        raise click.UsageError(f"nobody can tell which {metric} is better; add --mode max or --mode min")
     return found or "max"  # there is no such metric, which is told as it is looked for
 
 
@@ -178,7 +178,7 @@ def best(
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     record. field=value, as split=val, says which of the metric's contexts. Failed and stopped tasks do not
-    count.
+    count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
     """
     results = _chosen(results_of(group, run, mode), where)
     meant = {**context_of(context, results), "mode": _better(results, metric, better)}
@@ -189,7 +189,7 @@ def best(
     if as_json:
         print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
         return
-    click.echo(str(found))
+    click.echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
     for name, value in found.params.items():
         click.echo(f"  {name} = {value}")
     if row is not None:
@@ -209,17 +209,25 @@ def _where(row: Row) -> str:
     epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html",
 )
 @group_argument
+@click.option("--over", multiple=True, metavar="PARAM", help="Take means over this; by default seeds, folds.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
-def report(group: str, run: str | None, mode: Mode | None, as_json: bool, output: Path | None) -> None:
-    """Write a run's results to one HTML file.
+def report(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    over: Sequence[str],
+    output: Path | None,
+) -> None:
+    """Write a run's results to one HTML file, which opens without a network; needs plotly.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     record. Without -o the file is called after the group and the run, in this folder.
     """
-    results: Any = results_of(group, run, mode)
+    results = results_of(group, run, mode)
     about = results.about
     path = output or Path(re.sub(r"[^\w.-]+", "-", f"{about.name}-run-{about.run_number}") + ".html")
-    results.save_html(path)
+    results.save_html(path, over=over or None)
     if as_json:
         print_json({"run": about.run, "path": str(path.absolute())})
     else:
