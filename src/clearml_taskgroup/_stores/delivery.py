@@ -69,7 +69,7 @@ class Delivery:
         Raises:
             Unreachable: The server takes nothing at all at this moment.
         """
-        if self._parked or TORN in data:
+        if self._parked or (b"#" in data and TORN in data):  # one byte is found 50 times as fast as two
             return parsed(data)
         try:
             answer = self.transport.call(ACTION, lines=data[:-1], patience=PATIENCE, most_500=1)

@@ -100,7 +100,8 @@ class Outbox:
         Raises:
             StoreError: The disk refuses.
         """
-        data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
+        lines = itertools.chain.from_iterable(batch.values())
+        data = "\n".join(itertools.chain(lines, ("",))).encode()
         with self._lock:
             try:
                 if self._shared and self._is_torn():
