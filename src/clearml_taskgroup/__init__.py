@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ._aggregate import AggregateRow, Aggregates, Mean
     from ._ending import Failure
     from ._group import TaskGroup
+    from ._map import Mapped
     from ._measures import Best
     from ._reporting import BoundTask
     from ._results import Results, Row
@@ -28,6 +29,7 @@ _HOMES = {
     "BoundTask": "_reporting",
     "Failure": "_ending",
     "GroupTask": "_task",
+    "Mapped": "_map",
     "Mean": "_aggregate",
     "Metric": "_vocabulary",
     "Name": "_template",
@@ -48,6 +50,7 @@ __all__ = [
     "BoundTask",
     "Failure",
     "GroupTask",
+    "Mapped",
     "Mean",
     "Metric",
     "Name",

@@ -7,16 +7,18 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
+from ._guests import SOON
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
 from ._measures import Words
-from ._opening import Resume, open_run
+from ._opening import Resume, is_unguarded, open_run
 from ._past import find_run
 from ._results import Results, row_of
 from ._resume import tell_of
@@ -33,9 +35,13 @@ from .errors import (
     ArgumentError,
     GroupStateError,
     TaskGroupWarning,
+    UnguardedScriptError,
     UnknownTaskError,
     counted,
 )
+
+if TYPE_CHECKING:
+    from ._map import Mapped
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
@@ -152,6 +158,8 @@ class TaskGroup:
             raise GroupStateError(
                 self.name, "has been opened before", "make a new TaskGroup(…) for another run"
             )
+        if is_unguarded():
+            raise UnguardedScriptError(self.name)
         outer = _current.get()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
@@ -255,6 +263,47 @@ class TaskGroup:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
         return Sweep(self, left)
 
+    def map(
+        self,
+        fn: Callable[[GroupTask], Any],
+        space: Space,
+        *,
+        workers: int | None = None,
+        executor: Executor | None = None,
+    ) -> list[Mapped]:
+        """Calls a function with a task for each point of a space.
+
+        An exception of the function fails its task and is in the point's record; it is not raised here,
+        and the other points go on. A worker process that dies fails the one task that it worked on.
+
+        Args:
+            fn: Called with the task; in processes, one at the top level of a module.
+            space: As for `tasks`. All of it is checked before the first point.
+            workers: How many processes to run it in; None to run here, one point after another.
+            executor: Threads or processes of your own instead: any `concurrent.futures.Executor`,
+                loky's, or Dask's `client.get_executor()`.
+
+        Returns:
+            A record for each point, in the order of the space: `task`, `value`, `error`. Under
+            `resume`, points that have completed before are not run again.
+
+        Raises:
+            SpaceError: The space is empty or not of that form.
+            DuplicateTaskError: Two points are the same, or the run has one already.
+            FunctionPickleError: The function cannot be sent to another process.
+            WorkerStartError: The processes cannot start.
+        """
+        from ._map import checked, map_points
+
+        run = self._opened()
+        checked(workers, executor)
+        return map_points(self, run, fn, self._specs.many(points(space)), workers, executor)
+
+    def __reduce__(self) -> str:
+        raise GroupStateError(
+            self.name, "stays in the process that opened it", "pass a task to other processes, or its report"
+        )
+
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
         self._specs.take(specs)
@@ -357,6 +406,7 @@ class TaskGroup:
         assert self._run is not None
         if not self._run.closed:
             self._run.reporter.flush(self.close_timeout)
+            self._run.guests.fold(self._run, SOON)
         words = Words(self.template, self.vocabulary)
         rows = tuple(row_of(task._state, words) for task in sorted(self, key=lambda task: task.index))
         return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))

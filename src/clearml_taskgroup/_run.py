@@ -16,6 +16,8 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml
+from ._guests import PATIENCE as GUEST_PATIENCE
+from ._guests import Guests
 from ._names import Measure, Names, measure_text
 from ._record import Record
 from ._reporter import LONGEST, Reporter
@@ -86,6 +88,7 @@ class Run:
     states: dict[str, TaskState] = attrs.field(factory=dict)
     told: set[str] = attrs.field(factory=set)
     reporter: Reporter = attrs.field(init=False)
+    guests: Guests = attrs.field(factory=Guests)
     closed: bool = False
     parent_ended: bool = False
     _is_away: bool = False
@@ -284,9 +287,10 @@ class Run:
         if created:
             self._creating.release()
         states = list(self.states.values())
+        errors: list[Exception] = []
+        _attempt(lambda: self.guests.fold(self, min(GUEST_PATIENCE, timeout)), errors, interrupts)
         for state in states:
             self.mark(state, status, reason)
-        errors: list[Exception] = []
 
         def left() -> float:
             return 0.0 if interrupts.given_up else max(0.0, deadline - time.monotonic())

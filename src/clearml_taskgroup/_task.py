@@ -55,6 +55,11 @@ class GroupTask(Reporting):
     def __str__(self) -> str:
         return self._state.spec.name
 
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        from ._handle import reduced  # which knows groups, as this module does not
+
+        return reduced(self)
+
     # --- who it is -----------------------------------------------------------------------------
 
     @property

@@ -185,6 +185,14 @@ class Outbox:
         size = self.size
         return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
+    def share(self) -> None:
+        """Has other processes write to the file as well, from now on."""
+        # Not while the file starts anew, which would take away what they write.
+        locked = self._lock.acquire(timeout=1.0)
+        self._shared = True
+        if locked:
+            self._lock.release()
+
     def after_fork(self) -> None:
         """In the child, and in a parent of one: the file has two writers from now on."""
         self._lock = threading.Lock()
@@ -215,11 +223,7 @@ _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _note_fork() -> None:
     for outbox in list(_alive):
-        # Not while the file starts anew, which would take away what the child writes.
-        locked = outbox._lock.acquire(timeout=1.0)
-        outbox._shared = True
-        if locked:
-            outbox._lock.release()
+        outbox.share()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,89 @@
+"""What a worker has counted of a task, on its way back to the process that opened it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._names import Measure
+from ._reporter import Reporter, Stats
+from ._stores import Status
+
+if TYPE_CHECKING:
+    from ._run import Run, TaskState
+
+
+@attrs.define
+class Facts:
+    """A task as one worker has left it.
+
+    Attributes:
+        status: How the task ended there; None if it is open.
+        params: The parameters that were set there.
+        stats: The counts over the values that were reported there, and nowhere else.
+        nonfinite: How many values were left out there.
+        lost: Points that were given up there, and why.
+    """
+
+    status: Status | None
+    reason: str = ""
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    stats: dict[Measure, Stats] = attrs.field(factory=dict)
+    nonfinite: dict[Measure, int] = attrs.field(factory=dict)
+    lost: int = 0
+    trouble: str = ""
+
+
+def facts_of(state: TaskState, reporter: Reporter) -> Facts:
+    """Takes what a worker's state of a task holds at this moment."""
+    own, lost = state.spec.params, reporter.lost.get(state.id, 0)
+    return Facts(
+        status=None if state.is_open else state.status,
+        reason=state.reason,
+        params={name: value for name, value in state.params.items() if name not in own},
+        stats={measure: attrs.evolve(stats) for measure, stats in state.names.stats.items() if stats.count},
+        nonfinite=dict(state.nonfinite),
+        lost=lost,
+        trouble=str(reporter.error or "") if lost else "",
+    )
+
+
+def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -> None:
+    """Adds what a worker has counted to what the run knows of a task.
+
+    Args:
+        run: The run.
+        state: The run's own state of the task.
+        facts: What the worker tells now.
+        known: What the same worker has told before, which is counted already.
+    """
+    before = known or Facts(None)
+    for measure, stats in facts.stats.items():
+        told = before.stats.get(measure) or Stats()
+        _add(state.names.stats.setdefault(measure, Stats()), stats, told)
+    for measure, count in facts.nonfinite.items():
+        more = count - before.nonfinite.get(measure, 0)
+        state.nonfinite[measure] = state.nonfinite.get(measure, 0) + more
+    state.params.update(facts.params)
+    if facts.lost > before.lost:
+        run.reporter.lost[state.id] = run.reporter.lost.get(state.id, 0) + facts.lost - before.lost
+        run.reporter.error = run.reporter.error or OSError(facts.trouble)
+    if facts.status is not None:
+        run.mark(state, facts.status, facts.reason)
+
+
+def _add(stats: Stats, new: Stats, told: Stats) -> None:
+    more = new.count - told.count
+    if more <= 0:
+        return
+    if not stats.count:
+        stats.first = new.first
+    stats.count += more
+    stats.total += new.total - told.total
+    stats.last, stats.last_iteration = new.last, new.last_iteration
+    if new.min < stats.min:
+        stats.min, stats.min_iteration = new.min, new.min_iteration
+    if new.max > stats.max:
+        stats.max, stats.max_iteration = new.max, new.max_iteration
