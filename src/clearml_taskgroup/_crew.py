@@ -22,6 +22,7 @@ from ._ending import reason_of
 from ._handle import let_all_go
 from ._point import Ended, Function, Parcel, died, run_parcel, unpacked
 from ._task import GroupTask
+from ._threads import fair_share, limit
 from .errors import FunctionPickleError, WorkerStartError
 
 GRACE = 3.0
@@ -187,7 +188,9 @@ class Crew:
         forks = self._context.get_start_method() == "fork"
         others = [worker.pipe for worker in self._workers] + [ours] if forks else []
         process = self._context.Process(
-            target=_work, args=(theirs, self.fn, dict(os.environ), others), name="clearml-taskgroup worker"
+            target=_work,
+            args=(theirs, self.fn, dict(os.environ), fair_share(self.count), others),
+            name="clearml-taskgroup worker",
         )
         with warnings.catch_warnings():
             # The library's own threads are made ready for it; of others' the user has been asked.
@@ -244,7 +247,9 @@ class Crew:
 # --- in the worker ---------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, fn: bytes, environ: Mapping[str, str], others: list[Connection]) -> None:
+def _work(
+    pipe: Connection, fn: bytes, environ: Mapping[str, str], threads: int | None, others: list[Connection]
+) -> None:
     """Runs points until there are no more."""
     for other in others:  # inherited by a fork; nobody would see their ends close
         other.close()
@@ -255,6 +260,8 @@ def _work(pipe: Connection, fn: bytes, environ: Mapping[str, str], others: list[
     except Exception as error:
         pipe.send_bytes(_UNFIT + reason_of(error).encode())
         return
+    if threads is not None:
+        limit(threads)
     with contextlib.suppress(EOFError, OSError):  # the other side has gone
         pipe.send_bytes(_READY)
         while data := pipe.recv_bytes():

@@ -346,12 +346,13 @@ def _open(core: _Core, words: bytes | str, task: str) -> _GuestGroup:
 
 def _metrics(words: bytes | str, task: str) -> list[Metric] | None:
     if isinstance(words, str):
+        path = words
         try:
-            words = Path(words).read_bytes()
+            words = Path(path).read_bytes()
         except OSError as error:
             raise HandleError(
                 task,
-                f"has a vocabulary too large to travel with it, and {words} cannot be read here ({error})",
+                f"has a vocabulary too large to travel with it, and {path} cannot be read here ({error})",
                 "give this machine the folder of CLEARML_CACHE_DIR, or the group fewer metrics and aliases",
             ) from error
     listed = pickle.loads(zlib.decompress(words))
