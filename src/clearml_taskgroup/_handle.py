@@ -56,6 +56,7 @@ class _Core:
     record: str | None
     outbox: str | None
     page: str | None
+    server: str | None
     parent: str | None
     nonfinite: Any
     captures: bool
@@ -117,7 +118,8 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
         host=platform.node(),
         record=str(record) if record is not None else None,
         outbox=store.share(),
-        page=store.url("{}") if store.mode == "online" else None,
+        page=store.url("{}"),
+        server=store.connection.host if isinstance(store, OnlineStore) else None,
         parent=run.parent,
         nonfinite=run.nonfinite,
         captures=group.captures_console,
@@ -307,6 +309,8 @@ _opening = threading.Lock()
 def _guest_group(core: _Core, words: bytes | str, task: str) -> _GuestGroup:
     """Gives this process's group for a run; opened once, and kept for the run's next task."""
     known = core.info.run
+    if core.mode == "offline":  # where ClearML's own objects look for the session
+        os.environ["CLEARML_CACHE_DIR"] = str(Path(core.where).parent)
     with _opening:
         group = _groups.pop(known, None)
         if group is None:
@@ -373,13 +377,24 @@ def _store(core: _Core, is_here: bool, task: str) -> Store:
             )
         return OfflineStore(Path(core.where))
     if is_here and core.outbox is not None and core.host == platform.node() and os.path.exists(core.outbox):
-        return GuestStore(Path(core.outbox), core.page)
-    store = OnlineStore(_clearml.connect())
+        return GuestStore(Path(core.outbox), core.page, lambda: _connected(core, task))
+    store = _connected(core, task)
     folder = _clearml.cache_folder() / "taskgroup" / core.info.group_id
     name = f"guest-{core.info.run[:12]}-{platform.node()}-{os.getpid()}.outbox"
     with contextlib.suppress(OSError):
         store.use_outbox(Outbox.open(folder / name))
     return store
+
+
+def _connected(core: _Core, task: str) -> OnlineStore:
+    connection = _clearml.connect()
+    if connection.host != core.server:
+        raise HandleError(
+            task,
+            f"is on the server {core.server}, but this process is set up for {connection.host}",
+            "set ClearML up in the same way on all machines, and start workers after that",
+        )
+    return OnlineStore(connection)
 
 
 def _at_exit(run: GuestRun) -> None:

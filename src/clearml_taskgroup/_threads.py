@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from importlib import import_module
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -29,9 +30,5 @@ def limit(threads: int) -> None:
     """Limits the threads of this process's numerical libraries, loaded now or later."""
     os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
     if any(name in sys.modules for name in _NATIVE):
-        with contextlib.suppress(
-            Exception
-        ):  # it comes with scikit-learn; without it, theirs stay as they are
-            from threadpoolctl import threadpool_limits
-
-            threadpool_limits(threads)
+        with contextlib.suppress(Exception):  # not there, or it does not know a library
+            import_module("threadpoolctl").threadpool_limits(threads)  # comes with scikit-learn

@@ -11,13 +11,12 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from .. import _clearml
 from ..errors import StoreError
 from . import Batch, Ending, RunInfo, Store, TaskSpec
 from .online import OnlineStore
@@ -31,10 +30,12 @@ class GuestStore(Store):
     Args:
         outbox: The run's outbox.
         page: The address of a task's page, with `{}` in the id's place; None where it is unknown.
+        connect: Logs in at the server, where that is needed.
     """
 
     outbox: Path
-    page: str | None = None
+    page: str | None
+    connect: Callable[[], OnlineStore]
     mode: str = "online"
     _file: int = -1
     _online: OnlineStore | None = None
@@ -75,7 +76,7 @@ class GuestStore(Store):
         """The server itself, logged in to when it is first needed."""
         with self._lock:
             if self._online is None:
-                self._online = OnlineStore(_clearml.connect())
+                self._online = self.connect()
             return self._online
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
