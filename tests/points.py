@@ -44,6 +44,16 @@ def with_pid(task: GroupTask) -> int:
     return os.getpid()
 
 
+def meet(task: GroupTask) -> int:
+    """Waits until as many processes as asked for are at work; gives this one."""
+    folder = Path(task.params["folder"])
+    (folder / f"{os.getpid()}").touch()
+    deadline = time.monotonic() + 20
+    while len(list(folder.iterdir())) < task.params["count"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def nothing(task: GroupTask) -> None:
     """Does nothing."""
 
@@ -149,7 +159,8 @@ def open_another(task: GroupTask) -> str:
 def by_hand(task: GroupTask) -> int:
     """As a user would write it for joblib."""
     with task:
-        return report(task)
+        value = report(task)
+    return value
 
 
 def by_hand_raises(task: GroupTask) -> str:

@@ -244,11 +244,13 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
         assert len(group) == 0
 
 
-def test_a_worker_runs_many_points_and_there_are_as_many_as_asked_for() -> None:
-    """Two workers run all points between them, neither of them this process."""
+def test_there_are_as_many_workers_as_asked_for(tmp_path: Path) -> None:
+    """Three workers run all points between them, none of them this process; all end with `map`."""
+    space = {"seed": range(12), "folder": [str(tmp_path / "met")], "count": [3]}
+    (tmp_path / "met").mkdir()
     with offline() as group:
-        pids = {one.value for one in group.map(points.with_pid, {"seed": range(12)}, workers=2)}
-    assert len(pids) == 2
+        pids = {one.value for one in group.map(points.meet, space, workers=3)}
+    assert len(pids) == 3
     assert os.getpid() not in pids
     assert workers() == []
 
