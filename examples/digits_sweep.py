@@ -57,7 +57,7 @@ def main() -> None:
 
     results = group.results()
     configurations = results.aggregate(over="seed")
-    print(configurations.sorted_by("accuracy", split="val"))
+    print(configurations.sort("accuracy", split="val"))
     print()
     print("best configuration:", configurations.best("accuracy", split="val"))
     print("best single task:  ", results.best("accuracy", split="val"))

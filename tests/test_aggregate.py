@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Aggregates, TaskGroup
-from clearml_taskgroup.errors import ArgumentError, NoSuchResultError
+from clearml_taskgroup.errors import ArgumentError, DriftWarning, NoSuchResultError
 from clearml_taskgroup.testing import recording
 
 POINTS = [(c, seed, fold) for c in (1, 10) for seed in range(2) for fold in range(3)]
@@ -174,7 +175,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
             value = {1: 0.25, 2: 0.75, 3: 0.5}[task.params["C"]] + task.params["seed"]
             task.report({"accuracy": value}, 1)
     rows = group.results().aggregate()
-    assert [row.name for row in rows.sorted_by("accuracy", mode=mode)] == order
+    assert [row.name for row in rows.sort("accuracy", mode=mode)] == order
     assert [row.name for row in rows] == ["C=1", "C=2", "C=3"]
     best = rows.best("accuracy", mode=mode)
     assert (best.name, best.n, best.key) == (order[0], 2, None)
@@ -184,7 +185,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
     with pytest.raises(ArgumentError, match="mode=None"):
         rows.best("accuracy")
     with pytest.raises(NoSuchResultError):
-        rows.sorted_by("loss", mode=mode)
+        rows.sort("loss", mode=mode)
 
 
 def test_records(group: TaskGroup) -> None:
@@ -223,3 +224,75 @@ def test_means_are_those_of_statistics(values: list[float]) -> None:
     assert mean.mean == pytest.approx(statistics.fmean(values), rel=1e-9, abs=1e-9)
     assert mean.std == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-6)
     assert mean.sem == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), rel=1e-6, abs=1e-6)
+
+
+numbers = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: round(x, 6))
+points = st.fixed_dictionaries(
+    {"C": st.integers(0, 2), "seed": st.integers(0, 9)},
+    optional={"gamma": st.sampled_from([0.1, 0.5]), "fold": st.integers(0, 1)},
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            points,
+            st.fixed_dictionaries({}, optional={"loss": numbers, "accuracy": numbers}),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=25,
+        unique_by=lambda item: tuple(sorted(item[0].items())),
+    ),
+    st.sampled_from(["seed", ["seed", "fold"], ["C", "seed", "fold", "gamma"]]),
+)
+def test_agrees_with_pandas(tasks: list[Any], over: Any) -> None:
+    """Mean, std, sem and n are those of pandas' groupby, with tasks and values missing and tasks failed."""
+    with recording(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DriftWarning)
+        with TaskGroup("digits", "sweep") as group:
+            for params, reported, fails in tasks:
+                task = group.task(params)
+                task.report(reported, 1, split="val")
+                if fails:
+                    task.mark_failed("bad luck")
+        results = group.results()
+    names = [over] if isinstance(over, str) else over
+    known = results.parameters
+    if any(name not in known for name in names):
+        with pytest.raises(ArgumentError):
+            results.aggregate(over=over)
+        return
+    aggregated = results.aggregate(over=over)
+    frame = results.to_pandas()
+    frame = frame[frame["status"] == "completed"]
+    rest = [f"params.{name}" for name in known if name not in names]
+    groups = frame.groupby(rest, dropna=False) if rest else [((), frame)]
+    expected = {}
+    for key, members in groups:
+        for metric in ("loss", "accuracy"):
+            column = f"{metric}[split=val].last"
+            found = members[column].dropna() if column in members else members["index"][:0]
+            if len(found):
+                expected[_plain(key), metric] = (found.mean(), found.std(), found.sem(), len(found))
+    have = {
+        (_plain(tuple(row.params.get(name.removeprefix("params."), math.nan) for name in rest)), metric): mean
+        for row in aggregated
+        for (metric, _), mean in row.stats.items()
+    }
+    assert have.keys() == expected.keys()
+    for case, (mean, std, sem, n) in expected.items():
+        got = have[case]
+        assert got.n == n
+        assert got.mean == pytest.approx(mean, rel=1e-9, abs=1e-9)
+        assert got.std == pytest.approx(std, rel=1e-6, abs=1e-6, nan_ok=True)
+        assert got.sem == pytest.approx(sem, rel=1e-6, abs=1e-6, nan_ok=True)
+    assert sum(len(row.left_out) for row in aggregated) == sum(fails for *_, fails in tasks)
+    assert sum(row.n for row in aggregated) == len(frame)
+
+
+def _plain(key: Any) -> tuple[str, ...]:
+    """A group's key as text: NaN is not equal to itself, and 1 comes back as 1.0."""
+    listed = key if isinstance(key, tuple) else (key,)
+    return tuple("missing" if value != value else f"{float(value):g}" for value in listed)

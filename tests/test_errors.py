@@ -38,6 +38,17 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.ReportError("report() was given 3"), TypeError, ["report() was given 3"]),
     (errors.NonFiniteError("loss", float("inf"), "C=1"), ValueError, ["'loss' is inf", "'C=1'", "skip"]),
     (errors.ParameterError("f", "is a lambda", "give key="), ValueError, ["'f' is a lambda", "give key="]),
+    (
+        errors.NoSuchRunError("run 3 of 'digits/svm'", ["the disk below /c"], ["run 1"]),
+        LookupError,
+        ["run 3", "/c", "run 1"],
+    ),
+    (errors.NoHistoryError("in the mode 'disabled'", "do this"), LookupError, ["'disabled'", "do this"]),
+    (
+        errors.MissingExtraError("pandas", "pandas", "to_pandas()"),
+        ImportError,
+        ["to_pandas() needs pandas", "pip install 'clearml-taskgroup[pandas]'"],
+    ),
     (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
     (
         errors.DuplicateTaskError("abc", "one", "two"),

@@ -249,6 +249,7 @@ def test_a_real_group_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         True,
     )
     assert [(t.status, t.settled) for t in past.tasks.values()] == [("completed", True), ("failed", True)]
-    ((metric, context, counts),) = past.tasks[task.id].measures
+    ((metric, context, counts, names),) = past.tasks[task.id].measures
+    assert names == [["loss", "val"]]
     assert (metric, context, counts["last"], counts["count"]) == ("loss", {"split": "val"}, 0.5, 1)
     assert os.path.exists(past.path)

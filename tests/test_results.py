@@ -179,7 +179,7 @@ def test_tasks_without_the_metric_are_left_out() -> None:
 
 
 def test_records() -> None:
-    """Records are flat dicts: who, `params.…` and six numbers for each metric and context."""
+    """Records are flat dicts: who, `params.…` and ten numbers for each metric and context."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"C": 1, "model": {"depth": 3}})
         for step, value in enumerate((1.0, 3.0, 2.0)):
@@ -192,6 +192,7 @@ def test_records() -> None:
         "name": "C=1,model/depth=3",
         "index": 0,
         "id": task.id,
+        "attempt": 1,
         "status": "completed",
         "status_reason": "",
         "params.C": 1,
@@ -202,6 +203,10 @@ def test_records() -> None:
         "loss[split=val].max": 3.0,
         "loss[split=val].mean": 2.0,
         "loss[split=val].count": 3,
+        "loss[split=val].first_iteration": 0,
+        "loss[split=val].last_iteration": 2,
+        "loss[split=val].min_iteration": 0,
+        "loss[split=val].max_iteration": 1,
     }
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from ._identity import display_name
-from ._measures import Best, Mode, Of, Words, number, table
+from ._measures import Best, Mode, Of, Words, number
 from ._names import Measure, measure_text
+from ._tabular import Tabular
 
 if TYPE_CHECKING:
     from ._results import Row
@@ -58,7 +59,7 @@ class AggregateRow:
 
 
 @attrs.frozen(repr=False)
-class Aggregates(Sequence[AggregateRow]):
+class Aggregates(Tabular, Sequence[AggregateRow]):
     """Configurations with mean and spread; made by `results.aggregate`."""
 
     rows: tuple[AggregateRow, ...]
@@ -79,8 +80,8 @@ class Aggregates(Sequence[AggregateRow]):
     def __iter__(self) -> Iterator[AggregateRow]:
         return iter(self.rows)
 
-    def sorted_by(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
-        """Gives the configurations that have a value, the best mean first.
+    def sort(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
+        """Gives the same configurations, the best mean first; those without a value last.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
@@ -89,7 +90,8 @@ class Aggregates(Sequence[AggregateRow]):
         measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
         having = [row for row in self.rows if measure in row.stats]
         having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
-        return attrs.evolve(self, rows=tuple(having))
+        rest = [row for row in self.rows if measure not in row.stats]
+        return attrs.evolve(self, rows=(*having, *rest))
 
     def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
         """Finds the configuration with the best mean.
@@ -98,7 +100,7 @@ class Aggregates(Sequence[AggregateRow]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
         better = self._words.mode(metric, mode)
-        row = self.sorted_by(metric, mode=better, **context).rows[0]
+        row = self.sort(metric, mode=better, **context).rows[0]
         measure = self._words.find(metric, context, row.stats)
         mean = row.stats[measure]
         return Best(
@@ -129,21 +131,24 @@ class Aggregates(Sequence[AggregateRow]):
             records.append(record)
         return records
 
-    def __repr__(self) -> str:
+    def _table(self) -> tuple[list[str], list[list[str]]]:
         measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
-        head = ["configuration", "n", *map(measure_text, measures)]
+        head = ["configuration", "n", *map(self._words.label, measures)]
         body = [
             [row.name, str(row.n), *(str(row.stats.get(measure, "–")) for measure in measures)]
             for row in self.rows
         ]
-        lines = [table(head, body), f"mean ± std over {', '.join(self.over)}"]
+        return head, body
+
+    def _notes(self) -> list[str]:
+        notes = [f"mean ± std over {', '.join(self.over)}"]
         for what, names in (
             ("not counted in, failed or stopped", [name for row in self.rows for name in row.left_out]),
             ("counted in, but still open", [name for row in self.rows for name in row.unfinished]),
         ):
             if names:
-                lines.append(f"{what}: {len(names)} ({', '.join(names[:6])}{' …' if len(names) > 6 else ''})")
-        return "\n".join(lines)
+                notes.append(f"{what}: {len(names)} ({', '.join(names[:6])}{' …' if len(names) > 6 else ''})")
+        return notes
 
 
 def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of) -> AggregateRow:

@@ -9,7 +9,9 @@ import attrs
 
 from ._names import Measure
 from ._reporter import Reporter, Stats
+from ._sketch import Sketch
 from ._stores import Status
+from ._template import Name
 
 if TYPE_CHECKING:
     from ._run import Run, TaskState
@@ -23,6 +25,8 @@ class Facts:
         status: How the task ended there; None if it is open.
         params: The parameters that were set there.
         stats: The counts over the values that were reported there, and nowhere else.
+        names: The names that they were logged under.
+        sketches: The shapes of their curves.
         nonfinite: How many values were left out there.
         lost: Points that were given up there, and why.
     """
@@ -31,6 +35,8 @@ class Facts:
     reason: str = ""
     params: Mapping[str, Any] = attrs.field(factory=dict)
     stats: dict[Measure, Stats] = attrs.field(factory=dict)
+    names: dict[Measure, list[Name]] = attrs.field(factory=dict)
+    sketches: dict[Measure, Sketch] = attrs.field(factory=dict)
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
@@ -44,10 +50,20 @@ def facts_of(state: TaskState, reporter: Reporter) -> Facts:
         reason=state.reason,
         params={name: value for name, value in state.params.items() if name not in own},
         stats={measure: attrs.evolve(stats) for measure, stats in state.names.stats.items() if stats.count},
+        names=state.names.spelt(),
+        sketches=state.names.sketches(),
         nonfinite=dict(state.nonfinite),
         lost=lost,
         trouble=str(reporter.error or "") if lost else "",
     )
+
+
+def measures_of(facts: Facts) -> list[Any]:
+    """Writes the counts as the run's record has them."""
+    return [
+        [metric, dict(context), attrs.asdict(stats), facts.names.get((metric, context), [])]
+        for (metric, context), stats in facts.stats.items()
+    ]
 
 
 def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -> None:
@@ -63,6 +79,10 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
     for measure, stats in facts.stats.items():
         told = before.stats.get(measure) or Stats()
         _add(state.names.stats.setdefault(measure, Stats()), stats, told)
+    for measure, names in facts.names.items():
+        spelt = state.names.earlier.setdefault(measure, [])
+        spelt += [name for name in names if name not in spelt]
+    state.names.sketched.update(facts.sketches)
     for measure, count in facts.nonfinite.items():
         more = count - before.nonfinite.get(measure, 0)
         state.nonfinite[measure] = state.nonfinite.get(measure, 0) + more
@@ -79,7 +99,7 @@ def _add(stats: Stats, new: Stats, told: Stats) -> None:
     if more <= 0:
         return
     if not stats.count:
-        stats.first = new.first
+        stats.first, stats.first_iteration = new.first, new.first_iteration
     stats.count += more
     stats.total += new.total - told.total
     stats.last, stats.last_iteration = new.last, new.last_iteration

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._guests import SOON
-from ._identity import canonical_project, canonical_task_name, flatten, group_id, is_same, typed
-from ._measures import Words
+from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._loading import Wanted, load_results
 from ._opening import Resume, is_unguarded, open_run
 from ._past import find_run
-from ._results import Results, row_of
+from ._results import Results, has_parameters, results_of
 from ._resume import tell_of
 from ._run import Run
 from ._space import Space, points
 from ._specs import Specs, checked_tags
-from ._stores import RunInfo, Status, TaskSpec, stored_parameters
+from ._stores import RunInfo, Status, TaskSpec
 from ._sweep import Sweep
 from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
@@ -172,6 +172,7 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
+        run.summarize = _summarize
         if run.prior is not None:
             self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
@@ -387,7 +388,7 @@ class TaskGroup:
             for task in self
             if (key is None or task.key == key)
             and (name is None or str(task) == name)
-            and _has(task._state.params, wanted)
+            and has_parameters(task._state.params, wanted)
         ]
         if len(found) != 1:
             asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
@@ -407,9 +408,38 @@ class TaskGroup:
         if not self._run.closed:
             self._run.reporter.flush(self.close_timeout)
             self._run.guests.fold(self._run, SOON)
-        words = Words(self.template, self.vocabulary)
-        rows = tuple(row_of(task._state, words) for task in sorted(self, key=lambda task: task.index))
-        return Results(rows, words, partial=any(row.status == "in_progress" for row in rows))
+        return results_of(self._run)
+
+    @staticmethod
+    def load(
+        project: str,
+        name: str,
+        run: int | str | None = None,
+        *,
+        mode: Literal["online", "offline"] | None = None,
+        metrics: Iterable[str | Metric] | None = None,
+        copies: bool = False,
+    ) -> Results:
+        """Loads the results of a group of an earlier day.
+
+        From a server it takes a call for each 500 tasks; curves are read when they are asked for.
+
+        Args:
+            project: The group's project.
+            name: The group's name.
+            run: The run's number, its id or the first digits of that; None for the latest.
+            mode: `"online"` looks on the server alone, `"offline"` at the records on this disk alone.
+                None looks where ClearML is set to; then, if there is no such run, on this disk.
+            metrics: A vocabulary, for modes, units and aliases; None for the group's own.
+            copies: Whether copies of tasks that were made in the web page are rows, too.
+
+        Raises:
+            NoSuchRunError: There is no such group or run.
+            LoginError, ServerError: The server is away, or refuses.
+        """
+        project, name = canonical_project(project), canonical_task_name(name, "group name")
+        wanted = Wanted(project, name, group_id(project, name), run)
+        return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -610,9 +640,10 @@ class TaskGroup:
         return True
 
 
-def _has(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    have = stored_parameters(params)
-    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
+def _summarize(run: Run) -> Iterable[str]:
+    from ._summary import summary_events  # figures are not needed before the end
+
+    return summary_events(run)
 
 
 def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._facts import Facts, fold
+from ._facts import Facts, fold, measures_of
 
 if TYPE_CHECKING:
     from ._run import Run, TaskState
@@ -110,7 +110,9 @@ def present(record: Path | None, state: TaskState) -> str:
 def tell(record: Path | None, guest: str, state: TaskState, facts: Facts) -> None:
     """Tells what a worker has counted of a task that it lets go of."""
     packed = base64.b64encode(pickle.dumps(facts, pickle.HIGHEST_PROTOCOL)).decode()
-    ended = {} if state.is_open else {"status": state.status, "reason": state.reason}
+    ended: dict[str, Any] = {}
+    if not state.is_open:  # what a resume needs to know, should the process that opened the run die
+        ended = {"status": state.status, "reason": state.reason, "measures": measures_of(facts)}
     _append(record, "told", guest, state, facts=packed, **ended)
 
 

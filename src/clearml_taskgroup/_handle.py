@@ -111,14 +111,14 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     store = run.store
     record = run.record.path if run.record is not None else None
     core = _Core(
-        info=attrs.evolve(run.info, script=None),
+        info=attrs.evolve(run.info, script=None, metrics=None),
         task_name=group.task_name,
         mode=store.mode,
         where=store.where,
         host=platform.node(),
         record=str(record) if record is not None else None,
         outbox=store.share(),
-        page=store.url("{}"),
+        page=store.url("{}") if store.mode == "online" else None,
         server=store.connection.host if isinstance(store, OnlineStore) else None,
         parent=run.parent,
         nonfinite=run.nonfinite,
@@ -188,6 +188,7 @@ class GuestRun(Run):
     """A run that another process has opened: here its tasks report, there they are opened and ended."""
 
     record_path: Path | None = None
+    page: str | None = None
     ended: dict[str, tuple[Status, str]] = attrs.field(factory=dict)
 
     def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
@@ -249,6 +250,12 @@ class ReopenedTask(GroupTask):
         self._told: Any = None
         self._mapped = False
         """Whether `map` runs it, which takes back what is counted here; else it is told by the record."""
+
+    @property
+    def url(self) -> str | None:
+        """The task's page."""
+        page = self._run.page if isinstance(self._run, GuestRun) else None
+        return page.replace("{}", self.id) if page is not None else super().url
 
     def _report(self, values: Any, iteration: Any, levels: Any, context: dict[str, Any]) -> None:
         self._begin()
@@ -340,7 +347,7 @@ def _open(core: _Core, words: bytes | str, task: str) -> _GuestGroup:
     is_here = record is not None and read_first(record).get("run") == info.run
     store = _store(core, is_here, task)
     run = GuestRun(info, store, group.template, group.vocabulary, core.nonfinite, None, parent=core.parent)
-    run.record_path = record if is_here else None
+    run.record_path, run.page = record if is_here else None, core.page
     run.reporter.start()
     group._run = group.guest = run
     if core.captures:
@@ -377,7 +384,7 @@ def _store(core: _Core, is_here: bool, task: str) -> Store:
             )
         return OfflineStore(Path(core.where))
     if is_here and core.outbox is not None and core.host == platform.node() and os.path.exists(core.outbox):
-        return GuestStore(Path(core.outbox), core.page, lambda: _connected(core, task))
+        return GuestStore(Path(core.outbox), lambda: _connected(core, task))
     store = _connected(core, task)
     folder = _clearml.cache_folder() / "taskgroup" / core.info.group_id
     name = f"guest-{core.info.run[:12]}-{platform.node()}-{os.getpid()}.outbox"

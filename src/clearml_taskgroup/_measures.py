@@ -17,7 +17,6 @@ from .errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 Of = Literal["first", "last", "min", "max", "mean"]
 Mode = Literal["max", "min"]
 OF = ("first", "last", "min", "max", "mean")
-_MOST_LINES = 40
 
 
 @attrs.frozen
@@ -54,6 +53,11 @@ class Words:
         context = dict(measure[1])
         left = [(field, text) for field, text in self.template.defaults.items() if field not in context]
         return measure_text((measure[0], tuple(sorted((*measure[1], *left)))))
+
+    def label(self, measure: Measure) -> str:
+        """Writes a measure for people, with the vocabulary's unit."""
+        entry = self.vocabulary.metrics.get(measure[0]) if self.vocabulary is not None else None
+        return measure_text(measure) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
 
     def mode(self, metric: str, mode: Mode | None) -> Mode:
         """Gives which is better, from the call or the vocabulary.
@@ -107,15 +111,3 @@ class Best:
     def __str__(self) -> str:
         spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
         return f"{self.name}: {self.metric} = {self.value:.6g}{spread}"
-
-
-def table(head: list[str], body: list[list[str]]) -> str:
-    shown = body if len(body) <= _MOST_LINES else body[:_MOST_LINES]
-    widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [head, ["-" * width for width in widths], *shown]
-    ]
-    if len(body) > len(shown):
-        lines.append(f"… and {len(body) - len(shown)} more")
-    return "\n".join(lines)

@@ -10,6 +10,7 @@ import attrs
 
 from ._identity import number_text
 from ._reporter import SINGLE_VALUE_TITLE, Channel, Stats
+from ._sketch import Sketch
 from ._template import (
     NAMES_MOST,
     NAMES_WARNED_AT,
@@ -69,6 +70,9 @@ class Names:
         task_id: The ClearML task's id.
         fields: What the task fills in by itself: group, task, key, index, task_id.
         told: What the group has warned of already, shared by its tasks.
+        stats: Counts over what was reported, also in an earlier attempt.
+        earlier: The names under which an earlier attempt, or a worker process, has logged.
+        sketched: The shapes of curves that worker processes have reported.
     """
 
     template: NameTemplate
@@ -77,6 +81,8 @@ class Names:
     fields: Mapping[str, str]
     told: set[str]
     stats: dict[Measure, Stats] = attrs.field(factory=dict)
+    earlier: dict[Measure, list[Name]] = attrs.field(factory=dict)
+    sketched: dict[Measure, Sketch] = attrs.field(factory=dict)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
     _taken: dict[Name, tuple[Measure, Channel]] = attrs.field(factory=dict)
     _joined: dict[str, Measure] = attrs.field(factory=dict)
@@ -113,6 +119,22 @@ class Names:
             )
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
+
+    def spelt(self) -> dict[Measure, list[Name]]:
+        """Gives the names under which each (metric, context) was logged."""
+        names = {measure: list(earlier) for measure, earlier in self.earlier.items()}
+        for name, (measure, _) in list(self._taken.items()):
+            known = names.setdefault(measure, [])
+            if name not in known:
+                known.append(name)
+        return names
+
+    def sketches(self) -> dict[Measure, Sketch]:
+        """Gives the shapes of the curves that were reported in this run."""
+        here = {
+            measure: channel.sketch for measure, channel in list(self._taken.values()) if channel.sketch.xs
+        }
+        return {**self.sketched, **here}
 
     def name(self, thing: str, context: Mapping[str, Any]) -> Name:
         """Gives title and series of a metric, or of anything else that ClearML's logger reports."""

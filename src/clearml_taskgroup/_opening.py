@@ -58,6 +58,8 @@ def open_run(
         RunInUseError: The run to resume is still at work.
     """
     warn_of_titles(template)
+    if vocabulary is not None:
+        info = attrs.evolve(info, metrics=vocabulary.stored())
     in_memory = store_for_tests.get()
     mode = None if in_memory is not None else _modes.resolve(mode)
     kept = mode in ("online", "offline")

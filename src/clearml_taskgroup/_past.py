@@ -20,10 +20,13 @@ class PastTask:
     """One task of an earlier run.
 
     Attributes:
+        params: Its parameters as typed JSON.
+        duration: Seconds from opening to the end.
         status: How it ended; None if its process died first.
         settled: Whether the store knows how it ended.
         uploaded: The id of the task on a server that has all of it; else empty.
-        measures: What it reported: metric, context, and the counts over the values.
+        measures: What it reported: metric, context, the counts over the values, and the names
+            (title, series) that it was logged under.
     """
 
     id: str
@@ -32,6 +35,7 @@ class PastTask:
     index: int
     attempt: int
     params: Mapping[str, Any]
+    duration: float = 0.0
     status: Status | None = None
     reason: str = ""
     settled: bool = False
@@ -46,6 +50,8 @@ class PastRun:
     Attributes:
         tasks: Its tasks by their ids, in the order of opening.
         opening: The keys and attempts of tasks that were about to be opened.
+        metrics: The group's vocabulary, as `Vocabulary.stored` writes it; None without one.
+        started: When the run was opened, in seconds since 1970.
         status: How it ended; None if its process died first.
         settled: Whether the store knows how it ended, as far as its parent goes.
         uploaded: Whether all of it is on a server.
@@ -67,6 +73,8 @@ class PastRun:
     settled: bool = False
     uploaded: bool = False
     opening: set[tuple[str, int]] = attrs.field(factory=set)
+    metrics: list[Any] | None = None
+    started: float | None = None
 
     @property
     def outbox(self) -> Path:
@@ -105,7 +113,7 @@ def load(path: Path) -> PastRun | None:
         if event == "run":
             facts: dict[str, Any] = {name: line.get(name) for name in _RUN_FACTS}
             if past is None:
-                past = PastRun(path=path, **facts)
+                past = PastRun(path=path, metrics=line.get("metrics"), started=line.get("time"), **facts)
             else:  # a resumed run is open again
                 past.parent, past.owns_parent = line.get("parent"), bool(line.get("owns_parent"))
                 past.status, past.settled, past.uploaded = None, False, False
@@ -123,6 +131,10 @@ def load(path: Path) -> PastRun | None:
             task = past.tasks[line["id"]]
             task.status, task.reason = line["status"], line["reason"]
             task.settled, task.measures = bool(line.get("settled")), line.get("measures", [])
+            task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
+        elif event == "told" and line["id"] in past.tasks and "status" in line:  # by a worker
+            task = past.tasks[line["id"]]
+            task.status, task.reason, task.measures = line["status"], line["reason"], line["measures"]
         elif event == "settled" and line["id"] in past.tasks:
             past.tasks[line["id"]].settled = True
         elif event == "close":
@@ -154,11 +166,21 @@ def records(folder: Path) -> list[Path]:
     return sorted(folder.glob("run-*.jsonl"), key=run_number)
 
 
-def latest_run(folder: Path, mode: str) -> PastRun | None:
-    """Reads the latest run of a group in one mode."""
+def record_of(folder: Path, run: str) -> Path | None:
+    """Finds the record of a run of a group; an online run's that was resumed here may be an older one."""
+    for path in reversed(records(folder)):
+        with path.open() as file:
+            first = file.readline()
+        if f'"{run}"' in first:
+            return path
+    return None
+
+
+def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
+    """Reads the latest run of a group, or the latest in one mode."""
     for path in reversed(records(folder)):
         past = load(path)
-        if past is not None and past.mode == mode:
+        if past is not None and mode in (None, past.mode):
             return past
     return None
 

@@ -8,6 +8,7 @@ work is done in line by whoever reports or flushes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -17,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from ._stores import Batch, Store
+from ._sketch import Sketch
+from ._stores import SINGLE_VALUE, Batch, Store
 from ._template import Name
 
 PERIOD = 0.25
@@ -34,7 +36,7 @@ LONGEST = 1e6
 """The most seconds to wait for anything: Python's locks know no infinity."""
 LARGEST = 3.4e38
 """The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
-SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
+SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", SINGLE_VALUE
 """How ClearML marks a value without iteration (`Logger.report_single_value`)."""
 FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
 """What a server's index takes as an iteration, without the mark of single values."""
@@ -45,7 +47,7 @@ class Stats:
     """Counts over the values of one (metric, context) of one task.
 
     Attributes:
-        first: The first value that was reported.
+        first: The first value that was reported, and `first_iteration`, where.
         last: The last one, in order of reporting.
         min: The least, and `min_iteration`, where it was reported first.
         max: The greatest, and `max_iteration`.
@@ -54,6 +56,7 @@ class Stats:
     """
 
     first: float = 0.0
+    first_iteration: int | None = None
     last: float = 0.0
     last_iteration: int | None = None
     min: float = float("inf")
@@ -63,20 +66,39 @@ class Stats:
     total: float = 0.0
     count: int = 0
 
+    def add(self, value: float, iteration: int | None) -> None:
+        """Counts one more value."""
+        if not self.count:
+            self.first, self.first_iteration = value, iteration
+        self.count += 1
+        self.total += value
+        self.last, self.last_iteration = value, iteration
+        if value < self.min:
+            self.min, self.min_iteration = value, iteration
+        if value > self.max:
+            self.max, self.max_iteration = value, iteration
+
     @property
     def mean(self) -> float:
-        """The arithmetic mean of the values."""
-        return self.total / self.count
+        """The arithmetic mean of the values; NaN where they were not counted."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether sum and count are known: a server's own are wrong after a point was sent twice."""
+        return self.total == self.total
 
 
 class Channel:
-    """Where one curve's points go: the head of its API events, and its counts."""
+    """Where one curve's points go: the head of its API events, its counts, its shape."""
 
-    __slots__ = ("head", "name", "stats")
+    __slots__ = ("head", "name", "passes", "sketch", "stats")
 
     def __init__(self, task_id: str, name: Name, stats: Stats) -> None:
         self.name = name
         self.stats = stats
+        self.sketch = Sketch()
+        self.passes = 0
         self.head = (
             f'{{"type":"training_stats_scalar","task":"{task_id}",'
             f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
@@ -148,9 +170,13 @@ class Reporter:
 
     def put_text(self, task_id: str, text: str) -> None:
         """Takes text for a task's console, in order with its points."""
+        self.put_event(task_id, console_event(task_id, text))
+
+    def put_event(self, task_id: str, event: str) -> None:
+        """Takes a whole API event, as JSON text."""
         if len(self._queue) >= BOUND and not self._has_room():
             return
-        self._queue.append((task_id, None, 0, console_event(task_id, text)))
+        self._queue.append((task_id, None, 0, event))
         if self._inline:
             self._work()
 
@@ -268,16 +294,12 @@ class Reporter:
             tail = f',"iter":{at},"timestamp":{ms}}}'
             for channel, value in points:
                 events.append(f"{channel.head}{value!r}{tail}")
-                stats = channel.stats
-                if not stats.count:
-                    stats.first = value
-                stats.count += 1
-                stats.total += value
-                stats.last, stats.last_iteration = value, iteration
-                if value < stats.min:
-                    stats.min, stats.min_iteration = value, iteration
-                if value > stats.max:
-                    stats.max, stats.max_iteration = value, iteration
+                channel.stats.add(value, iteration)
+                if iteration is not None:
+                    if channel.passes:
+                        channel.passes -= 1
+                    else:
+                        channel.passes = channel.sketch.add(iteration, value)
 
     def _run(self) -> None:
         try:

@@ -8,12 +8,49 @@ from typing import Any, overload
 import attrs
 
 from ._aggregate import Aggregates, aggregate_row, counts, label_of
-from ._measures import OF, Best, Mode, Of, Words, number, table
+from ._history import Curve, History, Reader
+from ._identity import flatten, is_same, typed
+from ._measures import OF, Best, Mode, Of, Words, number
 from ._names import Measure, measure_text
 from ._reporter import Stats
-from ._run import TaskState
-from ._stores import Status
+from ._run import Run, TaskState
+from ._stores import Status, stored_parameters
+from ._tabular import Tabular
+from ._template import Name
 from .errors import ArgumentError, counted
+
+OPEN = ("created", "queued", "in_progress")
+"""The statuses of tasks that have not ended."""
+
+
+@attrs.frozen
+class About:
+    """Which run some results are of.
+
+    Attributes:
+        project, name: The group's.
+        group_id, run: The group's id and the run's.
+        run_number: The run's number for people.
+        mode: `"online"`, `"offline"`, `"disabled"` or `"memory"`.
+        where: Where the data lies: a server's address, a folder.
+        url: Where to look at the parent.
+        compare_urls: The pages that compare the tasks, for each 100 of them.
+        started: When the run was opened, in seconds since 1970; None if that is not known.
+    """
+
+    project: str
+    name: str
+    group_id: str
+    run: str
+    run_number: int
+    mode: str
+    where: str
+    url: str | None = None
+    compare_urls: tuple[str, ...] = ()
+    started: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.name}, run {self.run_number}"
 
 
 @attrs.frozen
@@ -21,23 +58,42 @@ class Row:
     """One task's results.
 
     Attributes:
-        key, name, index, id: Who the task is.
+        key, name, index, id, attempt: Who the task is.
         status: How far it is, in ClearML's words; `status_reason` says why it failed or stopped.
         params: Its parameters, on one level.
         duration: Seconds from opening to the end.
-        stats: For each (metric, context): first, last, min, max, mean, count.
+        url: Where to look at it; offline its session folder.
+        stats: For each (metric, context): first, last, min, max with their iterations, mean, count.
     """
 
     key: str
     name: str
     index: int
     id: str
+    attempt: int
     status: Status
     status_reason: str
     params: Mapping[str, Any]
     duration: float
+    url: str | None
     stats: Mapping[Measure, Stats] = attrs.field(repr=False)
-    _words: Words = attrs.field(repr=False)
+    _names: Mapping[Measure, Sequence[Name]] = attrs.field(repr=False, eq=False)
+    _words: Words = attrs.field(repr=False, eq=False)
+    _reader: Reader = attrs.field(repr=False, eq=False)
+
+    def names(self, measure: Measure) -> Sequence[Name]:
+        """Gives the titles and series under which a (metric, context) was logged."""
+        return self._names.get(measure, ())
+
+    def history(self, metric: str, **context: Any) -> Curve:
+        """Gives one whole curve: `row.history("loss", split="val").values`.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
+        """
+        measure = self._words.find(metric, context, self.stats)
+        (curve,) = self._reader.curves([self], measure) or (Curve(self, (), ()),)
+        return curve
 
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
         """Gives one value: `row.value("accuracy", split="val", of="max")`.
@@ -46,7 +102,10 @@ class Row:
             NoSuchResultError: The task reported no such thing.
             AmbiguousResultError: It reported the metric under several contexts; say which.
         """
-        return number(self.stats[self._words.find(metric, context, self.stats)], of)
+        measure = self._words.find(metric, context, self.stats)
+        if of == "mean":
+            self._reader.count([self], measure)
+        return number(self.stats[measure], of)
 
     def __str__(self) -> str:
         values = "  ".join(f"{measure_text(m)}={s.last:.6g}" for m, s in self.stats.items())
@@ -54,14 +113,21 @@ class Row:
 
 
 @attrs.frozen(repr=False)
-class Results(Sequence[Row]):
-    """The results of a group, a row for each task; made by `group.results()`.
+class Results(Tabular, Sequence[Row]):
+    """The results of a group, a row for each task; made by `group.results()` and `TaskGroup.load`.
 
     Failed and stopped tasks keep their rows, but neither `best` nor `aggregate` counts them in.
+
+    Attributes:
+        rows: A row for each task, in the order of their places in the space.
+        about: Which run they are of.
+        partial: Whether something is still open, so that there is more to come.
     """
 
     rows: tuple[Row, ...]
+    about: About
     _words: Words
+    _reader: Reader
     partial: bool = False
 
     def __len__(self) -> int:
@@ -97,7 +163,7 @@ class Results(Sequence[Row]):
         counted = [row for row in self.rows if counts(row)]
         better = self._words.mode(metric, mode)
         measure = self._words.find(metric, context, (m for row in counted for m in row.stats))
-        having = [row for row in counted if measure in row.stats]
+        having = self._having(counted, measure, of)
         values = [number(row.stats[measure], of) for row in having]
         row, value = _extreme(having, values, better)
         return Best(
@@ -110,6 +176,95 @@ class Results(Sequence[Row]):
             key=row.key,
             id=row.id,
         )
+
+    def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
+        """Gives the same rows, the best first; those that do not count, or have no value, last.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
+        """
+        better = self._words.mode(metric, mode)
+        measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        having = self._having([row for row in self.rows if counts(row)], measure, of)
+        having.sort(key=lambda row: number(row.stats[measure], of), reverse=better == "max")
+        rest = [row for row in self.rows if not counts(row) or measure not in row.stats]
+        return attrs.evolve(self, rows=(*having, *rest))
+
+    def where(self, params: Mapping[str, Any] | None = None, /, **parameters: Any) -> Results:
+        """Gives the rows whose parameters have these values: `results.where(C=1)`.
+
+        Args:
+            params: Parameters as a dict, for names that are no Python names.
+            **parameters: Parameters.
+
+        Raises:
+            ArgumentError: No task has such a parameter.
+        """
+        wanted = {
+            name: typed(value, name) for name, value in flatten({**(params or {}), **parameters}).items()
+        }
+        for name in wanted:
+            self._known("where", name)
+        return attrs.evolve(self, rows=tuple(row for row in self.rows if has_parameters(row.params, wanted)))
+
+    def history(self, metric: str, **context: Any) -> History:
+        """Gives whole curves, one for each task that has the metric.
+
+        Offline they are read from the sessions; online from the server, a call for each task.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
+        Raises:
+            NoSuchResultError: No task has it.
+            AmbiguousResultError: The metric was reported under several contexts.
+            NoHistoryError: Curves are not kept here: the mode `disabled`, or an online run's
+                record on this disk.
+            ServerError: The server is away.
+        """
+        return self._reader.curves(self.rows, self.find(metric, **context))
+
+    def find(self, metric: str, **context: Any) -> Measure:
+        """Finds the one (metric, context) that is meant, as it stands in the rows' `stats`.
+
+        Raises:
+            NoSuchResultError: No task has it.
+            AmbiguousResultError: The metric was reported under several contexts.
+        """
+        return self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+
+    def label(self, measure: Measure) -> str:
+        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`."""
+        return self._words.label(measure)
+
+    def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
+        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said."""
+        try:
+            return self._words.mode(metric, mode)
+        except ArgumentError:
+            return None
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters, in the order of their first appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.params))
+
+    @property
+    def measures(self) -> list[Measure]:
+        """Each (metric, context) that some task has, in the order of their first appearance."""
+        return list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
+
+    def _having(self, rows: Sequence[Row], measure: Measure, of: Of) -> list[Row]:
+        having = [row for row in rows if measure in row.stats]
+        if of == "mean":
+            self._reader.count(having, measure)
+        return having
+
+    def _known(self, argument: str, name: str) -> None:
+        known = self.parameters
+        if name not in known and self.rows:
+            raise ArgumentError(argument, name, f"one of the parameters {', '.join(known) or '(none)'}")
 
     def aggregate(self, over: str | Sequence[str] = "seed", *, of: Of = "last") -> Aggregates:
         """Takes the mean over a parameter: seeds, folds.
@@ -125,10 +280,11 @@ class Results(Sequence[Row]):
             ArgumentError: No task has such a parameter.
         """
         names = (over,) if isinstance(over, str) else tuple(over)
-        known = dict.fromkeys(name for row in self.rows for name in row.params)
         for name in names:
-            if name not in known and self.rows:
-                raise ArgumentError("over", name, f"one of the parameters {', '.join(known) or '(none)'}")
+            self._known("over", name)
+        if of == "mean":
+            for measure in self.measures:
+                self._reader.count(self.rows, measure)
         groups: dict[str, tuple[dict[str, Any], list[Row]]] = {}
         for row in self.rows:
             rest = {name: value for name, value in row.params.items() if name not in names}
@@ -139,22 +295,30 @@ class Results(Sequence[Row]):
     def to_records(self) -> list[dict[str, Any]]:
         """Gives a flat dict for each task, for a data frame or a file.
 
-        The entries: `key`, `name`, `index`, `id`, `status`, `status_reason`, `duration`;
+        The entries: `key`, `name`, `index`, `id`, `attempt`, `status`, `status_reason`, `duration`;
         `params.C` for each parameter; `accuracy[split=val].last` (and `.first`, `.min`, `.max`,
-        `.mean`, `.count`) for each metric and context.
+        their `…_iteration`, `.mean`, `.count`) for each metric and context. What is not known is None.
         """
         return [_record(row) for row in self.rows]
 
-    def __repr__(self) -> str:
-        measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
-        head = ["task", "status", *map(measure_text, measures)]
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        head = ["task", "status", *map(self.label, self.measures)]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in measures)]
+            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in self.measures)]
             for row in self.rows
         ]
-        counts = _counts_text(self.rows)
+        return head, body
+
+    def _notes(self) -> list[str]:
         note = ", partial: tasks are still open" if self.partial else ""
-        return f"{table(head, body)}\n{counted(len(self.rows), 'task')}: {counts or 'none'}{note}"
+        return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
+
+    def counts_text(self) -> str:
+        """Tells how many tasks are how far: `40 completed, 5 failed`."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            found[row.status] = found.get(row.status, 0) + 1
+        return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in found.items())
 
 
 def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[Row, float]:
@@ -164,41 +328,69 @@ def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[
 
 
 def _record(row: Row) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        name: getattr(row, name)
-        for name in ("key", "name", "index", "id", "status", "status_reason", "duration")
-    }
+    record: dict[str, Any] = {name: getattr(row, name) for name in _IDENTITY}
     record |= {f"params.{name}": value for name, value in row.params.items()}
     for measure, stats in row.stats.items():
+        text = measure_text(measure)
         for part in (*OF, "count"):
-            record[f"{measure_text(measure)}.{part}"] = getattr(stats, part)
+            known = stats.is_counted or part not in ("mean", "count")
+            record[f"{text}.{part}"] = getattr(stats, part) if known else None
+        for part in ("first", "last", "min", "max"):
+            record[f"{text}.{part}_iteration"] = getattr(stats, f"{part}_iteration")
     return record
+
+
+_IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
 
 
 def _cell(stats: Stats | None) -> str:
     return "–" if stats is None else f"{stats.last:.4g}"
 
 
-def _counts_text(rows: Sequence[Row]) -> str:
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.status] = counts.get(row.status, 0) + 1
-    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
+def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tells whether parameters have these values, given in typed form."""
+    have = stored_parameters(params)
+    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
 
 
-def row_of(state: TaskState, words: Words) -> Row:
+def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
     """Takes a task's counts as they are at this moment."""
     return Row(
         key=state.spec.key,
         name=state.spec.name,
         index=state.spec.index,
         id=state.id,
+        attempt=state.spec.attempt,
         status=state.status,
         status_reason=state.reason,
         params=dict(state.params),
         duration=state.duration,
+        url=reader.store.url(state.id),
         stats={
             measure: attrs.evolve(stats) for measure, stats in list(state.names.stats.items()) if stats.count
         },
+        names=state.names.spelt(),
         words=words,
+        reader=reader,
     )
+
+
+def results_of(run: Run) -> Results:
+    """Takes the results of a run as they are at this moment."""
+    words, reader = Words(run.template, run.vocabulary), Reader(run.store)
+    states = sorted(run.states.values(), key=lambda state: state.spec.index)
+    rows = tuple(row_of(state, words, reader) for state in states)
+    info, store = run.info, run.store
+    about = About(
+        project=info.project,
+        name=info.name,
+        group_id=info.group_id,
+        run=info.run,
+        run_number=info.number,
+        mode=store.mode,
+        where=store.where,
+        url=store.url(run.parent) if run.parent else None,
+        compare_urls=tuple(store.compare_urls([row.id for row in rows])),
+        started=run.started,
+    )
+    return Results(rows, about, words, reader, partial=any(row.status in OPEN for row in rows))

@@ -13,11 +13,10 @@ from typing import Any
 
 import attrs
 
-from ._names import Measure, context_of
-from ._past import PastRun, PastTask, held, latest_run, load, records
+from ._documents import past_task
+from ._past import PastRun, PastTask, held, latest_run, load, record_of
 from ._record import append
-from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats
-from ._stores import Ending, Status
+from ._stores import Ending
 from ._stores.lookup import ask_all, group_tasks, identity_of, run_tasks, whole
 from ._stores.online import OnlineStore
 from ._template import NameTemplate
@@ -29,14 +28,6 @@ SETTLING = 60.0
 ALIVE = 300.0
 """Seconds since its parent's last sign of life for which a run counts as living."""
 _OPEN = ("created", "in_progress")
-_ENDED: dict[str, Status] = {
-    "completed": "completed",
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "failed": "failed",
-    "stopped": "stopped",
-}
 
 
 @attrs.define
@@ -108,7 +99,7 @@ def prior_on_server(
     local = _record_of(run, folder)
     if not takeover:
         _refuse_living(store, number, tasks, parent, local, ours)
-    past = {task["id"]: _past_task(task, template) for task in reversed(tasks)}
+    past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
     with _ours_alone(local, takeover):
         if local is not None:
             deliver_outbox(local, store)
@@ -135,8 +126,9 @@ def prior_on_server(
 
 def _record_of(run: str, folder: Path) -> PastRun | None:
     """Finds the record that an online run has on this disk; an uploaded one's ids are others."""
-    found = (past for past in map(load, records(folder)) if past is not None)
-    return next((past for past in found if past.run == run and past.mode == "online"), None)
+    path = record_of(folder, run)
+    past = None if path is None else load(path)
+    return past if past is not None and past.mode == "online" else None
 
 
 def _ours_alone(local: PastRun | None, takeover: bool) -> contextlib.AbstractContextManager[None]:
@@ -194,59 +186,6 @@ def _seconds_since(moment: Any) -> float:
         return time.time() - datetime.fromisoformat(str(moment)).timestamp()
     except ValueError:
         return math.inf
-
-
-def _past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
-    status = str(task["status"])
-    identity = identity_of(task)
-    own = {name: identity.get(name, "") for name in ("key", "index")}
-    own |= {"group": identity.get("group_name", ""), "task": identity.get("name", ""), "task_id": task["id"]}
-    return PastTask(
-        id=str(task["id"]),
-        key=identity.get("key", ""),
-        name=identity.get("name", ""),
-        index=whole(identity.get("index")),
-        attempt=whole(identity.get("attempt"), 1),
-        params={},
-        status=None if status == "queued" else _ENDED.get(status, "stopped"),
-        reason="" if status in _ENDED else ABANDONED,
-        settled=status in _ENDED,
-        measures=list(_measures(task.get("last_metrics") or {}, template, own)),
-    )
-
-
-def _measures(last_metrics: Mapping[str, Any], template: NameTemplate, own: Mapping[str, str]) -> list[Any]:
-    """Reads a server's last values as counts; its own mean and count are not to be trusted."""
-    measures = []
-    for variants in last_metrics.values():
-        for last in variants.values():
-            title, series = str(last.get("metric")), str(last.get("variant"))
-            single = title == SINGLE_VALUE_TITLE and last.get("min_value_iteration") == SINGLE_VALUE_ITERATION
-            found = template.parse_single(series, own) if single else template.parse(title, series, own)
-            if found is None or last.get("value") is None:
-                continue
-            value = last["value"]
-            stats = {
-                "first": last.get("first_value", value),
-                "last": value,
-                "min": last.get("min_value", value),
-                "min_iteration": None if single else last.get("min_value_iteration"),
-                "max": last.get("max_value", value),
-                "max_iteration": None if single else last.get("max_value_iteration"),
-                "total": math.nan,
-                "count": max(1, int(last.get("count") or 1)),
-            }
-            measures.append([found[0], dict(context_of(template, found[1])), stats])
-    return measures
-
-
-def stats_of(task: PastTask) -> dict[Measure, Stats]:
-    """Gives what an earlier attempt reported."""
-    stats = {}
-    for metric, context, counts in task.measures:
-        pairs = ((name, tuple(v) if isinstance(v, list) else v) for name, v in context.items())
-        stats[metric, tuple(sorted(pairs))] = Stats(**counts)
-    return stats
 
 
 def tell_of(done: int, queued: int, total: int) -> None:

@@ -16,18 +16,26 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml
+from ._documents import names_of, stats_of
 from ._guests import PATIENCE as GUEST_PATIENCE
 from ._guests import Guests
 from ._names import Measure, Names, measure_text
 from ._record import Record
 from ._reporter import LONGEST, Reporter
-from ._resume import Prior, stats_of
+from ._resume import Prior
 from ._signals import Interrupts
 from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
 from ._template import NameTemplate
 from ._transport import Unreachable
 from ._vocabulary import Vocabulary, drift, drift_text
-from .errors import DeliveryError, DriftWarning, GroupStateError, NonFiniteError, NonFiniteWarning
+from .errors import (
+    DeliveryError,
+    DriftWarning,
+    GroupStateError,
+    NonFiniteError,
+    NonFiniteWarning,
+    TaskGroupWarning,
+)
 
 REASON_LENGTH = 500
 TASK_PATIENCE = 30.0
@@ -84,6 +92,7 @@ class Run:
     owns_parent: bool = False
     main_task: Any = None
     prior: Prior | None = None
+    summarize: Callable[[Run], Iterable[str]] | None = None
     retry: Literal["new", "continue"] = "new"
     states: dict[str, TaskState] = attrs.field(factory=dict)
     told: set[str] = attrs.field(factory=set)
@@ -91,6 +100,8 @@ class Run:
     guests: Guests = attrs.field(factory=Guests)
     closed: bool = False
     parent_ended: bool = False
+    summary_error: Exception | None = None
+    started: float = attrs.field(factory=time.time)
     _is_away: bool = False
     _pid: int = attrs.field(factory=os.getpid)
     _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
@@ -166,6 +177,7 @@ class Run:
             spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
             state = self._state(spec, known.id, turn)
             state.names.stats.update(stats_of(known))
+            state.names.earlier.update(names_of(known))
             if self.is_done(spec.key):
                 state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
             again.append(state)
@@ -301,6 +313,8 @@ class Run:
             errors.append(missing)
         unfinished = [self._end_facts(state) for state in states if not state.finished]
         _attempt(lambda: self._write(unfinished), errors, interrupts)
+        if not errors and not interrupts.given_up:
+            _attempt(lambda: self._tell_parent(left()), errors, interrupts)
         # The command that delivers the rest ends the parent, too: it need not be told twice.
         away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in errors)
         told = [] if away else errors
@@ -313,6 +327,23 @@ class Run:
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
+
+    def _tell_parent(self, timeout: float) -> list[Exception]:
+        """Gives the parent what it shows of the whole run."""
+        if self.summarize is None or self.parent is None:
+            return []
+        try:
+            events = list(self.summarize(self))
+        except Exception as error:  # however it fails, the run's data is complete without it
+            self.summary_error = error
+            return []
+        for event in events:
+            self.reporter.put_event(self.parent, event)
+        if events and not self.flush(timeout):
+            cause = str(self.reporter.error or self.store.trouble() or "the time for closing ran out")
+            waiting = self.waiting().get(self.parent, 0)
+            return [DeliveryError(waiting, [self.info.name], self.store.where, cause, self.store.remedy())]
+        return []
 
     def _finish_parent(self, status: Status, reason: str, timeout: float) -> list[Exception]:
         if self.main_task is not None:
@@ -357,6 +388,8 @@ class Run:
             found = drift(reported)
             if found:
                 told.append((DriftWarning, drift_text(found)))
+        if self.summary_error is not None:
+            told.append((TaskGroupWarning, f"the parent task has no summary: {self.summary_error!r}"))
         more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())
         if more:
             told.append((NonFiniteWarning, f"{more:,} more points that ClearML cannot store were left out"))
@@ -370,6 +403,7 @@ class Run:
             "run": self.info.run,
             "number": self.info.number,
             "template": self.info.template,
+            "metrics": self.info.metrics,
             "mode": self.store.mode,
             "parent": self.parent,
             "owns_parent": self.owns_parent,
@@ -377,6 +411,7 @@ class Run:
         }
 
     def _end_facts(self, state: TaskState) -> dict[str, Any]:
+        names = state.names.spelt()
         return {
             "event": "end",
             "id": state.id,
@@ -384,11 +419,12 @@ class Run:
             "status": state.status,
             "reason": state.reason,
             "duration": round(state.duration, 3),
+            "params": stored_parameters(state.params),
             "points": sum(stats.count for stats in state.names.stats.values()),
             "left_out": sum(state.nonfinite.values()),
             "settled": state.finished,
             "measures": [
-                [metric, dict(context), attrs.asdict(stats)]
+                [metric, dict(context), attrs.asdict(stats), names.get((metric, context), [])]
                 for (metric, context), stats in state.names.stats.items()
                 if stats.count
             ],

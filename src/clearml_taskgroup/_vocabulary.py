@@ -86,6 +86,21 @@ class Vocabulary:
                 spellings[spelling] = (entry.name, context)
         return cls({entry.name: entry for entry in entries}, spellings)
 
+    def stored(self) -> list[Any]:
+        """Writes the vocabulary as JSON's own types, for a run's record and its parent."""
+        return [
+            [entry.name, {"aliases": entry.aliases, "mode": entry.mode, "unit": entry.unit}]
+            for entry in self.metrics.values()
+        ]
+
+    @classmethod
+    def restored(cls, stored: Any, template: NameTemplate) -> Vocabulary | None:
+        """Reads what `stored` wrote; None for anything else, as a person may have edited it."""
+        try:
+            return cls.of([Metric(name, **facts) for name, facts in stored], template)
+        except (TypeError, ValueError):
+            return None
+
     @property
     def has_aliases(self) -> bool:
         """Whether anything has more than one spelling."""

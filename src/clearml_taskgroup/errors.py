@@ -626,6 +626,42 @@ class AmbiguousResultError(TaskGroupError, LookupError):
         return f"{self.asked} may mean {_some(self.candidates)}; say which, as in best(…, split=…)"
 
 
+@attrs.define(slots=False, repr=False)
+class NoSuchRunError(TaskGroupError, LookupError):
+    """You meet this when a group or a run is to be loaded that is not there."""
+
+    asked: str
+    places: Sequence[str]
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        looked = " and ".join(self.places)
+        return f"{self.asked} was not found; looked at {looked}, which has: {_some(self.known) or 'no runs'}"
+
+
+@attrs.define(slots=False, repr=False)
+class NoHistoryError(TaskGroupError, LookupError):
+    """You meet this when whole curves are asked for where none are kept."""
+
+    where: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the curves that were reported are not kept {self.where}; {self.advice}"
+
+
+@attrs.define(slots=False, repr=False)
+class MissingExtraError(TaskGroupError, ImportError):
+    """You meet this when something is used that needs a package which is not installed."""
+
+    package: str
+    extra: str
+    used: str
+
+    def __str__(self) -> str:
+        return f"{self.used} needs {self.package}: pip install 'clearml-taskgroup[{self.extra}]'"
+
+
 # --- warnings ----------------------------------------------------------------------------------
 
 

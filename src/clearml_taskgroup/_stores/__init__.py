@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
 from .._identity import typed
-from ..errors import ParameterError
+from ..errors import NoHistoryError, ParameterError
+
+if TYPE_CHECKING:
+    from .._template import Name
 
 Status = Literal["created", "in_progress", "completed", "failed", "stopped"]
 """ClearML's own words for how far a task is."""
@@ -18,6 +21,12 @@ ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
 
 Batch = dict[str, list[str]]
 """Events to deliver: for each ClearML task id, API events as JSON text, in order."""
+
+Point = tuple[int | None, float]
+"""Iteration and value; None for a value that was reported without an iteration."""
+
+SINGLE_VALUE = -(2**31)
+"""The iteration by which ClearML marks a value without one (`Logger.report_single_value`)."""
 
 SECTION = "TaskGroup"
 """The hyperparameter section that holds all identity (hyperparameters survive clone and reset)."""
@@ -35,6 +44,7 @@ class RunInfo:
     run: str = attrs.field(factory=lambda: uuid.uuid4().hex)
     number: int = 1
     script: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    metrics: list[Any] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -96,6 +106,14 @@ class Store(Protocol):
     def flush(self, timeout: float) -> bool:
         """Waits until all that was written is where it belongs; tells whether it is."""
         return True
+
+    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Reads points back, in the order of their arrival.
+
+        Args:
+            wanted: For each ClearML task id, titles and series; those of single values, too.
+        """
+        raise NoHistoryError(f"in the mode {self.mode!r}", "report them in another mode")
 
     def undelivered(self) -> dict[str, int]:
         """Counts the events that were written and wait, for each ClearML task."""
@@ -172,6 +190,8 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
             "attempt": spec.attempt,
             "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
         }
+    elif run.metrics is not None:
+        identity["metrics"] = json.dumps(run.metrics)
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:
         sections["General"] = general(spec.params)
@@ -198,3 +218,13 @@ def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
         except ParameterError:
             stored[name] = {"repr": [type(value).__qualname__, repr(value)]}
     return stored
+
+
+def points_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> list[Point]:
+    """Picks the points of some titles and series out of API events."""
+    wanted = {tuple(name) for name in names}
+    return [
+        (None if event["iter"] == SINGLE_VALUE else event["iter"], event["value"])
+        for event in events
+        if event.get("type") == "training_stats_scalar" and (event["metric"], event["variant"]) in wanted
+    ]

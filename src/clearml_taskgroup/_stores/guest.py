@@ -29,12 +29,10 @@ class GuestStore(Store):
 
     Args:
         outbox: The run's outbox.
-        page: The address of a task's page, with `{}` in the id's place; None where it is unknown.
         connect: Logs in at the server, where that is needed.
     """
 
     outbox: Path
-    page: str | None
     connect: Callable[[], OnlineStore]
     mode: str = "online"
     _file: int = -1
@@ -91,10 +89,6 @@ class GuestStore(Store):
         """Waits for ClearML's own uploads of a task."""
         if self._online is not None:
             self._online.settle(task_id, timeout)
-
-    def url(self, task_id: str) -> str | None:
-        """The task's page."""
-        return self.page.replace("{}", task_id) if self.page else None
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Nothing: statuses are told by the process that opened the run."""

@@ -12,7 +12,20 @@ PATIENCE = 120.0
 """Seconds for which a question waits for a server that does not answer."""
 PAGE = 500
 """The most tasks that a server gives in one page."""
-FIELDS = ("id", "name", "status", "parent", "hyperparams", "runtime", "last_metrics", "last_update")
+FIELDS = (
+    "id",
+    "name",
+    "status",
+    "status_reason",
+    "parent",
+    "project",
+    "hyperparams",
+    "runtime",
+    "last_metrics",
+    "started",
+    "completed",
+    "last_update",
+)
 """What is asked of each task."""
 
 Document = dict[str, Any]
@@ -52,6 +65,34 @@ def last_run_number(transport: Transport, group_id: str) -> int:
     return max((whole(identity_of(task).get("run_number")) for task in found), default=0)
 
 
+def latest_of(transport: Transport, group_id: str, run: int | str | None) -> str | None:
+    """Finds the id of a group's run.
+
+    Args:
+        transport: The way to the server.
+        group_id: The group's id.
+        run: The run's number, its id or the first digits of that; None for the latest.
+    """
+    if isinstance(run, str):
+        return next((known for known in run_ids(transport, group_id) if known.startswith(run)), None)
+    query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id]}
+    if run is not None:
+        query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
+    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number")]
+    found = ask(
+        transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 10, "page": 0}
+    )
+    runs = [identity_of(task) for task in found]
+    return max(runs, key=lambda identity: whole(identity.get("run_number")))["run"] if runs else None
+
+
+def run_ids(transport: Transport, group_id: str) -> list[str]:
+    """Finds the ids of a group's runs, the latest first."""
+    query = {f"hyperparams.{SECTION}.group.value": [group_id]}
+    found = ask_all(transport, query, (f"hyperparams.{SECTION}.run.value",))
+    return list(dict.fromkeys(identity_of(task)["run"] for task in found))
+
+
 def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) -> list[Document]:
     """Finds all tasks of a group, of all its runs.
 
@@ -67,11 +108,15 @@ def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) ->
     return [task for task in ask_all(transport, query) if copies or is_original(task)]
 
 
+def of_run(transport: Transport, run: str) -> list[Document]:
+    """Finds a run's tasks and its parent, with copies made in the web page, the latest first."""
+    return ask_all(transport, {f"hyperparams.{SECTION}.run.value": [run]})
+
+
 def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Document]:
     """Finds a run's tasks and its parent, by kind, key and attempt."""
-    found = ask_all(transport, {f"hyperparams.{SECTION}.run.value": [run]})
     by_identity = {}
-    for task in filter(is_original, found):
+    for task in filter(is_original, of_run(transport, run)):
         identity = identity_of(task)
         name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
         by_identity[name] = task

@@ -10,10 +10,20 @@ from typing import Any
 
 import attrs
 
-from . import SECTION, Batch, Ending, RunInfo, Status, Store, TaskSpec, hyperparameters
-
-SINGLE_VALUE = -(2**31)
-"""The iteration by which ClearML marks a value without one."""
+from .._template import Name
+from . import (
+    SECTION,
+    SINGLE_VALUE,
+    Batch,
+    Ending,
+    Point,
+    RunInfo,
+    Status,
+    Store,
+    TaskSpec,
+    hyperparameters,
+    points_of,
+)
 
 
 class Silent:
@@ -153,6 +163,12 @@ class MemoryStore(Store):
                 task = self.tasks[ending.task_id]
                 task.status, task.reason = ending.status, ending.reason
         return []
+
+    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Gives the points of the tasks that are kept."""
+        if not self.keep:
+            return super().history(wanted)
+        return {task_id: points_of(self.tasks[task_id].events, names) for task_id, names in wanted.items()}
 
     def clearml_task(self, task_id: str) -> Any:
         """Gives an object that takes every call and does nothing, so that scripts run unchanged."""

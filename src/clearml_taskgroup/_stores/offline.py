@@ -7,21 +7,23 @@ with a list of API events on each line, `data/` with artifacts and debug samples
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from .. import _clearml
+from .._template import Name
 from ..errors import StoreError
-from . import Batch, Ending, RunInfo, Store, TaskSpec, general, hyperparameters
+from . import Batch, Ending, Point, RunInfo, Store, TaskSpec, general, hyperparameters, points_of
 
 
 @attrs.define
@@ -126,6 +128,21 @@ class OfflineStore(Store):
         if attached is not None:
             _clearml.settle(attached, timeout)
             del self._attached[task_id]
+
+    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Reads the sessions' events; a session that is gone has none."""
+        return {task_id: points_of(self.events(task_id), names) for task_id, names in wanted.items()}
+
+    def events(self, task_id: str) -> Iterator[dict[str, Any]]:
+        """Reads the API events of a session, without a line that a crash cut short."""
+        try:
+            lines = (self.root / task_id / "metrics.jsonl").open(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        with lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    yield from json.loads(line)
 
     def clearml_task(self, task_id: str) -> Any:
         """Attaches ClearML's own object to the session, once for each task."""

@@ -1,0 +1,132 @@
+"""What a server, or a record, says of an earlier task → past tasks, and counts over their values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from ._names import Measure, context_of
+from ._past import PastTask
+from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats
+from ._stores import Status
+from ._stores.lookup import identity_of, whole
+from ._template import Name, NameTemplate
+from ._upload import ABANDONED
+
+_ENDED: dict[str, Status] = {
+    "completed": "completed",
+    "published": "completed",
+    "publishing": "completed",
+    "closed": "completed",
+    "failed": "failed",
+    "stopped": "stopped",
+}
+
+
+def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
+    status = str(task["status"])
+    identity = identity_of(task)
+    own = {name: identity.get(name, "") for name in ("key", "index")}
+    own |= {"group": identity.get("group_name", ""), "task": identity.get("name", ""), "task_id": task["id"]}
+    """Reads a task document; one that is open is taken for abandoned, a queued one has no status."""
+    return PastTask(
+        id=str(task["id"]),
+        key=identity.get("key", ""),
+        name=identity.get("name", ""),
+        index=whole(identity.get("index")),
+        attempt=whole(identity.get("attempt"), 1),
+        params=_params(task, identity.get("params", "")),
+        duration=_duration(task),
+        status=None if status == "queued" else _ENDED.get(status, "stopped"),
+        reason=str(task.get("status_reason") or "") if status in _ENDED else ABANDONED,
+        settled=status in _ENDED,
+        measures=list(measures_of(task.get("last_metrics") or {}, template, own)),
+    )
+
+
+def measures_of(last_metrics: Mapping[str, Any], template: NameTemplate, own: Mapping[str, str]) -> list[Any]:
+    """Reads a server's last values as counts; its own mean and count are not to be trusted."""
+    fields = tuple((field, own[field]) for field in template.fields if field in own)
+    measures = []
+    for variants in last_metrics.values():
+        for last in variants.values():
+            title, series = str(last.get("metric")), str(last.get("variant"))
+            single = title == SINGLE_VALUE_TITLE and last.get("min_value_iteration") == SINGLE_VALUE_ITERATION
+            found = _measure(template, title, series, single, fields)
+            if found is None or last.get("value") is None:
+                continue
+            value = last["value"]
+            stats = {"first": value, "last": value, "min": value, "max": value}
+            stats |= {part: last[f"{part}_value"] for part in _PARTS if f"{part}_value" in last}
+            if not single:
+                stats |= {f"{part}_iteration": last.get(f"{part}_value_iteration") for part in _PARTS}
+            stats |= {"total": math.nan, "count": max(1, int(last.get("count") or 1))}
+            measures.append([found[0], dict(found[1]), stats, [[title, series]]])
+    return measures
+
+
+_PARTS = ("first", "min", "max")
+
+
+@lru_cache(maxsize=65_536)
+def _measure(
+    template: NameTemplate, title: str, series: str, single: bool, fields: tuple[tuple[str, str], ...]
+) -> Measure | None:
+    """Reads a name back; the tasks of a group mostly share theirs."""
+    own = dict(fields)
+    found = template.parse_single(series, own) if single else template.parse(title, series, own)
+    return None if found is None else (found[0], context_of(template, found[1]))
+
+
+def stats_of(task: PastTask) -> dict[Measure, Stats]:
+    """Gives what an earlier attempt reported."""
+    return {_key(metric, context): Stats(**counts) for metric, context, counts, *_ in task.measures}
+
+
+def names_of(task: PastTask) -> dict[Measure, list[Name]]:
+    """Gives the names under which an earlier attempt's measures were logged."""
+    return {
+        _key(metric, context): [Name(*name) for names in spelt for name in names]
+        for metric, context, _, *spelt in task.measures
+    }
+
+
+def _key(metric: str, context: Mapping[str, Any]) -> Measure:
+    pairs = ((name, tuple(v) if isinstance(v, list) else v) for name, v in context.items())
+    return metric, tuple(sorted(pairs))
+
+
+def _params(task: Mapping[str, Any], stored: str) -> dict[str, Any]:
+    """Reads the parameters: those of the identity as typed JSON, those that were set later by their type."""
+    try:
+        params = dict(json.loads(stored))
+    except (TypeError, ValueError):  # edited in the web page
+        params = {}
+    for name, item in ((task.get("hyperparams") or {}).get("General") or {}).items():
+        if name not in params:
+            params[name] = _cast(str(item.get("value", "")), str(item.get("type", "")))
+    return params
+
+
+def _cast(text: str, kind: str) -> Any:
+    if kind == "NoneType":
+        return None
+    if kind == "bool":
+        return text == "True"
+    try:
+        return {"int": int, "float": float}.get(kind, str)(text)
+    except ValueError:
+        return text
+
+
+def _duration(task: Mapping[str, Any]) -> float:
+    try:
+        started = datetime.fromisoformat(str(task.get("started")))
+        ended = datetime.fromisoformat(str(task.get("completed") or task.get("last_update")))
+        return max(0.0, (ended - started).total_seconds())
+    except (TypeError, ValueError):  # never started
+        return 0.0

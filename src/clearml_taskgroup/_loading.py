@@ -1,0 +1,275 @@
+"""Results of earlier runs: from a server in a few calls, or from the records on this disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from . import _clearml, _modes
+from ._documents import names_of, past_task, stats_of
+from ._history import Reader
+from ._measures import Words
+from ._past import PastRun, PastTask, latest_run, load, record_of, records
+from ._record import lock
+from ._reporter import SINGLE_VALUE_TITLE, Stats
+from ._results import OPEN, About, Results, Row
+from ._stores import SINGLE_VALUE, Point
+from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, whole
+from ._stores.memory import MemoryStore
+from ._stores.offline import OfflineStore
+from ._stores.online import OnlineStore
+from ._template import DEFAULT_TEMPLATE, Name, NameTemplate
+from ._upload import ABANDONED
+from ._vocabulary import Metric, Vocabulary
+from .errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
+
+
+@attrs.frozen
+class Wanted:
+    """Which run of which group is to be loaded.
+
+    Attributes:
+        project, name, group_id: The group.
+        run: A run's number, its id or the first digits of that; None for the latest.
+    """
+
+    project: str
+    name: str
+    group_id: str
+    run: int | str | None = None
+
+    def __str__(self) -> str:
+        which = {int: f"run {self.run} of ", str: f"the run {self.run} of "}.get(type(self.run), "")
+        return f"{which}the group {self.project}/{self.name}"
+
+
+def load_results(
+    wanted: Wanted,
+    *,
+    mode: _modes.Mode | None = None,
+    metrics: Iterable[str | Metric] | None = None,
+    copies: bool = False,
+) -> Results:
+    """Loads the results of an earlier run; see `TaskGroup.load`."""
+    if wanted.run is not None and (isinstance(wanted.run, bool) or not isinstance(wanted.run, (int, str))):
+        raise ArgumentError("run", wanted.run, "a run's number, its id or the first digits of that, or None")
+    if mode not in (None, "online", "offline"):
+        raise ArgumentError("mode", mode, "'online', 'offline' or None")
+    listed = None if metrics is None else list(metrics)
+    cache = _clearml.cache_folder()
+    folder = cache / "taskgroup" / wanted.group_id
+    looked: dict[str, list[str]] = {}
+    if _modes.resolve(mode) == "online":
+        store = OnlineStore(_clearml.connect())
+        run = latest_of(store.transport, wanted.group_id, wanted.run)
+        if run is not None:
+            return _from_server(store, wanted, run, folder, listed, copies)
+        looked[f"the server {store.where}"] = run_ids(store.transport, wanted.group_id)
+    if mode != "online":
+        past = _on_disk(folder, wanted.run)
+        if past is not None:
+            return _from_disk(past, cache / "offline", listed)
+        found = (run_past for run_past in map(load, records(folder)) if run_past is not None)
+        looked[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+    known = [name for names in looked.values() for name in names]
+    raise NoSuchRunError(str(wanted), list(looked), known)
+
+
+# --- from this disk ------------------------------------------------------------------------------
+
+
+def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
+    if run is None:
+        return latest_run(folder)
+    for path in reversed(records(folder)):
+        past = load(path)
+        if past is not None and (past.number == run or (isinstance(run, str) and past.run.startswith(run))):
+            return past
+    return None
+
+
+def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
+    lives = past.status is None and _is_held(past.path)
+    store = OfflineStore(sessions) if past.mode == "offline" else RecordOnly(past.path)
+    words = _words(past.template, metrics, past.metrics)
+    reader = Reader(store)
+    rows = [_row(_ended(task, lives, past, store, words), words, reader) for task in past.latest().values()]
+    about = About(
+        project=past.project,
+        name=past.name,
+        group_id=past.group,
+        run=past.run,
+        run_number=past.number,
+        mode=past.mode,
+        where=store.where,
+        url=store.url(past.parent) if past.parent else None,
+        started=past.started,
+    )
+    return _results(rows, about, words, reader, lives)
+
+
+def _ended(
+    task: PastTask, lives: bool, past: PastRun, store: MemoryStore | OfflineStore, words: Words
+) -> Any:
+    """Fills in what a record lacks whose process died: the status, and what the session holds."""
+    if task.status is not None:
+        return task
+    task.status, task.reason = ("in_progress", "") if lives else ("stopped", ABANDONED)
+    if isinstance(store, OfflineStore) and not task.measures:
+        task.measures = _counted(task, past, store, words)
+    return task
+
+
+def _counted(task: PastTask, past: PastRun, store: OfflineStore, words: Words) -> list[Any]:
+    """Counts what an offline session holds."""
+    own = {
+        "group": past.name,
+        "task": task.name,
+        "key": task.key,
+        "index": str(task.index),
+        "task_id": task.id,
+    }
+    own = {field: text for field, text in own.items() if field in words.template.fields}
+    counted: dict[Name, Stats] = {}
+    for event in store.events(task.id):
+        if event.get("type") != "training_stats_scalar":
+            continue
+        stats = counted.setdefault(Name(event["metric"], event["variant"]), Stats())
+        stats.add(event["value"], None if event["iter"] == SINGLE_VALUE else event["iter"])
+    measures = []
+    for name, stats in counted.items():
+        single = name.title == SINGLE_VALUE_TITLE and stats.last_iteration is None
+        parse = words.template.parse
+        found = words.template.parse_single(name.series, own) if single else parse(*name, own)
+        if found is not None:
+            measures.append([found[0], found[1], attrs.asdict(stats), [list(name)]])
+    return measures
+
+
+def _is_held(path: Path) -> bool:
+    """Tells whether a living process works on a run."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not lock(file)
+    finally:
+        os.close(file)
+
+
+class RecordOnly(MemoryStore):
+    """Takes the place of a store where there is nothing but an online run's record."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(mode="online", where=str(path), keep=False)
+
+    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Has no curves."""
+        raise NoHistoryError(f"in the record {self.where}", "load the run from the server: mode='online'")
+
+
+# --- from a server -------------------------------------------------------------------------------
+
+
+def _from_server(
+    store: OnlineStore,
+    wanted: Wanted,
+    run: str,
+    folder: Path,
+    metrics: list[str | Metric] | None,
+    copies: bool,
+) -> Results:
+    documents = [doc for doc in of_run(store.transport, run) if copies or is_original(doc)]
+    parent = next((doc for doc in documents if identity_of(doc).get("kind") == "parent"), None)
+    tasks = [doc for doc in documents if identity_of(doc).get("kind") == "task"]
+    identity = identity_of((tasks or documents)[0])
+    words = _words(identity.get("template", ""), metrics, _stored_metrics(parent))
+    store.use_project(str((tasks or documents)[0].get("project") or ""))
+    reader = Reader(store)
+    path = record_of(folder, run)
+    local = load(path) if path is not None else None
+    counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    latest: dict[str, Row] = {}
+    for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
+        task = past_task(document, words.template)
+        task.status = task.status if task.settled else document["status"]
+        task.reason = task.reason if task.settled else ""
+        row = _row(task, words, reader, counted.get(task.id))
+        latest[row.key if is_original(document) else row.id] = row
+    parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
+    rows = list(latest.values())
+    about = About(
+        project=wanted.project,
+        name=wanted.name,
+        group_id=wanted.group_id,
+        run=run,
+        run_number=whole(identity.get("run_number"), 1),
+        mode="online",
+        where=store.where,
+        url=store.url(parent_id) if parent_id else None,
+        compare_urls=tuple(store.compare_urls([row.id for row in rows])),
+        started=local.started if local is not None else None,
+    )
+    return _results(rows, about, words, reader, False)
+
+
+def _stored_metrics(parent: Document | None) -> Any:
+    with contextlib.suppress(ValueError):
+        return json.loads(identity_of(parent).get("metrics", "null")) if parent is not None else None
+    return None
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _words(template: str, metrics: list[str | Metric] | None, stored: Any) -> Words:
+    try:
+        parsed = NameTemplate(template)
+    except TemplateError:  # edited in the web page
+        parsed = NameTemplate(DEFAULT_TEMPLATE)
+    if metrics is not None:
+        return Words(parsed, Vocabulary.of(metrics, parsed))
+    return Words(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
+
+
+def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None = None) -> Row:
+    stats = stats_of(task)
+    if counted is not None:  # our own record knows mean, count and last iteration
+        for measure, own in stats_of(counted).items():
+            if measure in stats and _agree(stats[measure], own):
+                stats[measure] = own
+    return Row(
+        key=task.key,
+        name=task.name,
+        index=task.index,
+        id=task.id,
+        attempt=task.attempt,
+        status=task.status or "stopped",
+        status_reason=task.reason,
+        params=task.params,
+        duration=task.duration,
+        url=reader.store.url(task.id),
+        stats=stats,
+        names=names_of(task),
+        words=words,
+        reader=reader,
+    )
+
+
+def _agree(theirs: Stats, own: Stats) -> bool:
+    """Tells whether a record's counts are of the same values: another machine may have gone on."""
+    return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
+
+
+def _results(rows: list[Row], about: About, words: Words, reader: Reader, partial: bool) -> Results:
+    rows.sort(key=lambda row: row.index)
+    return Results(
+        tuple(rows), about, words, reader, partial=partial or any(row.status in OPEN for row in rows)
+    )

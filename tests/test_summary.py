@@ -1,0 +1,198 @@
+"""The parent's summary: tables, figures, best values, counts, reasons and links, when a run ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning, _clearml, _summary
+from clearml_taskgroup._stores.memory import MemoryTask
+from clearml_taskgroup.errors import DriftWarning
+from clearml_taskgroup.testing import recording
+from tests.loopback import LoopbackServer
+from tests.view import View
+
+METRICS: list[str | Metric] = [Metric("loss", mode="min"), Metric("accuracy", mode="max", unit="%"), "speed"]
+
+
+def swept(tasks: int = 6, **options: Any) -> TaskGroup:
+    """Runs a sweep whose second task fails and whose third is stopped."""
+    with TaskGroup("digits", "the sweep", provenance=False, metrics=METRICS, **options) as group:
+        for task in group.tasks({"C": range(tasks)}) if tasks else []:
+            for step in range(40):
+                task.report(
+                    {"loss": 1 / (step + 1), "accuracy": task.params["C"] + step / 100}, step, split="val"
+                )
+            task.report({"speed": 3.0})
+            if task.index == 1:
+                task.mark_failed("out of <memory>")
+            elif task.index == 2:
+                task.mark_stopped("pruned")
+    return group
+
+
+def parent_of(*options: Any, **named: Any) -> MemoryTask:
+    """The parent of a sweep in memory."""
+    with recording() as store:
+        swept(*options, **named)
+    return next(task for task in store.tasks.values() if task.spec.kind == "parent")
+
+
+def plots(events: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The figures among API events, by title and series."""
+    return {
+        (event["metric"], event["variant"]): json.loads(event["plot_str"])
+        for event in events
+        if event["type"] == "plot"
+    }
+
+
+def test_tables_and_figures() -> None:
+    """The parent has a table of the tasks, parallel coordinates and curves, by their labels."""
+    found = plots(parent_of().events)
+    assert set(found) == {
+        ("Results", "tasks"),
+        ("Parameters", "loss[split=val]"),
+        ("Parameters", "accuracy[split=val] (%)"),
+        ("Curves", "loss[split=val]"),
+        ("Curves", "accuracy[split=val] (%)"),
+    }
+    (table,) = found["Results", "tasks"]["data"]
+    assert table["type"] == "table"
+    head, cells = table["header"]["values"], table["cells"]["values"]
+    assert head[:4] == ["task", "status", "duration (s)", "C"]
+    assert cells[0] == [f"C={c}" for c in range(6)]
+    assert cells[1] == ["completed", "failed", "stopped", "completed", "completed", "completed"]
+    assert cells[head.index("accuracy[split=val] (%)")][5] == "5.39"
+    lines = [trace for trace in found["Curves", "loss[split=val]"]["data"] if trace["name"] == "C=5"]
+    assert (lines[0]["x"][0], lines[0]["x"][-1], lines[0]["y"][-1]) == (0, 39, 0.025)
+
+
+def test_best_values_and_counts() -> None:
+    """Single values are the best of each metric whose mode is known, and how many tasks ended how."""
+    assert parent_of().single_values == {
+        "best loss[split=val]": 0.025,
+        "best accuracy[split=val] (%)": 5.39,
+        "tasks completed": 4,
+        "tasks failed": 1,
+        "tasks stopped": 1,
+    }
+
+
+def test_the_text() -> None:
+    """The console tells who is best, who failed and why."""
+    lines = parent_of().console.splitlines()
+    assert lines[0] == "digits/the sweep, run 1: 4 completed, 1 failed, 1 stopped"
+    assert "best accuracy[split=val] (%) (max): C=5 = 5.39" in lines
+    assert "failed: C=1: out of <memory>" in lines
+
+
+def test_drift_is_told() -> None:
+    """What only some tasks report is told in the parent's console, too."""
+    with recording() as store:
+        group = TaskGroup("digits", "the sweep").open()
+        for number, task in enumerate(group.tasks({"C": range(2)})):
+            task.report({"acc" if number else "accuracy": 1.0}, 1)
+        with pytest.warns(DriftWarning):
+            group.close()
+    parent = next(task for task in store.tasks.values() if task.spec.kind == "parent")
+    assert "'accuracy'" in parent.console
+    assert "'acc'" in parent.console
+
+
+def test_many_tasks_stay_readable() -> None:
+    """Of more than 100 tasks, the figures show the best 100."""
+    parent = parent_of(tasks=130)
+    figure = plots(parent.events)["Curves", "accuracy[split=val] (%)"]
+    names = {trace["name"] for trace in figure["data"] if "name" in trace}
+    assert "C=129" in names
+    assert "C=3" not in names
+    assert len([name for name in names if name.startswith("C=")]) == 100
+
+
+def test_another_parent_gets_names_of_the_groups_own() -> None:
+    """Several groups under one parent do not overwrite each other's figures and values."""
+    with recording() as store, TaskGroup("digits", "outer") as outer, outer.task({"C": 1}) as task:
+        task.report({"loss": 1.0}, 1)
+        for name in ("inner one", "inner two"):
+            with TaskGroup("digits", name, metrics=METRICS) as inner, inner.task({"C": 1}) as one:
+                one.report({"loss": 2.0}, 1)
+    (parent,) = [task for task in store.tasks.values() if task.spec.kind == "parent"]
+    titles = {title for title, _ in plots(parent.events)}
+    assert {"inner one: Results", "inner two: Results", "Results"} <= titles
+    assert parent.single_values["inner two: best loss"] == 2.0
+
+
+def test_on_a_server(server: View) -> None:
+    """A server takes the parent's figures, values and text, with links to the tasks and the comparison."""
+    group = TaskGroup(server.project, "the sweep", provenance=False, metrics=METRICS)
+    with group:
+        for task in group.tasks({"C": range(3)}):
+            for step in range(5):
+                task.report({"accuracy": step * task.params["C"]}, step)
+        assert group.parent_id is not None
+    events = server.call("events.get_task_plots", task=group.parent_id)["plots"]
+    found = plots([{**event, "type": "plot"} for event in events])
+    assert set(found) == {
+        ("Results", "tasks"),
+        ("Parameters", "accuracy (%)"),
+        ("Curves", "accuracy (%)"),
+    }
+    link = found["Results", "tasks"]["data"][0]["cells"]["values"][0][0]
+    assert group.get(C=0).url in link
+    log = server.call("events.get_task_log", task=group.parent_id)["events"]
+    assert group.compare_urls[0] in log[-1]["msg"]
+    assert server.task(group.parent_id)["status"] == "completed"
+
+
+def test_beside_a_task_of_the_users_own(loopback: LoopbackServer, monkeypatch: Any) -> None:
+    """The agent's task, as the parent, is given the summary and keeps its status."""
+    from clearml_taskgroup._transport import Transport
+
+    transport = Transport(_clearml.connect())
+    body = {"name": "the agent's", "type": "training"}
+    agents = transport.call("tasks.create", body, patience=5)["id"]
+    monkeypatch.setattr(_clearml, "agent_task_id", lambda: agents)
+    swept(mode="online")
+    events = transport.call("events.get_task_plots", {"task": agents}, patience=5)["plots"]
+    assert "the sweep: Results" in {event["metric"] for event in events}
+
+
+def test_after_a_resume_the_figures_show_all_tasks(loopback: LoopbackServer) -> None:
+    """Curves of tasks that an earlier attempt has completed are read back."""
+    options: dict[str, Any] = {"provenance": False, "metrics": METRICS, "resume": True}
+    for mode in ("online", "offline"):
+        space = {"C": [1, 2]}
+        for attempt in range(2):
+            with TaskGroup("digits", "again", mode=mode, **options) as group:
+                for task in group.sweep(space):
+                    for step in range(5):
+                        task.report({"loss": step + attempt}, step)
+                    if task.params["C"] == 2 and not attempt:
+                        task.mark_failed("bad node")
+        assert group._run is not None
+        events = [json.loads(event) for event in _summary.summary_events(group._run)]
+        figure = plots(events)["Curves", "loss"]
+        assert {trace["name"]: trace["y"] for trace in figure["data"] if "name" in trace} == {
+            "C=1": [0, 1, 2, 3, 4],
+            "C=2": [1, 2, 3, 4, 5],
+        }
+
+
+def test_no_tasks_no_summary() -> None:
+    """A group without tasks says nothing of them."""
+    assert parent_of(tasks=0).events == []
+
+
+def test_a_summary_that_fails_hurts_nothing(monkeypatch: Any) -> None:
+    """If the summary cannot be made, that is told, and the run ends as it would have."""
+
+    def refuse(run: Any) -> Any:
+        raise RuntimeError("no figures today")
+
+    monkeypatch.setattr(_summary, "summary_events", refuse)
+    with recording() as store, pytest.warns(TaskGroupWarning, match="no figures today"):
+        swept()
+    assert {task.status for task in store.members} == {"completed", "failed", "stopped"}
