@@ -17,7 +17,7 @@ from tests.loopback.harness import sdk_environment
 from tests.scripts import Disk, environment
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-SLOW = ("digits_sweep",)
+SLOW = ("dask_cluster", "digits_sweep")
 """Examples that take more than five seconds."""
 RUN_OF_ITS_OWN = ("run",)
 """What two runs of one group differ in."""

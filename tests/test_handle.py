@@ -31,6 +31,8 @@ from tests import points
 from tests.scripts import Disk
 from tests.view import View
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 METHODS = ("fork", "spawn", "forkserver")
 
 

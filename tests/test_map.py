@@ -29,6 +29,8 @@ from tests import points
 from tests.scripts import Disk
 from tests.view import View
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 ENGINES = ("here", "threads", "workers", "pool", "loky")
 PROCESSES = ("workers", "pool", "loky")
 SPACE = {"seed": range(6)}

@@ -12,6 +12,7 @@ from ._reporter import Reporter, Stats
 from ._sketch import Sketch
 from ._stores import Status
 from ._template import Name
+from .errors import CarriedError, DeliveryError
 
 if TYPE_CHECKING:
     from ._run import Run, TaskState
@@ -28,7 +29,8 @@ class Facts:
         names: The names that they were logged under.
         sketches: The shapes of their curves.
         nonfinite: How many values were left out there.
-        lost: Points that were given up there, and why.
+        lost: Points that were given up there, or wait there.
+        trouble: Why.
     """
 
     status: Status | None
@@ -54,7 +56,7 @@ def facts_of(state: TaskState, reporter: Reporter) -> Facts:
         sketches=state.names.sketches(),
         nonfinite=dict(state.nonfinite),
         lost=lost,
-        trouble=str(reporter.error or "") if lost else "",
+        trouble=str(reporter.error or "the queue was full and nothing took them away") if lost else "",
     )
 
 
@@ -88,8 +90,10 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
         state.nonfinite[measure] = state.nonfinite.get(measure, 0) + more
     state.params.update(facts.params)
     if facts.lost > before.lost:
-        run.reporter.lost[state.id] = run.reporter.lost.get(state.id, 0) + facts.lost - before.lost
-        run.reporter.error = run.reporter.error or OSError(facts.trouble)
+        more = facts.lost - before.lost
+        run.guests.troubles.append(DeliveryError(more, [state.spec.name], run.store.where, facts.trouble))
+    elif facts.trouble and facts.trouble != before.trouble:
+        run.guests.troubles.append(CarriedError(facts.trouble))
     if facts.status is not None:
         run.mark(state, facts.status, facts.reason)
 

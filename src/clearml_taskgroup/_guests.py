@@ -37,9 +37,11 @@ class Guests:
 
     Attributes:
         expected: Whether a task has been pickled, so that there may be something to fold.
+        troubles: What workers could not deliver.
     """
 
     expected: bool = False
+    troubles: list[Exception] = attrs.field(factory=list)
     _at: int = 0
     _known: dict[str, Facts] = attrs.field(factory=dict)
     _working: dict[str, tuple[str, int]] = attrs.field(factory=dict)
@@ -86,7 +88,7 @@ class Guests:
 
 
 def _lives(host: str, pid: int) -> bool:
-    if host != platform.node():
+    if host != platform.node() or os.name == "nt":  # where the signal 0 ends a process
         return True
     try:
         os.kill(pid, 0)

@@ -26,7 +26,7 @@ from ._group import TaskGroup
 from ._guests import present, tell
 from ._names import Names
 from ._record import read_first
-from ._reporter import PATIENCE
+from ._reporter import PATIENCE, PERIOD
 from ._run import Run, TaskState
 from ._stores import RunInfo, Status, Store, TaskSpec
 from ._stores.guest import GuestStore
@@ -241,13 +241,16 @@ class _GuestGroup(TaskGroup):
 class ReopenedTask(GroupTask):
     """A task in a worker process."""
 
-    __slots__ = ("_handle", "_id", "_mapped", "_told")
+    __slots__ = ("_handle", "_id", "_look", "_mapped", "_told", "folder")
 
     def __init__(self, group: TaskGroup, run: GuestRun, state: TaskState, handle: tuple[Any, ...]) -> None:
         super().__init__(group, run, state)
         self._handle = handle
         self._id = ""
         self._told: Any = None
+        self._look = 0.0
+        self.folder: str | None = None
+        """A folder that is there as long as the `map` is that runs the task."""
         self._mapped = False
         """Whether `map` runs it, which takes back what is counted here; else it is told by the record."""
 
@@ -257,12 +260,21 @@ class ReopenedTask(GroupTask):
         page = self._run.page if isinstance(self._run, GuestRun) else None
         return page.replace("{}", self.id) if page is not None else super().url
 
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine has the run's record."""
+        return isinstance(self._run, GuestRun) and self._run.record_path is not None
+
     def _report(self, values: Any, iteration: Any, levels: Any, context: dict[str, Any]) -> None:
         self._begin()
+        if self.folder is not None and time.monotonic() >= self._look:
+            self._look = time.monotonic() + PERIOD
+            if not os.path.isdir(self.folder):
+                self._run.mark(self._state, "stopped", "the map has been stopped")
         super()._report(values, iteration, levels, context)
-        if not self._tokens and not self._mapped:
-            # No block, whose end would be waited for: nobody could say when the last report is through.
-            self._run.reporter.flush(PATIENCE)
+        if not self._tokens and not self._mapped and not self._run.reporter.flush(PATIENCE):
+            # Without a block, whose end is waited for, nobody could say when the last report is through.
+            self._tell_lost()
 
     def __enter__(self) -> GroupTask:
         self._begin()

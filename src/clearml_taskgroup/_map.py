@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 AHEAD = 8
 """How many tasks are opened at once, before workers ask for them."""
 
+MOST_DEATHS = 1000
+"""How often points are handed to an executor again that gave them up before they had begun."""
+
 
 @attrs.frozen
 class Mapped:
@@ -205,6 +208,7 @@ class _Submitted:
     folder: str | None
     _pending: dict[Future[Ended | bytes], GroupTask] = attrs.field(factory=dict)
     _broken: BaseException | None = None
+    _deaths: int = 0
 
     def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
         refused: list[GroupTask] = []
@@ -223,11 +227,23 @@ class _Submitted:
         while self._pending:
             future = through.get()
             task = self._pending[future]
+            if self._is_collateral(future, task):
+                again = self.executor.submit(call, self.fn, Parcel(task), self.folder)
+                self._pending[again] = self._pending.pop(future)
+                again.add_done_callback(through.put)
+                continue
             ended = self._result(future, task)
             del self._pending[future]
             yield task, ended
         for task in refused:
             yield task, self._failed(task, self._broken or RuntimeError("it takes nothing"))
+
+    def _is_collateral(self, future: Future[Ended | bytes], task: GroupTask) -> bool:
+        """Whether Dask gave a point up for the deaths of others, before it had begun."""
+        if future.cancelled() or type(future.exception()).__name__ != "KilledWorker":
+            return False
+        self._deaths += 1
+        return self._deaths <= MOST_DEATHS and self.folder is not None and not has_begun(self.folder, task.id)
 
     def _result(self, future: Future[Ended | bytes], task: GroupTask) -> Ended:
         try:

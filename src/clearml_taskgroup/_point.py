@@ -22,7 +22,7 @@ from ._stores import SECTION
 from ._stores.lookup import PATIENCE
 from ._stores.online import OnlineStore
 from ._task import GroupTask
-from .errors import CarriedError, ValuePickleError, WorkerDiedError
+from .errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
 
 MOST_KEPT = 4 * 1024 * 1024
 """Bytes of a result that are kept on disk in case that an executor loses it."""
@@ -107,9 +107,12 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
             run.reporter.put_text(task.id, ended.text)
             run.mark(state, "failed", str(ended.error))
     run.mark(state, "completed")
-    for error in run.finish([state], min(task.group.close_timeout, TASK_PATIENCE)):
-        run.reporter.error = run.reporter.error or error
-    return _packed(value, ended, time.monotonic() - began, facts_of(state, run.reporter))
+    errors = run.finish([state], min(task.group.close_timeout, TASK_PATIENCE))
+    facts = facts_of(state, run.reporter)
+    for error in errors:
+        facts.lost += error.points if isinstance(error, DeliveryError) else 0
+        facts.trouble = f"{error} (on {platform.node()})"
+    return _packed(value, ended, time.monotonic() - began, facts)
 
 
 def _packed(value: bytes, ended: Ended, seconds: float, facts: Facts) -> bytes:
@@ -221,7 +224,10 @@ def run_parcel(fn: Function, parcel: Parcel, folder: str | None = None) -> Ended
 def _begin(task: ReopenedTask, folder: str) -> Ended | bytes | None:
     """Notes that a point begins; gives what came of it if it had begun before."""
     if not os.path.isdir(folder):
+        if task.is_local:
+            return Ended(facts=Facts("stopped", "the map has been stopped"))
         return _begin_on_server(task)
+    task.folder = folder
     try:
         os.close(os.open(Path(folder) / task.id, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:

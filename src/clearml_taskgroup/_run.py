@@ -323,7 +323,7 @@ class Run:
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
-        errors.extend((*self._lost(), *self.store.refusals()))
+        errors.extend((*self._lost(), *self.guests.troubles, *self.store.refusals()))
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
