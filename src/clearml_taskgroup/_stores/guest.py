@@ -20,7 +20,7 @@ import attrs
 from ..errors import StoreError
 from . import Batch, Ending, RunInfo, Store, TaskSpec
 from .online import OnlineStore
-from .outbox import TORN
+from .outbox import TORN, writing
 
 
 @attrs.define(eq=False)
@@ -60,11 +60,14 @@ class GuestStore(Store):
                 self._file = os.open(self.outbox, os.O_WRONLY | os.O_APPEND)
             if os.fstat(self._file).st_nlink == 0:
                 raise OSError("the group has been closed in the process that opened it")
-            written = os.write(self._file, data)  # one call, so that no other writer's lines get in between
-            if written < len(data):
-                with contextlib.suppress(OSError):
-                    os.write(self._file, b"\n" + TORN)
-                raise OSError(f"only {written} of {len(data)} bytes could be written")
+            with writing(self._file):
+                written = os.write(
+                    self._file, data
+                )  # one call, so that no other writer's lines get in between
+                if written < len(data):
+                    with contextlib.suppress(OSError):
+                        os.write(self._file, b"\n" + TORN)
+                    raise OSError(f"only {written} of {len(data)} bytes could be written")
         except OSError as error:
             raise StoreError(str(self.outbox), str(error)) from error
         batch.clear()

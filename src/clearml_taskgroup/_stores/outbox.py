@@ -12,6 +12,7 @@ import itertools
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ import attrs
 
 from ..errors import StoreError
 from . import Batch
+
+try:
+    import fcntl
+except ImportError:  # Windows: a file with several writers is not emptied there
+    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 2 * 1024 * 1024
 """Bytes that are read, and sent, at a time: what undelivered points cost in memory."""
@@ -39,6 +45,7 @@ class Outbox:
     _mark: int = -1
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _shared: bool = False
+    _foreign: bool = False
     _recycled: int = 0
 
     @classmethod
@@ -101,7 +108,7 @@ class Outbox:
             StoreError: The disk refuses.
         """
         data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
-        with self._lock:
+        with self._lock, writing(self._file) if self._foreign else contextlib.nullcontext():
             try:
                 if self._shared and self._is_torn():
                     data = TORN + data  # a child was killed as it wrote
@@ -140,12 +147,16 @@ class Outbox:
             if self._file < 0:
                 return  # closed while the server answered
             self.sent += length
-            if not self._shared and self.sent >= RECYCLED_AT and self.sent >= self.size:
-                self._recycled, self.sent = self._recycled + self.sent, 0
+            if self.sent < RECYCLED_AT:
                 self._note()
-                os.ftruncate(self._file, 0)
-            else:
-                self._note()
+                return
+            with _alone(self._file) if self._shared else contextlib.nullcontext(True) as alone:
+                if alone and self.sent >= self.size:
+                    self._recycled, self.sent = self._recycled + self.sent, 0
+                    self._note()
+                    os.ftruncate(self._file, 0)
+                else:
+                    self._note()
 
     def waiting(self) -> dict[str, int]:
         """Counts the events that wait, for each ClearML task, without holding them in memory."""
@@ -194,9 +205,41 @@ class Outbox:
             self._lock.release()
 
     def after_fork(self) -> None:
-        """In the child, and in a parent of one: the file has two writers from now on."""
+        """In the child: the file has two writers, and locks of its own tell them apart."""
         self._lock = threading.Lock()
-        self._shared = True
+        self._shared = self._foreign = True
+        with contextlib.suppress(OSError):  # the run has ended: see `is_gone`
+            file, self._file = self._file, os.open(self.path, os.O_RDWR | os.O_APPEND)
+            os.close(file)
+
+
+@contextlib.contextmanager
+def writing(file: int) -> Iterator[None]:
+    """Holds off the process that empties the file, while another one writes to it."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def _alone(file: int) -> Iterator[bool]:
+    """Tells whether no other process writes to the file, and keeps it so."""
+    if fcntl is None:
+        yield False
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def mark_path(path: Path) -> Path:
