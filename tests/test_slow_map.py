@@ -248,6 +248,158 @@ if __name__ == "__main__":
     assert sorted(value[0] for value in run(resumed, tmp_path, None)["values"]) == [0, 1, 2, 3]
 
 
+EXECUTORS = """
+RAISING, KILLED = {raising}, {killed}
+
+def point(task):
+    seed = task.params["seed"]
+    with open("ran", "a") as file:
+        file.write(f"{{seed}}\\n")
+    for step in range({steps}):
+        task.report({{"loss": seed + step / 8}}, step)
+    if seed in RAISING:
+        raise ValueError(f"raised by {{seed}}")
+    if seed in KILLED:
+        time.sleep(0.6)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seed
+
+def dask():
+    from distributed import Client
+    return Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+
+def loky():
+    import loky
+    return loky.get_reusable_executor(2)
+
+def pool():
+    return ProcessPoolExecutor(2)
+
+if __name__ == "__main__":
+    with {kind}() as executor, group() as group:
+        if "{kind}" == "dask":
+            executor = executor.get_executor()
+        mapped = group.map(point, {{"seed": range({points})}}, executor=executor)
+    give(
+        values=[one.value for one in mapped],
+        errors=[one.error and f"{{type(one.error).__name__}}: {{one.error}}" for one in mapped],
+        statuses=[one.task.status for one in mapped],
+        ids=[one.task.id for one in mapped],
+    )
+"""
+
+
+@pytest.mark.parametrize("kind", ["dask", "loky", "pool"])
+def test_executors_with_failures_and_kills(kind: str, tmp_path: Path, server: LoopbackServer | None) -> None:
+    """No point runs twice, statuses and errors agree, and on Dask a death concerns its own point alone."""
+    pytest.importorskip({"dask": "distributed"}.get(kind, "concurrent"))
+    raising, killed = [3, 13], [9, 19, 29, 39, 49]
+    source = EXECUTORS.format(raising=raising, killed=killed, steps=STEPS, points=60, kind=kind)
+    found = run(source, tmp_path, server)
+    ran = (tmp_path / "ran").read_text().split()
+    assert len(ran) == len(set(ran))
+    states = held(tmp_path, server, found["ids"])
+    for seed, (status, reason, points) in enumerate(states):
+        error = found["errors"][seed]
+        assert status == found["statuses"][seed] == ("failed" if error else "completed")
+        assert found["values"][seed] == (None if error else seed)
+        if status == "completed" or seed in raising:
+            assert points == [(step, seed + step / 8) for step in range(STEPS)] or error
+        if error and seed not in raising:
+            assert "resume=True" in error
+            assert reason
+    if kind == "dask":
+        failed = [seed for seed, error in enumerate(found["errors"]) if error]
+        assert failed == sorted([*raising, *killed])
+        assert len(ran) == 60
+    else:
+        assert found["errors"][9].startswith("BrokenExecutorError: the task 'seed=9' was running")
+        assert "was waiting" in found["errors"][59]
+
+
+WAITING = """
+def point(task):
+    Path(f"begun-{task.params['seed']}").touch()
+    for step in range(300):
+        time.sleep(0.1)
+        task.report({"loss": 1.0}, step)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with EXECUTOR as executor, group() as group:
+        group.map(point, {"seed": range(12)}, executor=executor)
+"""
+
+
+@pytest.mark.parametrize("executor", ["ProcessPoolExecutor(2)", "ThreadPoolExecutor(2)"])
+@pytest.mark.parametrize("everybody", [True, False])
+def test_an_interrupt_stops_what_an_executor_runs(executor: str, everybody: bool, tmp_path: Path) -> None:
+    """Waiting points do not begin, running ones end with their next report, all tasks are stopped."""
+    process = start(WAITING.replace("EXECUTOR", executor), tmp_path, None)
+    wait_for(tmp_path, 2)
+    began = time.monotonic()
+    (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 12
+    assert process.returncode == -signal.SIGINT, err
+    ends = Disk(tmp_path / "cache").ends()
+    assert {status for status, _ in ends.values()} == {"stopped"}
+    assert len(ends) == 13
+    assert len(list(tmp_path.glob("begun-*"))) == 2
+    assert not living(process.pid)
+    assert not list(tmp_path.glob("cache/taskgroup/*/*-begun"))
+
+
+BESIDE = """
+from clearml import Task
+
+def point(task):
+    task.report({"loss": task.params["seed"]}, 1)
+    return os.getpid(), multiprocessing.current_process().name
+
+if __name__ == "__main__":
+    main = Task.init("kills", "main", auto_resource_monitoring=False)
+    with group() as group:
+        mapped = group.map(point, {"seed": range(4)}, workers=2)
+    give(values=[one.value for one in mapped], errors=[repr(one.error) for one in mapped],
+         ids=[one.task.id for one in mapped], pid=os.getpid(), main=main.id)
+    main.close()
+"""
+
+
+def test_beside_a_main_task(tmp_path: Path) -> None:
+    """Beside `Task.init` workers run as ever; no task is made that nobody asked for."""
+    with LoopbackServer() as server:
+        found = run(BESIDE, tmp_path, server)
+        assert found["errors"] == ["None"] * 4
+        assert found["pid"] not in [pid for pid, _ in found["values"]]
+        for seed, task_id in enumerate(found["ids"]):
+            assert server.scalars(task_id) == {("loss", "value"): [(1, float(seed))]}
+            assert server.task(task_id)["status"] == "completed"
+            assert server.task(task_id)["parent"] == found["main"]
+        assert len(server.tasks) == 5
+        assert server.task(found["main"])["status"] == "completed"
+
+
+def test_a_function_of_a_console_is_found(tmp_path: Path) -> None:
+    """What is defined in a console, a notebook or `python -c` runs on workers, where Python can fork."""
+    script = (
+        HEAD
+        + """
+def point(task):
+    return task.params["seed"] + 1
+
+with group() as group:
+    give(values=[one.value for one in group.map(point, {"seed": range(4)}, workers=2)])
+"""
+    )
+    env = {**sdk_environment(None, tmp_path), "CLEARML_OFFLINE_MODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 'FOUND {"values": [1, 2, 3, 4]}' in done.stdout, done.stderr
+
+
 UNGUARDED = """
 def point(task):
     return 1

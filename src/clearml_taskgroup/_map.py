@@ -257,8 +257,10 @@ class _Submitted:
     def _failed(self, task: GroupTask, error: BaseException) -> Ended:
         """What came of a point of which the executor tells nothing but that it broke."""
         found = kept(self.folder, task.id)
-        if found is not None:  # it was through, and its result got lost
-            return unpacked(found)
+        if found is not None:
+            ended = unpacked(found)
+            if not isinstance(ended.error, SystemExit):  # by which a breaking pool ends its other workers
+                return ended  # it was through, and its result got lost
         if isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ == "KilledWorker":
             kind, began = type(self.executor).__name__, has_begun(self.folder, task.id)
             error = BrokenExecutorError(str(task), kind, reason_of(error), began)
