@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Metric, TaskGroup, _handle
+from clearml_taskgroup import GroupTask, Metric, TaskGroup, _guest
 from clearml_taskgroup.errors import (
     GroupStateError,
     HandleError,
@@ -56,9 +56,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
         if machine is not None:
             monkeypatch.setattr(platform, "node", lambda: machine)
         with monkeypatch.context() as patch:
-            patch.setattr(_handle, "_live", {})
+            patch.setattr(_guest, "live", {})
             task = pickle.loads(data)
-        assert isinstance(task, _handle.ReopenedTask)
+        assert isinstance(task, _guest.ReopenedTask)
         return task
 
     return reopened
@@ -104,9 +104,9 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
         data = pickle.dumps(task)
         assert group.record_path is not None
         group.record_path.with_suffix(".words").unlink()
-        _handle.let_all_go()
+        _guest.let_all_go()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_handle, "_live", {})
+            patch.setattr(_guest, "live", {})
             with pytest.raises(HandleError, match="vocabulary"):
                 pickle.loads(data)
 
@@ -212,7 +212,7 @@ def test_threads_share_what_a_process_has_opened(elsewhere: Callable[..., GroupT
         found: list[GroupTask] = []
         data = [pickle.dumps(task) for task in tasks]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_handle, "_live", {})
+            patch.setattr(_guest, "live", {})
             threads = [threading.Thread(target=lambda d=d: found.append(pickle.loads(d))) for d in data]
             for thread in threads:
                 thread.start()
@@ -348,7 +348,7 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
             points.report(there)
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
-        _handle.let_all_go()
+        _guest.let_all_go()
 
 
 def test_offline_on_another_machine_is_refused(
@@ -357,7 +357,7 @@ def test_offline_on_another_machine_is_refused(
     """A session folder that this machine does not see is named."""
     with offline() as group:
         data = pickle.dumps(group.task({"seed": 2}))
-        monkeypatch.setattr(_handle, "_live", {})
-        monkeypatch.setattr(_handle, "read_first", lambda path: {})
+        monkeypatch.setattr(_guest, "live", {})
+        monkeypatch.setattr(_guest, "read_first", lambda path: {})
         with pytest.raises(HandleError, match="offline session in"):
             pickle.loads(data)

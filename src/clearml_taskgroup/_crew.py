@@ -19,7 +19,7 @@ import attrs
 
 from . import _clearml
 from ._ending import reason_of
-from ._handle import let_all_go
+from ._guest import let_all_go
 from ._point import Ended, Function, Parcel, died, run_parcel, unpacked
 from ._task import GroupTask
 from ._threads import fair_share, limit
@@ -31,6 +31,9 @@ LEAVING = 10.0
 """Seconds that idle workers get to end."""
 LOOK = 1.0
 """Seconds between two looks for a death that shows in no other way: grandchildren may hold the pipes."""
+MOST_STILLBORN = 10
+"""How many workers in a row may be killed before they are ready, by a lack of memory that may pass."""
+SIGKILL = 9
 _READY, _UNFIT = b"ready", b"unfit"
 
 
@@ -89,7 +92,7 @@ class _Worker:
                 name = signal.Signals(-code).name
             except ValueError:
                 name = f"signal {-code}"
-            more = " (out of memory?)" if -code == getattr(signal, "SIGKILL", 9) else ""
+            more = " (out of memory?)" if code == -SIGKILL else ""
             return f"its worker process was killed by {name}{more}"
         return f"its worker process ended with exit code {code}"
 
@@ -110,6 +113,8 @@ class Crew:
     _context: Any = attrs.field(factory=lambda: multiprocessing.get_context(start_method()))
     _workers: list[_Worker] = attrs.field(factory=list)
     _look: float = 0.0
+    _more: bool = True
+    _stillborn: int = 0
 
     def start(self) -> None:
         """Starts the processes, and waits for the first one to be ready.
@@ -127,10 +132,12 @@ class Crew:
     def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
         """Runs the function on each task; gives what came of it as it ends, in any order."""
         coming = next(tasks, None)
+        self._more = coming is not None
         while coming is not None or any(worker.task for worker in self._workers):
             for worker in self._workers:
                 if coming is not None and worker.is_idle and self._give(worker, coming):
                     coming = next(tasks, None)
+                    self._more = coming is not None
             for worker in self._stirring():
                 ended = self._hear(worker)
                 if ended is not None:
@@ -163,7 +170,7 @@ class Crew:
         except (EOFError, OSError):
             return self._bury(worker)
         if data == _READY:
-            worker.ready = True
+            worker.ready, self._stillborn = True, 0
             return None
         if data.startswith(_UNFIT):
             raise FunctionPickleError(self.name, data[len(_UNFIT) :].decode())
@@ -178,9 +185,13 @@ class Crew:
         if code is None:  # it lives, but does not speak any more
             worker.process.kill()
         worker.pipe.close()
-        if not worker.ready and code is not None and code >= 0:
-            raise WorkerStartError(f"{how}; its own words are above")
-        self._add()
+        if not worker.ready:
+            self._stillborn += 1
+        if not worker.ready and (code != -SIGKILL or self._stillborn > MOST_STILLBORN):
+            if not any(other.ready for other in self._workers):
+                raise WorkerStartError(f"{how}; its own words are above")
+        elif self._more:
+            self._add()
         return None if task is None else (task, died(task, how))
 
     def _add(self) -> None:

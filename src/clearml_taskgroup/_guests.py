@@ -38,10 +38,12 @@ class Guests:
     Attributes:
         expected: Whether a task has been pickled, so that there may be something to fold.
         troubles: What workers could not deliver.
+        files: What lies on the disk for workers, as long as the run is open.
     """
 
     expected: bool = False
     troubles: list[Exception] = attrs.field(factory=list)
+    files: list[Path] = attrs.field(factory=list)
     _at: int = 0
     _known: dict[str, Facts] = attrs.field(factory=dict)
     _working: dict[str, tuple[str, int]] = attrs.field(factory=dict)
@@ -63,6 +65,11 @@ class Guests:
             if not self._working or time.monotonic() >= deadline:
                 return
             time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Takes away what lies on the disk for workers."""
+        while self.files:
+            self.files.pop().unlink(missing_ok=True)
 
     def _read(self, run: Run, path: Path) -> None:
         with path.open("rb") as file:

@@ -1,52 +1,42 @@
-"""A task as a few bytes: pickled where its group is open, opened again in a worker process.
+"""A task as a few bytes, pickled where its group is open; `_guest` opens it in another process.
 
 A handle holds who the task is and how its values are named, never a ClearML object or an open
-file. Unpickled in the process that opened the group, it gives the very same task.
+file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import platform
 import threading
-import time
 import weakref
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 
-from . import _clearml, _console
-from ._facts import facts_of
 from ._group import TaskGroup
-from ._guests import present, tell
-from ._names import Names
-from ._record import read_first
-from ._reporter import PATIENCE, PERIOD
-from ._run import Run, TaskState
-from ._stores import RunInfo, Status, Store, TaskSpec
-from ._stores.guest import GuestStore
-from ._stores.memory import MemoryStore
-from ._stores.offline import OfflineStore
+from ._run import Run
+from ._stores import RunInfo
 from ._stores.online import OnlineStore
-from ._stores.outbox import Outbox
 from ._task import GroupTask
-from ._vocabulary import Metric
-from .errors import GroupStateError, HandleError
+from .errors import HandleError
 
 MOST_WORDS = 1_800
 """Bytes of vocabulary that a handle carries; a larger one lies in a file beside the run's record."""
-MOST_RUNS = 8
-"""How many runs a worker process keeps open for the next task of theirs."""
 
 
 @attrs.frozen
-class _Core:
-    """What all tasks of a run have in common."""
+class Core:
+    """What all tasks of a run have in common.
+
+    Attributes:
+        host: The machine that the run was opened on.
+        outbox: The file that workers on that machine append events to; None where there is none.
+        page: The address of a task's page, with `{}` in the id's place.
+        server: The API server's address.
+    """
 
     info: RunInfo
     task_name: str
@@ -64,20 +54,21 @@ class _Core:
     close_timeout: float
 
 
-# --- in the process that opened the group ----------------------------------------------------------
+Handle = tuple[bytes, bytes | str, tuple[Any, ...]]
+"""What all tasks of a run share; the vocabulary or where it lies; what is a task's own."""
 
-_live: weakref.WeakValueDictionary[str, TaskGroup] = weakref.WeakValueDictionary()
+live: weakref.WeakValueDictionary[str, TaskGroup] = weakref.WeakValueDictionary()
+"""The groups of this process of which tasks have been pickled, by their runs."""
 _packed: weakref.WeakKeyDictionary[Run, tuple[bytes, bytes | str]] = weakref.WeakKeyDictionary()
+_packing = threading.Lock()
 
 
-def reduced(task: GroupTask) -> tuple[Any, tuple[Any, ...]]:
-    """Gives what pickles a task.
+def handle_of(task: GroupTask) -> Handle:
+    """Gives what a task is reopened from.
 
     Raises:
         HandleError: Its data is kept in this process's memory only.
     """
-    if isinstance(task, ReopenedTask):
-        return reopen, task._handle
     run, state = task._run, task._state
     if run.store.mode == "memory":
         raise HandleError(
@@ -85,32 +76,22 @@ def reduced(task: GroupTask) -> tuple[Any, tuple[Any, ...]]:
             "is recorded in the memory of this process, so it cannot go to another one",
             "leave workers= and executor= out inside testing.recording(), or use threads",
         )
-    if run not in _packed:
-        _packed[run] = _pack(task.group, run)
-    _live[run.info.run] = task.group
+    with _packing:
+        if run not in _packed:
+            _packed[run] = _pack(task.group, run)
+    live[run.info.run] = task.group
     spec = state.spec
     more = {name: value for name, value in state.params.items() if name not in spec.params}
-    facts = (
-        state.id,
-        spec.key,
-        spec.name,
-        spec.task_name,
-        spec.index,
-        spec.attempt,
-        dict(spec.params),
-        spec.tags,
-        more or None,
-        state.turn,
-        None if state.is_open else (state.status, state.reason, state.done),
-    )
-    return reopen, (*_packed[run], facts)
+    ended = None if state.is_open else (state.status, state.reason, state.done)
+    own = (state.id, spec.key, spec.name, spec.task_name, spec.index, spec.attempt, dict(spec.params))
+    return (*_packed[run], (*own, spec.tags, more or None, state.turn, ended))
 
 
 def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     run.guests.expect(run)
     store = run.store
     record = run.record.path if run.record is not None else None
-    core = _Core(
+    core = Core(
         info=attrs.evolve(run.info, script=None, metrics=None),
         task_name=group.task_name,
         mode=store.mode,
@@ -137,6 +118,7 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     fresh = path.with_suffix(".words-new")
     fresh.write_bytes(words)
     os.replace(fresh, path)
+    run.guests.files.append(path)
     return packed, str(path)
 
 
@@ -145,294 +127,3 @@ def _can_travel(kind: type[Exception]) -> bool:
         return pickle.loads(pickle.dumps(kind)) is kind
     except Exception:
         return False
-
-
-# --- in any process --------------------------------------------------------------------------------
-
-
-def reopen(core: bytes, words: bytes | str, facts: tuple[Any, ...]) -> GroupTask:
-    """Gives the task that a handle stands for: where it was opened the task itself, else one for here.
-
-    Raises:
-        HandleError: This process cannot reach the place where the task's data goes.
-    """
-    common = _Core(*pickle.loads(zlib.decompress(core)))
-    task_id, key = facts[:2]
-    live = _live.get(common.info.run)
-    if live is not None and live._run is not None and not live._run.in_child:
-        task = live._tasks.get(key)
-        if task is not None and task.id == task_id:
-            return task
-    group = _guest_group(common, words, str(facts[2]))
-    return _reopened(group, (core, words, facts))
-
-
-def _reopened(group: _GuestGroup, handle: tuple[Any, ...]) -> ReopenedTask:
-    run = group.guest
-    task_id, key, name, task_name, index, attempt, params, tags, more, turn, ended = handle[2]
-    spec = TaskSpec(key, name, task_name, index, attempt, params, tags)
-    own = {"group": run.info.name, "task": name, "key": key, "index": str(index), "task_id": task_id}
-    names = Names(run.template, run.vocabulary, task_id, own, run.told)
-    state = TaskState(spec, task_id, names, {**params, **(more or {})}, time.monotonic(), turn=turn)
-    if ended is None and task_id in run.ended:
-        ended = (*run.ended[task_id], False)
-    if ended is not None:
-        state.status, state.reason, state.done = ended
-        state.finished, state.ended = True, state.opened
-    run.store_remembers(task_id, name)
-    return ReopenedTask(group, run, state, handle)
-
-
-@attrs.define(eq=False)
-class GuestRun(Run):
-    """A run that another process has opened: here its tasks report, there they are opened and ended."""
-
-    record_path: Path | None = None
-    page: str | None = None
-    ended: dict[str, tuple[Status, str]] = attrs.field(factory=dict)
-
-    def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
-        """Refuses: tasks are opened in one place."""
-        raise GroupStateError(
-            self.info.name, "was opened in another process", "open its tasks there, and pass them to workers"
-        )
-
-    def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
-        """Brings what the tasks were given to where nothing of it can be lost any more."""
-        todo = [state for state in states if not state.finished and not state.is_open]
-        if not todo:
-            return []
-        deadline = time.monotonic() + timeout
-        errors: list[Exception] = []
-        for state in todo:
-            try:
-                self.store.settle(state.id, max(0.0, deadline - time.monotonic()))
-            except Exception as error:  # ClearML's own uploads
-                errors.append(error)
-        if not self.flush(max(1.0, deadline - time.monotonic())) and (missing := self.undelivered(todo)):
-            errors.append(missing)
-        for state in todo:
-            state.finished = True
-            self.ended[state.id] = (state.status, state.reason)
-        return errors
-
-    def store_remembers(self, task_id: str, name: str) -> None:
-        """Has a store that delivers by itself know a task's name, for errors."""
-        if isinstance(self.store, OnlineStore):
-            self.store.remember(task_id, name)
-
-    def let_go(self) -> None:
-        """Brings everything to its place and ends the threads; the process ends, or needs the run no more."""
-        with contextlib.suppress(Exception):
-            self.reporter.flush(PATIENCE)
-            self.reporter.stop(1.0)
-            self.store.close()
-
-
-class _GuestGroup(TaskGroup):
-    """The group of a reopened task, as far as that is of use in a worker."""
-
-    guest: GuestRun
-
-    def _close(self, status: Status, reason: str, timeout: float | None, exc: BaseException | None) -> None:
-        """Nothing: a group is closed where it was opened."""
-
-
-class ReopenedTask(GroupTask):
-    """A task in a worker process."""
-
-    __slots__ = ("_handle", "_id", "_look", "_mapped", "_told", "folder")
-
-    def __init__(self, group: TaskGroup, run: GuestRun, state: TaskState, handle: tuple[Any, ...]) -> None:
-        super().__init__(group, run, state)
-        self._handle = handle
-        self._id = ""
-        self._told: Any = None
-        self._look = 0.0
-        self.folder: str | None = None
-        """A folder that is there as long as the `map` is that runs the task."""
-        self._mapped = False
-        """Whether `map` runs it, which takes back what is counted here; else it is told by the record."""
-
-    @property
-    def url(self) -> str | None:
-        """The task's page."""
-        page = self._run.page if isinstance(self._run, GuestRun) else None
-        return page.replace("{}", self.id) if page is not None else super().url
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this machine has the run's record."""
-        return isinstance(self._run, GuestRun) and self._run.record_path is not None
-
-    def _report(self, values: Any, iteration: Any, levels: Any, context: dict[str, Any]) -> None:
-        self._begin()
-        if self.folder is not None and time.monotonic() >= self._look:
-            self._look = time.monotonic() + PERIOD
-            if not os.path.isdir(self.folder):
-                self._run.mark(self._state, "stopped", "the map has been stopped")
-        super()._report(values, iteration, levels, context)
-        if not self._tokens and not self._mapped and not self._run.reporter.flush(PATIENCE):
-            # Without a block, whose end is waited for, nobody could say when the last report is through.
-            self._tell_lost()
-
-    def __enter__(self) -> GroupTask:
-        self._begin()
-        return super().__enter__()
-
-    def __exit__(self, *exc_info: Any) -> bool:
-        stops = super().__exit__(*exc_info)
-        self._tell()
-        return stops
-
-    def _end(self, status: Status, reason: str) -> None:
-        self._begin()
-        super()._end(status, reason)
-        self._tell()
-
-    def set_parameters(self, params: Mapping[str, Any]) -> None:
-        """Adds parameters to the task's section `General`."""
-        self._begin()
-        super().set_parameters(params)
-
-    def close(self, timeout: float | None = None) -> None:
-        """Ends the task, as completed unless it has ended already."""
-        self._begin()
-        super().close(timeout)
-        self._tell()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self._tell()
-
-    def _begin(self) -> None:
-        run = self._run
-        if not self._id and not self._mapped and self._state.is_open and isinstance(run, GuestRun):
-            self._id = present(run.record_path, self._state)
-
-    def _tell(self) -> None:
-        run = self._run
-        if self._id and not self._mapped and isinstance(run, GuestRun):
-            run.reporter.flush(PATIENCE)
-            facts = facts_of(self._state, run.reporter)
-            told = (facts.status, facts.lost, len(facts.params), {m: s.count for m, s in facts.stats.items()})
-            if told != self._told:
-                tell(run.record_path, self._id, self._state, facts)
-                self._told = told
-
-
-_groups: dict[str, _GuestGroup] = {}
-_opening = threading.Lock()
-
-
-def _guest_group(core: _Core, words: bytes | str, task: str) -> _GuestGroup:
-    """Gives this process's group for a run; opened once, and kept for the run's next task."""
-    known = core.info.run
-    if core.mode == "offline":  # where ClearML's own objects look for the session
-        os.environ["CLEARML_CACHE_DIR"] = str(Path(core.where).parent)
-    with _opening:
-        group = _groups.pop(known, None)
-        if group is None:
-            group = _open(core, words, task)
-            _at_exit(group.guest)
-        _groups[known] = group  # the latest is the last
-        while len(_groups) > MOST_RUNS:
-            _groups.pop(next(iter(_groups))).guest.let_go()
-        return group
-
-
-def _open(core: _Core, words: bytes | str, task: str) -> _GuestGroup:
-    info = core.info
-    group = _GuestGroup(
-        info.project,
-        info.name,
-        template=info.template,
-        metrics=_metrics(words, task),
-        task_name=core.task_name,
-        tags=info.tags,
-        catch=core.catch,
-        nonfinite=core.nonfinite,
-        capture="console" if core.captures else None,
-        close_timeout=core.close_timeout,
-    )
-    record = Path(core.record) if core.record is not None else None
-    is_here = record is not None and read_first(record).get("run") == info.run
-    store = _store(core, is_here, task)
-    run = GuestRun(info, store, group.template, group.vocabulary, core.nonfinite, None, parent=core.parent)
-    run.record_path, run.page = record if is_here else None, core.page
-    run.reporter.start()
-    group._run = group.guest = run
-    if core.captures:
-        _console.install()
-    return group
-
-
-def _metrics(words: bytes | str, task: str) -> list[Metric] | None:
-    if isinstance(words, str):
-        path = words
-        try:
-            words = Path(path).read_bytes()
-        except OSError as error:
-            raise HandleError(
-                task,
-                f"has a vocabulary too large to travel with it, and {path} cannot be read here ({error})",
-                "give this machine the folder of CLEARML_CACHE_DIR, or the group fewer metrics and aliases",
-            ) from error
-    listed = pickle.loads(zlib.decompress(words))
-    if listed is None:
-        return None
-    return [Metric(name, aliases=aliases, mode=mode, unit=unit) for name, aliases, mode, unit in listed]
-
-
-def _store(core: _Core, is_here: bool, task: str) -> Store:
-    if core.mode == "disabled":
-        return MemoryStore(mode="disabled", where="nowhere", keep=False)
-    if core.mode == "offline":
-        if not is_here:
-            raise HandleError(
-                task,
-                f"is an offline session in {core.where} on {core.host}, which {platform.node()} does not see",
-                "share that folder (CLEARML_CACHE_DIR) between the machines, or work online",
-            )
-        return OfflineStore(Path(core.where))
-    if is_here and core.outbox is not None and core.host == platform.node() and os.path.exists(core.outbox):
-        return GuestStore(Path(core.outbox), lambda: _connected(core, task))
-    store = _connected(core, task)
-    folder = _clearml.cache_folder() / "taskgroup" / core.info.group_id
-    name = f"guest-{core.info.run[:12]}-{platform.node()}-{os.getpid()}.outbox"
-    with contextlib.suppress(OSError):
-        store.use_outbox(Outbox.open(folder / name))
-    return store
-
-
-def _connected(core: _Core, task: str) -> OnlineStore:
-    connection = _clearml.connect()
-    if connection.host != core.server:
-        raise HandleError(
-            task,
-            f"is on the server {core.server}, but this process is set up for {connection.host}",
-            "set ClearML up in the same way on all machines, and start workers after that",
-        )
-    return OnlineStore(connection)
-
-
-def _at_exit(run: GuestRun) -> None:
-    """Has the process end the run before it ends itself; `atexit` alone does not run in every worker."""
-    from multiprocessing.util import Finalize
-
-    Finalize(run, run.let_go, exitpriority=10)
-
-
-def _forget() -> None:
-    """In a forked child: what was opened here is its parent's."""
-    _groups.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
-def let_all_go() -> None:
-    """Brings everything to its place and ends what was opened for tasks of other processes."""
-    while _groups:
-        _groups.popitem()[1].guest.let_go()

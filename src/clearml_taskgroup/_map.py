@@ -233,6 +233,8 @@ class _Submitted:
                 again.add_done_callback(through.put)
                 continue
             ended = self._result(future, task)
+            if ended.facts is None and isinstance(ended.error, KeyboardInterrupt):
+                raise ended.error  # in an executor that runs its work in this thread
             del self._pending[future]
             yield task, ended
         for task in refused:

@@ -16,7 +16,7 @@ import attrs
 
 from ._ending import add_note, reason_of, text_of
 from ._facts import Facts, facts_of
-from ._handle import ReopenedTask, reopen
+from ._guest import ReopenedTask, reopen
 from ._run import TASK_PATIENCE
 from ._stores import SECTION
 from ._stores.lookup import PATIENCE

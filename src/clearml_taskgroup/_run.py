@@ -98,6 +98,7 @@ class Run:
     told: set[str] = attrs.field(factory=set)
     reporter: Reporter = attrs.field(init=False)
     guests: Guests = attrs.field(factory=Guests)
+    frames: int = 0
     closed: bool = False
     parent_ended: bool = False
     summary_error: Exception | None = None
@@ -214,7 +215,7 @@ class Run:
                 f"{measure_text(measure)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
                 "store that, so such points are left out and counted",
                 NonFiniteWarning,
-                stacklevel=5,
+                stacklevel=5 + self.frames,
             )
 
     # --- the end -----------------------------------------------------------------------------
@@ -323,6 +324,7 @@ class Run:
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
+        _attempt(self.guests.close, errors, interrupts)
         errors.extend((*self._lost(), *self.guests.troubles, *self.store.refusals()))
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)

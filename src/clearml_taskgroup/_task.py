@@ -56,9 +56,10 @@ class GroupTask(Reporting):
         return self._state.spec.name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        from ._handle import reduced  # which knows groups, as this module does not
+        from ._guest import reopen  # which know groups, as this module does not
+        from ._handle import handle_of
 
-        return reduced(self)
+        return reopen, handle_of(self)
 
     # --- who it is -----------------------------------------------------------------------------
 
