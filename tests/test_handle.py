@@ -19,6 +19,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup, _guest
+from clearml_taskgroup._point import Parcel, call, unpacked
+from clearml_taskgroup._reporter import Channel, Stats
+from clearml_taskgroup._stores.outbox import Outbox
+from clearml_taskgroup._template import Name
 from clearml_taskgroup.errors import (
     GroupStateError,
     HandleError,
@@ -101,6 +105,7 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
         assert len(pickle.dumps(task)) < 4096
         there = elsewhere(task)
         assert there.name(f"val_{names[7]}") == (names[7], "val")
+        del there
         data = pickle.dumps(task)
         assert group.record_path is not None
         group.record_path.with_suffix(".words").unlink()
@@ -109,6 +114,18 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
             patch.setattr(_guest, "live", {})
             with pytest.raises(HandleError, match="vocabulary"):
                 pickle.loads(data)
+
+
+def test_nothing_for_workers_is_left_beside_the_record() -> None:
+    """A large vocabulary's file and what a killed `map` has left are gone as the group closes."""
+    names = [f"{n:040}" + "x" * n for n in range(200)]
+    with offline(metrics=[Metric(name, unit=name[::-1]) for name in names]) as group:
+        pickle.dumps(group.task({"seed": 1}))
+        assert group.record_path is not None
+        folder = group.record_path.parent
+        (folder / "run-0001.0123abcd-begun").mkdir()
+        (folder / "run-0001.0123abcd-begun" / "one").touch()
+    assert [path.name for path in folder.iterdir()] == ["run-0001.jsonl"]
 
 
 def test_where_it_was_opened_a_handle_gives_the_task_itself() -> None:
@@ -348,6 +365,44 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
             points.report(there)
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
+        _guest.let_all_go()
+
+
+def test_on_another_machine_a_successor_delivers_what_was_left(
+    server: View, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """Events of a worker that died before it could deliver them go with the next one of the run there."""
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        first, second = group.tasks({"seed": [0, 1]})
+        dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+        folder = Path(os.environ["CLEARML_CACHE_DIR"]) / "taskgroup" / group.id
+        left = folder / f"guest-{group.run}-another-{int(dead.stdout)}.outbox"
+        outbox = Outbox.open(left)
+        channel = Channel(first.id, Name("loss", "value"), Stats())
+        outbox.append({first.id: [channel.head + '0.5,"iter":3,"timestamp":1}']})
+        os.close(outbox._file)
+        with elsewhere(second, machine="another"):
+            pass
+        assert server.scalars(first.id, 1) == {("loss", "value"): [(3, 0.5)]}
+        _guest.let_all_go()
+        assert not list(folder.glob("guest-*"))
+
+
+def test_a_point_that_began_on_another_machine_does_not_begin_again(
+    server: View, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """Where machines share no disk, the server knows which points a worker has begun."""
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        task = group.task({"seed": 2})
+        handle = elsewhere(task, machine="another").__reduce__()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_guest, "live", {})
+            patch.setattr(_guest, "read_first", lambda path: {})
+            _guest.let_all_go()
+            ran = [call(points.report, Parcel(None, handle), "/not there") for _ in range(2)]
+        first, second = (unpacked(one) if isinstance(one, bytes) else one for one in ran)
+        assert (first.value, first.error) == (4, None)
+        assert "the worker process that ran it died" in str(second.error)
         _guest.let_all_go()
 
 

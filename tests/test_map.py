@@ -199,13 +199,14 @@ def test_what_cannot_travel_is_told_and_breaks_nothing(kind: str, disk: Disk) ->
     assert disk.ends()["seed=3"] == ("stopped", "SystemExit: 3")
 
 
+@pytest.mark.parametrize("retry", ["new", "continue"])
 @pytest.mark.parametrize("kind", ENGINES)
-def test_completed_points_are_not_run_again(kind: str, tmp_path: Path, disk: Disk) -> None:
+def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Path) -> None:
     """Under resume what has completed is passed over, its record without a value; the rest runs once."""
     space = [{"seed": seed, "file": str(tmp_path / "ran")} for seed in range(6)]
     with engine(kind) as where, offline() as group:
         first = group.map(points.log_run, space, **where)
-    with engine(kind) as where, offline(resume=True) as group:
+    with engine(kind) as where, offline(resume=True, retry=retry) as group:
         second = group.map(points.log_run, space, **where)
     ran = (tmp_path / "ran").read_text().split()
     assert sorted(ran[:6]) == list("012345")
@@ -309,6 +310,27 @@ def test_an_executor_that_loses_a_result_loses_nothing(again: bool, tmp_path: Pa
     assert [one.error for one in mapped] == [None, None]
     assert [one.task.status for one in mapped] == ["completed"] * 2
     assert (tmp_path / "ran").read_text() == "0\n2\n"
+
+
+class Inline(Executor):
+    """An executor that runs its work in the thread that submits it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Runs at once."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_an_interrupt_on_an_inline_executor_is_raised() -> None:
+    """Ctrl-C that a function meets in the script's own thread is not taken for its result."""
+
+    def interrupted(task: GroupTask) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), offline() as group:
+        group.map(interrupted, SPACE, executor=Inline())
+    assert {task.status for task in group} == {"stopped"}
 
 
 def test_an_executor_that_is_shut_down_fails_what_it_does_not_take() -> None:

@@ -21,7 +21,7 @@ import attrs
 from . import _clearml, _console
 from ._facts import facts_of
 from ._group import TaskGroup
-from ._guests import present, tell
+from ._guests import lives, present, tell
 from ._handle import Core, Handle, live
 from ._names import Names
 from ._record import read_first
@@ -32,7 +32,7 @@ from ._stores.guest import GuestStore
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
-from ._stores.outbox import Outbox
+from ._stores.outbox import Outbox, mark_path
 from ._task import GroupTask
 from ._vocabulary import Metric
 from .errors import GroupStateError, HandleError
@@ -221,15 +221,14 @@ _opening = threading.Lock()
 
 def _guest_group(core: Core, words: bytes | str, task: str) -> _GuestGroup:
     """Gives this process's group for a run; opened once, and kept for the run's next task."""
-    known = core.info.run
     if core.mode == "offline":  # where ClearML's own objects look for the session
         os.environ["CLEARML_CACHE_DIR"] = str(Path(core.where).parent)
     with _opening:
-        group = _groups.pop(known, None)
+        group = _groups.pop(core.opening, None)
         if group is None:
             group = _open(core, words, task)
             _at_exit(group.guest)
-        _groups[known] = group  # the latest is the last
+        _groups[core.opening] = group  # the latest is the last
         while len(_groups) > MOST_RUNS:
             _groups.pop(next(iter(_groups))).guest.let_go()
         return group
@@ -293,10 +292,22 @@ def _store(core: Core, is_here: bool, task: str) -> Store:
         return GuestStore(Path(core.outbox), lambda: _connected(core, task))
     store = _connected(core, task)
     folder = _clearml.cache_folder() / "taskgroup" / core.info.group_id
-    name = f"guest-{core.info.run[:12]}-{platform.node()}-{os.getpid()}.outbox"
-    with contextlib.suppress(OSError):
-        store.use_outbox(Outbox.open(folder / name))
+    with contextlib.suppress(OSError):  # without one, what is reported is sent at once
+        store.use_outbox(Outbox.open(_own_outbox(folder, f"guest-{core.info.run}-{platform.node()}")))
     return store
+
+
+def _own_outbox(folder: Path, name: str) -> Path:
+    """Gives a place for this worker's events; that of a worker that died here, with what is left in it."""
+    own = folder / f"{name}-{os.getpid()}.outbox"
+    for left in folder.glob(f"{name}-*.outbox"):
+        pid = left.stem.rpartition("-")[2]
+        if pid.isdigit() and not lives(platform.node(), int(pid)):
+            with contextlib.suppress(OSError):  # another worker was quicker
+                os.replace(left, own)
+                os.replace(mark_path(left), mark_path(own))
+                break
+    return own
 
 
 def _connected(core: Core, task: str) -> OnlineStore:

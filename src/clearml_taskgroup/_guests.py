@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import platform
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -38,12 +39,10 @@ class Guests:
     Attributes:
         expected: Whether a task has been pickled, so that there may be something to fold.
         troubles: What workers could not deliver.
-        files: What lies on the disk for workers, as long as the run is open.
     """
 
     expected: bool = False
     troubles: list[Exception] = attrs.field(factory=list)
-    files: list[Path] = attrs.field(factory=list)
     _at: int = 0
     _known: dict[str, Facts] = attrs.field(factory=dict)
     _working: dict[str, tuple[str, int]] = attrs.field(factory=dict)
@@ -61,15 +60,19 @@ class Guests:
         deadline = time.monotonic() + patience
         while True:
             self._read(run, run.record.path)
-            self._working = {guest: who for guest, who in self._working.items() if _lives(*who)}
+            self._working = {guest: who for guest, who in self._working.items() if lives(*who)}
             if not self._working or time.monotonic() >= deadline:
                 return
             time.sleep(_PAUSE)
 
-    def close(self) -> None:
-        """Takes away what lies on the disk for workers."""
-        while self.files:
-            self.files.pop().unlink(missing_ok=True)
+    def close(self, run: Run) -> None:
+        """Takes away what lay on the disk for workers."""
+        if run.record is not None and not run.in_child:
+            for path in run.record.path.parent.glob(f"{run.record.path.stem}.*"):
+                if path.suffix.endswith("-begun"):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.suffix.startswith(".words"):
+                    path.unlink(missing_ok=True)
 
     def _read(self, run: Run, path: Path) -> None:
         with path.open("rb") as file:
@@ -94,7 +97,8 @@ class Guests:
         self._working.pop(guest, None)
 
 
-def _lives(host: str, pid: int) -> bool:
+def lives(host: str, pid: int) -> bool:
+    """Whether a process lives, as far as that can be told from here."""
     if host != platform.node() or os.name == "nt":  # where the signal 0 ends a process
         return True
     try:

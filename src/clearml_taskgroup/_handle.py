@@ -10,6 +10,7 @@ import os
 import pickle
 import platform
 import threading
+import uuid
 import weakref
 import zlib
 from typing import Any
@@ -32,12 +33,14 @@ class Core:
     """What all tasks of a run have in common.
 
     Attributes:
+        opening: Tells this opening of the run from a later one, by `resume`.
         host: The machine that the run was opened on.
         outbox: The file that workers on that machine append events to; None where there is none.
         page: The address of a task's page, with `{}` in the id's place.
         server: The API server's address.
     """
 
+    opening: str
     info: RunInfo
     task_name: str
     mode: str
@@ -92,6 +95,7 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     store = run.store
     record = run.record.path if run.record is not None else None
     core = Core(
+        opening=uuid.uuid4().hex,
         info=attrs.evolve(run.info, script=None, metrics=None),
         task_name=group.task_name,
         mode=store.mode,
@@ -118,7 +122,6 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     fresh = path.with_suffix(".words-new")
     fresh.write_bytes(words)
     os.replace(fresh, path)
-    run.guests.files.append(path)
     return packed, str(path)
 
 

@@ -324,7 +324,7 @@ class Run:
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
-        _attempt(self.guests.close, errors, interrupts)
+        _attempt(lambda: self.guests.close(self), errors, interrupts)
         errors.extend((*self._lost(), *self.guests.troubles, *self.store.refusals()))
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
