@@ -20,13 +20,13 @@ from typing import Any
 
 from clearml_taskgroup import GroupTask, TaskGroup
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
 TURNS = 5
 
 
 def network(task: GroupTask) -> list[Any]:
     """One task of `examples/digits_sweep.py`; gives all that it reported."""
-    from digits_sweep import train
+    from examples.digits_sweep import train
 
     scores = []
     with warnings.catch_warnings():
@@ -43,7 +43,7 @@ def nothing(task: GroupTask) -> None:
 
 def sweep(workers: int) -> dict[str, Any]:
     """Runs the digits sweep; gives its time and its results."""
-    from digits_sweep import SPACE
+    from examples.digits_sweep import SPACE
 
     began = time.perf_counter()
     with TaskGroup("digits", "map", template="{metric}/{split}", provenance=False) as group:
@@ -70,7 +70,7 @@ def measure(*arguments: str) -> dict[str, Any]:
     """Runs one measurement in a fresh process with a fresh cache folder."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "CLEARML_CACHE_DIR": folder, "CLEARML_OFFLINE_MODE": "1"}
-        environment["PYTHONPATH"] = str(EXAMPLES)
+        environment["PYTHONPATH"] = str(ROOT)
         command = [sys.executable, __file__, *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:

@@ -82,12 +82,12 @@ def test_an_offline_main_task_is_the_parent_and_goes_on(tmp_path: Path) -> None:
     """An offline `Task.init` task is the parent, is flushed at the end, and is untouched otherwise."""
     offline = """
     own = Path(main.get_offline_mode_folder()) / "metrics.jsonl"
-    found["flushed"] = [e["value"] for e in told(own) if e["metric"] == "own"]
+    found["flushed"] = [e["value"] for e in told(own) if e.get("metric") == "own"]
 """
     script = MODES + "Task.set_offline(True)" + MAIN + BESIDE.replace("AFTER_THE_BLOCK", offline.strip())
     script += """
 folder = own.parent
-found["after"] = [e["value"] for e in told(own) if e["metric"] == "own"]
+found["after"] = [e["value"] for e in told(own) if e.get("metric") == "own"]
 found["points"] = [[e["iter"], e["value"]] for e in told(session(task) / "metrics.jsonl")]
 found["scores"] = [e["value"] for e in told(session(other) / "metrics.jsonl") if "value" in e]
 found["zipped"] = folder.with_suffix(".zip").exists()

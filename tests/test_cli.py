@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ def test_pending_as_json() -> None:
     """`pending --json` gives the facts of each run for scripts."""
     group = make()
     (facts,) = json.loads(command("pending", "--json").output)
+    started = datetime.fromisoformat(facts.pop("started")).timestamp()
+    assert time.time() - 60 < started < time.time() + 1
     assert facts == {
         "run": group.run,
         "project": PROJECT,

@@ -43,6 +43,12 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         LookupError,
         ["run 3", "/c", "run 1"],
     ),
+    (
+        errors.NoSuchTasksError("project", ["digits"]),
+        LookupError,
+        ["the project 'digits' could not be found"],
+    ),
+    (errors.NoSuchTasksError("task", ["a", "b"]), LookupError, ["the tasks 'a', 'b' could not be found"]),
     (errors.NoHistoryError("in the mode 'disabled'", "do this"), LookupError, ["'disabled'", "do this"]),
     (
         errors.MissingExtraError("pandas", "pandas", "to_pandas()"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Mapped, TaskGroup, _crew
+from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _crew, _progress
 from clearml_taskgroup.errors import (
     ArgumentError,
     BrokenExecutorError,
@@ -215,6 +215,25 @@ def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Pat
     assert [(one.task.params["seed"], one.task.done, one.task.status) for one in second] == [
         (seed, seed % 2 == 0, "completed") for seed in range(6)
     ]
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_progress_counts_each_point(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A display is shown what completed, what failed and the best value; at last nothing is under way."""
+    shown: list[str] = []
+
+    class Display(_progress.Nowhere):
+        """Keeps what it is shown."""
+
+        def show(self, standing: _progress.Standing) -> None:
+            """Keeps it."""
+            shown.append(str(standing))
+
+    monkeypatch.setattr(_progress, "display_here", lambda redirect: Display())
+    with engine(kind) as where, offline(metrics=[Metric("loss", mode="min")]) as group:
+        group.map(points.some_raise, SPACE, progress=True, **where)
+    assert shown[0] == "0 done, 0 failed, 6 left"
+    assert shown[-1] == "3 done, 3 failed, 0 left · best loss[split=val] 0.375 (seed=0)"
 
 
 def test_a_named_function_is_asked_for(disk: Disk) -> None:

@@ -177,6 +177,14 @@ def test_drift_is_told_at_the_end(store: MemoryStore) -> None:
     assert "'loss'" not in text
 
 
+def test_drift_hints_at_what_looks_alike() -> None:
+    """Other spellings of a metric are named as such; names that only resemble it are not."""
+    text = drift_text(drift({"a": ["acc", "loss_a"], "b": ["val_accuracy", "loss_b"], "c": ["Acc"]}))
+    assert "'acc' (the same as 'Acc' or 'val_accuracy'?): in a, not in b, c" in text
+    assert "'loss_a': in a" in text
+    assert "'loss_b': in b" in text
+
+
 def test_tasks_that_did_not_complete_are_no_drift(store: MemoryStore) -> None:
     """A failed task lacks metrics because it failed; only completed ones are compared."""
     with TaskGroup("digits", "sweep") as group:

@@ -81,6 +81,18 @@ def load_results(
     raise NoSuchRunError(str(wanted), list(looked), known)
 
 
+def load_record(path: Path) -> Results:
+    """Loads the results of a run from its record, with what the sessions beside it hold.
+
+    Raises:
+        NoSuchRunError: The file is no run's record.
+    """
+    past = load(path)
+    if past is None:
+        raise NoSuchRunError("a run", [f"the file {path}"])
+    return _from_disk(past, path.absolute().parent.parent.parent / "offline", None)
+
+
 # --- from this disk ------------------------------------------------------------------------------
 
 

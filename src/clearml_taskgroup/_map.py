@@ -27,6 +27,7 @@ from .errors import ArgumentError, BrokenExecutorError, TaskGroupError
 
 if TYPE_CHECKING:
     from ._group import TaskGroup
+    from ._progress import Tracker
 
 AHEAD = 8
 """How many tasks are opened at once, before workers ask for them."""
@@ -73,7 +74,7 @@ def map_points(
     specs: list[TaskSpec],
     workers: int | None,
     executor: Executor | None,
-    on_end: Callable[[Mapped], None] = lambda mapped: None,
+    track: Callable[[int, int], Tracker] | None = None,
 ) -> list[Mapped]:
     """Runs a function on each point; see `TaskGroup.map`.
 
@@ -84,7 +85,7 @@ def map_points(
         specs: The points, checked.
         workers: How many processes.
         executor: Whose threads or processes.
-        on_end: Called with each point as it has ended.
+        track: Makes what shows the progress, from how many points there are and are completed already.
     """
     done = [spec for spec in specs if run.is_done(spec.key)]
     waiting = run.prior.queued if run.prior is not None else frozenset()
@@ -100,13 +101,21 @@ def map_points(
         for first in range(0, len(left), portion or 1):
             fresh = group._open_tasks(run, left[first : first + portion])
             opened.extend(fresh)
-            yield from fresh
+            for task in fresh:
+                if tracker is not None and not isinstance(engine, _Submitted):
+                    tracker.begun(task._state)
+                yield task
 
     def end(task: GroupTask, ended: Ended) -> None:
         mapped[task.key] = _ended(group, run, task, ended)
         endings.put(task._state)
-        on_end(mapped[task.key])
+        if tracker is not None:
+            if isinstance(engine, _Submitted):  # nobody tells when it has begun
+                tracker.begun(task._state)
+            run.reporter.flush(TASK_PATIENCE)  # what was reported here is counted by then
+            tracker.look()
 
+    tracker = None if track is None else track(len(done) + len(left), len(done))
     endings = _Endings(run, min(group.close_timeout, TASK_PATIENCE))
     try:
         for task, ended in engine.run(tasks()):
@@ -122,6 +131,8 @@ def map_points(
     finally:
         engine.close()
         endings.close()
+        if tracker is not None:
+            tracker.stop()
     return [mapped[spec.key] for spec in specs if spec.key in mapped]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import attrs
@@ -239,11 +240,12 @@ class Results(Tabular, Sequence[Row]):
         return self._words.label(measure)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said."""
-        try:
-            return self._words.mode(metric, mode)
-        except ArgumentError:
-            return None
+        """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
+
+        Returns:
+            `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.
+        """
+        return self._words.likely_mode(metric, mode)
 
     @property
     def parameters(self) -> list[str]:
@@ -300,6 +302,36 @@ class Results(Tabular, Sequence[Row]):
         their `…_iteration`, `.mean`, `.count`) for each metric and context. What is not known is None.
         """
         return [_record(row) for row in self.rows]
+
+    def save_html(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        metrics: Sequence[str] | None = None,
+        over: str | Sequence[str] | None = None,
+    ) -> Path:
+        """Writes a report: one HTML file with tables and figures, which opens without a network.
+
+        Where curves cannot be read, because the mode is `disabled` or the server is away, it says so.
+
+        Args:
+            path: The file to write.
+            title: The heading; by default the project, the group and the run's number.
+            metrics: The metrics that have figures; by default the first six.
+            over: The parameter, or several, to take means over; by default those that are called
+                `seed`, `fold` or the like. `()` for none.
+
+        Returns:
+            The path.
+
+        Raises:
+            MissingExtraError: plotly is not installed.
+            ArgumentError: No task has such a metric or parameter.
+        """
+        from ._report import write_report
+
+        return write_report(self, path, title=title, metrics=metrics, over=over)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         head = ["task", "status", *map(self.label, self.measures)]

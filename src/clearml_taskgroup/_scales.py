@@ -17,7 +17,7 @@ LOG_FROM = 100
 MOST_CELLS = 20
 """How many different numbers stand side by side before they are put into bins."""
 BINS = 8
-MOST = 1e300
+MOST = 1e150
 """Numbers beyond are no longer drawn as numbers."""
 SQUEEZED = 8
 """How many times wider than the bulk of the values outliers must make an axis to be left beyond it."""
@@ -29,7 +29,7 @@ class Missing:
     """The one value of a parameter that a task does not have."""
 
     def __repr__(self) -> str:
-        return "–"
+        return "not given"
 
 
 MISSING: Final = Missing()
@@ -37,6 +37,7 @@ MISSING: Final = Missing()
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """The colours of Okabe and Ito, which the colour-blind tell apart, without the yellow."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_WORDS = re.compile(r"[^\s\"\[\](){}]([^\"\[\](){}\n]*[^\s\"\[\](){}])?")
 GREY = "#8a8f98"
 SEQUENCE = (
     "#440154",
@@ -55,10 +56,23 @@ def text_of(value: Any) -> str:
     """Writes a parameter's value for people; different values give different texts."""
     if value is MISSING:
         return repr(value)
+    if isinstance(value, str) and _reads_as_text(value):
+        return value
     try:
         return display_name({"v": value}, length=1000).removeprefix("v=")
     except ValueError:  # without a stable form, given with key=
         return repr(value)
+
+
+def _reads_as_text(text: str) -> bool:
+    """Tells whether a text needs no quotes, because it looks like no value of another kind."""
+    if not _WORDS.fullmatch(text) or text in ("None", "True", "False", repr(MISSING)):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def safe(text: str) -> str:
@@ -99,13 +113,14 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def is_log(numbers: Sequence[float]) -> bool:
     """Tells whether numbers want a logarithmic axis: positive, and spanning two decades or more.
 
-    Whole numbers that are spread evenly, as seeds from 1 to 200 are, keep a linear one.
+    Many numbers that are spread evenly, as seeds from 1 to 200 or a uniform search are, keep a linear one.
     """
     if not numbers or min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
         return False
-    if any(number != int(number) for number in numbers):
+    different = sorted(set(numbers))
+    if len(different) <= BINS:
         return True
-    least, middle, most = min(numbers), sorted(numbers)[(len(numbers) - 1) // 2], max(numbers)
+    least, middle, most = different[0], different[(len(different) - 1) // 2], different[-1]
     return middle / math.sqrt(least * most) < (least + most) / 2 / middle
 
 
@@ -144,8 +159,8 @@ def cells(values: Sequence[Any]) -> Cells:
     others = [value for value in different if not is_number(value)]
     to, back = (math.log, math.exp) if is_log(numbers) else (float, float)
     low, high = to(numbers[0]), to(numbers[-1])
-    edges = [f"{back(low + (high - low) * at / BINS):.3g}" for at in range(BINS + 1)]
-    texts = [*(f"{edges[at]} … {edges[at + 1]}" for at in range(BINS)), *map(text_of, others)]
+    edges = [f"{back(low + (high - low) * at / BINS):.2g}" for at in range(BINS + 1)]
+    texts = [*(f"{edges[at]}…{edges[at + 1]}" for at in range(BINS)), *map(text_of, others)]
     where = {text_of(value): BINS + at for at, value in enumerate(others)}
     places = tuple(
         min(BINS - 1, int((to(value) - low) / (high - low) * BINS))
@@ -227,6 +242,12 @@ def colour_of(share: float, reverse: bool) -> str:
     low = min(int(at), len(colours) - 2)
     parts = zip(_rgb(colours[low]), _rgb(colours[low + 1]), strict=True)
     return "#" + "".join(f"{round(one + (other - one) * (at - low)):02x}" for one, other in parts)
+
+
+def ink_on(colour: str) -> str:
+    """Gives the colour of a text that is read on this one."""
+    red, green, blue = _rgb(colour)
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "#ffffff"
 
 
 def faint(colour: str, opacity: float) -> str:

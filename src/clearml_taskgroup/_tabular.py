@@ -106,9 +106,9 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
-def text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Writes a table for people, its first 40 lines."""
-    shown = body[:MOST_LINES]
+def text_table(head: Sequence[str], body: Sequence[Sequence[str]], most: int | None = MOST_LINES) -> str:
+    """Writes a table for people, its first lines; all of them where `most` is None."""
+    shown = body[:most]
     widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

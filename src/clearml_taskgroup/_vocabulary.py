@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
+from ._drift import drifting
 from ._template import NameTemplate, check_context
 from .errors import AliasContextError, UnknownMetricError, VocabularyError
 
@@ -148,12 +149,26 @@ def drift(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str],
 def drift_text(found: Mapping[str, tuple[list[str], list[str]]]) -> str:
     """Tells what `drift` found, for people, a metric a line."""
     lines = ["the tasks of this group do not all report the same metrics:"]
+    alike = _alike(found)
     for metric, (have, lack) in found.items():
-        alike = difflib.get_close_matches(metric, [other for other in found if other != metric], n=1)
-        hint = f" (the same as {alike[0]!r}?)" if alike else ""
+        hint = f" (the same as {alike[metric]}?)" if metric in alike else ""
         lines.append(f"  {metric!r}{hint}: in {_few(have)}, not in {_few(lack)}")
     lines.append("give the group metrics=[…], with aliases, to have one name for each")
     return "\n".join(lines)
+
+
+def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> dict[str, str]:
+    """Names for each metric those that look like it, spelt differently in other tasks."""
+    reported: dict[str, list[tuple[str, str]]] = {}
+    for metric, (have, _) in found.items():
+        for task in have:
+            reported.setdefault(task, []).append((metric, metric))
+    alike = {}
+    for same in drifting(reported):
+        names = [spelling.title for spelling in same.spellings]
+        for name in names:
+            alike[name] = " or ".join(repr(other) for other in names if other != name)
+    return alike
 
 
 def _few(names: list[str], most: int = 3) -> str:

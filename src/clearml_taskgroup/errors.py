@@ -640,6 +640,18 @@ class NoSuchRunError(TaskGroupError, LookupError):
 
 
 @attrs.define(slots=False, repr=False)
+class NoSuchTasksError(TaskGroupError, LookupError):
+    """You meet this when tasks are to be looked at that are not there, or that nobody may see."""
+
+    kind: str
+    asked: Sequence[str]
+
+    def __str__(self) -> str:
+        asked = _some([repr(name) for name in self.asked])
+        return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
+
+
+@attrs.define(slots=False, repr=False)
 class NoHistoryError(TaskGroupError, LookupError):
     """You meet this when whole curves are asked for where none are kept."""
 
@@ -691,6 +703,10 @@ class ProvenanceWarning(TaskGroupWarning):
 
 class StoreWarning(TaskGroupWarning):
     """You meet this as an online group opens, if the disk takes no record and no outbox."""
+
+
+class LeftOutWarning(TaskGroupWarning):
+    """You meet this once for each thing that a framework logs and a group's tasks have no place for."""
 
 
 class LostPointsWarning(TaskGroupWarning):

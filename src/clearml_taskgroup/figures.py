@@ -16,17 +16,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._aggregate import counts
-from ._figures import Figure as Plain
+from ._figure_parts import Figure as Plain
 from ._figures import curves_figure
-from ._figures_params import (
-    Scored,
-    box_figure,
-    heat_map_figure,
-    parallel_figure,
-    scatter_figure,
-    telling,
-    varying,
-)
+from ._figures_params import Scored, parallel_figure, telling, varying
+from ._figures_values import box_figure, heat_map_figure, scatter_figure
 from ._measures import Mode, Of, number
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError, counted
 
@@ -213,7 +206,7 @@ def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> t
     scored = [(row, number(row.stats[measure], of)) for row in results._having(counting, measure, of)]
     label = results.label(measure) if of == "last" else f"{of} of {results.label(measure)}"
     without = len(results) - len(counting)
-    note = f"{counted(without, 'task')} failed, stopped or without a value left out" if without else ""
+    note = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     return scored, label, note
 
 

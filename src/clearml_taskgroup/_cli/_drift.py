@@ -1,0 +1,164 @@
+"""`drift`: what the names of existing projects suffer from, and what would cure it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import _modes
+from .._clearml import connect
+from .._drift import LoggedMetric, Spelling, cure, metrics_of
+from .._logged import Logged, of_past, of_project, of_results, of_tasks
+from .._past import all_runs
+from .._transport import Transport
+from ..errors import NoSuchTasksError, counted
+from ._output import Command, Failure, json_option, mode_options, print_json
+from ._results import is_below
+from ._wanted import Mode, results_of, root, settled
+
+MOST = 10
+"""How many of the metrics that some tasks lack are named to people."""
+
+
+class CannotLook(Failure):
+    """A failure of a command for which 1 means that it found something."""
+
+    exit_code = 2
+
+
+class LinterCommand(Command):
+    """A command for which 1 means that it found something, and 2 that it could not look."""
+
+    failure = CannotLook
+
+
+@click.command(
+    cls=LinterCommand,
+    short_help="Find metrics that are spelt in different ways.",
+    epilog="Example: clearml-taskgroup drift --project digits",
+)
+@click.argument("tasks", nargs=-1, metavar="[TASK_ID]...")
+@click.option("--project", "projects", multiple=True, help="All tasks of a project, whoever made them.")
+@click.option("--group", "groups", multiple=True, help="The tasks of a group's latest run; as GROUP of show.")
+@click.option(
+    "--sub-projects/--no-sub-projects", "below", default=True, help="Also the projects below (the default)."
+)
+@mode_options
+@json_option
+def drift(
+    tasks: tuple[str, ...],
+    projects: tuple[str, ...],
+    groups: tuple[str, ...],
+    below: bool,
+    mode: Mode | None,
+    as_json: bool,
+) -> None:
+    """Find metrics that tasks spell in different ways, and print the vocabulary that would cure it.
+
+    It looks at the names alone, of any tasks, also of those that no TaskGroup made; archived ones are left
+    out. Names are taken for one metric if nothing but case, separators, well-known abbreviations, the split
+    (train, val, test) or a misspelling tells them apart, and no task reports both.
+
+    Exit codes, as linters have them: 0, no drift; 1, drift was found; 2, it could not look.
+    """
+    if not (tasks or projects or groups):
+        raise click.UsageError("give --project, --group or the ids of tasks")
+    logged = _logged(tasks, projects, groups, below, mode)
+    metrics = metrics_of({task.id: task.names for task in logged})
+    drifting = [metric for metric in metrics if metric.drifts]
+    if as_json:
+        print_json(_facts(logged, metrics))
+    else:
+        _tell(logged, metrics, drifting)
+    if drifting:
+        click.get_current_context().exit(1)
+
+
+def _logged(
+    tasks: tuple[str, ...], projects: tuple[str, ...], groups: tuple[str, ...], below: bool, mode: Mode | None
+) -> list[Logged]:
+    found = [task for group in groups for task in of_results(results_of(group, None, mode))]
+    if (tasks or projects) and _modes.resolve(settled(mode)) == "online":
+        transport = Transport(connect())
+        try:
+            for project in projects:
+                found += of_project(transport, project, below=below)
+            found += of_tasks(transport, tasks) if tasks else []
+        finally:
+            transport.close()
+    elif tasks or projects:
+        found += _on_disk(tasks, projects, below)
+    return list({task.id: task for task in found}.values())
+
+
+def _on_disk(tasks: tuple[str, ...], projects: tuple[str, ...], below: bool) -> list[Logged]:
+    found: list[Logged] = []
+    runs = all_runs(root())
+    for project in projects:
+        own = [run for run in runs if (is_below if below else str.__eq__)(run.project, project)]
+        if not own:
+            raise NoSuchTasksError("project", [project])
+        found += [task for run in own for task in of_past(run)]
+    known = {task.id: task for run in runs for task in of_past(run)}
+    missing = [task for task in tasks if task not in known]
+    if missing:
+        raise NoSuchTasksError("task", missing)
+    return [*found, *(known[task] for task in tasks)]
+
+
+def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[LoggedMetric]) -> None:
+    names = {task.id: task.name for task in logged}
+    looked_at = f"{counted(len(logged), 'task')}, {counted(len(metrics), 'metric')}"
+    if not drifting:
+        click.echo(f"{looked_at}: no drift")
+    else:
+        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways")
+    for metric in drifting:
+        click.echo(f"\n{metric.name}")
+        width = max(len(str(spelling)) for spelling in metric.spellings)
+        for spelling in metric.spellings:
+            context = "".join(f" {field}={value}" for field, value in spelling.context.items())
+            click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
+    partly = [metric for metric in metrics if not metric.drifts and len(metric.tasks) < len(logged)]
+    if partly:
+        told = [f"{metric.name} ({len(metric.tasks)})" for metric in partly[:MOST]]
+        more = f" and {len(partly) - MOST} more" if len(partly) > MOST else ""
+        click.echo(f"\nonly some tasks report {', '.join(told)}{more}")
+    if not drifting:
+        return
+    click.echo("\none name for each, as code to paste (metrics that do not drift are there as they are):\n")
+    click.echo(cure(metrics))
+
+
+def _few(spelling: Spelling, names: dict[str, str], most: int = 2) -> str:
+    shown = sorted(names[task] or task for task in spelling.tasks)[:most]
+    rest = len(spelling.tasks) - len(shown)
+    return f"{counted(len(spelling.tasks), 'task')}: {', '.join(shown)}{f' and {rest} more' if rest else ''}"
+
+
+def _facts(logged: list[Logged], metrics: list[LoggedMetric]) -> dict[str, Any]:
+    return {
+        "tasks": len(logged),
+        "drift": [_metric(metric) for metric in metrics if metric.drifts],
+        "others": [_metric(metric) for metric in metrics if not metric.drifts],
+        "vocabulary": cure(metrics),
+    }
+
+
+def _metric(metric: LoggedMetric) -> dict[str, Any]:
+    return {
+        "metric": metric.name,
+        "mode": metric.mode,
+        "spellings": [
+            {
+                "title": spelling.title,
+                "series": spelling.series,
+                "name": str(spelling),
+                "alias": spelling.alias,
+                "context": spelling.context,
+                "tasks": sorted(spelling.tasks),
+            }
+            for spelling in metric.spellings
+        ],
+    }

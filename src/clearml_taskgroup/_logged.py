@@ -1,0 +1,116 @@
+"""Under which names tasks logged: any tasks of a server, or those of a run, whoever made them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from ._past import PastRun
+from ._results import Results
+from ._stores import SECTION
+from ._stores.lookup import PAGE, ask_all, identity_of
+from ._transport import Transport
+from .errors import NoSuchTasksError
+
+PATIENCE = 60.0
+"""Seconds for which a question waits for a server that does not answer."""
+_FIELDS = ("id", "name", "last_metrics", f"hyperparams.{SECTION}.kind")
+
+
+@attrs.frozen
+class Logged:
+    """One task and the names that it logged.
+
+    Attributes:
+        id, name: Which task it is.
+        names: Titles and series; a single value's title is `Summary`.
+    """
+
+    id: str
+    name: str
+    names: tuple[tuple[str, str], ...]
+
+
+def of_project(transport: Transport, project: str, *, below: bool = True) -> list[Logged]:
+    """Asks a server for the tasks of a project that are not archived, in a call for each 500.
+
+    Parents of groups are left out: what they log is of their tasks' metrics.
+
+    Args:
+        transport: The way to the server.
+        project: The project's path.
+        below: Whether the projects below it count, too.
+
+    Raises:
+        NoSuchTasksError: There is no such project.
+    """
+    path = project.strip("/")
+    pattern = f"^{re.escape(path)}{'(/.*)?' if below else ''}$"
+    found = _projects(transport, pattern)
+    if not found:
+        raise NoSuchTasksError("project", [project])
+    query = {"project": found, "system_tags": ["-archived"]}
+    documents = ask_all(transport, query, _FIELDS)
+    return [_logged(document) for document in documents if identity_of(document).get("kind") != "parent"]
+
+
+def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:
+    """Asks a server for tasks by their ids.
+
+    Raises:
+        NoSuchTasksError: Some are not there.
+    """
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, Logged] = {}
+    for start in range(0, len(wanted), PAGE):
+        query = {"id": wanted[start : start + PAGE]}
+        found.update((document["id"], _logged(document)) for document in ask_all(transport, query, _FIELDS))
+    missing = [task for task in wanted if task not in found]
+    if missing:
+        raise NoSuchTasksError("task", missing)
+    return [found[task] for task in wanted]
+
+
+def of_results(results: Results) -> list[Logged]:
+    """Takes the names of a run's tasks: metric and context, whatever template they went through."""
+    return [Logged(row.id, row.name, tuple(map(_name, row.stats))) for row in results]
+
+
+def of_past(past: PastRun) -> list[Logged]:
+    """Takes the names of a run's tasks from its record."""
+    return [
+        Logged(
+            task.id,
+            task.name,
+            tuple(_name((metric, tuple(context.items()))) for metric, context, *_ in task.measures),
+        )
+        for task in past.tasks.values()
+    ]
+
+
+def _name(measure: tuple[str, Any]) -> tuple[str, str]:
+    metric, context = measure
+    values = (value[0] if isinstance(value, tuple) else value for _, value in context)
+    return metric, " ".join(map(str, values)) or metric
+
+
+def _logged(document: dict[str, Any]) -> Logged:
+    entries = (
+        entry for variants in (document.get("last_metrics") or {}).values() for entry in variants.values()
+    )
+    names = tuple((str(entry["metric"]), str(entry["variant"])) for entry in entries)
+    return Logged(str(document["id"]), str(document.get("name") or ""), names)
+
+
+def _projects(transport: Transport, pattern: str) -> list[str]:
+    found: list[str] = []
+    while True:
+        paging = {"page_size": PAGE, "page": len(found) // PAGE, "order_by": ["name"]}
+        body = {"name": pattern, "only_fields": ["id"], **paging}
+        page = transport.call("projects.get_all", body, patience=PATIENCE)["projects"]
+        found += [str(project["id"]) for project in page]
+        if len(page) < PAGE:
+            return found

@@ -1,0 +1,100 @@
+"""Which figures a report has of a metric, with curves that are small enough to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._aggregate import counts
+from ._figure_parts import Figure
+from ._figures import Points, curves_figure, thinned
+from ._figures_params import Scored, parallel_figure, telling, values_of, varying
+from ._figures_values import box_figure, heat_map_figure, scatter_figure
+from ._names import Measure
+from ._scales import MOST_CELLS, distinct
+from .errors import TaskGroupError, counted
+
+if TYPE_CHECKING:
+    from ._results import Results
+
+MOST_DRAWN = 120_000
+"""How many points all curves of a report have together, so that it can be sent."""
+WIDE: Figure = {"wide": True}
+"""Marks a figure that takes the whole width of the page."""
+
+
+@attrs.frozen
+class Drawn:
+    """The figures of a report.
+
+    Attributes:
+        figures: Those of each metric that has any.
+        problem: Why there are no curves, or not all; empty if nothing is wrong.
+    """
+
+    figures: Mapping[Measure, list[Figure]]
+    problem: str = ""
+
+
+def drawn(results: Results, measures: Sequence[Measure], over: Sequence[str]) -> Drawn:
+    """Draws all figures of some metrics.
+
+    Args:
+        results: The results.
+        measures: Which metrics.
+        over: The parameters to take means over, if any.
+    """
+    curves, problem = _curves(results, measures)
+    found = {measure: _figures_of(results, measure, curves.get(measure, []), over) for measure in measures}
+    return Drawn({measure: figures for measure, figures in found.items() if figures}, problem)
+
+
+def _curves(results: Results, measures: Sequence[Measure]) -> tuple[dict[Measure, list[Points]], str]:
+    most = max(20, min(200, MOST_DRAWN // max(1, len(results) * len(measures))))
+    found: dict[Measure, list[Points]] = {}
+    for measure in measures:
+        try:
+            history = results._reader.curves(results.rows, measure)
+        except (TaskGroupError, OSError) as error:  # the tables do not need them
+            return found, f"Curves over the iterations are missing: {error}."
+        found[measure] = []
+        for curve in history:
+            points = zip(curve.iterations, curve.values, strict=True)
+            kept = [(x, y) for x, y in points if x is not None]
+            if kept:
+                xs, ys = thinned([x for x, _ in kept], [y for _, y in kept], most)
+                found[measure].append((curve.row, xs, ys))
+    return found, ""
+
+
+def _figures_of(
+    results: Results, measure: Measure, curves: Sequence[Points], over: Sequence[str]
+) -> list[Figure]:
+    label, mode = results.label(measure), results.mode_of(measure[0])
+    figures: list[Figure] = []
+    if curves and over:
+        figures.append(curves_figure(curves, label, mode, over) | WIDE)
+    if curves:
+        figures.append(curves_figure(curves, label, mode) | WIDE)
+    scored = scored_of(results, measure)
+    rows = [row for row, _ in scored]
+    differing = varying(rows)
+    if len(scored) < 2 or not differing:
+        return figures
+    without = len(results) - len(scored)
+    left = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
+    figures.append(parallel_figure(scored, label, mode, left) | WIDE)
+    order = telling(scored, [name for name in differing if name not in over] or differing)
+    figures.append(box_figure(scored, label, order[0], left))
+    if len(order) > 1:
+        few = all(len(distinct(values_of(rows, name))) <= MOST_CELLS for name in order[:2])
+        pair: Any = heat_map_figure if few else scatter_figure
+        figures.insert(-1, pair(scored, label, mode, order[0], order[1], left))
+    return figures
+
+
+def scored_of(results: Results, measure: Measure) -> list[Scored]:
+    """Gives the tasks that count with their last values."""
+    return [(row, row.stats[measure].last) for row in results if counts(row) and measure in row.stats]

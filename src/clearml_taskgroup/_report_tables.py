@@ -1,0 +1,283 @@
+"""The tables of a report: best values, configurations, tasks, failures, each task's details."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+
+from ._aggregate import AggregateRow, Aggregates, counts
+from ._figures_params import varying
+from ._identity import number_text
+from ._names import Measure
+from ._page import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
+from ._report_figures import scored_of
+from ._scales import is_number, plain, text_of
+from .errors import counted
+
+if TYPE_CHECKING:
+    from ._reporter import Stats
+    from ._results import Results, Row
+
+
+@attrs.frozen
+class Tables:
+    """The tables of one report.
+
+    Attributes:
+        results: What they show.
+        measures: Each (metric, context), what matters most first.
+        means: The configurations over their seeds, if there are any.
+    """
+
+    results: Results
+    measures: Sequence[Measure]
+    means: Aggregates | None
+
+    @property
+    def any_value(self) -> bool:
+        return any(row.stats for row in self.results if counts(row))
+
+    @property
+    def ended_badly(self) -> list[Row]:
+        return [row for row in self.results if row.status in ("failed", "stopped") or row.status_reason]
+
+    def best(self) -> str:
+        if not self.any_value:
+            return section("best", "Best values", note("No completed or open task has reported a value."))
+        lines, unsaid = [], False
+        for measure in self.measures:
+            mode = self.results.mode_of(measure[0])
+            unsaid = unsaid or mode is None
+            for better, pick, what in (("max", max, "highest"), ("min", min, "lowest")):
+                if mode in (None, better):
+                    lines.append(self._best_line(measure, pick, what))
+        columns = [
+            Column("metric"),
+            Column("best is" if not unsaid else ""),
+            Column("value"),
+            Column("task"),
+        ]
+        if self.means is not None:
+            over = ", ".join(self.means.over)
+            columns += [Column(f"mean ± std over {over}"), Column("configuration")]
+        advice = "Which is better was not said for all metrics: metrics=[Metric(…, mode=…)] says it."
+        found = table(columns, [line for line in lines if line], sortable=False, label="best values")
+        return section(
+            "best",
+            "Best values",
+            found,
+            note("The last value of each task counts; failed and stopped tasks do not."),
+            note(advice) if unsaid else "",
+        )
+
+    def _best_line(self, measure: Measure, pick: Any, what: str) -> Line | None:
+        scored = scored_of(self.results, measure)
+        if not scored:
+            return None
+        row, value = pick(scored, key=lambda one: one[1])
+        cells = [text_cell(self.results.label(measure)), text_cell(what), _number_cell(value)]
+        cells.append(Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"))
+        if self.means is not None:
+            having = [config for config in self.means if measure in config.stats]
+            config = pick(having, key=lambda one: one.stats[measure].mean)
+            mean = config.stats[measure]
+            cells += [Cell(esc(mean), mean.mean), text_cell(config.name, "wide")]
+        return Line(cells)
+
+    def configurations(self) -> str:
+        if self.means is None:
+            return ""
+        names = list(dict.fromkeys(name for config in self.means for name in config.params))
+        best = {measure: self._best_mean(measure) for measure in self.measures}
+        lines = []
+        for config in sorted(self.means, key=self._by_first):
+            cells = [_param_cell(config.params, name) for name in names] or [text_cell(config.name)]
+            cells.append(Cell(str(config.n), config.n))
+            for measure in self.measures:
+                mean = config.stats.get(measure)
+                good = "best" if mean is not None and mean.mean == best[measure] else ""
+                cells.append(Cell(esc(mean), mean.mean, classes=good) if mean is not None else MISSING)
+            lines.append(Line(cells))
+        columns = [Column(name) for name in names] or [Column("configuration")]
+        columns += [Column("n"), *self._measure_columns()]
+        left_out = sum(len(config.left_out) for config in self.means)
+        said = (
+            f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
+        )
+        return section(
+            "configurations",
+            "Configurations",
+            note(
+                said + (f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else "")
+            ),
+            table(columns, lines, label="configurations"),
+        )
+
+    def _by_first(self, config: AggregateRow) -> float:
+        if not self.measures or self.measures[0] not in config.stats:
+            return math.inf
+        sign = 1 if self.results.mode_of(self.measures[0][0]) == "min" else -1
+        return float(sign * config.stats[self.measures[0]].mean)
+
+    def _best_mean(self, measure: Measure) -> float | None:
+        mode = self.results.mode_of(measure[0])
+        means = [config.stats[measure].mean for config in self.means or () if measure in config.stats]
+        return None if mode is None or not means else max(means) if mode == "max" else min(means)
+
+    def tasks(self) -> str:
+        results = self.results
+        differing = varying(results.rows)
+        names = differing if len(results) > 1 else results.parameters
+        same = [name for name in results.parameters if name not in names]
+        best: dict[Measure, float | None] = {}
+        for measure in self.measures:
+            mode, values = (
+                results.mode_of(measure[0]),
+                [value for _, value in scored_of(self.results, measure)],
+            )
+            best[measure] = None if mode is None or not values else (max if mode == "max" else min)(values)
+        lines = []
+        for row in results:
+            page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
+            cells = [
+                Cell(str(row.index), row.index),
+                Cell(f'<a href="#{_anchor(row)}" title="{esc(row.name)}">{esc(row.name)}</a>{page_link}'),
+                text_cell(row.status.replace("_", " "), row.status),
+                *(_param_cell(row.params, name) for name in names),
+            ]
+            for measure in self.measures:
+                stats = row.stats.get(measure)
+                good = stats is not None and counts(row) and stats.last == best[measure]
+                cells.append(MISSING if stats is None else _number_cell(stats.last, "best" if good else ""))
+            cells.append(Cell(_time(row.duration), round(row.duration, 3)))
+            lines.append(Line(cells, "" if counts(row) else "off"))
+        columns = [Column("#"), Column("task"), Column("status")]
+        columns += [Column(name) for name in names] + self._measure_columns()
+        columns.append(Column("duration"))
+        search = (
+            '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
+            'placeholder="failed, lr=0.1 …" autocomplete="off">'
+            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span></div>'
+        )
+        said = (
+            "The last value of each metric; the best of the tasks that count is marked. Click a head to sort."
+        )
+        alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
+        return section(
+            "tasks",
+            "All tasks",
+            search,
+            table(columns, lines, label="all tasks"),
+            note(said),
+            note(f"The same in all tasks: {alike}.") if same else "",
+        )
+
+    def _measure_columns(self) -> list[Column]:
+        return [
+            Column(
+                self.results.label(measure),
+                first="descending" if self.results.mode_of(measure[0]) == "max" else "ascending",
+            )
+            for measure in self.measures
+        ]
+
+    def failures(self) -> str:
+        rows = self.ended_badly
+        if not rows:
+            return ""
+        lines = [
+            Line(
+                [
+                    Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"),
+                    text_cell(row.status.replace("_", " "), row.status),
+                    text_cell(row.status_reason or "no reason was given", "reason"),
+                ]
+            )
+            for row in rows
+        ]
+        columns = [Column("task"), Column("status"), Column("reason")]
+        return section("failures", "Failed and stopped", table(columns, lines, label="failures"))
+
+    def details(self) -> str:
+        return section("details", "Details", *map(self._details_of, self.results))
+
+    def _details_of(self, row: Row) -> str:
+        status = row.status.replace("_", " ")
+        facts = [
+            ("status", esc(status + (f": {row.status_reason}" if row.status_reason else ""))),
+            ("duration", esc(_time(row.duration))),
+            ("key", esc(row.key)),
+            ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
+            ("where", link(row.url, row.url or "–")),
+            *((esc(name), esc(text_of(value))) for name, value in row.params.items()),
+        ]
+        shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
+        head = ["metric", "first", "last", "least", "at", "greatest", "at", "mean", "values"]
+        lines = [
+            Line([text_cell(self.results.label(measure)), *_stats_cells(row.stats[measure])])
+            for measure in self.measures
+            if measure in row.stats
+        ]
+        columns = [Column(name) for name in head]
+        values = (
+            table(columns, lines, sortable=False, label=row.name) if lines else note("It reported nothing.")
+        )
+        return (
+            f'<details id="{_anchor(row)}"><summary>{esc(row.name)} '
+            f'<span class="{esc(row.status)}">{esc(status)}</span></summary>'
+            f"<div><dl>{shown}</dl>{values}</div></details>"
+        )
+
+
+def _param_cell(params: Mapping[str, Any], name: str) -> Cell:
+    if name not in params:
+        return MISSING
+    value = plain(params[name])
+    if is_number(value):
+        text = number_text(value)
+        return Cell(esc(text if len(text) <= 9 else f"{value:.5g}"), float(value))
+    return text_cell(text_of(value), "wide" if len(text_of(value)) > 16 else "")
+
+
+def _number_cell(value: float, classes: str = "") -> Cell:
+    return Cell(f"{value:.4g}", float(value), classes=classes) if math.isfinite(value) else MISSING
+
+
+def _stats_cells(stats: Stats) -> list[Cell]:
+    known = stats.is_counted
+    return [
+        _number_cell(stats.first),
+        _number_cell(stats.last),
+        _number_cell(stats.min),
+        _at_cell(stats.min_iteration),
+        _number_cell(stats.max),
+        _at_cell(stats.max_iteration),
+        _number_cell(stats.mean) if known else MISSING,
+        Cell(str(stats.count), stats.count) if known else MISSING,
+    ]
+
+
+def _at_cell(iteration: int | None) -> Cell:
+    return MISSING if iteration is None else Cell(str(iteration), iteration)
+
+
+def _anchor(row: Row) -> str:
+    return f"task-{quote(row.id)}"
+
+
+def date_text(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

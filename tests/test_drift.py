@@ -1,0 +1,497 @@
+"""Drift: which names look like one metric, which never do, and the vocabulary that cures it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from clearml_taskgroup import Metric, NameTemplate
+from clearml_taskgroup._drift import cure, drifting, metrics_of
+from clearml_taskgroup._lexicon import distance, is_typo
+from clearml_taskgroup._reporter import SINGLE_VALUE_TITLE
+from clearml_taskgroup._vocabulary import Vocabulary
+from clearml_taskgroup._wording import SUMMARY, read
+
+Name = str | tuple[str, str]
+
+
+def pair(name: Name) -> tuple[str, str]:
+    """A name that is given as one text has it as title and series."""
+    return (name, name) if isinstance(name, str) else name
+
+
+def project(*kinds: Iterable[Name], tasks: int = 10) -> dict[str, list[tuple[str, str]]]:
+    """Makes a project with so many tasks of each kind, by the names that they log."""
+    return {
+        f"{kind}-{number}": [pair(name) for name in names]
+        for kind, names in enumerate(kinds)
+        for number in range(tasks)
+    }
+
+
+def sets(*kinds: Iterable[Name], tasks: int = 10) -> list[set[str]]:
+    """Finds the sets of names that look alike, as they are shown."""
+    return [{str(s) for s in metric.spellings} for metric in drifting(project(*kinds, tasks=tasks))]
+
+
+def vocabulary_of(code: str) -> Vocabulary:
+    """Runs the code that would cure a project, up to its vocabulary, which is checked with its template."""
+    seen: dict[str, Any] = {}
+
+    def group(project: str, name: str, *, template: str, metrics: Any) -> None:
+        seen["vocabulary"] = Vocabulary.of(metrics, NameTemplate(template))
+
+    body = code.split("\n", 1)[1]
+    exec(body, {"Metric": Metric, "TaskGroup": group})
+    found = seen["vocabulary"]
+    assert isinstance(found, Vocabulary)
+    return found
+
+
+# --- the bar -----------------------------------------------------------------------------------
+
+ACCURACIES, LOSSES = ["acc", "accuracy", "Accuracy", "train_acc"], ["loss", "Loss"]
+OTHERS = ["precision", "recall", "top1", "top5", "loss_a", "loss_b"]
+
+
+@pytest.mark.parametrize("others", ["by all tasks", "by turns", "by chance"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_project_of_fifty_tasks(others: str, seed: int) -> None:
+    """Two sets are found, whoever logs the names that look alike but are not."""
+    chance = random.Random(seed)
+    reported = {}
+    for number in range(50):
+        names = [ACCURACIES[number % 4], LOSSES[number % 2]]
+        if others == "by all tasks":
+            names += OTHERS
+        elif others == "by turns":
+            names += OTHERS[number % 2 :: 2]
+        else:
+            names += [name for name in OTHERS if chance.random() < 0.5]
+        reported[f"t{number}"] = [(name, name) for name in names]
+    found = drifting(reported)
+    assert {m.name: {str(s) for s in m.spellings} for m in found} == {
+        "accuracy": set(ACCURACIES),
+        "loss": set(LOSSES),
+    }
+    assert [m.mode for m in found] == ["max", "min"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_names_by_chance(seed: int) -> None:
+    """Tasks that log several of the spellings side by side hide them from nobody."""
+    chance = random.Random(seed)
+    names = [*ACCURACIES, *LOSSES, *OTHERS]
+    reported = {
+        f"t{number}": [("the " + name, name) for name in names if chance.random() < 0.4]
+        for number in range(50)
+    }
+    found = drifting({task: [(series, "value") for _, series in names] for task, names in reported.items()})
+    assert [{s.title for s in metric.spellings} for metric in found] == [set(ACCURACIES), set(LOSSES)]
+
+
+# --- realistic pairs ---------------------------------------------------------------------------
+
+ALIKE: list[tuple[Name, Name]] = [
+    ("acc", "accuracy"),
+    ("accuracy", "Accuracy"),
+    ("loss", "Loss"),
+    ("loss", "LOSS"),
+    ("acc", "train_acc"),
+    ("val_loss", "valLoss"),
+    ("val_loss", "valid_loss"),
+    ("val_loss", "validation_loss"),
+    ("val_loss", "Validation Loss"),
+    ("val_loss", "valloss"),
+    ("val_loss", ("loss", "val")),
+    ("val_loss", ("val", "loss")),
+    ("val_loss", ("Loss", "val_loss")),
+    (("loss", "train"), ("train", "loss")),
+    (("acc", "val"), ("val", "acc")),
+    (("acc", "val"), ("accuracy", "val")),
+    (("epoch_accuracy", "validation: epoch_accuracy"), "val_accuracy"),
+    (("epoch_loss", "epoch_loss"), "loss"),
+    ("eval_loss", "val_loss"),
+    ("dev_accuracy", "val_accuracy"),
+    ("test_acc", "testAccuracy"),
+    ("f1", "F1"),
+    ("f1", "f1_score"),
+    ("f1_score", "F1Score"),
+    ("macro_f1", "f1_macro"),
+    ("macro_f1", "f1-macro"),
+    ("prec", "precision"),
+    ("Precision", "val_precision"),
+    ("lr", "learning_rate"),
+    ("learning-rate", "LearningRate"),
+    ("mse", "mean_squared_error"),
+    ("MAE", "mean_absolute_error"),
+    ("mAP", "map"),
+    ("mAP50", "map_50"),
+    ("mIoU", "mean_iou"),
+    ("IoU", "iou"),
+    ("roc_auc", "AUROC"),
+    ("auc", "roc_auc"),
+    ("R2", "r2_score"),
+    ("dice", "dice_score"),
+    ("top1_acc", "top1_accuracy"),
+    ("top-1 accuracy", ("accuracy", "top1")),
+    ("cls_loss", "loss_cls"),
+    ("grad_norm", "gradient_norm"),
+    ("mean_reward", "reward_mean"),
+    ("ppl", "perplexity"),
+    ("accuracy", "acuracy"),
+    ("precision", "presicion"),
+    ("validation_loss", "vaildation_loss"),
+    ("throughput", "throughtput"),
+    ("normalised_score", "normalized_score"),
+    ("loss", "losss"),
+    ("error", "eror"),
+    ((SUMMARY, "accuracy"), (SUMMARY, "acc")),
+    ((SUMMARY, "test/acc"), (SUMMARY, "test_accuracy")),
+    (("metrics", "accuracy"), "accuracy"),
+    (("loss", "value"), "Loss"),
+    (("losses", "train"), ("loss", "train")),
+]
+
+DIFFERENT: list[tuple[Name, Name]] = [
+    ("precision", "recall"),
+    ("top1", "top5"),
+    ("loss_a", "loss_b"),
+    ("mAP50", "mAP75"),
+    ("mAP50", "mAP50-95"),
+    ("map@0.5", "map@0.75"),
+    ("min_reward", "max_reward"),
+    ("micro_f1", "macro_f1"),
+    ("mse", "mae"),
+    ("mse", "rmse"),
+    ("map", "mape"),
+    ("loss", "total_loss"),
+    ("loss", "cls_loss"),
+    ("accuracy", "balanced_accuracy"),
+    ("accuracy", "top5_accuracy"),
+    ("precision", "average_precision"),
+    ("accuracy", "best_accuracy"),
+    ("acc@1", "acc@5"),
+    ("hits@1", "hits@10"),
+    ("g_loss", "d_loss"),
+    ("loss_a2b", "loss_b2a"),
+    ("loss_a_to_b", "loss_b_to_a"),
+    ("image_to_text_recall", "text_to_image_recall"),
+    ("l1_loss", "l2_loss"),
+    ("beta1", "beta2"),
+    ("bleu1", "bleu4"),
+    ("rouge1", "rougeL"),
+    (("lr", "pg0"), ("lr", "pg1")),
+    (("loss", "resnet18"), ("loss", "resnet50")),
+    ("encoder_loss", "decoder_loss"),
+    ("weight", "height"),
+    ("actor_loss", "factor_loss"),
+    ("internal_loss", "interval_loss"),
+    ("symmetric_kl", "asymmetric_kl"),
+    ("correlation", "correction"),
+    ("train_time", "time"),
+    ("epoch_time", "batch_time"),
+    ("train_loss_step", "train_loss_epoch"),
+    ("true_positives", "false_positives"),
+    ("err>0.1", "err<0.1"),
+    ("err>=0.1", "err>0.1"),
+    ("pos+", "pos-"),
+    ("train_loss", "val_loss"),
+    (("loss", "train"), ("loss", "val")),
+    (("loss", "fold_1"), ("loss", "fold_2")),
+    ("iou_car", "iou_cat"),
+    ("sensitivity", "specificity"),
+    ("validation_0-logloss", "validation_1-logloss"),
+    ("reward", "return"),
+    (":monitor:gpu", ":monitor:GPU"),
+    ("epoch", "Step"),
+    ("train_val_gap", "gap"),
+    ("loss_scale", "loss"),
+    ("samples_per_second", "steps_per_second"),
+    ("text_image_recall", "image_text_recall"),
+    ("en_de_bleu", "de_en_bleu"),
+    ("precision_at_recall", "recall_at_precision"),
+    ("reward", "regard"),
+    ("epoch", "epochs"),
+    ("dice", "die"),
+    ("generate_time", "generated_time"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE, ids=str)
+def test_names_that_are_alike(one: Name, other: Name) -> None:
+    """Two spellings of one metric in different tasks are found, in either order, also of one task each."""
+    for kinds in (([one], [other]), ([other, "x"], [one, "x"])):
+        for tasks in (1, 10):
+            (found,) = drifting(project(*kinds, tasks=tasks))
+            assert {(s.title, s.series) for s in found.spellings} == {pair(one), pair(other)}
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=str)
+def test_names_that_are_not(one: Name, other: Name) -> None:
+    """Two metrics are never taken for one, whether the same tasks report them or others."""
+    assert sets([one], [other]) == []
+    assert sets([one, other], [one], [other]) == []
+    assert sets([one, other]) == []
+
+
+# --- what tasks report together ----------------------------------------------------------------
+
+KERAS = ["loss", "val_loss", "accuracy", "val_accuracy"]
+LIGHTNING = ["train_loss_step", "train_loss_epoch", "train_loss", "val_loss", "epoch", "lr-Adam"]
+HUGGING_FACE: list[Name] = [
+    ("train", "loss"),
+    ("eval", "loss"),
+    ("train", "epoch"),
+    ("train", "grad_norm"),
+    ("train", "learning_rate"),
+    ("eval", "runtime"),
+    ("train", "runtime"),
+    ("eval", "samples_per_second"),
+    ("eval", "steps_per_second"),
+]
+DETECTION: list[Name] = [
+    ("train", "box_loss"),
+    ("val", "box_loss"),
+    ("train", "cls_loss"),
+    ("val", "cls_loss"),
+    ("metrics", "mAP50(B)"),
+    ("metrics", "mAP50-95(B)"),
+    ("metrics", "precision(B)"),
+    ("metrics", "recall(B)"),
+    ("lr", "pg0"),
+    ("lr", "pg1"),
+]
+OURS: list[Name] = [("loss", "train"), ("loss", "val"), ("accuracy", "val"), (SUMMARY, "accuracy/val")]
+
+
+@pytest.mark.parametrize("names", [KERAS, LIGHTNING, HUGGING_FACE, DETECTION, OURS])
+def test_one_script_does_not_drift(names: list[Name]) -> None:
+    """Tasks of one framework are at peace, also if some of them stop early or leave something out."""
+    assert sets(names) == []
+    for _ in range(3):
+        some = [[name for name in names if random.Random(n).random() < 0.8] for n in range(10)]
+        assert sets(names, *some, tasks=3) == []
+
+
+def test_two_frameworks_drift() -> None:
+    """Keras beside Lightning: the losses and accuracies of both are one thing, and nothing else is."""
+    lightning = ["train_loss", "valid_loss", "train_acc", "valid_acc", "epoch"]
+    found = drifting(project([*KERAS, "lr"], lightning))
+    assert {m.name: {s.alias: dict(s.carried) for s in m.spellings} for m in found} == {
+        "accuracy": {
+            "accuracy": {},
+            "val_accuracy": {"split": "val"},
+            "train_acc": {"split": "train"},
+            "valid_acc": {"split": "val"},
+        },
+        "loss": {
+            "loss": {},
+            "val_loss": {"split": "val"},
+            "train_loss": {"split": "train"},
+            "valid_loss": {"split": "val"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("loss_cls", "cls_loss"),
+        ("auc", "roc_auc"),
+        ("loss", "epoch_loss"),
+        ("accuracy", "acuracy"),
+    ],
+)
+def test_what_a_task_reports_together_is_not_one_thing(one: str, other: str) -> None:
+    """Names that only resemble each other are kept apart by tasks that report both."""
+    assert sets([one, other], [one], [other]) == []
+    assert sets([one], [other]) == [{one, other}]
+
+
+def test_eval_is_not_val_where_a_task_has_both() -> None:
+    """`eval` is the validation split by another name, but not beside `val`."""
+    assert sets(["eval_loss", "val_loss"], ["eval_loss"], ["val_loss"]) == []
+    assert sets(["eval_loss"], ["val_loss"]) == [{"eval_loss", "val_loss"}]
+    assert sets(["eval_loss", "val_loss"], ["val_Loss"]) == [{"eval_loss", "val_loss", "val_Loss"}]
+
+
+def test_all_tasks_log_both() -> None:
+    """Names that always come together hide nothing, however alike they are."""
+    assert sets(["acc", "accuracy"]) == []
+    assert sets(["acc", "accuracy"], ["acc"]) == [{"acc", "accuracy"}]
+
+
+def test_monitors_are_no_metrics() -> None:
+    """ClearML's resource plots are passed over."""
+    names: list[Name] = [(":monitor:gpu", "gpu_0_temperature"), (":monitor:machine", "cpu_usage")]
+    assert metrics_of(project(names)) == []
+
+
+def test_single_values_are_told_by_clearmls_title() -> None:
+    """The title of single values is ClearML's."""
+    assert SUMMARY == SINGLE_VALUE_TITLE
+    assert str(read(SUMMARY, "acc")) == "acc"
+
+
+# --- what to call it, and the cure -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "mode"),
+    [
+        (["acc", "ACC"], "accuracy", "max"),
+        (["lr", "learning_rate"], "learning_rate", None),
+        (["Val Loss", "val_loss"], "loss", "min"),
+        (["mean_squared_error", "MSE"], "mse", "min"),
+        (["acuracy", "acuracy_", "accuracy"], "accuracy", "max"),
+        (["Top1Acc", "top1_acc"], "top1_accuracy", "max"),
+        (["epoch_loss", "Epoch Loss"], "loss_epoch", "min"),
+        (["loss_scale", "LossScale"], "loss_scale", None),
+        (["FooBar", "foo_bar"], "foo_bar", None),
+    ],
+)
+def test_what_a_metric_is_called(names: list[str], name: str, mode: str | None) -> None:
+    """The name is in full and in lower case; the mode is guessed for well-known words alone."""
+    (found,) = drifting(project(*([name] for name in names)))
+    assert (found.name, found.mode) == (name, mode)
+
+
+def test_the_cure_is_code() -> None:
+    """What is printed is a list of metrics with aliases and context, and a template that takes them."""
+    code = cure(metrics_of(project(["acc", "loss"], ["accuracy", "Loss", "epoch"], ["train_acc", "loss"])))
+    assert code == (
+        "from clearml_taskgroup import Metric, TaskGroup\n"
+        "\n"
+        "metrics = [\n"
+        '    Metric("accuracy", mode="max", aliases={"acc": {}, "train_acc": {"split": "train"}}),\n'
+        '    Metric("loss", mode="min", aliases=["Loss"]),\n'
+        '    "epoch",\n'
+        "]\n"
+        'group = TaskGroup("…", "…", template="{metric}/{split=value}", metrics=metrics)'
+    )
+    vocabulary = vocabulary_of(code)
+    assert vocabulary.resolve("train_acc", {}) == ("accuracy", {"split": "train"})
+    assert vocabulary.metrics["loss"].mode == "min"
+
+
+def test_the_cure_tells_of_tasks_that_report_both() -> None:
+    """Where a task reports two spellings of one curve, a comment says so, as a group would refuse them."""
+    code = cure(metrics_of(project(["acc", "accuracy"], ["acc"], tasks=3)))
+    assert '    # tasks that report both "acc" and "accuracy": 3; leave one of them out there' in code
+
+
+def test_other_contexts_have_fields_in_the_template() -> None:
+    """Folds, seeds and ranks that are part of a name become fields of their own."""
+    code = cure(metrics_of(project(["loss_fold_1", "Loss_fold2"], ["Loss_fold_1", "loss_fold2"])))
+    assert 'template="{metric}/{split=value} fold={fold=all}"' in code
+    assert vocabulary_of(code).resolve("Loss_fold2", {}) == ("loss", {"fold": 2})
+
+
+def test_long_entries_are_broken() -> None:
+    """An entry that does not fit in a line has a line for each alias, and stays valid."""
+    names = ["".join(letters) for letters in itertools.product("aA", "cC", "cC")]
+    code = cure(metrics_of(project(*([name] for name in names))))
+    assert max(map(len, code.splitlines())) <= 100
+    assert {vocabulary_of(code).resolve(name, {})[0] for name in names} == {"accuracy"}
+
+
+# --- properties --------------------------------------------------------------------------------
+
+PARTS = [
+    "acc",
+    "Accuracy",
+    "loss",
+    "train",
+    "val",
+    "eval",
+    "epoch",
+    "step",
+    "a",
+    "b",
+    "1",
+    "2",
+    "f1",
+    "score",
+]
+TEXTS = st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).flatmap(
+    lambda parts: st.sampled_from(["_", "/", " ", "-", ""]).map(lambda sep: sep.join(parts))
+)
+NAMES = st.tuples(
+    st.one_of(TEXTS, st.just(SUMMARY), st.text(max_size=8)), st.one_of(TEXTS, st.text(max_size=8))
+)
+PROJECTS = st.dictionaries(st.text(max_size=3), st.lists(NAMES, max_size=6), max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@example({"t": [(SUMMARY, ""), ("", " ")]})
+@given(PROJECTS)
+def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) -> None:
+    """Whatever a project logs, each name is in one metric, and the printed vocabulary takes it."""
+    found = metrics_of(reported)
+    spellings = [(s.title, s.series) for metric in found for s in metric.spellings]
+    logged = {name for names in reported.values() for name in names if not name[0].startswith(":monitor:")}
+    assert sorted(spellings) == sorted(logged)
+    vocabulary = vocabulary_of(cure(found))
+    for metric in found:
+        for spelling in metric.spellings:
+            assert not spelling.alias.strip() or spelling.alias in vocabulary
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROJECTS, st.randoms())
+def test_the_order_of_tasks_does_not_matter(
+    reported: dict[str, list[tuple[str, str]]], chance: random.Random
+) -> None:
+    """Which sets are found depends on what tasks log, not on the order in which they come."""
+    shuffled = list(reported.items())
+    chance.shuffle(shuffled)
+    again = {task: chance.sample(names, len(names)) for task, names in shuffled}
+
+    def found(given: dict[str, list[tuple[str, str]]]) -> set[frozenset[tuple[str, str]]]:
+        return {frozenset((s.title, s.series) for s in metric.spellings) for metric in drifting(given)}
+
+    assert found(reported) == found(again)
+
+
+@given(st.text("abcdefgh0123", min_size=3, max_size=12), st.text("abcdefgh0123", min_size=3, max_size=12))
+def test_digits_are_never_typos(one: str, other: str) -> None:
+    """Names that differ in their digits are never taken for one."""
+    digits = ["".join(filter(str.isdigit, name)) for name in (one, other)]
+    if digits[0] != digits[1]:
+        assert sets([one], [other]) == []
+
+
+@given(st.sampled_from([one for pair in ALIKE for one in pair if isinstance(one, str)]))
+def test_case_and_separators_never_matter(name: str) -> None:
+    """A name in capitals, or with another separator, is the same metric."""
+    for other in (name.upper(), name.replace("_", "-"), name.replace("_", " ")):
+        if other != name and not any(letter.isupper() for letter in name):
+            assert sets([name], [other]) == [{name, other}]
+
+
+def test_many_names_take_no_time() -> None:
+    """A project of 2,000 names, as a class-wise evaluation logs them, is looked through."""
+    names = [f"iou_class{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}x" for i in range(2000)]
+    assert drifting(project(names, names[:1000], tasks=1)) == []
+
+
+@pytest.mark.parametrize(("one", "other", "apart"), [("loss", "loss", 0), ("abc", "acb", 1), ("a", "xyz", 3)])
+def test_distance(one: str, other: str, apart: int) -> None:
+    """Inserting, dropping, changing a letter and swapping two neighbours are one step each."""
+    assert distance(one, other) == distance(other, one) == apart
+
+
+def test_short_words_have_no_typos() -> None:
+    """Among short words each letter makes another word."""
+    assert not is_typo("lose", "loss")
+    assert not is_typo("mse", "mse_")
+    assert not is_typo("lost", "loss")
+    assert is_typo("los", "loss")
+    assert is_typo("eror", "error")

@@ -1,0 +1,443 @@
+"""Figures: what they show of a group's tasks, and that plotly takes them."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, Results, TaskGroup, figures
+from clearml_taskgroup._figures import FEW, MOST_POINTS, curves_figure, thinned
+from clearml_taskgroup._scales import PALETTE, cells, is_log, limits, safe, scale
+from clearml_taskgroup.errors import (
+    AmbiguousResultError,
+    ArgumentError,
+    MissingExtraError,
+    NoSuchResultError,
+)
+from clearml_taskgroup.testing import recording
+
+METRICS: list[str | Metric] = [
+    Metric("loss", mode="min", unit="nats"),
+    Metric("accuracy", mode="max"),
+    "f1",
+    "time",
+]
+
+
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    """Keeps in memory what the test's groups log."""
+    with recording():
+        yield
+
+
+def swept(space: Any, value: Any, steps: int = 3, **ends: str) -> Results:
+    """A sweep that reports `loss` at each step; `ends` says how the tasks of some places end."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for at, task in enumerate(group.tasks(space)):
+            for step in range(steps):
+                task.report({"loss": value(task.params, step)}, step, split="val")
+            if f"at_{at}" in ends:
+                getattr(task, f"mark_{ends[f'at_{at}']}")("no memory")
+    return group.results()
+
+
+def lines_of(figure: Any) -> list[Any]:
+    """The traces that are lines, without bands and colour bars."""
+    return [trace for trace in figure.data if trace.line.width and trace.hovertemplate]
+
+
+def words_of(figure: Any) -> str:
+    """All of the figure as text."""
+    return str(figure.to_json())
+
+
+def grid(params: dict[str, Any], step: int) -> float:
+    """A loss that falls with the step."""
+    return float(params["C"] + 0.1 * params["seed"] - 0.1 * step)
+
+
+# --- curves
+
+
+def test_few_curves_have_their_own_colour_dash_and_name() -> None:
+    """Each task is a line with all of its points; no two look alike, and the axis has the unit."""
+    results = swept({"C": range(FEW)}, lambda params, step: params["C"] / (step + 1))
+    figure = figures.curves(results, "loss")
+    lines = lines_of(figure)
+    assert [line.name for line in lines] == [row.name for row in results]
+    assert list(lines[6].x) == [0, 1, 2]
+    assert list(lines[6].y) == [6.0, 3.0, 2.0]
+    assert len({(line.line.color, line.line.dash) for line in lines}) == FEW
+    assert {line.line.color for line in lines} == set(PALETTE)
+    assert figure.layout.yaxis.title.text == "loss[split=val] (nats)"
+    assert figure.layout.showlegend
+
+
+def test_many_curves_are_coloured_by_the_rank_of_their_last_value() -> None:
+    """200 tasks have thin lines without a legend, the best drawn last, and a colour bar of values."""
+    results = swept({"C": range(200)}, lambda params, step: params["C"] + 1 / (step + 1))
+    figure = figures.curves(results, "loss")
+    lines = lines_of(figure)
+    assert len(lines) == 200
+    assert [line.y[-1] for line in lines] == sorted((line.y[-1] for line in lines), reverse=True)
+    assert len({line.line.color for line in lines}) > 150
+    assert not figure.layout.showlegend
+    (bar,) = [trace for trace in figure.data if trace.marker.showscale]
+    assert bar.marker.colorbar.ticktext[0] == "0.3333"
+    assert "C = 7" in next(line for line in lines if "<b>C=7</b>" in line.hovertemplate).hovertemplate
+
+
+def test_an_outlier_takes_neither_the_colours_nor_the_axis() -> None:
+    """A diverged task leaves the other 29 readable: the axis ends before it, and says so."""
+    results = swept({"C": range(30)}, lambda params, _: 1e9 if params["C"] == 3 else 1 + params["C"] / 100)
+    figure = figures.curves(results, "loss")
+    assert figure.layout.yaxis.range[1] < 2
+    assert "beyond the axis" in figure.layout.title.text
+    assert len({line.line.color for line in lines_of(figure)}) > 20
+
+
+def test_values_that_plotly_cannot_place() -> None:
+    """Beyond 1e12 heights of the axis, values are drawn there, in curves and boxes, and that is said."""
+    results = swept({"C": range(30)}, lambda params, _: 3e38 if params["C"] == 3 else 1 + params["C"] / 100)
+    for figure in (figures.curves(results, "loss"), figures.box(results, "loss", by="C")):
+        assert max(max(trace.y) for trace in figure.data if trace.y[0] is not None) < 1e13
+        assert "are drawn there" in figure.layout.title.text
+    assert "3e+38" in words_of(figures.box(results, "loss", by="C"))
+
+
+def test_failed_tasks_are_grey_and_dotted() -> None:
+    """A failed or stopped task is drawn apart, without colour and legend, and the figure says it."""
+    results = swept({"C": [0, 1, 2]}, lambda params, _: params["C"], at_0="failed", at_2="stopped")
+    figure = figures.curves(results, "loss")
+    assert [(line.line.dash, line.showlegend) for line in lines_of(figure)] == [
+        ("dot", False),
+        ("dot", False),
+        ("solid", True),
+    ]
+    assert "2 tasks that failed or stopped" in figure.layout.title.text
+    assert "(failed)" in words_of(figure)
+
+
+def test_means_have_a_band_of_one_std() -> None:
+    """With `over`, each configuration is its mean, with ± the sample standard deviation around it."""
+    results = swept({"C": [1, 2], "seed": range(3)}, grid)
+    figure = figures.curves(results, "loss", over="seed")
+    first, second = lines_of(figure)
+    assert (first.name, second.name) == ("C=1", "C=2")
+    assert list(first.y) == pytest.approx([1.1, 1.0, 0.9])
+    assert [list(point) for point in first.customdata] == [[pytest.approx(0.1), 3]] * 3
+    bands = [trace for trace in figure.data if trace.fill == "toself"]
+    assert list(bands[0].y) == pytest.approx([1.2, 1.1, 1.0, 0.8, 0.9, 1.0])
+    assert "mean ± std over seed" in figure.layout.title.text
+
+
+def test_means_count_who_is_that_far() -> None:
+    """A task counts between its first and last iteration, also between two points; failed ones do not."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        short, sparse, failed = group.tasks({"seed": [0, 1, 2]})
+        for step in (0, 1):
+            short.report({"loss": 1.0}, step)
+        for step in (0, 2, 3):
+            sparse.report({"loss": 3.0 + step}, step)
+        failed.report({"loss": 100.0}, 0)
+        failed.mark_failed()
+    figure = figures.curves(group.results(), "loss", over="seed")
+    (line,) = lines_of(figure)
+    assert list(line.x) == [0, 1, 2, 3]
+    assert list(line.y) == [2.0, 2.5, 5.0, 6.0]
+    assert [n for _, n in line.customdata] == [2, 2, 1, 1]
+    assert "1 task that failed or stopped left out" in figure.layout.title.text
+
+
+def test_many_configurations_have_no_bands() -> None:
+    """More configurations than have a place in a legend are means alone, coloured by their last."""
+    results = swept({"C": range(40), "seed": [0, 1]}, grid)
+    figure = figures.curves(results, "loss", over=["seed"])
+    assert len(lines_of(figure)) == 40
+    assert not [trace for trace in figure.data if trace.fill == "toself"]
+    assert "n = %{customdata[1]}" in lines_of(figure)[0].hovertemplate
+
+
+def test_one_task_with_one_point() -> None:
+    """A single point is a marker, which can be seen."""
+    figure = figures.curves(swept([{"C": 1}], lambda *_: 0.5, steps=1), "loss")
+    (trace,) = figure.data
+    assert (trace.mode, list(trace.y)) == ("markers", [0.5])
+
+
+def test_single_values_have_no_curve() -> None:
+    """A metric without iterations is an error that says which figure there is for it."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1}).report({"f1": 0.5})
+    with pytest.raises(ArgumentError, match=r"reported with iterations.*figures\.box"):
+        figures.curves(group.results(), "f1")
+
+
+def test_long_curves_are_thinned_but_keep_their_peaks() -> None:
+    """200 points are drawn of 10,000, among them the ends and the one spike."""
+    results = swept([{"C": 1}], lambda _, step: 50.0 if step == 4321 else 1.0, steps=10_000)
+    (line,) = lines_of(figures.curves(results, "loss"))
+    assert len(line.x) <= MOST_POINTS
+    assert (line.x[0], line.x[-1]) == (0, 9999)
+    assert (4321, 50.0) in zip(line.x, line.y, strict=True)
+
+
+def test_curves_as_plain_data() -> None:
+    """The plain form takes any curves, also none, and leaves out what is no number."""
+    (row,) = swept([{"C": 1}], lambda *_: 1.0, steps=1)
+    figure = curves_figure([(row, [2, 1, None, 3], [2.0, 1.0, 9.0, math.nan])], "loss", None)
+    assert (figure["data"][0]["x"], figure["data"][0]["y"]) == ([1, 2], [1.0, 2.0])
+    assert "no task has values" in curves_figure([], "loss", None)["layout"]["annotations"][0]["text"]
+
+
+# --- parameters
+
+
+def random_search(count: int = 60) -> Results:
+    """Tasks with parameters of all kinds."""
+    space = [
+        {
+            "lr": 10 ** -(1 + at % 37 / 10),
+            "optimizer": ["adam", "sgd"][at % 2],
+            "depth": [2, None, 5][at % 3],
+            "augment": at % 4 == 0,
+            "layers": [[64], [64, 32]][at % 2],
+            "dataset": "digits",
+            **({"momentum": 0.9 + at / 1000} if at % 2 else {}),
+        }
+        for at in range(count)
+    ]
+    return swept(space, lambda params, _: abs(math.log10(params["lr"]) + 3) + params["augment"], steps=1)
+
+
+def test_parallel_coordinates() -> None:
+    """Each task is a line over the parameters that differ and its value, told in its hover text."""
+    figure = figures.parallel_coordinates(random_search(), "loss")
+    axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
+    assert axes == [
+        f"<b>{name}</b>"
+        for name in (
+            "lr (log)",
+            "optimizer",
+            "depth",
+            "augment",
+            "layers",
+            "momentum",
+            "loss[split=val] (nats)",
+        )
+    ]
+    ticks = {note.text for note in figure.layout.annotations}
+    assert ticks >= {"adam", "sgd", "None", "True", "False", "[64]", "[64,32]", "0.001", "not given"}
+    assert len(figure.data) == 60
+    assert all(len(line.y) == 7 and all(-0.1 < y < 1.1 for y in line.y) for line in figure.data)
+    assert "optimizer = adam" in figure.data[0].hovertemplate + figure.data[1].hovertemplate
+
+
+def test_parallel_coordinates_leave_out_who_does_not_count() -> None:
+    """Failed tasks are left out, and the figure says how many."""
+    results = swept({"C": [1, 2, 3]}, lambda params, _: params["C"], at_0="failed")
+    figure = figures.parallel_coordinates(results, "loss")
+    assert len(figure.data) == 2
+    assert "without 1 task (failed, stopped or no value)" in figure.layout.title.text
+
+
+def test_parallel_coordinates_of_many_parameters() -> None:
+    """Of more than twelve parameters those are shown that tell most of the values, in their order."""
+    draw = random.Random(1)
+    space = [{f"p{name}": draw.choice([1, 2, 3]) for name in range(30)} for _ in range(100)]
+    results = swept(space, lambda params, _: params["p7"] + params["p23"], steps=1)
+    figure = figures.parallel_coordinates(results, "loss")
+    axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
+    assert len(axes) == 13
+    assert axes.index("<b>p7</b>") < axes.index("<b>p23</b>")
+    assert "the 12 parameters of 30 that tell most" in figure.layout.title.text
+
+
+def test_parallel_coordinates_of_one_task() -> None:
+    """Where no parameter differs, the figure says so."""
+    figure = figures.parallel_coordinates(swept([{"C": 1}], lambda *_: 1.0), "loss")
+    assert "no parameter differs" in figure.layout.annotations[0].text
+
+
+def test_heat_map_is_the_mean_over_the_rest() -> None:
+    """Each cell is the mean of its tasks, what has no task is empty, and None is a value."""
+    space = [{"C": c, "k": k, "seed": s} for c in (10, 1) for k in ("a", None) for s in (0, 1)][:-2]
+    results = swept(space, lambda params, _: params["C"] + params["seed"])
+    (trace,) = figures.heat_map(results, "loss", x="C", y="k").data
+    assert [list(line) for line in trace.z] == [[1.5, 10.5], [None, 10.5]]
+    figure = figures.heat_map(results, "loss", x="C", y="k")
+    assert figure.layout.xaxis.ticktext == ("1", "10")
+    assert figure.layout.yaxis.ticktext == ("a", "None")
+    assert "n = 2" in trace.hovertext[0][0]
+    assert {note.text for note in figure.layout.annotations} == {"1.5", "10.5"}
+
+
+def test_heat_map_chooses_the_parameters_that_tell_most() -> None:
+    """Without x and y those two are taken that explain most of the values."""
+    space = {"seed": range(4), "C": [1, 2, 3], "width": [8, 16], "dataset": ["digits"]}
+    results = swept(space, lambda p, _: 10 * p["C"] + p["width"] + 0.001 * p["seed"])
+    figure = figures.heat_map(results, "loss")
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("C", "width")
+    other = figures.heat_map(results, "loss", x="seed")
+    assert (other.layout.xaxis.title.text, other.layout.yaxis.title.text) == ("seed", "C")
+
+
+def test_scatter() -> None:
+    """Points stand by their logarithm where they span decades, and tasks in one place are a mean."""
+    results = swept({"lr": [1e-4, 1e-2], "C": [1, 2], "seed": [0, 1]}, lambda p, _: p["C"] + p["seed"])
+    figure = figures.scatter(results, "loss", x="lr", y="C")
+    (trace,) = figure.data
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", None)
+    assert list(zip(trace.x, trace.y, strict=True)) == [(1e-4, 1), (1e-4, 2), (1e-2, 1), (1e-2, 2)]
+    assert list(trace.marker.color) == [1.5, 2.5, 1.5, 2.5]
+    assert "C=1,lr=0.0001,seed=1" in trace.hovertext[0]
+    assert "up to 2 tasks in one place" in figure.layout.title.text
+
+
+def test_scatter_leaves_out_what_has_no_number() -> None:
+    """On an axis of numbers, tasks without one are left out and counted."""
+    figure = figures.scatter(random_search(), "loss", x="lr", y="depth")
+    assert len(figure.data[0].x) < 60
+    assert "20 tasks left out, without a number for lr or depth" in figure.layout.title.text
+
+
+def test_box() -> None:
+    """There is a box for each value, in their order, with the tasks' values as points."""
+    results = swept({"C": [10, 2, 1], "seed": range(4)}, lambda p, _: p["C"] + p["seed"])
+    figure = figures.box(results, "loss", by="C")
+    assert [trace.name for trace in figure.data] == ["1", "2", "10"]
+    assert list(figure.data[2].y) == [10, 11, 12, 13]
+    assert figure.layout.xaxis.ticktext == ("1", "2", "10")
+    assert "seed = 3" in figure.data[2].hovertext[3]
+
+
+def test_a_box_of_many_numbers_is_of_bins() -> None:
+    """Where 200 tasks have 200 values, boxes are of ranges of them."""
+    results = swept({"lr": [10 ** (-at / 50) for at in range(200)]}, lambda p, _: p["lr"], steps=1)
+    figure = figures.box(results, "loss", by="lr")
+    assert len(figure.data) == 8
+    assert sum(len(trace.y) for trace in figure.data) == 200
+
+
+@pytest.mark.parametrize("of", ["first", "last", "min", "max", "mean"])
+def test_of(of: Any) -> None:
+    """`of` says which value of each task is drawn, and the label repeats it."""
+    results = swept({"C": [1, 2]}, lambda params, step: params["C"] * [4, 1, 7][step])
+    figure = figures.box(results, "loss", by="C", of=of)
+    expected = {"first": 4, "last": 7, "min": 1, "max": 7, "mean": 4}[of]
+    assert [trace.y[0] for trace in figure.data] == [expected, 2 * expected]
+    assert figure.layout.yaxis.title.text == ("" if of == "last" else f"{of} of ") + "loss[split=val] (nats)"
+
+
+# --- errors
+
+
+def test_what_is_not_there() -> None:
+    """Unknown parameters and metrics are named, with those that there are."""
+    results = swept({"C": [1, 2], "seed": [0]}, lambda *_: 1.0)
+    with pytest.raises(ArgumentError, match=r"by='D' was given.*parameters C, seed"):
+        figures.box(results, "loss", by="D")
+    with pytest.raises(ArgumentError, match=r"over='fold' was given.*C, seed"):
+        figures.curves(results, "loss", over="fold")
+    with pytest.raises(ArgumentError, match=r"x='D' was given.*C, seed"):
+        figures.heat_map(results, "loss", x="D")
+    with pytest.raises(ArgumentError, match=r"two parameters that differ; there are C"):
+        figures.scatter(results, "loss")
+    with pytest.raises(NoSuchResultError, match="accuracy"):
+        figures.box(results, "accuracy", by="C")
+
+
+def test_only_failed_tasks() -> None:
+    """Where nobody counts, figures of values are an error."""
+    results = swept({"C": [1]}, lambda *_: 1.0, at_0="failed")
+    with pytest.raises(NoSuchResultError):
+        figures.box(results, "loss", by="C")
+
+
+def test_several_contexts() -> None:
+    """A metric under several contexts asks which is meant."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        for split in ("train", "val"):
+            task.report({"loss": 1.0}, 1, split=split)
+    with pytest.raises(AmbiguousResultError):
+        figures.curves(group.results(), "loss")
+    assert len(lines_of(figures.curves(group.results(), "loss", split="val"))) == 1
+
+
+@pytest.mark.parametrize("function", figures.__all__)
+def test_without_plotly(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plotly, each function says what to install."""
+    found = builtins.__import__
+
+    def refused(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("plotly"):
+            raise ImportError(name)
+        return found(name, *args, **kwargs)
+
+    results = swept({"C": [1, 2]}, lambda *_: 1.0)
+    arguments = {"by": "C"} if function == "box" else {}
+    monkeypatch.setattr(builtins, "__import__", refused)
+    with pytest.raises(MissingExtraError, match=rf"figures\.{function}\(\) needs plotly.*\[figures\]"):
+        getattr(figures, function)(results, "loss", **arguments)
+
+
+# --- scales
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([1e-4, 1e-3, 1e-2], True),
+        ([0.001, 0.1], True),
+        ([1, 10, 100], True),
+        ([0, 10, 100], False),
+        ([-1, 100], False),
+        ([8, 16, 64], False),
+        (range(1, 201), False),
+        ([10 ** (at / 50) for at in range(200)], True),
+        ([], False),
+    ],
+)
+def test_what_is_logarithmic(numbers: Any, expected: bool) -> None:
+    """An axis is logarithmic where numbers are positive, span two decades, and are not spread evenly."""
+    assert is_log(list(numbers)) is expected
+
+
+def test_values_that_look_alike_stay_apart() -> None:
+    """1, "1" and True are three cells; 1 and 1.0 are one."""
+    assert cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
+    assert cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
+        "random forest",
+        "é",
+        '"None"',
+        '" x"',
+        '"nan"',
+        '"[1]"',
+        "[1]",
+    )
+    assert len(set(scale(["a", "b", None, ["a"]]).places)) == 4
+
+
+def test_limits() -> None:
+    """Few values far away are left beyond; what is spread widely is not."""
+    assert limits([1, 2, 3, 4, 5, 6, 1000]) == (1, 6)
+    assert limits([1, 10, 100, 1000]) == (1, 1000)
+    assert limits([1, 1, 1, 1, 9]) == (1, 9)
+    assert limits([3.0]) == (3.0, 3.0)
+
+
+def test_text_is_no_markup() -> None:
+    """What plotly would read as markup, template or formula stays text."""
+    assert safe("<b>%{x}</b>\n$x$ & co") == "&lt;b&gt;%&#123;x}&lt;/b&gt; &#36;x&#36; &amp; co"
+
+
+def test_thinning_keeps_short_curves() -> None:
+    """A curve that is short enough stays as it is."""
+    assert thinned([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])
