@@ -11,7 +11,9 @@ import pickle
 import platform
 import threading
 import time
+import weakref
 import zlib
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,24 @@ def _reopened(group: _GuestGroup, handle: Handle) -> ReopenedTask:
     return ReopenedTask(group, run, state, handle)
 
 
+class _Held(weakref.ref["ReopenedTask"]):
+    """A task that was passed by hand; as the last one lets go of it, this is put with those that are gone.
+
+    Not by a `__del__`: in one, the exit that SIGTERM asks for would be ignored, and a pool that ends
+    its workers right after their last result would wait for ever.
+    """
+
+    __slots__ = ("guest", "state", "told")
+    guest: str
+    state: TaskState
+    told: bool
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 @attrs.define(eq=False)
 class GuestRun(Run):
     """A run that another process has opened: here its tasks report, there they are opened and ended."""
@@ -81,6 +101,12 @@ class GuestRun(Run):
     frames: int = 1
     page: str | None = None
     ended: dict[str, tuple[Status, str]] = attrs.field(factory=dict)
+    held: set[_Held] = attrs.field(factory=set)
+    gone: deque[_Held] = attrs.field(factory=deque)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.reporter.aside = self.tell_gone
 
     def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
         """Refuses: tasks are opened in one place."""
@@ -107,6 +133,20 @@ class GuestRun(Run):
             self.ended[state.id] = (state.status, state.reason)
         return errors
 
+    def tell_of(self, held: _Held) -> None:
+        """Tells what was counted of a task."""
+        if not held.told:
+            with contextlib.suppress(OSError):
+                tell(self.record_path, held.guest, held.state, facts_of(held.state, self.reporter))
+            held.told = True
+
+    def tell_gone(self) -> None:
+        """Tells of the tasks that nobody here holds any more, whose points are through by now."""
+        while self.gone:
+            held = self.gone.popleft()
+            self.held.discard(held)
+            self.tell_of(held)
+
     def store_remembers(self, task_id: str, name: str) -> None:
         """Has a store that delivers by itself know a task's name, for errors."""
         if isinstance(self.store, OnlineStore):
@@ -117,6 +157,9 @@ class GuestRun(Run):
         with contextlib.suppress(Exception):
             self.reporter.flush(PATIENCE)
             self.reporter.stop(1.0)
+            self.tell_gone()
+            for held in self.held:  # the process ends, and takes them along
+                self.tell_of(held)
             self.store.close()
 
 
@@ -132,13 +175,12 @@ class _GuestGroup(TaskGroup):
 class ReopenedTask(GroupTask):
     """A task in a worker process."""
 
-    __slots__ = ("_handle", "_id", "_look", "_mapped", "_told", "folder")
+    __slots__ = ("_handle", "_held", "_look", "_mapped", "folder")
 
     def __init__(self, group: TaskGroup, run: GuestRun, state: TaskState, handle: Handle) -> None:
         super().__init__(group, run, state)
         self._handle = handle
-        self._id = ""
-        self._told: Any = None
+        self._held: _Held | None = None
         self._look = 0.0
         self.folder: str | None = None
         """A folder that is there as long as the `map` is that runs the task."""
@@ -195,24 +237,21 @@ class ReopenedTask(GroupTask):
         super().close(timeout)
         self._tell()
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self._tell()
-
     def _begin(self) -> None:
         run = self._run
-        if not self._id and not self._mapped and self._state.is_open and isinstance(run, GuestRun):
-            self._id = present(run.record_path, self._state)
+        if self._mapped or not self._state.is_open or not isinstance(run, GuestRun):
+            return
+        if self._held is None:
+            self._held = _Held(self, run.gone.append)
+            self._held.guest, self._held.state = present(run.record_path, self._state), self._state
+            run.held.add(self._held)
+        self._held.told = False
 
     def _tell(self) -> None:
         run = self._run
-        if self._id and not self._mapped and isinstance(run, GuestRun):
+        if self._held is not None and isinstance(run, GuestRun):
             run.reporter.flush(PATIENCE)
-            facts = facts_of(self._state, run.reporter)
-            told = (facts.status, facts.lost, len(facts.params), {m: s.count for m, s in facts.stats.items()})
-            if told != self._told:
-                tell(run.record_path, self._id, self._state, facts)
-                self._told = told
+            run.tell_of(self._held)
 
 
 _groups: dict[str, _GuestGroup] = {}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds for which a group's end waits for a living worker to let go of a task."""
-SOON = 0.5
+SOON = 1.0
 """The same for a look at the results, which may come while workers are busy."""
 _PAUSE = 0.01
 
