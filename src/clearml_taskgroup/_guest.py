@@ -9,6 +9,7 @@ import contextlib
 import os
 import pickle
 import platform
+import signal
 import threading
 import time
 import weakref
@@ -364,7 +365,13 @@ def _at_exit(run: GuestRun) -> None:
     """Has the process end the run before it ends itself; `atexit` alone does not run in every worker."""
     from multiprocessing.util import Finalize
 
-    Finalize(run, run.let_go, exitpriority=10)
+    Finalize(run, _leave, args=(run,), exitpriority=10)
+
+
+def _leave(run: GuestRun) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a pool may ask for the end that is under way
+    run.let_go()
 
 
 def _forget() -> None:
