@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._group import TaskGroup
     from ._map import Mapped
     from ._measures import Best
+    from ._queueing import Cancelled
     from ._reporting import BoundTask
     from ._results import Results, Row
     from ._sweep import Sweep
@@ -27,6 +28,7 @@ _HOMES = {
     "Aggregates": "_aggregate",
     "Best": "_measures",
     "BoundTask": "_reporting",
+    "Cancelled": "_queueing",
     "Failure": "_ending",
     "GroupTask": "_task",
     "Mapped": "_map",
@@ -48,6 +50,7 @@ __all__ = [
     "Aggregates",
     "Best",
     "BoundTask",
+    "Cancelled",
     "Failure",
     "GroupTask",
     "Mapped",

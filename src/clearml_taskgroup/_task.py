@@ -111,7 +111,10 @@ class GroupTask(Reporting):
 
     @property
     def status(self) -> Status:
-        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`."""
+        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`.
+
+        Of a task that was submitted to a queue also `"queued"` and, for a draft, `"created"`.
+        """
         return self._state.status
 
     @property
@@ -177,13 +180,14 @@ class GroupTask(Reporting):
                 channel = cache.get(metric)
                 if channel is None:
                     channel = names.channel(metric, context, single)
-                points.append((channel, x))
+                points.append(channel)
+                points.append(x)
             else:
                 self._run.leave_out(self._state, metric, context, x)
 
     def _refuse_doubles(self, points: Points) -> None:
         seen: set[Channel] = set()
-        for channel, _ in points:
+        for channel in points[::2]:
             if channel in seen:
                 raise NameCollisionError(
                     tuple(channel.name),
@@ -269,6 +273,8 @@ class GroupTask(Reporting):
     def mark_failed(self, status_reason: str = "") -> None:
         """Ends the task as failed.
 
+        On an agent, which goes by the script's exit code, the group's end raises `AgentTaskError`.
+
         Args:
             status_reason: Why, for people.
         """
@@ -276,6 +282,8 @@ class GroupTask(Reporting):
 
     def mark_stopped(self, status_reason: str = "") -> None:
         """Ends the task as stopped: a pruned trial, an early end.
+
+        On an agent, which knows nothing between completed and failed, as `mark_failed`.
 
         Args:
             status_reason: Why, for people.
