@@ -117,6 +117,27 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ValueError,
         ["'C'", "'fast'", "as a float", "section General"],
     ),
+    (errors.HandleError("C=1", "is far", "come"), RuntimeError, ["the task 'C=1' is far; come"]),
+    (
+        errors.FunctionPickleError("<lambda>", "no"),
+        TypeError,
+        ["<lambda>", "(no)", "top level", "ThreadPoolExecutor", "loky"],
+    ),
+    (errors.ValuePickleError("C=1", "lock", "no"), TypeError, ["'C=1' gave a lock", "(no)", "plain data"]),
+    (errors.CarriedError("Odd: 1", "Traceback"), RuntimeError, ["Odd: 1"]),
+    (
+        errors.WorkerDiedError("C=1", "it was killed"),
+        RuntimeError,
+        ["'C=1' was not finished: it was killed", "resume=True"],
+    ),
+    (
+        errors.BrokenExecutorError("C=1", "Pool", "a death"),
+        RuntimeError,
+        ["'C=1' was waiting", "Pool broke (a death)", "resume=True", "workers=N"],
+    ),
+    (errors.BrokenExecutorError("C=1", "Pool", "a death", True), RuntimeError, ["'C=1' was running"]),
+    (errors.WorkerStartError("it ended"), RuntimeError, ["it ended", 'if __name__ == "__main__":']),
+    (errors.UnguardedScriptError("sweep"), RuntimeError, ["'sweep'", 'if __name__ == "__main__":']),
     (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
     (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),
 ]

@@ -170,18 +170,58 @@ def test_the_file_starts_anew_when_much_was_delivered(path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_file_with_a_forked_writer_keeps_its_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the process has forked, the file is not emptied: a child may just be writing."""
+def test_a_file_is_not_emptied_while_a_forked_child_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a child appends while its parent would empty the file is kept; afterwards the file starts anew."""
     monkeypatch.setattr(module, "RECYCLED_AT", 100)
     outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    writes, may_end = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
+        outbox.after_fork()
+        with module.writing(outbox._file):
+            os.write(writes[1], b".")
+            os.read(may_end[0], 1)
+            os.write(outbox._file, f"{event('child', 0)}\n".encode())
         os._exit(0)
-    os.waitpid(child, 0)
-    outbox.append({"a": [event("a", 0)]})
-    drained(outbox)
+    os.read(writes[0], 1)
+    assert drained(outbox) == [("a", 0)]
     assert outbox.size > 100
-    assert outbox.is_empty
+    os.write(may_end[1], b".")
+    os.waitpid(child, 0)
+    assert drained(outbox) == [("child", 0)]
+    assert outbox.size == 0
+    for end in (*writes, *may_end):
+        os.close(end)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three children append while their parent delivers and empties the file again and again."""
+    monkeypatch.setattr(module, "RECYCLED_AT", 1000)
+    outbox = Outbox.open(path)
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if not child:
+            outbox.after_fork()
+            for step in range(500):
+                outbox.append({f"c{number}": [event(f"c{number}", step)]})
+            os._exit(0)
+        children.append(child)
+    found: list[tuple[str, int]] = []
+    while children:
+        found += drained(outbox)
+        children = [child for child in children if os.waitpid(child, os.WNOHANG) == (0, 0)]
+    found += drained(outbox)
+    for number in range(3):
+        assert [step for name, step in found if name == f"c{number}"] == list(range(500))
+    assert outbox.progress > 10 * module.RECYCLED_AT
+    assert outbox.size < 10 * module.RECYCLED_AT
 
 
 def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ._aggregate import AggregateRow, Aggregates, Mean
     from ._ending import Failure
     from ._group import TaskGroup
+    from ._map import Mapped
     from ._measures import Best
     from ._queueing import Cancelled
     from ._reporting import BoundTask
@@ -30,6 +31,7 @@ _HOMES = {
     "Cancelled": "_queueing",
     "Failure": "_ending",
     "GroupTask": "_task",
+    "Mapped": "_map",
     "Mean": "_aggregate",
     "Metric": "_vocabulary",
     "Name": "_template",
@@ -51,6 +53,7 @@ __all__ = [
     "Cancelled",
     "Failure",
     "GroupTask",
+    "Mapped",
     "Mean",
     "Metric",
     "Name",

@@ -7,6 +7,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,11 @@ import attrs
 
 from . import _agent, _clearml, _console, _modes, _queueing, _signals, _submitting
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
+from ._guests import SOON
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
 from ._measures import Words
-from ._opening import Resume, open_run
+from ._opening import Resume, is_unguarded, open_run
 from ._past import find_run
 from ._results import Results, has_parameters, results_of
 from ._resume import tell_of
@@ -37,11 +39,13 @@ from .errors import (
     ArgumentError,
     GroupStateError,
     TaskGroupWarning,
+    UnguardedScriptError,
     UnknownTaskError,
     counted,
 )
 
 if TYPE_CHECKING:
+    from ._map import Mapped
     from ._progress import Tracker
     from .integrations.optuna import Objective
 
@@ -162,6 +166,8 @@ class TaskGroup:
             raise GroupStateError(
                 self.name, "has been opened before", "make a new TaskGroup(…) for another run"
             )
+        if is_unguarded():
+            raise UnguardedScriptError(self.name)
         outer = _current.get()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
@@ -401,6 +407,51 @@ class TaskGroup:
         """
         return self._queueing.cancel(self._opened_once())
 
+    def map(
+        self,
+        fn: Callable[[GroupTask], Any],
+        space: Space,
+        *,
+        workers: int | None = None,
+        executor: Executor | None = None,
+        progress: bool = False,
+    ) -> list[Mapped]:
+        """Calls a function with a task for each point of a space.
+
+        An exception of the function fails its task and is in the point's record; it is not raised here,
+        and the other points go on. A worker process that dies fails the one task that it worked on.
+
+        Args:
+            fn: Called with the task; in processes, one at the top level of a module.
+            space: As for `tasks`. All of it is checked before the first point.
+            workers: How many processes to run it in; None to run here, one point after another.
+            executor: Threads or processes of your own instead: any `concurrent.futures.Executor`,
+                loky's, or Dask's `client.get_executor()`.
+            progress: As for `sweep`.
+
+        Returns:
+            A record for each point, in the order of the space: `task`, `value`, `error`. Under
+            `resume`, points that have completed before are not run again.
+
+        Raises:
+            SpaceError: The space is empty or not of that form.
+            DuplicateTaskError: Two points are the same, or the run has one already.
+            FunctionPickleError: The function cannot be sent to another process.
+            WorkerStartError: The processes cannot start.
+            MissingExtraError: `progress` needs rich, and it is not installed.
+        """
+        from ._map import checked, map_points
+
+        run = self._opened()
+        checked(workers, executor)
+        specs, track = self._specs.many(points(space)), self._tracker if progress else None
+        return map_points(self, run, fn, specs, workers, executor, track)
+
+    def __reduce__(self) -> str:
+        raise GroupStateError(
+            self.name, "stays in the process that opened it", "pass a task to other processes, or its report"
+        )
+
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         return self._add(run, specs, run.create(specs, turn))
 
@@ -504,6 +555,7 @@ class TaskGroup:
         run = self._opened_once()
         if not run.closed:
             run.reporter.flush(self.close_timeout)
+            run.guests.fold(run, SOON)
         return results_of(run)
 
     @staticmethod

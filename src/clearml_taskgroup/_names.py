@@ -71,7 +71,8 @@ class Names:
         fields: What the task fills in by itself: group, task, key, index, task_id.
         told: What the group has warned of already, shared by its tasks.
         stats: Counts over what was reported, also in an earlier attempt.
-        earlier: The names under which an earlier attempt has logged.
+        earlier: The names under which an earlier attempt, or a worker process, has logged.
+        sketched: The shapes of curves that worker processes have reported.
     """
 
     template: NameTemplate
@@ -81,6 +82,7 @@ class Names:
     told: set[str]
     stats: dict[Measure, Stats] = attrs.field(factory=dict)
     earlier: dict[Measure, list[Name]] = attrs.field(factory=dict)
+    sketched: dict[Measure, Sketch] = attrs.field(factory=dict)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
     _taken: dict[Name, tuple[Measure, Channel]] = attrs.field(factory=dict)
     _joined: dict[str, Measure] = attrs.field(factory=dict)
@@ -128,10 +130,11 @@ class Names:
         return names
 
     def sketches(self) -> dict[Measure, Sketch]:
-        """Gives the shapes of the curves that were reported in this process."""
-        return {
+        """Gives the shapes of the curves that were reported in this run."""
+        here = {
             measure: channel.sketch for measure, channel in list(self._taken.values()) if channel.sketch.xs
         }
+        return {**self.sketched, **here}
 
     def name(self, thing: str, context: Mapping[str, Any]) -> Name:
         """Gives title and series of a metric, or of anything else that ClearML's logger reports."""

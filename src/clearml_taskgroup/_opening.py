@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from contextvars import ContextVar
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import attrs
@@ -112,6 +114,16 @@ def open_run(
         run.start(*_parent(run, main, outer))
         undo.pop_all()
     return run
+
+
+def is_unguarded() -> bool:
+    """Whether this process imports the script only to find its functions, as workers do on their way up."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @attrs.frozen

@@ -134,6 +134,9 @@ def load(path: Path) -> PastRun | None:
             task.status, task.reason = line["status"], line["reason"]
             task.settled, task.measures = bool(line.get("settled")), line.get("measures", [])
             task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
+        elif event == "told" and line["id"] in past.tasks and "status" in line:  # by a worker
+            task = past.tasks[line["id"]]
+            task.status, task.reason, task.measures = line["status"], line["reason"], line["measures"]
         elif event == "settled" and line["id"] in past.tasks:
             past.tasks[line["id"]].settled = True
         elif event == "close":

@@ -137,6 +137,16 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def read_first(path: Path) -> dict[str, Any]:
+    """Reads a record's first line; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            line: dict[str, Any] = json.loads(file.readline())
+            return line
+    except (OSError, ValueError):
+        return {}
+
+
 def append(path: Path, lines: list[dict[str, Any]]) -> None:
     """Appends lines to the record of a run that no process has open."""
     at = round(time.time(), 3)

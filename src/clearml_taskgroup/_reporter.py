@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -132,11 +133,18 @@ def now() -> int:
 
 @attrs.define(eq=False)
 class Reporter:
-    """The way of all events from a group's tasks to its store."""
+    """The way of all events from a group's tasks to its store.
+
+    Attributes:
+        lost: How many points had to be given up, for each ClearML task.
+        error: What the store had against the last batch.
+        aside: Called by the thread after each batch.
+    """
 
     store: Store
     lost: dict[str, int] = attrs.field(factory=dict)
     error: Exception | None = None
+    aside: Callable[[], None] | None = None
     _queue: deque[_Item] = attrs.field(factory=deque, repr=False)
     _pending: Batch = attrs.field(factory=dict, repr=False)
     _thread: threading.Thread | None = None
@@ -317,6 +325,8 @@ class Reporter:
             self._wake.clear()
             asked, stopping = self._asked, self._stopping
             self._work()
+            if self.aside is not None:
+                self.aside()
             with self._turn:
                 self._answered = asked
                 self._turn.notify_all()

@@ -100,6 +100,9 @@ class BoundTask(Reporting):
         bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
         return f"<{self.task.name!s} bound to {bound}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundTask, (self.task, self._context)
+
     def _report(
         self,
         values: Values,

@@ -18,6 +18,8 @@ import attrs
 from . import _clearml
 from ._agent import Point
 from ._documents import names_of, stats_of
+from ._guests import PATIENCE as GUEST_PATIENCE
+from ._guests import Guests
 from ._names import Measure, Names, measure_text
 from ._past import PastTask
 from ._record import Record
@@ -111,6 +113,8 @@ class Run:
     last_words: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
     """What is done as the group closes, before the parent ends; by what does it."""
     reporter: Reporter = attrs.field(init=False)
+    guests: Guests = attrs.field(factory=Guests)
+    frames: int = 0
     closed: bool = False
     parent_ended: bool = False
     summary_error: Exception | None = None
@@ -249,7 +253,7 @@ class Run:
                 f"{measure_text(measure)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
                 "store that, so such points are left out and counted",
                 NonFiniteWarning,
-                stacklevel=5,
+                stacklevel=5 + self.frames,
             )
 
     # --- the end -----------------------------------------------------------------------------
@@ -334,9 +338,10 @@ class Run:
         if created:
             self._creating.release()
         states = list(self.states.values())
+        errors: list[Exception] = []
+        _attempt(lambda: self.guests.fold(self, min(GUEST_PATIENCE, timeout)), errors, interrupts)
         for state in states:
             self.mark(state, status, reason)
-        errors: list[Exception] = []
 
         def left() -> float:
             return 0.0 if interrupts.given_up else max(0.0, deadline - time.monotonic())
@@ -359,7 +364,8 @@ class Run:
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.store.close, errors, interrupts)
-        errors.extend((*self._lost(), *self.store.refusals()))
+        _attempt(lambda: self.guests.close(self), errors, interrupts)
+        errors.extend((*self._lost(), *self.guests.troubles, *self.store.refusals()))
         if self.record is not None:
             _attempt(self.record.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once

@@ -56,6 +56,12 @@ class GroupTask(Reporting):
     def __str__(self) -> str:
         return self._state.spec.name
 
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        from ._guest import reopen  # which know groups, as this module does not
+        from ._handle import handle_of
+
+        return reopen, handle_of(self)
+
     # --- who it is -----------------------------------------------------------------------------
 
     @property

@@ -571,6 +571,123 @@ class AgentParameterError(TaskGroupError, ValueError):
         )
 
 
+# --- other processes ---------------------------------------------------------------------------
+
+
+@attrs.define(slots=False, repr=False)
+class HandleError(TaskGroupError, RuntimeError):
+    """You meet this when a task cannot go to another process, or its data cannot be reached there."""
+
+    task: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the task {self.task!r} {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False, repr=False)
+class FunctionPickleError(TaskGroupError, TypeError):
+    """You meet this when the function given to `map` cannot be sent to another process."""
+
+    function: str
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} cannot be sent to another process ({self.cause}); define it at the top level "
+            "of a module or script, or run it in threads (executor=ThreadPoolExecutor()) or with loky "
+            "(executor=loky.get_reusable_executor())"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class ValuePickleError(TaskGroupError, TypeError):
+    """You meet this in a record of `map`, when what a function gave cannot be sent back."""
+
+    task: str
+    kind: str
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"the task {self.task!r} gave a {self.kind}, which cannot be sent back from its process "
+            f"({self.cause}); return plain data, or log it with task.clearml_task.upload_artifact"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class CarriedError(TaskGroupError, RuntimeError):
+    """You meet this in a record of `map`, for an exception that cannot itself be sent between processes.
+
+    Attributes:
+        traceback: Where it was raised, as text.
+    """
+
+    text: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@attrs.define(slots=False, repr=False)
+class WorkerDiedError(TaskGroupError, RuntimeError):
+    """You meet this in a record of `map`, when the process that worked on a task died."""
+
+    task: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"the task {self.task!r} was not finished: {self.how}; resume=True runs it again"
+
+
+@attrs.define(slots=False, repr=False)
+class BrokenExecutorError(TaskGroupError, RuntimeError):
+    """You meet this in a record of `map`, when the executor that it was given takes no more work."""
+
+    task: str
+    executor: str
+    cause: str
+    began: bool = False
+
+    def __str__(self) -> str:
+        was = "was running" if self.began else "was waiting"
+        return (
+            f"the task {self.task!r} {was} as the executor {self.executor} broke ({self.cause}); run the "
+            "script again with resume=True, which passes over what has completed. With workers=N one death "
+            "concerns one task"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class WorkerStartError(TaskGroupError, RuntimeError):
+    """You meet this when the worker processes of `map` cannot start."""
+
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"a worker process could not start: {self.cause}. A script whose workers are started by 'spawn' "
+            "or 'forkserver' is imported by each of them: put what it does under "
+            '`if __name__ == "__main__":`, and leave functions outside'
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class UnguardedScriptError(TaskGroupError, RuntimeError):
+    """You meet this in a worker process, when the script opens a group as the worker imports it."""
+
+    group: str
+
+    def __str__(self) -> str:
+        return (
+            f"the group {self.group!r} would be opened once more by a worker process, which imports the "
+            "script to find its functions; put what the script does under "
+            '`if __name__ == "__main__":`, and leave functions outside'
+        )
+
+
 # --- results -----------------------------------------------------------------------------------
 
 

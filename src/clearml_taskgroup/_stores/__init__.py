@@ -136,6 +136,14 @@ class Store(Protocol):
         """Starts tasks of an earlier attempt again."""
         return
 
+    def settle(self, task_id: str, timeout: float) -> None:
+        """Waits for what ClearML's own object of a task uploads, and lets go of it."""
+        return
+
+    def share(self) -> str | None:
+        """Has other processes write to the store as well; gives where, if that is one file."""
+        return None
+
     def refusals(self) -> list[Exception]:
         """Tells at the end which data was not taken for good, and why."""
         return []

@@ -116,14 +116,18 @@ class OfflineStore(Store):
         deadline = time.monotonic() + timeout
         for ending in endings:
             try:
-                attached = self._attached.get(ending.task_id)
-                if attached is not None:
-                    _clearml.settle(attached, max(0.0, deadline - time.monotonic()))
-                    del self._attached[ending.task_id]
+                self.settle(ending.task_id, max(0.0, deadline - time.monotonic()))
                 _sync(self.root / ending.task_id / "metrics.jsonl")
             except Exception as error:  # the other tasks must still end
                 errors.append(error)
         return errors
+
+    def settle(self, task_id: str, timeout: float) -> None:
+        """Waits for what ClearML's own object of a task writes."""
+        attached = self._attached.get(task_id)
+        if attached is not None:
+            _clearml.settle(attached, timeout)
+            del self._attached[task_id]
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
         """Reads the sessions' events; a session that is gone has none."""

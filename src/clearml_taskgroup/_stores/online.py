@@ -334,7 +334,21 @@ class OnlineStore(Store):
                 self._attached[task_id] = _clearml.open_task(task_id)
             return self._attached[task_id]
 
+    def share(self) -> str | None:
+        """Has worker processes of this machine write to the outbox as well."""
+        if self.courier is None:
+            return None
+        self.courier.outbox.share()
+        return str(self.courier.outbox.path)
+
     # --- the end -------------------------------------------------------------------------------
+
+    def settle(self, task_id: str, timeout: float) -> None:
+        """Waits for what ClearML's own object of a task uploads."""
+        attached = self._attached.get(task_id)
+        if attached is not None:
+            _clearml.settle(attached, timeout)
+            del self._attached[task_id]
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and sets the status of each task."""
@@ -347,10 +361,7 @@ class OnlineStore(Store):
 
         def finish_one(ending: Ending) -> list[Exception]:
             try:
-                attached = self._attached.get(ending.task_id)
-                if attached is not None:
-                    _clearml.settle(attached, left())
-                    del self._attached[ending.task_id]
+                self.settle(ending.task_id, left())
                 if gone and not left():
                     raise gone[0]  # nobody waits for a server that is away, once for each task
                 if ending.task_id != self.at_agent:

@@ -12,6 +12,7 @@ import itertools
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ import attrs
 
 from ..errors import StoreError
 from . import Batch
+
+try:
+    import fcntl
+except ImportError:  # Windows: a file with several writers is not emptied there
+    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 2 * 1024 * 1024
 """Bytes that are read, and sent, at a time: what undelivered points cost in memory."""
@@ -39,6 +45,7 @@ class Outbox:
     _mark: int = -1
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _shared: bool = False
+    _foreign: bool = False
     _recycled: int = 0
 
     @classmethod
@@ -102,7 +109,7 @@ class Outbox:
         """
         lines = itertools.chain.from_iterable(batch.values())
         data = "\n".join(itertools.chain(lines, ("",))).encode()
-        with self._lock:
+        with self._lock, writing(self._file) if self._foreign else contextlib.nullcontext():
             try:
                 if self._shared and self._is_torn():
                     data = TORN + data  # a child was killed as it wrote
@@ -141,12 +148,16 @@ class Outbox:
             if self._file < 0:
                 return  # closed while the server answered
             self.sent += length
-            if not self._shared and self.sent >= RECYCLED_AT and self.sent >= self.size:
-                self._recycled, self.sent = self._recycled + self.sent, 0
+            if self.sent < RECYCLED_AT:
                 self._note()
-                os.ftruncate(self._file, 0)
-            else:
-                self._note()
+                return
+            with _alone(self._file) if self._shared else contextlib.nullcontext(True) as alone:
+                if alone and self.sent >= self.size:
+                    self._recycled, self.sent = self._recycled + self.sent, 0
+                    self._note()
+                    os.ftruncate(self._file, 0)
+                else:
+                    self._note()
 
     def waiting(self) -> dict[str, int]:
         """Counts the events that wait, for each ClearML task, without holding them in memory."""
@@ -186,10 +197,50 @@ class Outbox:
         size = self.size
         return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
-    def after_fork(self) -> None:
-        """In the child, and in a parent of one: the file has two writers from now on."""
-        self._lock = threading.Lock()
+    def share(self) -> None:
+        """Has other processes write to the file as well, from now on."""
+        # Not while the file starts anew, which would take away what they write.
+        locked = self._lock.acquire(timeout=1.0)
         self._shared = True
+        if locked:
+            self._lock.release()
+
+    def after_fork(self) -> None:
+        """In the child: the file has two writers, and locks of its own tell them apart."""
+        self._lock = threading.Lock()
+        self._shared = self._foreign = True
+        with contextlib.suppress(OSError):  # the run has ended: see `is_gone`
+            file, self._file = self._file, os.open(self.path, os.O_RDWR | os.O_APPEND)
+            os.close(file)
+
+
+@contextlib.contextmanager
+def writing(file: int) -> Iterator[None]:
+    """Holds off the process that empties the file, while another one writes to it."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def _alone(file: int) -> Iterator[bool]:
+    """Tells whether no other process writes to the file, and keeps it so."""
+    if fcntl is None:
+        yield False
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def mark_path(path: Path) -> Path:
@@ -216,11 +267,7 @@ _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _note_fork() -> None:
     for outbox in list(_alive):
-        # Not while the file starts anew, which would take away what the child writes.
-        locked = outbox._lock.acquire(timeout=1.0)
-        outbox._shared = True
-        if locked:
-            outbox._lock.release()
+        outbox.share()
 
 
 if hasattr(os, "register_at_fork"):

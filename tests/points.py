@@ -1,0 +1,174 @@
+"""Functions that tests hand to worker processes, which import them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from clearml_taskgroup import GroupTask, TaskGroup
+
+STEPS = 4
+
+
+class Odd(Exception):
+    """An exception that pickles, and cannot be unpickled."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+class Locked(Exception):
+    """An exception that cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def report(task: GroupTask) -> int:
+    """Reports a few points; gives the seed's square."""
+    seed = task.params["seed"]
+    for step in range(STEPS):
+        task.report({"loss": seed + step / 8}, step, split="val")
+    return int(seed) ** 2
+
+
+def with_pid(task: GroupTask) -> int:
+    """Reports a few points; gives the process that did."""
+    report(task)
+    return os.getpid()
+
+
+def meet(task: GroupTask) -> int:
+    """Waits until as many processes as asked for are at work; gives this one."""
+    folder = Path(task.params["folder"])
+    (folder / f"{os.getpid()}").touch()
+    deadline = time.monotonic() + 20
+    while len(list(folder.iterdir())) < task.params["count"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def nothing(task: GroupTask) -> None:
+    """Does nothing."""
+
+
+def some_raise(task: GroupTask) -> int:
+    """Reports, then raises where the seed is odd."""
+    value = report(task)
+    if task.params["seed"] % 2:
+        raise ValueError(f"odd seed {task.params['seed']}")
+    return value
+
+
+def raise_odd_kinds(task: GroupTask) -> Any:
+    """Raises, or gives back, what cannot travel."""
+    seed = task.params["seed"]
+    if seed == 0:
+        raise Odd(1, 2)
+    if seed == 1:
+        raise Locked("locked up")
+    if seed == 2:
+        return threading.Lock()
+    if seed == 3:
+        sys.exit(3)
+    return seed
+
+
+def say(task: GroupTask) -> bool:
+    """Prints; gives whether the current task is this one."""
+    print("printed by", task.params["seed"])
+    group = TaskGroup.current()
+    return GroupTask.current() is task and group is not None and group.name == task.group.name
+
+
+def end_by_itself(task: GroupTask) -> str:
+    """Ends its task in each of the ways that there are."""
+    seed = task.params["seed"]
+    if seed == 0:
+        with task:
+            task.report({"loss": 1.0}, 1)
+    elif seed == 1:
+        task.mark_failed("out of memory")
+    elif seed == 2:
+        task.mark_stopped("pruned")
+    elif seed == 3:
+        with task:
+            raise MemoryError("no room")
+    return "gave"
+
+
+def log_more(task: GroupTask) -> None:
+    """Sets a parameter, binds a context, counts what cannot be stored, uses ClearML's own logger."""
+    task.set_parameters({"found": 7})
+    task.bind(split="val").report({"loss": 0.5}, 1)
+    task.report({"loss": float("nan")}, 2, split="val")
+    task.logger.report_text("by the logger", print_console=False)
+    task.clearml_task.upload_artifact("answer", {"answer": 42})
+
+
+def die(task: GroupTask) -> int:
+    """Is killed where the seed is 3, a second after it reported."""
+    value = report(task)
+    if task.params["seed"] == 3:
+        time.sleep(1.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def leave(task: GroupTask) -> int:
+    """Ends its process where the seed is 1."""
+    if task.params["seed"] == 1:
+        os._exit(7)
+    return report(task)
+
+
+def wait_for(task: GroupTask) -> str:
+    """Tells that it runs, and waits to be stopped."""
+    report(task)
+    folder = Path(task.params["folder"])
+    (folder / f"begun-{task.params['seed']}").touch()
+    for _ in range(600):
+        time.sleep(0.1)
+    return "not stopped"
+
+
+def log_run(task: GroupTask) -> None:
+    """Notes that it ran, and fails the first time where the seed is odd."""
+    file = os.open(task.params["file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{task.params['seed']}\n".encode())
+    os.close(file)
+    again = Path(f"{task.params['file']}.{task.params['seed']}")
+    if task.params["seed"] % 2 and not again.exists():
+        again.touch()
+        raise ValueError("once")
+
+
+def open_another(task: GroupTask) -> str:
+    """Tries to open a task of the group in a worker."""
+    try:
+        task.group.task({"seed": 99})
+    except RuntimeError as error:
+        return str(error)
+    return "opened"
+
+
+def by_hand(task: GroupTask) -> int:
+    """As a user would write it for joblib."""
+    with task:
+        report(task)
+    return int(task.params["seed"]) ** 2
+
+
+def by_hand_raises(task: GroupTask) -> str:
+    """A block in a worker that catches, or does not."""
+    with task:
+        report(task)
+        if task.params:
+            raise MemoryError("no room")
+    return "went on"

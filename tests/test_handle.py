@@ -1,0 +1,418 @@
+"""A task as a few bytes: what it holds, where it reopens, and tasks passed to other processes by hand."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import platform
+import random
+import string
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import GroupTask, Metric, TaskGroup, _guest
+from clearml_taskgroup._point import Parcel, call, unpacked
+from clearml_taskgroup._reporter import Channel, Stats
+from clearml_taskgroup._stores.outbox import Outbox
+from clearml_taskgroup._template import Name
+from clearml_taskgroup.errors import (
+    GroupStateError,
+    HandleError,
+    NonFiniteError,
+    TaskClosedError,
+    UnknownMetricError,
+)
+from clearml_taskgroup.testing import recording
+from tests import points
+from tests.scripts import Disk
+from tests.view import View
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+METHODS = ("fork", "spawn", "forkserver")
+
+
+def offline(**options: Any) -> TaskGroup:
+    """A group whose tasks are offline sessions of the test's own."""
+    return TaskGroup("the project", "the group", mode="offline", provenance=False, **options)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    """What groups have left below the test's cache folder."""
+    return Disk(Path(os.environ["CLEARML_CACHE_DIR"]))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
+    """Reopens a task as another process would."""
+
+    def reopened(task: GroupTask, machine: str | None = None) -> GroupTask:
+        data = pickle.dumps(task)
+        if machine is not None:
+            monkeypatch.setattr(platform, "node", lambda: machine)
+        with monkeypatch.context() as patch:
+            patch.setattr(_guest, "live", {})
+            task = pickle.loads(data)
+        assert isinstance(task, _guest.ReopenedTask)
+        return task
+
+    return reopened
+
+
+def metrics_of(count: int, name: Callable[[int], str]) -> list[Metric]:
+    """A vocabulary with aliases, modes and units."""
+    return [
+        Metric(
+            name(n),
+            mode="max",
+            unit="percent",
+            aliases={f"val_{name(n)}": {"split": "val"}, f"{name(n)}_": {}},
+        )
+        for n in range(count)
+    ]
+
+
+# --- the bytes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_handle_is_small(protocol: int) -> None:
+    """With 100 metrics, their aliases, modes and units, a pickled task has under 4 KB."""
+    dice = random.Random(0)
+    names = ["".join(dice.choices(string.ascii_letters, k=20)) for _ in range(100)]
+    for name in (lambda n: f"metric_{n}", lambda n: names[n]):
+        with offline(template="{metric}/{split}", metrics=metrics_of(100, name)) as group:
+            task = group.task({"learning_rate": 0.1, "model": "resnet", "seed": 1}, tags=["one"])
+            assert len(pickle.dumps(task, protocol)) < 4096
+            assert len(pickle.dumps(task.bind(split="val"), protocol)) < 4096
+
+
+def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., GroupTask]) -> None:
+    """What does not fit goes to a file; without that file a handle says what it lacks."""
+    dice = random.Random(0)
+    names = ["".join(dice.choices(string.ascii_letters, k=40)) for _ in range(100)]
+    with offline(template="{metric}/{split}", metrics=metrics_of(100, lambda n: names[n])) as group:
+        task = group.task({"seed": 1})
+        assert len(pickle.dumps(task)) < 4096
+        there = elsewhere(task)
+        assert there.name(f"val_{names[7]}") == (names[7], "val")
+        del there
+        data = pickle.dumps(task)
+        assert group.record_path is not None
+        group.record_path.with_suffix(".words").unlink()
+        _guest.let_all_go()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_guest, "live", {})
+            with pytest.raises(HandleError, match="vocabulary"):
+                pickle.loads(data)
+
+
+def test_nothing_for_workers_is_left_beside_the_record() -> None:
+    """A large vocabulary's file and what a killed `map` has left are gone as the group closes."""
+    names = [f"{n:040}" + "x" * n for n in range(200)]
+    with offline(metrics=[Metric(name, unit=name[::-1]) for name in names]) as group:
+        pickle.dumps(group.task({"seed": 1}))
+        assert group.record_path is not None
+        folder = group.record_path.parent
+        (folder / "run-0001.0123abcd-begun").mkdir()
+        (folder / "run-0001.0123abcd-begun" / "one").touch()
+    assert [path.name for path in folder.iterdir()] == ["run-0001.jsonl"]
+
+
+def test_where_it_was_opened_a_handle_gives_the_task_itself() -> None:
+    """In the process of its group, unpickling makes no second task."""
+    with offline() as group:
+        task = group.task({"seed": 1})
+        assert pickle.loads(pickle.dumps(task)) is task
+        assert pickle.loads(pickle.dumps(task.bind(split="val"))).task is task
+        task.mark_failed("why")
+        assert pickle.loads(pickle.dumps(task)) is task
+
+
+def test_a_handle_holds_no_open_thing() -> None:
+    """Neither a file, a lock nor a ClearML object goes along, also where one has been attached."""
+    with offline() as group:
+        task = group.task({"seed": 1})
+        task.report({"loss": 1}, 1)
+        before = len(pickle.dumps(task))
+        assert task.clearml_task.id == task.id
+        assert len(pickle.dumps(task)) == before
+        assert b"clearml.task" not in pickle.dumps(task)
+
+
+def test_a_group_does_not_travel() -> None:
+    """A group cannot be pickled, and says what can."""
+    with offline() as group, pytest.raises(GroupStateError, match="pass a task"):
+        pickle.dumps(group)
+
+
+def test_a_recording_does_not_travel() -> None:
+    """What is kept in memory cannot be reached from another process."""
+    with recording(), TaskGroup("the project", "the group") as group:
+        task = group.task({"seed": 1})
+        with pytest.raises(HandleError, match="threads"):
+            pickle.dumps(task)
+
+
+# --- reopened ------------------------------------------------------------------------------------
+
+
+def test_who_it_is_comes_along(elsewhere: Callable[..., GroupTask]) -> None:
+    """Key, name, index, attempt, ids, parameters, tags, names and settings are the same there."""
+    options: dict[str, Any] = {"template": "{split}/{task}_{metric}", "tags": ["all"], "catch": ValueError}
+    with offline(**options, metrics=[Metric("loss", aliases={"val_loss": {"split": "val"}})]) as group:
+        task = group.tasks({"seed": range(3), "net": [{"depth": (1, 2)}]})[2]
+        task.set_parameters({"found": 1})
+        there = elsewhere(task)
+        for what in ("key", "index", "attempt", "id", "params", "tags", "url", "status", "done"):
+            assert getattr(there, what) == getattr(task, what), what
+        assert (str(there), repr(there)) == (str(task), repr(task))
+        assert there.name("val_loss") == task.name("val_loss")
+        for what in (
+            "id",
+            "name",
+            "project",
+            "tags",
+            "run",
+            "run_number",
+            "parent_id",
+            "url",
+            "mode",
+            "catch",
+        ):
+            assert getattr(there.group, what) == getattr(group, what), what
+        with pytest.raises(UnknownMetricError):
+            there.report({"los": 1}, split="val")
+        assert elsewhere(there).id == task.id
+        del there
+
+
+def test_an_ended_task_is_ended_there(elsewhere: Callable[..., GroupTask]) -> None:
+    """It takes no data; ended there by its block, it stays so if it is handed over again."""
+    with offline() as group:
+        ended, other = group.tasks({"seed": range(2)})
+        ended.mark_stopped("pruned")
+        there = elsewhere(ended)
+        assert (there.status, there.status_reason) == ("stopped", "pruned")
+        with pytest.raises(TaskClosedError):
+            there.report({"loss": 1}, 1)
+        with elsewhere(other):
+            pass
+        assert elsewhere(other).status == "completed"
+        assert [row.status for row in group.results()] == ["stopped", "completed"]
+
+
+def test_settings_hold_there(elsewhere: Callable[..., GroupTask]) -> None:
+    """`nonfinite="raise"` and `catch` act in a worker as they do here."""
+    with offline(nonfinite="raise", catch=NonFiniteError) as group:
+        task = group.task({"seed": 1})
+        with elsewhere(task) as there:
+            there.report({"loss": float("nan")}, 1)
+        assert there.status == "failed"
+        assert [str(failure.task) for failure in there.group.failures] == ["seed=1"]
+    assert task.status == "failed"
+
+
+def test_threads_share_what_a_process_has_opened(elsewhere: Callable[..., GroupTask]) -> None:
+    """Handles of one run that are opened at once in many threads make one reporter."""
+    with offline() as group:
+        tasks = group.tasks({"seed": range(8)})
+        found: list[GroupTask] = []
+        data = [pickle.dumps(task) for task in tasks]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_guest, "live", {})
+            threads = [threading.Thread(target=lambda d=d: found.append(pickle.loads(d))) for d in data]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len({id(task._run) for task in found}) == 1
+        assert len({task.key for task in found}) == 8
+
+
+# --- by hand -------------------------------------------------------------------------------------
+
+
+def curve(disk: Disk, seed: int) -> list[tuple[int, float]]:
+    """The points of one task."""
+    return [point[2:] for point in disk.sessions[f"the group seed={seed}"].scalars]
+
+
+def check(group: TaskGroup, disk: Disk) -> None:
+    """All four tasks have all that `points.report` reports, on disk, in the record and in the results."""
+    for seed in range(4):
+        assert curve(disk, seed) == [(step, seed + step / 8) for step in range(points.STEPS)]
+    assert {status for status, _ in disk.ends().values()} == {"completed"}
+    assert [row.value("loss", split="val", of="max") for row in group.results()] == [
+        seed + 3 / 8 for seed in range(4)
+    ]
+    ends = [line for line in disk.record() if line["event"] == "end"]
+    assert [line["points"] for line in ends] == [4] * 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:
+    """Tasks submitted to a process pool report, with a block of their own or without, and count."""
+    context = multiprocessing.get_context(method)
+    with offline() as group, ProcessPoolExecutor(2, mp_context=context) as pool:
+        tasks = group.tasks({"seed": range(4)})
+        assert list(pool.map(fn, tasks)) == [0, 1, 4, 9]
+        partial = group.results()
+        assert [row.value("loss", split="val") for row in partial] == [seed + 3 / 8 for seed in range(4)]
+    check(group, disk)
+
+
+@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
+    """The same in joblib's `Parallel`."""
+    joblib = pytest.importorskip("joblib")
+    with offline() as group:
+        tasks = group.tasks({"seed": range(4)})
+        assert joblib.Parallel(2)(joblib.delayed(fn)(task) for task in tasks) == [0, 1, 4, 9]
+    check(group, disk)
+
+
+def test_a_pool_that_is_terminated_keeps_the_points(disk: Disk) -> None:
+    """`multiprocessing.Pool` kills its workers as its block ends: what was reported is on disk by then."""
+    with offline() as group:
+        tasks = group.tasks({"seed": range(4)})
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(points.report, tasks) == [0, 1, 4, 9]
+    for seed in range(4):
+        assert len(curve(disk, seed)) == points.STEPS
+    assert {status for status, _ in disk.ends().values()} == {"completed"}
+
+
+def test_an_exception_by_hand_comes_back_and_fails_its_task(disk: Disk) -> None:
+    """What leaves the task's block in a worker fails the task there; the group's end does not change it."""
+    context = multiprocessing.get_context("fork")
+    with offline() as group, ProcessPoolExecutor(1, mp_context=context) as pool:
+        task = group.task({"seed": 1})
+        with pytest.raises(MemoryError, match="no room"):
+            pool.submit(points.by_hand_raises, task).result()
+    assert disk.ends()["seed=1"] == ("failed", "MemoryError: no room")
+    assert "in by_hand_raises" in disk.sessions["the group seed=1"].console
+
+
+def test_a_task_that_is_handed_over_twice_is_counted_once(disk: Disk) -> None:
+    """Here and in two calls of a worker: all points are there, first, last and count are right."""
+    context = multiprocessing.get_context("fork")
+    with offline() as group, ProcessPoolExecutor(1, mp_context=context) as pool:
+        task = group.task({"seed": 2})
+        task.report({"loss": 100.0}, 99, split="val")
+        group.flush()
+        for _ in range(2):
+            pool.submit(points.report, task).result()
+            group.results()
+    (stats,) = group.results()[0].stats.values()
+    assert (stats.count, stats.first, stats.last, stats.max) == (9, 100.0, 2.375, 100.0)
+    assert len(curve(disk, 2)) == 9
+
+
+def test_a_run_that_died_knows_what_its_workers_ended(tmp_path: Path, disk: Disk) -> None:
+    """A task that a worker completed is not run again where the process that opened the group was killed."""
+    script = """
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from clearml_taskgroup import TaskGroup
+from tests import points
+group = TaskGroup("the project", "the group", mode="offline", provenance=False).open()
+tasks = group.tasks({"seed": range(2)})
+with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+    pool.submit(points.by_hand, tasks[0]).result()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", script], env=env, timeout=60, check=False).returncode == -9
+    with offline(resume=True) as group:
+        left = [task.params["seed"] for task in group.sweep({"seed": range(2)})]
+        assert left == [1]
+        assert group.results()[0].value("loss", split="val") == 0.375
+
+
+def test_online_by_hand(server: View) -> None:
+    """Points that a worker reports go through the run's outbox, and arrive before their task ends."""
+    context = multiprocessing.get_context("fork")
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        tasks = group.tasks({"seed": range(4)})
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            assert list(pool.map(points.report, tasks)) == [0, 1, 4, 9]
+    for task in tasks:
+        seed = task.params["seed"]
+        assert server.scalars(task.id, 4) == {("loss", "val"): [(step, seed + step / 8) for step in range(4)]}
+        assert server.task(task.id)["status"] == "completed"
+    record = group.record_path
+    assert record is not None
+    assert sorted(path.suffix for path in record.parent.iterdir()) == [".jsonl"]
+
+
+def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupTask]) -> None:
+    """Where the run's outbox is not, a worker logs in and delivers by itself before its task's block ends."""
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        task = group.task({"seed": 2})
+        there = elsewhere(task, machine="another")
+        with there:
+            points.report(there)
+        assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
+        assert there.url == task.url
+        _guest.let_all_go()
+
+
+def test_on_another_machine_a_successor_delivers_what_was_left(
+    server: View, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """Events of a worker that died before it could deliver them go with the next one of the run there."""
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        first, second = group.tasks({"seed": [0, 1]})
+        dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+        folder = Path(os.environ["CLEARML_CACHE_DIR"]) / "taskgroup" / group.id
+        left = folder / f"guest-{group.run}-another-{int(dead.stdout)}.outbox"
+        outbox = Outbox.open(left)
+        channel = Channel(first.id, Name("loss", "value"), Stats())
+        outbox.append({first.id: [channel.head + '0.5,"iter":3,"timestamp":1}']})
+        os.close(outbox._file)
+        with elsewhere(second, machine="another"):
+            pass
+        assert server.scalars(first.id, 1) == {("loss", "value"): [(3, 0.5)]}
+        _guest.let_all_go()
+        assert not list(folder.glob("guest-*"))
+
+
+def test_a_point_that_began_on_another_machine_does_not_begin_again(
+    server: View, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """Where machines share no disk, the server knows which points a worker has begun."""
+    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
+        task = group.task({"seed": 2})
+        handle = elsewhere(task, machine="another").__reduce__()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_guest, "live", {})
+            patch.setattr(_guest, "read_first", lambda path: {})
+            _guest.let_all_go()
+            ran = [call(points.report, Parcel(None, handle), "/not there") for _ in range(2)]
+        first, second = (unpacked(one) if isinstance(one, bytes) else one for one in ran)
+        assert (first.value, first.error) == (4, None)
+        assert "the worker process that ran it died" in str(second.error)
+        _guest.let_all_go()
+
+
+def test_offline_on_another_machine_is_refused(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """A session folder that this machine does not see is named."""
+    with offline() as group:
+        data = pickle.dumps(group.task({"seed": 2}))
+        monkeypatch.setattr(_guest, "live", {})
+        monkeypatch.setattr(_guest, "read_first", lambda path: {})
+        with pytest.raises(HandleError, match="offline session in"):
+            pickle.loads(data)
