@@ -29,8 +29,10 @@ class About:
     """Which run some results are of.
 
     Attributes:
-        project, name: The group's.
-        group_id, run: The group's id and the run's.
+        project: The group's project.
+        name: The group's name.
+        group_id: The group's id, 12 hexadecimal digits.
+        run: The run's id, 32 hexadecimal digits.
         run_number: The run's number for people.
         mode: `"online"`, `"offline"`, `"disabled"` or `"memory"`.
         where: Where the data lies: a server's address, a folder.
@@ -59,11 +61,16 @@ class Row:
     """One task's results.
 
     Attributes:
-        key, name, index, id, attempt: Who the task is.
-        status: How far it is, in ClearML's words; `status_reason` says why it failed or stopped.
+        key: The task's stable identity in the group.
+        name: Its readable name.
+        index: Its place in the space, from 0.
+        id: The ClearML task's id; offline a temporary one.
+        attempt: Which attempt at this key it is, from 1.
+        status: How far it is, in ClearML's words.
+        status_reason: Why it failed or stopped; else empty.
         params: Its parameters, on one level.
         duration: Seconds from opening to the end.
-        url: Where to look at it; offline its session folder.
+        url: Where to look at it; offline its session folder; None if there is no such place.
         stats: For each (metric, context): first, last, min, max with their iterations, mean, count.
     """
 

@@ -99,7 +99,7 @@ class GroupTask(Reporting):
 
     @property
     def url(self) -> str | None:
-        """Where to look at the task: its page, or offline its session folder; else None."""
+        """The task's page, or offline its session folder; else None."""
         return self._run.store.url(self.id)
 
     @property

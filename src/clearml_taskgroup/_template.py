@@ -106,7 +106,7 @@ class NameTemplate:
 
     @property
     def context_fields(self) -> tuple[str, ...]:
-        """The fields that a report fills in: all but the metric and the task's own."""
+        """The fields that a report fills in, all but the metric and the task's own."""
         return tuple(f for f in self.fields if f != "metric" and f not in TASK_FIELDS)
 
     @property

@@ -1,0 +1,188 @@
+"""Pages of Markdown, run as a reader types them.
+
+A page is one sitting in an empty folder: its blocks run from top to bottom, in one process.
+
+- ``python`` runs; all of a page's blocks share one namespace, those of the README have one each. A block
+  that begins with a file's name (``# train.py``) is saved under it instead.
+- ``console`` runs line by line, but for the README's: this package's command, ``python`` and ``pytest``.
+  Commands that install something or set a shell up are not run.
+- ``text`` beneath one of these is what it prints, in full; ``…`` stands for anything.
+- ``py`` is Python that is not run: other people's, or with frameworks that the tests do not install.
+
+A comment above a block says what else is expected: ``<!-- warns DriftWarning -->``,
+``<!-- exits 1 -->``, ``<!-- not run -->``. ``<!-- page: with a server -->`` anywhere gives the page a server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+KINDS = ("python", "console", "text", "py", "ini")
+RUNS = ("clearml-taskgroup", "python", "pytest")
+NOT_RUN = ("pip", "make", "export", "clearml-init", "clearml-agent", "cd", "git")
+MARK = "\x1e"
+
+_FENCE = re.compile(r"^(?:<!-- (?P<says>.*?) -->\n)?```(?P<kind>[^\n{]+)\n(?P<code>.*?)^```$", re.M | re.S)
+_FILE = re.compile(r"# ([\w-]+\.py)\n")
+
+
+@attrs.frozen
+class Block:
+    """One block of code on a page.
+
+    Attributes:
+        line: The line of its first line of code.
+        shown: What the page says that it prints; None if it does not say.
+        says: The comment above it.
+    """
+
+    kind: str
+    code: str
+    line: int
+    says: str = ""
+    shown: str | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The name under which a reader saves it, if it says one."""
+        named = _FILE.match(self.code) if self.kind == "python" else None
+        return named.group(1) if named else None
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines of a console block, those that go on in the next line put together."""
+        return self.code.replace("\\\n", "").splitlines() if self.kind == "console" else []
+
+    def expects(self, word: str) -> str | None:
+        """What the comment above it says after a word."""
+        found = re.search(rf"\b{word}\b ?(\S*)", self.says)
+        return found.group(1) if found else None
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Finds the blocks of a page that run, each with what it is said to print."""
+    found: list[Block] = []
+    for match in _FENCE.finditer(text):
+        kind, code = match["kind"].strip(), match["code"]
+        assert kind in KINDS, f"```{kind}: one of {KINDS}, so that it is clear what runs"
+        line = text.count("\n", 0, match.start("code")) + 1
+        if kind in ("python", "console"):
+            found.append(Block(kind, code, line, match["says"] or ""))
+        elif kind == "text":
+            assert found, f"line {line}: a text block is what the block above it prints"
+            assert found[-1].shown is None, f"line {line}: a second text block"
+            found[-1] = attrs.evolve(found[-1], shown=code)
+    return found
+
+
+def run_page(text: str, folder: Path, environment: Mapping[str, str], *, apart: bool = False) -> list[str]:
+    """Runs a page in a folder.
+
+    Args:
+        text: The page.
+        folder: An empty folder; the reader's home is made in it, too.
+        environment: Variables beside those of this process that are not ClearML's.
+        apart: Whether each block has a namespace of its own, and commands are not run: for the README.
+
+    Returns:
+        What is wrong with it, a text each; none if all is as the page says.
+    """
+    ran = [block for block in blocks_of(text) if block.expects("not") is None]
+    if apart:
+        ran = [block for block in ran if block.kind == "python"]
+    home = folder / "home"
+    home.mkdir()
+    (home / "clearml.conf").write_text("sdk.development.report_use_subprocess: false\n")
+    steps = folder / "steps.json"
+    described = [attrs.asdict(block) | {"file": block.file, "commands": _run_of(block)} for block in ran]
+    steps.write_text(json.dumps(described))
+    # A copy, because the folder of the script is what a task's provenance is detected from.
+    script = folder / "page.py"
+    shutil.copy(__file__, script)
+    work = folder / "work"
+    work.mkdir()
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "PYTEST_"))}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    done = subprocess.run(
+        [sys.executable, str(script), str(steps), "apart" if apart else "together"],
+        env=own | {"HOME": str(home), "PATH": path, "PYTHONUNBUFFERED": "1", **environment},
+        cwd=work,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    outputs = done.stdout.split(MARK)[1:]
+    problems = [] if done.returncode == 0 else [f"it ended with {done.returncode}:\n{done.stdout[-3000:]}"]
+    for block, output in zip(ran, outputs, strict=False):
+        problems += [f"line {block.line}: {problem}" for problem in problems_of(block, output)]
+    return problems
+
+
+def problems_of(block: Block, output: str) -> Iterator[str]:
+    """Compares what a block printed with what its page says."""
+    warned = set(re.findall(r"\b\w*Warning\b", output))
+    expected = block.expects("warns")
+    if expected is not None and expected not in warned:
+        yield f"it does not give the {expected}:\n{output}"
+    if warned - {expected} - set(re.findall(r"\w+", block.shown or "")):
+        yield f"it warns:\n{output}"
+    if "Traceback" in output and "Traceback" not in (block.shown or ""):
+        yield f"it prints a traceback:\n{output}"
+    if block.shown is not None and not is_shown(block.shown, output):
+        yield f"it prints\n{output}\nbut the page shows\n{block.shown}"
+
+
+def is_shown(shown: str, output: str) -> bool:
+    """Tells whether a page shows what was printed; lines of this package's own may be left out."""
+    lines = [line.rstrip() for line in output.strip().splitlines()]
+    if not shown.startswith("ClearML TaskGroup:"):
+        lines = [line for line in lines if not line.startswith("ClearML TaskGroup: no ClearML server")]
+    pattern = "".join(
+        r"(?:.*\n)*?" if line.strip() == "…" else r"[^\n]*?".join(map(re.escape, line.split("…"))) + r"\n"
+        for line in (line.rstrip() for line in shown.strip().splitlines())
+    )
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)) is not None
+
+
+def _run_of(block: Block) -> list[str]:
+    commands = []
+    for command in block.commands:
+        word = shlex.split(command, comments=True)[0]
+        assert word in RUNS + NOT_RUN, f"line {block.line}: {word!r} is neither run nor known"
+        if word in RUNS:
+            commands.append(command)
+    return commands
+
+
+def run(steps: Sequence[Mapping[str, Any]], apart: bool) -> None:
+    """Runs the steps of a page; ends at the first that fails."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for step in steps:
+        print(MARK, end="", flush=True)
+        if step["file"]:
+            Path(step["file"]).write_text(step["code"])
+        elif step["kind"] == "python":
+            code = compile("\n" * (step["line"] - 1) + step["code"], "page", "exec")
+            exec(code, {"__name__": "__main__"} if apart else namespace)
+        for command in step["commands"]:
+            said = re.search(r"exits (\d+)", step["says"])
+            status = subprocess.run(command, shell=True).returncode
+            if status != (int(said.group(1)) if said else 0):
+                sys.exit(f"{command!r} ended with {status}")
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the reader's folder is not this one
+    run(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2] == "apart")

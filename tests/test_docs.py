@@ -1,0 +1,114 @@
+"""README and documentation: every block of code runs as typed, and prints what the page shows."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import clearml_taskgroup
+from tests.loopback import LoopbackServer
+from tests.pages import Block, blocks_of, is_shown, problems_of, run_page
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize(
+    "page", [README, *PAGES], ids=[str(page.relative_to(ROOT)) for page in [README, *PAGES]]
+)
+def test_page_runs_as_typed(page: Path, tmp_path: Path) -> None:
+    """A page's blocks run from top to bottom in an empty folder and print what it shows."""
+    text = page.read_text()
+    if not blocks_of(text):
+        pytest.skip("has no code")
+    with contextlib.ExitStack() as stack:
+        environment: dict[str, str] = {}
+        if "<!-- page: with a server -->" in text:
+            environment = stack.enter_context(LoopbackServer()).environment()
+        problems = run_page(text, tmp_path, environment, apart=page == README)
+    assert not problems, "\n\n".join(problems)
+
+
+def test_commands_exist() -> None:
+    """Commands and options that a page names are there, also where the page does not run them."""
+    import click
+
+    from clearml_taskgroup._cli import main
+
+    named = [
+        (page, shlex.split(command, comments=True))
+        for page in [README, *PAGES]
+        for block in blocks_of(page.read_text())
+        for command in block.commands
+    ]
+    checked = 0
+    for page, words in named:
+        if words[0] != "clearml-taskgroup":
+            continue
+        command: click.Command = main
+        if len(words) > 1 and not words[1].startswith("-"):
+            assert isinstance(main, click.Group)
+            assert words[1] in main.commands, (page, words)
+            command = main.commands[words[1]]
+        options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
+        options |= {"-h", "--help"}
+        assert {word for word in words if re.match("--?[a-z]", word)} <= options, (page, words)
+        checked += 1
+    assert checked >= 5
+
+
+def test_reference_has_all_public_names() -> None:
+    """Each public name stands in the reference."""
+    reference = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    for name in clearml_taskgroup.__all__:
+        if not name.startswith("_"):
+            assert re.search(rf"clearml_taskgroup\.{name}$", reference, re.M), name
+
+
+def test_every_guide_has_code() -> None:
+    """README, tutorial and guides show code that runs."""
+    for page in [README, ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "guides").glob("*.md")]:
+        assert any(block.kind == "python" for block in blocks_of(page.read_text())), page
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "same"),
+    [
+        ("a\nb\n", "a\nb\n", True),
+        ("a\nb\n", "a\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a … c\n", "a b c\n", True),
+        ("a … c\n", "a b\nc\n", False),
+        ("a\n…\nd\n", "a\nb\nc\nd\n", True),
+        ("a.c\n", "abc\n", False),
+        ("a\n", "ClearML TaskGroup: no ClearML server is configured\na\n", True),
+    ],
+)
+def test_what_a_page_shows_is_compared(shown: str, output: str, same: bool) -> None:
+    """What a page shows is all that is printed; only … stands for anything."""
+    assert is_shown(shown, output) == same
+
+
+def test_faults_of_a_page_are_found(tmp_path: Path) -> None:
+    """An error, a warning, another output, another exit code are each told with their line."""
+    warning = Block("python", "", 3)
+    assert list(problems_of(warning, "x.py:1: UserWarning: look"))
+    assert list(problems_of(Block("python", "", 3, says="warns DriftWarning"), ""))
+    assert not list(problems_of(Block("python", "", 3, says="warns UserWarning"), "UserWarning: look"))
+    assert list(problems_of(Block("python", "", 3, shown="b\n"), "a\n"))
+    page = "```python\nx = 1\nprint(x)\n```\n\n```text\n1\n```\n\n```python\n{}\n```\n"
+    for number, (code, told) in enumerate(
+        {"print(x)": "", "y": "NameError", "exit(3)": "ended with 3"}.items()
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        problems = "\n".join(run_page(page.format(code), folder, {}))
+        assert (told in problems) if told else not problems, problems
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    assert "NameError" in "\n".join(run_page(page.format("print(x)"), folder, {}, apart=True))
