@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -33,7 +34,11 @@ RUNS = ("clearml-taskgroup", "python", "pytest")
 NOT_RUN = ("pip", "make", "export", "clearml-init", "clearml-agent", "cd", "git")
 MARK = "\x1e"
 
-_FENCE = re.compile(r"^(?:<!-- (?P<says>.*?) -->\n)?```(?P<kind>[^\n{]+)\n(?P<code>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(r"^(?:<!-- (?P<says>[^\n]*) -->\n)?```(?P<kind>[^\n{]+)\n(?P<code>.*?)^```$", re.M | re.S)
+_ANY = re.compile(
+    r"…|\d{4}-\d\d-\d\d \d\d:\d\d|\b\d+\.\d+s\b|\b(?:file|https?)://\S+?(?=[\s\"]|$)"
+    r"|\b(?:offline-)?[0-9a-f]{32}\b|^[0-9a-f]{12}(?=  )|(?<=\()[0-9a-f]{12}(?=\))"
+)
 _FILE = re.compile(r"# ([\w-]+\.py)\n")
 
 
@@ -145,15 +150,24 @@ def problems_of(block: Block, output: str) -> Iterator[str]:
 
 
 def is_shown(shown: str, output: str) -> bool:
-    """Tells whether a page shows what was printed; lines of this package's own may be left out."""
+    """Tells whether a page shows what was printed.
+
+    Moments, durations, addresses and ids of tasks and runs differ each time, so a page shows some. A run's
+    first digits are known by the table or brackets that they stand in. The line that tells of offline mode
+    may be left out.
+    """
     lines = [line.rstrip() for line in output.strip().splitlines()]
-    if not shown.startswith("ClearML TaskGroup:"):
+    if not shown.startswith("ClearML TaskGroup: no ClearML server"):
         lines = [line for line in lines if not line.startswith("ClearML TaskGroup: no ClearML server")]
-    pattern = "".join(
-        r"(?:.*\n)*?" if line.strip() == "…" else r"[^\n]*?".join(map(re.escape, line.split("…"))) + r"\n"
-        for line in (line.rstrip() for line in shown.strip().splitlines())
-    )
+    pattern = "".join(_pattern(line.rstrip()) for line in shown.strip().splitlines())
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)) is not None
+
+
+def _pattern(line: str) -> str:
+    if line.strip() == "…":
+        return r"(?:.*\n)*?"
+    pieces = _ANY.split(line)
+    return r"[^\n]*?".join(map(re.escape, pieces)) + r"\n"
 
 
 def _run_of(block: Block) -> list[str]:
@@ -167,22 +181,69 @@ def _run_of(block: Block) -> list[str]:
 
 
 def run(steps: Sequence[Mapping[str, Any]], apart: bool) -> None:
-    """Runs the steps of a page; ends at the first that fails."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    for step in steps:
+    """Runs the steps of a page; ends at the first that fails.
+
+    To import ClearML takes most of a second. So this process does it once and stays as it is; what runs are
+    children of it, one for all of the page's Python blocks and one for each command.
+    """
+    import clearml  # noqa: F401
+
+    import clearml_taskgroup._cli
+    import clearml_taskgroup._group  # noqa: F401
+
+    asked, answered = os.pipe(), os.pipe()
+    reader = os.fork()
+    if not reader:
+        os.close(asked[1])
+        run_blocks(steps, apart, asked[0], answered[1])
+        return
+    os.close(answered[1])
+    for number, step in enumerate(steps):
         print(MARK, end="", flush=True)
         if step["file"]:
             Path(step["file"]).write_text(step["code"])
         elif step["kind"] == "python":
-            code = compile("\n" * (step["line"] - 1) + step["code"], "page", "exec")
-            exec(code, {"__name__": "__main__"} if apart else namespace)
+            os.write(asked[1], bytes([number]))
+            if not os.read(answered[0], 1):
+                break
         for command in step["commands"]:
             said = re.search(r"exits (\d+)", step["says"])
-            status = subprocess.run(command, shell=True).returncode
+            child = os.fork()
+            if not child:
+                run_command(shlex.split(command))
+                return
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if status != (int(said.group(1)) if said else 0):
                 sys.exit(f"{command!r} ended with {status}")
+    os.close(asked[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])
+    if status:
+        sys.exit(f"a block ended with {status}")
+
+
+def run_blocks(steps: Sequence[Mapping[str, Any]], apart: bool, asked: int, answered: int) -> None:
+    """Runs the Python blocks that it is asked for, until nobody asks any more."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    while number := os.read(asked, 1):
+        step = steps[number[0]]
+        code = compile("\n" * (step["line"] - 1) + step["code"], "page", "exec")
+        exec(code, {"__name__": "__main__"} if apart else namespace)
+        os.write(answered, number)
+
+
+def run_command(words: list[str]) -> None:
+    """Does what a shell would do."""
+    from clearml_taskgroup._cli import main
+
+    if words[0] == "python":
+        sys.argv = words[1:]
+        runpy.run_path(words[1], run_name="__main__")
+    elif words[0] == "clearml-taskgroup":
+        main(words[1:], prog_name=words[0])
+    else:
+        sys.exit(subprocess.run(words).returncode)
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the reader's folder is not this one
+    sys.path[0] = os.getcwd()  # the reader's folder
     run(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2] == "apart")

@@ -434,7 +434,7 @@ class TaskGroup:
 
     @property
     def record_path(self) -> Path | None:
-        """The run's record of what was opened and how it ended, a JSON object a line; None if there is none."""
+        """The run's record of what was opened and how it ended, a JSON object a line; else None."""
         record = self._opened_once().record
         return record.path if record else None
 

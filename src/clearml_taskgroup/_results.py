@@ -90,11 +90,19 @@ class Row:
     _reader: Reader = attrs.field(repr=False, eq=False)
 
     def names(self, measure: Measure) -> Sequence[Name]:
-        """Gives the titles and series under which a (metric, context) was logged."""
+        """Gives the titles and series under which a (metric, context) was logged.
+
+        Args:
+            measure: One of `stats`.
+        """
         return self._names.get(measure, ())
 
     def history(self, metric: str, **context: Any) -> Curve:
         """Gives one whole curve: `row.history("loss", split="val").values`.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
@@ -105,6 +113,11 @@ class Row:
 
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
         """Gives one value: `row.value("accuracy", split="val", of="max")`.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
 
         Raises:
             NoSuchResultError: The task reported no such thing.
@@ -188,6 +201,12 @@ class Results(Tabular, Sequence[Row]):
     def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
         """Gives the same rows, the best first; those that do not count, or have no value, last.
 
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
+            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
@@ -236,6 +255,10 @@ class Results(Tabular, Sequence[Row]):
     def find(self, metric: str, **context: Any) -> Measure:
         """Finds the one (metric, context) that is meant, as it stands in the rows' `stats`.
 
+        Args:
+            metric: The metric, by its name or an alias.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
         Raises:
             NoSuchResultError: No task has it.
             AmbiguousResultError: The metric was reported under several contexts.
@@ -243,11 +266,20 @@ class Results(Tabular, Sequence[Row]):
         return self._words.find(metric, context, (m for row in self.rows for m in row.stats))
 
     def label(self, measure: Measure) -> str:
-        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`."""
+        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
+
+        Args:
+            measure: One of `measures`.
+        """
         return self._words.label(measure)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said."""
+        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: What the caller says, which goes before what the vocabulary says.
+        """
         try:
             return self._words.mode(metric, mode)
         except ArgumentError:

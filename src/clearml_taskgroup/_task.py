@@ -123,6 +123,12 @@ class GroupTask(Reporting):
         """Gives a view of this task that fills context in, `val = task.bind(split="val")`.
 
         Context given to `report` itself goes before what is bound.
+
+        Args:
+            **context: Values for fields of the template.
+
+        Raises:
+            UnknownFieldError: The template has no such field.
         """
         return BoundTask(self, context)
 
