@@ -20,6 +20,7 @@ benchmark: $(STAMP)  ## beside raw ClearML, as ratios
 	$(BIN)/python benchmarks/core.py
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/outbox.py
+	$(BIN)/python benchmarks/results.py
 
 $(STAMP): pyproject.toml Makefile
 	$(PYTHON) -m venv .venv

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
@@ -200,6 +200,7 @@ DIFFERENT: list[tuple[Name, Name]] = [
     ("train_loss_step", "train_loss_epoch"),
     ("true_positives", "false_positives"),
     ("err>0.1", "err<0.1"),
+    ("err>=0.1", "err>0.1"),
     ("pos+", "pos-"),
     ("train_loss", "val_loss"),
     (("loss", "train"), ("loss", "val")),
@@ -429,6 +430,7 @@ PROJECTS = st.dictionaries(st.text(max_size=3), st.lists(NAMES, max_size=6), max
 
 
 @settings(max_examples=300, deadline=None)
+@example({"t": [(SUMMARY, ""), ("", " ")]})
 @given(PROJECTS)
 def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) -> None:
     """Whatever a project logs, each name is in one metric, and the printed vocabulary takes it."""

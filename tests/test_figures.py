@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,12 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 
-METRICS = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max"), "f1", "time"]
+METRICS: list[str | Metric] = [
+    Metric("loss", mode="min", unit="nats"),
+    Metric("accuracy", mode="max"),
+    "f1",
+    "time",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +100,15 @@ def test_an_outlier_takes_neither_the_colours_nor_the_axis() -> None:
     assert figure.layout.yaxis.range[1] < 2
     assert "beyond the axis" in figure.layout.title.text
     assert len({line.line.color for line in lines_of(figure)}) > 20
+
+
+def test_values_that_plotly_cannot_place() -> None:
+    """Beyond 1e12 heights of the axis, values are drawn there, in curves and boxes, and that is said."""
+    results = swept({"C": range(30)}, lambda params, _: 3e38 if params["C"] == 3 else 1 + params["C"] / 100)
+    for figure in (figures.curves(results, "loss"), figures.box(results, "loss", by="C")):
+        assert max(max(trace.y) for trace in figure.data if trace.y[0] is not None) < 1e13
+        assert "are drawn there" in figure.layout.title.text
+    assert "3e+38" in words_of(figures.box(results, "loss", by="C"))
 
 
 def test_failed_tasks_are_grey_and_dotted() -> None:
@@ -230,6 +245,18 @@ def test_parallel_coordinates_leave_out_who_does_not_count() -> None:
     figure = figures.parallel_coordinates(results, "loss")
     assert len(figure.data) == 2
     assert "without 1 task (failed, stopped or no value)" in figure.layout.title.text
+
+
+def test_parallel_coordinates_of_many_parameters() -> None:
+    """Of more than twelve parameters those are shown that tell most of the values, in their order."""
+    draw = random.Random(1)
+    space = [{f"p{name}": draw.choice([1, 2, 3]) for name in range(30)} for _ in range(100)]
+    results = swept(space, lambda params, _: params["p7"] + params["p23"], steps=1)
+    figure = figures.parallel_coordinates(results, "loss")
+    axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
+    assert len(axes) == 13
+    assert axes.index("<b>p7</b>") < axes.index("<b>p23</b>")
+    assert "the 12 parameters of 30 that tell most" in figure.layout.title.text
 
 
 def test_parallel_coordinates_of_one_task() -> None:
@@ -386,6 +413,15 @@ def test_what_is_logarithmic(numbers: Any, expected: bool) -> None:
 def test_values_that_look_alike_stay_apart() -> None:
     """1, "1" and True are three cells; 1 and 1.0 are one."""
     assert cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
+    assert cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
+        "random forest",
+        "é",
+        '"None"',
+        '" x"',
+        '"nan"',
+        '"[1]"',
+        "[1]",
+    )
     assert len(set(scale(["a", "b", None, ["a"]]).places)) == 4
 
 

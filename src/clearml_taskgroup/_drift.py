@@ -221,6 +221,8 @@ def _metric(spellings: list[Spelling]) -> LoggedMetric:
         name = "_".join(words if drifts else best._reading.core)
         if len(periods) == 1 and periods != {""}:
             name = f"{name}_{periods.pop()}"
+    if not name.strip():  # names of blanks and nothing else
+        name = next((alias for alias in sorted(names) if alias.strip()), "")
     mode: Any = mode_of(words)
     return LoggedMetric(name, tuple(spellings), mode, drifts)
 

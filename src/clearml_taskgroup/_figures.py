@@ -1,4 +1,4 @@
-"""Figures of curves, as plotly's JSON, and what all figures share. Pure; plotly is not needed."""
+"""Figures of curves, as plotly's JSON. Pure; plotly is not needed."""
 
 from __future__ import annotations
 
@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ._aggregate import counts, label_of
-from ._measures import Mode
-from ._scales import (
-    DASHES,
-    GREY,
-    MOST,
-    PALETTE,
-    colour_of,
-    colour_scale,
-    faint,
-    limits,
-    safe,
-    short,
-    text_of,
+from ._figure_parts import (
+    Figure,
+    empty_figure,
+    fit,
+    hover_of,
+    hover_text,
+    layout_of,
+    rank_bar,
+    rank_shares,
+    rounded,
 )
+from ._measures import Mode
+from ._scales import DASHES, GREY, MOST, PALETTE, colour_of, faint, safe, short
 from .errors import counted
 
 if TYPE_CHECKING:
     from ._results import Row
 
-Figure = dict[str, Any]
-"""A figure in plotly's JSON form: `{"data": […], "layout": {…}}`."""
 Points = tuple["Row", Sequence[int | float | None], Sequence[float]]
 """A task's curve: the task, its iterations, its values."""
 
@@ -38,10 +35,6 @@ FEW = 12
 """Up to how many lines each has its own colour, dash and place in the legend."""
 MOST_POINTS = 200
 """How many points of a curve are drawn at most."""
-LONGEST_NOTE = 80
-"""How many characters stand in one line below a title."""
-MOST_PARAMETERS = 14
-"""How many parameters a hover text names."""
 
 
 def curves_figure(
@@ -84,9 +77,10 @@ def curves_figure(
         last = "last mean" if names else "last value"
         notes.append(f"{len(counting)} {'configurations' if names else 'tasks'}, coloured by {last}")
     layout = layout_of(title, notes, x="iteration", y=label)
-    _fit(layout, lines)
     layout["showlegend"] = 1 < len(counting) <= FEW
-    return {"data": data, "layout": layout}
+    figure = {"data": data, "layout": layout}
+    _fit(figure, lines)
+    return figure
 
 
 @attrs.frozen
@@ -142,7 +136,7 @@ def _mean(label: str, rest: Mapping[str, Any], members: Sequence[_Drawn]) -> _Li
         means.append(mean)
         stds.append(math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else 0.0)
         ns.append(len(values))
-    return _Line(label, _hover(label, rest), grid, means, stds, ns)
+    return _Line(label, hover_text(label, rest), grid, means, stds, ns)
 
 
 def _at(points: _Drawn, x: float) -> float:
@@ -218,17 +212,12 @@ def _trace(line: _Line, style: Figure, *, legend: bool = True, label: str = "") 
     return trace
 
 
-def _fit(layout: Figure, lines: Sequence[_Line]) -> None:
+def _fit(figure: Figure, lines: Sequence[_Line]) -> None:
     """Sets the ranges, where plotly's own choice would not be readable."""
     xs = [x for line in lines for x in (line.xs[0], line.xs[-1])]
     if max(xs) - min(xs) <= 5:
-        layout["xaxis"]["dtick"] = 1
-    ends = [end for line in lines for end in (min(line.ys), max(line.ys))]
-    low, high = limits(ends)
-    if (low, high) != (min(ends), max(ends)):
-        margin = 0.05 * (high - low)
-        layout["yaxis"]["range"] = [low - margin, high + margin]
-        add_note(layout, "some values lie beyond the axis: a double click shows them")
+        figure["layout"]["xaxis"]["dtick"] = 1
+    fit(figure, [end for line in lines for end in (min(line.ys), max(line.ys))])
 
 
 def thinned(xs: Sequence[float], ys: Sequence[float], most: int) -> tuple[list[float], list[float]]:
@@ -257,100 +246,6 @@ def evenly(items: Sequence[float], most: int) -> list[float]:
     if len(items) <= most:
         return list(items)
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
-
-
-# --- what all figures share --------------------------------------------------------------------
-
-
-def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = "") -> Figure:
-    """Gives the layout that all figures begin with."""
-    axis = {"gridcolor": "#e6e8ec", "zeroline": False, "linecolor": "#9aa0a8", "automargin": True}
-    layout: Figure = {
-        "title": {"text": safe(title), "x": 0.01, "xanchor": "left", "font": {"size": 16}},
-        "font": {"family": "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 12},
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "hovermode": "closest",
-        "hoverlabel": {"align": "left", "namelength": -1},
-        "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
-        "xaxis": {**axis, "title": {"text": safe(x), "standoff": 10}},
-        "yaxis": {**axis, "title": {"text": safe(y), "standoff": 10}},
-        "showlegend": False,
-    }
-    for note in notes:
-        add_note(layout, note)
-    return layout
-
-
-def add_note(layout: Figure, note: str) -> None:
-    """Adds a sentence below the title; a line that would be too long is broken."""
-    title, _, before = layout["title"]["text"].partition("<br><sub>")
-    lines = before.removesuffix("</sub>").split("<br>") if before else []
-    if lines and len(lines[-1]) + len(note) <= LONGEST_NOTE:
-        lines[-1] += f"; {safe(note)}"
-    else:
-        lines.append(safe(note))
-    layout["title"]["text"] = f"{title}<br><sub>{'<br>'.join(lines)}</sub>"
-    layout["margin"]["t"] = 50 + 16 * len(lines)
-
-
-def empty_figure(title: str, note: str) -> Figure:
-    """Gives a figure that says why there is nothing to see."""
-    layout = layout_of(title)
-    layout["xaxis"] |= {"visible": False}
-    layout["yaxis"] |= {"visible": False}
-    place = {"showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    return {"data": [], "layout": layout | {"annotations": [{"text": safe(note)} | place]}}
-
-
-def hover_of(row: Row) -> str:
-    """Tells which task a point is of, with its parameters, for a hover text."""
-    status = "" if row.status == "completed" else f" ({row.status.replace('_', ' ')})"
-    return _hover(row.name + status, row.params)
-
-
-def _hover(name: str, params: Mapping[str, Any]) -> str:
-    shown = list(params.items())[:MOST_PARAMETERS]
-    lines = [f"{safe(short(name, 50))} = {safe(short(text_of(value), 50))}" for name, value in shown]
-    more = [f"and {len(params) - len(shown)} more"] if len(params) > len(shown) else []
-    return "<br>".join([f"<b>{safe(short(name, 80))}</b>", *lines, *more])
-
-
-def rank_shares(values: Sequence[float]) -> list[float]:
-    """Gives each value's rank between 0 and 1; equal values have the same."""
-    ordered = sorted(values)
-    most = max(1, len(ordered) - 1)
-    first, last = bisect.bisect_left, bisect.bisect_right
-    return [(first(ordered, value) + last(ordered, value) - 1) / 2 / most for value in values]
-
-
-def rank_bar(values: Sequence[float], label: str, mode: Mode | None) -> Figure:
-    """Gives a trace that draws nothing but the colour bar of ranks, with the values at the quartiles."""
-    ordered = sorted(values)
-    ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
-    bar = bar_of(label) | {
-        "tickvals": ticks,
-        "ticktext": [f"{ordered[round(tick * (len(ordered) - 1))]:.4g}" for tick in ticks],
-    }
-    marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": colour_scale(mode == "min"), "colorbar": bar}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [None],
-        "y": [None],
-        "marker": marker | {"showscale": True},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
-def bar_of(label: str) -> Figure:
-    return {"title": {"text": safe(short(label, 40)), "side": "right"}, "thickness": 14, "outlinewidth": 0}
-
-
-def rounded(values: Sequence[float]) -> list[float]:
-    """Keeps six digits of each value, which is more than a screen shows."""
-    return [float(f"{value:.6g}") for value in values]
 
 
 def _tasks(number: int) -> str:

@@ -1,34 +1,18 @@
-"""Figures of parameters against a value of each task, as plotly's JSON. Pure; plotly is not needed."""
+"""Parameters beside each task's value, and parallel coordinates. Pure; plotly is not needed."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._figures import (
-    Figure,
-    add_note,
-    bar_of,
-    empty_figure,
-    hover_of,
-    layout_of,
-    rank_shares,
-    rounded,
-)
+from ._figure_parts import Figure, add_note, empty_figure, hover_of, joined, layout_of, rank_shares
 from ._measures import Mode
 from ._scales import (
     MISSING,
-    PALETTE,
-    Cells,
     cells,
     colour_of,
-    colour_scale,
     distinct,
-    ink_on,
-    is_log,
-    is_number,
     limits,
     plain,
     safe,
@@ -43,6 +27,8 @@ if TYPE_CHECKING:
 Scored = tuple["Row", float]
 """A task and its value."""
 
+MOST_AXES = 12
+"""How many parameters parallel coordinates show; of more, those that tell most."""
 CROWD = 14
 """Up to how many places of an axis lines are spread around each, to be told apart."""
 
@@ -90,15 +76,21 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         note: A sentence on what is left out.
 
     Returns:
-        The figure. Parameters that are the same in all tasks are left out. Where many lines meet in
+        The figure. Parameters that are the same in all tasks are left out, and of more than 12 those
+        that tell least of the values. Where many lines meet in
         one place they are spread a little, by their value.
     """
     rows, values = [row for row, _ in scored], [value for _, value in scored]
     names = varying(rows)
     if not scored:
-        return empty_figure(label, _joined("no task has a value", note))
+        return empty_figure(label, joined("no task has a value", note))
     if not names:
-        return empty_figure(label, _joined("no parameter differs between the tasks", note))
+        return empty_figure(label, joined("no parameter differs between the tasks", note))
+    layout = layout_of(f"Parameters and {label}", [note] if note else [])
+    if len(names) > MOST_AXES:
+        add_note(layout, f"the {MOST_AXES} parameters of {len(names)} that tell most")
+        chosen = set(telling(scored, names)[:MOST_AXES])
+        names = [name for name in names if name in chosen]
     shares = rank_shares(values)
     low, high = limits(values)
     columns, annotations, lines = [], [], []
@@ -132,7 +124,6 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         }
         for at in order
     ]
-    layout = layout_of(f"Parameters and {label}", [note] if note else [])
     add_note(layout, f"{counted(len(rows), 'task')}, coloured by rank")
     if (low, high) != (min(values), max(values)):
         add_note(layout, "outliers stand at the end of the last axis")
@@ -176,224 +167,3 @@ def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
         if not kept or place - kept[-1][0] >= 0.04:
             kept.append((place, text))
     return kept
-
-
-def heat_map_figure(
-    scored: Sequence[Scored], label: str, mode: Mode | None, x: str, y: str, note: str = ""
-) -> Figure:
-    """Draws the mean value for each pair of values of two parameters, over all others.
-
-    Args:
-        scored: The tasks and their values.
-        label: What the values are.
-        mode: Which is better: that end of the colours is the dark one.
-        x: The parameter from left to right.
-        y: The one from below upwards.
-        note: A sentence on what is left out.
-    """
-    if not scored:
-        return empty_figure(label, _joined("no task has a value", note))
-    rows = [row for row, _ in scored]
-    across, up = cells(values_of(rows, x)), cells(values_of(rows, y))
-    found: dict[tuple[int, int], list[float]] = {}
-    for place, value in zip(zip(up.places, across.places, strict=True), scored, strict=True):
-        found.setdefault(place, []).append(value[1])
-    low, high = limits([statistics.fmean(values) for values in found.values()])
-    means: list[list[float | None]] = []
-    texts: list[list[str]] = []
-    for at_y, name_y in enumerate(up.names):
-        means.append([])
-        texts.append([])
-        for at_x, name_x in enumerate(across.names):
-            values = found.get((at_y, at_x), [])
-            means[-1].append(float(f"{statistics.fmean(values):.6g}") if values else None)
-            where = f"{safe(short(x, 50))} = {safe(name_x)}<br>{safe(short(y, 50))} = {safe(name_y)}"
-            texts[-1].append(f"{where}<br>{_spread(values)}" if values else f"{where}<br>no task")
-    trace: Figure = {
-        "type": "heatmap",
-        "x": list(range(len(across.names))),
-        "y": list(range(len(up.names))),
-        "z": means,
-        "zmin": low,
-        "zmax": high,
-        "colorscale": colour_scale(mode == "min"),
-        "colorbar": bar_of(label),
-        "hovertext": texts,
-        "hovertemplate": f"%{{hovertext}}<br>{safe(label)} = %{{z:.5g}}<extra></extra>",
-        "hoverongaps": False,
-        "xgap": 2,
-        "ygap": 2,
-    }
-    layout = layout_of(f"{label} by {x} and {y}", [note] if note else [], x=x, y=y)
-    most = max(len(values) for values in found.values())
-    if most > 1:
-        add_note(layout, f"means of up to {most} tasks")
-    layout["xaxis"] |= {"showgrid": False} | _ticks(across)
-    layout["yaxis"] |= {"showgrid": False} | _ticks(up)
-    if len(across.names) <= 12 and len(up.names) <= 20:
-        layout["annotations"] = [
-            _in_cell(at_x, at_y, mean, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
-            for at_y, line in enumerate(means)
-            for at_x, mean in enumerate(line)
-            if mean is not None
-        ]
-    return {"data": [trace], "layout": layout}
-
-
-def _in_cell(x: int, y: int, mean: float, colour: str) -> Figure:
-    font = {"color": ink_on(colour)}
-    return {"x": x, "y": y, "text": f"{mean:.4g}", "font": font, "showarrow": False}
-
-
-def scatter_figure(
-    scored: Sequence[Scored], label: str, mode: Mode | None, x: str, y: str, note: str = ""
-) -> Figure:
-    """Draws a point for each task at the values of two parameters, coloured by its value.
-
-    Args:
-        scored: The tasks and their values. Tasks with the same two parameters are one point, their mean.
-        label: What the values are.
-        mode: Which is better: that end of the colours is the dark one.
-        x: The parameter from left to right.
-        y: The one from below upwards.
-        note: A sentence on what is left out.
-    """
-    rows = [row for row, _ in scored]
-    xs, ys = values_of(rows, x), values_of(rows, y)
-    keep = [at for at in range(len(rows)) if _drawable(xs, at) and _drawable(ys, at)]
-    without = len(rows) - len(keep)
-    notes = [note] if note else []
-    if without:
-        notes.append(f"{counted(without, 'task')} left out, without a number for {x} or {y}")
-    if not keep:
-        return empty_figure(label, _joined("no task has a value", *notes))
-    xs, ys, kept = [xs[at] for at in keep], [ys[at] for at in keep], [scored[at] for at in keep]
-    layout = layout_of(f"{label} by {x} and {y}", x=x, y=y)
-    at_x, layout["xaxis"] = _axis(xs, layout["xaxis"])
-    at_y, layout["yaxis"] = _axis(ys, layout["yaxis"])
-    points: dict[tuple[float, float], list[Scored]] = {}
-    for place, one in zip(zip(at_x, at_y, strict=True), kept, strict=True):
-        points.setdefault(place, []).append(one)
-    means = [statistics.fmean(value for _, value in ones) for ones in points.values()]
-    most = max(len(ones) for ones in points.values())
-    if most > 1:
-        notes.append(f"means of up to {most} tasks in one place")
-    low, high = limits(means)
-    if (low, high) != (min(means), max(means)):
-        notes.append("outliers have the colour of the end of the scale")
-    for sentence in notes:
-        add_note(layout, sentence)
-    texts = []
-    for ones, mean in zip(points.values(), means, strict=True):
-        names = [f"<b>{safe(short(row.name, 80))}</b> {value:.5g}" for row, value in ones[:8]]
-        more = [f"and {len(ones) - 8} more"] if len(ones) > 8 else []
-        value = f"{safe(label)} = {mean:.5g}"
-        head = [hover_of(ones[0][0]), value] if len(ones) == 1 else [value, _spread([v for _, v in ones])]
-        texts.append("<br>".join([*head, *(names if len(ones) > 1 else []), *more]))
-    marker = {
-        "color": rounded(means),
-        "cmin": low,
-        "cmax": high,
-        "colorscale": colour_scale(mode == "min"),
-        "colorbar": bar_of(label),
-        "showscale": True,
-        "size": 11 if len(points) <= 60 else 8,
-        "line": {"width": 0.5, "color": "#ffffff"},
-    }
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [place[0] for place in points],
-        "y": [place[1] for place in points],
-        "marker": marker,
-        "hovertext": texts,
-        "hoverinfo": "text",
-    }
-    return {"data": [trace], "layout": layout}
-
-
-def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") -> Figure:
-    """Draws a box of the tasks' values for each value of a parameter, with the tasks as points.
-
-    Args:
-        scored: The tasks and their values.
-        label: What the values are.
-        by: The parameter.
-        note: A sentence on what is left out.
-    """
-    if not scored:
-        return empty_figure(label, _joined("no task has a value", note))
-    found = cells(values_of([row for row, _ in scored], by))
-    data = []
-    for at, name in enumerate(found.names):
-        inside = [one for one, place in zip(scored, found.places, strict=True) if place == at]
-        if not inside:
-            continue
-        data.append(
-            {
-                "type": "box",
-                "name": safe(short(name)),
-                "x": [at] * len(inside),
-                "y": rounded([value for _, value in inside]),
-                "boxpoints": "all" if len(scored) <= 400 else "outliers",
-                "jitter": 0.5,
-                "pointpos": 0,
-                "marker": {"color": PALETTE[0], "size": 5, "opacity": 0.7},
-                "line": {"color": "#33475b", "width": 1.2},
-                "fillcolor": "rgba(0,114,178,0.15)",
-                "hovertext": [f"{hover_of(row)}<br>{safe(label)} = {value:.5g}" for row, value in inside],
-                "hoverinfo": "text",
-                "hoveron": "points",
-                "showlegend": False,
-            }
-        )
-    layout = layout_of(f"{label} by {by}", [note] if note else [], x=by, y=label)
-    layout["xaxis"] |= {"showgrid": False} | _ticks(found)
-    low, high = limits([value for _, value in scored])
-    if (low, high) != (min(v for _, v in scored), max(v for _, v in scored)):
-        margin = 0.05 * (high - low)
-        layout["yaxis"]["range"] = [low - margin, high + margin]
-        add_note(layout, "some values lie beyond the axis: a double click shows them")
-    return {"data": data, "layout": layout}
-
-
-def _drawable(values: Sequence[Any], at: int) -> bool:
-    """Whether a value can stand on its axis: on an axis of numbers None and missing ones cannot."""
-    return is_number(values[at]) or not _is_numeric(values)
-
-
-def _is_numeric(values: Sequence[Any]) -> bool:
-    others = [value for value in values if not is_number(value)]
-    return len(others) < len(values) and all(value is None or value is MISSING for value in others)
-
-
-def _axis(values: Sequence[Any], axis: Figure) -> tuple[list[float], Figure]:
-    if not _is_numeric(values):
-        found = cells(values)
-        return [float(place) for place in found.places], axis | _ticks(found)
-    if is_log(values):
-        return list(values), axis | {"type": "log", "exponentformat": "power", "dtick": 1}
-    return list(values), axis
-
-
-def _ticks(found: Cells) -> Figure:
-    """Names the cells along an axis; only some of them, where there are very many."""
-    step = max(1, math.ceil(len(found.names) / 40))
-    shown = range(0, len(found.names), step)
-    return {
-        "type": "linear",
-        "tickmode": "array",
-        "tickvals": list(shown),
-        "ticktext": [safe(short(found.names[at])) for at in shown],
-        "range": [-0.5, len(found.names) - 0.5],
-    }
-
-
-def _spread(values: Sequence[float]) -> str:
-    if len(values) < 2:
-        return "1 task"
-    return f"± {statistics.stdev(values):.3g} (std), n = {len(values)}, {min(values):.4g} … {max(values):.4g}"
-
-
-def _joined(*sentences: str) -> str:
-    return "; ".join(sentence for sentence in sentences if sentence)

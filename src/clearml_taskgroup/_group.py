@@ -6,21 +6,22 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _clearml, _console, _modes, _signals
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
+from ._measures import Words
 from ._opening import Resume, open_run
 from ._past import find_run
 from ._results import Results, has_parameters, results_of
 from ._resume import tell_of
-from ._run import Run
+from ._run import Run, TaskState
 from ._space import Space, points
 from ._specs import Specs, checked_tags
 from ._stores import RunInfo, Status, TaskSpec
@@ -36,6 +37,10 @@ from .errors import (
     UnknownTaskError,
     counted,
 )
+
+if TYPE_CHECKING:
+    from ._progress import Tracker
+    from .integrations.optuna import Objective
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
@@ -232,11 +237,14 @@ class TaskGroup:
         run = self._opened()
         return self._open_tasks(run, self._specs.many(points(space)))
 
-    def sweep(self, space: Space) -> Sweep:
+    def sweep(self, space: Space, *, progress: bool = False) -> Sweep:
         """Opens the tasks of a space one after another, each a turn of a loop.
 
         Args:
             space: As for `tasks`. All of it is checked before the first turn.
+            progress: Whether a terminal or a notebook shows how far the sweep is: done, failed, left,
+                the current task, and the best value so far of the vocabulary's first metric that has
+                a mode. Nothing on a pipe.
 
         Returns:
             An iterator with a length. A turn's task ends when the next turn begins; with
@@ -245,19 +253,61 @@ class TaskGroup:
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
+            MissingExtraError: `progress` needs rich, and it is not installed.
         """
         run = self._opened()
         specs = self._specs.many(points(space))
         if run.prior is None:
-            return Sweep(self, specs)
+            return Sweep(self, specs, self._tracker(len(specs), 0) if progress else None)
         done = [spec for spec in specs if run.is_done(spec.key)]
         left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
         self._open_tasks(run, done)
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
-        return Sweep(self, left)
+        return Sweep(self, left, self._tracker(len(done) + len(left), len(done)) if progress else None)
+
+    def _tracker(self, total: int, done: int) -> Tracker:
+        from ._progress import Tracker, display_here
+
+        display = display_here(redirect=not self.captures_console)
+        tracker = Tracker(total, done, Words(self.template, self.vocabulary), display)
+        self._undo.append(tracker.stop)
+        return tracker
+
+    def objective(
+        self, fn: Callable[..., Any], *, metric: str | Sequence[str] | None = None, **context: Any
+    ) -> Objective:
+        """Gives an objective for Optuna's `study.optimize`: each trial is a task.
+
+        Optuna stays in charge: `study.optimize(group.objective(fn), n_trials=50, n_jobs=2)`. What the
+        trial samples is on its task as soon as it is sampled; what `trial.report` is given, and the
+        objective's value, go there too. A trial that Optuna prunes is a task that is stopped. The
+        study's best trial is kept on the group's parent.
+
+        Args:
+            fn: Optuna's `fn(trial)`, or `fn(trial, task)`. What it raises goes on to Optuna, whose own
+                `catch=` decides; that of the group has no say.
+            metric: What the objective's value is called, for several objectives one name each; None for
+                the study's own `metric_names`, else `"objective"`.
+            **context: The context of the objective's value, `split="val"`. A field that the template
+                needs and that is not given is `value`.
+
+        Returns:
+            A callable that takes a trial, and gives what `fn` gives.
+
+        Raises:
+            MissingExtraError: Optuna is not installed.
+            UnknownFieldError, UnknownMetricError: The template has no such field, the vocabulary no
+                such metric.
+        """
+        from .integrations.optuna import Objective
+
+        return Objective(self, fn, metric, context)
 
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
-        added = [GroupTask(self, run, state) for state in run.create(specs, turn)]
+        return self._add(run, specs, run.create(specs, turn))
+
+    def _add(self, run: Run, specs: list[TaskSpec], states: list[TaskState]) -> list[GroupTask]:
+        added = [GroupTask(self, run, state) for state in states]
         self._specs.take(specs)
         self._tasks.update((task.key, task) for task in added)
         return added
@@ -573,21 +623,25 @@ class TaskGroup:
 
     def _task_raised(self, task: GroupTask, exc: BaseException) -> bool:
         """Ends a task whose own block an exception leaves; tells whether it stops there."""
-        run = task._run
-        if run.in_child:
+        if task._run.in_child:
             return False
-        text = text_of(exc)
-        run.reporter.put_text(task.id, text)
-        if isinstance(exc, Exception):
-            run.end(task._state, "failed", reason_of(exc), self.close_timeout)
-        else:  # an interrupt waits for nothing here; the group's end delivers
-            run.mark(task._state, "stopped", reason_of(exc))
+        text = self._end_by(task, exc)
         if not isinstance(exc, self.catch):
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))
         print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
         return True
+
+    def _end_by(self, task: GroupTask, exc: BaseException) -> str:
+        """Ends a task by an exception; gives its traceback as text."""
+        run, text = task._run, text_of(exc)
+        run.reporter.put_text(task.id, text)
+        if isinstance(exc, Exception):
+            run.end(task._state, "failed", reason_of(exc), self.close_timeout)
+        else:  # an interrupt waits for nothing here; the group's end delivers
+            run.mark(task._state, "stopped", reason_of(exc))
+        return text
 
 
 def _summarize(run: Run) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -119,7 +120,7 @@ def has_quality(words: Iterable[str]) -> bool:
     return any(word in QUALITY or word.rstrip("0123456789.") in QUALITY for word in words)
 
 
-def mode_of(words: Iterable[str]) -> str | None:
+def mode_of(words: Iterable[str]) -> Literal["max", "min"] | None:
     """Guesses which is better, `"max"` or `"min"`; None where the words do not say it clearly."""
     plain = {word if word in QUALITY else word.rstrip("0123456789.") for word in words}
     if plain & NEITHER:

@@ -10,13 +10,14 @@ import attrs
 
 from ._past import PastRun
 from ._results import Results
-from ._stores.lookup import PAGE, ask_all
+from ._stores import SECTION
+from ._stores.lookup import PAGE, ask_all, identity_of
 from ._transport import Transport
 from .errors import NoSuchTasksError
 
 PATIENCE = 60.0
 """Seconds for which a question waits for a server that does not answer."""
-_FIELDS = ("id", "name", "last_metrics")
+_FIELDS = ("id", "name", "last_metrics", f"hyperparams.{SECTION}.kind")
 
 
 @attrs.frozen
@@ -36,6 +37,8 @@ class Logged:
 def of_project(transport: Transport, project: str, *, below: bool = True) -> list[Logged]:
     """Asks a server for the tasks of a project that are not archived, in a call for each 500.
 
+    Parents of groups are left out: what they log is of their tasks' metrics.
+
     Args:
         transport: The way to the server.
         project: The project's path.
@@ -50,7 +53,8 @@ def of_project(transport: Transport, project: str, *, below: bool = True) -> lis
     if not found:
         raise NoSuchTasksError("project", [project])
     query = {"project": found, "system_tags": ["-archived"]}
-    return [_logged(document) for document in ask_all(transport, query, _FIELDS)]
+    documents = ask_all(transport, query, _FIELDS)
+    return [_logged(document) for document in documents if identity_of(document).get("kind") != "parent"]
 
 
 def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:

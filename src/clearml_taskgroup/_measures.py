@@ -8,10 +8,12 @@ from typing import Any, Literal
 import attrs
 
 from ._identity import typed
+from ._lexicon import mode_of
 from ._names import Context, Measure, context_of, measure_text
 from ._reporter import Stats
 from ._template import NameTemplate
 from ._vocabulary import Vocabulary
+from ._wording import read
 from .errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
 Of = Literal["first", "last", "min", "max", "mean"]
@@ -72,6 +74,17 @@ class Words:
             expected = f"'max' or 'min', which of them is better (or metrics=[Metric({metric!r}, mode=…)])"
             raise ArgumentError("mode", mode, expected)
         return mode
+
+    def likely_mode(self, metric: str, mode: Mode | None = None) -> Mode | None:
+        """Gives which is probably better, for what is only shown; None where nobody can tell."""
+        if mode is not None:
+            return self.mode(metric, mode)
+        known = self.vocabulary
+        if known is not None and metric in known:
+            named: Mode | None = known.metrics[known.resolve(metric, {})[0]].mode
+            if named is not None:
+                return named
+        return mode_of(read(metric, metric).words)
 
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:

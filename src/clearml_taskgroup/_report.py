@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,7 @@ def write_report(
     over: str | Sequence[str] | None = None,
 ) -> Path:
     """Writes the report; the arguments are those of `Results.save_html`."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingExtraError("plotly", "figures", "save_html()") from None
+    script = _packed_plotly()
     measures = sorted(results.measures, key=lambda measure: _rank(results, measure))
     chosen = measures[:MOST_FIGURED] if metrics is None else _chosen(results, measures, metrics)
     names = _over(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
@@ -58,12 +56,21 @@ def write_report(
     data = []
     if figures.figures:
         data = [
-            packed("plotly-js", get_plotlyjs()),
+            script,
             packed_json("figure-data", list(figures.figures.values())),
         ]
     where = Path(path)
     where.write_text(page(title, [part for part in sections if part], data), encoding="utf-8")
     return where
+
+
+@cache
+def _packed_plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise MissingExtraError("plotly", "figures", "save_html()") from None
+    return packed("plotly-js", get_plotlyjs())
 
 
 def _head(results: Results, title: str, tables: Tables) -> str:

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ._aggregate import counts
-from ._figures import Figure, Points, curves_figure, thinned
-from ._figures_params import (
-    Scored,
-    box_figure,
-    heat_map_figure,
-    parallel_figure,
-    scatter_figure,
-    telling,
-    values_of,
-    varying,
-)
+from ._figure_parts import Figure
+from ._figures import Points, curves_figure, thinned
+from ._figures_params import Scored, parallel_figure, telling, values_of, varying
+from ._figures_values import box_figure, heat_map_figure, scatter_figure
 from ._names import Measure
 from ._scales import MOST_CELLS, distinct
 from .errors import TaskGroupError, counted

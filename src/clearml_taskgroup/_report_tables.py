@@ -208,15 +208,15 @@ class Tables:
 
     def _details_of(self, row: Row) -> str:
         status = row.status.replace("_", " ")
-        facts = {
-            "status": esc(status + (f": {row.status_reason}" if row.status_reason else "")),
-            "duration": _time(row.duration),
-            "key": esc(row.key),
-            "ClearML id": esc(row.id) + (f", attempt {row.attempt}" if row.attempt > 1 else ""),
-            "where": link(row.url, row.url or "–"),
-        }
-        facts |= {esc(name): esc(text_of(value)) for name, value in row.params.items()}
-        shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items())
+        facts = [
+            ("status", esc(status + (f": {row.status_reason}" if row.status_reason else ""))),
+            ("duration", esc(_time(row.duration))),
+            ("key", esc(row.key)),
+            ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
+            ("where", link(row.url, row.url or "–")),
+            *((esc(name), esc(text_of(value))) for name, value in row.params.items()),
+        ]
+        shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
         head = ["metric", "first", "last", "least", "at", "greatest", "at", "mean", "values"]
         lines = [
             Line([text_cell(self.results.label(measure)), *_stats_cells(row.stats[measure])])

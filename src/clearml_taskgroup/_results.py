@@ -274,16 +274,16 @@ class Results(Tabular, Sequence[Row]):
         return self._words.label(measure)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is better for a metric, `"max"` or `"min"`; None where nobody has said.
+        """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
 
         Args:
             metric: The metric, by its name or an alias.
             mode: What the caller says, which goes before what the vocabulary says.
+
+        Returns:
+            `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.
         """
-        try:
-            return self._words.mode(metric, mode)
-        except ArgumentError:
-            return None
+        return self._words.likely_mode(metric, mode)
 
     @property
     def parameters(self) -> list[str]:

@@ -18,11 +18,12 @@ import attrs
 from . import _clearml
 from ._documents import names_of, stats_of
 from ._names import Measure, Names, measure_text
+from ._past import PastTask
 from ._record import Record
 from ._reporter import LONGEST, Reporter
 from ._resume import Prior
 from ._signals import Interrupts
-from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, stored_parameters
+from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, general, stored_parameters
 from ._template import NameTemplate
 from ._transport import Unreachable
 from ._vocabulary import Vocabulary, drift, drift_text
@@ -50,6 +51,7 @@ class TaskState:
         finished: Whether the store knows how the task ended.
         done: Whether an earlier attempt has completed it, and nothing is left to do.
         turn: Whether the task was opened by a loop over `group.sweep`.
+        held: Whether something that runs inside the task ends it, so that its own block does not.
     """
 
     spec: TaskSpec
@@ -63,6 +65,7 @@ class TaskState:
     finished: bool = False
     turn: bool = False
     done: bool = False
+    held: bool = False
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
 
     @property
@@ -94,6 +97,8 @@ class Run:
     retry: Literal["new", "continue"] = "new"
     states: dict[str, TaskState] = attrs.field(factory=dict)
     told: set[str] = attrs.field(factory=set)
+    last_words: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
+    """What is done as the group closes, before the parent ends; by what does it."""
     reporter: Reporter = attrs.field(init=False)
     closed: bool = False
     parent_ended: bool = False
@@ -171,15 +176,33 @@ class Run:
             goes_on = self.retry == "continue" and spec.key not in self.prior.queued
             if known is None or not (self.is_done(spec.key) or goes_on):
                 continue
-            spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
-            state = self._state(spec, known.id, turn)
-            state.names.stats.update(stats_of(known))
-            state.names.earlier.update(names_of(known))
+            state = self._known(spec, known, turn)
             if self.is_done(spec.key):
                 state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
             again.append(state)
         self.store.reopen([state.id for state in again if not state.done])
         return again
+
+    def _known(self, spec: TaskSpec, known: PastTask, turn: bool = False) -> TaskState:
+        spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
+        state = self._state(spec, known.id, turn)
+        state.names.stats.update(stats_of(known))
+        state.names.earlier.update(names_of(known))
+        return state
+
+    def recall(self, specs: Iterable[TaskSpec]) -> list[TaskState]:
+        """Gives tasks of the resumed run as they ended, without another attempt at any of them."""
+        states = []
+        for spec in specs:
+            known = self.prior.attempts.get(spec.key) if self.prior is not None else None
+            if known is None or known.status is None:
+                continue
+            state = self._known(spec, known)
+            state.status, state.reason, state.done = known.status, known.reason, known.status == "completed"
+            state.finished, state.ended = True, state.opened
+            states.append(state)
+        self.states.update((state.spec.key, state) for state in states)
+        return states
 
     def _attempt_of(self, spec: TaskSpec) -> TaskSpec:
         known = self.prior.attempts.get(spec.key) if self.prior is not None else None
@@ -314,6 +337,8 @@ class Run:
         # The command that delivers the rest ends the parent, too: it need not be told twice.
         away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in errors)
         told = [] if away else errors
+        for say in () if away or interrupts.given_up else list(self.last_words.values()):
+            _attempt(say, errors, interrupts)
         _attempt(lambda: self._finish_parent(status, reason, left()), told, interrupts)
         facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
@@ -351,6 +376,13 @@ class Run:
             return errors
         self.parent_ended = True
         return []
+
+    def set_parent_parameters(self, params: Mapping[str, Any]) -> None:
+        """Adds parameters, on one level, to the section `General` of the parent, if there is one."""
+        if self.main_task is not None:  # ClearML's own object writes all of them, from its own copy
+            _clearml.set_parameters(self.main_task, general(params))
+        elif self.parent is not None:
+            self.store.set_parameters(self.parent, params)
 
     def undelivered(self, states: Sequence[TaskState]) -> DeliveryError | None:
         """Tells what of the tasks' data waits to be delivered, as an error; None for nothing."""

@@ -17,7 +17,7 @@ LOG_FROM = 100
 MOST_CELLS = 20
 """How many different numbers stand side by side before they are put into bins."""
 BINS = 8
-MOST = 1e300
+MOST = 1e150
 """Numbers beyond are no longer drawn as numbers."""
 SQUEEZED = 8
 """How many times wider than the bulk of the values outliers must make an axis to be left beyond it."""
@@ -37,6 +37,7 @@ MISSING: Final = Missing()
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """The colours of Okabe and Ito, which the colour-blind tell apart, without the yellow."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_WORDS = re.compile(r"[^\s\"\[\](){}]([^\"\[\](){}\n]*[^\s\"\[\](){}])?")
 GREY = "#8a8f98"
 SEQUENCE = (
     "#440154",
@@ -55,10 +56,23 @@ def text_of(value: Any) -> str:
     """Writes a parameter's value for people; different values give different texts."""
     if value is MISSING:
         return repr(value)
+    if isinstance(value, str) and _reads_as_text(value):
+        return value
     try:
         return display_name({"v": value}, length=1000).removeprefix("v=")
     except ValueError:  # without a stable form, given with key=
         return repr(value)
+
+
+def _reads_as_text(text: str) -> bool:
+    """Tells whether a text needs no quotes, because it looks like no value of another kind."""
+    if not _WORDS.fullmatch(text) or text in ("None", "True", "False", repr(MISSING)):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def safe(text: str) -> str:

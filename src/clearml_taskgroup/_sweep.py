@@ -10,6 +10,7 @@ from ._task import GroupTask
 
 if TYPE_CHECKING:
     from ._group import TaskGroup
+    from ._progress import Tracker
 
 
 class Sweep:
@@ -20,9 +21,10 @@ class Sweep:
     with the loop, or after a `break` with the group.
     """
 
-    def __init__(self, group: TaskGroup, specs: list[TaskSpec]) -> None:
+    def __init__(self, group: TaskGroup, specs: list[TaskSpec], tracker: Tracker | None = None) -> None:
         self._group = group
         self._specs = specs
+        self._tracker = tracker
         self._begun = 0
 
     def __len__(self) -> int:
@@ -37,6 +39,12 @@ class Sweep:
     def __next__(self) -> GroupTask:
         self._group._end_turn(weakref.ref(self))
         if self._begun == len(self._specs):
+            if self._tracker is not None:
+                self._tracker.stop()
             raise StopIteration
         self._begun += 1
-        return self._group._begin_turn(self, self._specs[self._begun - 1])
+        turn = self._group._begin_turn(self, self._specs[self._begun - 1])
+        if self._tracker is not None:
+            self._tracker.look()
+            self._tracker.begun(turn._state)
+        return turn

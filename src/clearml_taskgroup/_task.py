@@ -28,6 +28,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._group import TaskGroup
+    from .integrations.tensorboard import SummaryWriter
 
 
 _current: ContextVar[GroupTask | None] = ContextVar("clearml_taskgroup_task", default=None)
@@ -221,6 +222,21 @@ class GroupTask(Reporting):
         self._require_open()
         return self._run.store.clearml_task(self.id)
 
+    def summary_writer(self, context: str | None = None) -> SummaryWriter:
+        """Gives an object with the calls of TensorBoard's `SummaryWriter`, for code that has them.
+
+        Args:
+            context: The template's field that the last part of a tag fills in: `"split"` makes the tag
+                `loss/train` the metric `loss` with `split="train"`. None does so where that part, or
+                the first one, is `train`, `val`, `test` or the like.
+
+        Raises:
+            UnknownFieldError: The template does not have the field.
+        """
+        from .integrations.tensorboard import SummaryWriter
+
+        return SummaryWriter(self, context)
+
     def set_parameters(self, params: Mapping[str, Any]) -> None:
         """Adds parameters to the task's section `General`.
 
@@ -343,6 +359,8 @@ class GroupTask(Reporting):
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
+        if self._state.held:
+            return False
         if exc is not None:
             return self.group._task_raised(self, exc)
         self._run.end(self._state, "completed", "", self.group.close_timeout)

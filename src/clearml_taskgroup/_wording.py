@@ -31,7 +31,7 @@ SUMMARY = "Summary"
 MONITOR = ":monitor:"
 """How the titles of ClearML's resource plots begin; they are no metrics."""
 
-_PIECES = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*|[+<>=]|-(?=$|[\s/)])")
+_PIECES = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*|[<>]=?|\+|-(?=$|[\s/)])")
 _CAMEL = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^A-Za-z]+")
 
 Context = tuple[tuple[str, Any], ...]

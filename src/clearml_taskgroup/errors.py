@@ -588,6 +588,10 @@ class StoreWarning(TaskGroupWarning):
     """You meet this as an online group opens, if the disk takes no record and no outbox."""
 
 
+class LeftOutWarning(TaskGroupWarning):
+    """You meet this once for each thing that a framework logs and a group's tasks have no place for."""
+
+
 class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
 

@@ -138,7 +138,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const filter = document.getElementById("filter");
 if (filter) {
   const rows = Array.from(document.querySelectorAll("#tasks tbody tr"));
-  const texts = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent).join(" ").toLowerCase());
+  const heads = Array.from(document.querySelectorAll("#tasks thead th"), (head) => head.textContent);
+  const texts = rows.map((row) => Array.from(row.cells, (cell, at) => {
+    const text = cell.textContent;
+    return `${text} ${heads[at]}=${text}`;
+  }).join(" ").toLowerCase());
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
@@ -187,5 +191,10 @@ if (plots) {
   };
   buttons.forEach((button, at) => button.addEventListener("click", () => show(at)));
   show(0);
-  addEventListener("beforeprint", () => { for (const plot of plots.children) Plotly.Plots.resize(plot); });
+  // Paper is narrower than the screen, and figures do not follow by themselves.
+  const onPaper = { autosize: false, width: 960, height: 330 };
+  const onScreen = { autosize: true, width: null, height: null };
+  const redraw = (size) => { for (const plot of plots.children) Plotly.relayout(plot, size); };
+  addEventListener("beforeprint", () => redraw(onPaper));
+  addEventListener("afterprint", () => redraw(onScreen));
 }

@@ -17,7 +17,7 @@ from ._results import best, list_command, report, show
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val --mode max",
+    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
 )
 @click.version_option(package_name="clearml-taskgroup")
 def main() -> None:

@@ -36,7 +36,11 @@ def _facts(past: PastRun) -> dict[str, Any]:
     }
 
 
-@click.command(cls=Command, epilog="Example: clearml-taskgroup pending --json")
+@click.command(
+    cls=Command,
+    short_help="List the runs that are on no server.",
+    epilog="Example: clearml-taskgroup pending --json",
+)
 @json_option
 def pending(as_json: bool) -> None:
     """List the runs of which something is not on a server yet, the latest first."""
@@ -56,7 +60,12 @@ def pending(as_json: bool) -> None:
     click.echo("bring one to a server with: clearml-taskgroup upload RUN")
 
 
-@click.command("upload", cls=Command, epilog="Example: clearml-taskgroup upload 3f2a9c1d")
+@click.command(
+    "upload",
+    cls=Command,
+    short_help="Bring runs to the server.",
+    epilog="Example: clearml-taskgroup upload 3f2a9c1d",
+)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("--all", "everything", is_flag=True, help="Upload every run that waits.")
 @json_option
@@ -110,7 +119,11 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
 # --- discard -----------------------------------------------------------------------------------
 
 
-@click.command(cls=Command, epilog="Example: clearml-taskgroup discard 3f2a9c1d --yes")
+@click.command(
+    cls=Command,
+    short_help="Delete a run from this disk.",
+    epilog="Example: clearml-taskgroup discard 3f2a9c1d --yes",
+)
 @click.argument("run")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

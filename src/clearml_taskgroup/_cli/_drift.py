@@ -17,6 +17,9 @@ from ._output import Command, Failure, json_option, mode_options, print_json
 from ._results import is_below
 from ._wanted import Mode, results_of, root, settled
 
+MOST = 10
+"""How many of the metrics that some tasks lack are named to people."""
+
 
 class CannotLook(Failure):
     """A failure of a command for which 1 means that it found something."""
@@ -30,7 +33,11 @@ class LinterCommand(Command):
     failure = CannotLook
 
 
-@click.command(cls=LinterCommand, epilog="Example: clearml-taskgroup drift --project digits")
+@click.command(
+    cls=LinterCommand,
+    short_help="Find metrics that are spelt in different ways.",
+    epilog="Example: clearml-taskgroup drift --project digits",
+)
 @click.argument("tasks", nargs=-1, metavar="[TASK_ID]...")
 @click.option("--project", "projects", multiple=True, help="All tasks of a project, whoever made them.")
 @click.option("--group", "groups", multiple=True, help="The tasks of a group's latest run; as GROUP of show.")
@@ -102,17 +109,24 @@ def _on_disk(tasks: tuple[str, ...], projects: tuple[str, ...], below: bool) -> 
 
 def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[LoggedMetric]) -> None:
     names = {task.id: task.name for task in logged}
-    among = f"among the {counted(len(logged), 'task')}, which log {counted(len(metrics), 'metric')}"
+    looked_at = f"{counted(len(logged), 'task')}, {counted(len(metrics), 'metric')}"
     if not drifting:
-        click.echo(f"no drift {among}")
-        return
-    click.echo(f"{counted(len(drifting), 'metric')} spelt in different ways {among}")
+        click.echo(f"{looked_at}: no drift")
+    else:
+        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways")
     for metric in drifting:
         click.echo(f"\n{metric.name}")
         width = max(len(str(spelling)) for spelling in metric.spellings)
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
             click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
+    partly = [metric for metric in metrics if not metric.drifts and len(metric.tasks) < len(logged)]
+    if partly:
+        told = [f"{metric.name} ({len(metric.tasks)})" for metric in partly[:MOST]]
+        more = f" and {len(partly) - MOST} more" if len(partly) > MOST else ""
+        click.echo(f"\nonly some tasks report {', '.join(told)}{more}")
+    if not drifting:
+        return
     click.echo("\none name for each, as code to paste (metrics that do not drift are there as they are):\n")
     click.echo(cure(metrics))
 

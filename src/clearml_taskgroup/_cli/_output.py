@@ -17,8 +17,8 @@ from .._tabular import jsonable, text_table
 from ..errors import TaskGroupError
 
 GAP = 2
-NARROWEST = 12
-"""How far a column may be folded before the table is taken apart instead."""
+NARROWEST = (12, 10, 8)
+"""How far columns may be folded before the table is taken apart instead; the first one to 12."""
 
 
 class Failure(click.ClickException):
@@ -89,25 +89,33 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
         click.echo(text_table(head, body, most=None))
         return
     widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
-    for columns in _parts(widths, console.width):
+    narrowest, parts = _parts(widths, console.width)
+    for columns in parts:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False)
         for column in columns:
-            table.add_column(Text(head[column]), overflow="fold", min_width=min(widths[column], NARROWEST))
+            least = min(widths[column], NARROWEST[0] if column == 0 else narrowest)
+            table.add_column(Text(head[column]), overflow="fold", min_width=least)
         for line in body:
             table.add_row(*(Text(line[column]) for column in columns))
         console.print(table)
 
 
-def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    parts, used = [[0]], min(widths[0], NARROWEST) + GAP
-    for column in range(1, len(widths)):
-        needed = min(widths[column], NARROWEST) + GAP
-        if used + needed > room and len(parts[-1]) > 1:
+def _parts(widths: Sequence[int], room: int) -> tuple[int, list[list[int]]]:
+    """Finds how narrow columns have to be to stand side by side, and which do, as far as they can."""
+    for narrowest in NARROWEST:
+        needed = [min(width, narrowest) + GAP for width in widths]
+        if min(widths[0], NARROWEST[0]) + GAP + sum(needed[1:]) <= room:
+            return narrowest, [list(range(len(widths)))]
+    first = min(widths[0], NARROWEST[0]) + GAP
+    parts, used = [[0]], first
+    for column, width in enumerate(widths[1:], 1):
+        needed_here = min(width, NARROWEST[0]) + GAP
+        if used + needed_here > room and len(parts[-1]) > 1:
             parts.append([0])
-            used = min(widths[0], NARROWEST) + GAP
+            used = first
         parts[-1].append(column)
-        used += needed
-    return parts
+        used += needed_here
+    return NARROWEST[0], parts
 
 
 def when(seconds: float | None) -> str:

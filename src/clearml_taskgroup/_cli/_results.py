@@ -50,7 +50,12 @@ def rows_options(function: Function) -> Function:
 # --- list --------------------------------------------------------------------------------------
 
 
-@click.command("list", cls=Command, epilog="Example: clearml-taskgroup list --project digits -n 10")
+@click.command(
+    "list",
+    cls=Command,
+    short_help="List the runs of all groups.",
+    epilog="Example: clearml-taskgroup list --project digits -n 10",
+)
 @click.option("--project", help="Only runs of this project, and of those below it.")
 @click.option("-n", "most", type=click.IntRange(1), help="At most so many.")
 @mode_options
@@ -88,7 +93,8 @@ def _facts(run: Listed) -> dict[str, Any]:
 
 @click.command(
     cls=Command,
-    epilog="Example: clearml-taskgroup show digits/svm-sweep --sort accuracy split=val --mode max",
+    short_help="Show the results of a run.",
+    epilog="Example: clearml-taskgroup show digits/svm-sweep --sort loss --mode min",
 )
 @group_argument
 @click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
@@ -140,7 +146,7 @@ def _chosen(results: Results, where: Pairs) -> Results:
 def _better(results: Results, metric: str, better: Any) -> Any:
     found = results.mode_of(metric, better)
     if found is None and any(name == metric for name, _ in results.measures):
-        raise click.UsageError(f"the run does not say which {metric} is better; add --mode max or --mode min")
+        raise click.UsageError(f"nobody can tell which {metric} is better; add --mode max or --mode min")
     return found or "max"  # there is no such metric, which is told as it is looked for
 
 
@@ -149,7 +155,8 @@ def _better(results: Results, metric: str, better: Any) -> Any:
 
 @click.command(
     cls=Command,
-    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val --mode max --over seed",
+    short_help="Name the best task for a metric.",
+    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
 )
 @group_argument
 @click.argument("metric")
@@ -171,7 +178,7 @@ def best(
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     record. field=value, as split=val, says which of the metric's contexts. Failed and stopped tasks do not
-    count.
+    count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
     """
     results = _chosen(results_of(group, run, mode), where)
     meant = {**context_of(context, results), "mode": _better(results, metric, better)}
@@ -182,7 +189,7 @@ def best(
     if as_json:
         print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
         return
-    click.echo(str(found))
+    click.echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
     for name, value in found.params.items():
         click.echo(f"  {name} = {value}")
     if row is not None:
@@ -196,19 +203,31 @@ def _where(row: Row) -> str:
 # --- report ------------------------------------------------------------------------------------
 
 
-@click.command(cls=Command, epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html")
+@click.command(
+    cls=Command,
+    short_help="Write a run's results to an HTML file.",
+    epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html",
+)
 @group_argument
+@click.option("--over", multiple=True, metavar="PARAM", help="Take means over this; by default seeds, folds.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
-def report(group: str, run: str | None, mode: Mode | None, as_json: bool, output: Path | None) -> None:
-    """Write a run's results to one HTML file.
+def report(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    over: Sequence[str],
+    output: Path | None,
+) -> None:
+    """Write a run's results to one HTML file, which opens without a network; needs plotly.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     record. Without -o the file is called after the group and the run, in this folder.
     """
-    results: Any = results_of(group, run, mode)
+    results = results_of(group, run, mode)
     about = results.about
     path = output or Path(re.sub(r"[^\w.-]+", "-", f"{about.name}-run-{about.run_number}") + ".html")
-    results.save_html(path)
+    results.save_html(path, over=over or None)
     if as_json:
         print_json({"run": about.run, "path": str(path.absolute())})
     else:

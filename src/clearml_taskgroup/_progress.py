@@ -1,0 +1,228 @@
+"""How far a sweep is: done, failed, left, the current task and the best value so far.
+
+On a terminal a line that renews itself, in a notebook an output that does; nothing on a pipe.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import attrs
+
+from ._measures import Words
+from ._names import Measure
+from ._run import TaskState
+from .errors import MissingExtraError
+
+PREFERRED = ("val", "validation", "valid", "dev", "eval", "test")
+"""Context values that a best value is rather taken of than of others."""
+
+
+@attrs.define
+class Standing:
+    """How far a sweep is at this moment.
+
+    Attributes:
+        total: How many tasks it has, with those that an earlier attempt has completed.
+        done: How many are completed, and `failed`, how many failed or were stopped.
+        current: The names of the tasks under way.
+        best: The best value so far, for people; empty where there is none.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    current: list[str] = attrs.field(factory=list)
+    best: str = ""
+
+    @property
+    def left(self) -> int:
+        """How many have not ended."""
+        return self.total - self.done - self.failed
+
+    def __str__(self) -> str:
+        more = f" and {len(self.current) - 1} more" if len(self.current) > 1 else ""
+        now = f"now {self.current[0]}{more}" if self.current else ""
+        counts = f"{self.done} done, {self.failed} failed, {self.left} left"
+        return " · ".join(part for part in (counts, now, self.best) if part)
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def show(self, standing: Standing) -> None:
+        """Shows how far it is."""
+
+    def stop(self) -> None:
+        """Leaves the last state standing."""
+
+
+class Nowhere:
+    """Shows nothing: a pipe, a file, a log."""
+
+    def show(self, standing: Standing) -> None:
+        """Does nothing."""
+
+    def stop(self) -> None:
+        """Does nothing."""
+
+
+class Terminal:
+    """A line of a terminal, by rich.
+
+    Args:
+        redirect: Whether what the program prints meanwhile goes above the line by rich's doing.
+    """
+
+    def __init__(self, redirect: bool) -> None:
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        except ImportError:
+            raise MissingExtraError("rich", "cli", "progress=True") from None
+        columns = [BarColumn(24), TextColumn("{task.description}", markup=False)]
+        times = [TimeElapsedColumn(), TimeRemainingColumn()]
+        self._progress = Progress(
+            *columns,
+            *times,
+            console=Console(stderr=True),
+            refresh_per_second=5,
+            redirect_stdout=redirect and sys.stdout.isatty(),
+            redirect_stderr=redirect,
+        )
+        self._bar = self._progress.add_task("")
+        self._progress.start()
+
+    def show(self, standing: Standing) -> None:
+        """Renews the line."""
+        ended = standing.done + standing.failed
+        self._progress.update(self._bar, completed=ended, total=standing.total, description=str(standing))
+
+    def stop(self) -> None:
+        """Leaves the line standing."""
+        self._progress.stop()
+
+
+class Notebook:
+    """An output of a notebook's cell, which needs no widgets."""
+
+    def __init__(self) -> None:
+        display: Any = import_module("IPython.display").display
+        self._output = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show(self, standing: Standing) -> None:
+        """Renews the output."""
+        bar = f'<progress value="{standing.done + standing.failed}" max="{standing.total}"></progress>'
+        shown = {"text/html": f"{bar} {html.escape(str(standing))}", "text/plain": str(standing)}
+        self._output.update(shown, raw=True)
+
+    def stop(self) -> None:
+        """Leaves the output standing."""
+
+
+def display_here(redirect: bool = True) -> Display:
+    """Makes the display that fits this process.
+
+    Args:
+        redirect: Whether what is printed meanwhile may be put above a terminal's line.
+
+    Raises:
+        MissingExtraError: There is a terminal, but rich is not installed.
+    """
+    if _in_notebook():
+        return Notebook()
+    if sys.stderr is not None and sys.stderr.isatty():
+        return Terminal(redirect)
+    return Nowhere()
+
+
+def _in_notebook() -> bool:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@attrs.define(eq=False)
+class Tracker:
+    """Counts the tasks of one sweep as they begin and end, and shows that.
+
+    Args:
+        total: How many tasks there are.
+        done: How many of them an earlier attempt has completed.
+        words: The group's template and vocabulary.
+        display: Where it is shown.
+    """
+
+    total: int
+    done: int
+    words: Words
+    display: Display
+    standing: Standing = attrs.field(init=False)
+    _measure: Measure | None = None
+    _best: float | None = None
+    _under_way: dict[str, TaskState] = attrs.field(factory=dict)
+    _stopped: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.standing = Standing(self.total, self.done)
+        self.display.show(self.standing)
+
+    def begun(self, state: TaskState) -> None:
+        """A task is under way."""
+        self._under_way[state.spec.key] = state
+        self._show()
+
+    def look(self) -> None:
+        """Takes in which of the tasks under way have ended."""
+        for key, state in list(self._under_way.items()):
+            if not state.is_open:
+                del self._under_way[key]
+                self.standing.done += state.status == "completed"
+                self.standing.failed += state.status != "completed"
+                if state.status == "completed":
+                    self._compare(state)
+        self._show()
+
+    def stop(self) -> None:
+        """Shows the last state, and leaves it standing."""
+        if not self._stopped:
+            self._stopped = True
+            self.look()
+            self.display.stop()
+
+    def _show(self) -> None:
+        self.standing.current = [state.spec.name for state in self._under_way.values()]
+        self.display.show(self.standing)
+
+    def _compare(self, state: TaskState) -> None:
+        if self._measure is None:
+            self._measure = telling_measure(self.words, list(state.names.stats))
+        stats = state.names.stats.get(self._measure) if self._measure is not None else None
+        if stats is None or self._measure is None:
+            return
+        mode = self.words.likely_mode(self._measure[0])
+        if self._best is None or (stats.last > self._best if mode == "max" else stats.last < self._best):
+            self._best = stats.last
+            label = self.words.label(self._measure)
+            self.standing.best = f"best {label} {stats.last:.4g} ({state.spec.name})"
+
+
+def telling_measure(words: Words, measures: Sequence[Measure]) -> Measure | None:
+    """Chooses the measure by which tasks are told better from worse.
+
+    The first metric of the vocabulary that has values and a mode; without a vocabulary the first one
+    whose mode can be told by its name. Of its contexts rather `val` than `test` than others.
+    """
+    known = [measure for measure in measures if words.likely_mode(measure[0]) is not None]
+    vocabulary = words.vocabulary.metrics if words.vocabulary is not None else ()
+    order = list(dict.fromkeys([*vocabulary, *(metric for metric, _ in known)]))
+
+    def rank(measure: Measure) -> tuple[int, int]:
+        places = (PREFERRED.index(value) for _, value in measure[1] if value in PREFERRED)
+        return order.index(measure[0]), min(places, default=len(PREFERRED))
+
+    return min(known, key=rank, default=None)

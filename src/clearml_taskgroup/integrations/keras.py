@@ -1,0 +1,50 @@
+"""Keras: a `Callback` that logs to a task of a group. Tried by hand with Keras 3.0 and 3.15.
+
+CI does not install it, because all backends that train are large; its tests run where they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._reporting import BoundTask
+from .._task import GroupTask
+from ..errors import MissingExtraError
+from ._relay import Relay, by_prefix, current_task
+
+if TYPE_CHECKING:
+    Callback = object
+else:
+    try:
+        from keras.callbacks import Callback
+    except ModuleNotFoundError as error:
+        if error.name != "keras":  # which is there, but lacks something itself
+            raise
+        raise MissingExtraError("keras", "keras", __name__) from error
+
+
+class TaskCallback(Callback):
+    """Logs to a task of a group: `model.fit(…, callbacks=[TaskCallback(task)])`.
+
+    After each epoch, `val_loss` is the metric `loss` in the split `val`, and `loss` that of
+    `train`; the epoch is the iteration. A vocabulary's alias of the whole name goes first. The
+    task does not end with the training.
+
+    Args:
+        task: The task, or `task.bind(…)`; None for the task whose block this is.
+        context: The template's field that the split goes to; None for `split`, if there is one.
+
+    Raises:
+        ArgumentError: No task was given, and this is no task's block.
+        UnknownFieldError: The template does not have the field.
+    """
+
+    def __init__(self, task: GroupTask | BoundTask | None = None, *, context: str | None = None) -> None:
+        super().__init__()
+        self._relay = Relay(current_task(task), by_prefix(("val",)), context, rest="train")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Reports what the epoch gave."""
+        if logs:
+            self._relay.put(logs, epoch)

@@ -1,0 +1,95 @@
+"""Lightning: a `Logger` that logs to a task of a group. Tried by hand with lightning 2.2 and 2.6.
+
+CI does not install it, because of the size of torch; its tests run where `lightning` is there.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._reporting import BoundTask
+from .._task import GroupTask
+from ..errors import MissingExtraError
+from ._relay import SPLITS, Relay, by_prefix, current_task
+
+if TYPE_CHECKING:
+    Logger = object
+
+    def rank_zero_only(call: Any) -> Any:  # noqa: D103
+        return call
+else:
+    try:
+        from lightning.pytorch.loggers import Logger
+        from lightning.pytorch.utilities import rank_zero_only
+    except ModuleNotFoundError as error:
+        if error.name != "lightning":  # which is there, but lacks something itself
+            raise
+        raise MissingExtraError(
+            "lightning", "lightning", "clearml_taskgroup.integrations.lightning"
+        ) from error
+
+
+class TaskLogger(Logger):
+    """Logs to a task of a group: `Trainer(logger=TaskLogger(task))`.
+
+    What a module logs as `train_loss`, `val/loss` or `loss/test` is the metric `loss` in the split
+    that its name says; a vocabulary's alias of the whole name goes first. The task does not end
+    with the training.
+
+    Args:
+        task: The task, or `task.bind(…)`; None for the task whose block this is.
+        context: The template's field that the split goes to; None for `split`, if there is one.
+        splits: The words for splits.
+
+    Raises:
+        ArgumentError: No task was given, and this is no task's block.
+        UnknownFieldError: The template does not have the field.
+    """
+
+    def __init__(
+        self,
+        task: GroupTask | BoundTask | None = None,
+        *,
+        context: str | None = None,
+        splits: Iterable[str] = SPLITS,
+    ) -> None:
+        super().__init__()
+        self._relay = Relay(current_task(task), by_prefix(splits), context)
+
+    @property
+    def experiment(self) -> GroupTask:
+        """The task."""
+        return self._relay.owner
+
+    @property
+    def name(self) -> str:
+        """The group's name; checkpoints lie below it."""
+        return self.experiment.group.name
+
+    @property
+    def version(self) -> str:
+        """The task's key, the same in every run."""
+        return self.experiment.key
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Reports metrics; what the group's vocabulary does not have is left out, and told once."""
+        self._relay.put(metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: Mapping[str, Any] | Namespace | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        """Adds parameters to the task.
+
+        Raises:
+            ParameterError: One is part of the task's identity already, with another value.
+        """
+        given = vars(params) if isinstance(params, Namespace) else params or {}
+        if given:
+            self.experiment.set_parameters(given)
+
+    def finalize(self, status: str) -> None:
+        """Ends nothing: the task ends with its own block, or its group."""

@@ -1,0 +1,309 @@
+"""Optuna: each trial is a task, and Optuna stays in charge. Tried with Optuna 4.0 and 5.0."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._ending import add_note, reason_of
+from .._identity import KEY_DIGITS, task_key
+from .._run import Run
+from .._task import GroupTask
+from .._template import check_context
+from ..errors import ArgumentError, GroupStateError, MissingExtraError
+from . import filled
+
+try:
+    import optuna
+except ModuleNotFoundError as error:
+    if error.name != "optuna":  # which is there, but lacks something itself
+        raise
+    raise MissingExtraError("optuna", "optuna", __name__) from error
+
+if TYPE_CHECKING:
+    from .._group import TaskGroup
+
+METRIC = "objective"
+UNNAMED = "no-name-"
+"""How Optuna begins the name of a study that was given none."""
+
+
+@attrs.define(eq=False)
+class Objective:
+    """An objective for `study.optimize`; made by `group.objective(fn)`.
+
+    Called with a trial, from `study.optimize` or `study.ask`, it runs `fn` as a task of the group.
+    """
+
+    group: TaskGroup
+    fn: Callable[..., Any]
+    metric: str | Sequence[str] | None = None
+    context: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        check_context(self.group.template, self.context)
+        for metric in [self.metric] if isinstance(self.metric, str) else self.metric or ():
+            self._check(metric)
+
+    def _check(self, metric: str) -> None:
+        if self.group.vocabulary is not None:
+            self.group.vocabulary.resolve(metric, self.context)
+
+    def __call__(self, trial: Any) -> Any:
+        """Runs one trial.
+
+        Args:
+            trial: What Optuna hands over; also a `FixedTrial`, or `study.best_trial` to try it again.
+
+        Returns:
+            What `fn` gives.
+
+        Raises:
+            GroupStateError: The group is not open; or a resumed run has completed this trial of a
+                study that has begun anew.
+        """
+        run = self.group._opened()
+        study = getattr(trial, "study", None)
+        metrics = self._metrics(study, 1 if study is None else len(study.directions))
+        task = self._open(run, trial, study)
+        seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
+        if isinstance(trial, optuna.Trial):
+            trial = WatchedTrial(trial, seen)
+        with task.activate():
+            try:
+                seen.params(trial)
+                result = self._call(trial, task)
+                seen.params(trial)
+                problem = _problem(result, study)
+                if not problem:
+                    self._report(task, study, result)
+            except BaseException as error:
+                _end(task, trial, seen, error)
+                raise
+        run.end(task._state, "failed" if problem else "completed", problem, self.group.close_timeout)
+        return result
+
+    def _call(self, trial: Any, task: GroupTask) -> Any:
+        try:
+            parameters = inspect.signature(self.fn).parameters
+            needed = [p for p in parameters.values() if p.kind in _POSITIONAL and p.default is p.empty]
+        except ValueError:  # a builtin that tells nothing of itself
+            return self.fn(trial)
+        if len(needed) > 1:
+            return self.fn(trial, task)
+        return self.fn(trial, task=task) if "task" in parameters else self.fn(trial)
+
+    def _open(self, run: Run, trial: Any, study: Any) -> GroupTask:
+        group = self.group
+        with run._creating:  # trials of several threads come one after another
+            if study is None:  # tried again outside of its study, it has no identity of its own
+                key = uuid.uuid4().hex[:KEY_DIGITS]
+                name = f"trial-{getattr(trial, 'number', 0):04}"
+            else:
+                met = _meet(group, run, study, trial)
+                name, key = met.names(trial.number)
+                if run.is_done(key):
+                    raise GroupStateError(
+                        group.name,
+                        f"resumes a run that has completed trial {trial.number} of the study "
+                        f"{study.study_name!r} already, and the study has begun anew",
+                        "keep the study as well, with optuna.create_study(study_name=…, storage=…, "
+                        "load_if_exists=True), or leave resume=True out",
+                    )
+            task = group.task(name=name, key=key)
+        task._state.held = True
+        return task
+
+    def _metrics(self, study: Any, count: int) -> list[str]:
+        given = self.metric or (study.metric_names if study is not None else None)
+        if given is None:
+            given = [METRIC] if count == 1 else [f"{METRIC}_{place}" for place in range(count)]
+        names = [given] if isinstance(given, str) else list(given)
+        if len(names) != count:
+            raise ArgumentError("metric", self.metric, f"{count} names, one for each value of the objective")
+        for name in names:
+            self._check(name)
+        return names
+
+    def _report(self, task: GroupTask, study: Any, result: Any) -> None:
+        values = _listed(result)
+        if not task._state.is_open:
+            return  # the function has ended it by a word of its own
+        for metric, value in zip(self._metrics(study, len(values)), values, strict=True):
+            task.report({metric: float(value)}, **filled(self.group, metric, self.context))
+
+
+class WatchedTrial(optuna.Trial):
+    """Optuna's own trial; what it samples and what it is told goes to its task at once."""
+
+    def __init__(self, trial: optuna.Trial, seen: _Seen) -> None:
+        vars(self).update(vars(trial))  # Optuna's own __init__ would begin to sample once more
+        self._seen = seen
+
+    def suggest_float(self, *args: Any, **kwargs: Any) -> float:
+        """As Optuna's."""
+        value = super().suggest_float(*args, **kwargs)
+        self._seen.params(self)
+        return value
+
+    def suggest_int(self, *args: Any, **kwargs: Any) -> int:
+        """As Optuna's."""
+        value = super().suggest_int(*args, **kwargs)
+        self._seen.params(self)
+        return value
+
+    def suggest_categorical(self, *args: Any, **kwargs: Any) -> Any:
+        """As Optuna's."""
+        value = super().suggest_categorical(*args, **kwargs)
+        self._seen.params(self)
+        return value
+
+    def report(self, value: float, step: int) -> None:
+        """As Optuna's; the task gets the value as well, with the step as iteration."""
+        super().report(value, step)
+        self._seen.value(float(value), int(step))
+
+
+@attrs.define(eq=False)
+class _Seen:
+    """What a trial's task has been given so far."""
+
+    task: GroupTask
+    metric: str
+    context: Mapping[str, Any]
+    step: int | None = None
+    _sent: set[str] = attrs.field(factory=set)
+
+    def params(self, trial: Any) -> None:
+        params = getattr(trial, "params", {})  # None stands for the trial of a distributed job's other ranks
+        new = {name: value for name, value in params.items() if name not in self._sent}
+        if new and self.task._state.is_open:
+            self.task.set_parameters(new)
+            self._sent.update(new)
+
+    def value(self, value: float, step: int) -> None:
+        self.step = step
+        if self.task._state.is_open:
+            self.task.report({self.metric: value}, step, **self.context)
+
+
+def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None:
+    """Ends the task of a trial that an exception ends."""
+    group = task.group
+    try:
+        seen.params(trial)
+    except Exception as other:  # never in the place of the trial's own
+        add_note(error, f"while its task ended: {reason_of(other)}")
+    if not isinstance(error, optuna.TrialPruned):
+        group._end_by(task, error)
+        return
+    reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
+    told = f"{reason}: {error}" if str(error) else reason
+    task._run.end(task._state, "stopped", told, group.close_timeout)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _listed(result: Any) -> Sequence[Any]:
+    return result if isinstance(result, Sequence) else [result]
+
+
+def _problem(result: Any, study: Any) -> str:
+    """Says why Optuna will take a trial as failed for what its objective gives; empty if it won't."""
+    values = _listed(result)
+    for value in values:
+        try:
+            if math.isnan(float(value)):
+                return "the objective gave nan, which Optuna takes as a failure"
+        except (ValueError, TypeError):
+            return f"the objective gave {value!r}, which is no number"
+    if study is not None and len(values) != len(study.directions):
+        return f"the objective gave {len(values)} values, the study has {len(study.directions)} directions"
+    return ""
+
+
+def _meet(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
+    """Gives what the run knows of a study; at its first trial, brings back those of a resumed run."""
+    word = f"optuna {study.study_name}"
+    met = run.last_words.get(word)
+    if not isinstance(met, _Study):
+        known = [other for other in run.last_words.values() if isinstance(other, _Study)]
+        met = run.last_words[word] = _Study(run, study, _label(group, study, known))
+        if run.prior is not None:
+            _bring_back(group, run, met, trial)
+    if not met.several:  # which of several directions are best is dear to find: once, at the end
+        met()
+    return met
+
+
+def _label(group: TaskGroup, study: Any, known: list[_Study]) -> str:
+    """Gives a study's own name if it says more than the group's; Optuna's random ones are counted."""
+    if not study.study_name.startswith(UNNAMED):
+        return "" if study.study_name == group.name else str(study.study_name)
+    place = 1 + sum(other.study.study_name.startswith(UNNAMED) for other in known)
+    return "" if place == 1 else f"study-{place}"
+
+
+def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
+    assert run.prior is not None
+    specs, params = [], {}
+    for trial in met.study.get_trials(deepcopy=False):
+        name, key = met.names(trial.number)
+        if key in run.prior.attempts and trial.number != current.number:
+            specs.append(group._specs.one(None, name=name, key=key))
+            params[key] = trial.params
+    states = run.recall(specs)
+    for state in states:
+        state.params.update(params[state.spec.key])
+    group._add(run, [state.spec for state in states], states)
+
+
+@attrs.define(eq=False)
+class _Study:
+    """What a run knows of a study: its trials' names and keys, and what the parent was told is best.
+
+    It knows no group, so that a group that nobody holds any more can be collected.
+    """
+
+    run: Run
+    study: Any
+    label: str
+    several: bool = attrs.field(init=False)
+    _told: list[int] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.several = len(self.study.directions) > 1
+
+    def names(self, number: int) -> tuple[str, str]:
+        """Gives a trial's name and key; two studies in one group have trials of the same numbers."""
+        named = not self.study.study_name.startswith(UNNAMED)
+        key = task_key({"study": self.study.study_name if named else self.label, "trial": number})
+        name = f"trial-{number:04}"
+        return (f"{self.label}-{name}" if self.label else name), key
+
+    def __call__(self) -> None:
+        """Writes what is best at this moment to the parent, if that is not what was written last."""
+        try:
+            best = self.study.best_trials if self.several else [self.study.best_trial]
+        except ValueError:  # no trial is completed yet
+            return
+        numbers = [trial.number for trial in best]
+        if not best or numbers == self._told:
+            return
+        facts = {"trials": numbers} if self.several else self._facts(best[0])
+        prefix = f"{self.label}/best" if self.label else "best"
+        self.run.set_parent_parameters({f"{prefix}/{name}": fact for name, fact in facts.items()})
+        self._told = numbers
+
+    def _facts(self, best: Any) -> dict[str, Any]:
+        # A parameter that the best trial does not have may be there from an earlier best.
+        trials = self.study.get_trials(deepcopy=False)
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
+        params = {f"params/{name}": best.params.get(name) for name in names}
+        return {"trial": best.number, "value": best.value, **params}

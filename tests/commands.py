@@ -1,0 +1,40 @@
+"""Help for tests of the command: it is run in this process."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from clearml_taskgroup._cli import main
+
+
+def command(*arguments: object, answer: str | None = None) -> Result:
+    """Runs the command.
+
+    Args:
+        *arguments: What stands behind `clearml-taskgroup`.
+        answer: What is typed in.
+    """
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=answer)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def told(*arguments: object, code: int) -> str:
+    """Runs the command, which must fail with one line on stderr and nothing on stdout; gives the line."""
+    result = command(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    *usage, line = result.stderr.splitlines()
+    assert not usage or usage[0].startswith("Usage: ")
+    assert line.startswith("Error: ")
+    return line
+
+
+def as_json(*arguments: object, code: int = 0) -> Any:
+    """Runs the command with `--json`; gives what it prints, which must be JSON and nothing else."""
+    result = command(*arguments, "--json")
+    assert (result.exit_code, result.stderr) == (code, "")
+    return json.loads(result.stdout)

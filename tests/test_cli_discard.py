@@ -1,0 +1,103 @@
+"""`discard`: a run that nobody wants leaves this disk, with all that is of it and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clearml_taskgroup import TaskGroup, _clearml
+from tests.aftermath import NAME, PROJECT, Place, kill
+from tests.commands import as_json, command, told
+from tests.loopback import LoopbackServer
+
+
+def make(place: Place | None = None) -> TaskGroup:
+    """Makes a run of two tasks."""
+    with (place or Place()).group() as group:
+        for task in group.tasks({"seed": range(2)}):
+            task.report({"loss": 1.0}, 0)
+    return group
+
+
+def files() -> set[Path]:
+    """All that runs have on this disk: files below the records, folders of sessions."""
+    cache = _clearml.cache_folder()
+    return {path for path in (cache / "taskgroup").rglob("*") if path.is_file()} | set(
+        (cache / "offline").glob("*")
+    )
+
+
+@pytest.mark.parametrize("form", ["digits", "run", "path"])
+def test_a_run_is_deleted(form: str) -> None:
+    """Record and sessions go, those of other runs stay."""
+    kept = make()
+    before = files()
+    group = make()
+    named = {"digits": group.run[:6], "run": group.run, "path": group.record_path}[form]
+    facts = as_json("discard", named, "--yes")
+    assert files() == before
+    assert (facts["run"], len(facts["deleted"])) == (group.run, 4)  # two tasks, the parent, the record
+    assert [run["run"] for run in as_json("list")] == [kept.run]
+    assert "was not found" in told("discard", group.run, "--yes", code=1)
+    assert command("discard", kept.run, "--yes").stdout == (
+        f"deleted run 1 of {PROJECT}/{NAME} (2 tasks; something of it is on no server)\n"
+    )
+    assert files() == set()
+
+
+def test_it_asks_and_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --yes it names what it would delete, and leaves it unless the answer is yes."""
+    group = make()
+    before = files()
+    for answer in ("n\n", ""):
+        refused = command("discard", group.run, answer=answer)
+        assert (refused.exit_code, files()) == (1, before)
+        assert "something of it is on no server" in refused.stdout
+        assert all(str(path) in refused.stdout for path in before)
+    assert "add --yes" in told("discard", group.run, "--json", code=2)
+    assert command("discard", group.run, answer="y\n").exit_code == 0
+    assert files() == set()
+
+
+def test_a_run_in_use_is_refused() -> None:
+    """A run that a living process works on stays; once that is dead, it can go."""
+    group = Place().open()
+    group.task({"seed": 0})
+    before = files()
+    assert "still in use" in told("discard", group.run, "--yes", code=1)
+    assert files() == before
+    kill(group)
+    assert command("discard", group.run, "--yes").exit_code == 0
+    assert files() == set()
+
+
+def test_an_online_run_loses_what_waits(loopback: LoopbackServer) -> None:
+    """Of an online run the record and its outbox go; what the server has stays."""
+    group = Place(loopback).open()
+    group.task({"seed": 0}).report({"loss": 1.0}, 0)
+    group.flush()
+    kill(group)
+    assert any(path.suffix == ".outbox" for path in files())
+    assert command("discard", group.run, "--yes").exit_code == 0
+    assert files() == set()
+    assert len(loopback.tasks) == 2
+
+
+def test_an_id_is_never_a_path(tmp_path: Path) -> None:
+    """A record that was tampered with deletes nothing outside the sessions."""
+    group = make()
+    outside = _clearml.cache_folder() / "precious"
+    outside.mkdir()
+    record = Path(str(group.record_path))
+    first = next(iter(group)).id
+    record.write_text(record.read_text().replace(first, "../precious"))
+    assert command("discard", group.run, "--yes").exit_code == 0
+    assert outside.exists()
+
+
+def test_too_few_digits() -> None:
+    """Fewer than six digits, or a group's name, mean no run."""
+    make()
+    assert "first six digits" in told("discard", "abc", "--yes", code=2)
+    assert "was not found" in told("discard", f"{PROJECT}/{NAME}", "--yes", code=1)

@@ -1,0 +1,178 @@
+"""`drift`: any project, group or tasks, whoever made them; what is spelt in different ways, and the cure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, NameTemplate, TaskGroup, _clearml
+from clearml_taskgroup._vocabulary import Vocabulary
+from tests.aftermath import NAME, PROJECT, Place
+from tests.commands import as_json, command, told
+from tests.loopback import LoopbackServer
+from tests.view import View
+
+ACCURACIES, LOSSES = ["acc", "accuracy", "Accuracy", "train_acc"], ["loss", "Loss"]
+
+
+def foreign(server: View, project: str, name: str, names: list[tuple[str, str]], **more: Any) -> str:
+    """Makes a task as any script does, with a point under each name; gives its id."""
+    found = server.call("projects.get_all", name=f"^{project}$", only_fields=["id"])["projects"]
+    project_id = found[0]["id"] if found else server.call("projects.create", name=project)["id"]
+    task = server.call("tasks.create", name=name, type="training", project=project_id, **more)["id"]
+    events = [
+        {
+            "type": "training_stats_scalar",
+            "task": task,
+            "metric": title,
+            "variant": series,
+            "value": 0.5,
+            "iter": -(2**31) if title == "Summary" else 1,
+            "timestamp": 1_700_000_000_000,
+        }
+        for title, series in names
+    ]
+    server.transport.call("events.add_batch", lines=[json.dumps(event) for event in events], patience=20)
+    return str(task)
+
+
+def found_in(facts: Any) -> dict[str, set[str]]:
+    """The sets of names, by what the metric is to be called."""
+    return {metric["metric"]: {s["name"] for s in metric["spellings"]} for metric in facts["drift"]}
+
+
+def test_a_project_of_fifty_foreign_tasks(server: View) -> None:
+    """Fifty tasks that no group made: the two metrics are named, and none that only looks like it."""
+    others = [["precision", "top1", "loss_a"], ["recall", "top5", "loss_b"]]
+    for number in range(50):
+        names = [ACCURACIES[number % 4], LOSSES[number % 2], *others[number % 2]]
+        monitor = (":monitor:machine", "cpu_usage")
+        foreign(server, server.project, f"task {number:02}", [(n, n) for n in names] + [monitor])
+    facts = as_json("drift", "--project", server.project, code=1)
+    assert facts["tasks"] == 50
+    assert found_in(facts) == {"accuracy": set(ACCURACIES), "loss": set(LOSSES)}
+    (train,) = [s for s in facts["drift"][0]["spellings"] if s["name"] == "train_acc"]
+    assert (train["context"], len(train["tasks"])) == ({"split": "train"}, 12)
+    seen: dict[str, Any] = {}
+
+    def group(project: str, name: str, *, template: str, metrics: Any) -> None:
+        seen["vocabulary"] = Vocabulary.of(metrics, NameTemplate(template))
+
+    exec(facts["vocabulary"].partition("\n")[2], {"Metric": Metric, "TaskGroup": group})
+    assert seen["vocabulary"].resolve("train_acc", {}) == ("accuracy", {"split": "train"})
+    text = command("drift", "--project", server.project)
+    assert text.exit_code == 1
+    assert text.stdout.startswith("50 tasks, 8 metrics: 2 spelt in different ways\n")
+    assert "  train_acc  12 tasks: task 03, task 07 and 10 more · split=train\n" in text.stdout
+    assert (
+        "\nonly some tasks report loss_a (25), loss_b (25), precision (25), recall (25), top1 (25)"
+        in text.stdout
+    )
+    assert facts["vocabulary"] in text.stdout
+
+
+def test_more_tasks_than_a_page(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks come in pages, and all of them are looked at."""
+    from clearml_taskgroup import _logged
+    from clearml_taskgroup._stores import lookup
+
+    monkeypatch.setattr(lookup, "PAGE", 3)
+    monkeypatch.setattr(_logged, "PAGE", 3)
+    ids = [
+        foreign(server, f"{server.project}/part {n}", f"task {n}", [("acc" if n else "ACC", "val")])
+        for n in range(7)
+    ]
+    assert as_json("drift", "--project", server.project, code=1)["tasks"] == 7
+    assert as_json("drift", *ids, code=1)["tasks"] == 7
+
+
+def test_projects_below_and_archived_tasks(server: View) -> None:
+    """The projects below count unless it is said otherwise; archived tasks and likely names do not."""
+    foreign(server, server.project, "task", [("loss", "loss")])
+    foreign(server, f"{server.project}/below", "task", [("Loss", "Loss")])
+    foreign(server, f"{server.project} more", "task", [("LOSS", "LOSS")])
+    old = foreign(server, server.project, "task", [("losss", "losss")])
+    server.call("tasks.archive", tasks=[old])
+    assert found_in(as_json("drift", "--project", server.project, code=1)) == {"loss": {"loss", "Loss"}}
+    assert as_json("drift", "--project", server.project, "--no-sub-projects")["tasks"] == 1
+    found = as_json("drift", "--project", server.project, "--no-sub-projects", old, code=1)
+    assert found_in(found) == {"loss": {"loss", "losss"}}
+    server.call("projects.delete", project=_project(server, f"{server.project} more"), force=True)
+
+
+def _project(server: View, name: str) -> str:
+    return str(server.call("projects.get_all", name=f"^{name}$", only_fields=["id"])["projects"][0]["id"])
+
+
+def test_single_values_and_tasks_without_any(server: View) -> None:
+    """Single values count by their names; a task that logged nothing does no harm."""
+    ids = [
+        foreign(server, server.project, "one", [("Summary", "acc")]),
+        foreign(server, server.project, "two", [("Summary", "accuracy")]),
+    ]
+    ids.append(
+        str(server.call("tasks.create", name="three", type="testing", project=server.project_id())["id"])
+    )
+    assert found_in(as_json("drift", *ids, code=1)) == {"accuracy": {"acc", "accuracy"}}
+
+
+def test_no_drift(server: View) -> None:
+    """Where nothing drifts, one line says so and the exit code is 0."""
+    task = foreign(server, server.project, "one", [("loss", "train"), ("loss", "val")])
+    assert command("drift", task).stdout == "1 task, 1 metric: no drift\n"
+    facts = as_json("drift", task)
+    assert (facts["drift"], [metric["metric"] for metric in facts["others"]]) == ([], ["loss"])
+
+
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_a_group_drifts(where: str, request: pytest.FixtureRequest) -> None:
+    """A group is looked at by its metrics, whatever its template makes of them."""
+    place = Place(request.getfixturevalue("loopback")) if where == "server" else Place()
+    with place.group(template="task_{task}_{metric}", metrics=[*ACCURACIES, "loss"]) as group:
+        for number, name in enumerate(ACCURACIES):
+            group.task({"C": number}).report({name: 1.0, "loss": 1.0}, 1)
+    for form in (f"{PROJECT}/{NAME}", group.id, group.run[:8]):
+        facts = as_json("drift", "--group", form, code=1)
+        assert found_in(facts) == {"accuracy": set(ACCURACIES)}
+
+
+def test_parents_of_groups_are_left_out(loopback: LoopbackServer) -> None:
+    """A project with groups in it is told of by their tasks, not by what the parents sum up."""
+    for metric in ("acc", "accuracy"):
+        with Place(loopback).group() as group:
+            group.task({"C": 1}).report({metric: 1.0}, 1, split="val")
+    facts = as_json("drift", "--project", PROJECT, code=1)
+    assert (facts["tasks"], facts["others"]) == (2, [])
+    assert found_in(facts) == {"accuracy": {"acc/val", "accuracy/val"}}
+
+
+def test_a_project_on_disk() -> None:
+    """Offline a project is all runs of it on this disk; single tasks go by their ids."""
+    groups = []
+    for project, metric in ((PROJECT, "loss"), (f"{PROJECT}/below", "Loss")):
+        with TaskGroup(project, NAME, mode="offline", provenance=False) as group:
+            group.task({"C": 1}).report({metric: 1.0}, 1, split="val")
+        groups.append(group)
+    expected = {"loss": {"loss/val", "Loss/val"}}
+    assert found_in(as_json("drift", "--project", PROJECT, code=1)) == expected
+    assert as_json("drift", "--project", PROJECT, "--no-sub-projects")["tasks"] == 1
+    ids = [task.id for group in groups for task in group]
+    assert found_in(as_json("drift", *ids, code=1)) == expected
+    assert "'none'" in told("drift", "--project", "none", code=2)
+    assert "the task 'nobody' could not be found" in told("drift", "nobody", code=2)
+
+
+def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there, a server that is away and nothing to look at have exit code 2, apart from drift."""
+    assert "the project 'none of these' could not be found" in told(
+        "drift", "--project", "none of these", code=2
+    )
+    assert "'0123'" in told("drift", "0123", code=2)
+    assert "was not found" in told("drift", "--group", "none/of these", code=2)
+    assert "give --project, --group or the ids of tasks" in told("drift", code=2)
+    assert "project/name" in told("drift", "--group", "none", code=2)
+    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
+    assert "clearml.conf" in told("drift", "0123", code=2)

@@ -1,0 +1,367 @@
+"""`list`, `show`, `best`, `report`: runs are found by whatever names them, for people and scripts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, TaskGroup, _clearml
+from clearml_taskgroup._report import _packed_plotly
+from tests.aftermath import NAME, PROJECT, Place
+from tests.commands import as_json, command, told
+from tests.loopback import LoopbackServer
+
+GROUP = f"{PROJECT}/{NAME}"
+
+
+def make(place: Place | None = None, **options: Any) -> TaskGroup:
+    """Makes a run of 2 x 3 tasks, of which one fails."""
+    with (place or Place()).group(catch=MemoryError, **options) as group:
+        for task in group.sweep({"C": [0.5, 10], "seed": range(3)}):
+            with task:
+                value = task.params["C"] + task.params["seed"] / 10
+                task.report({"accuracy": value, "loss": -value}, 1, split="val")
+                task.report({"accuracy": value + 1}, 1, split="train")
+                if task.params == {"C": 10, "seed": 2}:
+                    raise MemoryError("too large")
+    return group
+
+
+def words(text: str) -> list[list[str]]:
+    """Splits a printed table into its lines and cells."""
+    return [re.split(r"  +", line.strip()) for line in text.splitlines()]
+
+
+# --- list --------------------------------------------------------------------------------------
+
+
+def test_list_shows_the_latest_first() -> None:
+    """`list` has a line for each run: which, how its tasks are, when and where."""
+    first, other = make(), make(name="the other group")
+    again = make()
+    lines = words(command("list").stdout)
+    assert lines[0] == ["run", "project", "group", "number", "tasks", "started", "mode"]
+    assert [(line[0], line[2], line[3]) for line in lines[2:]] == [
+        (again.run[:12], NAME, "2"),
+        (other.run[:12], "the other group", "1"),
+        (first.run[:12], NAME, "1"),
+    ]
+    assert lines[2][4] == "5 completed, 1 failed"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", lines[2][5])
+    assert [run["run"] for run in as_json("list", "-n", 2)] == [again.run, other.run]
+
+
+def test_list_as_json() -> None:
+    """`list --json` has the facts of each run."""
+    group = make()
+    (facts,) = as_json("list")
+    assert facts.pop("started").endswith("+00:00")
+    assert facts == {
+        "project": PROJECT,
+        "group": NAME,
+        "group_id": group.id,
+        "run": group.run,
+        "number": 1,
+        "mode": "offline",
+        "statuses": {"completed": 5, "failed": 1},
+        "tasks": 6,
+        "record": str(group.record_path),
+    }
+
+
+def test_list_of_a_project() -> None:
+    """--project leaves runs of it and of the projects below it, not of those that begin alike."""
+    for project in ("one", "one/below", "one more"):
+        with TaskGroup(project, NAME, mode="offline", provenance=False) as group:
+            group.task({"C": 1})
+    assert {run["project"] for run in as_json("list", "--project", "one")} == {"one", "one/below"}
+    assert command("list", "--project", "none").stdout == "no runs in the project 'none'\n"
+    assert as_json("list", "--project", "none") == []
+
+
+def test_list_joins_server_and_disk(loopback: LoopbackServer) -> None:
+    """A run that is on both is listed once; --online and --offline look at one of them alone."""
+    online, offline = make(Place(loopback)), make()
+    assert {run["run"] for run in as_json("list")} == {online.run, offline.run}
+    assert {run["run"] for run in as_json("list", "--online")} == {online.run}
+    assert command("upload", offline.run).exit_code == 0
+    assert {run["run"] for run in as_json("list", "--online")} == {online.run, offline.run}
+    assert len(as_json("list")) == len(as_json("list", "--offline")) == 2
+    assert all(run["statuses"] == {"completed": 5, "failed": 1} for run in as_json("list"))
+
+
+# --- which run ---------------------------------------------------------------------------------
+
+FORMS: list[Callable[[TaskGroup], object]] = [
+    lambda group: GROUP,
+    lambda group: group.id,
+    lambda group: group.run,
+    lambda group: group.run[:6],
+    lambda group: group.record_path,
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_a_run_is_found_by_each_form(where: str, form: Any, request: pytest.FixtureRequest) -> None:
+    """Project and name, the ids of group and run, first digits and a record's path mean the same run."""
+    place = Place(request.getfixturevalue("loopback")) if where == "server" else Place()
+    make(place)
+    group = make(place)
+    shown = as_json("show", form(group))
+    assert (shown["run"]["run"], shown["run"]["run_number"]) == (group.run, 2)
+    assert len(shown["tasks"]) == 6
+
+
+def test_an_earlier_run() -> None:
+    """--run takes a run's number, or the first digits of its id; without it the latest is meant."""
+    first, second = make(), make()
+    for run in (1, first.run[:8], first.run):
+        assert as_json("show", GROUP, "--run", run)["run"]["run"] == first.run
+        assert as_json("show", first.id, "--run", run)["run"]["run"] == first.run
+    assert as_json("show", GROUP)["run"]["run"] == second.run
+    assert "leave --run out" in told("show", first.run, "--run", 2, code=2)
+
+
+def test_the_disk_is_looked_at_last(loopback: LoopbackServer) -> None:
+    """A run that is on this disk alone is found, but not with --online."""
+    group = make()
+    assert as_json("best", GROUP, "loss", "--mode", "min")["run"] == group.run
+    told("best", GROUP, "loss", "--mode", "min", "--online", code=1)
+    assert as_json("best", group.run, "loss", "--mode", "min", "--offline")["run"] == group.run
+
+
+@pytest.mark.parametrize("what", ["none/of these", "0123456789ab", "abcdef"])
+@pytest.mark.parametrize("verb", [("show",), ("best",), ("report",)])
+def test_a_run_that_is_not_there(verb: tuple[str, ...], what: str) -> None:
+    """What is not there is one line with what was looked at, and exit code 1."""
+    metric = ["loss"] if verb == ("best",) else []
+    assert "was not found; looked at" in told(*verb, what, *metric, code=1)
+
+
+def test_what_is_no_group(tmp_path: Path) -> None:
+    """Text of no known form is a usage error; a file that is no record is told."""
+    assert "the path of a record" in told("show", "svm", code=2)
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert str(empty) in told("show", empty, code=1)
+
+
+def test_digits_of_several_runs() -> None:
+    """First digits that may mean two runs are told with both of them."""
+    from clearml_taskgroup._cli._output import Failure
+    from clearml_taskgroup._cli._wanted import one_of
+    from clearml_taskgroup._listing import Listed
+
+    runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
+    with pytest.raises(Failure, match="'abcdef' may mean abcdef0, abcdef1; give more digits"):
+        one_of("abcdef", runs)
+
+
+# --- show --------------------------------------------------------------------------------------
+
+
+def test_show_has_a_line_for_each_task() -> None:
+    """`show` prints the run, a table with each metric, how many tasks are how far, and the page."""
+    group = make()
+    lines = command("show", GROUP).stdout.splitlines()
+    assert lines[0].startswith(f"{GROUP}, run 1 ({group.run[:12]}), 20")
+    assert words(lines[1])[0] == [
+        "task",
+        "status",
+        "accuracy[split=val]",
+        "loss[split=val]",
+        "accuracy[split=train]",
+    ]
+    assert [words(line)[0][:3] for line in lines[3:9]] == [
+        ["C=0.5,seed=0", "completed", "0.5"],
+        ["C=0.5,seed=1", "completed", "0.6"],
+        ["C=0.5,seed=2", "completed", "0.7"],
+        ["C=10,seed=0", "completed", "10"],
+        ["C=10,seed=1", "completed", "10.1"],
+        ["C=10,seed=2", "failed", "10.2"],
+    ]
+    assert lines[9] == "6 tasks: 5 completed, 1 failed"
+
+
+def test_show_sorts_and_chooses() -> None:
+    """--sort puts the best first, by the context that is given; --where leaves the tasks that are meant."""
+    make()
+
+    def names(*arguments: object) -> list[str]:
+        return [task["name"] for task in as_json("show", GROUP, *arguments)["tasks"]]
+
+    by_accuracy = names("--sort", "accuracy", "split=val", "--mode", "max")
+    assert by_accuracy == [
+        f"C={C},seed={seed}" for C, seed in ((10, 1), (10, 0), (0.5, 2), (0.5, 1), (0.5, 0), (10, 2))
+    ]
+    assert names("--where", "C=0.5") == ["C=0.5,seed=0", "C=0.5,seed=1", "C=0.5,seed=2"]
+    assert names("--where", "C=10.0", "--where", "seed=1") == ["C=10,seed=1"]
+    assert names("--where", "C=3") == []
+    assert "'nothing'" in told("show", GROUP, "--where", "nothing=1", code=1)
+    assert "may mean" in told("show", GROUP, "--sort", "accuracy", "--mode", "max", code=1)
+    assert "belongs to --sort" in told("show", GROUP, "split=val", code=2)
+    assert "field=value" in told("show", GROUP, "val", code=2)
+
+
+def test_show_over_seeds() -> None:
+    """--over has a line for each configuration, with mean and spread, and says what is left out."""
+    make()
+    shown = as_json("show", GROUP, "--over", "seed", "--sort", "loss", "--mode", "min")["configurations"]
+    assert [(row["name"], row["n"], row["left_out"]) for row in shown] == [("C=10", 2, 1), ("C=0.5", 3, 0)]
+    assert shown[1]["accuracy[split=val].mean"] == pytest.approx(0.6)
+    assert (
+        "not counted in, failed or stopped: 1 (C=10,seed=2)"
+        in command("show", GROUP, "--over", "seed").stdout
+    )
+    assert "'depth'" in told("show", GROUP, "--over", "depth", code=1)
+
+
+def test_a_vocabulary_says_which_is_better() -> None:
+    """--mode is not needed where the run's vocabulary or a well-known word has it; else it is asked for."""
+    metrics: list[str | Metric] = [Metric("accuracy", mode="min"), "loss"]
+    make(metrics=metrics, name="with words")
+    make()
+    shown = as_json("show", f"{PROJECT}/with words", "--sort", "loss")["tasks"]
+    assert shown[0]["name"] == "C=10,seed=1"
+    assert as_json("best", f"{PROJECT}/with words", "accuracy", "split=val")["mode"] == "min"
+    assert as_json("best", GROUP, "accuracy", "split=val")["mode"] == "max"
+    with Place().group(name="with strange words") as group:
+        group.task({"C": 1}).report({"foo": 1.0}, 1)
+    assert "add --mode max or --mode min" in told("best", group.id, "foo", code=2)
+    assert "add --mode max or --mode min" in told("show", group.id, "--sort", "foo", code=2)
+    assert "no task has a value for nothing" in told("best", GROUP, "nothing", code=1)
+
+
+# --- best --------------------------------------------------------------------------------------
+
+
+def test_best_names_a_task() -> None:
+    """`best` prints the task, its value and parameters, and where it is; a failed task is never the best."""
+    make()
+    lines = command("best", GROUP, "accuracy", "split=val", "--mode", "max").stdout.splitlines()
+    assert lines[0] == "C=10,seed=1: accuracy[split=val] = 10.1, the greatest"
+    assert lines[1:3] == ["  C = 10", "  seed = 1"]
+    assert lines[3].startswith("file://")
+    found = as_json("best", GROUP, "accuracy", "split=val", "--mode", "max", "--where", "C=0.5")
+    assert (found["name"], found["params"], found["value"]) == ("C=0.5,seed=2", {"C": 0.5, "seed": 2}, 0.7)
+
+
+def test_best_over_seeds() -> None:
+    """With --over the best configuration is named, by its mean."""
+    make()
+    found = as_json("best", GROUP, "loss", "--mode", "max", "--over", "seed")
+    assert (found["name"], found["n"], found["params"]) == ("C=0.5", 3, {"C": 0.5})
+    line = command("best", GROUP, "loss", "--mode", "max", "--over", "seed").stdout.splitlines()[0]
+    assert line == "C=0.5: loss[split=val] = -0.6 ± 0.1 (mean ± std, n=3), the greatest"
+
+
+def test_contexts_are_read_as_they_were_reported() -> None:
+    """`fold=1` is the number where numbers were reported, and the text where texts were."""
+    for name, value in (("with numbers", 1), ("with texts", "1")):
+        with Place().group(name=name, template="{metric}/{fold}") as group:
+            group.task({"C": 1}).report({"loss": 1.0}, 1, fold=value)
+            group.task({"C": 2}).report({"loss": 2.0}, 1, fold=2)
+        found = as_json("best", f"{PROJECT}/{name}", "loss", "fold=1", "--mode", "max")
+        assert found["name"] == "C=1"
+
+
+def test_best_of_a_curve() -> None:
+    """--of takes another than the last value."""
+    with Place().group() as group:
+        task = group.task({"C": 1})
+        for step, value in enumerate((1.0, 5.0, 2.0)):
+            task.report({"loss": value}, step)
+    values = {
+        of: as_json("best", GROUP, "loss", "--mode", "max", "--of", of)["value"]
+        for of in ("last", "max", "min")
+    }
+    assert values == {"last": 2.0, "max": 5.0, "min": 1.0}
+    assert "median" in told("best", GROUP, "loss", "--of", "median", code=2)
+
+
+# --- report ------------------------------------------------------------------------------------
+
+
+def test_report_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`report` writes a page, by default into this folder, and tells where it is."""
+    monkeypatch.chdir(tmp_path)
+    make()
+    assert command("report", GROUP).stdout == f"{GROUP}, run 1: the-group-run-1.html\n"
+    assert f"{GROUP}, run 1" in (tmp_path / "the-group-run-1.html").read_text()
+    facts = as_json("report", GROUP, "-o", tmp_path / "page.html")
+    assert facts["path"] == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").exists()
+    assert "nowhere" in told("report", GROUP, "-o", tmp_path / "nowhere" / "page.html", code=1)
+    assert "'depth'" in told("report", GROUP, "--over", "depth", code=1)
+
+
+def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where plotly is missing, one line says what to install."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    _packed_plotly.cache_clear()
+    make()
+    assert "pip install 'clearml-taskgroup[" in told("report", GROUP, code=1)
+
+
+# --- how it is told ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [80, 60, 200])
+def test_tables_fit_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal no line is wider than it, and no digit of a run's id or name of a metric is lost."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    project = "a project with a long name/and another below it"
+    with TaskGroup(project, "a group with a name as long", mode="offline", provenance=False) as group:
+        for task in group.sweep({"C": [0.5, 10], "kernel": ["a very long name"]}):
+            with task:
+                task.report({f"metric{letter}": 123456.789 for letter in "abcdefgh"}, 1, split="validation")
+    for arguments in (("list",), ("pending",), ("show", group.id)):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", command(*arguments).stdout)
+        table = [
+            line for line in text.splitlines() if not line.startswith(("file:", "bring", "throw", project))
+        ]
+        assert max(map(len, table)) <= width
+    assert all(f"metric{letter}" in "".join(text.split()) for letter in "abcdefgh")
+    assert re.search(rf"\b{group.run[:12]}\b", command("list").stdout)
+
+
+def test_on_a_pipe_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on a terminal each row is one line without colours, however long."""
+    monkeypatch.setenv("COLUMNS", "40")
+    with Place().group() as group:
+        for task in group.tasks({"C": range(60), "kernel": ["a very long name of a kernel"]}):
+            task.report({"the first metric": 1.0, "the second metric": 2.0}, 1)
+    text = command("show", group.run).stdout
+    assert "\x1b" not in text
+    assert (
+        sum("a very long name of a kernel" in line and line.endswith("2") for line in text.splitlines()) == 60
+    )
+
+
+def test_a_server_that_is_away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a server the commands say so in one line, and --offline does without it."""
+    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    group = make()
+    loopback.faults.outage = True
+    for arguments in (("list",), ("show", GROUP), ("best", group.run, "loss")):
+        assert "clearml.conf" in told(*arguments, code=1)
+    assert command("list", "--offline").exit_code == 0
+    assert command("show", GROUP, "--offline").exit_code == 0
+    loopback.faults.clear()
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "best", "report", "drift", "pending", "upload", "discard"])
+def test_each_help_has_an_example(verb: str) -> None:
+    """Each --help ends with an example of that command, in one line; the list of commands is not cut."""
+    text = command(verb, "--help").stdout
+    assert text.splitlines()[-1].strip().startswith(f"Example: clearml-taskgroup {verb}")
+    assert "--json" in text
+    assert "..." not in command("--help").stdout.partition("Commands:")[2]

@@ -1,0 +1,205 @@
+"""What the integrations share: names of frameworks → metric and split, and extras that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import GroupTask, Metric, TaskGroup
+from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, UnknownFieldError
+from clearml_taskgroup.integrations import filled
+from clearml_taskgroup.integrations._relay import SPLITS, Relay, by_last_part, by_prefix, current_task
+from clearml_taskgroup.testing import MemoryStore, recording
+from tests.clearml_process import run
+
+Opener = Callable[..., GroupTask]
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def open_task(store: MemoryStore) -> Iterator[Opener]:
+    """Opens groups with a task in each, and closes them at the end."""
+    groups: list[TaskGroup] = []
+
+    def opened(template: str = "{metric}/{split=value}", **options: Any) -> GroupTask:
+        groups.append(TaskGroup("digits", "sweep", template=template, **options).open())
+        return groups[-1].task({"C": 1})
+
+    yield opened
+    for group in groups:
+        group.close()
+
+
+def names(relay: Relay, store: MemoryStore, values: dict[str, Any]) -> set[tuple[str, str]]:
+    """Title and series of what a relay makes of values."""
+    relay.put(values, 1)
+    relay.owner.flush()
+    return set(store.tasks[relay.owner.id].scalars)
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("train_loss", ("loss", "train")),
+        ("val/acc/top_5", ("acc/top_5", "val")),
+        ("valid_loss", ("loss", "valid")),
+        ("validation_loss", ("loss", "validation")),
+        ("loss/test", ("loss", "test")),
+        ("training_time", None),
+        ("loss_val", None),
+        ("val_", None),
+        ("/val", None),
+        ("val", None),
+        ("", None),
+    ],
+)
+def test_splits_in_names(key: str, parts: Any) -> None:
+    """A word for a split is read before `_` or `/`, or behind `/`; anything else is left whole."""
+    assert by_prefix(SPLITS)(key) == parts
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [("a/b/c", ("a/b", "c")), ("a", None), ("a/", None), ("/a", None), (" /a", None), ("a/ ", None)],
+)
+def test_last_parts(key: str, parts: Any) -> None:
+    """The last part of a tag is what stands behind its last `/`, if both sides have something."""
+    assert by_last_part(key) == parts
+
+
+def test_the_rest_has_a_split_of_its_own(open_task: Opener, store: MemoryStore) -> None:
+    """Names without a split get the one that the framework means; a bound split goes before it."""
+    task = open_task()
+    values = {"loss": 0.5, "val_loss": 0.25}
+    assert names(Relay(task, by_prefix(("val",)), rest="train"), store, values) == {
+        ("loss", "train"),
+        ("loss", "val"),
+    }
+    bound = Relay(open_task().bind(split="mine"), by_prefix(("val",)), "split", rest="train")
+    assert names(bound, store, values) == {("loss", "mine"), ("loss", "val")}
+
+
+def test_another_field_takes_the_split(open_task: Opener, store: MemoryStore) -> None:
+    """The split goes to the field that is named; a template without it is an error at once."""
+    task = open_task("{metric}/{phase}-{fold}")
+    relay = Relay(task.bind(fold=1), by_prefix(SPLITS), "phase")
+    assert names(relay, store, {"val_loss": 0.5, "lr": 0.1}) == {("loss", "val-1"), ("lr", "value-1")}
+    assert names(Relay(open_task("{metric}"), by_prefix(SPLITS)), store, {"val_loss": 0.5}) == {
+        ("val_loss", "val_loss")
+    }
+    with pytest.raises(UnknownFieldError):
+        Relay(task, by_prefix(SPLITS), "split")
+
+
+def test_a_vocabulary_reads_first(open_task: Opener, store: MemoryStore) -> None:
+    """A name or alias of the vocabulary is taken whole; the rest's split goes to what carries none."""
+    metrics = [
+        Metric("loss", aliases={"val_loss": {"split": "check"}}),
+        Metric("accuracy", aliases=["acc"]),
+    ]
+    task = open_task("{metric}/{split}", metrics=metrics)
+    relay = Relay(task, by_prefix(("val",)), rest="train")
+    values = {"loss": 0.5, "val_loss": 0.5, "acc": 0.5, "val_acc": 0.5}
+    assert names(relay, store, values) == {
+        ("loss", "train"),
+        ("loss", "check"),
+        ("accuracy", "train"),
+        ("accuracy", "val"),
+    }
+
+
+def test_what_is_left_out_is_told_once_for_each_name(open_task: Opener, store: MemoryStore) -> None:
+    """What is no number, or not in the vocabulary, costs nothing but one warning for the group."""
+    task = open_task(metrics=["loss"])
+    relay = Relay(task, by_prefix(SPLITS))
+    values = {"loss": 0.5, "note": "words", "lr": 0.1}
+    with pytest.warns(LeftOutWarning, match=r"group's tasks: 'note', 'lr'; 'note' is 'words', a str"):
+        relay.put(values, 1)
+    relay.put(values, 2)
+    other = Relay(task.group.task({"C": 2}), by_prefix(SPLITS))
+    with pytest.warns(LeftOutWarning, match=r"group's tasks: 'val_lr'; the metric 'lr' is not in"):
+        other.put({**values, "val_lr": 0.1}, 1)
+    task.flush()
+    assert [task.scalars for task in store.members] == [
+        {("loss", "value"): [(1, 0.5), (2, 0.5)]},
+        {("loss", "value"): [(1, 0.5)]},
+    ]
+
+
+def test_names_that_cannot_be_told_apart_are_left_out(open_task: Opener, store: MemoryStore) -> None:
+    """Two spellings of one metric in a vocabulary are not folded into one curve."""
+    task = open_task(metrics=[Metric("loss", aliases={"val_loss": {"split": "val"}})])
+    relay = Relay(task, by_prefix(SPLITS))
+    with pytest.warns(LeftOutWarning, match="'loss/val'; 'val_loss' and 'loss/val' would both"):
+        relay.put({"val_loss": 0.5, "loss/val": 0.25}, 1)
+    assert names(relay, store, {}) == {("loss", "val")}
+
+
+def test_fields_that_nobody_fills_in(store: MemoryStore) -> None:
+    """A field that neither the framework nor the user knows reads `value`; defaults and aliases stay."""
+    metrics = [Metric("loss", aliases={"val_loss": {"split": "val"}})]
+    group = TaskGroup("digits", "sweep", template="{metric}/{split} {fold} {phase=main}", metrics=metrics)
+    assert filled(group, "loss", {"fold": 1}) == {"fold": 1, "split": "value"}
+    assert filled(group, "val_loss", {}) == {"fold": "value"}
+    assert filled(group, "other", {}) == {"fold": "value", "split": "value"}
+
+
+def test_the_task_that_is_meant(open_task: Opener) -> None:
+    """Without a task it is the one whose block this is; without a block, an error."""
+    task = open_task()
+    with task:
+        assert current_task(None) is task
+    view = task.bind(split="val")
+    assert current_task(view) is view
+    for wrong in (None, "C=1"):
+        with pytest.raises(ArgumentError, match="a task of a group"):
+            current_task(wrong)  # type: ignore[arg-type]
+
+
+BLOCKED = """
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(name, name={lacking!r})
+sys.meta_path.insert(0, Blocker())
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup.errors import MissingExtraError
+with TaskGroup("project", "group", mode="disabled") as group:
+    group.task(name="works").report({{"loss": 0.5}}, 1)
+    try:
+        {use}
+    except ImportError as error:
+        give([type(error).__name__, str(error)])
+"""
+IMPORT = "import clearml_taskgroup.integrations."
+MISSING = [
+    ("optuna", "optuna", "group.objective(print)"),
+    ("lightning", "lightning", f"{IMPORT}lightning"),
+    ("transformers", "huggingface", f"{IMPORT}huggingface"),
+    ("keras", "keras", f"{IMPORT}keras"),
+]
+
+
+@pytest.mark.parametrize(("package", "extra", "use"), MISSING)
+def test_a_missing_extra_is_named(tmp_path: Path, package: str, extra: str, use: str) -> None:
+    """Where a package is missing, its integration says what to install; everything else works."""
+    script = BLOCKED.format(package=package, lacking=package, use=use)
+    command = f"pip install 'clearml-taskgroup[{extra}]'"
+    used = f"clearml_taskgroup.integrations.{extra}"
+    assert run(script, tmp_path).result == ["MissingExtraError", f"{used} needs {package}: {command}"]
+
+
+@pytest.mark.parametrize(("package", "extra", "use"), MISSING)
+def test_a_broken_package_speaks_for_itself(tmp_path: Path, package: str, extra: str, use: str) -> None:
+    """A package that is there, and lacks something itself, is not told to be missing."""
+    script = BLOCKED.format(package=package, lacking="torch", use=use)
+    assert run(script, tmp_path).result[0] == "ModuleNotFoundError"

@@ -1,0 +1,175 @@
+"""Progress: what is counted, and where it is shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from clearml_taskgroup import Metric, TaskGroup, _progress
+from clearml_taskgroup._measures import Words
+from clearml_taskgroup._progress import Standing, telling_measure
+from clearml_taskgroup._template import NameTemplate
+from clearml_taskgroup._vocabulary import Vocabulary
+from clearml_taskgroup.errors import MissingExtraError
+from clearml_taskgroup.testing import recording
+
+
+@attrs.define
+class Shown:
+    """A display that remembers what it was to show."""
+
+    standings: list[str] = attrs.field(factory=list)
+    stops: int = 0
+
+    def show(self, standing: Standing) -> None:
+        """Remembers."""
+        if not self.standings or self.standings[-1] != str(standing):
+            self.standings.append(str(standing))
+
+    def stop(self) -> None:
+        """Remembers."""
+        self.stops += 1
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """What a sweep shows."""
+    display = Shown()
+    monkeypatch.setattr(_progress, "display_here", lambda redirect: display)
+    return display
+
+
+def test_each_turn_is_counted(shown: Shown) -> None:
+    """Done, failed and left add up, the task under way is named, the best value is kept."""
+    metrics = [Metric("loss", mode="min"), Metric("accuracy", mode="max")]
+    with recording(), TaskGroup("digits", "sweep", catch=ValueError, metrics=metrics) as group:
+        for task in group.sweep({"C": [1, 2, 3]}, progress=True):
+            with task:
+                task.report({"accuracy": 0.5, "loss": abs(2 - task.params["C"])}, 1, split="val")
+                if task.params["C"] == 2:
+                    raise ValueError("bad")
+    assert shown.standings == [
+        "0 done, 0 failed, 3 left",
+        "0 done, 0 failed, 3 left · now C=1",
+        "1 done, 0 failed, 2 left · best loss[split=val] 1 (C=1)",
+        "1 done, 0 failed, 2 left · now C=2 · best loss[split=val] 1 (C=1)",
+        "1 done, 1 failed, 1 left · best loss[split=val] 1 (C=1)",
+        "1 done, 1 failed, 1 left · now C=3 · best loss[split=val] 1 (C=1)",
+        "2 done, 1 failed, 0 left · best loss[split=val] 1 (C=1)",
+    ]
+    assert shown.stops == 1
+
+
+def test_a_loop_that_is_left(shown: Shown) -> None:
+    """However a loop is left, the display stops with the group."""
+    with recording(), pytest.raises(ValueError, match="bad"), TaskGroup("digits", "sweep") as group:
+        for task in group.sweep({"C": [1, 2, 3]}, progress=True):
+            if task.params["C"] == 2:
+                raise ValueError("bad")
+    assert shown.standings[-1] == "1 done, 1 failed, 1 left"
+    assert shown.stops == 1
+
+
+def test_what_was_done_before_counts(shown: Shown) -> None:
+    """Under `resume`, tasks that were completed earlier count as done."""
+    for _ in range(2):
+        with TaskGroup("digits", "sweep", mode="offline", provenance=False, resume=True) as group:
+            for task in group.sweep({"C": [1, 2]}, progress=True):
+                if task.params["C"] == 2 and len(shown.standings) < 6:
+                    task.mark_failed()
+    assert shown.standings[-1] == "2 done, 0 failed, 0 left"
+    assert "1 done, 0 failed, 1 left" in shown.standings[-3:]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "measures", "expected"),
+    [
+        (None, [("speed", "val"), ("loss", "train"), ("loss", "val"), ("accuracy", "val")], ("loss", "val")),
+        (None, [("speed", "val")], None),
+        (
+            [Metric("accuracy", mode="max"), "loss"],
+            [("loss", "val"), ("accuracy", "test")],
+            ("accuracy", "test"),
+        ),
+        ([Metric("speed", mode="max"), "loss"], [("loss", "val"), ("speed", "train")], ("speed", "train")),
+        (["speed"], [("speed", "val")], None),
+        (None, [], None),
+    ],
+)
+def test_the_measure_that_tells(metrics: Any, measures: Any, expected: Any) -> None:
+    """The first metric with a mode tells which task is best, in the split that validates."""
+    template = NameTemplate("{metric}/{split}")
+    words = Words(template, None if metrics is None else Vocabulary.of(metrics, template))
+    found = telling_measure(words, [(metric, (("split", split),)) for metric, split in measures])
+    assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
+
+
+SCRIPT = """
+import sys
+from clearml_taskgroup import TaskGroup
+with TaskGroup("digits", "sweep", provenance=False) as group:
+    for task in group.sweep({"C": [1, 2, 3]}, progress=True):
+        with task:
+            task.report({"accuracy": task.params["C"] / 4})
+            print("printed by", task)
+"""
+
+
+def run(tmp_path: Path, *, terminal: bool) -> tuple[str, str]:
+    """Runs the script; gives what it wrote to standard output and to standard error."""
+    import pty
+    import subprocess
+
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    out = tmp_path / "out"
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    with out.open("w") as file:
+        environment = {**os.environ, "CLEARML_OFFLINE_MODE": "1", "TERM": "xterm", "COLUMNS": "150"}
+        process = subprocess.Popen(
+            [sys.executable, str(script)], stdout=file, stderr=theirs, env=environment, cwd=tmp_path
+        )
+        os.close(theirs)
+        told = b""
+        while True:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how a terminal ends
+                break
+            if not data:
+                break
+            told += data
+        assert process.wait() == 0, told.decode()
+    os.close(ours)
+    return out.read_text(), told.decode()
+
+
+def test_a_terminal_shows_it(tmp_path: Path) -> None:
+    """On a terminal the last line says how far it came; what the script prints stays where it goes."""
+    out, told = run(tmp_path, terminal=True)
+    assert "3 done, 0 failed, 0 left" in told
+    assert "best accuracy 0.75 (C=3)" in told
+    assert out == "printed by C=1\nprinted by C=2\nprinted by C=3\n"
+
+
+def test_a_pipe_shows_nothing(tmp_path: Path) -> None:
+    """On a pipe there is nothing of it."""
+    out, told = run(tmp_path, terminal=False)
+    assert told == ""
+    assert out == "printed by C=1\nprinted by C=2\nprinted by C=3\n"
+
+
+def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal without rich, one line says what to install; on a pipe nothing is needed."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with recording(), TaskGroup("digits", "sweep") as group:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        with pytest.raises(MissingExtraError, match=r"progress=True needs rich: pip install .*\[cli\]"):
+            group.sweep({"C": [1]}, progress=True)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+        assert len(list(group.sweep({"C": [2]}, progress=True))) == 1

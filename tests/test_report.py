@@ -1,0 +1,387 @@
+"""The report: one file that loads nothing, shows everything, and takes every name as text."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import json
+import math
+import random
+import re
+import zlib
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from clearml_taskgroup import Metric, Results, TaskGroup
+from clearml_taskgroup._history import Curve, History, Reader
+from clearml_taskgroup._names import Measure, measure_text
+from clearml_taskgroup._report import _packed_plotly
+from clearml_taskgroup._results import Row
+from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NoHistoryError, ServerError
+from clearml_taskgroup.testing import recording
+
+NASTY = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\u2028&amp;\"'"
+METRICS: list[str | Metric] = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max"), "f1"]
+
+
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    """Keeps in memory what the test's groups log."""
+    with recording():
+        yield
+
+
+class Page(HTMLParser):
+    """A page as a reader of HTML sees it: its tags, its text, its tables."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self._table: list[list[str]] | None = None
+        self._silent = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Keeps a tag; begins a table, a line or a cell."""
+        self.tags.append((tag, dict(attributes)))
+        self._silent = tag in ("script", "style")
+        if tag == "table":
+            label = self.tags[-2][1]["aria-label"]
+            self._table = self.tables.setdefault(str(label), [])
+        elif tag == "tr" and self._table is not None:
+            self._table.append([])
+        elif tag in ("td", "th") and self._table is not None:
+            self._table[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Ends a table, a script or a style sheet."""
+        self._silent = False
+        if tag == "table":
+            self._table = None
+
+    def handle_data(self, data: str) -> None:
+        """Keeps what is read."""
+        if self._silent:
+            return
+        self.words.append(data)
+        if self._table and self._table[-1]:
+            self._table[-1][-1] += data.strip("\n")
+
+    @property
+    def text(self) -> str:
+        """What is read."""
+        return " ".join(" ".join(self.words).split())
+
+
+def written(results: Results, folder: Path, **options: Any) -> tuple[str, Page]:
+    """A report as its text and as a page."""
+    path = results.save_html(folder / "report.html", **options)
+    text = path.read_text("utf-8")
+    return text, Page(text)
+
+
+def figures_in(text: str) -> list[list[dict[str, Any]]]:
+    """The figures of each metric, unpacked."""
+    found = re.search(r'id="figure-data" data-size="(\d+)">([^<]*)<', text)
+    assert found is not None
+    data = zlib.decompress(base64.b64decode(found[2]), wbits=-15)
+    assert len(data) == int(found[1])
+    figures: list[list[dict[str, Any]]] = json.loads(data)
+    return figures
+
+
+def titles(text: str) -> list[list[str]]:
+    """The titles of all figures, without their notes."""
+    return [
+        [f["layout"]["title"]["text"].partition("<br>")[0] for f in figures] for figures in figures_in(text)
+    ]
+
+
+def swept() -> Results:
+    """Two configurations with three seeds; a failed task and a stopped one."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for at, task in enumerate(group.tasks({"C": [1, 10], "seed": range(3), "data": ["digits"]})):
+            for step in range(4):
+                loss = task.params["C"] + task.params["seed"] / 10 - step / 100
+                task.report({"loss": loss, "accuracy": 1 - loss / 20}, step, split="val")
+            if at == 1:
+                task.mark_failed("CUDA out of memory")
+            if at == 5:
+                task.mark_stopped("pruned")
+    return group.results()
+
+
+def test_a_report_loads_nothing(tmp_path: Path) -> None:
+    """No tag names anything to load, and the page forbids all requests."""
+    _, page = written(swept(), tmp_path)
+    policy = next(tag["content"] for name, tag in page.tags if tag.get("http-equiv"))
+    assert str(policy).startswith("default-src 'none'; ")
+    loading = [(name, tag) for name, tag in page.tags if {"src", "srcset", "data", "action"} & tag.keys()]
+    assert loading == []
+    assert [tag["href"] for name, tag in page.tags if name == "link"] == ["data:,"]
+    assert not {"iframe", "img", "object", "embed", "form", "base"} & {name for name, _ in page.tags}
+    assert page.tags[2] == ("meta", {"charset": "utf-8"})
+
+
+def test_what_a_report_says(tmp_path: Path) -> None:
+    """Title, run, counts by status, the best of each metric, and the reasons of the failures."""
+    results = swept()
+    _, page = written(results, tmp_path)
+    assert [words for words in page.words if words == "digits/sweep, run 1"] == ["digits/sweep, run 1"] * 2
+    assert "4 completed" in page.text
+    assert "1 failed" in page.text
+    assert "still open" not in page.text
+    assert page.tables["best values"] == [
+        ["metric", "best is", "value", "task", "mean ± std over seed", "configuration"],
+        ["loss[split=val] (nats)", "lowest", "0.97", results[0].name, "1.07 ± 0.14", "C=1,data=digits"],
+        ["accuracy[split=val]", "highest", "0.9515", results[0].name, "0.9465 ± 0.0071", "C=1,data=digits"],
+    ]
+    assert page.tables["failures"] == [
+        ["task", "status", "reason"],
+        ["C=1,data=digits,seed=1", "failed", "CUDA out of memory"],
+        ["C=10,data=digits,seed=2", "stopped", "pruned"],
+    ]
+
+
+def test_the_table_of_all_tasks(tmp_path: Path) -> None:
+    """Each task is a line with the parameters that differ and its last values; the best are marked."""
+    text, page = written(swept(), tmp_path)
+    head, *lines = page.tables["all tasks"]
+    assert head == [
+        *("#", "task", "status", "C", "seed"),
+        *("loss[split=val] (nats)", "accuracy[split=val]", "duration"),
+    ]
+    assert [line[2:7] for line in lines] == [
+        ["completed", "1", "0", "0.97", "0.9515"],
+        ["failed", "1", "1", "1.07", "0.9465"],
+        ["completed", "1", "2", "1.17", "0.9415"],
+        ["completed", "10", "0", "9.97", "0.5015"],
+        ["completed", "10", "1", "10.07", "0.4965"],
+        ["stopped", "10", "2", "10.17", "0.4915"],
+    ]
+    assert "The same in all tasks: data = digits." in page.text
+    tasks = text[text.index('<section id="tasks">') : text.index('<section id="failures">')]
+    assert re.findall(r'<td class="best n" data-n="([\d.]+)"', tasks) == ["0.97", "0.9515"]
+
+
+def test_configurations_are_sorted_and_leave_out_who_does_not_count(tmp_path: Path) -> None:
+    """Means over seeds, the best first, with the number of tasks and who is left out."""
+    _, page = written(swept(), tmp_path)
+    lines = [line[:4] for line in page.tables["configurations"]]
+    assert lines == [
+        ["C", "data", "n", "loss[split=val] (nats)"],
+        ["1", "digits", "2", "1.07 ± 0.14"],
+        ["10", "digits", "2", "10.02 ± 0.071"],
+    ]
+    assert "2 failed or stopped tasks not counted in" in page.text
+
+
+def test_over(tmp_path: Path) -> None:
+    """`over` says what the means are over; without it only seeds and folds that repeat something."""
+    results = swept()
+    assert "configurations" not in written(results, tmp_path, over=())[1].tables
+    assert len(written(results, tmp_path, over=["C", "seed"])[1].tables["configurations"]) == 2
+    with pytest.raises(ArgumentError, match="over='fold'"):
+        results.save_html(tmp_path / "report.html", over="fold")
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks([{"C": 1, "seed": 3}, {"C": 2, "seed": 4}]):
+            task.report({"loss": 1.0}, 1)
+    assert "configurations" not in written(group.results(), tmp_path)[1].tables
+
+
+def test_the_figures_of_a_report(tmp_path: Path) -> None:
+    """For each metric: means and curves, parallel coordinates, and boxes."""
+    text, page = written(swept(), tmp_path)
+    label = "loss[split=val] (nats)"
+    assert titles(text)[0] == [
+        f"{label}, mean ± std over seed",
+        label,
+        f"Parameters and {label}",
+        f"{label} by C",
+    ]
+    assert len(titles(text)) == 2
+    buttons = [tag for name, tag in page.tags if name == "button" and "aria-pressed" in tag]
+    assert len(buttons) == 2
+    assert text.count('id="plotly-js"') == 1
+
+
+def test_metrics_are_chosen(tmp_path: Path) -> None:
+    """`metrics` says which have figures, in this order; by default it is six, validation first."""
+    text, _ = written(swept(), tmp_path, metrics=["accuracy"])
+    assert [figures[-1] for figures in titles(text)] == ["accuracy[split=val] by C"]
+    with pytest.raises(ArgumentError, match=r"metrics='f2' was given.*loss, accuracy"):
+        swept().save_html(tmp_path / "report.html", metrics=["f2"])
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": [1, 2]}):
+            for split in ("train", "val"):
+                task.report({f"m{at}": 1.0 for at in range(5)}, 1, split=split)
+    text, page = written(group.results(), tmp_path)
+    firsts = [figures[0] for figures in titles(text)]
+    assert firsts == [*(f"m{at}[split=val]" for at in range(5)), "m0[split=train]"]
+    assert "4 metrics more without figures" in page.text
+
+
+def test_every_name_is_text(tmp_path: Path) -> None:
+    """Names, parameters and reasons that look like markup are shown as they are, and do nothing."""
+    with TaskGroup("digits", "sweep") as group:
+        for at in range(3):
+            task = group.task({NASTY: at, "b": NASTY}, name=f"{NASTY}{at}")
+            task.report({NASTY: float(at)}, 1, split=NASTY)
+            if at == 2:
+                task.mark_failed(NASTY)
+    text, page = written(group.results(), tmp_path, title=NASTY)
+    assert [name for name, _ in page.tags if name == "img"] == []
+    scripts = [tag.get("id") for name, tag in page.tags if name == "script"]
+    assert scripts == ["plotly-js", "figure-data", None]
+    assert not any(name.startswith("on") for _, tag in page.tags for name in tag)
+    assert "alert('x')" not in re.sub(r"&lt;script&gt;.*?&lt;/script&gt;", "", text)
+    assert page.text.count(" ".join(NASTY.split())) > 5
+    drawn = json.dumps(figures_in(text))
+    assert "<script" not in drawn
+    assert "<img" not in drawn
+
+
+def test_only_pages_are_linked(tmp_path: Path) -> None:
+    """Addresses of a server are links that keep the page to themselves; folders and scripts are text."""
+    results = swept()
+    urls = [
+        "https://app.example/tasks/1?a=1&b=2",
+        "javascript:alert(1)",
+        "file:///tmp/a",
+        None,
+        "//x.example",
+        "http://[",
+    ]
+    rows = tuple(attrs.evolve(row, url=url) for row, url in zip(results, urls, strict=True))
+    about = attrs.evolve(
+        results.about, url="http://localhost/run", compare_urls=("http://localhost/compare",)
+    )
+    _, page = written(attrs.evolve(results, rows=rows, about=about), tmp_path)
+    links = [tag for name, tag in page.tags if name == "a" and not str(tag["href"]).startswith("#")]
+    assert [tag["href"] for tag in links] == [
+        "http://localhost/run",
+        "http://localhost/compare",
+        urls[0],
+        urls[0],
+    ]
+    assert {tag["rel"] for tag in links} == {"noopener noreferrer"}
+    assert "javascript:alert(1)" in page.text
+    anchors = {str(tag["href"])[1:] for name, tag in page.tags if str(tag.get("href")).startswith("#")}
+    assert anchors <= {str(tag["id"]) for _, tag in page.tags if "id" in tag}
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    """While tasks are open, the report says that there is more to come."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1}).report({"loss": 1.0}, 1)
+        text, page = written(group.results(), tmp_path)
+    assert "Some tasks are still open" in page.text
+    assert titles(text) == [["loss"]]
+
+
+@pytest.mark.parametrize(
+    "error", [NoHistoryError("in the mode 'disabled'", "do this"), ServerError("away"), OSError("gone")]
+)
+def test_without_curves(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where curves cannot be read the report is made without them, and says why."""
+
+    def refused(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Reader, "curves", refused)
+    text, page = written(swept(), tmp_path)
+    assert f"Curves over the iterations are missing: {error}." in page.text
+    assert titles(text)[0] == ["Parameters and loss[split=val] (nats)", "loss[split=val] (nats) by C"]
+
+
+def test_a_group_without_tasks_and_tasks_without_values(tmp_path: Path) -> None:
+    """Where there is nothing to show, the report says so."""
+    with TaskGroup("digits", "sweep") as group:
+        text, page = written(group.results(), tmp_path)
+        assert "0 tasks" in page.text
+        group.task({"C": 1})
+    text, page = written(group.results(), tmp_path)
+    assert "There is nothing to draw" in page.text
+    assert "It reported nothing" in page.text
+    assert 'id="plotly-js"' not in text
+
+
+def test_single_values_have_no_curves(tmp_path: Path) -> None:
+    """Metrics without iterations have the figures of parameters alone."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": [1, 2], "k": ["a", "b"]}):
+            task.report({"accuracy": task.params["C"] / 4})
+    text, page = written(group.results(), tmp_path)
+    assert titles(text) == [["Parameters and accuracy", "accuracy by C and k", "accuracy by C"]]
+    assert page.tables["C=1,k=a"][1] == ["accuracy", "0.25", "0.25", "0.25", "–", "0.25", "–", "0.25", "1"]
+
+
+def test_unlike_tasks(tmp_path: Path) -> None:
+    """What a task lacks is a dash that sorts last, and a parameter of any kind is text."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        first = group.task({"C": -1e-5, "k": None})
+        first.report({"loss": 1e-5}, 1)
+        group.task({"layers": [1, 2], "path": Path("a/b"), "on": True}).report({"f1": 0.5}, 1)
+    text, page = written(group.results(), tmp_path)
+    _, one, two = page.tables["all tasks"]
+    assert one[3:10] == ["-1e-05", "None", "–", "–", "–", "1e-05", "–"]
+    assert two[3:10] == ["–", "–", "[1,2]", "path(a/b)", "True", "–", "0.5"]
+    assert 'data-n="-1e-05"' in text
+
+
+def test_two_hundred_tasks_with_five_metrics_stay_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 tasks × 5 metrics × 1,000 noisy points are below 6 MB."""
+    draw = random.Random(1)
+    space = [
+        {
+            "lr": 10 ** -draw.uniform(1, 5),
+            "dropout": draw.random(),
+            "depth": draw.choice([2, 3, None]),
+            "seed": at,
+        }
+        for at in range(200)
+    ]
+    with TaskGroup("digits", "sweep", metrics=["a", "b", "c", "d", "e"]) as group:
+        for task in group.tasks(space):
+            task.report({metric: draw.random() for metric in "abcde"}, 999, split="val")
+    iterations = tuple(range(1000))
+
+    def curves(self: Reader, rows: tuple[Row, ...], measure: Measure) -> History:
+        noise = [tuple(math.exp(-at / 300) + draw.gauss(0, 0.1) for at in iterations) for _ in rows]
+        found = (Curve(row, iterations, values) for row, values in zip(rows, noise, strict=True))
+        return History(tuple(found), measure_text(measure))
+
+    monkeypatch.setattr(Reader, "curves", curves)
+    text, page = written(group.results(), tmp_path)
+    assert len(text.encode()) < 6_000_000
+    assert len(page.tables["all tasks"]) == 201
+    lines = [trace for trace in figures_in(text)[0][0]["data"] if trace["x"] != [None]]
+    assert len(lines) == 200
+    assert {len(line["x"]) for line in lines} == {120}
+
+
+def test_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plotly, the error says what to install, and no file is begun."""
+    found = builtins.__import__
+
+    def refused(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("plotly"):
+            raise ImportError(name)
+        return found(name, *args, **kwargs)
+
+    results = swept()
+    monkeypatch.setattr(builtins, "__import__", refused)
+    _packed_plotly.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"save_html\(\) needs plotly.*\[figures\]"):
+        results.save_html(tmp_path / "report.html")
+    assert list(tmp_path.glob("*.html")) == []

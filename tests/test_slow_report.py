@@ -1,0 +1,236 @@
+"""The report in a real browser: nothing is loaded, nothing goes wrong, tables sort, figures are drawn."""
+
+from __future__ import annotations
+
+import base64
+import random
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import Metric, Results, TaskGroup
+from clearml_taskgroup.testing import recording
+from examples.digits_sweep import SPACE, train
+from tests.browser import CHROMIUM, WHY_SKIPPED, Browser
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)]
+
+NASTY = "</script><script>hacked=1</script><img src=x onerror=hacked=2>\u2028&lt;"
+HEAD = "#tasks thead th:nth-child({})"
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A browser of the test's own; at the end nothing may have been loaded or gone wrong."""
+    with Browser(tmp_path) as browser:
+        yield browser
+        assert browser.complaints == []
+        beyond = [url for url in browser.requests if not url.startswith(("file://", "data:", "blob:"))]
+        assert beyond == []
+        assert len([url for url in browser.requests if url.startswith("file://")]) <= 1
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the digits example: 45 tasks, four curves each."""
+    metrics = [Metric("loss", mode="min"), Metric("accuracy", mode="max")]
+    with recording(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with TaskGroup("digits", "network-sweep", template="{metric}/{split}", metrics=metrics) as group:
+            for task in group.sweep(SPACE):
+                with task:
+                    for epoch, scores in enumerate(train(**task.params)):
+                        task.report(scores, epoch, levels=("split", "metric"))
+        return group.results().save_html(tmp_path_factory.mktemp("digits") / "report.html")
+
+
+def column(browser: Browser, place: int) -> list[str]:
+    """What stands in a column of the table of all tasks, from above, without hidden lines."""
+    cells = f"document.querySelectorAll('#tasks tbody tr:not([hidden]) td:nth-child({place})')"
+    found: list[str] = browser.evaluate(f"Array.from({cells}, (cell) => cell.textContent)")
+    return found
+
+
+def sort_state(browser: Browser, place: int) -> Any:
+    """What the head of a column says of how it is sorted."""
+    return browser.evaluate(f"document.querySelector({HEAD.format(place)!r}).getAttribute('aria-sort')")
+
+
+def test_the_digits_example(digits: Path, browser: Browser) -> None:
+    """45 tasks: below 6 MB, five figures for each metric, all with something in them."""
+    assert digits.stat().st_size < 6_000_000
+    browser.open(digits)
+    assert browser.evaluate("document.querySelectorAll('#tasks tbody tr').length") == 45
+    for metric in range(4):
+        browser.click(f".tabs button:nth-child({metric + 1})")
+        pressed = (
+            "Array.from(document.querySelectorAll('.tabs button'), (b) => b.getAttribute('aria-pressed'))"
+        )
+        assert browser.evaluate(pressed).index("true") == metric
+        traces = "Array.from(document.querySelectorAll('.plot'), (plot) => plot.data.length)"
+        assert browser.evaluate(traces) == [18, 46, 45, 1, 3]
+        paths = (
+            "Array.from(document.querySelectorAll('.plot'), (p) => p.querySelectorAll('path, image').length)"
+        )
+        assert min(browser.evaluate(paths)) >= 5
+
+
+def test_figures_are_there_when_the_page_has_loaded(digits: Path, browser: Browser) -> None:
+    """Whoever takes a picture as the page has loaded has the figures in it."""
+    script = (
+        "addEventListener('load', () => { plotsAtLoad = document.querySelectorAll('.main-svg').length; });"
+    )
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+    browser.open(digits)
+    assert browser.evaluate("plotsAtLoad") >= 5
+
+
+def test_sorting_by_a_click(digits: Path, browser: Browser) -> None:
+    """A click on a head sorts, best first, a second one the other way round; the others lose their mark."""
+    browser.open(digits)
+    heads = browser.evaluate("Array.from(document.querySelectorAll('#tasks th'), (head) => head.textContent)")
+    accuracy, loss = heads.index("accuracy[split=val]") + 1, heads.index("loss[split=val]") + 1
+    browser.click(f"{HEAD.format(accuracy)} button")
+    values = [float(text) for text in column(browser, accuracy)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > values[-1]
+    assert sort_state(browser, accuracy) == "descending"
+    browser.click(f"{HEAD.format(accuracy)} button")
+    assert [float(text) for text in column(browser, accuracy)] == sorted(values)
+    assert sort_state(browser, accuracy) == "ascending"
+    browser.click(f"{HEAD.format(loss)} button")
+    values = [float(text) for text in column(browser, loss)]
+    assert values == sorted(values)
+    assert (sort_state(browser, accuracy), sort_state(browser, loss)) == (None, "ascending")
+
+
+def test_filter_and_links(digits: Path, browser: Browser) -> None:
+    """The filter shows the tasks that have all of its words; a task's name leads to its details."""
+    browser.open(digits)
+    browser.click("#filter")
+    browser.type("completed hidden=8, seed=3")
+    assert len(column(browser, 2)) == 3
+    assert browser.evaluate("document.getElementById('shown').textContent") == "3 of 45 tasks"
+    browser.type(" failed")
+    assert column(browser, 2) == []
+    browser.evaluate("filter.value = ''; filter.dispatchEvent(new Event('input'))")
+    assert len(column(browser, 2)) == 45
+    browser.type("learning_rate=0.01 seed=2")
+    assert column(browser, 5)[:3] == ["0.01"] * 3
+    browser.evaluate("filter.value = 'hidden=8, seed=3'; filter.dispatchEvent(new Event('input'))")
+    browser.click("#tasks tbody tr:not([hidden]) a")
+    opened = "document.querySelector('details[open] summary')"
+    summary = browser.evaluate(
+        f"new Promise((done) => {opened} ? done() : addEventListener('hashchange', done))"
+        f".then(() => {opened}.textContent)"
+    )
+    assert summary.startswith("hidden=8,learning_rate=0.001,seed=3")
+
+
+def mixed() -> Results:
+    """Tasks with values that are easily sorted wrongly."""
+    values: list[float | None] = [None, 10.0, 9.0, -3.0, 1e-5, -2e-5, 0.0, 1e10, None, 100.0]
+    texts = ["b10", "b9", "a", "C", None, 2, 10, 1e-3, -5, "é"]
+    with TaskGroup("digits", "mixed", metrics=["loss", "other"]) as group:
+        for value, text in zip(values, texts, strict=True):
+            params = {"id": str(text)} if text is None else {"id": str(text), "k": text}
+            task = group.task(params, name=f"task {text}")
+            task.report({"other": 1.0} if value is None else {"loss": value, "other": 1.0}, 1)
+    return group.results()
+
+
+def test_sorting_of_all_that_there_is(tmp_path: Path, browser: Browser) -> None:
+    """Numbers go by size, then text with its numbers by size; what is missing is last both ways."""
+    with recording():
+        browser.open(mixed().save_html(tmp_path / "report.html"))
+    heads = browser.evaluate("Array.from(document.querySelectorAll('#tasks th'), (head) => head.textContent)")
+    loss, k = heads.index("loss") + 1, heads.index("k") + 1
+    numbers = ["-3", "-2e-05", "0", "1e-05", "9", "10", "100", "1e+10"]
+    browser.click(f"{HEAD.format(loss)} button")
+    assert column(browser, loss) == [*numbers, "–", "–"]
+    browser.click(f"{HEAD.format(loss)} button")
+    assert column(browser, loss) == [*reversed(numbers), "–", "–"]
+    browser.click(f"{HEAD.format(k)} button")
+    texts = ["-5", "0.001", "2", "10", "a", "b9", "b10", "C", "é", "–"]
+    assert column(browser, k) == texts
+    browser.click(f"{HEAD.format(k)} button")
+    assert column(browser, k) == [*reversed(texts[:-1]), "–"]
+
+
+def test_sorting_by_the_keyboard(tmp_path: Path, browser: Browser) -> None:
+    """The heads are buttons, which Enter presses."""
+    with recording():
+        browser.open(mixed().save_html(tmp_path / "report.html"))
+    browser.evaluate(f"document.querySelector({HEAD.format(1) + ' button'!r}).focus()")
+    browser.type("\n")
+    assert sort_state(browser, 1) == "ascending"
+    browser.type("\n")
+    assert sort_state(browser, 1) == "descending"
+    assert column(browser, 1) == [str(at) for at in range(9, -1, -1)]
+
+
+def test_no_name_does_anything(tmp_path: Path, browser: Browser) -> None:
+    """Names that look like scripts are text in the tables and in the figures."""
+    with recording(), TaskGroup("digits", "nasty") as group:
+        for at in range(30):
+            task = group.task({NASTY: at, "b": [NASTY, "x"][at % 2]}, name=f"{NASTY}{at}")
+            for step in range(3):
+                task.report({NASTY: float(at)}, step, split=NASTY)
+            if at > 27:
+                task.mark_failed(NASTY)
+    browser.open(group.results().save_html(tmp_path / "report.html", title=NASTY))
+    assert browser.evaluate("typeof hacked") == "undefined"
+    assert browser.evaluate("document.querySelector('h1').textContent") == NASTY
+    assert browser.evaluate("document.querySelectorAll('.main-svg').length") >= 4
+    title = browser.evaluate("document.querySelector('.gtitle').textContent")
+    assert title.startswith("</script><script>hacked=1</script><img src=x onerror=hacked=2> &lt;")
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_a_diverged_task(tmp_path: Path, browser: Browser) -> None:
+    """Numbers at the end of what ClearML stores do not trouble the browser."""
+    with recording(), TaskGroup("digits", "diverged") as group:
+        for task in group.tasks({"lr": [10 ** (at / 3) for at in range(-12, 4)], "seed": [0, 1]}):
+            for step in range(5):
+                loss = 3e38 if task.params["lr"] > 8 and step else task.params["lr"] + 1 / (step + 1)
+                task.report({"loss": loss}, step)
+    browser.open(group.results().save_html(tmp_path / "report.html"))
+    ends = browser.evaluate(
+        "Array.from(document.querySelectorAll('.plot'), (p) => p._fullLayout.yaxis.range[1])"
+    )
+    assert len(ends) == 4
+    assert ends[1] < 20
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_unpacking(level: int, tmp_path: Path, browser: Browser) -> None:
+    """The page unpacks every kind of deflate block: stored, with fixed trees, with trees of its own."""
+    with recording():
+        browser.open(mixed().save_html(tmp_path / "report.html"))
+    draw = random.Random(level)
+    texts = ["", "a", "ab" * 9, "äöü €" * 1000, "".join(chr(draw.randrange(32, 126)) for _ in range(200_000))]
+    texts += [" ".join(str(draw.random()) for _ in range(20_000)), "x" * 100_000]
+    for text in texts:
+        packer = zlib.compressobj(level, wbits=-15)
+        packed = base64.b64encode(packer.compress(text.encode()) + packer.flush()).decode()
+        browser.evaluate(
+            f"document.body.insertAdjacentHTML('beforeend',"
+            f"'<p id=probe data-size={len(text.encode())}>{packed}</p>')"
+        )
+        assert browser.evaluate("unpacked('probe')") == text
+        browser.evaluate("document.getElementById('probe').remove()")
+
+
+def test_dark_and_on_paper(digits: Path, tmp_path: Path, browser: Browser) -> None:
+    """The page follows the reader's wish for darkness, and prints."""
+    browser.open(digits)
+    browser.picture(tmp_path / "dark.png", dark=True)
+    dark = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    browser.picture(tmp_path / "light.png")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
+    paper = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
+    assert paper.startswith(b"%PDF")
