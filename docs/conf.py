@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -18,6 +19,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.autodoc.mock import mock
 from sphinx.roles import XRefRole
 from sphinx.util.docutils import SphinxDirective
 
@@ -72,11 +74,16 @@ def import_for_types(package: Any) -> None:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 for statement in node.body:
+                    if not isinstance(statement, (ast.Import, ast.ImportFrom)):
+                        continue
                     with contextlib.suppress(ImportError):
                         exec(compile(ast.Module([statement], []), found.name, "exec"), vars(module))
 
 
-import_for_types(clearml_taskgroup)
+# Frameworks that are too large to install for their names alone.
+frameworks = ("keras", "lightning", "transformers")
+with mock([name for name in frameworks if importlib.util.find_spec(name) is None]):
+    import_for_types(clearml_taskgroup)
 
 MADE_BY_CALLER = ("TaskGroup", "Metric", "NameTemplate")
 
