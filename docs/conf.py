@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import click
 from docutils import nodes
+from pygments.lexers import BashLexer
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -158,6 +159,7 @@ class CommandHelp(SphinxDirective):
 
 def setup(app: Sphinx) -> None:
     """Adds what is particular to these pages."""
+    app.add_lexer("console", BashLexer)  # commands have no prompt, to be copied as they are
     app.add_role("name", NameRole())
     app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-signature", hide_signature)

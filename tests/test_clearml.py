@@ -212,9 +212,11 @@ def test_refused_credentials_are_a_login_error(tmp_path: Path) -> None:
 
 
 def test_the_agents_task_is_found(tmp_path: Path) -> None:
-    """`get_remote_task_id` is the task in CLEARML_TASK_ID; without an agent there is none."""
+    """The task in CLEARML_TASK_ID is what ClearML takes for its own, too; without an agent there is none."""
     script = """
         from clearml_taskgroup import _clearml
+        from clearml.config import get_remote_task_id
+        assert (_clearml.agent_task_id() or None) == (get_remote_task_id() or None)
         give(_clearml.agent_task_id())
     """
     assert run(script, tmp_path).result is None

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, _clearml
-from clearml_taskgroup._report import _packed_plotly
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
@@ -305,7 +304,6 @@ def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Where plotly is missing, one line says what to install."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    _packed_plotly.cache_clear()
     make()
     assert "pip install 'clearml-taskgroup[" in told("report", GROUP, code=1)
 

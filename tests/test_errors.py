@@ -94,6 +94,29 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ["1,234", "a, b", "/tmp/x", "disk full"],
     ),
     (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full"]),
+    (
+        errors.SubmitError("gpu", "the group is offline", "leave it out"),
+        RuntimeError,
+        ["'gpu': the group is offline; leave it out"],
+    ),
+    (
+        errors.UnknownQueueError("gup", ["cpu", "gpu"]),
+        LookupError,
+        ["no queue 'gup'", "did you mean 'gpu'?", "cpu, gpu", "--queue gup --create-queue"],
+    ),
+    (errors.UnknownQueueError("gpu", []), LookupError, ["It has: none"]),
+    (errors.QueuedTaskError("C=1", "queued"), RuntimeError, ["'C=1' (queued)", "the loop over the sweep"]),
+    (
+        errors.WaitTimeoutError(1.5, "2 queued", ["C=1", "C=2"]),
+        TimeoutError,
+        ["after 1.5 s 2 tasks", "(2 queued): C=1, C=2", "group.cancel()"],
+    ),
+    (errors.AgentTaskError("C=1", "is lost", "find it"), RuntimeError, ["task 'C=1' is lost; find it"]),
+    (
+        errors.AgentParameterError("C", "fast", "a float"),
+        ValueError,
+        ["'C'", "'fast'", "as a float", "section General"],
+    ),
     (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
     (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),
 ]

@@ -323,6 +323,8 @@ def test_a_box_of_many_numbers_is_of_bins() -> None:
     figure = figures.box(results, "loss", by="lr")
     assert len(figure.data) == 8
     assert sum(len(trace.y) for trace in figure.data) == 200
+    assert len(figure.layout.xaxis.ticktext) == 8
+    assert figure.layout.xaxis.tickangle == -30
 
 
 @pytest.mark.parametrize("of", ["first", "last", "min", "max", "mean"])

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._ending import Failure
     from ._group import TaskGroup
     from ._measures import Best
+    from ._queueing import Cancelled
     from ._reporting import BoundTask
     from ._results import Results, Row
     from ._sweep import Sweep
@@ -26,6 +27,7 @@ _HOMES = {
     "Aggregates": "_aggregate",
     "Best": "_measures",
     "BoundTask": "_reporting",
+    "Cancelled": "_queueing",
     "Failure": "_ending",
     "GroupTask": "_task",
     "Mean": "_aggregate",
@@ -46,6 +48,7 @@ __all__ = [
     "Aggregates",
     "Best",
     "BoundTask",
+    "Cancelled",
     "Failure",
     "GroupTask",
     "Mean",

@@ -15,7 +15,6 @@ test_clearml.py` tries each on the lowest and the newest supported version:
   `_session_timeout`, `get_app_server_host()` and `check_min_api_server_version()`: where the server
   is and who we are. Its own `send_request` waits for hours, without a limit that a block's end
   could set.
-* `clearml.config.get_remote_task_id`: the task that an agent runs this script as.
 * `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
   requirements, as `Task.init` detects them, which puts them on the main task alone.
 * `Session._sessions_weakrefs` and `Task._default_session`: the documented `Task.set_offline(False)`
@@ -175,11 +174,7 @@ def _login_error(error: Exception) -> LoginError:
 
 def agent_task_id() -> str | None:
     """Gives the id of the task that a ClearML agent runs this script as, if one does."""
-    if not os.environ.get("CLEARML_TASK_ID"):
-        return None
-    from clearml.config import get_remote_task_id
-
-    return get_remote_task_id() or None
+    return os.environ.get("CLEARML_TASK_ID") or None
 
 
 def main_task() -> Any | None:

@@ -13,7 +13,7 @@ from ._names import Measure, context_of
 from ._past import PastTask
 from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats
 from ._stores import Status
-from ._stores.lookup import identity_of, whole
+from ._stores.lookup import identity_of, is_at_agent, whole
 from ._template import Name, NameTemplate
 from ._upload import ABANDONED
 
@@ -28,11 +28,11 @@ _ENDED: dict[str, Status] = {
 
 
 def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
+    """Reads a task document: an open one was abandoned, one that is an agent's has no status."""
     status = str(task["status"])
     identity = identity_of(task)
     own = {name: identity.get(name, "") for name in ("key", "index")}
     own |= {"group": identity.get("group_name", ""), "task": identity.get("name", ""), "task_id": task["id"]}
-    """Reads a task document; one that is open is taken for abandoned, a queued one has no status."""
     return PastTask(
         id=str(task["id"]),
         key=identity.get("key", ""),
@@ -41,10 +41,11 @@ def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
         attempt=whole(identity.get("attempt"), 1),
         params=_params(task, identity.get("params", "")),
         duration=_duration(task),
-        status=None if status == "queued" else _ENDED.get(status, "stopped"),
+        status=None if is_at_agent(task) else _ENDED.get(status, "stopped"),
         reason=str(task.get("status_reason") or "") if status in _ENDED else ABANDONED,
         settled=status in _ENDED,
         measures=list(measures_of(task.get("last_metrics") or {}, template, own)),
+        submitted=identity.get("sweep", ""),
     )
 
 

@@ -53,7 +53,8 @@ def add_note(layout: Figure, note: str) -> None:
     else:
         lines.append(safe(note))
     layout["title"]["text"] = f"{title}<br><sub>{'<br>'.join(lines)}</sub>"
-    layout["margin"]["t"] = 50 + 16 * len(lines)
+    layout["margin"]["t"] = 52 + 16 * len(lines)
+    layout["title"]["pad"] = {"t": 24}  # plotly places the first line higher, the more there are
 
 
 def empty_figure(title: str, note: str) -> Figure:

@@ -77,7 +77,7 @@ def heat_map_figure(
     most = max(len(values) for values in found.values())
     if most > 1:
         add_note(layout, f"means of up to {most} tasks")
-    layout["xaxis"] |= {"showgrid": False} | _ticks(across)
+    layout["xaxis"] |= {"showgrid": False, "tickangle": _angle(across)} | _ticks(across)
     layout["yaxis"] |= {"showgrid": False} | _ticks(up)
     if len(across.names) <= 12 and len(up.names) <= 20:
         layout["annotations"] = [
@@ -197,7 +197,7 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
             }
         )
     layout = layout_of(f"{label} by {by}", [note] if note else [], x=by, y=label)
-    layout["xaxis"] |= {"showgrid": False} | _ticks(found)
+    layout["xaxis"] |= {"showgrid": False, "tickangle": _angle(found)} | _ticks(found)
     figure = {"data": data, "layout": layout}
     fit(figure, [value for _, value in scored])
     return figure
@@ -233,6 +233,11 @@ def _ticks(found: Cells) -> Figure:
         "ticktext": [safe(short(found.names[at])) for at in shown],
         "range": [-0.5, len(found.names) - 0.5],
     }
+
+
+def _angle(found: Cells) -> int:
+    """Slants long names, so that they end where they belong and the last one is not cut."""
+    return -30 if sum(len(short(name)) + 2 for name in found.names) > 60 else 0
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _clearml, _console, _modes, _signals
+import attrs
+
+from . import _agent, _clearml, _console, _modes, _queueing, _signals, _submitting
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
@@ -25,7 +27,8 @@ from ._run import Run, TaskState
 from ._space import Space, points
 from ._specs import Specs, checked_tags
 from ._stores import RunInfo, Status, TaskSpec
-from ._sweep import Sweep
+from ._stores.online import OnlineStore
+from ._sweep import AgentTurn, Sweep
 from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._upload import Tell, Uploaded, upload
@@ -130,6 +133,8 @@ class TaskGroup:
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
         self._turns: list[tuple[weakref.ref[Sweep], GroupTask]] = []
+        self._sweeps = 0
+        self._queueing = _queueing.Queueing()
         self._specs = Specs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
@@ -169,7 +174,10 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
-        run.summarize = _summarize
+        if run.point is None:
+            run.summarize = _summarize
+        else:
+            self.captures_console = False  # the agent does
         if run.prior is not None:
             self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
@@ -212,8 +220,10 @@ class TaskGroup:
             ParameterError: A parameter cannot be part of an identity.
             DuplicateTaskError: The run has a task with this key.
             ServerNameError: A ClearML server would refuse the task's name.
+            SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
+        _submitting.refuse_beside(self, run, "group.task()")
         if if_exists not in ("error", "return"):
             raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
         spec = self._specs.one(params, name=name, key=key, tags=tags)
@@ -233,18 +243,32 @@ class TaskGroup:
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
+            SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
+        _submitting.refuse_beside(self, run, "group.tasks()")
         return self._open_tasks(run, self._specs.many(points(space)))
 
-    def sweep(self, space: Space, *, progress: bool = False) -> Sweep:
+    def sweep(
+        self, space: Space, *, progress: bool = False, queue: str | None = None, limit: int | None = None
+    ) -> Sweep:
         """Opens the tasks of a space one after another, each a turn of a loop.
+
+        With a queue, ClearML agents run them: each point becomes a task in the queue, and the loop
+        has no turns here. On an agent the same script starts, and its loop has one turn: the point
+        that the agent's task stands for, with its parameters as they stand there, also where
+        somebody has edited them in the web page, or made a copy to edit. Everything reported goes to
+        the agent's task, and its status is the agent's business: whatever is to fail it has to leave
+        the script, so `catch` does not act there. All other sweeps have no turns there.
 
         Args:
             space: As for `tasks`. All of it is checked before the first turn.
             progress: Whether a terminal or a notebook shows how far the sweep is: done, failed, left,
                 the current task, and the best value so far of the vocabulary's first metric that has
                 a mode. Nothing on a pipe.
+            queue: The queue that the points are submitted to, by its name; None runs them here.
+            limit: The most of them that are queued or running at once; the others stay drafts,
+                until `wait` enqueues them as there is a place. Without a queue it says nothing.
 
         Returns:
             An iterator with a length. A turn's task ends when the next turn begins; with
@@ -254,8 +278,26 @@ class TaskGroup:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
             MissingExtraError: `progress` needs rich, and it is not installed.
+            SubmitError: No agent could run the points by this script; it says why.
+            UnknownQueueError: The server has no such queue.
+            AgentParameterError: On an agent: a parameter was edited to what it cannot be.
         """
         run = self._opened()
+        if queue is not None and (not isinstance(queue, str) or not queue.strip()):
+            raise ArgumentError("queue", queue, "the name of a queue")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ArgumentError("limit", limit, "a whole number from 1, or None for no limit")
+        sweep = self._swept(run, space, queue, limit, progress)
+        self._sweeps += 1  # one that was refused is none, here as on an agent
+        return sweep
+
+    def _swept(self, run: Run, space: Space, queue: str | None, limit: int | None, progress: bool) -> Sweep:
+        if run.point is not None:
+            return self._turn_on_agent(run, run.point, space)
+        if run.is_elsewhere or (queue is not None and _submitting.is_idle_rank(run)):
+            return Sweep(self, [])
+        if queue is not None:
+            return self._submit(run, space, queue.strip(), limit)
         specs = self._specs.many(points(space))
         if run.prior is None:
             return Sweep(self, specs, self._tracker(len(specs), 0) if progress else None)
@@ -302,6 +344,62 @@ class TaskGroup:
         from .integrations.optuna import Objective
 
         return Objective(self, fn, metric, context)
+
+    def _submit(self, run: Run, space: Space, queue: str, limit: int | None) -> Sweep:
+        _submitting.check(self, run, queue)
+        submission = _queueing.open_submission(run, queue, limit)
+        found = self._specs.many(points(space))
+        specs = [attrs.evolve(spec, queue=queue, sweep=self._sweeps) for spec in found]
+        done = [spec for spec in specs if run.is_done(spec.key)]
+        states = self._queueing.submit(run, [s for s in specs if not run.is_done(s.key)], submission)
+        self._open_tasks(run, done)
+        self._specs.take(state.spec for state in states)
+        run.submitted.update((state.spec.key, state) for state in states)
+        self._tasks.update((state.spec.key, _queueing.QueuedTask(self, run, state)) for state in states)
+        self._queueing.tell_of(len(done), states, len(specs))
+        return Sweep(self, [])
+
+    def _turn_on_agent(self, run: Run, point: _agent.Point, space: Space) -> Sweep:
+        spec = _agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
+        if spec is None:
+            return Sweep(self, [])
+        if isinstance(run.store, OnlineStore):
+            spec = _agent.claim(point, spec, run.info, self._specs, run.store.transport)
+        _agent.tell(point, spec)
+        return AgentTurn(self, spec, point)
+
+    def wait(self, timeout: float | None = None) -> Results:
+        """Follows the tasks that were submitted to queues until all of them have ended.
+
+        As some end, drafts that a limit has kept back take their places. On an agent there is
+        nothing to wait for. Ctrl-C leaves the tasks where they are. It can be called after the
+        group's block, too.
+
+        Args:
+            timeout: The most seconds to wait; None for no limit.
+
+        Returns:
+            The results, with what the server knows of the submitted tasks.
+
+        Raises:
+            WaitTimeoutError: Some had not ended by then; they go on.
+            ServerError: The server refuses.
+        """
+        run = self._opened_once()
+        if run.point is None:
+            self._queueing.wait(run, timeout)
+        return self.results()
+
+    def cancel(self) -> _queueing.Cancelled:
+        """Ends the tasks that were submitted to queues.
+
+        Those that wait are taken out of their queue, and drafts with them: they are stopped. Agents
+        are asked to stop those that run, which takes them a moment. On an agent it does nothing.
+
+        Returns:
+            The names of the tasks, by what was done.
+        """
+        return self._queueing.cancel(self._opened_once())
 
     def _open_tasks(self, run: Run, specs: list[TaskSpec], turn: bool = False) -> list[GroupTask]:
         return self._add(run, specs, run.create(specs, turn))
@@ -403,12 +501,10 @@ class TaskGroup:
         Raises:
             GroupStateError: The group has not been opened.
         """
-        if self._run is None:
-            self._opened()
-        assert self._run is not None
-        if not self._run.closed:
-            self._run.reporter.flush(self.close_timeout)
-        return results_of(self._run)
+        run = self._opened_once()
+        if not run.closed:
+            run.reporter.flush(self.close_timeout)
+        return results_of(run)
 
     @staticmethod
     def load(
@@ -445,6 +541,11 @@ class TaskGroup:
     def failures(self) -> tuple[Failure, ...]:
         """The exceptions that `catch` kept from ending the loop, in order."""
         return tuple(self._failures)
+
+    @property
+    def at_agent(self) -> bool:
+        """Whether an agent runs this script for one point of a sweep that was submitted."""
+        return self._opened_once().point is not None
 
     @property
     def mode(self) -> str:
@@ -597,12 +698,15 @@ class TaskGroup:
         with _signals.held() as interrupts:
             self._finalizer.detach()
             self._turns.clear()
+            if run.point is not None:
+                run.point.end()
             seconds = self.close_timeout if timeout is None else timeout
             errors = run.close(status, reason, seconds, interrupts)
         for undo in self._undo:
             undo()
         if run.in_child:
             return
+        self._queueing.tell_of_left()
         main = exc or interrupts.first
         if exc is not None and interrupts.first is not None:
             add_note(exc, f"while the group closed, there came {reason_of(interrupts.first)}")
@@ -616,6 +720,10 @@ class TaskGroup:
                 add_note(main, f"while the group closed: {reason_of(error)}")
             if exc is None:
                 raise main
+        elif run.point is not None and (problem := run.point.problem(run.states.values(), self._sweeps)):
+            for error in errors:
+                add_note(problem, f"while the group closed: {reason_of(error)}")
+            raise problem
         elif len(errors) == 1 and isinstance(errors[0], TaskGroupWarning):
             raise errors[0]
         elif errors:
@@ -627,6 +735,9 @@ class TaskGroup:
             return False
         text = self._end_by(task, exc)
         if not isinstance(exc, self.catch):
+            return False
+        if task._run.point is not None:
+            add_note(exc, _agent.NOT_CAUGHT)
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))

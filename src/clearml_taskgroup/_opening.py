@@ -11,6 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml, _modes
+from ._agent import point_of_this_process
 from ._record import Record
 from ._resume import Prior, prior_on_disk, prior_on_server
 from ._run import Run
@@ -62,10 +63,17 @@ def open_run(
     mode = None if in_memory is not None else _modes.resolve(mode)
     kept = mode in ("online", "offline")
     main = _clearml.main_task() if kept else None
-    if main is not None:
-        _warn_of_auto_logging(main, info.name)
-    if kept and provenance:
-        info = attrs.evolve(info, script=_clearml.detect_script())
+    submitted = None if mode is None else point_of_this_process(mode)
+    if submitted is not None:
+        resume = None  # the other points are other agents' business
+    point = submitted if submitted is not None and submitted.is_of(info.group_id) else None
+    if point is not None:
+        info = point.joined(info)
+    else:
+        if main is not None:
+            _warn_of_auto_logging(main, info.name)
+        if kept and provenance:
+            info = attrs.evolve(info, script=_clearml.detect_script())
     store: Store
     with contextlib.ExitStack() as undo:
         if in_memory is not None:
@@ -79,6 +87,7 @@ def open_run(
             prior, takeover = None, resume is not None and resume.takeover
             if mode == "online":
                 store = undo.enter_context(contextlib.closing(OnlineStore(_clearml.connect())))
+                store.at_agent = point.id if point is not None else None
                 if resume is not None:
                     alive = (main and str(main.id), _clearml.agent_task_id(), outer and outer.parent)
                     ours = frozenset(parent for parent in alive if parent)
@@ -95,9 +104,11 @@ def open_run(
                 number = prior.number if prior else record.number if record else 1
             if record is not None:
                 undo.callback(record.close)
-            info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
+            if point is None:
+                info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
             run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
             run.retry = resume.retry if resume is not None else "new"
+        run.point, run.is_elsewhere = point, submitted is not None and point is None
         run.start(*_parent(run, main, outer))
         undo.pop_all()
     return run
@@ -130,6 +141,8 @@ def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool
 
 
 def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
+    if run.point is not None:
+        return run.point.parent, None
     if main is not None:
         return str(main.id), None
     agent = _clearml.agent_task_id() if run.store.mode == "online" else None

@@ -27,6 +27,7 @@ class PastTask:
         uploaded: The id of the task on a server that has all of it; else empty.
         measures: What it reported: metric, context, the counts over the values, and the names
             (title, series) that it was logged under.
+        submitted: Which sweep of the script has submitted it to a queue; else empty.
     """
 
     id: str
@@ -41,6 +42,7 @@ class PastTask:
     settled: bool = False
     uploaded: str = ""
     measures: list[Any] = attrs.field(factory=list)
+    submitted: str = ""
 
 
 @attrs.define
@@ -201,7 +203,9 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
         if past is not None:
             return past
     text = str(wanted)
-    for past in reversed(all_runs(root)):
+    # An agent's record of one task comes after the record of the whole run.
+    latest_first = all_runs(root)[::-1]
+    for past in sorted(latest_first, key=lambda past: past.mode == "agent"):
         if text in (past.run, past.parent, past.group) or (len(text) >= 6 and past.run.startswith(text)):
             return past
     raise ArgumentError("run", text, f"the path of a run's record, or the id of a run or group below {root}")

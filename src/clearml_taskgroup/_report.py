@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -35,7 +35,7 @@ def write_report(
     over: str | Sequence[str] | None = None,
 ) -> Path:
     """Writes the report; the arguments are those of `Results.save_html`."""
-    script = _packed_plotly()
+    script = _plotly_script()
     measures = sorted(results.measures, key=lambda measure: _rank(results, measure))
     chosen = measures[:MOST_FIGURED] if metrics is None else _chosen(results, measures, metrics)
     names = _over(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
@@ -64,12 +64,17 @@ def write_report(
     return where
 
 
-@cache
-def _packed_plotly() -> str:
+def _plotly_script() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise MissingExtraError("plotly", "figures", "save_html()") from None
+    return _packed_by(get_plotlyjs)
+
+
+@cache
+def _packed_by(get_plotlyjs: Callable[[], str]) -> str:
+    """Packs plotly's script, once in a process: it takes half a second."""
     return packed("plotly-js", get_plotlyjs())
 
 
@@ -89,7 +94,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     ]
     pages = [link(about.url, "the run in ClearML ↗")] if is_page(about.url) else []
     pages += [
-        link(url, f"compare tasks {100 * at + 1} to {min(100 * (at + 1), len(results))} ↗")
+        link(url, f"compare the tasks{f' from {100 * at + 1} on' if at else ''} ↗")
         for at, url in enumerate(about.compare_urls)
         if is_page(url)
     ]

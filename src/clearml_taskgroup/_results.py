@@ -380,7 +380,7 @@ class Results(Tabular, Sequence[Row]):
         return head, body
 
     def _notes(self) -> list[str]:
-        note = ", partial: tasks are still open" if self.partial else ""
+        note = f", {_what_is_missing(self.rows)}" if self.partial else ""
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
 
     def counts_text(self) -> str:
@@ -423,6 +423,17 @@ def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
     return all(name in have and is_same(have[name], value) for name, value in wanted.items())
 
 
+def _what_is_missing(rows: Sequence[Row]) -> str:
+    statuses = {row.status for row in rows}
+    if statuses & {"queued", "created"}:
+        return "not finished: group.wait() follows those that agents run"
+    return (
+        "partial: tasks are still open"
+        if "in_progress" in statuses
+        else "partial: other agents have the other points"
+    )
+
+
 def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
     """Takes a task's counts as they are at this moment."""
     return Row(
@@ -448,7 +459,7 @@ def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
 def results_of(run: Run) -> Results:
     """Takes the results of a run as they are at this moment."""
     words, reader = Words(run.template, run.vocabulary), Reader(run.store)
-    states = sorted(run.states.values(), key=lambda state: state.spec.index)
+    states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
     rows = tuple(row_of(state, words, reader) for state in states)
     info, store = run.info, run.store
     about = About(
@@ -463,4 +474,5 @@ def results_of(run: Run) -> Results:
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
         started=run.started,
     )
-    return Results(rows, about, words, reader, partial=any(row.status in OPEN for row in rows))
+    partial = run.point is not None or any(row.status in OPEN for row in rows)
+    return Results(rows, about, words, reader, partial=partial)

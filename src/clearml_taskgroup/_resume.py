@@ -17,7 +17,7 @@ from ._documents import past_task
 from ._past import PastRun, PastTask, held, latest_run, load, record_of
 from ._record import append
 from ._stores import Ending
-from ._stores.lookup import ask_all, group_tasks, identity_of, run_tasks, whole
+from ._stores.lookup import ask_all, group_tasks, identity_of, is_at_agent, run_tasks, whole
 from ._stores.online import OnlineStore
 from ._template import NameTemplate
 from ._upload import ABANDONED, PUBLISHED, deliver_outbox
@@ -36,7 +36,8 @@ class Prior:
 
     Attributes:
         attempts: The latest attempt at each key.
-        queued: The keys of tasks that wait for an agent, and are left alone.
+        queued: The keys of tasks that wait for an agent, or are run by one, and are left alone.
+        drafts: The keys of tasks that were to be submitted to a queue, and are drafts still.
         path: Its record on this disk, if there is one.
     """
 
@@ -47,6 +48,7 @@ class Prior:
     attempts: dict[str, PastTask]
     path: Path | None = None
     queued: frozenset[str] = frozenset()
+    drafts: frozenset[str] = frozenset()
 
 
 def prior_on_disk(folder: Path) -> Prior | None:
@@ -100,10 +102,11 @@ def prior_on_server(
     if not takeover:
         _refuse_living(store, number, tasks, parent, local, ours)
     past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
+    statuses = {task["id"]: str(task["status"]) for task in tasks}
     with _ours_alone(local, takeover):
         if local is not None:
             deliver_outbox(local, store)
-            _add_local(past, local, {task["id"]: str(task["status"]) for task in tasks})
+            _add_local(past, local, statuses)
         left = [task for task in past.values() if not task.settled and task.status is not None]
         endings = [Ending(task.id, task.status or "stopped", task.reason) for task in left]
         if not store.finish(endings, SETTLING) and local is not None:
@@ -113,6 +116,8 @@ def prior_on_server(
     for known in past.values():
         if known.key not in latest or known.attempt >= latest[known.key].attempt:
             latest[known.key] = known
+    waiting = frozenset(key for key, known in latest.items() if known.status is None)
+    drafts = frozenset(key for key in waiting if statuses[latest[key].id] == "created")
     return Prior(
         run=run,
         number=number,
@@ -120,7 +125,8 @@ def prior_on_server(
         owns_parent=parent is not None,
         attempts=latest,
         path=local.path if local is not None else None,
-        queued=frozenset(task.key for task in latest.values() if task.status is None),
+        queued=waiting - drafts,
+        drafts=drafts,
     )
 
 
@@ -166,6 +172,7 @@ def _refuse_living(
             return
     else:  # has another machine gone on with it?
         parent, tasks = None, [task for task in tasks if not _is_local(task, local)]
+    tasks = [task for task in tasks if not is_at_agent(task)]
     if parent is None:
         tasks = [task for task in tasks if task["status"] in _OPEN]
     docs = (parent, *tasks) if parent is not None else tasks

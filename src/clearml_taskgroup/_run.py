@@ -16,6 +16,7 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml
+from ._agent import Point
 from ._documents import names_of, stats_of
 from ._names import Measure, Names, measure_text
 from ._past import PastTask
@@ -81,7 +82,14 @@ class TaskState:
 
 @attrs.define(eq=False)
 class Run:
-    """One execution of a group, while it is open and after."""
+    """One execution of a group, while it is open and after.
+
+    Attributes:
+        point: The point of this run that an agent runs this script as.
+        is_elsewhere: Whether an agent runs this script as a point of another group.
+        states: The tasks that this process runs, by their keys.
+        submitted: Those that agents run.
+    """
 
     info: RunInfo
     store: Store
@@ -94,8 +102,11 @@ class Run:
     main_task: Any = None
     prior: Prior | None = None
     summarize: Callable[[Run], Iterable[str]] | None = None
+    point: Point | None = None
+    is_elsewhere: bool = False
     retry: Literal["new", "continue"] = "new"
     states: dict[str, TaskState] = attrs.field(factory=dict)
+    submitted: dict[str, TaskState] = attrs.field(factory=dict)
     told: set[str] = attrs.field(factory=set)
     last_words: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
     """What is done as the group closes, before the parent ends; by what does it."""
@@ -138,12 +149,13 @@ class Run:
                 advice = "open its tasks before its block ends"
                 raise GroupStateError(self.info.name, "has been closed", advice)
             by_key = {state.spec.key: state for state in self._again(specs, turn)}
-            new = [self._attempt_of(spec) for spec in specs if spec.key not in by_key]
+            new = [self.attempt_of(spec) for spec in specs if spec.key not in by_key]
             if self.store.mode == "online":  # what a SIGKILL right here leaves behind is known as ours
                 self._write({"event": "opening", "key": s.key, "attempt": s.attempt} for s in new)
-            ids = self.store.create(self.info, new, self.parent)
+            at_agent = self.point is not None  # where nothing is made, not even the project
+            ids = [] if at_agent and not new else self.store.create(self.info, new, self.parent)
             for spec, task_id in zip(new, ids, strict=True):
-                by_key[spec.key] = self._state(spec, task_id, turn)
+                by_key[spec.key] = self.state_of(spec, task_id, turn)
             states = [by_key[spec.key] for spec in specs]
             self.states.update((state.spec.key, state) for state in states)
             self._write(
@@ -168,12 +180,13 @@ class Run:
 
     def _again(self, specs: Sequence[TaskSpec], turn: bool) -> list[TaskState]:
         """Gives the tasks that an earlier attempt has completed, or that are gone on with."""
+        again = [self.state_of(spec, spec.task_id, turn) for spec in specs if spec.task_id]
         if self.prior is None:
-            return []
-        again = []
+            return again
         for spec in specs:
             known = self.prior.attempts.get(spec.key)
             goes_on = self.retry == "continue" and spec.key not in self.prior.queued
+            goes_on = goes_on or spec.key in self.prior.drafts  # which nobody has begun
             if known is None or not (self.is_done(spec.key) or goes_on):
                 continue
             state = self._known(spec, known, turn)
@@ -185,7 +198,7 @@ class Run:
 
     def _known(self, spec: TaskSpec, known: PastTask, turn: bool = False) -> TaskState:
         spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
-        state = self._state(spec, known.id, turn)
+        state = self.state_of(spec, known.id, turn)
         state.names.stats.update(stats_of(known))
         state.names.earlier.update(names_of(known))
         return state
@@ -204,11 +217,13 @@ class Run:
         self.states.update((state.spec.key, state) for state in states)
         return states
 
-    def _attempt_of(self, spec: TaskSpec) -> TaskSpec:
+    def attempt_of(self, spec: TaskSpec) -> TaskSpec:
+        """Numbers an attempt after those that there were."""
         known = self.prior.attempts.get(spec.key) if self.prior is not None else None
         return spec if known is None else attrs.evolve(spec, attempt=known.attempt + 1, index=known.index)
 
-    def _state(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
+    def state_of(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
+        """Makes what the run knows of a task."""
         own = {
             "group": self.info.name,
             "task": spec.name,
@@ -432,7 +447,7 @@ class Run:
             "number": self.info.number,
             "template": self.info.template,
             "metrics": self.info.metrics,
-            "mode": self.store.mode,
+            "mode": "agent" if self.point is not None else self.store.mode,
             "parent": self.parent,
             "owns_parent": self.owns_parent,
             "pid": self._pid,

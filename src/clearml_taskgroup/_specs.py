@@ -69,9 +69,16 @@ class Specs:
         if self._names.get(name, key) != key:
             name = f"{name}~{key}"
         index = self._place(key, self._next_index if index is None else index)
+        return TaskSpec(key, name, self.task_name_of(name, key, index), index, 1, flat, checked_tags(tags))
+
+    def task_name_of(self, name: str, key: str, index: int) -> str:
+        """Gives the name of a ClearML task.
+
+        Raises:
+            ServerNameError: A ClearML server would refuse it.
+        """
         fields = {"group": self.group, "task": name, "key": key, "index": str(index)}
-        task_name = canonical_task_name(fill_task_name(self.task_name, fields))
-        return TaskSpec(key, name, task_name, index, 1, flat, checked_tags(tags))
+        return canonical_task_name(fill_task_name(self.task_name, fields))
 
     def many(self, points: list[dict[str, Any]]) -> list[TaskSpec]:
         """Makes the specs of a space's points, checked against each other and what is taken.

@@ -45,9 +45,9 @@ def summary_events(run: Run) -> list[str]:
     Returns:
         API events as JSON text.
     """
-    if run.parent is None or not run.states:
-        return []
     results = results_of(run)
+    if run.parent is None or not results:
+        return []
     prefix = "" if run.owns_parent else f"{run.info.name}: "  # another's task, or several groups'
     best = _best(results)
     plots = [("Results", "tasks", _table(results))]
@@ -118,7 +118,8 @@ def _parallels(results: Results, best: Bests) -> Iterator[tuple[str, Figure]]:
 
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
-    sketches = {state.id: state.names.sketches() for state in run.states.values()}
+    states = (*run.states.values(), *run.submitted.values())
+    sketches = {state.id: state.names.sketches() for state in states}
     drawn = 0
     for measure in results.measures:
         mode = results.mode_of(measure[0])

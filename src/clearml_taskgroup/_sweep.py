@@ -9,6 +9,7 @@ from ._stores import TaskSpec
 from ._task import GroupTask
 
 if TYPE_CHECKING:
+    from ._agent import Point
     from ._group import TaskGroup
     from ._progress import Tracker
 
@@ -48,3 +49,17 @@ class Sweep:
             self._tracker.look()
             self._tracker.begun(turn._state)
         return turn
+
+
+class AgentTurn(Sweep):
+    """A sweep on an agent: the one turn that the agent's task stands for."""
+
+    def __init__(self, group: TaskGroup, spec: TaskSpec, point: Point) -> None:
+        super().__init__(group, [spec])
+        self._point = point
+
+    def __next__(self) -> GroupTask:
+        self._point.end()
+        task = super().__next__()
+        self._point.begin()
+        return task

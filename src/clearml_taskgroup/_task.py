@@ -105,7 +105,10 @@ class GroupTask(Reporting):
 
     @property
     def status(self) -> Status:
-        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`."""
+        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`.
+
+        Of a task that was submitted to a queue also `"queued"` and, for a draft, `"created"`.
+        """
         return self._state.status
 
     @property
@@ -269,6 +272,8 @@ class GroupTask(Reporting):
     def mark_failed(self, status_reason: str = "") -> None:
         """Ends the task as failed.
 
+        On an agent, which goes by the script's exit code, the group's end raises `AgentTaskError`.
+
         Args:
             status_reason: Why, for people.
         """
@@ -276,6 +281,8 @@ class GroupTask(Reporting):
 
     def mark_stopped(self, status_reason: str = "") -> None:
         """Ends the task as stopped: a pruned trial, an early end.
+
+        On an agent, which knows nothing between completed and failed, as `mark_failed`.
 
         Args:
             status_reason: Why, for people.

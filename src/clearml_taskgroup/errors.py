@@ -484,6 +484,93 @@ class RunInUseError(TaskGroupError, RuntimeError):
         )
 
 
+# --- queues and agents -------------------------------------------------------------------------
+
+
+@attrs.define(slots=False, repr=False)
+class SubmitError(TaskGroupError, RuntimeError):
+    """You meet this when `sweep(…, queue=…)` is asked for where no agent could run its points."""
+
+    queue: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the sweep cannot be submitted to the queue {self.queue!r}: {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False, repr=False)
+class UnknownQueueError(TaskGroupError, LookupError):
+    """You meet this when `queue=` names a queue that the server does not have."""
+
+    queue: str
+    known: Sequence[str]
+
+    def __str__(self) -> str:
+        close = difflib.get_close_matches(self.queue, self.known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return (
+            f"the server has no queue {self.queue!r}; {hint}It has: {_some(self.known) or 'none'}. Choose "
+            f"one of them, or make it: clearml-agent daemon --queue {self.queue} --create-queue"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class QueuedTaskError(TaskGroupError, RuntimeError):
+    """You meet this when a script works on a task that it has left to an agent."""
+
+    task: str
+    status: str
+
+    def __str__(self) -> str:
+        return (
+            f"the task {self.task!r} ({self.status}) was submitted to a queue, and what it reports, and its "
+            "end, are its agent's; work on it in the loop over the sweep, which has its turn there"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class WaitTimeoutError(TaskGroupError, TimeoutError):
+    """You meet this when `group.wait(timeout=…)` has waited that long and tasks have not ended."""
+
+    seconds: float
+    counts: str
+    tasks: Sequence[str]
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.seconds:g} s {counted(len(self.tasks), 'task')} had not finished ({self.counts}): "
+            f"{_some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class AgentTaskError(TaskGroupError, RuntimeError):
+    """You meet this on an agent, when the script did not do what the agent's task stands for."""
+
+    task: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the agent's task {self.task!r} {self.problem}; {self.advice}"
+
+
+@attrs.define(slots=False, repr=False)
+class AgentParameterError(TaskGroupError, ValueError):
+    """You meet this on an agent, when a parameter on its task cannot be read as what it was."""
+
+    name: str
+    text: str
+    expected: str
+
+    def __str__(self) -> str:
+        return (
+            f"the parameter {self.name!r} of the agent's task is {self.text!r}, which cannot be read as "
+            f"{self.expected}; mend it in the task's section General, and enqueue the task again"
+        )
+
+
 # --- results -----------------------------------------------------------------------------------
 
 

@@ -238,7 +238,9 @@ def many(name: str, single: Single) -> None:
                 succeeded.append({"id": task_id, **single(state, task_id, request)})
             except ApiError as error:
                 failures.append(_failure(task_id, error))
-        return {"succeeded": succeeded, "failed": failures}
+        watched = [one.pop("queue_watched") for one in succeeded if "queue_watched" in one]
+        beside = {"queue_watched": all(watched)} if watched else {}
+        return {"succeeded": succeeded, "failed": failures, **beside}
 
 
 def _failure(task_id: str, error: ApiError) -> Doc:

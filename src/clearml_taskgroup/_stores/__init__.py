@@ -15,7 +15,7 @@ from ..errors import NoHistoryError, ParameterError
 if TYPE_CHECKING:
     from .._template import Name
 
-Status = Literal["created", "in_progress", "completed", "failed", "stopped"]
+Status = Literal["created", "queued", "in_progress", "completed", "failed", "stopped"]
 """ClearML's own words for how far a task is."""
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
 
@@ -49,7 +49,13 @@ class RunInfo:
 
 @attrs.frozen
 class TaskSpec:
-    """All that a store needs to create one ClearML task."""
+    """All that a store needs to create one ClearML task.
+
+    Attributes:
+        queue: The queue that it was submitted to, for an agent to run; else empty.
+        sweep: Which sweep of the script it was submitted by, from 0.
+        task_id: The ClearML task, where there is one already.
+    """
 
     key: str
     name: str
@@ -59,6 +65,9 @@ class TaskSpec:
     params: Mapping[str, Any]
     tags: tuple[str, ...] = ()
     kind: Literal["task", "parent"] = "task"
+    queue: str = ""
+    sweep: int = 0
+    task_id: str = ""
 
 
 @attrs.frozen
@@ -184,6 +193,8 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
         }
     elif run.metrics is not None:
         identity["metrics"] = json.dumps(run.metrics)
+    if spec.queue:
+        identity |= {"queue": spec.queue, "sweep": spec.sweep}
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:
         sections["General"] = general(spec.params)

@@ -25,6 +25,7 @@ FIELDS = (
     "started",
     "completed",
     "last_update",
+    "execution.queue",
 )
 """What is asked of each task."""
 
@@ -127,6 +128,14 @@ def is_original(task: Mapping[str, Any]) -> bool:
     """Tells a task that a group opened from a copy that was made of it in the web page."""
     marker = (task.get("runtime") or {}).get("taskgroup_run")
     return bool(marker) and marker == identity_of(task).get("run")
+
+
+def is_at_agent(task: Mapping[str, Any]) -> bool:
+    """Tells a task that waits for an agent, as a draft too, or is run by one."""
+    submitted = bool(identity_of(task).get("queue"))
+    if task["status"] == "in_progress":
+        return submitted or bool((task.get("execution") or {}).get("queue"))
+    return task["status"] == "queued" or (task["status"] == "created" and submitted)
 
 
 def identity_of(task: Mapping[str, Any]) -> dict[str, str]:

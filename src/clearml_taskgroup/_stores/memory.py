@@ -146,6 +146,20 @@ class MemoryStore(Store):
                 self.tasks[task_id] = MemoryTask(task_id, run, spec, parent, dict(spec.params))
         return ids
 
+    def draft(
+        self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
+    ) -> list[str]:
+        """Adds the tasks, not started."""
+        ids = self.create(run, specs, parent)
+        for task_id in ids:
+            self.set_status(task_id, "created")
+        return ids
+
+    def set_status(self, task_id: str, status: Status) -> None:
+        """Moves a task, as a server's queue would."""
+        if self.keep:
+            self.tasks[task_id].status = status
+
     def write(self, batch: Batch) -> None:
         """Keeps the events."""
         if self.keep:

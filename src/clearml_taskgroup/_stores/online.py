@@ -47,7 +47,11 @@ _Out = TypeVar("_Out")
 
 @attrs.define(eq=False)
 class OnlineStore(Store):
-    """Tasks on the server that ClearML is configured for."""
+    """Tasks on the server that ClearML is configured for.
+
+    Attributes:
+        at_agent: The task that an agent runs this script as; its end is the agent's business.
+    """
 
     connection: _clearml.Connection
     transport: Transport = attrs.field(init=False)
@@ -55,6 +59,7 @@ class OnlineStore(Store):
     courier: Courier | None = None
     mode: str = "online"
     silence: float = SILENCE
+    at_agent: str | None = None
     _project: str | None = None
     _parent: str | None = None
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
@@ -97,7 +102,19 @@ class OnlineStore(Store):
             self._start_waiting()
         return ids
 
-    def _create(self, run: RunInfo, spec: TaskSpec, parent: str | None) -> str:
+    def draft(
+        self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
+    ) -> list[str]:
+        """Creates the tasks, which nobody starts here."""
+        self._parent = parent or self._parent
+        ids = _all_at_once(lambda spec: self._create(run, spec, parent, like), specs)
+        for task_id, spec in zip(ids, specs, strict=True):
+            self.remember(task_id, spec.name)
+        return ids
+
+    def _create(
+        self, run: RunInfo, spec: TaskSpec, parent: str | None, like: Mapping[str, Any] | None = None
+    ) -> str:
         hyperparams = hyperparameters(run, spec)
         body: dict[str, Any] = {
             "name": spec.task_name,
@@ -110,6 +127,8 @@ class OnlineStore(Store):
         if run.script:
             body["script"] = dict(run.script)
         identity = {name: item["value"] for name, item in hyperparams[SECTION].items()}
+        for field, value in (like or {}).items():
+            body[field] = {**value, **body.get(field, {})}
         return self.make(body, run.project, identity)
 
     def make(self, body: dict[str, Any], project: str, identity: Mapping[str, str]) -> str:
@@ -306,6 +325,9 @@ class OnlineStore(Store):
 
     def clearml_task(self, task_id: str) -> Any:
         """Opens ClearML's own object, once for each task."""
+        main = _clearml.main_task()
+        if main is not None and str(main.id) == task_id:  # on an agent
+            return main
         self._start_waiting()
         with self._lock:
             if task_id not in self._attached:
@@ -331,7 +353,8 @@ class OnlineStore(Store):
                     del self._attached[ending.task_id]
                 if gone and not left():
                     raise gone[0]  # nobody waits for a server that is away, once for each task
-                self._set_status(ending, left())
+                if ending.task_id != self.at_agent:
+                    self._set_status(ending, left())
             except Unreachable as error:
                 gone.append(error)
                 return [error]

@@ -1,0 +1,181 @@
+"""Parameters as they stand on a task are read as what they were, or as what they were edited to."""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import fractions
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from clearml_taskgroup._identity import is_same, typed
+from clearml_taskgroup._recorded import Text, decoded, read
+from clearml_taskgroup._stores import general
+from clearml_taskgroup.errors import AgentParameterError
+
+
+class Color(enum.Enum):
+    """An enum."""
+
+    RED = 1
+    BLUE = 2
+
+
+class Level(enum.IntEnum):
+    """An enum whose text is a number."""
+
+    LOW = 1
+
+
+@attrs.frozen
+class Schedule:
+    """A class with fields."""
+
+    start: float
+    _steps: tuple[int, ...] = (1,)
+
+
+def a_function() -> None:
+    """A function."""
+
+
+VALUES: list[Any] = [
+    *(0, 1, -7, 10**30, 1.0, 0.1, 1e20, -0.5, float("inf"), True, False, None),
+    *("x", "", "1", "None", "True", " padded ", "[1]", "a\nb"),
+    *([], [1, 2.5, "a", None], (1, (2, 3)), {1, 2}, frozenset({"a"}), {0: 1.0, 1: 2.0}, {}),
+    *(Path("a/b"), b"ab", Color.RED, Level.LOW, [Color.RED], Schedule(0.5), a_function, Schedule),
+    *(decimal.Decimal("0.1"), fractions.Fraction(1, 3), 2 + 3j),
+    *(np.float32(0.1), np.float64(0.1), np.int64(3), np.bool_(True), np.array([1, 2])),
+]
+
+
+def text_of(value: Any) -> Text:
+    """Writes a value as a task holds it."""
+    item = general({"p": value})["p"]
+    return Text(item["value"], item["type"])
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_what_the_script_knows_comes_back_as_it_is(value: Any) -> None:
+    """A value that the script's own space holds is given back, the very object, unedited."""
+    params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {"p": ["another", value]})
+    assert params["p"] is value
+    assert edited == []
+
+
+MADE_AGAIN = [v for v in VALUES if not isinstance(v, (np.ndarray, Schedule))]
+"""All but those whose text tells what nobody knows any more: which of its items were tuples."""
+
+
+@pytest.mark.parametrize("value", [*MADE_AGAIN, Schedule(0.5, [1])], ids=repr)  # type: ignore[arg-type]
+def test_what_it_does_not_know_means_the_same(value: Any) -> None:
+    """A value that the space no longer holds is made again of what was recorded, unedited."""
+    params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {})
+    assert is_same(typed(params["p"]), typed(value))
+    assert type(value).__module__ == "numpy" or type(params["p"]) is type(value)
+    assert edited == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "expected"),
+    [
+        (1, "7", 7),
+        (1, " 7 ", 7),
+        (1, "10.0", 10),
+        (1.0, "7", 7.0),
+        (0.1, "1e-3", 0.001),
+        (True, "false", False),
+        (False, "1", True),
+        ("rbf", "poly", "poly"),
+        ("rbf", "3", "3"),
+        ("rbf", "", ""),
+        (None, "5", 5),
+        (None, "fast", "fast"),
+        ([1, 2], "[3, 4.5]", [3, 4.5]),
+        ((1, 2), "[3, 4]", (3, 4)),
+        ((1, 2), "(3,)", (3,)),
+        ({1, 2}, "{3}", {3}),
+        ({0: 1.0}, "{0: 2.0}", {0: 2.0}),
+        (Color.RED, "Color.BLUE", Color.BLUE),
+        (Color.RED, "BLUE", Color.BLUE),
+        (Path("a"), "b/c", Path("b/c")),
+        (np.float32(0.1), "0.2", 0.2),
+        (np.int64(3), "4", 4),
+    ],
+)
+def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: Any) -> None:
+    """Edited text is read as the type that was recorded."""
+    written = attrs.evolve(text_of(value), value=text)
+    params, edited = read({"p": written}, {"p": typed(value)}, {"p": [value]})
+    assert params["p"] == expected
+    assert type(params["p"]) is type(expected)
+    assert edited == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "expected"),
+    [
+        (1, "fast", "an int"),
+        (1, "0.5", "an int"),
+        (0.1, "fast", "a float"),
+        (0.1, "None", "a float"),
+        (0.1, "nan", "a float"),
+        (True, "2", "a bool"),
+        ([1], "3", "a list"),
+        (Color.RED, "GREEN", r"a Color \(this script has 'Color.RED'\)"),
+        (Schedule(0.5), "Schedule(start=1)", "a Schedule"),
+    ],
+)
+def test_what_cannot_be_read_is_told(value: Any, text: str, expected: str) -> None:
+    """Text that is nothing of the type is an error that says parameter, text and type."""
+    written = attrs.evolve(text_of(value), value=text)
+    with pytest.raises(AgentParameterError, match=f"'p' .* cannot be read as {expected}"):
+        read({"p": written}, {"p": typed(value)}, {"p": [value]})
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "expected"),
+    [([0.5, 1], "0.25", 0.25), ([1, None], "None", None), ([1, "auto"], "fast", "fast")],
+)
+def test_a_parameter_may_be_what_others_of_it_are(known: list[Any], text: str, expected: Any) -> None:
+    """Where the space has values of several types for a parameter, an edit may be of any of them."""
+    params, _ = read({"p": Text(text, "int")}, {"p": 1}, {"p": known})
+    assert params == {"p": expected}
+
+
+def test_an_object_is_chosen_by_how_it_is_written() -> None:
+    """An object that text cannot make is found among those that the script has."""
+    one, other = Schedule(0.5), Schedule(0.7)
+    written = attrs.evolve(text_of(one), value=str(other))
+    params, edited = read({"p": written}, {"p": typed(one)}, {"p": [one, other]})
+    assert (params, edited) == ({"p": other}, ["p"])
+
+
+def test_parameters_that_were_taken_out_or_added() -> None:
+    """One that was taken out is left out, and edited; one that is new is no parameter of the point."""
+    params, edited = read({"a": Text("1", "int"), "new": Text("2", "int")}, {"a": 1, "b": 2}, {})
+    assert (params, edited) == ({"a": 1}, ["b"])
+
+
+@pytest.mark.parametrize("lost", ["", "str"])
+def test_text_without_a_type(lost: str) -> None:
+    """Where an edit has lost the type, or made it text's, what was recorded says it."""
+    texts = {"a": "3", "b": "3", "c": "0.5", "d": "False", "e": "[2]", "f": ""}
+    stored = {"a": 1, "b": "x", "c": 1, "d": True, "e": [1], "f": None}
+    expected = {"a": 3, "b": "3", "c": 0.5, "d": False, "e": [2], "f": None}
+    assert read({name: Text(text, lost) for name, text in texts.items()}, stored, {})[0] == expected
+    with pytest.raises(AgentParameterError, match="cannot be read as a number"):
+        read({"a": Text("fast", lost)}, {"a": 1}, {})
+
+
+def test_what_cannot_be_made_again() -> None:
+    """What was recorded as its `repr`, or lies where nothing can be imported, is an error."""
+    for stored in ({"repr": ["m.Class", "<x>"]}, {"enum": "no_such_module.Color.RED"}):
+        with pytest.raises((LookupError, ImportError)):
+            decoded(stored)
+        with pytest.raises(AgentParameterError):
+            read({"p": Text("<x>", "Class")}, {"p": stored}, {})
