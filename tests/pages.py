@@ -19,8 +19,10 @@ import json
 import os
 import re
 import runpy
+import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +35,8 @@ KINDS = ("python", "console", "text", "py", "ini")
 RUNS = ("clearml-taskgroup", "python", "pytest")
 NOT_RUN = ("pip", "make", "export", "clearml-init", "clearml-agent", "cd", "git")
 MARK = "\x1e"
+PATIENCE = 120.0
+"""Seconds that a page may take."""
 
 _FENCE = re.compile(r"^(?:<!-- (?P<says>[^\n]*) -->\n)?```(?P<kind>[^\n{]+)\n(?P<code>.*?)^```$", re.M | re.S)
 _ANY = re.compile(
@@ -91,10 +95,50 @@ def blocks_of(text: str) -> list[Block]:
     return found
 
 
-def run_page(text: str, folder: Path, environment: Mapping[str, str], *, apart: bool = False) -> list[str]:
+@attrs.define
+class Reader:
+    """A process that runs pages, each in a child of its own.
+
+    To import ClearML takes most of a second, so it is done once.
+    """
+
+    _process: subprocess.Popen[str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "PYTEST_"))
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=own | {"PATH": path, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+
+    def read(self, **page: Any) -> int:
+        """Runs one page; gives how its process ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(page), file=self._process.stdin, flush=True)
+        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return int(self._process.stdout.readline() or -1)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def run_page(
+    reader: Reader, text: str, folder: Path, environment: Mapping[str, str], *, apart: bool = False
+) -> list[str]:
     """Runs a page in a folder.
 
     Args:
+        reader: What runs it.
         text: The page.
         folder: An empty folder; the reader's home is made in it, too.
         environment: Variables beside those of this process that are not ClearML's.
@@ -106,31 +150,24 @@ def run_page(text: str, folder: Path, environment: Mapping[str, str], *, apart: 
     ran = [block for block in blocks_of(text) if block.expects("not") is None]
     if apart:
         ran = [block for block in ran if block.kind == "python"]
-    home = folder / "home"
+    home, work = folder / "home", folder / "work"
     home.mkdir()
-    (home / "clearml.conf").write_text("sdk.development.report_use_subprocess: false\n")
-    steps = folder / "steps.json"
-    described = [attrs.asdict(block) | {"file": block.file, "commands": _run_of(block)} for block in ran]
-    steps.write_text(json.dumps(described))
-    # A copy, because the folder of the script is what a task's provenance is detected from.
-    script = folder / "page.py"
-    shutil.copy(__file__, script)
-    work = folder / "work"
     work.mkdir()
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "PYTEST_"))}
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    done = subprocess.run(
-        [sys.executable, str(script), str(steps), "apart" if apart else "together"],
-        env=own | {"HOME": str(home), "PATH": path, "PYTHONUNBUFFERED": "1", **environment},
-        cwd=work,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
+    settings = home / "clearml.conf"
+    settings.write_text("sdk.development.report_use_subprocess: false\n")
+    # A copy, because the folder of the script is what a task's provenance is detected from.
+    shutil.copy(__file__, folder / "page.py")
+    status = reader.read(
+        steps=[attrs.asdict(block) | {"file": block.file, "commands": _run_of(block)} for block in ran],
+        apart=apart,
+        script=str(folder / "page.py"),
+        folder=str(work),
+        output=str(folder / "output.txt"),
+        environment={"HOME": str(home), "CLEARML_CONFIG_FILE": str(settings), **environment},
     )
-    outputs = done.stdout.split(MARK)[1:]
-    problems = [] if done.returncode == 0 else [f"it ended with {done.returncode}:\n{done.stdout[-3000:]}"]
-    for block, output in zip(ran, outputs, strict=False):
+    said = (folder / "output.txt").read_text()
+    problems = [] if status == 0 else [f"it ended with {status}:\n{said[-3000:]}"]
+    for block, output in zip(ran, said.split(MARK)[1:], strict=False):
         problems += [f"line {block.line}: {problem}" for problem in problems_of(block, output)]
     return problems
 
@@ -180,17 +217,40 @@ def _run_of(block: Block) -> list[str]:
     return commands
 
 
-def run(steps: Sequence[Mapping[str, Any]], apart: bool) -> None:
-    """Runs the steps of a page; ends at the first that fails.
-
-    To import ClearML takes most of a second. So this process does it once and stays as it is; what runs are
-    children of it, one for all of the page's Python blocks and one for each command.
-    """
+def serve() -> None:
+    """Runs the pages that are asked for, each in a child."""
     import clearml  # noqa: F401
 
     import clearml_taskgroup._cli
     import clearml_taskgroup._group  # noqa: F401
 
+    for line in sys.stdin:
+        page = json.loads(line)
+        child = os.fork()
+        if not child:
+            settle(page)
+            run(page["steps"], page["apart"])
+            return
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def settle(page: Mapping[str, Any]) -> None:
+    """Makes this process one that was started in the reader's folder."""
+    output = os.open(page["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.environ.update(page["environment"])
+    os.chdir(page["folder"])
+    sys.path[0] = page["folder"]
+    sys.argv = [page["script"]]
+    sys.modules["__main__"].__file__ = page["script"]
+
+
+def run(steps: Sequence[Mapping[str, Any]], apart: bool) -> None:
+    """Runs the steps of a page; ends at the first that fails.
+
+    All of its Python blocks run in one child, and each command in one, as a shell has it.
+    """
     asked, answered = os.pipe(), os.pipe()
     reader = os.fork()
     if not reader:
@@ -245,5 +305,4 @@ def run_command(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path[0] = os.getcwd()  # the reader's folder
-    run(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2] == "apart")
+    serve()

@@ -5,31 +5,40 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import clearml_taskgroup
 from tests.loopback import LoopbackServer
-from tests.pages import Block, blocks_of, is_shown, problems_of, run_page
+from tests.pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    """What runs the pages."""
+    reader = Reader()
+    yield reader
+    reader.close()
+
+
 RUNNING = [page for page in [README, *PAGES] if blocks_of(page.read_text())]
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(ROOT)) for page in RUNNING])
-def test_page_runs_as_typed(page: Path, tmp_path: Path) -> None:
+def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
     """A page's blocks run from top to bottom in an empty folder and print what it shows."""
     text = page.read_text()
     with contextlib.ExitStack() as stack:
         environment: dict[str, str] = {}
         if "<!-- page: with a server -->" in text:
             environment = stack.enter_context(LoopbackServer()).environment()
-        problems = run_page(text, tmp_path, environment, apart=page == README)
+        problems = run_page(reader, text, tmp_path, environment, apart=page == README)
     assert not problems, "\n\n".join(problems)
 
 
@@ -95,7 +104,7 @@ def test_what_a_page_shows_is_compared(shown: str, output: str, same: bool) -> N
     assert is_shown(shown, output) == same
 
 
-def test_faults_of_a_page_are_found(tmp_path: Path) -> None:
+def test_faults_of_a_page_are_found(reader: Reader, tmp_path: Path) -> None:
     """An error, a warning, another output, another exit code are each told with their line."""
     warning = Block("python", "", 3)
     assert list(problems_of(warning, "x.py:1: UserWarning: look"))
@@ -106,10 +115,10 @@ def test_faults_of_a_page_are_found(tmp_path: Path) -> None:
     for code, told in {"raise OSError(x)": "OSError: 1", "raise SystemExit(3)": "ended with 3"}.items():
         folder = tmp_path / told
         folder.mkdir()
-        assert told in "\n".join(run_page(page.format(code), folder, {}))
+        assert told in "\n".join(run_page(reader, page.format(code), folder, {}))
 
 
-def test_blocks_of_the_readme_stand_alone(tmp_path: Path) -> None:
+def test_blocks_of_the_readme_stand_alone(reader: Reader, tmp_path: Path) -> None:
     """A block of the README that needs another one is found."""
     page = "```python\nx = 1\n```\n\n```python\nprint(x)\n```\n"
-    assert "NameError" in "\n".join(run_page(page, tmp_path, {}, apart=True))
+    assert "NameError" in "\n".join(run_page(reader, page, tmp_path, {}, apart=True))
