@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import clearml_taskgroup
+from clearml_taskgroup import figures
 from tests.loopback import LoopbackServer
 from tests.pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
 
@@ -76,6 +79,32 @@ def test_reference_has_all_public_names() -> None:
     for name in clearml_taskgroup.__all__:
         if not name.startswith("_"):
             assert re.search(rf"clearml_taskgroup\.{name}$", reference, re.M), name
+
+
+def public_functions() -> Iterator[tuple[str, Any]]:
+    """The functions and methods that the reference shows, with their names."""
+    for name in clearml_taskgroup.__all__:
+        owner = getattr(clearml_taskgroup, name)
+        for attribute in dir(owner) if inspect.isclass(owner) else ():
+            found = inspect.getattr_static(owner, attribute)
+            function = getattr(found, "__func__", found)
+            ours = inspect.isfunction(function) and function.__module__.startswith("clearml_taskgroup")
+            if ours and not attribute.startswith("_"):
+                yield f"{name}.{attribute}", function
+    for name in figures.__all__:
+        yield f"figures.{name}", getattr(figures, name)
+
+
+def test_docstrings_name_all_arguments() -> None:
+    """The docstring of each public function has a line for each of its arguments."""
+    checked = 0
+    for name, function in public_functions():
+        _, _, arguments = (inspect.getdoc(function) or "").partition("Args:\n")
+        for parameter in inspect.signature(function).parameters:
+            if parameter != "self":
+                assert re.search(rf"^ +\**{parameter}: ", arguments, re.M), (name, parameter)
+                checked += 1
+    assert checked >= 50
 
 
 def test_every_guide_has_code() -> None:
