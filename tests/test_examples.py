@@ -17,8 +17,8 @@ from tests.loopback.harness import sdk_environment
 from tests.scripts import Disk, environment
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-SLOW = ("digits_sweep",)
-"""Examples that take more than five seconds."""
+QUICK = ("beside_task_init", "final_values", "two_tasks")
+"""Examples that are among the tests of every day; the others are slow."""
 RUN_OF_ITS_OWN = ("run",)
 """What two runs of one group differ in."""
 
@@ -39,7 +39,7 @@ class Held:
 def names() -> Iterator[Any]:
     """The examples, the long ones marked."""
     for path in sorted(EXAMPLES.glob("*.py")):
-        yield pytest.param(path.stem, marks=pytest.mark.slow if path.stem in SLOW else ())
+        yield pytest.param(path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
 
 
 def run(name: str, env: dict[str, str], cwd: Path) -> str:
