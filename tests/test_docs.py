@@ -16,6 +16,7 @@ import clearml_taskgroup
 from clearml_taskgroup import figures
 from tests.loopback import LoopbackServer
 from tests.pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
+from tests.submitted import add_queues
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -40,7 +41,9 @@ def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         environment: dict[str, str] = {}
         if "<!-- page: with a server -->" in text:
-            environment = stack.enter_context(LoopbackServer()).environment()
+            server = stack.enter_context(LoopbackServer())
+            add_queues(server, "default")
+            environment = server.environment()
         problems = run_page(reader, text, tmp_path, environment, apart=page == README)
     assert not problems, "\n\n".join(problems)
 
