@@ -99,7 +99,8 @@ def blocks_of(text: str) -> list[Block]:
 class Reader:
     """A process that runs pages, each in a child of its own.
 
-    To import ClearML takes most of a second, so it is done once.
+    To import ClearML takes most of a second, so it is done once. It has one thread, numpy's included: newer
+    Pythons warn of forks beside others.
     """
 
     _process: subprocess.Popen[str] = attrs.field(init=False)
@@ -114,7 +115,7 @@ class Reader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=own | {"PATH": path, "PYTHONUNBUFFERED": "1"},
+            env=own | {"PATH": path, "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
 
