@@ -429,7 +429,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
         poisoned = _reporter.Channel(task.id, Name("loss", "value"), _reporter.Stats())
         poisoned.head = Poison()
         reporter = reporter_of(group)
-        reporter.put(task.id, 1, [(poisoned, 1.0)])
+        reporter.put(task.id, 1, [poisoned, 1.0])
         assert not reporter.flush(10)
         task.report({"loss": 2.0}, 2)
         group.flush()

@@ -180,13 +180,14 @@ class GroupTask(Reporting):
                 channel = cache.get(metric)
                 if channel is None:
                     channel = names.channel(metric, context, single)
-                points.append((channel, x))
+                points.append(channel)
+                points.append(x)
             else:
                 self._run.leave_out(self._state, metric, context, x)
 
     def _refuse_doubles(self, points: Points) -> None:
         seen: set[Channel] = set()
-        for channel, _ in points:
+        for channel in points[::2]:
             if channel in seen:
                 raise NameCollisionError(
                     tuple(channel.name),
