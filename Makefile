@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check docs benchmark clean
 
 demo: $(STAMP)  ## the main job, offline: 45 tasks on scikit-learn's digits
 	CLEARML_OFFLINE_MODE=1 $(BIN)/python examples/digits_sweep.py
@@ -12,6 +12,9 @@ test: $(STAMP)  ## everything that matters, in under five minutes
 
 check: $(STAMP)  ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: .venv/docs  ## the documentation, in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -n -E docs docs/_build/html
 
 benchmark: $(STAMP)  ## beside raw ClearML, as ratios
 	$(BIN)/python benchmarks/core.py
@@ -26,5 +29,9 @@ $(STAMP): pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	touch $@
 
+.venv/docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	touch $@
+
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -83,6 +83,11 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     def sort(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
         """Gives the same configurations, the best mean first; those without a value last.
 
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
@@ -95,6 +100,11 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
 
     def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
         """Finds the configuration with the best mean.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.

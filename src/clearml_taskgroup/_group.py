@@ -621,7 +621,7 @@ class TaskGroup:
 
     @property
     def url(self) -> str | None:
-        """Where to look at the parent: its page, or offline its session folder."""
+        """The parent's page, or offline its session folder; None if there is no parent."""
         run = self._opened_once()
         return run.store.url(run.parent) if run.parent else None
 
@@ -632,12 +632,12 @@ class TaskGroup:
 
     @property
     def where(self) -> str:
-        """Where the data goes: offline, the folder of ClearML's sessions."""
+        """The place where the data goes; offline, the folder of ClearML's sessions."""
         return self._opened_once().store.where
 
     @property
     def record_path(self) -> Path | None:
-        """The run's record: what was opened and how it ended, a JSON object a line."""
+        """The run's record of what was opened and how it ended, a JSON object a line; else None."""
         record = self._opened_once().record
         return record.path if record else None
 

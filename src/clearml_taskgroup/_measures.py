@@ -104,9 +104,17 @@ class Best:
     """The best task, or configuration, for one metric.
 
     Attributes:
-        name, key, params: Which it is; a configuration over seeds has no key.
-        value: Its value, with `std`, `sem` and `n` if it is a mean over several tasks.
+        name: Which it is, for people.
+        params: Its parameters.
+        value: Its value, or its mean over several tasks.
         metric: What was asked, with its context, `accuracy[split=val]`.
+        of: Which of a task's values it is: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which was taken for better, `"max"` or `"min"`.
+        key: The task's key; None for a configuration.
+        id: The ClearML task's id; None for a configuration.
+        std: The sample standard deviation over the tasks of a configuration; None for a task.
+        sem: The standard error of the mean; None for a task.
+        n: How many tasks it is a mean over.
     """
 
     name: str

@@ -86,7 +86,7 @@ class Stats:
 
     @property
     def is_counted(self) -> bool:
-        """Whether sum and count are known: a server's own are wrong after a point was sent twice."""
+        """Whether sum and count are known; a server's own are wrong after a point was sent twice."""
         return self.total == self.total
 
 

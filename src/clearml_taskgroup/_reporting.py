@@ -113,11 +113,26 @@ class BoundTask(Reporting):
         self.task._report(values, iteration, levels, {**self._context, **context})
 
     def bind(self, **context: Any) -> BoundTask:
-        """Gives a view with more context filled in."""
+        """Gives a view with more context filled in.
+
+        Args:
+            **context: Values for fields of the template; they go before those that are bound already.
+
+        Raises:
+            UnknownFieldError: The template has no such field.
+        """
         return BoundTask(self.task, {**self._context, **context})
 
     def name(self, metric: str, **context: Any) -> Name:
-        """Gives the (title, series) of a metric in the bound context."""
+        """Gives the (title, series) of a metric in the bound context.
+
+        Args:
+            metric: The metric's name, or an alias of the vocabulary.
+            **context: Values for the fields of the template that are not bound.
+
+        Raises:
+            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
+        """
         return self._name(metric, context)
 
     def _name(self, metric: str, context: dict[str, Any]) -> Name:

@@ -29,8 +29,10 @@ class About:
     """Which run some results are of.
 
     Attributes:
-        project, name: The group's.
-        group_id, run: The group's id and the run's.
+        project: The group's project.
+        name: The group's name.
+        group_id: The group's id, 12 hexadecimal digits.
+        run: The run's id, 32 hexadecimal digits.
         run_number: The run's number for people.
         mode: `"online"`, `"offline"`, `"disabled"` or `"memory"`.
         where: Where the data lies: a server's address, a folder.
@@ -59,11 +61,16 @@ class Row:
     """One task's results.
 
     Attributes:
-        key, name, index, id, attempt: Who the task is.
-        status: How far it is, in ClearML's words; `status_reason` says why it failed or stopped.
+        key: The task's stable identity in the group.
+        name: Its readable name.
+        index: Its place in the space, from 0.
+        id: The ClearML task's id; offline a temporary one.
+        attempt: Which attempt at this key it is, from 1.
+        status: How far it is, in ClearML's words.
+        status_reason: Why it failed or stopped; else empty.
         params: Its parameters, on one level.
         duration: Seconds from opening to the end.
-        url: Where to look at it; offline its session folder.
+        url: Where to look at it; offline its session folder; None if there is no such place.
         stats: For each (metric, context): first, last, min, max with their iterations, mean, count.
     """
 
@@ -83,11 +90,19 @@ class Row:
     _reader: Reader = attrs.field(repr=False, eq=False)
 
     def names(self, measure: Measure) -> Sequence[Name]:
-        """Gives the titles and series under which a (metric, context) was logged."""
+        """Gives the titles and series under which a (metric, context) was logged.
+
+        Args:
+            measure: One of `stats`.
+        """
         return self._names.get(measure, ())
 
     def history(self, metric: str, **context: Any) -> Curve:
         """Gives one whole curve: `row.history("loss", split="val").values`.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
@@ -98,6 +113,11 @@ class Row:
 
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
         """Gives one value: `row.value("accuracy", split="val", of="max")`.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
 
         Raises:
             NoSuchResultError: The task reported no such thing.
@@ -181,6 +201,12 @@ class Results(Tabular, Sequence[Row]):
     def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
         """Gives the same rows, the best first; those that do not count, or have no value, last.
 
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
+            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
@@ -229,6 +255,10 @@ class Results(Tabular, Sequence[Row]):
     def find(self, metric: str, **context: Any) -> Measure:
         """Finds the one (metric, context) that is meant, as it stands in the rows' `stats`.
 
+        Args:
+            metric: The metric, by its name or an alias.
+            **context: Which of its contexts, `split="val"`; needed where there are several.
+
         Raises:
             NoSuchResultError: No task has it.
             AmbiguousResultError: The metric was reported under several contexts.
@@ -236,11 +266,19 @@ class Results(Tabular, Sequence[Row]):
         return self._words.find(metric, context, (m for row in self.rows for m in row.stats))
 
     def label(self, measure: Measure) -> str:
-        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`."""
+        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
+
+        Args:
+            measure: One of `measures`.
+        """
         return self._words.label(measure)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
         """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
+
+        Args:
+            metric: The metric, by its name or an alias.
+            mode: What the caller says, which goes before what the vocabulary says.
 
         Returns:
             `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.

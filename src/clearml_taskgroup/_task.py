@@ -106,7 +106,7 @@ class GroupTask(Reporting):
 
     @property
     def url(self) -> str | None:
-        """Where to look at the task: its page, or offline its session folder; else None."""
+        """The task's page, or offline its session folder; else None."""
         return self._run.store.url(self.id)
 
     @property
@@ -133,6 +133,12 @@ class GroupTask(Reporting):
         """Gives a view of this task that fills context in, `val = task.bind(split="val")`.
 
         Context given to `report` itself goes before what is bound.
+
+        Args:
+            **context: Values for fields of the template.
+
+        Raises:
+            UnknownFieldError: The template has no such field.
         """
         return BoundTask(self, context)
 

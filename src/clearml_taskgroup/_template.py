@@ -106,7 +106,7 @@ class NameTemplate:
 
     @property
     def context_fields(self) -> tuple[str, ...]:
-        """The fields that a report fills in: all but the metric and the task's own."""
+        """The fields that a report fills in, all but the metric and the task's own."""
         return tuple(f for f in self.fields if f != "metric" and f not in TASK_FIELDS)
 
     @property
@@ -144,7 +144,11 @@ class NameTemplate:
         return Name(title, series)
 
     def single_value_name(self, name: Name) -> str:
-        """The one name of a value without iterations: the template as written, filled in."""
+        """Gives the one name of a value without iterations: the template as written, filled in.
+
+        Args:
+            name: What `render` gave.
+        """
         return f"{name.title}/{name.series}" if self._split else name.series
 
     def parse(self, title: str, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
@@ -176,7 +180,12 @@ class NameTemplate:
         return fields.pop("metric"), {field: _read(text) for field, text in fields.items()}
 
     def parse_single(self, name: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-        """Reads the name of a single value back; see `parse`."""
+        """Reads the name of a single value back; see `parse`.
+
+        Args:
+            name: The name.
+            own: The texts of the task's own fields.
+        """
         if not self._split:
             fields = _pattern(self._series, own)
             metric = re.fullmatch(re.sub(r"\x01(\w+)\x01", r"(.+?)", fields), name, re.DOTALL)

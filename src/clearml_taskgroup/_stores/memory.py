@@ -53,10 +53,12 @@ class MemoryTask:
 
     Attributes:
         id: Stands for the ClearML task's id.
+        run: The run that it is of.
         spec: What it was created with: key, name, index, parameters, tags.
+        parent: The id of the parent task.
+        params: Its parameters, with those that were set later.
         status: How far it is, in ClearML's words.
         reason: Why it failed or stopped.
-        parent: The id of the parent task.
     """
 
     id: str

@@ -183,7 +183,7 @@ class SummaryWriter:
 
     @property
     def log_dir(self) -> str:
-        """Where to look at the task: its page, or offline its session folder."""
+        """The task's page, or offline its session folder."""
         return self.get_logdir()
 
     def get_logdir(self) -> str:

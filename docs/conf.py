@@ -1,0 +1,191 @@
+"""How the documentation is built: `make docs`. Nothing here reaches the network."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from docutils import nodes
+from pygments.lexers import BashLexer
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.ext.autodoc.mock import mock
+from sphinx.roles import XRefRole
+from sphinx.util.docutils import SphinxDirective
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+import clearml_taskgroup
+from clearml_taskgroup._cli import main
+
+project = "clearml-taskgroup"
+author = "the authors of clearml-taskgroup"
+version = release = clearml_taskgroup.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"clearml-taskgroup {version}"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_copy_source = False
+html_show_copyright = False
+pygments_style = "friendly"
+
+# Docstrings write `code` with single backticks; what can be found becomes a link as well.
+default_role = "name"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+python_display_short_literal_types = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+add_module_names = False
+maximum_signature_line_length = 88
+
+# Strict about our own names; Python's and other libraries' have no inventory here.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", ".*"),
+    (
+        "py:.*",
+        r"(collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
+    ),
+    ("py:.*", r"'.*'|_modes\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
+    ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
+]
+
+
+def import_for_types(package: Any) -> None:
+    """Imports what modules import for type checkers alone, so that annotations can be read."""
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if found.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(found.name)
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                for statement in node.body:
+                    if not isinstance(statement, (ast.Import, ast.ImportFrom)):
+                        continue
+                    with contextlib.suppress(ImportError):
+                        exec(compile(ast.Module([statement], []), found.name, "exec"), vars(module))
+
+
+# Frameworks that are too large to install for their names alone.
+frameworks = ("keras", "lightning", "transformers")
+with mock([name for name in frameworks if importlib.util.find_spec(name) is None]):
+    import_for_types(clearml_taskgroup)
+
+MADE_BY_CALLER = ("TaskGroup", "Metric", "NameTemplate")
+
+
+def hide_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str | None] | None:
+    """Leaves the arguments of classes out that the library makes by itself."""
+    if signature and what in ("class", "exception") and name.rpartition(".")[2] not in MADE_BY_CALLER:
+        return "", None
+    return None
+
+
+def add_facts(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Lists the facts that an error keeps as attributes."""
+    if what == "exception" and attrs.has(obj) and "__attrs_attrs__" in vars(obj):
+        facts = ", ".join(f"``{field.name}`` ({field.type})" for field in attrs.fields(obj))
+        if facts:
+            lines += ["", f"Attributes: {facts}.", ""]
+
+
+COLON = "\ue000"
+
+
+def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Hides colons where napoleon would take what stands before them for a type; annotations say those."""
+    for number, line in enumerate(lines):
+        of_value = number == 0 and what in ("property", "attribute")
+        if of_value or (number and lines[number - 1].strip() in ("Returns:", "Yields:")):
+            lines[number] = line.replace(":", COLON)
+
+
+def show_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Brings them back."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
+
+
+def shorten_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Writes the types of attributes without the modules that they live in."""
+    lines[:] = [
+        re.sub(r"\bclearml_taskgroup\.(?:\w+\.)*(\w+)", r"~clearml_taskgroup.\1", line)
+        if ":type:" in line
+        else line
+        for line in lines
+    ]
+
+
+def find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Any) -> Any:
+    """Resolves a class by its own name, wherever it lives and wherever the reference has it."""
+    target = str(node.get("reftarget", "")).rpartition(".")[2]
+    domain = env.domains.python_domain
+    found = [
+        name
+        for name, entry in domain.objects.items()
+        if name.rpartition(".")[2] == target and entry.objtype in ("class", "exception")
+    ]
+    if node.get("refdomain") != "py" or len(found) != 1:
+        return None
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
+
+
+class NameRole(XRefRole):
+    """Code in docstrings: a link where it is one of our names, else what it is."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Leaves alone what is no name."""
+        if re.fullmatch(r"[A-Za-z_][\w.]*", self.text):
+            self.name = "py:obj"
+            return super().run()
+        return [nodes.literal(self.rawtext, self.text)], []
+
+
+class CommandHelp(SphinxDirective):
+    """Shows what a command's `--help` says."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Asks the command itself."""
+        command, name = main, "clearml-taskgroup"
+        if self.arguments:
+            command = main.commands[self.arguments[0]]
+            name += f" {self.arguments[0]}"
+        with click.Context(command, info_name=name, max_content_width=88, terminal_width=88) as context:
+            text = command.get_help(context)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def setup(app: Sphinx) -> None:
+    """Adds what is particular to these pages."""
+    app.add_lexer("console", BashLexer)  # commands have no prompt, to be copied as they are
+    app.add_role("name", NameRole())
+    app.add_directive("command-help", CommandHelp)
+    app.connect("autodoc-process-signature", hide_signature)
+    app.connect("autodoc-process-docstring", add_facts)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", show_colons, priority=600)
+    app.connect("autodoc-process-docstring", shorten_types, priority=600)
+    app.connect("missing-reference", find_public)
