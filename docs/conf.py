@@ -61,7 +61,10 @@ maximum_signature_line_length = 88
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
-    ("py:.*", r"(collections\.abc|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*"),
+    (
+        "py:.*",
+        r"(collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
+    ),
     ("py:.*", r"'.*'|_modes\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
     ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
     ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
@@ -106,6 +109,22 @@ def add_facts(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
         facts = ", ".join(f"``{field.name}`` ({field.type})" for field in attrs.fields(obj))
         if facts:
             lines += ["", f"Attributes: {facts}.", ""]
+
+
+COLON = "\ue000"
+
+
+def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Hides colons where napoleon would take what stands before them for a type; annotations say those."""
+    for number, line in enumerate(lines):
+        of_value = number == 0 and what in ("property", "attribute")
+        if of_value or (number and lines[number - 1].strip() in ("Returns:", "Yields:")):
+            lines[number] = line.replace(":", COLON)
+
+
+def show_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Brings them back."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def shorten_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -166,5 +185,7 @@ def setup(app: Sphinx) -> None:
     app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-signature", hide_signature)
     app.connect("autodoc-process-docstring", add_facts)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", show_colons, priority=600)
     app.connect("autodoc-process-docstring", shorten_types, priority=600)
     app.connect("missing-reference", find_public)
