@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml, _queueing
+from clearml_taskgroup import TaskGroup, _clearml
+from clearml_taskgroup._agents import queueing as _queueing
 from clearml_taskgroup._stores.lookup import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.queueing import make_queue

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._agent import TURN
+from clearml_taskgroup._agents.agent import TURN
 from clearml_taskgroup._clearml import cache_folder
 from clearml_taskgroup._past import all_runs, find_run
 from clearml_taskgroup._stores.lookup import identity_of, is_original

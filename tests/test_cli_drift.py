@@ -75,7 +75,7 @@ def test_a_project_of_fifty_foreign_tasks(server: View) -> None:
 
 def test_more_tasks_than_a_page(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks come in pages, and all of them are looked at."""
-    from clearml_taskgroup import _logged
+    from clearml_taskgroup._drift import logged as _logged
     from clearml_taskgroup._stores import lookup
 
     monkeypatch.setattr(lookup, "PAGE", 3)

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
-from clearml_taskgroup._drift import cure, drifting, metrics_of
-from clearml_taskgroup._lexicon import distance, is_typo
+from clearml_taskgroup._drift.drift import cure, drifting, metrics_of
+from clearml_taskgroup._drift.lexicon import distance, is_typo
+from clearml_taskgroup._drift.wording import SUMMARY, read
 from clearml_taskgroup._reporter import SINGLE_VALUE_TITLE
 from clearml_taskgroup._vocabulary import Vocabulary
-from clearml_taskgroup._wording import SUMMARY, read
 
 Name = str | tuple[str, str]
 

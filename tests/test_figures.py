@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
-from clearml_taskgroup._figures import FEW, MOST_POINTS, curves_figure, thinned
-from clearml_taskgroup._scales import PALETTE, cells, is_log, limits, safe, scale
+from clearml_taskgroup._figures.curves import FEW, MOST_POINTS, curves_figure, thinned
+from clearml_taskgroup._figures.scales import PALETTE, cells, is_log, limits, safe, scale
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,

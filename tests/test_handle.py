@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Metric, TaskGroup, _guest
-from clearml_taskgroup._point import Parcel, call, unpacked
+from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup._reporter import Channel, Stats
 from clearml_taskgroup._stores.outbox import Outbox
 from clearml_taskgroup._template import Name
+from clearml_taskgroup._workers import guest as _guest
+from clearml_taskgroup._workers.point import Parcel, call, unpacked
 from clearml_taskgroup.errors import (
     GroupStateError,
     HandleError,

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _crew, _progress
+from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _progress
+from clearml_taskgroup._workers import crew as _crew
 from clearml_taskgroup.errors import (
     ArgumentError,
     BrokenExecutorError,

@@ -6,12 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._agents.queueing import Cancelled
     from ._aggregate import AggregateRow, Aggregates, Mean
     from ._ending import Failure
     from ._group import TaskGroup
-    from ._map import Mapped
     from ._measures import Best
-    from ._queueing import Cancelled
     from ._reporting import BoundTask
     from ._results import Results, Row
     from ._sweep import Sweep
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ._template import Name, NameTemplate
     from ._upload import Uploaded
     from ._vocabulary import Metric
+    from ._workers.mapping import Mapped
     from .errors import TaskGroupError, TaskGroupWarning
 
 __version__ = "0.1.0"
@@ -28,10 +28,10 @@ _HOMES = {
     "Aggregates": "_aggregate",
     "Best": "_measures",
     "BoundTask": "_reporting",
-    "Cancelled": "_queueing",
+    "Cancelled": "_agents.queueing",
     "Failure": "_ending",
     "GroupTask": "_task",
-    "Mapped": "_map",
+    "Mapped": "_workers.mapping",
     "Mean": "_aggregate",
     "Metric": "_vocabulary",
     "Name": "_template",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from . import _agent, _clearml, _console, _modes, _queueing, _signals, _submitting
+from . import _clearml, _console, _modes, _signals
+from ._agents import agent, queueing, submitting
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
-from ._guests import SOON
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
 from ._measures import Words
@@ -35,6 +35,7 @@ from ._task import GroupTask
 from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._upload import Tell, Uploaded, upload
 from ._vocabulary import Metric, Vocabulary
+from ._workers.guests import SOON
 from .errors import (
     ArgumentError,
     GroupStateError,
@@ -45,8 +46,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._map import Mapped
     from ._progress import Tracker
+    from ._workers.mapping import Mapped
     from .integrations.optuna import Objective
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
@@ -138,7 +139,7 @@ class TaskGroup:
         self._tasks: dict[str, GroupTask] = {}
         self._turns: list[tuple[weakref.ref[Sweep], GroupTask]] = []
         self._sweeps = 0
-        self._queueing = _queueing.Queueing()
+        self._queueing = queueing.Queueing()
         self._specs = Specs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
@@ -229,7 +230,7 @@ class TaskGroup:
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        _submitting.refuse_beside(self, run, "group.task()")
+        submitting.refuse_beside(self, run, "group.task()")
         if if_exists not in ("error", "return"):
             raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
         spec = self._specs.one(params, name=name, key=key, tags=tags)
@@ -252,7 +253,7 @@ class TaskGroup:
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        _submitting.refuse_beside(self, run, "group.tasks()")
+        submitting.refuse_beside(self, run, "group.tasks()")
         return self._open_tasks(run, self._specs.many(points(space)))
 
     def sweep(
@@ -300,7 +301,7 @@ class TaskGroup:
     def _swept(self, run: Run, space: Space, queue: str | None, limit: int | None, progress: bool) -> Sweep:
         if run.point is not None:
             return self._turn_on_agent(run, run.point, space)
-        if run.is_elsewhere or (queue is not None and _submitting.is_idle_rank(run)):
+        if run.is_elsewhere or (queue is not None and submitting.is_idle_rank(run)):
             return Sweep(self, [])
         if queue is not None:
             return self._submit(run, space, queue.strip(), limit)
@@ -352,8 +353,8 @@ class TaskGroup:
         return Objective(self, fn, metric, context)
 
     def _submit(self, run: Run, space: Space, queue: str, limit: int | None) -> Sweep:
-        _submitting.check(self, run, queue)
-        submission = _queueing.open_submission(run, queue, limit)
+        submitting.check(self, run, queue)
+        submission = queueing.open_submission(run, queue, limit)
         found = self._specs.many(points(space))
         specs = [attrs.evolve(spec, queue=queue, sweep=self._sweeps) for spec in found]
         done = [spec for spec in specs if run.is_done(spec.key)]
@@ -361,17 +362,17 @@ class TaskGroup:
         self._open_tasks(run, done)
         self._specs.take(state.spec for state in states)
         run.submitted.update((state.spec.key, state) for state in states)
-        self._tasks.update((state.spec.key, _queueing.QueuedTask(self, run, state)) for state in states)
+        self._tasks.update((state.spec.key, queueing.QueuedTask(self, run, state)) for state in states)
         self._queueing.tell_of(len(done), states, len(specs))
         return Sweep(self, [])
 
-    def _turn_on_agent(self, run: Run, point: _agent.Point, space: Space) -> Sweep:
-        spec = _agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
+    def _turn_on_agent(self, run: Run, point: agent.Point, space: Space) -> Sweep:
+        spec = agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
         if spec is None:
             return Sweep(self, [])
         if isinstance(run.store, OnlineStore):
-            spec = _agent.claim(point, spec, run.info, self._specs, run.store.transport)
-        _agent.tell(point, spec)
+            spec = agent.claim(point, spec, run.info, self._specs, run.store.transport)
+        agent.tell(point, spec)
         return AgentTurn(self, spec, point)
 
     def wait(self, timeout: float | None = None) -> Results:
@@ -396,7 +397,7 @@ class TaskGroup:
             self._queueing.wait(run, timeout)
         return self.results()
 
-    def cancel(self) -> _queueing.Cancelled:
+    def cancel(self) -> queueing.Cancelled:
         """Ends the tasks that were submitted to queues.
 
         Those that wait are taken out of their queue, and drafts with them: they are stopped. Agents
@@ -440,7 +441,7 @@ class TaskGroup:
             WorkerStartError: The processes cannot start.
             MissingExtraError: `progress` needs rich, and it is not installed.
         """
-        from ._map import checked, map_points
+        from ._workers.mapping import checked, map_points
 
         run = self._opened()
         checked(workers, executor)
@@ -789,7 +790,7 @@ class TaskGroup:
         if not isinstance(exc, self.catch):
             return False
         if task._run.point is not None:
-            add_note(exc, _agent.NOT_CAUGHT)
+            add_note(exc, agent.NOT_CAUGHT)
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))

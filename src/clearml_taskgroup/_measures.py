@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import attrs
 
+from ._drift.lexicon import mode_of
+from ._drift.wording import read
 from ._identity import typed
-from ._lexicon import mode_of
 from ._names import Context, Measure, context_of, measure_text
 from ._reporter import Stats
 from ._template import NameTemplate
 from ._vocabulary import Vocabulary
-from ._wording import read
 from .errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
 Of = Literal["first", "last", "min", "max", "mean"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml, _modes
-from ._agent import point_of_this_process
+from ._agents.agent import point_of_this_process
 from ._record import Record
 from ._resume import Prior, prior_on_disk, prior_on_server
 from ._run import Run

@@ -367,7 +367,7 @@ class Results(Tabular, Sequence[Row]):
             MissingExtraError: plotly is not installed.
             ArgumentError: No task has such a metric or parameter.
         """
-        from ._report import write_report
+        from ._report.report import write_report
 
         return write_report(self, path, title=title, metrics=metrics, over=over)
 

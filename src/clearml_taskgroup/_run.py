@@ -16,10 +16,8 @@ from typing import Any, Literal
 import attrs
 
 from . import _clearml
-from ._agent import Point
+from ._agents.agent import Point
 from ._documents import names_of, stats_of
-from ._guests import PATIENCE as GUEST_PATIENCE
-from ._guests import Guests
 from ._names import Measure, Names, measure_text
 from ._past import PastTask
 from ._record import Record
@@ -30,6 +28,8 @@ from ._stores import ENDED, Ending, RunInfo, Status, Store, TaskSpec, general, s
 from ._template import NameTemplate
 from ._transport import Unreachable
 from ._vocabulary import Vocabulary, drift, drift_text
+from ._workers.guests import PATIENCE as GUEST_PATIENCE
+from ._workers.guests import Guests
 from .errors import (
     DeliveryError,
     DriftWarning,

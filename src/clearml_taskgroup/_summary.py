@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._aggregate import counts
-from ._figures import Points, curves_figure, thinned
-from ._figures_params import parallel_figure
+from ._figures.curves import Points, curves_figure, thinned
+from ._figures.parallel import parallel_figure
 from ._measures import Mode
 from ._names import Measure
 from ._reporter import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, Stats, console_event, now

@@ -9,7 +9,7 @@ from ._stores import TaskSpec
 from ._task import GroupTask
 
 if TYPE_CHECKING:
-    from ._agent import Point
+    from ._agents.agent import Point
     from ._group import TaskGroup
     from ._progress import Tracker
 

@@ -57,8 +57,8 @@ class GroupTask(Reporting):
         return self._state.spec.name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        from ._guest import reopen  # which know groups, as this module does not
-        from ._handle import handle_of
+        from ._workers.guest import reopen  # which know groups, as this module does not
+        from ._workers.handle import handle_of
 
         return reopen, handle_of(self)
 

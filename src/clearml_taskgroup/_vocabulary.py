@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from ._drift import drifting
+from ._drift.drift import drifting
 from ._template import NameTemplate, check_context
 from .errors import AliasContextError, UnknownMetricError, VocabularyError
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._aggregate import counts
-from ._figure_parts import Figure as Plain
-from ._figures import curves_figure
-from ._figures_params import Scored, parallel_figure, telling, varying
-from ._figures_values import box_figure, heat_map_figure, scatter_figure
+from ._figures.curves import curves_figure
+from ._figures.parallel import Scored, parallel_figure, telling, varying
+from ._figures.parts import Figure as Plain
+from ._figures.values import box_figure, heat_map_figure, scatter_figure
 from ._measures import Mode, Of, number
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError, counted
 

@@ -8,8 +8,8 @@ import click
 
 from .. import _modes
 from .._clearml import connect
-from .._drift import LoggedMetric, Spelling, cure, metrics_of
-from .._logged import Logged, of_past, of_project, of_results, of_tasks
+from .._drift.drift import LoggedMetric, Spelling, cure, metrics_of
+from .._drift.logged import Logged, of_past, of_project, of_results, of_tasks
 from .._past import all_runs
 from .._transport import Transport
 from ..errors import NoSuchTasksError, counted

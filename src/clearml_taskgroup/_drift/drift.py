@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import attrs
 
-from ._lexicon import QUALITY, has_quality, is_typo, loose, mode_of, shortened
-from ._wording import MONITOR, Context, Reading, read, same_splits
+from .lexicon import QUALITY, has_quality, is_typo, loose, mode_of, shortened
+from .wording import MONITOR, Context, Reading, read, same_splits
 
 ALWAYS_TOGETHER = 0.9
 """The share of tasks from which on two names that always come together do not drift."""

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from ._crew import Crew, pickled
-from ._ending import Failure, clear_frames, reason_of
-from ._facts import Facts, fold
-from ._point import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
-from ._resume import tell_of
-from ._run import TASK_PATIENCE, Run, TaskState
-from ._stores import TaskSpec
-from ._task import GroupTask
-from .errors import ArgumentError, BrokenExecutorError, TaskGroupError
+from .._ending import Failure, clear_frames, reason_of
+from .._resume import tell_of
+from .._run import TASK_PATIENCE, Run, TaskState
+from .._stores import TaskSpec
+from .._task import GroupTask
+from ..errors import ArgumentError, BrokenExecutorError, TaskGroupError
+from .crew import Crew, pickled
+from .facts import Facts, fold
+from .point import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
 
 if TYPE_CHECKING:
-    from ._group import TaskGroup
-    from ._progress import Tracker
+    from .._group import TaskGroup
+    from .._progress import Tracker
 
 AHEAD = 8
 """How many tasks are opened at once, before workers ask for them."""

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._figure_parts import Figure, add_note, empty_figure, hover_of, joined, layout_of, rank_shares
-from ._measures import Mode
-from ._scales import (
+from .._measures import Mode
+from ..errors import counted
+from .parts import Figure, add_note, empty_figure, hover_of, joined, layout_of, rank_shares
+from .scales import (
     MISSING,
     cells,
     colour_of,
@@ -19,10 +20,9 @@ from ._scales import (
     scale,
     short,
 )
-from .errors import counted
 
 if TYPE_CHECKING:
-    from ._results import Row
+    from .._results import Row
 
 Scored = tuple["Row", float]
 """A task and its value."""

@@ -17,13 +17,13 @@ from typing import Any
 
 import attrs
 
-from . import _clearml
-from ._ending import reason_of
-from ._guest import let_all_go
-from ._point import Ended, Function, Parcel, died, run_parcel, unpacked
-from ._task import GroupTask
-from ._threads import fair_share, limit
-from .errors import FunctionPickleError, WorkerStartError
+from .. import _clearml
+from .._ending import reason_of
+from .._task import GroupTask
+from ..errors import FunctionPickleError, WorkerStartError
+from .guest import let_all_go
+from .point import Ended, Function, Parcel, died, run_parcel, unpacked
+from .threads import fair_share, limit
 
 GRACE = 3.0
 """Seconds that workers get to end a point that is stopped, before they are killed."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import attrs
 
-from ._group import TaskGroup
-from ._run import Run
-from ._stores import RunInfo
-from ._stores.online import OnlineStore
-from ._task import GroupTask
-from .errors import HandleError
+from .._group import TaskGroup
+from .._run import Run
+from .._stores import RunInfo
+from .._stores.online import OnlineStore
+from .._task import GroupTask
+from ..errors import HandleError
 
 MOST_WORDS = 1_800
 """Bytes of vocabulary that a handle carries; a larger one lies in a file beside the run's record."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from ._past import PastRun
-from ._results import Results
-from ._stores import SECTION
-from ._stores.lookup import PAGE, ask_all, identity_of
-from ._transport import Transport
-from .errors import NoSuchTasksError
+from .._past import PastRun
+from .._results import Results
+from .._stores import SECTION
+from .._stores.lookup import PAGE, ask_all, identity_of
+from .._transport import Transport
+from ..errors import NoSuchTasksError
 
 PATIENCE = 60.0
 """Seconds for which a question waits for a server that does not answer."""

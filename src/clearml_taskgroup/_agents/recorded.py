@@ -21,9 +21,9 @@ from typing import Any
 
 import attrs
 
-from ._identity import is_same, typed
-from ._stores import parameter
-from .errors import AgentParameterError, ParameterError
+from .._identity import is_same, typed
+from .._stores import parameter
+from ..errors import AgentParameterError, ParameterError
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NOTHING = ("", "None", "null")

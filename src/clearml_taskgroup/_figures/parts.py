@@ -6,11 +6,11 @@ import bisect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._measures import Mode
-from ._scales import colour_scale, limits, safe, short, text_of
+from .._measures import Mode
+from .scales import colour_scale, limits, safe, short, text_of
 
 if TYPE_CHECKING:
-    from ._results import Row
+    from .._results import Row
 
 Figure = dict[str, Any]
 """A figure in plotly's JSON form: `{"data": […], "layout": {…}}`."""

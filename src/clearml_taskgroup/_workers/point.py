@@ -14,15 +14,15 @@ from typing import Any
 
 import attrs
 
-from ._ending import add_note, reason_of, text_of
-from ._facts import Facts, facts_of
-from ._guest import ReopenedTask, reopen
-from ._run import TASK_PATIENCE
-from ._stores import SECTION
-from ._stores.lookup import PATIENCE
-from ._stores.online import OnlineStore
-from ._task import GroupTask
-from .errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
+from .._ending import add_note, reason_of, text_of
+from .._run import TASK_PATIENCE
+from .._stores import SECTION
+from .._stores.lookup import PATIENCE
+from .._stores.online import OnlineStore
+from .._task import GroupTask
+from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
+from .facts import Facts, facts_of
+from .guest import ReopenedTask, reopen
 
 MOST_KEPT = 4 * 1024 * 1024
 """Bytes of a result that are kept on disk in case that an executor loses it."""

@@ -10,18 +10,18 @@ from urllib.parse import quote
 
 import attrs
 
-from ._aggregate import AggregateRow, Aggregates, counts
-from ._figures_params import varying
-from ._identity import number_text
-from ._names import Measure
-from ._page import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
-from ._report_figures import scored_of
-from ._scales import is_number, plain, text_of
-from .errors import counted
+from .._aggregate import AggregateRow, Aggregates, counts
+from .._figures.parallel import varying
+from .._figures.scales import is_number, plain, text_of
+from .._identity import number_text
+from .._names import Measure
+from ..errors import counted
+from .page import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
+from .plots import scored_of
 
 if TYPE_CHECKING:
-    from ._reporter import Stats
-    from ._results import Results, Row
+    from .._reporter import Stats
+    from .._results import Results, Row
 
 
 @attrs.frozen

@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 
-from ._documents import names_of, past_task, stats_of
-from ._recorded import decoded
-from ._run import REASON_LENGTH, Run, TaskState
-from ._stores import ENDED, Status
-from ._stores.lookup import Document, identity_of
+from .._documents import names_of, past_task, stats_of
+from .._run import REASON_LENGTH, Run, TaskState
+from .._stores import ENDED, Status
+from .._stores.lookup import Document, identity_of
+from .recorded import decoded
 
 _WORDS: dict[str, Status] = {
     "published": "completed",

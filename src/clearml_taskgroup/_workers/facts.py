@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._names import Measure
-from ._reporter import Reporter, Stats
-from ._sketch import Sketch
-from ._stores import Status
-from ._template import Name
-from .errors import CarriedError, DeliveryError
+from .._names import Measure
+from .._reporter import Reporter, Stats
+from .._sketch import Sketch
+from .._stores import Status
+from .._template import Name
+from ..errors import CarriedError, DeliveryError
 
 if TYPE_CHECKING:
-    from ._run import Run, TaskState
+    from .._run import Run, TaskState
 
 
 @attrs.define

@@ -21,24 +21,24 @@ from typing import Any
 
 import attrs
 
-from . import _clearml, _console
-from ._facts import facts_of
-from ._group import TaskGroup
-from ._guests import lives, present, tell
-from ._handle import Core, Handle, live
-from ._names import Names
-from ._record import read_first
-from ._reporter import PATIENCE, PERIOD
-from ._run import Run, TaskState
-from ._stores import Status, Store, TaskSpec
-from ._stores.guest import GuestStore
-from ._stores.memory import MemoryStore
-from ._stores.offline import OfflineStore
-from ._stores.online import OnlineStore
-from ._stores.outbox import Outbox, mark_path
-from ._task import GroupTask
-from ._vocabulary import Metric
-from .errors import GroupStateError, HandleError
+from .. import _clearml, _console
+from .._group import TaskGroup
+from .._names import Names
+from .._record import read_first
+from .._reporter import PATIENCE, PERIOD
+from .._run import Run, TaskState
+from .._stores import Status, Store, TaskSpec
+from .._stores.guest import GuestStore
+from .._stores.memory import MemoryStore
+from .._stores.offline import OfflineStore
+from .._stores.online import OnlineStore
+from .._stores.outbox import Outbox, mark_path
+from .._task import GroupTask
+from .._vocabulary import Metric
+from ..errors import GroupStateError, HandleError
+from .facts import facts_of
+from .guests import lives, present, tell
+from .handle import Core, Handle, live
 
 MOST_RUNS = 8
 """How many runs a worker process keeps open for the next task of theirs."""

@@ -15,17 +15,17 @@ from typing import Any
 
 import attrs
 
-from ._following import status_of, take_over
-from ._run import Run, TaskState
-from ._stores import Status, TaskSpec
-from ._stores.lookup import PATIENCE
-from ._stores.memory import MemoryStore
-from ._stores.online import OnlineStore
-from ._stores.queues import documents, enqueue, find_queue, statuses, stop
-from ._submitting import adopted, like_main
-from ._task import GroupTask
-from ._transport import Transport, Unreachable
-from .errors import QueuedTaskError, WaitTimeoutError, counted
+from .._run import Run, TaskState
+from .._stores import Status, TaskSpec
+from .._stores.lookup import PATIENCE
+from .._stores.memory import MemoryStore
+from .._stores.online import OnlineStore
+from .._stores.queues import documents, enqueue, find_queue, statuses, stop
+from .._task import GroupTask
+from .._transport import Transport, Unreachable
+from ..errors import QueuedTaskError, WaitTimeoutError, counted
+from .following import status_of, take_over
+from .submitting import adopted, like_main
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two questions how far the tasks are; longer and longer where nothing happens."""

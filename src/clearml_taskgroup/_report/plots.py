@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._aggregate import counts
-from ._figure_parts import Figure
-from ._figures import Points, curves_figure, thinned
-from ._figures_params import Scored, parallel_figure, telling, values_of, varying
-from ._figures_values import box_figure, heat_map_figure, scatter_figure
-from ._names import Measure
-from ._scales import MOST_CELLS, distinct
-from .errors import TaskGroupError, counted
+from .._aggregate import counts
+from .._figures.curves import Points, curves_figure, thinned
+from .._figures.parallel import Scored, parallel_figure, telling, values_of, varying
+from .._figures.parts import Figure
+from .._figures.scales import MOST_CELLS, distinct
+from .._figures.values import box_figure, heat_map_figure, scatter_figure
+from .._names import Measure
+from ..errors import TaskGroupError, counted
 
 if TYPE_CHECKING:
-    from ._results import Results
+    from .._results import Results
 
 MOST_DRAWN = 120_000
 """How many points all curves of a report have together, so that it can be sent."""

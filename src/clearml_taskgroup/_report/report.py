@@ -8,15 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._figures_params import varying
-from ._names import Measure
-from ._page import esc, is_page, link, note, packed, packed_json, page, section
-from ._report_figures import Drawn, drawn
-from ._report_tables import Tables, date_text
-from .errors import ArgumentError, MissingExtraError, counted
+from .._figures.parallel import varying
+from .._names import Measure
+from ..errors import ArgumentError, MissingExtraError, counted
+from .page import esc, is_page, link, note, packed, packed_json, page, section
+from .plots import Drawn, drawn
+from .tables import Tables, date_text
 
 if TYPE_CHECKING:
-    from ._results import Results
+    from .._results import Results
 
 SEEDS = ("seed", "random_state", "random_seed", "fold", "cv_fold", "split_seed", "repeat", "replicate")
 """Parameters over which means are taken without being asked."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from . import _modes
-from ._run import Run
-from ._stores import Status, TaskSpec
-from ._stores.lookup import ask
-from ._stores.queues import edit_identity, edit_script
-from ._task import GroupTask
-from ._transport import Transport
-from .errors import SubmitError
+from .. import _modes
+from .._run import Run
+from .._stores import Status, TaskSpec
+from .._stores.lookup import ask
+from .._stores.queues import edit_identity, edit_script
+from .._task import GroupTask
+from .._transport import Transport
+from ..errors import SubmitError
 
 if TYPE_CHECKING:
-    from ._group import TaskGroup
+    from .._group import TaskGroup
 
 _CARRIED = ("hyperparams", "configuration", "container")
 """What of the script's own `Task.init` task goes along: `Task.init` puts it back on the agent."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ._tabular import jsonable
+from .._tabular import jsonable
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -138,7 +138,7 @@ def page(title: str, sections: Sequence[str], data: Sequence[str]) -> str:
         sections: What is seen, as HTML.
         data: Packed scripts and figures.
     """
-    assets = files(__package__) / "_assets"
+    assets = files(__package__) / "assets"
     style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
     inside = "\n".join((*sections, *data))
     return f"""<!DOCTYPE html>

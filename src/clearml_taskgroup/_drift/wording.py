@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ._lexicon import (
+from .lexicon import (
     LIKE_VAL,
     LONGEST,
     NUMBERED,

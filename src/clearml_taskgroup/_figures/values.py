@@ -7,10 +7,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ._figure_parts import Figure, add_note, bar_of, empty_figure, fit, hover_of, joined, layout_of, rounded
-from ._figures_params import Scored, values_of
-from ._measures import Mode
-from ._scales import (
+from .._measures import Mode
+from ..errors import counted
+from .parallel import Scored, values_of
+from .parts import Figure, add_note, bar_of, empty_figure, fit, hover_of, joined, layout_of, rounded
+from .scales import (
     MISSING,
     PALETTE,
     Cells,
@@ -24,7 +25,6 @@ from ._scales import (
     safe,
     short,
 )
-from .errors import counted
 
 
 def heat_map_figure(

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from . import _clearml
-from ._identity import flatten
-from ._recorded import Text, read
-from ._space import Space, points
-from ._specs import Specs
-from ._stores import RunInfo, TaskSpec, stored_parameters
-from ._stores.lookup import FIELDS, PATIENCE, Document, ask, ask_all, identity_of, is_original, whole
-from ._stores.queues import edit_identity
-from ._transport import Transport
-from .errors import AgentTaskError
+from .. import _clearml
+from .._identity import flatten
+from .._space import Space, points
+from .._specs import Specs
+from .._stores import RunInfo, TaskSpec, stored_parameters
+from .._stores.lookup import FIELDS, PATIENCE, Document, ask, ask_all, identity_of, is_original, whole
+from .._stores.queues import edit_identity
+from .._transport import Transport
+from ..errors import AgentTaskError
+from .recorded import Text, read
 
 if TYPE_CHECKING:
-    from ._run import TaskState
+    from .._run import TaskState
 
 TURN = "CLEARML_TASKGROUP_TURN"
 """Set while the point's turn lasts: groups that its body opens, in a child process too, are its own."""

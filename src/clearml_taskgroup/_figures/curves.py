@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._aggregate import counts, label_of
-from ._figure_parts import (
+from .._aggregate import counts, label_of
+from .._measures import Mode
+from ..errors import counted
+from .parts import (
     Figure,
     empty_figure,
     fit,
@@ -21,12 +23,10 @@ from ._figure_parts import (
     rank_shares,
     rounded,
 )
-from ._measures import Mode
-from ._scales import DASHES, GREY, MOST, PALETTE, colour_of, faint, safe, short
-from .errors import counted
+from .scales import DASHES, GREY, MOST, PALETTE, colour_of, faint, safe, short
 
 if TYPE_CHECKING:
-    from ._results import Row
+    from .._results import Row
 
 Points = tuple["Row", Sequence[int | float | None], Sequence[float]]
 """A task's curve: the task, its iterations, its values."""

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._facts import Facts, fold, measures_of
+from .facts import Facts, fold, measures_of
 
 if TYPE_CHECKING:
-    from ._run import Run, TaskState
+    from .._run import Run, TaskState
 
 PATIENCE = 5.0
 """Seconds for which a group's end waits for a living worker to let go of a task."""

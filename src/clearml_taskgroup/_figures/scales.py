@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from ._identity import display_name, typed
+from .._identity import display_name, typed
 
 LOG_FROM = 100
 """How many times the least the greatest value of a positive axis is that becomes logarithmic."""

@@ -1,0 +1,1 @@
+"""Sweeps that ClearML agents run: submitted here, one turn there."""
