@@ -85,15 +85,30 @@ def _measure(
 
 def stats_of(task: PastTask) -> dict[Measure, Stats]:
     """Gives what an earlier attempt reported."""
-    return {_key(metric, context): Stats(**counts) for metric, context, counts, *_ in task.measures}
+    found: dict[Measure, Stats] = {}
+    for metric, context, counts, *_ in task.measures:
+        key, stats = _key(metric, context), Stats(**counts)
+        found[key] = _with_single_value(found[key], stats) if key in found else stats
+    return found
+
+
+def _with_single_value(one: Stats, other: Stats) -> Stats:
+    """Joins a curve and a single value of the same measure, which a server keeps apart."""
+    curve, single = (one, other) if one.min_iteration is not None else (other, one)
+    curve.last, curve.last_iteration = single.last, None
+    if single.min < curve.min:
+        curve.min, curve.min_iteration = single.min, None
+    if single.max > curve.max:
+        curve.max, curve.max_iteration = single.max, None
+    return curve
 
 
 def names_of(task: PastTask) -> dict[Measure, list[Name]]:
     """Gives the names under which an earlier attempt's measures were logged."""
-    return {
-        _key(metric, context): [Name(*name) for names in spelt for name in names]
-        for metric, context, _, *spelt in task.measures
-    }
+    found: dict[Measure, list[Name]] = {}
+    for metric, context, _, *spelt in task.measures:
+        found.setdefault(_key(metric, context), []).extend(Name(*name) for names in spelt for name in names)
+    return found
 
 
 def _key(metric: str, context: Mapping[str, Any]) -> Measure:
