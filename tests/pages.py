@@ -240,6 +240,8 @@ def settle(page: Mapping[str, Any]) -> None:
     output = os.open(page["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
+    # A line at a time: a print's text and its end of line would else let a thread's words in between.
+    sys.stdout.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     os.environ.update(page["environment"])
     os.chdir(page["folder"])
     sys.path[0] = page["folder"]
@@ -297,8 +299,9 @@ def run_command(words: list[str]) -> None:
     from clearml_taskgroup._cli import main
 
     if words[0] == "python":
-        sys.argv = words[1:]
-        runpy.run_path(words[1], run_name="__main__")
+        # Python itself makes the script's path absolute; workers find it by that.
+        sys.argv = [os.path.abspath(words[1]), *words[2:]]
+        runpy.run_path(sys.argv[0], run_name="__main__")
     elif words[0] == "clearml-taskgroup":
         main(words[1:], prog_name=words[0])
     else:

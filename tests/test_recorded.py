@@ -53,13 +53,18 @@ VALUES: list[Any] = [
 ]
 
 
+def label(value: Any) -> str:
+    """Names a value the same in each process that collects these tests."""
+    return str(getattr(value, "__name__", repr(value)))
+
+
 def text_of(value: Any) -> Text:
     """Writes a value as a task holds it."""
     item = general({"p": value})["p"]
     return Text(item["value"], item["type"])
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=label)
 def test_what_the_script_knows_comes_back_as_it_is(value: Any) -> None:
     """A value that the script's own space holds is given back, the very object, unedited."""
     params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {"p": ["another", value]})
@@ -71,7 +76,7 @@ MADE_AGAIN = [v for v in VALUES if not isinstance(v, (np.ndarray, Schedule))]
 """All but those whose text tells what nobody knows any more: which of its items were tuples."""
 
 
-@pytest.mark.parametrize("value", [*MADE_AGAIN, Schedule(0.5, [1])], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize("value", [*MADE_AGAIN, Schedule(0.5, [1])], ids=label)  # type: ignore[arg-type]
 def test_what_it_does_not_know_means_the_same(value: Any) -> None:
     """A value that the space no longer holds is made again of what was recorded, unedited."""
     params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {})
