@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from ._aggregate import AggregateRow, Aggregates, Mean
     from ._ending import Failure
     from ._group import TaskGroup
+    from ._history import Curve, History
     from ._measures import Best
-    from ._reporting import BoundTask
-    from ._results import Results, Row
+    from ._reporter import Stats
+    from ._reporting import BoundTask, TaskName
+    from ._results import About, Results, Row
     from ._sweep import Sweep
     from ._task import GroupTask
     from ._template import Name, NameTemplate
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "About": "_results",
     "AggregateRow": "_aggregate",
     "Aggregates": "_aggregate",
     "Best": "_measures",
     "BoundTask": "_reporting",
     "Cancelled": "_agents.queueing",
+    "Curve": "_history",
     "Failure": "_ending",
     "GroupTask": "_task",
+    "History": "_history",
     "Mapped": "_workers.mapping",
     "Mean": "_aggregate",
     "Metric": "_vocabulary",
@@ -38,21 +43,26 @@ _HOMES = {
     "NameTemplate": "_template",
     "Results": "_results",
     "Row": "_results",
+    "Stats": "_reporter",
     "Sweep": "_sweep",
     "TaskGroup": "_group",
     "TaskGroupError": "errors",
     "TaskGroupWarning": "errors",
+    "TaskName": "_reporting",
     "Uploaded": "_upload",
 }
 
 __all__ = [
+    "About",
     "AggregateRow",
     "Aggregates",
     "Best",
     "BoundTask",
     "Cancelled",
+    "Curve",
     "Failure",
     "GroupTask",
+    "History",
     "Mapped",
     "Mean",
     "Metric",
@@ -60,10 +70,12 @@ __all__ = [
     "NameTemplate",
     "Results",
     "Row",
+    "Stats",
     "Sweep",
     "TaskGroup",
     "TaskGroupError",
     "TaskGroupWarning",
+    "TaskName",
     "Uploaded",
     "__version__",
 ]
