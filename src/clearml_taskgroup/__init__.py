@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ._group import TaskGroup
     from ._history import Curve, History
     from ._measures import Best
-    from ._reporter import Stats
     from ._reporting import BoundTask, TaskName
     from ._results import About, Results, Row
     from ._sweep import Sweep
@@ -43,7 +42,6 @@ _HOMES = {
     "NameTemplate": "_template",
     "Results": "_results",
     "Row": "_results",
-    "Stats": "_reporter",
     "Sweep": "_sweep",
     "TaskGroup": "_group",
     "TaskGroupError": "errors",
@@ -70,7 +68,6 @@ __all__ = [
     "NameTemplate",
     "Results",
     "Row",
-    "Stats",
     "Sweep",
     "TaskGroup",
     "TaskGroupError",
