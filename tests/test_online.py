@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from clearml_taskgroup._stores.lookup import group_tasks, is_original
 from clearml_taskgroup._stores.online import OnlineStore
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
 from tests.loopback import LoopbackServer
+from tests.submitted import script_detected
 from tests.view import SINGLE_VALUE, View
 
 
@@ -266,3 +269,66 @@ def test_wrong_credentials_are_told(loopback: LoopbackServer, monkeypatch: pytes
     monkeypatch.setenv("CLEARML_API_SECRET_KEY", "wrong")
     with pytest.raises(LoginError, match=r"CLEARML_API_ACCESS_KEY.*mode='offline'"):
         TaskGroup("login", "refused", mode="online", provenance=False).open()
+
+
+def test_a_run_goes_on_from_the_server_alone(
+    server: View, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a machine without the run's record, what has completed is passed over, the rest runs again."""
+    with group_on(server, catch=RuntimeError) as first:
+        for task in first.sweep({"seed": range(3)}):
+            with task:
+                task.report({"loss": float(task.params["seed"])}, 0)
+                if task.params["seed"] == 1:
+                    raise RuntimeError("a bad node")
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    with group_on(server, resume=True) as second:
+        for task in second.sweep({"seed": range(3)}):
+            with task:
+                task.report({"loss": 10.0}, 0)
+    assert second.run == first.run
+    assert [(row.status, row.value("loss")) for row in second.results()] == [
+        ("completed", 0.0),
+        ("completed", 10.0),
+        ("completed", 2.0),
+    ]
+    statuses = [(task["status"], server.parameters(task["id"])["seed"]) for task in server.tasks()]
+    assert sorted(statuses) == [("completed", "0"), ("completed", "1"), ("completed", "2"), ("failed", "1")]
+
+
+def test_an_offline_run_is_brought_to_the_server(server: View) -> None:
+    """Uploaded, its tasks have their statuses, parameters, points and parent there."""
+    with TaskGroup(server.project, "offline", mode="offline", provenance=False, catch=RuntimeError) as group:
+        for task in group.sweep({"seed": range(2)}):
+            with task:
+                task.report({"loss": 0.5}, 3, split="val")
+                if task.params["seed"]:
+                    raise RuntimeError("a bad node")
+    assert group.run is not None
+    uploaded = TaskGroup.upload(group.run)
+    assert uploaded.problems == ()
+    found = {server.parameters(task["id"])["seed"]: task for task in server.tasks()}
+    assert {seed: task["status"] for seed, task in found.items()} == {"0": "completed", "1": "failed"}
+    assert {task["parent"] for task in found.values()} == {uploaded.parent}
+    for task in found.values():
+        assert server.scalars(task["id"], 1) == {("loss", "val"): [(3, 0.5)]}
+
+
+def test_a_sweep_waits_in_a_queue_of_the_server(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points are submitted to a queue as drafts with their parameters, up to the limit, and cancelled."""
+    script_detected(monkeypatch)
+    name = f"taskgroup tests {uuid.uuid4().hex}"
+    queue = server.call("queues.create", name=name)["id"]
+    try:
+        with TaskGroup(server.project, "queued", mode="online") as group:
+            assert list(group.sweep({"C": [0.5, 2]}, queue=name, limit=1)) == []
+            found = {server.parameters(task["id"])["C"]: task["status"] for task in server.tasks()}
+            assert found == {"0.5": "queued", "2": "created"}
+            entries = server.call("queues.get_by_id", queue=queue)["queue"]["entries"]
+            assert [entry["task"] for entry in entries] == [group.get(C=0.5).id]
+            assert {row.status for row in group.results()} == {"queued", "created"}
+            assert len(group.cancel().dequeued) == 2
+            assert [row.status for row in group.wait(timeout=20)] == ["stopped", "stopped"]
+        assert server.call("queues.get_by_id", queue=queue)["queue"]["entries"] == []
+    finally:
+        server.call("queues.delete", queue=queue, force=True)

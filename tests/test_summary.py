@@ -133,7 +133,7 @@ def test_on_a_server(server: View) -> None:
             for step in range(5):
                 task.report({"accuracy": step * task.params["C"]}, step)
         assert group.parent_id is not None
-    events = server.call("events.get_task_plots", task=group.parent_id)["plots"]
+    events = server.events(group.parent_id, "plot", 3)
     found = plots([{**event, "type": "plot"} for event in events])
     assert set(found) == {
         ("Results", "tasks"),
@@ -142,8 +142,7 @@ def test_on_a_server(server: View) -> None:
     }
     link = found["Results", "tasks"]["data"][0]["cells"]["values"][0][0]
     assert group.get(C=0).url in link
-    log = server.call("events.get_task_log", task=group.parent_id)["events"]
-    assert group.compare_urls[0] in log[-1]["msg"]
+    assert group.compare_urls[0] in server.console(group.parent_id)
     assert server.task(group.parent_id)["status"] == "completed"
 
 

@@ -60,15 +60,16 @@ class View:
     def scalars(self, task_id: str, count: int) -> dict[tuple[str, str], list[tuple[int, float]]]:
         """The points of each title and series, once there are `count` of them."""
         found: dict[tuple[str, str], list[tuple[int, float]]] = {}
-        for event in self._events(task_id, "training_stats_scalar", count):
+        for event in self.events(task_id, "training_stats_scalar", count):
             found.setdefault((event["metric"], event["variant"]), []).append((event["iter"], event["value"]))
         return {name: sorted(points) for name, points in found.items()}
 
     def console(self, task_id: str, count: int = 1) -> str:
         """The console's text, once it has `count` entries."""
-        return "\n".join(event["msg"] for event in self._events(task_id, "log", count))
+        return "\n".join(event["msg"] for event in self.events(task_id, "log", count))
 
-    def _events(self, task_id: str, kind: str, count: int) -> list[Doc]:
+    def events(self, task_id: str, kind: str, count: int) -> list[Doc]:
+        """A task's events of one kind, once there are `count` of them."""
         deadline = time.monotonic() + self.patience
         while True:
             found: list[Doc] = []
