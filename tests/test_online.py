@@ -310,8 +310,8 @@ def test_an_offline_run_is_brought_to_the_server(server: View) -> None:
     found = {server.parameters(task["id"])["seed"]: task for task in server.tasks()}
     assert {seed: task["status"] for seed, task in found.items()} == {"0": "completed", "1": "failed"}
     assert {task["parent"] for task in found.values()} == {uploaded.parent}
-    for task in found.values():
-        assert server.scalars(task["id"], 1) == {("loss", "val"): [(3, 0.5)]}
+    for doc in found.values():
+        assert server.scalars(doc["id"], 1) == {("loss", "val"): [(3, 0.5)]}
 
 
 def test_a_sweep_waits_in_a_queue_of_the_server(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
