@@ -264,7 +264,10 @@ class _Session:
             body["parent"] = parent
         if self.began is not None:
             moment = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="milliseconds")
-            section = {**body["hyperparams"][SECTION], "run_started": parameter(SECTION, "run_started", moment)}
+            section = {
+                **body["hyperparams"][SECTION],
+                "run_started": parameter(SECTION, "run_started", moment),
+            }
             body["hyperparams"] = {**body["hyperparams"], SECTION: section}
         self.id, self.status = store.make(body, self.data["project_name"], identity), "created"
         return self.id

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
 import click
 
 from .. import _clearml, _modes
 from .._group import TaskGroup
 from .._listing import Listed, runs_on_disk, runs_on_server
 from .._loading import Wanted, load_record, load_results
+from .._past import PastRun, all_runs, load
 from .._results import Results
 from .._stores.online import OnlineStore
-from ..errors import NoSuchRunError
+from ..errors import NoSuchRunError, ServerNameError
+from . import _server
 from ._output import Failure
+from ._words import NO_SERVER, listing
 
 Mode = Literal["online", "offline"]
 
@@ -28,50 +33,179 @@ def root() -> Path:
     return _clearml.cache_folder() / "taskgroup"
 
 
-def settled(mode: Mode | None) -> Mode | None:
-    """Gives the mode to look in: where no server is configured, this disk, without a word."""
-    if mode is None and _clearml.task_mode() == "online" and not _clearml.is_configured():
-        return "offline"
-    return mode
+# --- where to look -----------------------------------------------------------------------------
 
 
-def listed(mode: Mode | None) -> list[Listed]:
+@attrs.frozen
+class Place:
+    """Where to look.
+
+    Attributes:
+        mode: `"online"` for the server alone, `"offline"` for this disk alone, None for both.
+        away: Whether this disk is looked at because the server does not answer.
+    """
+
+    mode: Mode | None
+    away: bool = False
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the server is looked at."""
+        return self.mode != "offline"
+
+
+def place_of(mode: Mode | None, *, or_disk: bool = True) -> Place:
+    """Finds where to look: where no server is configured, this disk; else the server, if it answers.
+
+    Args:
+        mode: What was asked for.
+        or_disk: Whether this disk may stand in for a server that is away, which is told on stderr.
+
+    Raises:
+        Failure: The server is asked for and there is none, or it is away.
+    """
+    is_set_offline = _clearml.task_mode() == "offline"
+    if mode == "online" and is_set_offline:
+        raise Failure("--online was given, but ClearML is set offline; unset CLEARML_OFFLINE_MODE")
+    if mode == "online" and not _clearml.is_configured():
+        raise Failure(NO_SERVER)
+    if mode == "offline" or is_set_offline or not _clearml.is_configured():
+        return Place("offline")
+    if mode is None and _modes.resolve(None, tell=False) != "online":  # another rank of a job
+        return Place("offline")
+    trouble = _server.trouble()
+    if trouble is None:
+        return Place(mode)
+    told = f"{_server.name()} does not answer ({trouble})"
+    if mode == "online" or not or_disk:
+        raise Failure(f"{told}; look at this disk alone with --offline, or try again when it is back")
+    click.echo(f"{told}; this is what is on this disk", err=True)
+    return Place("offline", away=True)
+
+
+def listed(place: Place) -> list[Listed]:
     """Lists the runs of all groups, on a server and on this disk, the latest first."""
-    mode = settled(mode)
-    found = {} if mode == "online" else {run.run: run for run in runs_on_disk(root())}
-    if _modes.resolve(mode) == "online":
-        store = OnlineStore(_clearml.connect())
+    found = {} if place.mode == "online" else {run.run: run for run in runs_on_disk(root())}
+    if place.is_online:
+        store = OnlineStore(_clearml.connect(_server.PATIENCE))
         try:
             for run in runs_on_server(store):
-                run.record = found[run.run].record if run.run in found else None
+                own = found.get(run.run)
+                if own is not None:
+                    run.record, run.started = own.record, own.started or run.started
                 found[run.run] = run
         finally:
             store.transport.close()
     return sorted(found.values(), key=lambda run: run.started or 0, reverse=True)
 
 
-def results_of(group: str, run: str | None, mode: Mode | None) -> Results:
+# --- which run ---------------------------------------------------------------------------------
+
+
+def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool = True) -> Results:
     """Loads the results of the run that is meant.
 
     Args:
         group: What was given for GROUP.
         run: What was given for `--run`: a number, or the first digits of an id; None for the latest.
         mode: Where to look; None for where ClearML is set to, then this disk.
+        or_disk: Whether this disk may stand in for a server that is away.
 
     Raises:
         click.UsageError: The text is none of the forms.
-        NoSuchRunError: There is no such run.
-        Failure: Several are meant.
+        Failure: There is no such run, or several are meant.
     """
     if Path(group).is_file():
         return load_record(Path(group))
-    which = int(run) if run is not None and run.isdigit() and len(run) < 6 else run
-    if re.fullmatch("[0-9a-f]{6,32}", group):
-        return load_results(_by_id(group, which, listed(mode)), mode=settled(mode))
-    project, slash, name = group.rpartition("/")
-    if not slash:
-        raise click.UsageError(f"GROUP is {FORMS}; {group!r} is none of them")
-    return TaskGroup.load(project, name, which, mode=settled(mode))
+    which = _which(run)
+    if "/" not in group.strip("/") and not _is_id(group):
+        near = _near(group, runs_on_disk(root()))
+        raise click.UsageError(f"GROUP is {FORMS}; {group!r} is none of them{near}")
+    place = place_of(mode, or_disk=or_disk)
+    if _is_id(group):
+        return load_results(_by_id(group, which, listed(place)), mode=place.mode)
+    project, _, name = group.rpartition("/")
+    try:
+        return TaskGroup.load(project, name, which, mode=place.mode)
+    except (NoSuchRunError, ServerNameError) as error:
+        if isinstance(error, NoSuchRunError) and error.known:
+            raise
+        runs = listed(place)
+        exact = next((known for known in runs if _label(known) == group), None)  # a name may have a /
+        if exact is not None:
+            return load_results(Wanted(exact.project, exact.group, exact.group_id, which), mode=place.mode)
+        where = "the server" if place.mode == "online" else "this disk"
+        places = error.places if isinstance(error, NoSuchRunError) else [where]
+        looked = f"looked at {' and '.join(places)}"
+        raise Failure(f"the group {group} was not found; {looked}{_near(group, runs)}") from None
+
+
+def run_on_disk(text: str, run: str | None = None) -> PastRun:
+    """Finds the run on this disk that is meant: by a record's path, an id, or a group's name.
+
+    Args:
+        text: What was given.
+        run: What was given for `--run`.
+
+    Raises:
+        click.UsageError: The text is none of the forms.
+        Failure, NoSuchRunError: There is no such run, or several are meant.
+    """
+    path = Path(text)
+    by_parent = next((past for past in all_runs(root()) if past.parent == text), None)
+    if by_parent is not None:
+        return by_parent
+    if not path.is_file():
+        runs = runs_on_disk(root())
+        mine = [known for known in runs if text.strip("/") in (_label(known), known.group_id)]
+        if mine:
+            path = _one_of_group(mine, text, _which(run)).record or path
+        elif _is_id(text):
+            path = one_of(text, runs).record or path
+        elif "/" in text.strip("/"):
+            raise Failure(f"the group {text} was not found; looked at this disk, {root()}{_near(text, runs)}")
+        else:
+            raise click.UsageError(f"a run is meant by {FORMS}; {text!r} is none of them{_near(text, runs)}")
+    past = load(path) if path.is_file() else None
+    if past is None:
+        raise NoSuchRunError("a run", [f"the file {path}"])
+    return past
+
+
+def _one_of_group(runs: list[Listed], group: str, which: int | str | None) -> Listed:
+    """Picks the run with a number, or with an id that begins like this; the latest one."""
+    numbered = sorted(runs, key=lambda known: known.number, reverse=True)
+    for known in numbered:
+        if which is None or known.number == which or (isinstance(which, str) and known.run.startswith(which)):
+            return known
+    have = [f"run {known.number} ({known.run[:12]})" for known in numbered]
+    raise NoSuchRunError(f"run {which} of the group {group}", [f"this disk, {root()}"], have)
+
+
+def _which(run: str | None) -> int | str | None:
+    return int(run) if run is not None and run.isdigit() and len(run) < 6 else run
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{6,32}", text) is not None
+
+
+def _label(run: Listed) -> str:
+    return f"{run.project}/{run.group}"
+
+
+def _near(text: str, runs: Iterable[Listed]) -> str:
+    """Says which groups may have been meant, of all projects."""
+    groups = {_label(run): run.group for run in runs}
+    asked = text.strip("/").casefold()
+    close = difflib.get_close_matches(asked, [label.casefold() for label in groups], n=3)
+    named = difflib.get_close_matches(
+        asked.rpartition("/")[2], [name.casefold() for name in groups.values()], n=3, cutoff=0.75
+    )
+    meant = [label for label, name in groups.items() if label.casefold() in close or name.casefold() in named]
+    if meant:
+        return f"; did you mean {' or '.join(meant[:3])}?"
+    return f"; there is: {listing(groups)}" if groups else ", which has: no runs"
 
 
 def _by_id(text: str, which: int | str | None, runs: list[Listed]) -> Wanted:
@@ -99,6 +233,19 @@ def one_of(text: str, runs: list[Listed]) -> Listed:
     if len(found) > 1:
         raise Failure(f"{text!r} may mean {', '.join(run.run for run in found)}; give more digits")
     return found[0]
+
+
+def measure_of(metric: str, pairs: Iterable[tuple[str, str]], results: Results) -> tuple[str, dict[str, Any]]:
+    """Reads a metric and its context, `accuracy split=val` or as tables head it, `accuracy[split=val]`."""
+    heading = _HEADING.fullmatch(metric)
+    if heading is not None and not any(metric == name for name, _ in results.measures):
+        metric, inside = heading[1], (part.partition("=") for part in heading[2].split(","))
+        pairs = [*((field, text) for field, _, text in inside), *pairs]
+    return metric, context_of(pairs, results)
+
+
+_HEADING = re.compile(r"(.+?)\[([^=,\[\]]+=[^\[\]]*)\](?: \(.+\))?")
+"""A table's heading, with or without the unit."""
 
 
 def context_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
