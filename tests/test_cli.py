@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._cli import main
+from clearml_taskgroup._cli import _server, main
 from tests.aftermath import NAME, PROJECT, Place, curve, kill
 from tests.loopback import LoopbackServer
 
@@ -100,7 +101,8 @@ def test_upload_brings_a_run(loopback: LoopbackServer, how: str) -> None:
     group, other = make(), make("another group")
     result = command("upload", group.run[:8] if how == "run" else group.record_path)
     assert result.exit_code == 0
-    assert result.output.startswith(f"{group.run}: 2 tasks are on the server http://")
+    title = f"{PROJECT}/{NAME}, run 1 ({group.run[:12]})"
+    assert result.output.startswith(f"{title}: 2 tasks on the server, http://")
     assert len(loopback.tasks) == 3
     (left,) = json.loads(command("pending", "--json").output)
     assert left["run"] == other.run
@@ -152,7 +154,7 @@ def test_an_unknown_run_is_told() -> None:
     """A run that is not there is one line and exit code 1."""
     result = command("upload", "0123456789")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: run='0123456789' was given; expected")
+    assert result.output.startswith("Error: a run or group '0123456789' was not found")
     assert "Traceback" not in result.output
 
 
@@ -164,21 +166,25 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
     result = command("upload", "--all", "--json")
     assert result.exit_code == 1
     assert [facts["run"] for facts in json.loads(result.stdout)] == [group.run]
-    assert f"{living.run}: " in result.stderr
+    assert f"{PROJECT}/the living group, run 1 ({living.run[:12]}): " in result.stderr
     assert "still in use" in result.stderr
     living.close()
 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a server the exit code is 1 and the line says what to check; nothing is lost."""
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
-    group = make()
+    """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
+    monkeypatch.setattr(_server, "PATIENCE", 0.0)
+    make()
     loopback.faults.outage = True
-    result = command("upload", group.run)
+    result = command("upload", f"{PROJECT}/{NAME}")
     assert result.exit_code == 1
-    assert "clearml.conf" in result.output
+    assert len(result.output.splitlines()) == 1
+    assert loopback.environment()["CLEARML_API_HOST"] in result.output
+    again = result.output.strip().partition("run again: clearml-taskgroup ")[2]
     loopback.faults.clear()
-    assert command("upload", group.run).exit_code == 0
+    assert command(*shlex.split(again)).exit_code == 0
+    assert len(loopback.tasks) == 3
+    assert json.loads(command("pending", "--json").output) == []
 
 
 def test_a_problem_is_told(loopback: LoopbackServer) -> None:
@@ -191,7 +197,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
     result = command("upload", group.run)
     assert result.exit_code == 1
     assert "has lost its session" in result.stderr
-    assert "1 tasks are on the server" in result.stdout
+    assert ": 1 task on the server, " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
     [
         (("--help",), "upload"),
         (("pending", "--help"), "Example: clearml-taskgroup pending --json"),
-        (("upload", "-h"), "Example: clearml-taskgroup upload 3f2a9c1d"),
+        (("upload", "-h"), "Example: clearml-taskgroup upload digits/svm-sweep"),
     ],
 )
 def test_help_has_an_example(arguments: tuple[str, ...], example: str) -> None:

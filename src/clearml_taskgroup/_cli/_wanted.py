@@ -25,6 +25,8 @@ from ._words import NO_SERVER, listing
 
 Mode = Literal["online", "offline"]
 
+ALIKE = 0.7
+"""How alike, from 0 to 1, a name has to be to be the one that was meant."""
 FORMS = "project/name, the id of a group, the id of a run or its first six digits, or the path of a record"
 
 
@@ -197,15 +199,17 @@ def _label(run: Listed) -> str:
 def _near(text: str, runs: Iterable[Listed]) -> str:
     """Says which groups may have been meant, of all projects."""
     groups = {_label(run): run.group for run in runs}
-    asked = text.strip("/").casefold()
-    close = difflib.get_close_matches(asked, [label.casefold() for label in groups], n=3)
-    named = difflib.get_close_matches(
-        asked.rpartition("/")[2], [name.casefold() for name in groups.values()], n=3, cutoff=0.75
-    )
-    meant = [label for label, name in groups.items() if label.casefold() in close or name.casefold() in named]
+    likeness = {
+        label: max(_like(text, label), _like(text.rpartition("/")[2], name)) for label, name in groups.items()
+    }
+    meant = sorted((label for label in groups if likeness[label] > ALIKE), key=lambda label: -likeness[label])
     if meant:
         return f"; did you mean {' or '.join(meant[:3])}?"
     return f"; there is: {listing(groups)}" if groups else ", which has: no runs"
+
+
+def _like(text: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, text.strip("/").casefold(), other.casefold()).ratio()
 
 
 def _by_id(text: str, which: int | str | None, runs: list[Listed]) -> Wanted:
