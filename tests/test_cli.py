@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,9 +17,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._cli import _server, main
+from clearml_taskgroup import TaskGroup, _clearml, _upload
+from clearml_taskgroup._cli import _drift, _server, _wanted, main
+from clearml_taskgroup._stores import lookup
 from tests.aftermath import NAME, PROJECT, Place, curve, kill
+from tests.commands import as_json_error
 from tests.loopback import LoopbackServer
 
 
@@ -257,3 +260,108 @@ def test_the_installed_command_works(tmp_path: Path) -> None:
         [script, "pending", "--json"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m clearml_taskgroup` is the command, and says so in its usage."""
+    arguments = [sys.executable, "-m", "clearml_taskgroup", "--version"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "python")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_terminals_that_lack_letters(encoding: str, tmp_path: Path) -> None:
+    """Where a terminal's encoding lacks ± or …, the command still prints, on stderr as well."""
+    prelude = """
+from clearml_taskgroup import TaskGroup
+with TaskGroup("the project – 项目", "the group", mode="offline", provenance=False) as group:
+    for task in group.sweep({"C": range(30), "seed": range(2)}):
+        with task:
+            task.report({"loss": float(task.params["seed"])}, 1, split="val")
+"""
+    for arguments in (["show", "the project – 项目/the group", "--over", "seed"], ["show", "项目/…"]):
+        source = f"import sys\n{prelude}\nsys.argv[1:] = {arguments!r}\n"
+        source += "from clearml_taskgroup._cli import main\nmain()\n"
+        (tmp_path / "main.py").write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "main.py")],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (0 if "--over" in arguments else 1)
+    assert b"Error: " in done.stderr
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    """What reads the output may stop: `clearml-taskgroup show … | head -1` says nothing of it."""
+    with Place().group() as group:
+        for task in group.tasks({"C": range(400)}):
+            task.report({f"metric {number}": 1.0 for number in range(20)}, 1)
+    script = Path(sys.executable).with_name("clearml-taskgroup")
+    with subprocess.Popen(
+        [script, "show", group.run], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as shown:
+        assert shown.stdout is not None
+        assert shown.stderr is not None
+        assert shown.stdout.readline()
+        shown.stdout.close()
+        assert shown.stderr.read() == b""
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a command in a line, with the exit code that shells give it, `drift` as well."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_wanted, "runs_on_disk", interrupted)
+    monkeypatch.setattr(_drift, "all_runs", interrupted)
+    for arguments in (("list",), ("drift", "--project", "digits")):
+        result = command(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\ninterrupted\n")
+
+
+def test_errors_as_json() -> None:
+    """With --json an error is JSON on stdout and a line on stderr, however early it is found."""
+    assert as_json_error("show", "none/of these", code=1).startswith("the group none/of these was not found")
+    assert as_json_error("best", code=2) == "Missing argument 'GROUP'."
+    assert as_json_error("drift", "--project", "none", code=2).startswith("the project 'none'")
+    for verb in ("list", "show", "best", "report", "drift", "pending", "upload", "discard"):
+        assert "--bogus" in as_json_error(verb, "--bogus", code=2)
+
+
+def test_nothing_to_upload() -> None:
+    """Where nothing waits, `upload --all` says so."""
+    assert command("upload", "--all").stdout.startswith("nothing waits below ")
+    assert json.loads(command("upload", "--all", "--json").stdout) == []
+
+
+def test_upload_of_a_group(loopback: LoopbackServer) -> None:
+    """A group's name means its latest run, --run an earlier one; a wrong name has neighbours."""
+    first, second = make(), make()
+    for arguments, run in (((), second), (("--run", "1"), first)):
+        (brought,) = json.loads(command("upload", f"{PROJECT}/{NAME}", *arguments, "--json").stdout)
+        assert brought["run"] == run.run
+    assert f"did you mean {PROJECT}/{NAME}?" in command("upload", f"{PROJECT}/{NAME}s").stderr
+    assert command("upload", first.id, second.id, "--run", "1").exit_code == 2
+
+
+def test_a_server_that_goes_away_in_the_middle(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run that a server is away for ends the upload of all, with the command for later."""
+    monkeypatch.setattr(_upload, "PATIENCE", 0.0)
+    make("one group")
+    make("two groups")
+    loopback.faults.fail_next("tasks.completed", kind="drop_before", times=50)
+    monkeypatch.setattr(lookup, "PATIENCE", 0.0)
+    result = command("upload", "--all")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("run again: clearml-taskgroup upload --all")
+    loopback.faults.clear()
+    assert command("upload", "--all").exit_code == 0
+    assert len(loopback.tasks) == 6
