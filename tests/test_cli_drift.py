@@ -182,6 +182,17 @@ def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch)
         assert "127.0.0.1:9 does not answer" in told("drift", *what, code=2)
 
 
+def test_a_project_that_is_not_there_has_neighbours(server: View) -> None:
+    """Of a project that is not there the closest ones are told, on the server and on this disk."""
+    foreign(server, f"{server.project}/vision", "one", [("loss", "train")])
+    line = told("drift", "--project", f"{server.project}/vison", code=2)
+    assert f"; did you mean {server.project}/vision" in line
+    with TaskGroup("a project on disk", NAME, mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    line = told("drift", "--project", "project on disk", "--offline", code=2)
+    assert line.endswith("; did you mean a project on disk?")
+
+
 def test_a_group_that_several_digits_mean_is_not_drift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever keeps it from looking has exit code 2, digits of two runs as well."""
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]

@@ -135,6 +135,19 @@ def test_an_earlier_run() -> None:
     assert "leave --run out" in told("show", first.run, "--run", 2, code=2)
 
 
+def test_a_later_run_on_disk_is_told(loopback: LoopbackServer) -> None:
+    """The latest run is the server's; that a later one is on this disk alone is told, until it is there."""
+    online, offline = make(Place(loopback)), make()
+    result = command("show", GROUP)
+    assert online.run[:12] in result.stdout
+    assert result.stderr == (
+        f"a later run, 2 ({offline.run[:12]}), is on this disk alone; --offline shows it\n"
+    )
+    assert command("show", GROUP, "--run", 1).stderr == command("show", GROUP, "--online").stderr == ""
+    assert command("upload", GROUP).exit_code == 0
+    assert command("show", GROUP).stderr == ""
+
+
 def test_the_disk_is_looked_at_last(loopback: LoopbackServer) -> None:
     """A run that is on this disk alone is found, but not with --online."""
     group = make()
@@ -229,6 +242,18 @@ def test_show_sorts_and_chooses() -> None:
     assert "may mean" in told("show", GROUP, "--sort", "accuracy", "--mode", "max", code=1)
     assert "belongs to --sort" in told("show", GROUP, "split=val", code=2)
     assert "field=value" in told("show", GROUP, "val", code=2)
+
+
+def test_parameters_that_are_no_numbers() -> None:
+    """Truth values and None are meant in any spelling."""
+    with Place().group() as group:
+        for task in group.tasks({"flag": [True, False], "optimizer": [None, "adam"]}):
+            task.report({"loss": 1.0}, 1)
+    for chosen in (["flag=true", "optimizer=none"], ["flag=True", "optimizer=None"]):
+        where = [word for pair in chosen for word in ("--where", pair)]
+        assert [task["name"] for task in as_json("show", GROUP, *where)["tasks"]] == [
+            "flag=True,optimizer=None"
+        ]
 
 
 def test_show_over_seeds() -> None:

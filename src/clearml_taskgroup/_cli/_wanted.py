@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from .. import _clearml, _modes
 from .._group import TaskGroup
 from .._listing import Listed, runs_on_disk, runs_on_server
 from .._loading import Wanted, load_record, load_results
-from .._past import PastRun, all_runs, load
+from .._past import PastRun, all_runs, latest_run, load
 from .._results import Results
 from .._stores.online import OnlineStore
 from ..errors import NoSuchRunError, ServerNameError
@@ -128,7 +128,10 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool 
         return load_results(_by_id(group, which, listed(place)), mode=place.mode)
     project, _, name = group.rpartition("/")
     try:
-        return TaskGroup.load(project, name, which, mode=place.mode)
+        results = TaskGroup.load(project, name, which, mode=place.mode)
+        if which is None and place.mode is None and results.about.mode == "online":
+            _tell_of_later_run(results)
+        return results
     except (NoSuchRunError, ServerNameError) as error:
         if isinstance(error, NoSuchRunError) and error.known:
             raise
@@ -140,6 +143,17 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool 
         places = error.places if isinstance(error, NoSuchRunError) else [where]
         looked = f"looked at {' and '.join(places)}"
         raise Failure(f"the group {group} was not found; {looked}{_near(group, runs)}") from None
+
+
+def _tell_of_later_run(results: Results) -> None:
+    """Says that a run on this disk is later than the latest one on the server."""
+    about = results.about
+    later = latest_run(root() / about.group_id, "offline")
+    if later is None or later.uploaded or later.run == about.run:
+        return
+    if (later.started or 0) > (about.started or 0):
+        told = f"a later run, {later.number} ({later.run[:12]}), is on this disk alone"
+        click.echo(f"{told}; --offline shows it", err=True)
 
 
 def run_on_disk(text: str, run: str | None = None) -> PastRun:
@@ -198,14 +212,22 @@ def _label(run: Listed) -> str:
 
 def _near(text: str, runs: Iterable[Listed]) -> str:
     """Says which groups may have been meant, of all projects."""
-    groups = {_label(run): run.group for run in runs}
-    likeness = {
-        label: max(_like(text, label), _like(text.rpartition("/")[2], name)) for label, name in groups.items()
-    }
-    meant = sorted((label for label in groups if likeness[label] > ALIKE), key=lambda label: -likeness[label])
+    return near(text, {_label(run): run.group for run in runs}) or ", which has: no runs"
+
+
+def near(text: str, names: Mapping[str, str]) -> str:
+    """Says which names may have been meant, or which there are; nothing where there are none.
+
+    Args:
+        text: What was asked for.
+        names: The names in full, each with its last part.
+    """
+    own = text.strip("/").rpartition("/")[2]
+    likeness = {name: max(_like(text, name), _like(own, last)) for name, last in names.items()}
+    meant = sorted((name for name in names if likeness[name] > ALIKE), key=lambda name: -likeness[name])
     if meant:
         return f"; did you mean {' or '.join(meant[:3])}?"
-    return f"; there is: {listing(groups)}" if groups else ", which has: no runs"
+    return f"; there is: {listing(names)}" if names else ""
 
 
 def _like(text: str, other: str) -> float:
@@ -269,8 +291,11 @@ def parameters_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[st
 def _value(text: str, known: Iterable[Any]) -> Any:
     """Finds a value by its text, `1` for 1 and for 1.0."""
     for value in known:
-        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if text == str(value) or (numeric and _number(text) == value):
+        if value is None or isinstance(value, bool):
+            same = text.casefold() == str(value).casefold()  # true as well as True
+        else:
+            same = text == str(value) or (isinstance(value, (int, float)) and _number(text) == value)
+        if same:
             return value
     return text
 

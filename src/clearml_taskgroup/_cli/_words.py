@@ -50,6 +50,8 @@ def plainly(error: Exception, *, offline: bool = False) -> str:
             return f"the curves that were reported are not kept {error.where}"
         case ArgumentError(argument=("where" | "over") as argument):
             return f"--{argument}: {error.given!r} was given; expected {error.expected}"
+        case OSError(filename=str() as path, strerror=str() as reason):
+            return f"{path}: {reason}"
     return str(error)
 
 
