@@ -55,6 +55,10 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert text in lines[group.run]
     for text in ("the dead group", "not closed", " 1 "):
         assert text in lines[dead.run]
+    living = Place().group(name="the living group").open()
+    living.task({"seed": 0})
+    assert json.loads(command("pending", "--json").output)[0]["status"] == "in use"
+    living.close()
     assert result.output.endswith("clearml-taskgroup upload RUN\n")
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .. import _clearml
-from .._past import PastRun, all_runs, held
+from .._past import PastRun, all_runs, held, is_held
 from .._upload import upload
 from ..errors import ServerError, TaskGroupError, counted
 from . import _server
@@ -38,7 +38,7 @@ def _facts(past: PastRun) -> dict[str, Any]:
         "number": past.number,
         "mode": past.mode,
         "tasks": len(past.latest()),
-        "status": past.status or "not closed",
+        "status": past.status or ("in use" if is_held(past.path) else "not closed"),
         "started": iso(past.started),
         "record": str(past.path),
     }
