@@ -180,7 +180,7 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
-    monkeypatch.setattr(_server, "PATIENCE", 0.0)
+    monkeypatch.setattr(_server, "LONGER", 0.0)
     make()
     loopback.faults.outage = True
     result = command("upload", f"{PROJECT}/{NAME}")
@@ -347,7 +347,7 @@ def test_upload_of_a_group(loopback: LoopbackServer) -> None:
     for arguments, run in (((), second), (("--run", "1"), first)):
         (brought,) = json.loads(command("upload", f"{PROJECT}/{NAME}", *arguments, "--json").stdout)
         assert brought["run"] == run.run
-    assert f"did you mean {PROJECT}/{NAME}?" in command("upload", f"{PROJECT}/{NAME}s").stderr
+    assert f"did you mean '{PROJECT}/{NAME}'?" in command("upload", f"{PROJECT}/{NAME}s").stderr
     assert command("upload", first.id, second.id, "--run", "1").exit_code == 2
 
 

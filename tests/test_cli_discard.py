@@ -100,7 +100,7 @@ def test_too_few_digits() -> None:
     """Fewer than six digits mean no run, and another group's name says which there are."""
     make()
     assert "first six digits" in told("discard", "abc", "--yes", code=2)
-    assert f"did you mean {PROJECT}/{NAME}?" in told("discard", f"{PROJECT}/{NAME}s", "--yes", code=1)
+    assert f"did you mean '{PROJECT}/{NAME}'?" in told("discard", f"{PROJECT}/{NAME}s", "--yes", code=1)
 
 
 def test_a_group_means_its_latest_run() -> None:

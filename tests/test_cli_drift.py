@@ -186,11 +186,11 @@ def test_a_project_that_is_not_there_has_neighbours(server: View) -> None:
     """Of a project that is not there the closest ones are told, on the server and on this disk."""
     foreign(server, f"{server.project}/vision", "one", [("loss", "train")])
     line = told("drift", "--project", f"{server.project}/vison", code=2)
-    assert f"; did you mean {server.project}/vision" in line
+    assert f"; did you mean '{server.project}/vision'" in line
     with TaskGroup("a project on disk", NAME, mode="offline", provenance=False) as group:
         group.task({"C": 1})
     line = told("drift", "--project", "project on disk", "--offline", code=2)
-    assert line.endswith("; did you mean a project on disk?")
+    assert line.endswith("; did you mean 'a project on disk'?")
 
 
 def test_a_group_that_several_digits_mean_is_not_drift(monkeypatch: pytest.MonkeyPatch) -> None:

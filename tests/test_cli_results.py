@@ -192,8 +192,8 @@ def test_a_group_that_is_not_there_has_neighbours() -> None:
         for verb in (("show",), ("report",), ("best",), ("drift", "--group")):
             metric = ["loss"] if verb == ("best",) else []
             line = told(*verb, text, *metric, code=2 if verb[0] == "drift" else 1)
-            assert "; did you mean another project/svm-sweep" in line
-    assert "did you mean another project/svm-sweep?" in told("show", "svm-sweep", code=2)
+            assert "; did you mean 'another project/svm-sweep'" in line
+    assert "did you mean 'another project/svm-sweep'?" in told("show", "svm-sweep", code=2)
     assert f"there is: another project/svm-sweep, {GROUP}" in told("show", "quite/different", code=1)
     assert "was not found" in told("show", "a/b", code=1)
 

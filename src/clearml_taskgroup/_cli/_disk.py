@@ -121,7 +121,7 @@ def _need_server(again: str) -> None:
         )
     if not _clearml.is_configured():
         raise Failure(f"{NO_SERVER}. {KEPT}: {again}")
-    trouble = _server.trouble()
+    trouble = _server.trouble(needed=True)
     if trouble is not None:
         raise Failure(f"{_server.name()} does not answer ({trouble}). {KEPT}: {again}")
 

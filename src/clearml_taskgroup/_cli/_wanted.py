@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -75,11 +76,12 @@ def place_of(mode: Mode | None, *, or_disk: bool = True) -> Place:
         return Place("offline")
     if mode is None and _modes.resolve(None, tell=False) != "online":  # another rank of a job
         return Place("offline")
-    trouble = _server.trouble()
+    needed = mode == "online" or not or_disk
+    trouble = _server.trouble(needed=needed)
     if trouble is None:
         return Place(mode)
     told = f"{_server.name()} does not answer ({trouble})"
-    if mode == "online" or not or_disk:
+    if needed:
         raise Failure(f"{told}; look at this disk alone with --offline, or try again when it is back")
     click.echo(f"{told}; this is what is on this disk", err=True)
     return Place("offline", away=True)
@@ -226,7 +228,7 @@ def near(text: str, names: Mapping[str, str]) -> str:
     likeness = {name: max(_like(text, name), _like(own, last)) for name, last in names.items()}
     meant = sorted((name for name in names if likeness[name] > ALIKE), key=lambda name: -likeness[name])
     if meant:
-        return f"; did you mean {' or '.join(meant[:3])}?"
+        return f"; did you mean {' or '.join(map(shlex.quote, meant[:3]))}?"
     return f"; there is: {listing(names)}" if names else ""
 
 
