@@ -75,6 +75,7 @@ def test_widths() -> None:
     assert fitting(head, body, 32) == [32]
     assert fitting(head, body, 5) == [5]
     assert fitting(head, [], 100) == [4, 19, 1]
+    assert fitting(["name", "accuracy[split=val]"], [["x" * 20, "0.5"]], 36) == [20, 14]
 
 
 def test_names_are_folded_between_their_parts() -> None:
@@ -82,6 +83,8 @@ def test_names_are_folded_between_their_parts() -> None:
     assert folded("C=0.5,kernel=rbf,seed=-1", 12) == "C=0.5,\nkernel=rbf,\nseed=-1"
     assert folded("C=0.5,kernel=rbf,seed=-1", 17) == "C=0.5,kernel=rbf,\nseed=-1"
     assert folded("accuracy[split=val]", 14) == "accuracy\n[split=val]"
+    assert folded("10 completed, 2 failed", 16) == "10 completed,\n2 failed"
+    assert folded("2026-11-23 12:17", 12) == "2026-11-23\n12:17"
     assert folded("x" * 30, 12) == "\n".join(["x" * 12, "x" * 12, "x" * 6])
     assert folded("svm-sweep-of-march", 12) == "svm-sweep-\nof-march"
     wide = folded("模型" * 10, 7)

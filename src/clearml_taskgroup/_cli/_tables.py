@@ -23,7 +23,7 @@ MOST_TOLD = 10
 """How many of the columns that have no room are named."""
 
 _NUMBER = re.compile(r"[-+]?(\d[\d.,]*(e[-+]?\d+)?|nan|inf)( ± .*)?|–|")
-_BREAKS = re.compile(r"(?<=[,/_ ])|(?<=[A-Za-z]-)(?=[A-Za-z])|(?=\[)")
+_BREAKS = re.compile(r"(?<=[,/_])|(?<=[^\d] )|(?<=\d )(?=\d)|(?<=[A-Za-z]-)(?=[A-Za-z])|(?=\[)")
 
 
 def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
@@ -63,12 +63,14 @@ def fitting(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> li
     widths = least[:shown]
     widths[0] = min(widths[0], room)
     spare = room - sum(widths) - GAP * (shown - 1)
-    while spare > 0:
-        narrow = [place for place, width in enumerate(widths) if width < wanted[place]]
-        if not narrow:
-            break
-        widths[min(narrow, key=lambda place: widths[place])] += 1
-        spare -= 1
+    cells = [max(map(cell_len, column[1:]), default=0) for column in columns]
+    for target in (cells, wanted):  # a heading may be folded sooner than a name
+        while spare > 0:
+            narrow = [place for place, width in enumerate(widths) if width < target[place]]
+            if not narrow:
+                break
+            widths[min(narrow, key=lambda place: widths[place])] += 1
+            spare -= 1
     return widths
 
 
