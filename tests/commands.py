@@ -38,3 +38,12 @@ def as_json(*arguments: object, code: int = 0) -> Any:
     result = command(*arguments, "--json")
     assert (result.exit_code, result.stderr) == (code, "")
     return json.loads(result.stdout)
+
+
+def as_json_error(*arguments: object, code: int) -> str:
+    """Runs the command with `--json`, which must fail: one line on stderr, the same as JSON on stdout."""
+    result = command(*arguments, "--json")
+    (text,) = json.loads(result.stdout).values()
+    assert result.exit_code == code
+    assert result.stderr.splitlines()[-1] == f"Error: {text}"
+    return str(text)

@@ -238,3 +238,17 @@ def test_script_detection_gives_what_task_init_detects(tmp_path: Path) -> None:
     detected, of_init = run(script, tmp_path).result
     assert detected == of_init
     assert {"entry_point", "working_dir", "diff", "requirements", "binary"} <= detected.keys()
+
+
+def test_the_servers_address_is_read_without_asking_it(tmp_path: Path) -> None:
+    """`Session.get_api_server_host` follows the file and the environment, and nobody is connected to."""
+    (tmp_path / "clearml.conf").write_text(
+        'api { api_server: "http://127.0.0.1:9/", verify_certificate: false }\n'
+    )
+    script = """
+        from clearml_taskgroup import _clearml
+        found = [_clearml.api_server()]
+        os.environ["CLEARML_API_HOST"] = "http://127.0.0.1:10"
+        give([*found, _clearml.api_server()])
+    """
+    assert run(script, tmp_path).result == [["http://127.0.0.1:9", False], ["http://127.0.0.1:10", False]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -15,9 +17,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._cli import main
+from clearml_taskgroup import TaskGroup, _clearml, _upload
+from clearml_taskgroup._cli import _drift, _server, _wanted, main
+from clearml_taskgroup._stores import lookup
 from tests.aftermath import NAME, PROJECT, Place, curve, kill
+from tests.commands import as_json_error
 from tests.loopback import LoopbackServer
 
 
@@ -51,6 +55,10 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert text in lines[group.run]
     for text in ("the dead group", "not closed", " 1 "):
         assert text in lines[dead.run]
+    living = Place().group(name="the living group").open()
+    living.task({"seed": 0})
+    assert json.loads(command("pending", "--json").output)[0]["status"] == "in use"
+    living.close()
     assert result.output.endswith("clearml-taskgroup upload RUN\n")
 
 
@@ -100,7 +108,8 @@ def test_upload_brings_a_run(loopback: LoopbackServer, how: str) -> None:
     group, other = make(), make("another group")
     result = command("upload", group.run[:8] if how == "run" else group.record_path)
     assert result.exit_code == 0
-    assert result.output.startswith(f"{group.run}: 2 tasks are on the server http://")
+    title = f"{PROJECT}/{NAME}, run 1 ({group.run[:12]})"
+    assert result.output.startswith(f"{title}: 2 tasks on the server, http://")
     assert len(loopback.tasks) == 3
     (left,) = json.loads(command("pending", "--json").output)
     assert left["run"] == other.run
@@ -152,7 +161,7 @@ def test_an_unknown_run_is_told() -> None:
     """A run that is not there is one line and exit code 1."""
     result = command("upload", "0123456789")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: run='0123456789' was given; expected")
+    assert result.output.startswith("Error: a run or group '0123456789' was not found")
     assert "Traceback" not in result.output
 
 
@@ -164,21 +173,25 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
     result = command("upload", "--all", "--json")
     assert result.exit_code == 1
     assert [facts["run"] for facts in json.loads(result.stdout)] == [group.run]
-    assert f"{living.run}: " in result.stderr
+    assert f"{PROJECT}/the living group, run 1 ({living.run[:12]}): " in result.stderr
     assert "still in use" in result.stderr
     living.close()
 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a server the exit code is 1 and the line says what to check; nothing is lost."""
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
-    group = make()
+    """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
+    monkeypatch.setattr(_server, "LONGER", 0.0)
+    make()
     loopback.faults.outage = True
-    result = command("upload", group.run)
+    result = command("upload", f"{PROJECT}/{NAME}")
     assert result.exit_code == 1
-    assert "clearml.conf" in result.output
+    assert len(result.output.splitlines()) == 1
+    assert loopback.environment()["CLEARML_API_HOST"] in result.output
+    again = result.output.strip().partition("run again: clearml-taskgroup ")[2]
     loopback.faults.clear()
-    assert command("upload", group.run).exit_code == 0
+    assert command(*shlex.split(again)).exit_code == 0
+    assert len(loopback.tasks) == 3
+    assert json.loads(command("pending", "--json").output) == []
 
 
 def test_a_problem_is_told(loopback: LoopbackServer) -> None:
@@ -191,7 +204,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
     result = command("upload", group.run)
     assert result.exit_code == 1
     assert "has lost its session" in result.stderr
-    assert "1 tasks are on the server" in result.stdout
+    assert ": 1 task on the server, " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -199,7 +212,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
     [
         (("--help",), "upload"),
         (("pending", "--help"), "Example: clearml-taskgroup pending --json"),
-        (("upload", "-h"), "Example: clearml-taskgroup upload 3f2a9c1d"),
+        (("upload", "-h"), "Example: clearml-taskgroup upload digits/svm-sweep"),
     ],
 )
 def test_help_has_an_example(arguments: tuple[str, ...], example: str) -> None:
@@ -251,3 +264,106 @@ def test_the_installed_command_works(tmp_path: Path) -> None:
         [script, "pending", "--json"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m clearml_taskgroup` is the command, and says so in its usage."""
+    arguments = [sys.executable, "-m", "clearml_taskgroup", "--version"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "python")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_terminals_that_lack_letters(encoding: str) -> None:
+    """Where a terminal's encoding lacks ±, – or 项, the command still prints, on stderr as well."""
+    with TaskGroup("the project – 项目", NAME, mode="offline", provenance=False) as group:
+        for task in group.sweep({"C": [1, 2], "seed": range(2)}):
+            with task:
+                task.report({"loss": 1.0}, 1)
+    module = [sys.executable, "-X", "utf8=0", "-m", "clearml_taskgroup"]
+    for arguments, code, stream in (
+        (["show", group.run, "--over", "seed"], 0, "stdout"),
+        (["show", "project – 项目…/the group"], 1, "stderr"),
+    ):
+        done = subprocess.run(
+            [*module, *arguments],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == code
+        assert b"the group" in getattr(done, stream)
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    """What reads the output may stop: `clearml-taskgroup show … | head -1` says nothing of it."""
+    with Place().group() as group:
+        for task in group.tasks({"C": range(400)}):
+            task.report({f"metric {number}": 1.0 for number in range(20)}, 1)
+    script = Path(sys.executable).with_name("clearml-taskgroup")
+    with subprocess.Popen(
+        [script, "show", group.run], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as shown:
+        assert shown.stdout is not None
+        assert shown.stderr is not None
+        assert shown.stdout.readline()
+        shown.stdout.close()
+        assert shown.stderr.read() == b""
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a command in a line, with the exit code that shells give it, `drift` as well."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_wanted, "runs_on_disk", interrupted)
+    monkeypatch.setattr(_drift, "all_runs", interrupted)
+    for arguments in (("list",), ("drift", "--project", "digits")):
+        result = command(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\ninterrupted\n")
+
+
+def test_errors_as_json() -> None:
+    """With --json an error is JSON on stdout and a line on stderr, however early it is found."""
+    assert as_json_error("show", "none/of these", code=1).startswith("the group none/of these was not found")
+    assert as_json_error("best", code=2) == "Missing argument 'GROUP'."
+    assert as_json_error("drift", "--project", "none", code=2).startswith("the project 'none'")
+    for verb in ("list", "show", "best", "report", "drift", "pending", "upload", "discard"):
+        assert "--bogus" in as_json_error(verb, "--bogus", code=2)
+
+
+def test_nothing_to_upload() -> None:
+    """Where nothing waits, `upload --all` says so."""
+    assert command("upload", "--all").stdout.startswith("nothing waits below ")
+    assert json.loads(command("upload", "--all", "--json").stdout) == []
+
+
+def test_upload_of_a_group(loopback: LoopbackServer) -> None:
+    """A group's name means its latest run, --run an earlier one; a wrong name has neighbours."""
+    first, second = make(), make()
+    for arguments, run in (((), second), (("--run", "1"), first)):
+        (brought,) = json.loads(command("upload", f"{PROJECT}/{NAME}", *arguments, "--json").stdout)
+        assert brought["run"] == run.run
+    assert f"did you mean '{PROJECT}/{NAME}'?" in command("upload", f"{PROJECT}/{NAME}s").stderr
+    assert command("upload", first.id, second.id, "--run", "1").exit_code == 2
+
+
+def test_a_server_that_goes_away_in_the_middle(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run that a server is away for ends the upload of all, with the command for later."""
+    monkeypatch.setattr(_upload, "PATIENCE", 0.0)
+    make("one group")
+    make("two groups")
+    loopback.faults.fail_next("tasks.completed", kind="drop_before", times=50)
+    monkeypatch.setattr(lookup, "PATIENCE", 0.0)
+    result = command("upload", "--all")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("run again: clearml-taskgroup upload --all")
+    loopback.faults.clear()
+    assert command("upload", "--all").exit_code == 0
+    assert len(loopback.tasks) == 6

@@ -8,7 +8,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup, _clearml
 from tests.aftermath import NAME, PROJECT, Place, kill
-from tests.commands import as_json, command, told
+from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
 
 
@@ -41,7 +41,7 @@ def test_a_run_is_deleted(form: str) -> None:
     assert [run["run"] for run in as_json("list")] == [kept.run]
     assert "was not found" in told("discard", group.run, "--yes", code=1)
     assert command("discard", kept.run, "--yes").stdout == (
-        f"deleted run 1 of {PROJECT}/{NAME} (2 tasks; something of it is on no server)\n"
+        f"deleted run 1 of {PROJECT}/{NAME} ({kept.run[:12]}; 2 tasks; something of it is on no server)\n"
     )
     assert files() == set()
 
@@ -55,7 +55,7 @@ def test_it_asks_and_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (refused.exit_code, files()) == (1, before)
         assert "something of it is on no server" in refused.stdout
         assert all(str(path) in refused.stdout for path in before)
-    assert "add --yes" in told("discard", group.run, "--json", code=2)
+    assert "add --yes" in as_json_error("discard", group.run, code=2)
     assert command("discard", group.run, answer="y\n").exit_code == 0
     assert files() == set()
 
@@ -97,7 +97,27 @@ def test_an_id_is_never_a_path(tmp_path: Path) -> None:
 
 
 def test_too_few_digits() -> None:
-    """Fewer than six digits, or a group's name, mean no run."""
+    """Fewer than six digits mean no run, and another group's name says which there are."""
     make()
     assert "first six digits" in told("discard", "abc", "--yes", code=2)
-    assert "was not found" in told("discard", f"{PROJECT}/{NAME}", "--yes", code=1)
+    assert f"did you mean '{PROJECT}/{NAME}'?" in told("discard", f"{PROJECT}/{NAME}s", "--yes", code=1)
+
+
+def test_a_group_means_its_latest_run() -> None:
+    """A group's name or id means its latest run, --run an earlier one."""
+    first, second, third = make(), make(), make()
+    assert "run 7" in told("discard", f"{PROJECT}/{NAME}", "--run", 7, "--yes", code=1)
+    assert as_json("discard", f"{PROJECT}/{NAME}", "--run", 2, "--yes")["run"] == second.run
+    assert as_json("discard", f"{PROJECT}/{NAME}", "--yes")["run"] == third.run
+    assert as_json("discard", first.id, "--run", first.run[:8], "--yes")["run"] == first.run
+    assert files() == set()
+
+
+def test_a_large_run_is_not_listed_in_full() -> None:
+    """Of many files the first ten are named, and the others counted."""
+    with Place().group() as group:
+        for task in group.tasks({"seed": range(30)}):
+            task.report({"loss": 1.0}, 0)
+    lines = command("discard", group.run, answer="n\n").stdout.splitlines()
+    assert sum(line.startswith("  /") for line in lines) == 10
+    assert "  … and 22 more" in lines  # 30 tasks, the parent and the record

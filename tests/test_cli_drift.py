@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import Metric, NameTemplate, TaskGroup, _clearml
+from clearml_taskgroup import Metric, NameTemplate, TaskGroup
+from clearml_taskgroup._cli import _wanted
+from clearml_taskgroup._listing import Listed
 from clearml_taskgroup._vocabulary import Vocabulary
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
@@ -173,6 +175,26 @@ def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch)
     assert "was not found" in told("drift", "--group", "none/of these", code=2)
     assert "give --project, --group or the ids of tasks" in told("drift", code=2)
     assert "project/name" in told("drift", "--group", "none", code=2)
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    assert "--project or --group" in told("drift", "--project", "none", "--group", "none/such", code=2)
+    assert "write --group none/such" in told("drift", "none/such", code=2)
     monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
-    assert "clearml.conf" in told("drift", "0123", code=2)
+    for what in (["0123"], ["--group", "none/such"], ["--project", "none"]):
+        assert "127.0.0.1:9 does not answer" in told("drift", *what, code=2)
+
+
+def test_a_project_that_is_not_there_has_neighbours(server: View) -> None:
+    """Of a project that is not there the closest ones are told, on the server and on this disk."""
+    foreign(server, f"{server.project}/vision", "one", [("loss", "train")])
+    line = told("drift", "--project", f"{server.project}/vison", code=2)
+    assert f"; did you mean '{server.project}/vision'" in line
+    with TaskGroup("a project on disk", NAME, mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    line = told("drift", "--project", "project on disk", "--offline", code=2)
+    assert line.endswith("; did you mean 'a project on disk'?")
+
+
+def test_a_group_that_several_digits_mean_is_not_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps it from looking has exit code 2, digits of two runs as well."""
+    runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
+    monkeypatch.setattr(_wanted, "runs_on_disk", lambda root: runs)
+    assert "give more digits" in told("drift", "--group", "abcdef", code=2)

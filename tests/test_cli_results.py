@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import Metric, TaskGroup, _clearml
+from clearml_taskgroup import Metric, TaskGroup
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
@@ -79,8 +79,16 @@ def test_list_of_a_project() -> None:
         with TaskGroup(project, NAME, mode="offline", provenance=False) as group:
             group.task({"C": 1})
     assert {run["project"] for run in as_json("list", "--project", "one")} == {"one", "one/below"}
-    assert command("list", "--project", "none").stdout == "no runs in the project 'none'\n"
-    assert as_json("list", "--project", "none") == []
+    for arguments, printed in (((), ""), (("--json",), "[]\n")):
+        result = command("list", "--project", "none", *arguments)
+        assert (result.exit_code, result.stdout) == (1, printed)
+        assert result.stderr == "no runs in the project 'none'; there are runs in: one, one more, one/below\n"
+
+
+def test_list_of_nothing() -> None:
+    """Where there is nothing and nothing was asked for, that is no error."""
+    assert (command("list").exit_code, command("list").stdout) == (0, "no runs\n")
+    assert as_json("list") == []
 
 
 def test_list_joins_server_and_disk(loopback: LoopbackServer) -> None:
@@ -127,6 +135,19 @@ def test_an_earlier_run() -> None:
     assert "leave --run out" in told("show", first.run, "--run", 2, code=2)
 
 
+def test_a_later_run_on_disk_is_told(loopback: LoopbackServer) -> None:
+    """The latest run is the server's; that a later one is on this disk alone is told, until it is there."""
+    online, offline = make(Place(loopback)), make()
+    result = command("show", GROUP)
+    assert online.run[:12] in result.stdout
+    assert result.stderr == (
+        f"a later run, 2 ({offline.run[:12]}), is on this disk alone; --offline shows it\n"
+    )
+    assert command("show", GROUP, "--run", 1).stderr == command("show", GROUP, "--online").stderr == ""
+    assert command("upload", GROUP).exit_code == 0
+    assert command("show", GROUP).stderr == ""
+
+
 def test_the_disk_is_looked_at_last(loopback: LoopbackServer) -> None:
     """A run that is on this disk alone is found, but not with --online."""
     group = make()
@@ -160,6 +181,21 @@ def test_digits_of_several_runs() -> None:
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
     with pytest.raises(Failure, match="'abcdef' may mean abcdef0, abcdef1; give more digits"):
         one_of("abcdef", runs)
+
+
+def test_a_group_that_is_not_there_has_neighbours() -> None:
+    """Of a name that is not there the closest groups are told, of all projects."""
+    make()
+    with TaskGroup("another project", "svm-sweep", mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    for text in (f"{PROJECT}/svm-sweep", "other project/svm-sweep", "Another Project/SVM-sweep"):
+        for verb in (("show",), ("report",), ("best",), ("drift", "--group")):
+            metric = ["loss"] if verb == ("best",) else []
+            line = told(*verb, text, *metric, code=2 if verb[0] == "drift" else 1)
+            assert "; did you mean 'another project/svm-sweep'" in line
+    assert "did you mean 'another project/svm-sweep'?" in told("show", "svm-sweep", code=2)
+    assert f"there is: another project/svm-sweep, {GROUP}" in told("show", "quite/different", code=1)
+    assert "was not found" in told("show", "a/b", code=1)
 
 
 # --- show --------------------------------------------------------------------------------------
@@ -208,6 +244,18 @@ def test_show_sorts_and_chooses() -> None:
     assert "field=value" in told("show", GROUP, "val", code=2)
 
 
+def test_parameters_that_are_no_numbers() -> None:
+    """Truth values and None are meant in any spelling."""
+    with Place().group() as group:
+        for task in group.tasks({"flag": [True, False], "optimizer": [None, "adam"]}):
+            task.report({"loss": 1.0}, 1)
+    for chosen in (["flag=true", "optimizer=none"], ["flag=True", "optimizer=None"]):
+        where = [word for pair in chosen for word in ("--where", pair)]
+        assert [task["name"] for task in as_json("show", GROUP, *where)["tasks"]] == [
+            "flag=True,optimizer=None"
+        ]
+
+
 def test_show_over_seeds() -> None:
     """--over has a line for each configuration, with mean and spread, and says what is left out."""
     make()
@@ -237,7 +285,41 @@ def test_a_vocabulary_says_which_is_better() -> None:
     assert "no task has a value for nothing" in told("best", GROUP, "nothing", code=1)
 
 
+def test_the_metric_that_sorts_comes_first() -> None:
+    """The column that --sort goes by is the first metric: a narrow terminal has room for it."""
+    make()
+    for over in ([], ["--over", "seed"]):
+        shown = command("show", GROUP, "--sort", "accuracy[split=train]", *over).stdout
+        assert words(shown.splitlines()[1])[0][2:] == [
+            "accuracy[split=train]",
+            "accuracy[split=val]",
+            "loss[split=val]",
+        ]
+
+
 # --- best --------------------------------------------------------------------------------------
+
+
+def test_a_metric_as_tables_head_it() -> None:
+    """METRIC may be written as a table's heading; what may be meant is told as words to type."""
+    make(metrics=[Metric("accuracy", unit="%"), "loss"])
+    split = as_json("best", GROUP, "accuracy", "split=train")
+    for text in ("accuracy[split=train]", "accuracy[split=train] (%)"):
+        assert as_json("best", GROUP, text) == split
+    line = told("best", GROUP, "accuracy", code=1)
+    assert line.endswith("accuracy[split=train]; say which, as in: accuracy split=val")
+    assert as_json("best", GROUP, *line.rpartition("as in: ")[2].split())["metric"] == "accuracy[split=val]"
+    assert "did you mean accuracy split=val?" in told("best", GROUP, "accuracy[split=va]", code=1)
+    make(name="with no words")
+    assert "did you mean accuracy split=val?" in told("best", f"{PROJECT}/with no words", "acuracy", code=1)
+    assert "--where: 'D' was given" in told("best", GROUP, "loss", "--where", "D=1", code=1)
+
+
+def test_a_metric_whose_name_has_brackets() -> None:
+    """A metric that is really called so is meant first."""
+    with Place().group() as group:
+        group.task({"C": 1}).report({"loss[a=b]": 2.0}, 1)
+    assert as_json("best", GROUP, "loss[a=b]", "--mode", "min")["value"] == 2.0
 
 
 def test_best_names_a_task() -> None:
@@ -311,26 +393,6 @@ def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 # --- how it is told ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [80, 60, 200])
-def test_tables_fit_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal no line is wider than it, and no digit of a run's id or name of a metric is lost."""
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    project = "a project with a long name/and another below it"
-    with TaskGroup(project, "a group with a name as long", mode="offline", provenance=False) as group:
-        for task in group.sweep({"C": [0.5, 10], "kernel": ["a very long name"]}):
-            with task:
-                task.report({f"metric{letter}": 123456.789 for letter in "abcdefgh"}, 1, split="validation")
-    for arguments in (("list",), ("pending",), ("show", group.id)):
-        text = re.sub(r"\x1b\[[0-9;]*m", "", command(*arguments).stdout)
-        table = [
-            line for line in text.splitlines() if not line.startswith(("file:", "bring", "throw", project))
-        ]
-        assert max(map(len, table)) <= width
-    assert all(f"metric{letter}" in "".join(text.split()) for letter in "abcdefgh")
-    assert re.search(rf"\b{group.run[:12]}\b", command("list").stdout)
-
-
 def test_on_a_pipe_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere than on a terminal each row is one line without colours, however long."""
     monkeypatch.setenv("COLUMNS", "40")
@@ -342,18 +404,6 @@ def test_on_a_pipe_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         sum("a very long name of a kernel" in line and line.endswith("2") for line in text.splitlines()) == 60
     )
-
-
-def test_a_server_that_is_away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a server the commands say so in one line, and --offline does without it."""
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
-    group = make()
-    loopback.faults.outage = True
-    for arguments in (("list",), ("show", GROUP), ("best", group.run, "loss")):
-        assert "clearml.conf" in told(*arguments, code=1)
-    assert command("list", "--offline").exit_code == 0
-    assert command("show", GROUP, "--offline").exit_code == 0
-    loopback.faults.clear()
 
 
 @pytest.mark.parametrize("verb", ["list", "show", "best", "report", "drift", "pending", "upload", "discard"])

@@ -297,6 +297,16 @@ def test_projects_that_a_server_refuses(project: str) -> None:
         TaskGroup(project, "sweep")
 
 
+def test_one_character_is_no_plural() -> None:
+    """How long a name is, is told in proper words."""
+    for project, told in (("a", "has the part 'a' of 1 character;"), ("ab", "of 2 characters;")):
+        with pytest.raises(ServerNameError) as raised:
+            TaskGroup(f"abc/{project}", "sweep")
+        assert told in str(raised.value)
+    with pytest.raises(ServerNameError, match="has 1 character;"):
+        TaskGroup("abc", "x")
+
+
 @pytest.mark.parametrize("group", ["", "  ", "ab", " ab "])
 def test_group_names_that_a_server_refuses(group: str) -> None:
     """A group's name needs 3 characters, blanks around it not counted."""

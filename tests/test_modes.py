@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,14 @@ def test_an_unknown_mode_is_refused_as_the_group_is_made(mode: Any) -> None:
         TaskGroup("the project", "the group", mode=mode)
     with pytest.raises(ArgumentError, match="expected 'online', 'offline', 'disabled' or None"):
         resolve(mode)
+
+
+def test_to_load_starts_nothing(tmp_path: Path) -> None:
+    """Without a server, results are loaded from this disk with nothing said: no group is offline now."""
+    script = """
+        with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+            group.task({"C": 1}).report({"loss": 0.5}, 1)
+        print(len(TaskGroup.load("the project", "the group")))
+    """
+    outcome = run_script(textwrap.dedent(script), tmp_path)
+    assert (outcome.code, outcome.out, outcome.err) == (0, "1\n", "")

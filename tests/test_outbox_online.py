@@ -260,7 +260,7 @@ def test_one_error_tells_what_is_undelivered_and_how_to_deliver_it(
     assert f"They wait in {outbox}; deliver them with: clearml-taskgroup upload '" in str(error)
     assert "got no answer from http://127.0.0.1" in str(error)
     loopback.faults.outage = False
-    assert "4 tasks are on the server" in run_told_command(error)
+    assert "4 tasks on the server" in run_told_command(error)
     assert [loopback.task(task.id)["status"] for task in tasks] == ["completed", "failed"] + ["completed"] * 2
     assert loopback.task(tasks[1].id)["status_reason"] == "out of memory"
     assert all(loopback.scalars(task.id) == curve(50) for task in tasks)

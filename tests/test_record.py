@@ -180,3 +180,10 @@ def test_a_close_that_the_disk_refuses_lets_go_of_the_file(tmp_path: Path) -> No
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(held)
     record.close()
+
+
+def test_what_is_no_record_has_no_lines(tmp_path: Path) -> None:
+    """Any file may be given for a record: bytes that are no text, JSON that is no event."""
+    path = tmp_path / "photo.jsonl"
+    path.write_bytes(b"\xff\xfe\x00\n[1, 2]\n3\n" + b'{"event": "run"}\n')
+    assert read(path) == [{"event": "run"}]

@@ -470,7 +470,7 @@ def test_points_of_workers_wait_for_a_server(tmp_path: Path) -> None:
         assert "clearml-taskgroup upload" in err
         server.faults.clear()
         brought = subprocess.run(
-            [sys.executable, "-m", "clearml_taskgroup._cli", "upload", "--all"],
+            [sys.executable, "-m", "clearml_taskgroup", "upload", "--all"],
             cwd=tmp_path,
             env=sdk_environment(server, tmp_path),
             capture_output=True,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _upload
+from clearml_taskgroup import TaskGroup, _clearml, _upload
 from clearml_taskgroup._clearml import cache_folder
 from clearml_taskgroup._past import all_runs, load
 from clearml_taskgroup._stores import online
 from clearml_taskgroup._transport import Transport, Unreachable
-from clearml_taskgroup.errors import ArgumentError, LoginError, RunInUseError, ServerError
+from clearml_taskgroup.errors import ArgumentError, LoginError, ModeError, RunInUseError, ServerError
 from tests.aftermath import NAME, PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
@@ -355,3 +355,12 @@ def test_the_record_tells_what_was_uploaded(loopback: LoopbackServer) -> None:
     past = load(group.record_path)  # type: ignore[arg-type]
     assert past is not None
     assert (past.uploaded, past.tasks[task.id].uploaded) == (True, uploaded.ids[task.id])
+
+
+def test_an_upload_where_clearml_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While ClearML is set offline there is no server to upload to, and that is said."""
+    with Place().group() as group:
+        group.task({"C": 1})
+    monkeypatch.setattr(_clearml, "task_mode", lambda: "offline")
+    with pytest.raises(ModeError, match="ClearML is set offline; unset CLEARML_OFFLINE_MODE"):
+        TaskGroup.upload(group.run)

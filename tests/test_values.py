@@ -257,6 +257,16 @@ def test_nonfinite_numbers_are_told_once_per_series(store: MemoryStore) -> None:
     assert texts[4] == "8 more points that ClearML cannot store were left out"
 
 
+def test_one_point_is_no_plural(store: MemoryStore) -> None:
+    """A single point that was left out besides is told in proper words."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with TaskGroup("digits", "sweep") as group:
+            for step in range(2):
+                group.task({"C": 1}, if_exists="return").report({"loss": float("nan")}, step)
+    assert str(caught[-1].message) == "1 more point that ClearML cannot store was left out"
+
+
 @pytest.mark.parametrize("value", NONFINITE)
 def test_nonfinite_raise(store: MemoryStore, value: Any) -> None:
     """Under `nonfinite="raise"` such a number is an error, and the report leaves nothing behind."""

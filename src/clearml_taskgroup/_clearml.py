@@ -12,9 +12,9 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 * `clearml.config.get_cache_dir` and `config_obj`: where offline sessions lie, and whether a
   server is configured; no documented call tells either without a connection.
 * `clearml.backend_api.Session`, its `host`, `token`, `config`, `refresh_token()`,
-  `_session_timeout`, `get_app_server_host()` and `check_min_api_server_version()`: where the server
-  is and who we are. Its own `send_request` waits for hours, without a limit that a block's end
-  could set.
+  `_session_timeout`, `get_api_server_host()`, `get_app_server_host()` and
+  `check_min_api_server_version()`: where the server is and who we are. Its own `send_request`
+  waits for hours, without a limit that a block's end could set.
 * `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
   requirements, as `Task.init` detects them, which puts them on the main task alone.
 * `Session._sessions_weakrefs` and `Task._default_session`: the documented `Task.set_offline(False)`
@@ -117,15 +117,27 @@ class Connection:
             raise _login_error(error) from error
 
 
-def connect() -> Connection:
+def api_server() -> tuple[str, bool]:
+    """Gives the configured API server's address, and whether its certificate is checked; asks nobody."""
+    from clearml.backend_api import Session
+    from clearml.config import config_obj
+
+    verify = bool(config_obj.get("api.verify_certificate", True))
+    return str(Session.get_api_server_host()).rstrip("/"), verify
+
+
+def connect(patience: float | None = None) -> Connection:
     """Logs in at the configured server, again for a while where it does not answer.
+
+    Args:
+        patience: Seconds to wait for it; None for those of a group that opens.
 
     Raises:
         LoginError: It cannot be reached, or refuses the credentials, which is told at once.
     """
     from clearml.backend_api import Session
 
-    deadline = time.monotonic() + LOGIN_PATIENCE
+    deadline = time.monotonic() + (LOGIN_PATIENCE if patience is None else patience)
     pause = LOGIN_PAUSE
     while True:
         retries = {"total": 2, "connect": 2, "read": 2, "status": 2, "redirect": 2, "backoff_factor": 0.1}

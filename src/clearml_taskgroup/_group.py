@@ -664,6 +664,7 @@ class TaskGroup:
         Raises:
             ArgumentError: There is no such run on this disk.
             RunInUseError: A living process still works on it.
+            ModeError: ClearML is set offline.
             LoginError, ServerError: The server is away, or refuses; run it again later.
         """
         return upload(find_run(_clearml.cache_folder() / "taskgroup", run).path, progress)

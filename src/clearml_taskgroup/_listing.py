@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._past import all_runs
+from ._past import PastRun, all_runs, is_held
+from ._statuses import tally
 from ._stores import SECTION
-from ._stores.lookup import ask_all, identity_of, is_original, whole
+from ._stores.lookup import Document, ask_all, identity_of, is_original, started_of, whole
 from ._stores.online import OnlineStore
 from ._transport import Transport
 
@@ -25,7 +25,8 @@ class Listed:
         group_id, run, number: The group's id; the run's id and number.
         mode: `"online"` or `"offline"`.
         started: When it was opened, in seconds since 1970; None if that is not known.
-        statuses: How many tasks are how far, in ClearML's words.
+        statuses: How many tasks are how far, in ClearML's words; of a task that was tried again the
+            latest attempt counts.
         record: Its record on this disk, if there is one.
     """
 
@@ -46,48 +47,70 @@ class Listed:
 
 
 def runs_on_disk(root: Path) -> list[Listed]:
-    """Lists the runs whose records are on this disk, the latest first."""
-    found = []
+    """Lists the runs whose records are on this disk, the latest first.
+
+    A run may have several records: one for each task that an agent ran here, one for each resume of an
+    online run that began elsewhere.
+    """
+    records: dict[str, list[PastRun]] = {}
     for past in all_runs(root):
-        listed = Listed(
-            project=past.project,
-            group=past.name,
-            group_id=past.group,
-            run=past.run,
-            number=past.number,
-            mode=past.mode,
-            started=past.started,
-            record=past.path,
-        )
+        records.setdefault(past.run, []).append(past)
+    return _latest_first(_of_records(found) for found in records.values())
+
+
+def _of_records(records: Sequence[PastRun]) -> Listed:
+    own = next((past for past in records if past.mode != "agent"), records[0])
+    statuses: dict[str, tuple[int, str]] = {}
+    for past in records:
+        open_now = "in_progress" if past.status is None and is_held(past.path) else "stopped"
         for task in past.latest().values():
-            _count(listed, task.status or "not ended")
-        found.append(listed)
-    return sorted(found, key=lambda listed: listed.started or 0, reverse=True)
+            if task.attempt >= statuses.get(task.key, (0, ""))[0]:
+                statuses[task.key] = (task.attempt, task.status or open_now)
+    return Listed(
+        project=own.project,
+        group=own.name,
+        group_id=own.group,
+        run=own.run,
+        number=own.number,
+        mode="online" if own.mode == "agent" else own.mode,
+        started=min((past.started for past in records if past.started is not None), default=None),
+        statuses=tally(status for _, status in statuses.values()),
+        record=own.path,
+    )
 
 
 def runs_on_server(store: OnlineStore) -> list[Listed]:
     """Lists the runs of all groups on a server, the latest first; a call for each 500 tasks."""
-    found: dict[str, Listed] = {}
     documents = ask_all(store.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
     projects = _projects(store.transport, {str(document.get("project")) for document in documents})
+    runs: dict[str, list[Document]] = {}
     for document in filter(is_original, documents):
-        identity = identity_of(document)
-        run = identity["run"]
-        created = _seconds(document.get("created"))
-        if run not in found:
-            found[run] = Listed(
-                project=projects.get(str(document.get("project")), ""),
-                group=identity.get("group_name", ""),
-                group_id=identity.get("group", ""),
-                run=run,
-                number=whole(identity.get("run_number"), 1),
-                mode="online",
-                started=created,
-            )
-        if created is not None:
-            found[run].started = min(created, found[run].started or created)
-        _count(found[run], str(document["status"]))
-    return sorted(found.values(), key=lambda listed: listed.started or 0, reverse=True)
+        runs.setdefault(identity_of(document)["run"], []).append(document)
+    return _latest_first(_of_documents(found, projects) for found in runs.values())
+
+
+def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) -> Listed:
+    identity = identity_of(documents[0])
+    latest: dict[str, tuple[int, str]] = {}
+    for document in documents:
+        own = identity_of(document)
+        key, attempt = own.get("key") or str(document["id"]), whole(own.get("attempt"), 1)
+        if attempt > latest.get(key, (0, ""))[0]:
+            latest[key] = (attempt, str(document["status"]))
+    return Listed(
+        project=projects.get(str(documents[0].get("project")), ""),
+        group=identity.get("group_name", ""),
+        group_id=identity.get("group", ""),
+        run=identity["run"],
+        number=whole(identity.get("run_number"), 1),
+        mode="online",
+        started=started_of(documents),
+        statuses=tally(status for _, status in latest.values()),
+    )
+
+
+def _latest_first(runs: Iterable[Listed]) -> list[Listed]:
+    return sorted(runs, key=lambda run: run.started or 0, reverse=True)
 
 
 _FIELDS = (
@@ -96,7 +119,10 @@ _FIELDS = (
     "created",
     "project",
     "runtime",
-    *(f"hyperparams.{SECTION}.{name}" for name in ("group", "group_name", "run", "run_number")),
+    *(
+        f"hyperparams.{SECTION}.{name}"
+        for name in ("group", "group_name", "run", "run_number", "run_started", "key", "attempt")
+    ),
 )
 
 
@@ -106,14 +132,3 @@ def _projects(transport: Transport, ids: set[str]) -> Mapping[str, str]:
     body: dict[str, Any] = {"id": sorted(ids), "only_fields": ["id", "name"]}
     answer = transport.call("projects.get_all", body, patience=60)
     return {str(project["id"]): str(project["name"]) for project in answer["projects"]}
-
-
-def _count(listed: Listed, status: str) -> None:
-    listed.statuses[status] = listed.statuses.get(status, 0) + 1
-
-
-def _seconds(moment: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return None

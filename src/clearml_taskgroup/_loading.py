@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from . import _clearml, _modes
 from ._documents import names_of, past_task, stats_of
 from ._history import Reader
 from ._measures import Words
-from ._past import PastRun, PastTask, latest_run, load, record_of, records
-from ._record import lock
+from ._past import PastRun, PastTask, is_held, latest_run, load, record_of, records
 from ._reporter import SINGLE_VALUE_TITLE, Stats
 from ._results import OPEN, About, Results, Row
 from ._stores import SINGLE_VALUE, Point
-from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, whole
+from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, started_of, whole
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
@@ -65,7 +63,7 @@ def load_results(
     cache = _clearml.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
     looked: dict[str, list[str]] = {}
-    if _modes.resolve(mode) == "online":
+    if _modes.resolve(mode, tell=False) == "online":
         store = OnlineStore(_clearml.connect())
         run = latest_of(store.transport, wanted.group_id, wanted.run)
         if run is not None:
@@ -107,7 +105,7 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
 
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
-    lives = past.status is None and _is_held(past.path)
+    lives = past.status is None and is_held(past.path)
     store = OfflineStore(sessions) if past.mode == "offline" else RecordOnly(past.path)
     words = _words(past.template, metrics, past.metrics)
     reader = Reader(store)
@@ -164,18 +162,6 @@ def _counted(task: PastTask, past: PastRun, store: OfflineStore, words: Words) -
     return measures
 
 
-def _is_held(path: Path) -> bool:
-    """Tells whether a living process works on a run."""
-    try:
-        file = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not lock(file)
-    finally:
-        os.close(file)
-
-
 class RecordOnly(MemoryStore):
     """Takes the place of a store where there is nothing but an online run's record."""
 
@@ -227,7 +213,7 @@ def _from_server(
         where=store.where,
         url=store.url(parent_id) if parent_id else None,
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
-        started=local.started if local is not None else None,
+        started=local.started if local is not None else started_of(documents),
     )
     return _results(rows, about, words, reader, False)
 

@@ -21,12 +21,13 @@ _RANKS = (
 """How launchers of distributed jobs (torchrun, Open MPI, MPICH, Slurm) number their processes."""
 
 
-def resolve(mode: Mode | None) -> Mode:
+def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
     """Decides the mode.
 
     Args:
         mode: What was asked; None is what ClearML is set to, or `"disabled"` on ranks other than
             0 of a distributed job, or offline where no server is configured.
+        tell: Whether to say so, where no server is configured: something is about to be kept.
 
     Raises:
         ArgumentError: It is no mode.
@@ -50,10 +51,11 @@ def resolve(mode: Mode | None) -> Mode:
         return mode or now
     if _clearml.is_configured():
         return "online"
-    _tell_once(
-        "ClearML TaskGroup: no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
-        f"variables), so the group is offline; its data goes below {_clearml.cache_folder()}"
-    )
+    if tell:
+        _tell_once(
+            "ClearML TaskGroup: no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
+            f"variables), so the group is offline; its data goes below {_clearml.cache_folder()}"
+        )
     return "offline"
 
 

@@ -214,6 +214,18 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
     raise ArgumentError("run", text, f"the path of a run's record, or the id of a run or group below {root}")
 
 
+def is_held(path: Path) -> bool:
+    """Tells whether a living process works on a run."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not lock(file)
+    finally:
+        os.close(file)
+
+
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Holds a run's record, so that no other process goes on with the run or uploads it.

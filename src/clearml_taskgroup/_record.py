@@ -129,11 +129,13 @@ def run_number(path: Path) -> int:
 def read(path: Path) -> list[dict[str, Any]]:
     """Reads a record; a line that a crash cut short is passed over."""
     lines = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            event = json.loads(line)
         except ValueError:
             continue
+        if isinstance(event, dict):  # any file may have been given for a record
+            lines.append(event)
     return lines
 
 

@@ -15,6 +15,7 @@ from ._measures import OF, Best, Mode, Of, Words, number
 from ._names import Measure, measure_text
 from ._reporter import Stats
 from ._run import Run, TaskState
+from ._statuses import tally, tally_text
 from ._stores import Status, stored_parameters
 from ._tabular import Tabular
 from ._template import Name
@@ -385,10 +386,7 @@ class Results(Tabular, Sequence[Row]):
 
     def counts_text(self) -> str:
         """Tells how many tasks are how far: `40 completed, 5 failed`."""
-        found: dict[str, int] = {}
-        for row in self.rows:
-            found[row.status] = found.get(row.status, 0) + 1
-        return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in found.items())
+        return tally_text(tally(row.status for row in self.rows))
 
 
 def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[Row, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ import attrs
 from . import _clearml
 from ._past import PastRun, PastTask, held, load
 from ._record import append
-from ._stores import ENDED, SECTION, Ending, Status
+from ._stores import ENDED, SECTION, Ending, Status, parameter
 from ._stores.lookup import run_tasks
 from ._stores.online import OnlineStore
 from ._stores.outbox import Outbox
 from ._transport import Unreachable
-from .errors import ArgumentError, LoginError, ServerError
+from .errors import ArgumentError, LoginError, ModeError, ServerError
 
 CHUNK = 1024 * 1024
 """Bytes of events in one request."""
@@ -63,9 +64,15 @@ def upload(path: Path, tell: Tell | None = None) -> Uploaded:
 
     Raises:
         RunInUseError: A living process still works on the run.
+        ModeError: ClearML is set offline, so that no server is to be spoken to.
         LoginError: The server is away, or refuses the credentials.
         ServerError: It went away in the middle; run the upload again.
     """
+    if _clearml.task_mode() == "offline":
+        raise ModeError(
+            "an upload needs a server, but ClearML is set offline",
+            "unset CLEARML_OFFLINE_MODE, or call Task.set_offline(False) before",
+        )
     with held(path):
         past = load(path)
         if past is None:
@@ -152,6 +159,7 @@ def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
     parent, parent_id = None, None
     if past.parent is not None and (found := _Session.read(sessions / past.parent)) is not None:
         if past.owns_parent:
+            found.began = past.started
             parent, parent_id = found, found.create(store, there, None)
         else:
             parent_id = _outer_parent(found, store)
@@ -162,6 +170,7 @@ def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
         if session is None:
             problems.append(ServerError(f"the task {task.name!r} has lost its session {sessions / task.id}"))
             continue
+        session.began = past.started
         ids[task.id] = session.create(store, there, parent_id)
         if session.is_done(task.uploaded):
             continue
@@ -214,12 +223,17 @@ class _Journal:
 
 @attrs.define
 class _Session:
-    """One offline session folder on its way to a server."""
+    """One offline session folder on its way to a server.
+
+    Attributes:
+        began: When its run was opened, in seconds since 1970: a server's own dates are the upload's.
+    """
 
     folder: Path
     data: dict[str, Any]
     id: str = ""
     status: str = ""
+    began: float | None = None
     store: OnlineStore = attrs.field(init=False)
 
     @classmethod
@@ -248,6 +262,13 @@ class _Session:
         body = {name: self.data[name] for name in _CARRIED if self.data.get(name)}
         if parent is not None:
             body["parent"] = parent
+        if self.began is not None:
+            moment = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="milliseconds")
+            section = {
+                **body["hyperparams"][SECTION],
+                "run_started": parameter(SECTION, "run_started", moment),
+            }
+            body["hyperparams"] = {**body["hyperparams"], SECTION: section}
         self.id, self.status = store.make(body, self.data["project_name"], identity), "created"
         return self.id
 

@@ -12,10 +12,12 @@ except ImportError:
 
 from ._disk import discard, pending, upload_command
 from ._drift import drift
+from ._output import Commands
 from ._results import best, list_command, report, show
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -12,12 +13,19 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from .._listing import runs_on_disk
-from .._past import PastRun, all_runs, find_run, held, load
+from .. import _clearml
+from .._past import PastRun, all_runs, held, is_held
 from .._upload import upload
-from ..errors import LoginError, NoSuchRunError, TaskGroupError, counted
-from ._output import Command, iso, json_option, print_json, print_table, when
-from ._wanted import one_of, root
+from ..errors import ServerError, TaskGroupError, counted
+from . import _server
+from ._output import ARGUMENTS, Command, Failure, iso, json_option, print_json, run_option, when
+from ._tables import print_table
+from ._wanted import root, run_on_disk
+from ._words import NO_SERVER, plainly
+
+MOST = 10
+"""How many files are named before they are deleted."""
+KEPT = "All of it stays on this disk; once the server answers, run again"
 
 _SHOWN = ("project", "group", "number", "mode", "tasks", "status")
 
@@ -29,8 +37,8 @@ def _facts(past: PastRun) -> dict[str, Any]:
         "group": past.name,
         "number": past.number,
         "mode": past.mode,
-        "tasks": len(past.tasks),
-        "status": past.status or "not closed",
+        "tasks": len(past.latest()),
+        "status": past.status or ("in use" if is_held(past.path) else "not closed"),
         "started": iso(past.started),
         "record": str(past.path),
     }
@@ -64,38 +72,62 @@ def pending(as_json: bool) -> None:
     "upload",
     cls=Command,
     short_help="Bring runs to the server.",
-    epilog="Example: clearml-taskgroup upload 3f2a9c1d",
+    epilog="Example: clearml-taskgroup upload digits/svm-sweep",
 )
-@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="GROUP...")
+@run_option
 @click.option("--all", "everything", is_flag=True, help="Upload every run that waits.")
 @json_option
-def upload_command(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
+def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_json: bool) -> None:
     """Bring runs to the configured server, each task with the status that it earned.
 
-    RUN is the id of a run (its first digits will do), the id of a group for its latest run, or the
-    path of a run's record. It can be interrupted and run again.
+    GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
+    six digits; or the path of a record. It can be interrupted and run again.
     """
     if bool(runs) == everything:
         raise click.UsageError("give the runs to upload, or --all")
+    if run is not None and len(runs) != 1:
+        raise click.UsageError("--run belongs to one GROUP")
     failed = False
-    brought = []
+    brought: list[dict[str, Any]] = []
     found = (
         [past for past in all_runs(root()) if past.is_pending]
         if everything
-        else [find_run(root(), run) for run in runs]
+        else [run_on_disk(given, run) for given in runs]
     )
+    again = shlex.join(["clearml-taskgroup", *click.get_current_context().meta[ARGUMENTS]])
+    if found:
+        _need_server(again)
     for past in found:
         try:
             brought.append(_upload_one(past, quiet=as_json))
             failed = failed or bool(brought[-1]["problems"])
-        except LoginError:  # none of the others would fare better
-            raise
+        except ServerError as error:  # none of the others would fare better
+            raise Failure(f"{_title(past)}: {plainly(error)} {KEPT}: {again}") from None
         except TaskGroupError as error:
             failed = True
-            click.echo(f"{past.run}: {error}", err=True)
+            click.echo(f"{_title(past)}: {plainly(error)}", err=True)
+    if not found and not as_json:
+        click.echo(f"nothing waits below {root()}")
     if as_json:
         print_json(brought)
     sys.exit(1 if failed else 0)
+
+
+def _need_server(again: str) -> None:
+    if _clearml.task_mode() == "offline":
+        raise Failure(
+            f"ClearML is set offline, and an upload needs a server: env -u CLEARML_OFFLINE_MODE {again}"
+        )
+    if not _clearml.is_configured():
+        raise Failure(f"{NO_SERVER}. {KEPT}: {again}")
+    trouble = _server.trouble(needed=True)
+    if trouble is not None:
+        raise Failure(f"{_server.name()} does not answer ({trouble}). {KEPT}: {again}")
+
+
+def _title(past: PastRun) -> str:
+    return f"{past.project}/{past.name}, run {past.number} ({past.run[:12]})"
 
 
 def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
@@ -110,9 +142,11 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
         )
     problems = [str(problem) for problem in uploaded.problems]
     if not quiet:
-        click.echo(f"{past.run}: {len(uploaded.ids)} tasks are on the server {uploaded.url or ''}".rstrip())
+        keys = {past.tasks[task].key for task in uploaded.ids}
+        there = f"{counted(len(keys), 'task')} on the server"
+        click.echo(f"{_title(past)}: {there}" + (f", {uploaded.url}" if uploaded.url else ""))
         for problem in problems:
-            click.echo(problem, err=True)
+            click.echo(f"{_title(past)}: {problem}", err=True)
     return {**_facts(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
 
 
@@ -122,28 +156,33 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
 @click.command(
     cls=Command,
     short_help="Delete a run from this disk.",
-    epilog="Example: clearml-taskgroup discard 3f2a9c1d --yes",
+    epilog="Example: clearml-taskgroup discard digits/svm-sweep --run 2",
 )
-@click.argument("run")
+@click.argument("group")
+@run_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def discard(run: str, yes: bool, as_json: bool) -> None:
+def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
     """Delete a run from this disk: its record, its offline sessions, and what waits to be delivered.
 
-    RUN is the id of a run (its first six digits will do) or the path of its record. What is on a server
-    stays there. A run that a living process works on is refused.
+    GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
+    six digits; or the path of a record. What is on a server stays there. A run that a living process works on
+    is refused.
     """
     if as_json and not yes:
         raise click.UsageError("--json asks nothing; add --yes to delete")
-    past = _meant(run)
+    past = run_on_disk(group, run)
     with held(past.path):
         paths = _belongings(past)
         lost = "something of it is on no server" if past.is_pending else "all of it is on a server"
-        what = f"run {past.number} of {past.project}/{past.name} ({counted(len(past.tasks), 'task')}; {lost})"
+        tasks = counted(len(past.latest()), "task")
+        what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {lost})"
         if not yes:
             click.echo(f"{what}:")
-            for path in paths:
+            for path in paths[:MOST]:
                 click.echo(f"  {path}")
+            if len(paths) > MOST:
+                click.echo(f"  … and {len(paths) - MOST:,} more")
             click.confirm("delete these?", abort=True)
         for path in paths:  # the record last: until then it can be run again
             if path.is_dir():
@@ -156,20 +195,6 @@ def discard(run: str, yes: bool, as_json: bool) -> None:
         print_json({**_facts(past), "deleted": [str(path) for path in paths]})
     else:
         click.echo(f"deleted {what}")
-
-
-def _meant(text: str) -> PastRun:
-    path = Path(text)
-    if not path.is_file():
-        if len(text) < 6:
-            raise click.UsageError(
-                "RUN is the id of a run, at least its first six digits, or a record's path"
-            )
-        path = one_of(text, runs_on_disk(root())).record or path
-    past = load(path)
-    if past is None:
-        raise NoSuchRunError("a run", [f"the file {path}"])
-    return past
 
 
 def _belongings(past: PastRun) -> list[Path]:

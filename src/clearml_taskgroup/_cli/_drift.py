@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from .. import _modes
 from .._clearml import connect
 from .._drift.drift import LoggedMetric, Spelling, cure, metrics_of
 from .._drift.logged import Logged, of_past, of_project, of_results, of_tasks
 from .._past import all_runs
+from .._stores.lookup import PAGE
 from .._transport import Transport
 from ..errors import NoSuchTasksError, counted
 from ._output import Command, Failure, json_option, mode_options, print_json
 from ._results import is_below
-from ._wanted import Mode, results_of, root, settled
+from ._server import PATIENCE
+from ._wanted import Mode, near, place_of, results_of, root
 
 MOST = 10
 """How many of the metrics that some tasks lack are named to people."""
@@ -64,6 +66,11 @@ def drift(
     """
     if not (tasks or projects or groups):
         raise click.UsageError("give --project, --group or the ids of tasks")
+    if projects and groups:
+        raise click.UsageError("give --project or --group: a group is in its project, --group project/name")
+    group = next((task for task in tasks if "/" in task), None)
+    if group is not None:
+        raise click.UsageError(f"{group!r} is no task's id; for a group write --group {group}")
     logged = _logged(tasks, projects, groups, below, mode)
     metrics = metrics_of({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
@@ -78,12 +85,13 @@ def drift(
 def _logged(
     tasks: tuple[str, ...], projects: tuple[str, ...], groups: tuple[str, ...], below: bool, mode: Mode | None
 ) -> list[Logged]:
-    found = [task for group in groups for task in of_results(results_of(group, None, mode))]
-    if (tasks or projects) and _modes.resolve(settled(mode)) == "online":
-        transport = Transport(connect())
+    found = [task for group in groups for task in of_results(results_of(group, None, mode, or_disk=False))]
+    online = bool(tasks or projects) and place_of(mode, or_disk=False).is_online
+    if online:
+        transport = Transport(connect(PATIENCE))
         try:
             for project in projects:
-                found += of_project(transport, project, below=below)
+                found += _of_project(transport, project, below)
             found += of_tasks(transport, tasks) if tasks else []
         finally:
             transport.close()
@@ -92,13 +100,27 @@ def _logged(
     return list({task.id: task for task in found}.values())
 
 
+def _of_project(transport: Transport, project: str, below: bool) -> list[Logged]:
+    try:
+        return of_project(transport, project, below=below)
+    except NoSuchTasksError as error:
+        query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
+        answer = transport.call("projects.get_all", query, patience=PATIENCE)
+        raise CannotLook(f"{error}{_near(project, (each['name'] for each in answer['projects']))}") from None
+
+
+def _near(project: str, names: Iterable[str]) -> str:
+    return near(project, {name: name.rpartition("/")[2] for name in names})
+
+
 def _on_disk(tasks: tuple[str, ...], projects: tuple[str, ...], below: bool) -> list[Logged]:
     found: list[Logged] = []
     runs = all_runs(root())
     for project in projects:
         own = [run for run in runs if (is_below if below else str.__eq__)(run.project, project)]
         if not own:
-            raise NoSuchTasksError("project", [project])
+            neighbours = _near(project, (run.project for run in runs))
+            raise CannotLook(f"the project {project!r} has no runs on this disk{neighbours}")
         found += [task for run in own for task in of_past(run)]
     known = {task.id: task for run in runs for task in of_past(run)}
     missing = [task for task in tasks if task not in known]

@@ -1,24 +1,25 @@
-"""What commands print: tables, JSON, one line for an error; the options that they share."""
+"""What commands print: JSON, one line for an error; the options that they share."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from .._tabular import jsonable, text_table
+from .._tabular import jsonable
 from ..errors import TaskGroupError
+from ._words import plainly
 
-GAP = 2
-NARROWEST = (12, 10, 8)
-"""How far columns may be folded before the table is taken apart instead; the first one to 12."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as of shells."""
+ASCII = "clearml-taskgroup-ascii"
+"""How characters are written that a terminal does not have."""
 
 
 class Failure(click.ClickException):
@@ -41,8 +42,54 @@ class Command(click.Command):
             return super().invoke(ctx)
         except BrokenPipeError:  # as in `… | head`; click knows how to end then
             raise
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except Failure as failure:
+            raise self.failure(failure.message) from None
         except (TaskGroupError, OSError) as error:
-            raise self.failure(str(error)) from None
+            raise self.failure(plainly(error, offline="mode" in ctx.params)) from None
+
+
+class Commands(click.Group):
+    """The commands; with `--json` an error is on stdout as well, as JSON."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Runs what the command line says."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=ASCII)
+        return super().main(*args, **options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads which command is meant."""
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command that is meant."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            if "--json" in ctx.meta[ARGUMENTS]:
+                print_json({"error": error.format_message()})
+            raise
+
+
+ARGUMENTS = f"{__name__}.arguments"
+"""Where a context keeps what was typed behind the command's name."""
+_PLAIN = {"±": "+-", "–": "-", "…": "...", "·": "|", "“": '"', "”": '"', "’": "'"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Writes what a terminal's encoding does not have in another way."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in text), error.end
+
+
+codecs.register_error(ASCII, _in_ascii)
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -61,6 +108,13 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")(function)
 
 
+def run_option(function: Function) -> Function:
+    """Adds `--run`."""
+    return click.option("--run", metavar="N", help="The run's number, or its id; by default the latest.")(
+        function
+    )
+
+
 def mode_options(function: Function) -> Function:
     """Adds `--online` and `--offline`."""
     online = click.option("--online", "mode", flag_value="online", help="Look on the server alone.")
@@ -77,45 +131,6 @@ def mode_options(function: Function) -> Function:
 def print_json(value: Any) -> None:
     """Prints JSON."""
     click.echo(json.dumps(jsonable(value), indent=2))
-
-
-def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    """Prints a table; on a terminal folded to its width, elsewhere as it is, a line for each row.
-
-    A table with too many columns for a terminal is taken apart, each part with the first column.
-    """
-    console = Console()
-    if not console.is_terminal:
-        click.echo(text_table(head, body, most=None))
-        return
-    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
-    narrowest, parts = _parts(widths, console.width)
-    for columns in parts:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False)
-        for column in columns:
-            least = min(widths[column], NARROWEST[0] if column == 0 else narrowest)
-            table.add_column(Text(head[column]), overflow="fold", min_width=least)
-        for line in body:
-            table.add_row(*(Text(line[column]) for column in columns))
-        console.print(table)
-
-
-def _parts(widths: Sequence[int], room: int) -> tuple[int, list[list[int]]]:
-    """Finds how narrow columns have to be to stand side by side, and which do, as far as they can."""
-    for narrowest in NARROWEST:
-        needed = [min(width, narrowest) + GAP for width in widths]
-        if min(widths[0], NARROWEST[0]) + GAP + sum(needed[1:]) <= room:
-            return narrowest, [list(range(len(widths)))]
-    first = min(widths[0], NARROWEST[0]) + GAP
-    parts, used = [[0]], first
-    for column, width in enumerate(widths[1:], 1):
-        needed_here = min(width, NARROWEST[0]) + GAP
-        if used + needed_here > room and len(parts[-1]) > 1:
-            parts.append([0])
-            used = first
-        parts[-1].append(column)
-        used += needed_here
-    return NARROWEST[0], parts
 
 
 def when(seconds: float | None) -> str:

@@ -14,6 +14,7 @@ from .._aggregate import Aggregates
 from .._listing import Listed
 from .._measures import OF, Best
 from .._results import Results, Row
+from .._statuses import tally_text
 from ._output import (
     Command,
     Function,
@@ -22,18 +23,19 @@ from ._output import (
     mode_options,
     pair,
     print_json,
-    print_table,
+    run_option,
     when,
 )
-from ._wanted import Mode, context_of, listed, parameters_of, results_of
+from ._tables import print_table
+from ._wanted import Mode, listed, measure_of, parameters_of, place_of, results_of
+from ._words import listing
 
 Pairs = tuple[tuple[str, str], ...]
 
 
 def group_argument(function: Function) -> Function:
     """Adds GROUP, `--run` and where to look."""
-    run = click.option("--run", metavar="N", help="The run's number, or its id; by default the latest.")
-    return click.argument("group")(run(mode_options(json_option(function))))
+    return click.argument("group")(run_option(mode_options(json_option(function))))
 
 
 def rows_options(function: Function) -> Function:
@@ -61,13 +63,25 @@ def rows_options(function: Function) -> Function:
 @mode_options
 @json_option
 def list_command(project: str | None, most: int | None, mode: Mode | None, as_json: bool) -> None:
-    """List the runs of all groups, the latest first."""
-    runs = [run for run in listed(mode) if project is None or is_below(run.project, project)][:most]
+    """List the runs of all groups, the latest first.
+
+    A task that was tried again counts once, with its latest attempt. Where the server does not answer,
+    this disk is looked at instead. Exit code 1: the project has no runs, or the server is away and there are
+    none on this disk.
+    """
+    place = place_of(mode)
+    known = listed(place)
+    runs = [run for run in known if project is None or is_below(run.project, project)][:most]
     if as_json:
         print_json([_facts(run) for run in runs])
-    elif not runs:
-        click.echo("no runs" + (f" in the project {project!r}" if project else ""))
-    else:
+    elif not runs and project is None:
+        click.echo("no runs")
+    if not runs and project is not None:
+        there = f"; there are runs in: {listing(sorted({run.project for run in known}))}" if known else ""
+        click.echo(f"no runs in the project {project!r}{there}", err=True)
+    if not runs and (project is not None or place.away):
+        click.get_current_context().exit(1)
+    if runs and not as_json:
         head = ["run", "project", "group", "number", "tasks", "started", "mode"]
         print_table(head, [_line(run) for run in runs])
 
@@ -78,9 +92,9 @@ def is_below(project: str, wanted: str) -> bool:
 
 
 def _line(run: Listed) -> list[str]:
-    tasks = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in run.statuses.items())
     number, started = str(run.number), when(run.started)
-    return [run.run[:12], run.project, run.group, number, tasks or "none", started, run.mode]
+    tasks = tally_text(run.statuses) or "none"
+    return [run.run[:12], run.project, run.group, number, tasks, started, run.mode]
 
 
 def _facts(run: Listed) -> dict[str, Any]:
@@ -115,16 +129,22 @@ def show(
     """Show the results of a run, a line for each task; with --over, for each configuration.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
-    record. field=value, as split=val, says which of its contexts --sort means.
+    record. field=value, as split=val, says which of its contexts --sort means; accuracy[split=val] does as
+    well. On a terminal that is too narrow for all metrics the first ones are shown.
     """
     if context and sort is None:
         raise click.UsageError("field=value belongs to --sort METRIC; tasks are chosen with --where")
     results = _chosen(results_of(group, run, mode), where)
     shown: Results | Aggregates = results.aggregate(over, of=of) if over else results
+    head: str | None = None
     if sort is not None:
-        meant = {**context_of(context, results), "mode": _better(results, sort, better)}
+        metric, meant = measure_of(sort, context, results)
+        mode_of = _better(results, metric, better)
+        head = results.label(results.find(metric, **meant))
         shown = (
-            shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)
+            shown.sort(metric, mode=mode_of, **meant)
+            if isinstance(shown, Aggregates)
+            else shown.sort(metric, mode=mode_of, of=of, **meant)
         )
     about = results.about
     if as_json:
@@ -132,11 +152,22 @@ def show(
         print_json({"run": facts, "configurations" if over else "tasks": shown.to_records()})
         return
     click.echo(f"{about} ({about.run[:12]}), {when(about.started)}, {about.mode}")
-    print_table(*shown._table())
+    print_table(*_with_first(head, *shown._table()))
     for note in shown._notes():
         click.echo(note)
     if about.url:
         click.echo(about.url)
+
+
+def _with_first(
+    name: str | None, head: list[str], body: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Puts the column that sorts before the others' values: a terminal may not have room for all."""
+    if name not in head[2:]:
+        return head, body
+    place = head.index(name)
+    order = [0, 1, place, *(other for other in range(2, len(head)) if other != place)]
+    return [head[column] for column in order], [[line[column] for column in order] for line in body]
 
 
 def _chosen(results: Results, where: Pairs) -> Results:
@@ -177,11 +208,13 @@ def best(
     """Name the best task for a METRIC; with --over, the best configuration, by its mean.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
-    record. field=value, as split=val, says which of the metric's contexts. Failed and stopped tasks do not
+    record. field=value, as split=val, says which of the metric's contexts, or METRIC does, as tables head it:
+    "accuracy[split=val]". Failed and stopped tasks do not
     count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
     """
     results = _chosen(results_of(group, run, mode), where)
-    meant = {**context_of(context, results), "mode": _better(results, metric, better)}
+    metric, meant = measure_of(metric, context, results)
+    meant["mode"] = _better(results, metric, better)
     found: Best = (
         results.aggregate(over, of=of).best(metric, **meant) if over else results.best(metric, of=of, **meant)
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from .._transport import Transport
@@ -22,6 +23,7 @@ FIELDS = (
     "hyperparams",
     "runtime",
     "last_metrics",
+    "created",
     "started",
     "completed",
     "last_update",
@@ -142,6 +144,19 @@ def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
     """Reads the values of the section `TaskGroup` from a server's task document."""
     section = (task.get("hyperparams") or {}).get(SECTION) or {}
     return {name: str(item.get("value", "")) for name, item in section.items()}
+
+
+def started_of(documents: Iterable[Document]) -> float | None:
+    """Finds when a run began, in seconds since 1970: as it was opened, or long before it was uploaded."""
+    told = [identity_of(document).get("run_started") or document.get("created") for document in documents]
+    return min((moment for moment in map(_seconds, told) if moment is not None), default=None)
+
+
+def _seconds(moment: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return None
 
 
 def whole(text: str | None, default: int = 0) -> int:

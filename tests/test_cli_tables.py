@@ -1,0 +1,101 @@
+"""Tables of the command: no number is ever cut, and what has no room is named."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._cli._tables import fitting, folded
+from tests.commands import command
+
+MEAN = "123456.7 ± 123456.7"
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *arguments: object) -> list[str]:
+    """The lines that the command prints on a terminal."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", command(*arguments).stdout)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.fixture
+def group() -> TaskGroup:
+    """A run with long names, many metrics, and means with their spread."""
+    project = "a project with a long name/and another below it"
+    with TaskGroup(project, "a group with a name as long", mode="offline", provenance=False) as group:
+        for task in group.sweep({"C": [0.5, 10], "kernel": ["a very long name"], "seed": range(2)}):
+            with task:
+                value = 123456.789 + task.params["seed"]
+                task.report({f"metric{letter}": value for letter in "abcdefgh"}, 1, split="validation")
+    return group
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 200])
+def test_tables_fit_a_terminal(group: TaskGroup, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is wider than the terminal, and no digit of a run's id and no name of a metric is lost."""
+    for arguments in (("list",), ("pending",), ("show", group.id), ("show", group.id, "--over", "seed")):
+        lines = on_terminal(monkeypatch, width, *arguments)
+        rest = [line for line in lines if not line.startswith(("file:", "bring", "throw", "a project"))]
+        assert max(map(len, rest)) <= width
+        if arguments[0] == "show":
+            assert all(f"metric{letter}" in "".join(lines) for letter in "abcdefgh")
+            assert "…" not in "".join(lines)
+    assert any(re.match(rf"{group.run[:12]}\b", line) for line in on_terminal(monkeypatch, width, "list"))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_means_are_whole(group: TaskGroup, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean stands in one line with its spread, in as many columns as there is room for."""
+    lines = on_terminal(monkeypatch, width, "show", group.run, "--over", "seed")
+    means = [re.findall(r"1.235e\+05(?: ± 0.71)?(?=\s|$)", line) for line in lines]
+    shown = {len(found) for found in means if found}
+    assert len(shown) == 1
+    assert {mean for found in means for mean in found} == {"1.235e+05 ± 0.71"}
+    (missing,) = re.findall(r"no room for ([^;]*);", " ".join(lines))
+    assert len(missing.split(", ")) == 8 - shown.pop()
+
+
+def test_what_fits_is_shown_whole(group: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that is wide enough shows every column, and says nothing of any."""
+    lines = on_terminal(monkeypatch, 400, "show", group.run)
+    assert not any("no room" in line for line in lines)
+    assert sum("metrich[split=validation]" in line for line in lines) == 1
+
+
+def test_widths() -> None:
+    """Numbers are as wide as they are, names share the rest, and what does not fit is left out."""
+    head, body = ["name", "accuracy[split=val]", "n"], [["x" * 40, MEAN, "5"]]
+    assert fitting(head, body, 1000) == [40, 19, 1]
+    assert fitting(head, body, 40) == [16, 19, 1]
+    assert fitting(head, body, 33) == [12, 19]
+    assert fitting(head, body, 32) == [32]
+    assert fitting(head, body, 5) == [5]
+    assert fitting(head, [], 100) == [4, 19, 1]
+    assert fitting(["name", "accuracy[split=val]"], [["x" * 20, "0.5"]], 36) == [20, 14]
+
+
+def test_names_are_folded_between_their_parts() -> None:
+    """A line ends at a comma, a slash or a blank where it can; nothing is lost."""
+    assert folded("C=0.5,kernel=rbf,seed=-1", 12) == "C=0.5,\nkernel=rbf,\nseed=-1"
+    assert folded("C=0.5,kernel=rbf,seed=-1", 17) == "C=0.5,kernel=rbf,\nseed=-1"
+    assert folded("accuracy[split=val]", 14) == "accuracy\n[split=val]"
+    assert folded("10 completed, 2 failed", 16) == "10 completed,\n2 failed"
+    assert folded("2026-11-23 12:17", 12) == "2026-11-23\n12:17"
+    assert folded("x" * 30, 12) == "\n".join(["x" * 12, "x" * 12, "x" * 6])
+    assert folded("svm-sweep-of-march", 12) == "svm-sweep-\nof-march"
+    wide = folded("模型" * 10, 7)
+    assert wide.replace("\n", "") == "模型" * 10
+    assert all(cell_len(line) <= 7 for line in wide.splitlines())
+
+
+def test_a_name_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters that cannot be printed are shown as such, on a pipe as well."""
+    with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+        group.task({"C": 1}, name="red \x1b[31m\nline").report({"loss": 1.0}, 1)
+    text = command("show", group.run).stdout
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 6
