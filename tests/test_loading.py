@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, _clearml
+from clearml_taskgroup._measures import OF
 from clearml_taskgroup._record import read
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -110,6 +111,50 @@ def test_online_results_on_another_machine(server: View, monkeypatch: Any, tmp_p
     assert loaded[0].stats[loaded.find("accuracy", split="val")].last_iteration == 10
     assert loaded[0].history("accuracy", split="val").iterations == (0, 5, 10)
     assert loaded[0].history("accuracy", split="test").iterations == (None,)
+
+
+CURVE_AND_FINAL = {"first": 1.0, "last": 9.0, "min": 1.0, "max": 3.0, "mean": 2.0}
+
+
+def finals(group: TaskGroup) -> None:
+    """Reports a curve of 1, 2, 3 and a single value 9 under one name, in each order; and 9 alone."""
+    for kind in ("curve, final", "final, curve", "between", "final alone"):
+        with group.task(name=kind) as task:
+            single = [({"accuracy": 9.0}, None)]
+            curve = [({"accuracy": float(step + 1)}, step) for step in range(3)]
+            reports = {"curve, final": curve + single, "final, curve": single + curve}
+            reports |= {"between": curve[:1] + single + curve[1:], "final alone": single}
+            for values, step in reports[kind]:
+                task.report(values, step, split="val")
+
+
+@pytest.mark.parametrize("place", ["live", "record", "sessions", "server", "another machine"])
+def test_a_single_value_is_the_last_word_on_its_curve(
+    place: str, loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path
+) -> None:
+    """It is `last`, and in neither curve nor first, min, max, mean and count; the same wherever it is read."""
+    mode: Any = "online" if place in ("server", "another machine") else "offline"
+    with TaskGroup("digits", "finals", mode=mode, provenance=False) as group:
+        finals(group)
+    results = group.results()
+    if place == "sessions":  # its process died
+        record = group.record_path
+        assert record is not None
+        lines = [line for line in read(record) if line["event"] not in ("end", "close")]
+        record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if place == "another machine":
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    if place != "live":
+        results = TaskGroup.load("digits", "finals", mode=mode)
+    for row in results[:3]:
+        assert {of: row.value("accuracy", of=of) for of in OF} == CURVE_AND_FINAL
+        (stats,) = row.stats.values()
+        assert (stats.count, stats.last_iteration, stats.max_iteration) == (3, None, 2)
+        assert row.history("accuracy").iterations == (0, 1, 2)
+    alone = results[3]
+    assert {alone.value("accuracy", of=of) for of in OF} == {9.0}
+    assert next(iter(alone.stats.values())).count == 1
+    assert [curve.iterations for curve in results.history("accuracy")] == [(0, 1, 2)] * 3 + [(None,)]
 
 
 def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def _counted(task: PastTask, past: PastRun, store: OfflineStore, words: Words) -
         stats.add(event["value"], None if event["iter"] == SINGLE_VALUE else event["iter"])
     measures = []
     for name, stats in counted.items():
-        single = name.title == SINGLE_VALUE_TITLE and stats.last_iteration is None
+        single = name.title == SINGLE_VALUE_TITLE and stats.single
         parse = words.template.parse
         found = words.template.parse_single(name.series, own) if single else parse(*name, own)
         if found is not None:

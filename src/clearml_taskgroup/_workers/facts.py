@@ -99,14 +99,26 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
 
 
 def _add(stats: Stats, new: Stats, told: Stats) -> None:
+    if new.has_curve:
+        _add_curve(stats, new, told if told.has_curve else Stats())
+        values = [new.last]
+    else:
+        values = [new.first, new.min, new.max, new.last]
+    if new.single and attrs.astuple(new) != attrs.astuple(told):
+        for value in values:
+            stats.add(value, None)
+
+
+def _add_curve(stats: Stats, new: Stats, told: Stats) -> None:
     more = new.count - told.count
     if more <= 0:
         return
-    if not stats.count:
-        stats.first, stats.first_iteration = new.first, new.first_iteration
+    if not stats.has_curve:
+        stats.begin_curve(new.first, new.first_iteration)
     stats.count += more
     stats.total += new.total - told.total
-    stats.last, stats.last_iteration = new.last, new.last_iteration
+    if not stats.single:
+        stats.last, stats.last_iteration = new.last, new.last_iteration
     if new.min < stats.min:
         stats.min, stats.min_iteration = new.min, new.min_iteration
     if new.max > stats.max:
