@@ -191,7 +191,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
 def test_records(group: TaskGroup) -> None:
     """Records are flat dicts: configuration, n and four numbers for each metric and context."""
     record = group.results().aggregate(over=("seed", "fold")).to_records()[0]
-    assert list(record) == ["name", "n", "left_out", "params.C"] + [
+    assert list(record) == ["name", "n", "left_out", "unfinished", "params.C"] + [
         f"accuracy[split=val].{part}" for part in ("mean", "std", "sem", "n")
     ]
     assert (record["name"], record["n"], record["params.C"]) == ("C=1", 6, 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, _clearml
-from clearml_taskgroup._measures import OF
+from clearml_taskgroup._measures import OF, Of
 from clearml_taskgroup._record import read
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -113,6 +113,7 @@ def test_online_results_on_another_machine(server: View, monkeypatch: Any, tmp_p
     assert loaded[0].history("accuracy", split="test").iterations == (None,)
 
 
+EACH = cast("tuple[Of, ...]", OF)
 CURVE_AND_FINAL = {"first": 1.0, "last": 9.0, "min": 1.0, "max": 3.0, "mean": 2.0}
 
 
@@ -120,19 +121,19 @@ def finals(group: TaskGroup) -> None:
     """Reports a curve of 1, 2, 3 and a single value 9 under one name, in each order; and 9 alone."""
     for kind in ("curve, final", "final, curve", "between", "final alone"):
         with group.task(name=kind) as task:
-            single = [({"accuracy": 9.0}, None)]
-            curve = [({"accuracy": float(step + 1)}, step) for step in range(3)]
+            single: list[tuple[float, int | None]] = [(9.0, None)]
+            curve: list[tuple[float, int | None]] = [(float(step + 1), step) for step in range(3)]
             reports = {"curve, final": curve + single, "final, curve": single + curve}
             reports |= {"between": curve[:1] + single + curve[1:], "final alone": single}
-            for values, step in reports[kind]:
-                task.report(values, step, split="val")
+            for value, step in reports[kind]:
+                task.report({"accuracy": value}, step, split="val")
 
 
 @pytest.mark.parametrize("place", ["live", "record", "sessions", "server", "another machine"])
 def test_a_single_value_is_the_last_word_on_its_curve(
     place: str, loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    """It is `last`, and in neither curve nor first, min, max, mean and count; the same wherever it is read."""
+    """It is `last`, and neither in the curve nor first, min, max, mean and count, wherever it is read."""
     mode: Any = "online" if place in ("server", "another machine") else "offline"
     with TaskGroup("digits", "finals", mode=mode, provenance=False) as group:
         finals(group)
@@ -147,12 +148,12 @@ def test_a_single_value_is_the_last_word_on_its_curve(
     if place != "live":
         results = TaskGroup.load("digits", "finals", mode=mode)
     for row in results[:3]:
-        assert {of: row.value("accuracy", of=of) for of in OF} == CURVE_AND_FINAL
+        assert {of: row.value("accuracy", of=of) for of in EACH} == CURVE_AND_FINAL
         (stats,) = row.stats.values()
         assert (stats.count, stats.last_iteration, stats.max_iteration) == (3, None, 2)
         assert row.history("accuracy").iterations == (0, 1, 2)
     alone = results[3]
-    assert {alone.value("accuracy", of=of) for of in OF} == {9.0}
+    assert {alone.value("accuracy", of=of) for of in EACH} == {9.0}
     assert next(iter(alone.stats.values())).count == 1
     assert [curve.iterations for curve in results.history("accuracy")] == [(0, 1, 2)] * 3 + [(None,)]
 

@@ -83,7 +83,7 @@ def test_what_nobody_reported(metric: str, context: dict[str, Any]) -> None:
     (row,) = results_of(({"loss": 0.5}, {"split": "val"}))
     with pytest.raises(NoSuchResultError, match=r"there is: loss\[split=val\]$"):
         row.value(metric, **context)
-    with pytest.raises(NoSuchResultError, match=r"there is: nothing$"):
+    with pytest.raises(NoSuchResultError, match=r"nothing was reported$"):
         results_of().best("loss", mode="min")
 
 

@@ -17,13 +17,14 @@ import attrs
 
 from . import _clearml, _console, _modes, _signals
 from ._agents import agent, queueing, submitting
+from ._choosing import has_parameters
 from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
 from ._measures import Words
 from ._opening import Resume, is_unguarded, open_run
 from ._past import find_run
-from ._results import Results, has_parameters, results_of
+from ._results import Results, results_of
 from ._resume import tell_of
 from ._run import Run, TaskState
 from ._space import Space, points

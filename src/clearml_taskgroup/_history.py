@@ -55,8 +55,10 @@ class History(Tabular, Sequence[Curve]):
     @overload
     def __getitem__(self, index: int) -> Curve: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Curve, ...]: ...
-    def __getitem__(self, index: int | slice) -> Curve | tuple[Curve, ...]:
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Curve | History:
+        if isinstance(index, slice):
+            return attrs.evolve(self, curves=self.curves[index])
         return self.curves[index]
 
     def __iter__(self) -> Iterator[Curve]:
@@ -93,9 +95,7 @@ class Reader:
 
     store: Store
 
-    def points(
-        self, wanted: Mapping[str, Sequence[Name]]
-    ) -> Mapping[str, Points]:
+    def points(self, wanted: Mapping[str, Sequence[Name]]) -> Mapping[str, Points]:
         """Reads the points of each task, sorted, the last one of each iteration; None is the first.
 
         Args:
@@ -129,6 +129,11 @@ class Reader:
             stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
             stats.single = points[0][0] is None
             stats.last_iteration = None if stats.single else points[-1][0]
+
+    def count_all(self, rows: Sequence[Row]) -> None:
+        """Does so for all measures of some tasks."""
+        for measure in dict.fromkeys(measure for row in rows for measure in row.stats):
+            self.count(rows, measure)
 
     def _of(self, rows: Sequence[Row], measure: Measure) -> Iterator[tuple[Row, Points]]:
         """Reads the points of those that have any."""

@@ -253,10 +253,13 @@ def _words(template: str, metrics: list[str | Metric] | None, stored: Any) -> Wo
 
 def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None = None) -> Row:
     stats = stats_of(task)
-    if counted is not None:  # our own record knows mean, count and last iteration
-        for measure, own in stats_of(counted).items():
-            if measure in stats and _agree(stats[measure], own):
-                stats[measure] = own
+    known = stats_of(counted) if counted is not None else {}
+    if isinstance(reader.store, OnlineStore):  # the order of what a server gives says nothing
+        first = list(known)
+        stats = {m: stats[m] for m in [*first, *words.in_order(stats.keys() - known.keys())] if m in stats}
+    for measure, own in known.items():  # our own record knows mean, count and last iteration
+        if measure in stats and _agree(stats[measure], own):
+            stats[measure] = own
     return Row(
         key=task.key,
         name=task.name,
@@ -266,7 +269,7 @@ def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None 
         status=task.status or "stopped",
         status_reason=task.reason,
         params=task.params,
-        duration=task.duration,
+        duration=task.duration if counted is None or counted.status is None else counted.duration,
         url=reader.store.url(task.id),
         stats=stats,
         names=names_of(task),
