@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from . import _clearml, _modes
+from . import _clearml, _modes, _past
 from ._documents import names_of, past_task, stats_of
 from ._history import Reader
 from ._measures import Words
@@ -19,7 +19,7 @@ from ._past import PastRun, PastTask, latest_run, load, record_of, records
 from ._record import lock
 from ._reporter import SINGLE_VALUE_TITLE, Stats
 from ._results import OPEN, About, Results, Row
-from ._stores import SINGLE_VALUE, Point
+from ._stores import SINGLE_VALUE, Point, lookup
 from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, whole
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
@@ -65,20 +65,24 @@ def load_results(
     cache = _clearml.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
     looked: dict[str, list[str]] = {}
+    groups: list[str] = []
     if _modes.resolve(mode) == "online":
         store = OnlineStore(_clearml.connect())
         run = latest_of(store.transport, wanted.group_id, wanted.run)
         if run is not None:
             return _from_server(store, wanted, run, folder, listed, copies)
-        looked[f"the server {store.where}"] = run_ids(store.transport, wanted.group_id)
+        looked[f"the server {store.where}"] = runs = run_ids(store.transport, wanted.group_id)
+        groups += [] if runs else lookup.group_names(store.transport, wanted.project)
     if mode != "online":
         past = _on_disk(folder, wanted.run)
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
         found = (run_past for run_past in map(load, records(folder)) if run_past is not None)
         looked[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+        groups += _past.group_names(folder.parent, wanted.project)
     known = [name for names in looked.values() for name in names]
-    raise NoSuchRunError(str(wanted), list(looked), known)
+    others = [] if known else [name for name in dict.fromkeys(groups) if name != wanted.name]
+    raise NoSuchRunError(str(wanted), list(looked), known, wanted.name, others)
 
 
 def load_record(path: Path) -> Results:
@@ -269,7 +273,7 @@ def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None 
         status=task.status or "stopped",
         status_reason=task.reason,
         params=task.params,
-        duration=task.duration if counted is None or counted.status is None else counted.duration,
+        duration=task.duration if counted is None or counted.status != task.status else counted.duration,
         url=reader.store.url(task.id),
         stats=stats,
         names=names_of(task),

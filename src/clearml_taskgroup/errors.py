@@ -620,6 +620,8 @@ class ValuePickleError(TaskGroupError, TypeError):
 class CarriedError(TaskGroupError, RuntimeError):
     """You meet this in a record of `map`, for an exception that cannot itself be sent between processes.
 
+    Also in `group.failures`, for a failure of which no more is known than its reason.
+
     Attributes:
         traceback: Where it was raised, as text.
     """
