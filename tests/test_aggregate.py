@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -296,3 +297,35 @@ def _plain(key: Any) -> tuple[str, ...]:
     """A group's key as text: NaN is not equal to itself, and 1 comes back as 1.0."""
     listed = key if isinstance(key, tuple) else (key,)
     return tuple("missing" if value != value else f"{float(value):g}" for value in listed)
+
+
+def test_the_seed_is_not_what_a_user_gave() -> None:
+    """Where no task has a seed, and none was asked for, the error says what the default is."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1, "sed": 1})
+    with pytest.raises(ArgumentError, match=r"aggregate\(\) without over= means over='seed', but no task"):
+        group.results().aggregate()
+    with pytest.raises(ArgumentError, match=r"over='seed' was given.*\(did you mean 'sed'\?\)"):
+        group.results().aggregate(over="seed")
+
+
+def test_tasks_that_wait_are_not_failed() -> None:
+    """Queued and drafted tasks are named as not finished, beside those that failed and those that run."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"seed": range(4)}):
+            task.report({"loss": float(task.index)}, 1)
+        group.get(seed=0).mark_failed("bad")
+        results = group.results()
+    statuses: tuple[Any, ...] = ("failed", "queued", "created", "in_progress")
+    rows = [attrs.evolve(row, status=status) for row, status in zip(results, statuses, strict=True)]
+    means = attrs.evolve(results, rows=tuple(rows)).aggregate()
+    assert (means[0].n, means[0].left_out, means[0].waiting, means[0].unfinished) == (
+        1,
+        ("seed=0",),
+        ("seed=1", "seed=2"),
+        ("seed=3",),
+    )
+    assert "not counted in, failed or stopped: 1 (seed=0)" in repr(means)
+    assert "not counted in, not finished: 2 (seed=1, seed=2)" in repr(means)
+    assert "counted in, but still open: 1 (seed=3)" in repr(means)
+    assert (means.to_records()[0]["left_out"], means.to_records()[0]["unfinished"]) == (1, 3)

@@ -161,7 +161,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (
         errors.NoSuchParameterError("over", "sed", "one of the parameters C, seed", known=["C", "seed"]),
         ValueError,
-        ["over='sed' was given", "did you mean 'seed'?", "one of the parameters C, seed"],
+        ["over='sed' was given", "(did you mean 'seed'?)", "one of the parameters C, seed"],
     ),
     (
         errors.NoSuchParameterError("over", "seed", "one of the parameters C", "aggregate()"),

@@ -321,3 +321,63 @@ def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:
         with pytest.warns(StoreWarning):
             swept(mode="online")
     assert len(TaskGroup.load("digits", "sweep")) == 6
+
+
+def test_the_same_columns_from_everywhere(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
+    """Files have the same columns in the same order from disk and from a server, also without a record."""
+    with TaskGroup("digits", "sweep", provenance=False, mode="online") as group:
+        for task in group.tasks({"seed": [1, 2], "C": [1]}):
+            with task:
+                task.report({"z": 1.0, "loss": 2.0}, 0, split="val")
+                task.report({"loss": 3.0}, 1, split="val")
+                task.report({"loss": 3.0}, 0, split="train")
+                task.set_parameters({"late": 1, "a": 2})
+    live = group.results()
+    disk = TaskGroup.load("digits", "sweep", mode="offline")
+    server = TaskGroup.load("digits", "sweep")
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    alone = TaskGroup.load("digits", "sweep")
+    columns = live.to_csv().splitlines()[0]
+    for loaded in (disk, server, alone):
+        assert loaded.to_csv().splitlines()[0] == columns
+        assert list(loaded.to_records()[0]) == list(live.to_records()[0])
+    assert [row.duration for row in server] == [row.duration for row in disk]
+    assert repr(server) == repr(live)
+    assert alone.measures == [("loss", (("split", "train"),)), ("loss", (("split", "val"),)), ("z", VAL)]
+    before = alone.to_records()[0]
+    assert [before[f"loss[split=val].{part}"] for part in ("mean", "count", "last_iteration")] == [None] * 3
+    for record, expected in zip(alone.with_means().to_records(), live.to_records(), strict=True):
+        assert {**record, "duration": 0} == {**expected, "duration": 0}
+
+
+VAL = (("split", "val"),)
+
+
+def test_a_group_that_is_not_there(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
+    """The project's other groups are named, on the server and on this disk, with the closest."""
+    for name, mode in (("sweep", "online"), ("folds", "online"), ("models", "offline")):
+        swept("digits", mode=mode) if name == "sweep" else None
+        with TaskGroup("digits", name, mode=mode, provenance=False) as group:  # type: ignore[arg-type]
+            group.task({"C": 1})
+    with TaskGroup("letters", "other", mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    with pytest.raises(NoSuchRunError, match=r"groups folds, sweep, models \(did you mean 'sweep'\?\)"):
+        TaskGroup.load("digits", "swep")
+    with pytest.raises(NoSuchRunError, match=r"groups folds, models, sweep \(did you mean 'models'\?\)"):
+        TaskGroup.load("digits", "model", mode="offline")
+    with pytest.raises(NoSuchRunError, match=r"has: no runs$"):
+        TaskGroup.load("numbers", "sweep")
+    with pytest.raises(NoSuchRunError) as caught:
+        TaskGroup.load("digits", "sweep", 9, mode="online")
+    assert "groups" not in str(caught.value)
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    with pytest.raises(NoSuchRunError, match=r"has the groups folds, sweep$"):
+        TaskGroup.load("digits", "xyz", mode="online")
+
+
+def test_a_project_without_a_name() -> None:
+    """Project and name are two arguments, and the error says which they might be."""
+    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits-user', 'sgd'\)"):
+        TaskGroup.load("digits-user/sgd")
+    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits', …\)"):
+        TaskGroup.load("digits")

@@ -95,8 +95,8 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        better = self._words.mode(metric, mode)
         measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        better = self._words.mode(metric, mode)
         having = [row for row in self.rows if measure in row.stats]
         having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
         rest = [row for row in self.rows if measure not in row.stats]
@@ -113,9 +113,9 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        better = self._words.mode(metric, mode)
-        row = self.sort(metric, mode=better, **context).rows[0]
+        row = self.sort(metric, mode=mode, **context).rows[0]
         measure = self._words.find(metric, context, row.stats)
+        better = self._words.mode(metric, mode)
         mean = row.stats[measure]
         return Best(
             name=row.name,

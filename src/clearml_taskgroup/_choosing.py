@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._identity import flatten, is_same, typed
 from ._stores import stored_parameters
-from .errors import ArgumentError, NoSuchParameterError, did_you_mean
+from .errors import ArgumentError, NoSuchParameterError, closest
 
 if TYPE_CHECKING:
     from ._results import Row
@@ -35,8 +35,9 @@ def chosen(
     facts = {name: asked.pop(name) for name in FACTS if name in asked and name not in known}
     for name, value in facts.items():
         if name == "status" and value not in STATUSES:
-            hint = did_you_mean(value, STATUSES).strip()
-            raise ArgumentError("status", value, f"one of {', '.join(STATUSES)}{hint and '; '}{hint}")
+            close = closest(value, STATUSES)
+            hint = f"; did you mean {close!r}?" if close is not None else ""
+            raise ArgumentError("status", value, f"one of {', '.join(STATUSES)}{hint}")
     for name, value in asked.items():
         require_parameter(rows, "where", name)
         _require_type(rows, name, value)
@@ -80,8 +81,7 @@ def _require_type(rows: Sequence[Row], name: str, value: Any) -> None:
         return
     for one in have:
         if _reads_alike(one, value):
-            expected = f"{one!r}, a {type(one).__name__}, as the tasks have it"
-            raise ArgumentError(name, value, expected)
+            raise ArgumentError(name, value, f"{one!r} ({type(one).__name__}), as the tasks have it")
 
 
 def _reads_alike(one: Any, other: Any) -> bool:

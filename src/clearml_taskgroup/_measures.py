@@ -74,9 +74,10 @@ class Words:
         if any(metric == name for name, _ in known) or metric in (self.vocabulary or ()):
             return metric, {}
         for measure in known:
-            if metric in (measure_text(measure), self.label(measure)):
-                return measure[0], {field: plain_text(value) for field, value in measure[1]}
-        name, bracket, inside = metric.partition("[")
+            full = self._in_full(measure)
+            if metric in (measure_text(measure), self.label(measure), measure_text(full)):
+                return measure[0], {field: plain_text(value) for field, value in full[1]}
+        name, bracket, inside = metric.rpartition("[")
         pairs = [pair.partition("=") for pair in inside.removesuffix("]").split(",")]
         if not bracket or not inside.endswith("]") or not all(equals for _, equals, _ in pairs):
             return metric, {}

@@ -195,13 +195,13 @@ class Results(Tabular, Sequence[Row]):
             AmbiguousResultError: The metric was reported under several contexts.
             ArgumentError: Neither the call nor the vocabulary gives the mode.
         """
-        better = self._words.mode(metric, mode)
         comparable = [row for row in self.rows if counts(row)]
         try:
             measure = self._words.find(metric, context, (m for row in comparable for m in row.stats))
         except NoSuchResultError as error:
             error.note = self._beside(metric, context)
             raise
+        better = self._words.mode(metric, mode)
         having = self._having(comparable, measure, of)
         values = [number(row.stats[measure], of) for row in having]
         row, value = _extreme(having, values, better)
@@ -228,8 +228,8 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
-        better = self._words.mode(metric, mode)
         measure = self.find(metric, **context)
+        better = self._words.mode(metric, mode)
         having = self._having([row for row in self.rows if counts(row)], measure, of)
         having.sort(key=lambda row: number(row.stats[measure], of), reverse=better == "max")
         rest = [row for row in self.rows if not counts(row) or measure not in row.stats]
@@ -293,9 +293,13 @@ class Results(Tabular, Sequence[Row]):
         try:
             measure = self._words.find(metric, context, (m for row in rest for m in row.stats))
         except (NoSuchResultError, AmbiguousResultError):
-            return f"{counted(len(rest), 'task')} failed, stopped or not begun"
+            return (
+                f"{counted(len(rest), 'task')} failed, stopped or not begun" if len(rest) == len(self) else ""
+            )
         having = [row.name for row in rest if measure in row.stats]
-        return f"{counted(len(having), 'task')} that failed or stopped ({some(having)}) do not count"
+        return (
+            f"that of {counted(len(having), 'task')} that failed or stopped ({some(having)}) does not count"
+        )
 
     def label(self, measure: Measure) -> str:
         """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
@@ -393,7 +397,7 @@ class Results(Tabular, Sequence[Row]):
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         names = sorted({f"params.{name}" for row in self.rows for name in row.params}, key=natural)
-        return list(dict.fromkeys([*_IDENTITY, *names, *super()._columns(records)])) if records else []
+        return list(dict.fromkeys([*_IDENTITY, *names, *super()._columns(records)]))
 
     def save_html(
         self,

@@ -37,6 +37,7 @@ from .errors import (
     NonFiniteError,
     NonFiniteWarning,
     TaskGroupWarning,
+    counted,
 )
 
 REASON_LENGTH = 500
@@ -443,7 +444,9 @@ class Run:
             told.append((TaskGroupWarning, f"the parent task has no summary: {self.summary_error!r}"))
         more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())
         if more:
-            told.append((NonFiniteWarning, f"{more:,} more points that ClearML cannot store were left out"))
+            were = "was" if more == 1 else "were"
+            text = f"{counted(more, 'more point')} that ClearML cannot store {were} left out"
+            told.append((NonFiniteWarning, text))
         return told
 
     def _facts(self) -> dict[str, Any]:

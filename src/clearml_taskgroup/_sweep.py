@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._stores import TaskSpec
 from ._task import GroupTask
+from .errors import counted
 
 if TYPE_CHECKING:
     from ._agents.agent import Point
@@ -32,7 +33,7 @@ class Sweep:
         return len(self._specs)
 
     def __repr__(self) -> str:
-        return f"<Sweep of {len(self)} points, {self._begun} begun>"
+        return f"<Sweep of {counted(len(self), 'point')}, {self._begun} begun>"
 
     def __iter__(self) -> Sweep:
         return self

@@ -52,7 +52,7 @@ class Tabular:
         except ImportError:
             raise MissingExtraError("pandas", "pandas", "to_pandas()") from None
         records = self.to_records()
-        return pandas.DataFrame(records, columns=self._columns(records) if records else None)
+        return pandas.DataFrame(records, columns=self._columns(records))
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Writes CSV with a line of column names, those of `to_records`.

@@ -713,7 +713,7 @@ class NoSuchResultError(TaskGroupError, LookupError):
 
     def __str__(self) -> str:
         who = f"{self.task} has no value for" if self.task else "no task has a value for"
-        hint = f"; did you mean {self.suggestion}?" if self.suggestion else ""
+        hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
         note = f"; {self.note}" if self.note else ""
         nothing = "it reported nothing" if self.task else "nothing was reported"
         there = f"there is: {some(self.known)}" if self.known else nothing
@@ -758,8 +758,12 @@ class NoSuchParameterError(ArgumentError):
                 f"{self.call} without {self.argument}= means {self.argument}={self.given!r}, but no task has "
                 f"such a parameter; give {self.argument}= {self.expected}"
             )
-        hint = did_you_mean(self.given, self.known)
-        return f"{self.argument}={self.given!r} was given, but no task has it; {hint}expected {self.expected}"
+        close = closest(self.given, self.known)
+        hint = f" (did you mean {close!r}?)" if close is not None else ""
+        return (
+            f"{self.argument}={self.given!r} was given, but no task has such a parameter{hint}; expected "
+            f"{self.expected}"
+        )
 
 
 @attrs.define(slots=False, repr=False)
@@ -785,9 +789,9 @@ class NoSuchRunError(TaskGroupError, LookupError):
         text = f"{self.asked} was not found; looked at {looked}, which has: {some(self.known) or 'no runs'}"
         if not self.groups:
             return text
-        return (
-            f"{text}; {did_you_mean(self.group, self.groups)}its project has the groups {some(self.groups)}"
-        )
+        close = closest(self.group, self.groups)
+        hint = f" (did you mean {close!r}?)" if close is not None else ""
+        return f"{text}; its project has the groups {some(self.groups)}{hint}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -862,12 +866,6 @@ class LeftOutWarning(TaskGroupWarning):
 
 class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
-
-
-def did_you_mean(given: Any, known: Iterable[Any]) -> str:
-    """Writes a hint at the closest of what there is, to begin a clause with; empty where none is close."""
-    close = closest(given, known)
-    return "" if close is None else f"did you mean {close!r}? "
 
 
 def closest(given: Any, known: Iterable[Any]) -> Any:

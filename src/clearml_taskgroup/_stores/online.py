@@ -16,7 +16,7 @@ import attrs
 from .. import _clearml
 from .._template import Name
 from .._transport import ANSWER_SECONDS, Refused, Transport, Unreachable
-from ..errors import DeliveryError, ServerError
+from ..errors import DeliveryError, ServerError, counted
 from . import SECTION, SINGLE_VALUE, Batch, Ending, Point, RunInfo, Store, TaskSpec, general, hyperparameters
 from .courier import Courier
 from .delivery import PATIENCE as TURN
@@ -381,7 +381,9 @@ class OnlineStore(Store):
         if away:  # one sentence for all that an absent server was not told
             names = ", ".join(self._names.get(ending.task_id, ending.task_id) for ending in endings[:6])
             names += " …" * (len(endings) > 6)
-            problem = f"the ends of {len(away)} tasks ({names}) could not be told: {away[0].problem}"
+            problem = (
+                f"the ends of {counted(len(away), 'task')} ({names}) could not be told: {away[0].problem}"
+            )
             if self.courier is not None:
                 problem += f". Tell them with: {self._command}"
             errors = [error for error in errors if error not in away]
