@@ -152,7 +152,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
         head = ["configuration", "n", *map(self._words.label, measures)]
         body = [
-            [row.name, str(row.n), *(str(row.stats.get(measure, "–")) for measure in measures)]
+            [row.name, str(row.n), *(_cell(row.stats.get(measure), row.n) for measure in measures)]
             for row in self.rows
         ]
         return head, body
@@ -167,6 +167,13 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             if names:
                 notes.append(f"{what}: {len(names)} ({', '.join(names[:6])}{' …' if len(names) > 6 else ''})")
         return notes
+
+
+def _cell(mean: Mean | None, n: int) -> str:
+    """Writes a mean, with how many tasks it is over where some of the configuration's have no value."""
+    if mean is None:
+        return "–"
+    return str(mean) if mean.n == n else f"{mean} (n={mean.n})"
 
 
 def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of) -> AggregateRow:

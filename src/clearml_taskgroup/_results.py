@@ -430,9 +430,10 @@ class Results(Tabular, Sequence[Row]):
         return write_report(self, path, title=title, metrics=metrics, over=over)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["task", "status", *map(self.label, self.measures)]
+        measures = self.measures
+        head = ["task", "status", *map(self.label, measures)]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in self.measures)]
+            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in measures)]
             for row in self.rows
         ]
         return head, body
