@@ -332,6 +332,33 @@ def test_where_may_find_nothing() -> None:
         chosen().where(3)  # type: ignore[arg-type]
 
 
+def test_a_sweep_that_goes_on_is_partial() -> None:
+    """Between the turns of a sweep no task is open, but there is more to come, and it is said."""
+    said = []
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.sweep({"seed": range(3)}):
+            said.append(repr(group.results()).splitlines()[-1])
+            with task:
+                task.report({"loss": 1.0}, 1)
+            said.append(repr(group.results()).splitlines()[-1])
+        after = group.results()
+        assert repr(group.results()[:2]).splitlines()[-1] == "2 tasks: 2 completed"
+    assert said[:3] == [
+        "1 task: 1 in progress, partial: tasks are still open",
+        "1 task: 1 completed, partial: the sweep goes on",
+        "2 tasks: 1 completed, 1 in progress, partial: tasks are still open",
+    ]
+    assert (said[-1], after.partial) == ("3 tasks: 3 completed", False)
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.sweep({"seed": range(3)}):
+            task.report({"loss": 1.0}, 1)
+            if task.index == 1:
+                early = group.results()
+                break
+    assert repr(early.where(seed=0)).endswith("partial: the sweep goes on")
+    assert repr(group.results()).endswith("2 tasks: 2 completed")
+
+
 def test_a_failed_task_without_values_is_told() -> None:
     """Asked for a value, it says how the task ended; the best says whose values do not count."""
     with TaskGroup("digits", "sweep") as group:

@@ -127,7 +127,7 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         url=store.url(past.parent) if past.parent else None,
         started=past.started,
     )
-    return _results(rows, about, words, reader, lives)
+    return _results(rows, about, words, reader, "a living process works on it" if lives else "")
 
 
 def _ended(
@@ -233,7 +233,7 @@ def _from_server(
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
         started=local.started if local is not None else None,
     )
-    return _results(rows, about, words, reader, False)
+    return _results(rows, about, words, reader)
 
 
 def _stored_metrics(parent: Document | None) -> Any:
@@ -287,8 +287,7 @@ def _agree(theirs: Stats, own: Stats) -> bool:
     return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
 
 
-def _results(rows: list[Row], about: About, words: Words, reader: Reader, partial: bool) -> Results:
+def _results(rows: list[Row], about: About, words: Words, reader: Reader, more: str = "") -> Results:
     rows.sort(key=lambda row: row.index)
-    return Results(
-        tuple(rows), about, words, reader, partial=partial or any(row.status in OPEN for row in rows)
-    )
+    partial = bool(more) or any(row.status in OPEN for row in rows)
+    return Results(tuple(rows), about, words, reader, partial=partial, more=more)

@@ -162,6 +162,7 @@ class Results(Tabular, Sequence[Row]):
     _words: Words
     _reader: Reader
     partial: bool = False
+    _more: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -439,7 +440,7 @@ class Results(Tabular, Sequence[Row]):
         return head, body
 
     def _notes(self) -> list[str]:
-        note = f", {_what_is_missing(self.rows)}" if self.partial else ""
+        note = f", {_what_is_missing(self.rows, self._more)}" if self.partial else ""
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
 
     def counts_text(self) -> str:
@@ -475,15 +476,13 @@ def _cell(stats: Stats | None) -> str:
     return "–" if stats is None else f"{stats.last:.4g}"
 
 
-def _what_is_missing(rows: Sequence[Row]) -> str:
+def _what_is_missing(rows: Sequence[Row], more: str) -> str:
     statuses = {row.status for row in rows}
     if statuses & {"queued", "created"}:
         return "not finished: group.wait() follows those that agents run"
-    return (
-        "partial: tasks are still open"
-        if "in_progress" in statuses
-        else "partial: other agents have the other points"
-    )
+    if "in_progress" in statuses or not more:
+        return f"partial: {'' if 'in_progress' in statuses else 'other '}tasks are still open"
+    return f"partial: {more}"
 
 
 def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
@@ -508,8 +507,13 @@ def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
     )
 
 
-def results_of(run: Run) -> Results:
-    """Takes the results of a run as they are at this moment."""
+def results_of(run: Run, more: str = "") -> Results:
+    """Takes the results of a run as they are at this moment.
+
+    Args:
+        run: The run.
+        more: Why there is more to come though no task is open; empty where there is not.
+    """
     words, reader = Words(run.template, run.vocabulary), Reader(run.store)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
     rows = tuple(row_of(state, words, reader) for state in states)
@@ -526,5 +530,6 @@ def results_of(run: Run) -> Results:
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
         started=run.started,
     )
-    partial = run.point is not None or any(row.status in OPEN for row in rows)
-    return Results(rows, about, words, reader, partial=partial)
+    partial = any(row.status in OPEN for row in rows)
+    more = "other agents have the other points" if run.point is not None else more
+    return Results(rows, about, words, reader, partial=partial or bool(more), more=more)
