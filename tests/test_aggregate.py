@@ -306,6 +306,8 @@ def test_the_seed_is_not_what_a_user_gave() -> None:
         group.task({"C": 1, "sed": 1})
     with pytest.raises(ArgumentError, match=r"aggregate\(\) without over= means over='seed', but no task"):
         group.results().aggregate()
+    with pytest.raises(ArgumentError, match=r"over=3 was given; expected the name of a parameter"):
+        group.results().aggregate(over=3)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"over='seed' was given.*\(did you mean 'sed'\?\)"):
         group.results().aggregate(over="seed")
 

@@ -188,6 +188,7 @@ def test_every_column_can_be_asked_for() -> None:
             assert f"{results._words.label(measure).partition(' (')[0]}.last" == column
     for measure in results.measures:
         assert results.find(results.label(measure)) == measure
+    assert results.best("loss[fold=2.5,split=val] (nats)").mode == "min"
     assert results.best("val_loss[fold=2.5]").mode == results.mode_of("val_loss[fold=2.5]") == "min"
 
 

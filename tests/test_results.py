@@ -313,6 +313,9 @@ def test_where_knows_a_rows_own_facts() -> None:
         ({"flag": 1}, r"expected True \(bool\)"),
         ({"flag": "True"}, r"expected True \(bool\)"),
         ({"text": 10}, r"expected '10' \(str\)"),
+        ({"n": [1, 2]}, r"where\(lambda row: row.params\['n'\] in \[1, 2\]\)"),
+        ({"n": math.nan}, r"where\(lambda row: row.params\['n'\] …\)"),
+        ({"n": lambda n: n > 1}, r"where\(lambda row: row.params\['n'\] …\)"),
         ({"alhpa": 1}, r"where='alhpa' .* \(did you mean 'alpha'\?\).*alpha, n, flag, text"),
     ],
 )

@@ -96,7 +96,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
         measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
-        better = self._words.mode(metric, mode)
+        better = self._words.mode(measure[0], mode)
         having = [row for row in self.rows if measure in row.stats]
         having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
         rest = [row for row in self.rows if measure not in row.stats]
@@ -115,7 +115,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         """
         row = self.sort(metric, mode=mode, **context).rows[0]
         measure = self._words.find(metric, context, row.stats)
-        better = self._words.mode(metric, mode)
+        better = self._words.mode(measure[0], mode)
         mean = row.stats[measure]
         return Best(
             name=row.name,

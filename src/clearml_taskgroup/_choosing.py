@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._identity import flatten, is_same, typed
 from ._stores import stored_parameters
-from .errors import ArgumentError, NoSuchParameterError, closest
+from .errors import ArgumentError, NoSuchParameterError, ParameterError, closest
 
 if TYPE_CHECKING:
     from ._results import Row
@@ -31,7 +31,7 @@ def chosen(
             raise ArgumentError("where", wanted, "a dict of parameters, or a function that is given a row")
         is_wanted, wanted = wanted, None
     known = {name for row in rows for name in row.params}
-    asked = {name: typed(value, name) for name, value in flatten({**(wanted or {}), **more}).items()}
+    asked = {name: _typed(name, value) for name, value in flatten({**(wanted or {}), **more}).items()}
     facts = {name: asked.pop(name) for name in FACTS if name in asked and name not in known}
     for name, value in facts.items():
         if name == "status" and value not in STATUSES:
@@ -74,12 +74,36 @@ def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str =
         raise NoSuchParameterError(argument, name, expected, call, known)
 
 
+def names_of(over: str | Sequence[str]) -> tuple[str, ...]:
+    """Reads one name or several.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    names = (over,) if isinstance(over, str) else tuple(over) if isinstance(over, Iterable) else (over,)
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentError("over", over, "the name of a parameter, or a list of names")
+    return names
+
+
+def _typed(name: str, value: Any) -> Any:
+    try:
+        return typed(value, name)
+    except ParameterError:
+        raise ArgumentError(name, value, _A_FUNCTION.format(f"row.params[{name!r}] …")) from None
+
+
+_A_FUNCTION = "one value, which can be compared; for all else write where(lambda row: {})"
+
+
 def _require_type(rows: Sequence[Row], name: str, value: Any) -> None:
     """Refuses a value that no task has, where some have one that reads alike."""
     have = [row.params[name] for row in rows if name in row.params]
     if any(has_parameters({name: one}, {name: value}) for one in have):
         return
     for one in have:
+        if isinstance(value, list) and any(has_parameters({name: one}, {name: item}) for item in value):
+            raise ArgumentError(name, value, _A_FUNCTION.format(f"row.params[{name!r}] in {value!r}"))
         if _reads_alike(one, value):
             raise ArgumentError(name, value, f"{one!r} ({type(one).__name__}), as the tasks have it")
 

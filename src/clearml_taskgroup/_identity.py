@@ -26,7 +26,7 @@ from typing import Any, cast
 
 import attrs
 
-from .errors import ArgumentError, ParameterError, ServerNameError
+from .errors import ArgumentError, ParameterError, ServerNameError, counted
 
 KEY_DIGITS = 12
 NAME_LENGTH = 80
@@ -70,7 +70,9 @@ def canonical_project(project: str) -> str:
     parts = [_tidy(part) for part in project.split("/")]
     for part in parts:
         if len(part) < SHORTEST_SERVER_NAME:
-            problem = f"has the part {part!r} of {len(part)} characters" if part else "has a blank part"
+            problem = (
+                f"has the part {part!r} of {counted(len(part), 'character')}" if part else "has a blank part"
+            )
             raise ServerNameError("project", project, problem)
     return "/".join(parts)
 
@@ -90,7 +92,7 @@ def canonical_task_name(name: str, what: str = "task name") -> str:
         raise ArgumentError(what, name, "text")
     tidy = _tidy(name)
     if len(tidy) < SHORTEST_SERVER_NAME:
-        problem = f"has {len(tidy)} characters" if tidy else "is blank"
+        problem = f"has {counted(len(tidy), 'character')}" if tidy else "is blank"
         raise ServerNameError(what, name, problem)
     return tidy
 

@@ -9,7 +9,7 @@ from typing import Any, overload
 import attrs
 
 from ._aggregate import Aggregates, aggregate_row, counts, label_of
-from ._choosing import chosen, require_parameter
+from ._choosing import chosen, names_of, require_parameter
 from ._history import Curve, History, Reader
 from ._measures import OF, Best, Mode, Of, Words, natural, number
 from ._names import Measure, measure_text
@@ -202,7 +202,7 @@ class Results(Tabular, Sequence[Row]):
         except NoSuchResultError as error:
             error.note = self._beside(metric, context)
             raise
-        better = self._words.mode(metric, mode)
+        better = self._words.mode(measure[0], mode)
         having = self._having(comparable, measure, of)
         values = [number(row.stats[measure], of) for row in having]
         row, value = _extreme(having, values, better)
@@ -230,7 +230,7 @@ class Results(Tabular, Sequence[Row]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
         measure = self.find(metric, **context)
-        better = self._words.mode(metric, mode)
+        better = self._words.mode(measure[0], mode)
         having = self._having([row for row in self.rows if counts(row)], measure, of)
         having.sort(key=lambda row: number(row.stats[measure], of), reverse=better == "max")
         rest = [row for row in self.rows if not counts(row) or measure not in row.stats]
@@ -352,7 +352,7 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             ArgumentError: No task has such a parameter.
         """
-        names = ("seed",) if over is None else (over,) if isinstance(over, str) else tuple(over)
+        names = ("seed",) if over is None else names_of(over)
         for name in names:
             require_parameter(self.rows, "over", name, "aggregate()" if over is None else "")
         if of == "mean":
