@@ -10,8 +10,9 @@ import attrs
 
 from ._aggregate import Aggregates, aggregate_row, counts, label_of
 from ._choosing import chosen, names_of, require_parameter
+from ._flat import flat_columns, flat_record
 from ._history import Curve, History, Reader
-from ._measures import OF, Best, Mode, Of, Words, natural, number
+from ._measures import Best, Mode, Of, Words, number
 from ._names import Measure, measure_text
 from ._reporter import Stats
 from ._run import Run, TaskState
@@ -150,6 +151,9 @@ class Results(Tabular, Sequence[Row]):
     """The results of a group, a row for each task; made by `group.results()` and `TaskGroup.load`.
 
     Failed and stopped tasks keep their rows, but neither `best` nor `aggregate` counts them in.
+
+    Wherever a metric is asked for, it may also be given with its context as columns are called:
+    `results.best("accuracy[split=val]")` is `results.best("accuracy", split="val")`.
 
     Attributes:
         rows: A row for each task, in the order of their places in the space.
@@ -378,7 +382,7 @@ class Results(Tabular, Sequence[Row]):
         reads these. `duration` is then by the server's clock.
         """
         measures = self._words.in_order(self.measures)
-        return [_record(row, measures) for row in self.rows]
+        return [flat_record(row, measures) for row in self.rows]
 
     def with_means(self) -> Results:
         """Reads what `.mean`, `.count` and `.last_iteration` need, wherever they are not known yet.
@@ -397,8 +401,7 @@ class Results(Tabular, Sequence[Row]):
         return self
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        names = sorted({f"params.{name}" for row in self.rows for name in row.params}, key=natural)
-        return list(dict.fromkeys([*_IDENTITY, *names, *super()._columns(records)]))
+        return flat_columns(self.rows, records)
 
     def save_html(
         self,
@@ -455,21 +458,6 @@ def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[
     pick: Callable[..., float] = max if mode == "max" else min
     value = pick(values)
     return rows[list(values).index(value)], value
-
-
-def _record(row: Row, measures: Sequence[Measure]) -> dict[str, Any]:
-    record: dict[str, Any] = {name: getattr(row, name) for name in _IDENTITY}
-    record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
-    for measure in measures:
-        text, stats = measure_text(measure), row.stats.get(measure)
-        for part in _PARTS:
-            known = stats is not None and (stats.is_counted or part not in ("mean", "count"))
-            record[f"{text}.{part}"] = getattr(stats, part) if known else None
-    return record
-
-
-_PARTS = (*OF, "count", *(f"{part}_iteration" for part in ("first", "last", "min", "max")))
-_IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
 
 
 def _cell(stats: Stats | None) -> str:
