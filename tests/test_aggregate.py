@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -164,6 +165,7 @@ def test_n_is_of_the_tasks_that_have_the_metric() -> None:
             task.report({"loss": 1.0, **({"extra": float(seed)} if seed else {})}, 1)
     rows = group.results().aggregate()
     assert {measure[0]: mean.n for measure, mean in rows[0].stats.items()} == {"loss": 3, "extra": 2}
+    assert repr(rows).splitlines()[2].split() == ["all", "3", "1", "±", "0", "1.5", "±", "0.71", "(n=2)"]
     assert rows.best("extra", mode="max").value == 1.5
 
 
@@ -191,7 +193,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
 def test_records(group: TaskGroup) -> None:
     """Records are flat dicts: configuration, n and four numbers for each metric and context."""
     record = group.results().aggregate(over=("seed", "fold")).to_records()[0]
-    assert list(record) == ["name", "n", "left_out", "params.C"] + [
+    assert list(record) == ["name", "n", "left_out", "unfinished", "params.C"] + [
         f"accuracy[split=val].{part}" for part in ("mean", "std", "sem", "n")
     ]
     assert (record["name"], record["n"], record["params.C"]) == ("C=1", 6, 1)
@@ -296,3 +298,37 @@ def _plain(key: Any) -> tuple[str, ...]:
     """A group's key as text: NaN is not equal to itself, and 1 comes back as 1.0."""
     listed = key if isinstance(key, tuple) else (key,)
     return tuple("missing" if value != value else f"{float(value):g}" for value in listed)
+
+
+def test_the_seed_is_not_what_a_user_gave() -> None:
+    """Where no task has a seed, and none was asked for, the error says what the default is."""
+    with TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1, "sed": 1})
+    with pytest.raises(ArgumentError, match=r"aggregate\(\) without over= means over='seed', but no task"):
+        group.results().aggregate()
+    with pytest.raises(ArgumentError, match=r"over=3 was given; expected the name of a parameter"):
+        group.results().aggregate(over=3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"over='seed' was given.*\(did you mean 'sed'\?\)"):
+        group.results().aggregate(over="seed")
+
+
+def test_tasks_that_wait_are_not_failed() -> None:
+    """Queued and drafted tasks are named as not finished, beside those that failed and those that run."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"seed": range(4)}):
+            task.report({"loss": float(task.index)}, 1)
+        group.get(seed=0).mark_failed("bad")
+        results = group.results()
+    statuses: tuple[Any, ...] = ("failed", "queued", "created", "in_progress")
+    rows = [attrs.evolve(row, status=status) for row, status in zip(results, statuses, strict=True)]
+    means = attrs.evolve(results, rows=tuple(rows)).aggregate()
+    assert (means[0].n, means[0].left_out, means[0].waiting, means[0].unfinished) == (
+        1,
+        ("seed=0",),
+        ("seed=1", "seed=2"),
+        ("seed=3",),
+    )
+    assert "not counted in, failed or stopped: 1 (seed=0)" in repr(means)
+    assert "not counted in, not finished: 2 (seed=1, seed=2)" in repr(means)
+    assert "counted in, but still open: 1 (seed=3)" in repr(means)
+    assert (means.to_records()[0]["left_out"], means.to_records()[0]["unfinished"]) == (1, 3)

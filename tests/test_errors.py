@@ -44,6 +44,11 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ["run 3", "/c", "run 1"],
     ),
     (
+        errors.NoSuchRunError("the group digits/swep", ["this disk"], (), "swep", ["other", "sweep"]),
+        LookupError,
+        ["no runs", "did you mean 'sweep'?", "other, sweep"],
+    ),
+    (
         errors.NoSuchTasksError("project", ["digits"]),
         LookupError,
         ["the project 'digits' could not be found"],
@@ -138,8 +143,31 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.BrokenExecutorError("C=1", "Pool", "a death", True), RuntimeError, ["'C=1' was running"]),
     (errors.WorkerStartError("it ended"), RuntimeError, ["it ended", 'if __name__ == "__main__":']),
     (errors.UnguardedScriptError("sweep"), RuntimeError, ["'sweep'", 'if __name__ == "__main__":']),
-    (errors.NoSuchResultError("los", ["loss"]), LookupError, ["los", "there is: loss"]),
-    (errors.AmbiguousResultError("loss", ["a", "b"]), LookupError, ["loss may mean a, b"]),
+    (
+        errors.NoSuchResultError("los", ["loss"], "'loss'"),
+        LookupError,
+        ["no task has a value for los", "did you mean 'loss'?", "there is: loss"],
+    ),
+    (
+        errors.NoSuchResultError("loss", [], task="the task C=1 (failed: bad)"),
+        LookupError,
+        ["the task C=1 (failed: bad) has no value for loss", "it reported nothing"],
+    ),
+    (
+        errors.AmbiguousResultError("loss", ["a", "b"], "split='a'"),
+        LookupError,
+        ["loss may mean a, b", "say which, as with split='a'"],
+    ),
+    (
+        errors.NoSuchParameterError("over", "sed", "one of the parameters C, seed", known=["C", "seed"]),
+        ValueError,
+        ["over='sed' was given", "(did you mean 'seed'?)", "one of the parameters C, seed"],
+    ),
+    (
+        errors.NoSuchParameterError("over", "seed", "one of the parameters C", "aggregate()"),
+        ValueError,
+        ["aggregate() without over= means over='seed'", "give over= one of the parameters C"],
+    ),
 ]
 
 CLASSES = [

@@ -305,6 +305,42 @@ def test_an_exception_by_hand_comes_back_and_fails_its_task(disk: Disk) -> None:
     assert "in by_hand_raises" in disk.sessions["the group seed=1"].console
 
 
+@pytest.mark.parametrize("catch", [(), MemoryError])
+def test_a_failure_by_hand_is_told(catch: Any) -> None:
+    """What fails a task in a worker is in `failures`, with its traceback, with and without `catch`."""
+    context = multiprocessing.get_context("fork")
+    with offline(catch=catch) as group, ProcessPoolExecutor(1, mp_context=context) as pool:
+        task = group.task({"seed": 1})
+        error = pool.submit(points.by_hand_raises, task).exception()
+        assert isinstance(error, MemoryError) != bool(catch)
+        (failure,) = group.failures
+    assert (failure.task, repr(failure.exception)) == (task, "MemoryError('no room')")
+    assert "in by_hand_raises" in failure.traceback
+    assert [str(failure.exception) for failure in group.failures] == ["no room"]
+
+
+def test_final_values_from_workers(elsewhere: Callable[..., GroupTask]) -> None:
+    """A value without an iteration is the last word, in whatever order and process it is reported."""
+    with offline() as group:
+        tasks = group.tasks({"seed": range(3)})
+        curve_first, final_first, alone = map(elsewhere, tasks)
+        for there in (curve_first, final_first, alone):
+            reports: list[list[tuple[float, int | None]]] = [[(1.0, 0), (3.0, 1)], [(9.0, None)]]
+            reports = reports[::-1] if there is final_first else reports[1:] if there is alone else reports
+            for turn in reports:
+                for value, step in turn:
+                    there.report({"loss": value}, step)
+                group.results()
+            there.close()
+        rows = group.results()
+    found = [next(iter(row.stats.values())) for row in rows]
+    assert [(s.first, s.last, s.min, s.max, s.mean, s.count) for s in found] == [
+        (1.0, 9.0, 1.0, 3.0, 2.0, 2),
+        (1.0, 9.0, 1.0, 3.0, 2.0, 2),
+        (9.0, 9.0, 9.0, 9.0, 9.0, 1),
+    ]
+
+
 def test_a_task_that_is_handed_over_twice_is_counted_once(disk: Disk) -> None:
     """Here and in two calls of a worker: all points are there, first, last and count are right."""
     context = multiprocessing.get_context("fork")

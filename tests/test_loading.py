@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, _clearml
+from clearml_taskgroup._measures import OF, Of
 from clearml_taskgroup._record import read
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -112,6 +113,51 @@ def test_online_results_on_another_machine(server: View, monkeypatch: Any, tmp_p
     assert loaded[0].stats[loaded.find("accuracy", split="val")].last_iteration == 10
     assert loaded[0].history("accuracy", split="val").iterations == (0, 5, 10)
     assert loaded[0].history("accuracy", split="test").iterations == (None,)
+
+
+EACH = cast("tuple[Of, ...]", OF)
+CURVE_AND_FINAL = {"first": 1.0, "last": 9.0, "min": 1.0, "max": 3.0, "mean": 2.0}
+
+
+def finals(group: TaskGroup) -> None:
+    """Reports a curve of 1, 2, 3 and a single value 9 under one name, in each order; and 9 alone."""
+    for kind in ("curve, final", "final, curve", "between", "final alone"):
+        with group.task(name=kind) as task:
+            single: list[tuple[float, int | None]] = [(9.0, None)]
+            curve: list[tuple[float, int | None]] = [(float(step + 1), step) for step in range(3)]
+            reports = {"curve, final": curve + single, "final, curve": single + curve}
+            reports |= {"between": curve[:1] + single + curve[1:], "final alone": single}
+            for value, step in reports[kind]:
+                task.report({"accuracy": value}, step, split="val")
+
+
+@pytest.mark.parametrize("place", ["live", "record", "sessions", "server", "another machine"])
+def test_a_single_value_is_the_last_word_on_its_curve(
+    place: str, loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path
+) -> None:
+    """It is `last`, and neither in the curve nor first, min, max, mean and count, wherever it is read."""
+    mode: Any = "online" if place in ("server", "another machine") else "offline"
+    with TaskGroup("digits", "finals", mode=mode, provenance=False) as group:
+        finals(group)
+    results = group.results()
+    if place == "sessions":  # its process died
+        record = group.record_path
+        assert record is not None
+        lines = [line for line in read(record) if line["event"] not in ("end", "close")]
+        record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if place == "another machine":
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    if place != "live":
+        results = TaskGroup.load("digits", "finals", mode=mode)
+    for row in results[:3]:
+        assert {of: row.value("accuracy", of=of) for of in EACH} == CURVE_AND_FINAL
+        (stats,) = row.stats.values()
+        assert (stats.count, stats.last_iteration, stats.max_iteration) == (3, None, 2)
+        assert row.history("accuracy").iterations == (0, 1, 2)
+    alone = results[3]
+    assert {alone.value("accuracy", of=of) for of in EACH} == {9.0}
+    assert next(iter(alone.stats.values())).count == 1
+    assert [curve.iterations for curve in results.history("accuracy")] == [(0, 1, 2)] * 3 + [(None,)]
 
 
 def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
@@ -277,3 +323,63 @@ def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:
         with pytest.warns(StoreWarning):
             swept(mode="online")
     assert len(TaskGroup.load("digits", "sweep")) == 6
+
+
+def test_the_same_columns_from_everywhere(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
+    """Files have the same columns in the same order from disk and from a server, also without a record."""
+    with TaskGroup("digits", "sweep", provenance=False, mode="online") as group:
+        for task in group.tasks({"seed": [1, 2], "C": [1]}):
+            with task:
+                task.report({"z": 1.0, "loss": 2.0}, 0, split="val")
+                task.report({"loss": 3.0}, 1, split="val")
+                task.report({"loss": 3.0}, 0, split="train")
+                task.set_parameters({"late": 1, "a": 2})
+    live = group.results()
+    disk = TaskGroup.load("digits", "sweep", mode="offline")
+    server = TaskGroup.load("digits", "sweep")
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    alone = TaskGroup.load("digits", "sweep")
+    columns = live.to_csv().splitlines()[0]
+    for loaded in (disk, server, alone):
+        assert loaded.to_csv().splitlines()[0] == columns
+        assert list(loaded.to_records()[0]) == list(live.to_records()[0])
+    assert [row.duration for row in server] == [row.duration for row in disk]
+    assert repr(server) == repr(live)
+    assert alone.measures == [("loss", (("split", "train"),)), ("loss", (("split", "val"),)), ("z", VAL)]
+    before = alone.to_records()[0]
+    assert [before[f"loss[split=val].{part}"] for part in ("mean", "count", "last_iteration")] == [None] * 3
+    for record, expected in zip(alone.with_means().to_records(), live.to_records(), strict=True):
+        assert {**record, "duration": 0} == {**expected, "duration": 0}
+
+
+VAL = (("split", "val"),)
+
+
+def test_a_group_that_is_not_there(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
+    """The project's other groups are named, on the server and on this disk, with the closest."""
+    for name, mode in (("sweep", "online"), ("folds", "online"), ("models", "offline")):
+        swept("digits", mode=mode) if name == "sweep" else None
+        with TaskGroup("digits", name, mode=mode, provenance=False) as group:  # type: ignore[arg-type]
+            group.task({"C": 1})
+    with TaskGroup("letters", "other", mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    with pytest.raises(NoSuchRunError, match=r"groups folds, sweep, models \(did you mean 'sweep'\?\)"):
+        TaskGroup.load("digits", "swep")
+    with pytest.raises(NoSuchRunError, match=r"groups folds, models, sweep \(did you mean 'models'\?\)"):
+        TaskGroup.load("digits", "model", mode="offline")
+    with pytest.raises(NoSuchRunError, match=r"has: no runs$"):
+        TaskGroup.load("numbers", "sweep")
+    with pytest.raises(NoSuchRunError) as caught:
+        TaskGroup.load("digits", "sweep", 9, mode="online")
+    assert "groups" not in str(caught.value)
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
+    with pytest.raises(NoSuchRunError, match=r"has the groups folds, sweep$"):
+        TaskGroup.load("digits", "xyz", mode="online")
+
+
+def test_a_project_without_a_name() -> None:
+    """Project and name are two arguments, and the error says which they might be."""
+    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits-user', 'sgd'\)"):
+        TaskGroup.load("digits-user/sgd")
+    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits', …\)"):
+        TaskGroup.load("digits")

@@ -123,7 +123,11 @@ def test_an_exception_fails_its_own_task_and_is_in_the_record(
     assert ends["seed=4"] == ends["run"] == ("completed", "")
     assert curves(disk, 3) == expected(3)
     assert "in some_raise" in disk.sessions["the group seed=3"].console
-    assert group.failures == ()
+    found = sorted(group.failures, key=lambda failure: failure.task.index)
+    assert [repr(failure.exception) for failure in found] == [
+        f"ValueError('odd seed {seed}')" for seed in (1, 3, 5)
+    ]
+    assert all("in some_raise" in failure.traceback for failure in found)
     assert "seed=3 failed, the others go on: ValueError: odd seed 3" in capsys.readouterr().err
 
 
@@ -152,7 +156,9 @@ def test_a_task_may_end_itself(kind: str, disk: Disk) -> None:
     ]
     assert [one.value for one in mapped] == ["gave", "gave", "gave", None, "gave"]
     assert [type(one.error) for one in mapped] == [type(None)] * 3 + [MemoryError, type(None)]
-    assert [failure.task.params["seed"] for failure in group.failures] == [3]
+    found = {failure.task.params["seed"]: failure.exception for failure in group.failures}
+    assert {seed: str(error) for seed, error in found.items()} == {1: "out of memory", 3: "no room"}
+    assert isinstance(found[3], MemoryError)
 
 
 @pytest.mark.parametrize("kind", ENGINES)

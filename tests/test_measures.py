@@ -83,7 +83,7 @@ def test_what_nobody_reported(metric: str, context: dict[str, Any]) -> None:
     (row,) = results_of(({"loss": 0.5}, {"split": "val"}))
     with pytest.raises(NoSuchResultError, match=r"there is: loss\[split=val\]$"):
         row.value(metric, **context)
-    with pytest.raises(NoSuchResultError, match=r"there is: nothing$"):
+    with pytest.raises(NoSuchResultError, match=r"nothing was reported$"):
         results_of().best("loss", mode="min")
 
 
@@ -143,3 +143,92 @@ def test_tables_are_cut_and_aligned() -> None:
     assert len(lines) == 43
     assert lines[-1] == "… and 60 more"
     assert len(table(["n"], [[str(n)] for n in range(40)]).splitlines()) == 42
+
+
+SPLITS: list[tuple[dict[str, float], dict[str, Any]]] = [
+    ({"loss": 0.5}, {"split": "val"}),
+    ({"loss": 0.25}, {"split": "train"}),
+    ({"loss": 0.75}, {}),
+    ({"top[k=1]": 0.125}, {"split": "a,b"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("spelt", "value"),
+    [
+        ("loss[split=val]", 0.5),
+        ("loss[split=train]", 0.25),
+        ("loss[ split = val ]", 0.5),
+        ("loss[split=value]", 0.75),
+        ("top[k=1]", 0.125),
+        ("top[k=1][split=a,b]", 0.125),
+    ],
+)
+def test_a_metric_is_understood_as_tables_spell_it(spelt: str, value: float) -> None:
+    """A metric with its context in brackets, as a column is called, is understood everywhere."""
+    results = results_of(*SPLITS)
+    assert results[0].value(spelt) == results.best(spelt, mode="max").value == value
+    assert results.sort(spelt, mode="min")[0].value(spelt, of="mean") == value
+    assert results.history(spelt)[0].values == results[0].history(spelt).values == (value,)
+    assert results.aggregate("C").sort(spelt, mode="min").best(spelt, mode="min").value == value
+    assert results.find(spelt) in results.measures
+
+
+def test_every_column_can_be_asked_for() -> None:
+    """Whatever stands before `.last` in a file's columns, or in a table's head, names its values."""
+    metrics = [Metric("loss", mode="min", unit="nats", aliases={"val_loss": {"split": "val"}}), "top[k=1]"]
+    reports = [
+        ({"loss": 0.5, "top[k=1]": 0.1}, {"split": "val", "fold": fold})
+        for fold in (1, True, "1 ", 2.5, None)
+    ]
+    results = results_of(*reports, metrics=metrics, template="{metric}/{split=value}-{fold=0}-{kind=x}")
+    for column in results.to_records()[0]:
+        if column.endswith(".last"):
+            measure = results.find(column.removesuffix(".last"))
+            assert f"{results._words.label(measure).partition(' (')[0]}.last" == column
+    for measure in results.measures:
+        assert results.find(results.label(measure)) == measure
+    assert results.best("loss[fold=2.5,split=val] (nats)").mode == "min"
+    assert results.best("val_loss[fold=2.5]").mode == results.mode_of("val_loss[fold=2.5]") == "min"
+
+
+@pytest.mark.parametrize(
+    ("metric", "context", "hint"),
+    [
+        ("los", {}, "'loss'"),
+        ("LOSS", {"split": "val"}, "'loss'"),
+        ("loss", {"splt": "val"}, "split="),
+        ("loss", {"split": "vla"}, "split='val'"),
+        ("loss[split=vla]", {}, "split='val'"),
+        ("loss", {"fold": "3"}, "fold=3"),
+        ("loss", {"fold": True}, None),
+        ("speed", {}, None),
+        ("loss", {"split": "val", "fold": 4}, None),
+    ],
+)
+def test_did_you_mean(metric: str, context: dict[str, Any], hint: str | None) -> None:
+    """What is spelt almost like a metric, a field or a value there is said to be meant."""
+    reports = [({"loss": 0.5}, {"split": "val", "fold": 3}), ({"loss": 0.5}, {"split": "train", "fold": 4})]
+    results = results_of(*reports, template="{metric}/{split=value}-{fold=0}")
+    with pytest.raises(NoSuchResultError) as caught:
+        results.find(metric, **context)
+    assert ("did you mean" in str(caught.value)) == (hint is not None)
+    assert hint is None or f"(did you mean {hint}?)" in str(caught.value)
+
+
+def test_a_spelt_context_and_a_given_one_both_hold() -> None:
+    """A context in brackets and one of another value contradict each other, so that nothing matches."""
+    results = results_of(*SPLITS)
+    assert results.best("loss[split=val]", mode="min", split="val").value == 0.5
+    with pytest.raises(NoSuchResultError):
+        results.best("loss[split=val]", mode="min", split="train")
+    with pytest.raises(ArgumentError, match="metric=3 was given"):
+        results.best(3, mode="min")  # type: ignore[arg-type]
+
+
+def test_the_hint_of_an_ambiguous_question_fits_every_call() -> None:
+    """It says the context by which one of the candidates is chosen, not a call."""
+    results = results_of(*SPLITS)
+    for ask in (results.history, results.find, results[0].value, results[0].history):
+        with pytest.raises(AmbiguousResultError, match=r"say which, as with split='val'$"):
+            ask("loss")

@@ -11,6 +11,7 @@ import pytest
 from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
+    ArgumentError,
     GroupStateError,
     MetricValueError,
     NonFiniteWarning,
@@ -245,3 +246,161 @@ def test_a_repr_of_many() -> None:
     assert lines[-2] == "… and 60 more"
     assert lines[-1] == "100 tasks: 1 failed, 99 in progress, partial: tasks are still open"
     assert max(map(len, lines)) < 80
+
+
+def test_slices_are_results() -> None:
+    """A slice of rows, means or curves is again a table, with all that it can do."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": range(3), "seed": range(2)}):
+            task.report({"loss": float(task.index)}, 1)
+    results = group.results()
+    assert [row.params["C"] for row in results[1:4]] == [0, 1, 1]
+    assert results[-2:].best("loss", mode="min").value == 4.0
+    assert len(results.aggregate()[1:].to_records()) == 2
+    assert "6 tasks" in repr(results[:])
+    assert len(results.history("loss")[::2].to_records()) == 3
+
+
+def test_a_row_reads_well() -> None:
+    """Its short form has the key, the status and the last values, the first few of them."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        task.report({f"m{number}": number / 3 for number in range(6)}, 1)
+        group.task({"C": 2}).mark_failed("bad")
+    rows = group.results()
+    assert repr(rows[0]) == f"<Row 'C=1' key={task.key} completed m0=0 m1=0.3333 m2=0.6667 m3=1 … and 2 more>"
+    assert repr(rows[1]) == f"<Row 'C=2' key={rows[1].key} failed>"
+
+
+def chosen() -> Results:
+    """Results of tasks of several statuses and types of parameters."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"alpha": [0.01, 0.1], "n": [1, 2], "flag": [True], "text": ["10"]}):
+            task.report({"loss": 1.0}, 1)
+        group.get(alpha=0.1, n=2).mark_failed("bad")
+    return group.results()
+
+
+def test_where_takes_a_function() -> None:
+    """A function is given each row, beside parameters by name."""
+    results = chosen()
+    assert [row.name for row in results.where(lambda row: row.index > 1)] == [r.name for r in results[2:]]
+    assert [row.index for row in results.where(lambda row: row.index > 1, n=1)] == [2]
+    assert len(results.where({"n": 1}, alpha=0.1)) == 1
+
+
+def test_where_knows_a_rows_own_facts() -> None:
+    """Status and identity choose rows, unless a parameter is called like them."""
+    results = chosen()
+    assert [row.index for row in results.where(status="failed")] == [3]
+    assert [row.index for row in results.where(index=1, status="completed")] == [1]
+    assert results.where(key=results[2].key)[0] == results[2]
+    assert len(results.where(status="queued")) == 0
+    with pytest.raises(ArgumentError, match=r"status='faild'.*did you mean 'failed'\?"):
+        results.where(status="faild")
+    with TaskGroup("digits", "sweep") as group:
+        group.tasks({"status": ["good", "bad"]})
+    assert [row.params for row in group.results().where(status="bad")] == [{"status": "bad"}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"alpha": "0.01"}, r"alpha='0.01' was given; expected 0.01 \(float\)"),
+        ({"alpha": "1e-2"}, r"expected 0.01 \(float\)"),
+        ({"n": "2"}, r"expected 2 \(int\)"),
+        ({"n": True}, r"expected 1 \(int\)"),
+        ({"flag": 1}, r"expected True \(bool\)"),
+        ({"flag": "True"}, r"expected True \(bool\)"),
+        ({"text": 10}, r"expected '10' \(str\)"),
+        ({"n": [1, 2]}, r"where\(lambda row: row.params\['n'\] in \[1, 2\]\)"),
+        ({"n": math.nan}, r"where\(lambda row: row.params\['n'\] …\)"),
+        ({"n": lambda n: n > 1}, r"where\(lambda row: row.params\['n'\] …\)"),
+        ({"alhpa": 1}, r"where='alhpa' .* \(did you mean 'alpha'\?\).*alpha, n, flag, text"),
+    ],
+)
+def test_where_refuses_what_was_probably_not_meant(wanted: dict[str, Any], expected: str) -> None:
+    """A value that reads like one there is, and is of another type, is an error; so is a misspelt name."""
+    with pytest.raises(ArgumentError, match=expected):
+        chosen().where(wanted)
+
+
+def test_where_may_find_nothing() -> None:
+    """A value that no task has gives no rows, whose tables still have a head."""
+    nothing = chosen().where(alpha=99, text="x")
+    assert len(nothing) == 0
+    assert nothing.to_csv().startswith("key,name,index,id,attempt,status")
+    assert list(nothing.to_pandas().columns)[:2] == ["key", "name"]
+    with pytest.raises(ArgumentError, match="where=3 was given; expected a dict"):
+        chosen().where(3)  # type: ignore[arg-type]
+
+
+def test_a_sweep_that_goes_on_is_partial() -> None:
+    """Between the turns of a sweep no task is open, but there is more to come, and it is said."""
+    said = []
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.sweep({"seed": range(3)}):
+            said.append(repr(group.results()).splitlines()[-1])
+            with task:
+                task.report({"loss": 1.0}, 1)
+            said.append(repr(group.results()).splitlines()[-1])
+        after = group.results()
+        assert repr(group.results()[:2]).splitlines()[-1] == "2 tasks: 2 completed"
+    assert said[:3] == [
+        "1 task: 1 in progress, partial: tasks are still open",
+        "1 task: 1 completed, partial: the sweep goes on",
+        "2 tasks: 1 completed, 1 in progress, partial: tasks are still open",
+    ]
+    assert (said[-1], after.partial) == ("3 tasks: 3 completed", False)
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.sweep({"seed": range(3)}):
+            task.report({"loss": 1.0}, 1)
+            if task.index == 1:
+                early = group.results()
+                break
+    assert repr(early.where(seed=0)).endswith("partial: the sweep goes on")
+    assert repr(group.results()).endswith("2 tasks: 2 completed")
+
+
+def test_a_failed_task_without_values_is_told() -> None:
+    """Asked for a value, it says how the task ended; the best says whose values do not count."""
+    with TaskGroup("digits", "sweep") as group:
+        done, failed, silent = group.tasks({"C": range(3)})
+        done.report({"loss": 1.0}, 1)
+        failed.report({"loss": 2.0, "extra": 3.0}, 1)
+        failed.mark_failed("out of memory")
+        silent.mark_failed("no node")
+    results = group.results()
+    with pytest.raises(
+        NoSuchResultError, match=r"the task C=2 \(failed: no node\) has no value for loss; it"
+    ):
+        results[2].value("loss")
+    with pytest.raises(NoSuchResultError, match=r"the task C=0 \(completed\).*there is: loss"):
+        results[0].history("accuracy")
+    with pytest.raises(NoSuchResultError, match=r"that of 1 task that failed or stopped \(C=1\) does"):
+        results.best("extra", mode="max")
+    with pytest.raises(NoSuchResultError, match=r"2 tasks failed, stopped or not begun; nothing was"):
+        results.where(status="failed").best("accuracy", mode="max")
+    assert [row.name for row in results.sort("extra", mode="max")] == ["C=0", "C=1", "C=2"]
+
+
+def test_columns_are_in_order() -> None:
+    """Files have metrics as the vocabulary, parameters and contexts by name, numbers by value."""
+    with TaskGroup("digits", "sweep", template="{metric}/{fold=0}", metrics=["loss", "accuracy"]) as group:
+        first, second = group.task({"b": 1, "a": 2}), group.task({"a": 2, "layer10": 1, "layer2": 1})
+        first.report({"loss": 1.0}, 1, fold=10)
+        second.report({"loss": 1.0}, 1, fold=2)
+        second.report({"accuracy": 1.0}, 1)
+    results = group.results()
+    columns = results.to_csv().splitlines()[0].split(",")
+    assert [column for column in columns if column.startswith("params")] == [
+        "params.a",
+        "params.b",
+        "params.layer2",
+        "params.layer10",
+    ]
+    lasts = [column for column in columns if column.endswith(".last")]
+    assert lasts == ["loss[fold=2].last", "loss[fold=10].last", "accuracy.last"]
+    assert list(results.to_pandas().columns) == columns
+    assert results.to_records()[0]["accuracy.last"] is None
+    assert "params.layer2" not in results.to_records()[0]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning, _clearml, _summary
+from clearml_taskgroup._reporter import Stats
+from clearml_taskgroup._sketch import Sketch
 from clearml_taskgroup._stores.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
 from clearml_taskgroup.testing import recording
@@ -195,3 +198,15 @@ def test_a_summary_that_fails_hurts_nothing(monkeypatch: Any) -> None:
     with recording() as store, pytest.warns(TaskGroupWarning, match="no figures today"):
         swept()
     assert {task.status for task in store.members} == {"completed", "failed", "stopped"}
+
+
+def test_a_single_value_is_no_end_of_a_sketched_curve() -> None:
+    """A figure's curve ends with its last point, not with the value without an iteration."""
+    stats, sketch = Stats(), Sketch()
+    for step in range(2):
+        stats.add(float(step), step)
+        sketch.add(step, float(step))
+    stats.add(9.0, None)
+    assert _summary._with_end(sketch, stats) == ([0, 1], [0.0, 1.0])
+    stats = attrs.evolve(stats, single=False, last=2.0, last_iteration=2)
+    assert _summary._with_end(sketch, stats) == ([0, 1, 2], [0.0, 1.0, 2.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, DuplicateTaskError, SpaceError, TaskClosedError
+from clearml_taskgroup.testing import recording
 from tests.scripts import Place, leaves, notes_of, place_of
 
 
@@ -247,8 +250,55 @@ def test_catch_takes_subclasses_and_nothing_else(place: Place) -> None:
                 if task.params["seed"] == 0:
                     raise KeyError("caught")
                 raise error
-    assert [str(failure.task) for failure in group.failures] == ["seed=0"]
+    assert [repr(failure.exception) for failure in group.failures] == [
+        "KeyError('caught')",
+        "ValueError('not caught')",
+    ]
     assert place.statuses() == {"run": "failed", "seed=0": "failed", "seed=1": "failed"}
+
+
+def test_every_failed_task_is_a_failure(place: Place) -> None:
+    """Marked by hand, ended with the group, or by an exception that nothing catches: all are told."""
+    with pytest.raises(ValueError, match="bad"), place.group() as group:
+        by_hand, unsaid, beside, own = group.tasks({"seed": range(4)})
+        by_hand.mark_failed("out of memory")
+        unsaid.mark_failed()
+        with own:
+            raise ValueError("bad")
+    told = {str(failure.task): str(failure.exception) for failure in group.failures}
+    assert list(told) == ["seed=0", "seed=1", "seed=3", "seed=2"]
+    assert list(told.values()) == [
+        "out of memory",
+        "it was marked as failed",
+        "bad",
+        "group aborted by ValueError: bad",
+    ]
+    assert beside.status == "failed"
+
+
+def test_a_failure_holds_no_frames() -> None:
+    """What failed a task that nothing caught is told by an exception like it, which keeps nothing alive."""
+
+    class Data:
+        """Is large."""
+
+    gone: list[weakref.ref[Data]] = []
+
+    def work() -> None:
+        data = Data()
+        gone.append(weakref.ref(data))
+        raise ValueError("bad")
+
+    with recording():
+        group = TaskGroup("the project", "the group").open()
+        with contextlib.suppress(ValueError), group.task(name="one"):
+            work()
+    gc.collect()
+    assert gone[0]() is None
+    (failure,) = group.failures
+    assert (repr(failure.exception), failure.exception.__traceback__) == ("ValueError('bad')", None)
+    assert "in work" in failure.traceback
+    group.close()
 
 
 def test_catch_acts_on_tasks_that_run_side_by_side(place: Place) -> None:
@@ -267,7 +317,9 @@ def test_without_a_block_of_its_own_a_turn_cannot_be_caught(place: Place) -> Non
     with leaves(error, notes=["put `with task:` around the body"]), place.group(catch=ValueError) as group:
         for _ in group.sweep({"seed": [0, 1]}):
             raise error
-    assert group.failures == ()
+    (failure,) = group.failures
+    assert repr(failure.exception) == "ValueError('bad')"
+    assert "raise error" in failure.traceback
     assert place.statuses() == {"run": "failed", "seed=0": "failed"}
 
 

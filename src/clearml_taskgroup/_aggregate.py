@@ -46,6 +46,7 @@ class AggregateRow:
         params: The parameters that its tasks share.
         n: How many tasks are counted in.
         left_out: The names of those that are not, because they failed or were stopped.
+        waiting: The names of those that are not, because they have not begun.
         unfinished: The names of those that are, though they are still open.
         stats: For each (metric, context): mean, std, sem, n.
     """
@@ -54,6 +55,7 @@ class AggregateRow:
     params: Mapping[str, Any]
     n: int
     left_out: tuple[str, ...]
+    waiting: tuple[str, ...]
     unfinished: tuple[str, ...]
     stats: Mapping[Measure, Mean] = attrs.field(repr=False)
 
@@ -73,8 +75,10 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     @overload
     def __getitem__(self, index: int) -> AggregateRow: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[AggregateRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> AggregateRow | tuple[AggregateRow, ...]:
+    def __getitem__(self, index: slice) -> Aggregates: ...
+    def __getitem__(self, index: int | slice) -> AggregateRow | Aggregates:
+        if isinstance(index, slice):
+            return attrs.evolve(self, rows=self.rows[index])
         return self.rows[index]
 
     def __iter__(self) -> Iterator[AggregateRow]:
@@ -91,8 +95,8 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        better = self._words.mode(metric, mode)
         measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        better = self._words.mode(measure[0], mode)
         having = [row for row in self.rows if measure in row.stats]
         having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
         rest = [row for row in self.rows if measure not in row.stats]
@@ -109,9 +113,9 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        better = self._words.mode(metric, mode)
-        row = self.sort(metric, mode=better, **context).rows[0]
+        row = self.sort(metric, mode=mode, **context).rows[0]
         measure = self._words.find(metric, context, row.stats)
+        better = self._words.mode(measure[0], mode)
         mean = row.stats[measure]
         return Best(
             name=row.name,
@@ -128,14 +132,17 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     def to_records(self) -> list[dict[str, Any]]:
         """Gives a flat dict for each configuration, for a data frame or a file.
 
-        The entries: `name`, `n`, `left_out`, `params.C` for each parameter, and for each metric
+        The entries: `name`, `n`, `left_out` and `unfinished` (how many tasks failed or were stopped, and
+        how many have not ended), `params.C` for each parameter, and for each metric
         and context `accuracy[split=val].mean`, `.std`, `.sem` and `.n`.
         """
         records = []
         for row in self.rows:
             record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
+            record["unfinished"] = len(row.waiting) + len(row.unfinished)
             record |= {f"params.{name}": value for name, value in row.params.items()}
-            for measure, mean in row.stats.items():
+            for measure in self._words.in_order(row.stats):
+                mean = row.stats[measure]
                 for part in ("mean", "std", "sem", "n"):
                     record[f"{measure_text(measure)}.{part}"] = getattr(mean, part)
             records.append(record)
@@ -145,7 +152,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
         head = ["configuration", "n", *map(self._words.label, measures)]
         body = [
-            [row.name, str(row.n), *(str(row.stats.get(measure, "–")) for measure in measures)]
+            [row.name, str(row.n), *(_cell(row.stats.get(measure), row.n) for measure in measures)]
             for row in self.rows
         ]
         return head, body
@@ -154,6 +161,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         notes = [f"mean ± std over {', '.join(self.over)}"]
         for what, names in (
             ("not counted in, failed or stopped", [name for row in self.rows for name in row.left_out]),
+            ("not counted in, not finished", [name for row in self.rows for name in row.waiting]),
             ("counted in, but still open", [name for row in self.rows for name in row.unfinished]),
         ):
             if names:
@@ -161,16 +169,24 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         return notes
 
 
+def _cell(mean: Mean | None, n: int) -> str:
+    """Writes a mean, with how many tasks it is over where some of the configuration's have no value."""
+    if mean is None:
+        return "–"
+    return str(mean) if mean.n == n else f"{mean} (n={mean.n})"
+
+
 def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of) -> AggregateRow:
     counted = [row for row in members if counts(row)]
-    left_out = tuple(row.name for row in members if not counts(row))
+    left_out = tuple(row.name for row in members if row.status in ("failed", "stopped"))
+    waiting = tuple(row.name for row in members if not counts(row) and row.name not in left_out)
     unfinished = tuple(row.name for row in counted if row.status != "completed")
     values: dict[Measure, list[float]] = {}
     for row in counted:
         for measure, stats in row.stats.items():
             values.setdefault(measure, []).append(number(stats, of))
     means = {measure: _mean(listed) for measure, listed in values.items()}
-    return AggregateRow(label, params, len(counted), left_out, unfinished, means)
+    return AggregateRow(label, params, len(counted), left_out, waiting, unfinished, means)
 
 
 def _mean(values: list[float]) -> Mean:

@@ -66,6 +66,8 @@ def measures_of(last_metrics: Mapping[str, Any], template: NameTemplate, own: Ma
             if not single:
                 stats |= {f"{part}_iteration": last.get(f"{part}_value_iteration") for part in _PARTS}
             stats |= {"total": math.nan, "count": max(1, int(last.get("count") or 1))}
+            if single:
+                stats |= {"total": value, "count": 1, "single": True}
             measures.append([found[0], dict(found[1]), stats, [[title, series]]])
     return measures
 
@@ -94,12 +96,8 @@ def stats_of(task: PastTask) -> dict[Measure, Stats]:
 
 def _with_single_value(one: Stats, other: Stats) -> Stats:
     """Joins a curve and a single value of the same measure, which a server keeps apart."""
-    curve, single = (one, other) if one.min_iteration is not None else (other, one)
-    curve.last, curve.last_iteration = single.last, None
-    if single.min < curve.min:
-        curve.min, curve.min_iteration = single.min, None
-    if single.max > curve.max:
-        curve.max, curve.max_iteration = single.max, None
+    curve, single = (one, other) if one.has_curve else (other, one)
+    curve.last, curve.last_iteration, curve.single = single.last, None, True
     return curve
 
 

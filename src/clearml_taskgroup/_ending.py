@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import traceback
 import warnings
 from collections.abc import Callable
@@ -10,26 +11,36 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._run import Run
 from ._signals import Interrupts
+from .errors import CarriedError
 
 if TYPE_CHECKING:
+    from ._run import Run
     from ._task import GroupTask
 
 
 @attrs.frozen
 class Failure:
-    """An exception that `catch` kept from ending the loop.
+    """A task that failed.
 
     Attributes:
-        task: The task that failed.
-        exception: What left its block; its frames are cleared, so that it holds no data.
-        traceback: The traceback as text.
+        task: The task.
+        exception: What left its block: the exception itself, its frames cleared, where `catch` kept it
+            from ending the loop; else one like it, without frames, so that it holds no data. A
+            `CarriedError` with the reason where there was none, as with `mark_failed`, or where it cannot
+            be copied or come from another process.
+        traceback: The traceback as text; empty where there is none.
     """
 
     task: GroupTask
     exception: BaseException
     traceback: str = attrs.field(repr=False)
+
+
+def failure_of(task: GroupTask) -> Failure:
+    """Tells what is known of how a task failed."""
+    error, text = task._state.failure or (CarriedError(task.status_reason or "it was marked as failed"), "")
+    return Failure(task, error, text)
 
 
 def reason_of(exc: BaseException) -> str:
@@ -41,6 +52,17 @@ def reason_of(exc: BaseException) -> str:
 
 def text_of(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
+
+
+def bare(exc: BaseException, text: str) -> BaseException:
+    """Gives an exception like another, which holds no frames; one that cannot be copied as its text."""
+    try:
+        like = copy.copy(exc)
+    except Exception:  # whatever its class asks for
+        like = None
+    if type(like) is not type(exc) or like is exc:
+        return CarriedError(reason_of(exc), text)
+    return like.with_traceback(None)
 
 
 def add_note(exc: BaseException, note: str) -> None:

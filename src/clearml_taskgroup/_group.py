@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import warnings
 import weakref
@@ -17,13 +18,14 @@ import attrs
 
 from . import _clearml, _console, _modes, _signals
 from ._agents import agent, queueing, submitting
-from ._ending import Failure, abandon, add_note, clear_frames, reason_of, text_of
+from ._choosing import has_parameters
+from ._ending import Failure, abandon, add_note, bare, clear_frames, failure_of, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
 from ._measures import Words
 from ._opening import Resume, is_unguarded, open_run
 from ._past import find_run
-from ._results import Results, has_parameters, results_of
+from ._results import Results, results_of
 from ._resume import tell_of
 from ._run import Run, TaskState
 from ._space import Space, points
@@ -557,12 +559,13 @@ class TaskGroup:
         if not run.closed:
             run.reporter.flush(self.close_timeout)
             run.guests.fold(run, SOON)
-        return results_of(run)
+        goes_on = any((sweep := turn[0]()) is not None and sweep.has_more for turn in self._turns)
+        return results_of(run, "the sweep goes on" if goes_on and not run.closed else "")
 
     @staticmethod
     def load(
         project: str,
-        name: str,
+        name: str | None = None,
         run: int | str | None = None,
         *,
         mode: Literal["online", "offline"] | None = None,
@@ -584,16 +587,31 @@ class TaskGroup:
 
         Raises:
             NoSuchRunError: There is no such group or run.
+            ArgumentError: The name is missing, or another argument is of the wrong kind.
             LoginError, ServerError: The server is away, or refuses.
         """
+        if name is None:
+            before, slash, last = str(project).rpartition("/")
+            example = f"TaskGroup.load({before!r}, {last!r})" if slash else f"TaskGroup.load({project!r}, …)"
+            raise ArgumentError("name", None, f"the group's name beside its project: {example}")
         project, name = canonical_project(project), canonical_task_name(name, "group name")
         wanted = Wanted(project, name, group_id(project, name), run)
         return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The exceptions that `catch` kept from ending the loop, in order."""
-        return tuple(self._failures)
+        """The tasks that have failed, in the order of their ends, each with what failed it.
+
+        Those that `catch` let the loop go on after, and all others: that `map` or a worker process found
+        out, that an exception has left the group's block from, that `mark_failed` was called for.
+        """
+        run = self._run
+        if run is not None and not run.closed:
+            run.guests.fold(run, 0.0)
+        caught = {failure.task.key for failure in self._failures}
+        others = [task for task in self if task.status == "failed" and task.key not in caught]
+        found = [*self._failures, *map(failure_of, others)]
+        return tuple(sorted(found, key=lambda failure: failure.task._state.ended or math.inf))
 
     @property
     def at_agent(self) -> bool:
@@ -735,8 +753,10 @@ class TaskGroup:
         reason = reason_of(exc)
         turn = self._turn
         if turn is not None and turn._state.is_open and not run.in_child:
+            text = text_of(exc)
+            turn._state.failure = (bare(exc, text), text)
             run.mark(turn._state, status, reason)
-            run.reporter.put_text(turn.id, text_of(exc))
+            run.reporter.put_text(turn.id, text)
             if isinstance(exc, self.catch):
                 add_note(
                     exc,
@@ -803,6 +823,8 @@ class TaskGroup:
         run, text = task._run, text_of(exc)
         run.reporter.put_text(task.id, text)
         if isinstance(exc, Exception):
+            if task._state.is_open:
+                task._state.failure = (bare(exc, text), text)
             run.end(task._state, "failed", reason_of(exc), self.close_timeout)
         else:  # an interrupt waits for nothing here; the group's end delivers
             run.mark(task._state, "stopped", reason_of(exc))

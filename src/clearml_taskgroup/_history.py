@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 FLUSHING = 30.0
 """Seconds for which reading waits until what was reported is where it is read from."""
 
+Points = Sequence[tuple[int | None, float]]
+"""Iteration and value of each point."""
+
 
 @attrs.frozen
 class Curve:
@@ -25,7 +29,8 @@ class Curve:
 
     Attributes:
         row: The task.
-        iterations: The x values, ascending; None for a value that was reported without one.
+        iterations: The x values, ascending; a single None where the task reported nothing but a value
+            without one. Beside a curve such a value is `last` in the task's stats, and no point here.
         values: The value at each; where one iteration was reported twice, the later one.
     """
 
@@ -50,8 +55,10 @@ class History(Tabular, Sequence[Curve]):
     @overload
     def __getitem__(self, index: int) -> Curve: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Curve, ...]: ...
-    def __getitem__(self, index: int | slice) -> Curve | tuple[Curve, ...]:
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Curve | History:
+        if isinstance(index, slice):
+            return attrs.evolve(self, curves=self.curves[index])
         return self.curves[index]
 
     def __iter__(self) -> Iterator[Curve]:
@@ -88,10 +95,8 @@ class Reader:
 
     store: Store
 
-    def points(
-        self, wanted: Mapping[str, Sequence[Name]]
-    ) -> Mapping[str, Sequence[tuple[int | None, float]]]:
-        """Reads the points of each task, sorted, the last one of each iteration.
+    def points(self, wanted: Mapping[str, Sequence[Name]]) -> Mapping[str, Points]:
+        """Reads the points of each task, sorted, the last one of each iteration; None is the first.
 
         Args:
             wanted: For each ClearML task id, the titles and series that hold them.
@@ -105,14 +110,10 @@ class Reader:
 
     def curves(self, rows: Sequence[Row], measure: Measure) -> History:
         """Reads a measure of several tasks."""
-        having = [row for row in rows if measure in row.stats]
-        points = self.points({row.id: row.names(measure) for row in having})
         curves = []
-        for row in having:
-            found = points.get(row.id) or ()
-            if found:
-                iterations, values = zip(*found, strict=True)
-                curves.append(Curve(row, iterations, values))
+        for row, points in self._of(rows, measure):
+            iterations, values = zip(*_curve(points), strict=True)
+            curves.append(Curve(row, iterations, values))
         return History(tuple(curves), measure_text(measure))
 
     def count(self, rows: Sequence[Row], measure: Measure) -> None:
@@ -123,10 +124,27 @@ class Reader:
         unknown = [row for row in rows if measure in row.stats and not row.stats[measure].is_counted]
         if not unknown:
             return
-        for curve in self.curves(unknown, measure):
-            stats = curve.row.stats[measure]
-            stats.total, stats.count = sum(curve.values), len(curve)
-            stats.last_iteration = curve.iterations[-1]
+        for row, points in self._of(unknown, measure):
+            stats, curve = row.stats[measure], _curve(points)
+            stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
+            stats.single = points[0][0] is None
+            stats.last_iteration = None if stats.single else points[-1][0]
+
+    def count_all(self, rows: Sequence[Row]) -> None:
+        """Does so for all measures of some tasks."""
+        for measure in dict.fromkeys(measure for row in rows for measure in row.stats):
+            self.count(rows, measure)
+
+    def _of(self, rows: Sequence[Row], measure: Measure) -> Iterator[tuple[Row, Points]]:
+        """Reads the points of those that have any."""
+        having = [row for row in rows if measure in row.stats]
+        points = self.points({row.id: row.names(measure) for row in having})
+        return ((row, points[row.id]) for row in having if points.get(row.id))
+
+
+def _curve(points: Points) -> Points:
+    """Leaves out the value without an iteration, which comes first, if there is a curve beside it."""
+    return points[1:] if len(points) > 1 and points[0][0] is None else points
 
 
 def _in_order(points: Sequence[Point]) -> list[tuple[int | None, float]]:

@@ -10,14 +10,14 @@ from typing import Any
 
 import attrs
 
-from . import _clearml, _modes
+from . import _clearml, _modes, _past
 from ._documents import names_of, past_task, stats_of
 from ._history import Reader
 from ._measures import Words
 from ._past import PastRun, PastTask, is_held, latest_run, load, record_of, records
 from ._reporter import SINGLE_VALUE_TITLE, Stats
 from ._results import OPEN, About, Results, Row
-from ._stores import SINGLE_VALUE, Point
+from ._stores import SINGLE_VALUE, Point, lookup
 from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, started_of, whole
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
@@ -63,20 +63,24 @@ def load_results(
     cache = _clearml.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
     looked: dict[str, list[str]] = {}
+    groups: list[str] = []
     if _modes.resolve(mode, tell=False) == "online":
         store = OnlineStore(_clearml.connect())
         run = latest_of(store.transport, wanted.group_id, wanted.run)
         if run is not None:
             return _from_server(store, wanted, run, folder, listed, copies)
-        looked[f"the server {store.where}"] = run_ids(store.transport, wanted.group_id)
+        looked[f"the server {store.where}"] = runs = run_ids(store.transport, wanted.group_id)
+        groups += [] if runs else lookup.group_names(store.transport, wanted.project)
     if mode != "online":
         past = _on_disk(folder, wanted.run)
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
         found = (run_past for run_past in map(load, records(folder)) if run_past is not None)
         looked[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+        groups += _past.group_names(folder.parent, wanted.project)
     known = [name for names in looked.values() for name in names]
-    raise NoSuchRunError(str(wanted), list(looked), known)
+    others = [] if known else [name for name in dict.fromkeys(groups) if name != wanted.name]
+    raise NoSuchRunError(str(wanted), list(looked), known, wanted.name, others)
 
 
 def load_record(path: Path) -> Results:
@@ -121,7 +125,7 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         url=store.url(past.parent) if past.parent else None,
         started=past.started,
     )
-    return _results(rows, about, words, reader, lives)
+    return _results(rows, about, words, reader, "a living process works on it" if lives else "")
 
 
 def _ended(
@@ -154,7 +158,7 @@ def _counted(task: PastTask, past: PastRun, store: OfflineStore, words: Words) -
         stats.add(event["value"], None if event["iter"] == SINGLE_VALUE else event["iter"])
     measures = []
     for name, stats in counted.items():
-        single = name.title == SINGLE_VALUE_TITLE and stats.last_iteration is None
+        single = name.title == SINGLE_VALUE_TITLE and stats.single
         parse = words.template.parse
         found = words.template.parse_single(name.series, own) if single else parse(*name, own)
         if found is not None:
@@ -215,7 +219,7 @@ def _from_server(
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
         started=local.started if local is not None else started_of(documents),
     )
-    return _results(rows, about, words, reader, False)
+    return _results(rows, about, words, reader)
 
 
 def _stored_metrics(parent: Document | None) -> Any:
@@ -239,10 +243,13 @@ def _words(template: str, metrics: list[str | Metric] | None, stored: Any) -> Wo
 
 def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None = None) -> Row:
     stats = stats_of(task)
-    if counted is not None:  # our own record knows mean, count and last iteration
-        for measure, own in stats_of(counted).items():
-            if measure in stats and _agree(stats[measure], own):
-                stats[measure] = own
+    known = stats_of(counted) if counted is not None else {}
+    if isinstance(reader.store, OnlineStore):  # the order of what a server gives says nothing
+        first = list(known)
+        stats = {m: stats[m] for m in [*first, *words.in_order(stats.keys() - known.keys())] if m in stats}
+    for measure, own in known.items():  # our own record knows mean, count and last iteration
+        if measure in stats and _agree(stats[measure], own):
+            stats[measure] = own
     return Row(
         key=task.key,
         name=task.name,
@@ -252,7 +259,7 @@ def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None 
         status=task.status or "stopped",
         status_reason=task.reason,
         params=task.params,
-        duration=task.duration,
+        duration=task.duration if counted is None or counted.status != task.status else counted.duration,
         url=reader.store.url(task.id),
         stats=stats,
         names=names_of(task),
@@ -266,8 +273,7 @@ def _agree(theirs: Stats, own: Stats) -> bool:
     return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
 
 
-def _results(rows: list[Row], about: About, words: Words, reader: Reader, partial: bool) -> Results:
+def _results(rows: list[Row], about: About, words: Words, reader: Reader, more: str = "") -> Results:
     rows.sort(key=lambda row: row.index)
-    return Results(
-        tuple(rows), about, words, reader, partial=partial or any(row.status in OPEN for row in rows)
-    )
+    partial = bool(more) or any(row.status in OPEN for row in rows)
+    return Results(tuple(rows), about, words, reader, partial=partial, more=more)

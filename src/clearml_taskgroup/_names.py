@@ -50,11 +50,12 @@ def _told_apart(value: Any) -> Any:
 def measure_text(measure: Measure) -> str:
     """Writes a metric and its context for people, `accuracy[split=val]`."""
     metric, context = measure
-    inside = ",".join(f"{field}={_plain(value)}" for field, value in context)
+    inside = ",".join(f"{field}={plain_text(value)}" for field, value in context)
     return f"{metric}[{inside}]" if inside else metric
 
 
-def _plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """Writes a context's value, without its type."""
     if isinstance(value, (int, float)):
         return number_text(value)
     return str(value[0] if isinstance(value, tuple) else value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ._record import lock, read, run_number
+from ._record import lock, read, read_first, run_number
 from ._stores import Status
 from .errors import ArgumentError, RunInUseError
 
@@ -192,6 +192,12 @@ def all_runs(root: Path) -> list[PastRun]:
     folders = sorted(folder for folder in root.glob("*") if folder.is_dir())
     found = (load(path) for folder in folders for path in records(folder))
     return [past for past in found if past is not None]
+
+
+def group_names(root: Path, project: str) -> list[str]:
+    """Finds the names of a project's groups, by the first lines of their records."""
+    firsts = (read_first(path) for folder in root.glob("*") for path in records(folder)[-1:])
+    return sorted({str(line.get("name")) for line in firsts if line.get("project") == project})
 
 
 def find_run(root: Path, wanted: str | Path) -> PastRun:

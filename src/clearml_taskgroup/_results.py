@@ -9,20 +9,23 @@ from typing import Any, overload
 import attrs
 
 from ._aggregate import Aggregates, aggregate_row, counts, label_of
+from ._choosing import chosen, names_of, require_parameter
+from ._flat import flat_columns, flat_record
 from ._history import Curve, History, Reader
-from ._identity import flatten, is_same, typed
-from ._measures import OF, Best, Mode, Of, Words, number
+from ._measures import Best, Mode, Of, Words, number
 from ._names import Measure, measure_text
 from ._reporter import Stats
 from ._run import Run, TaskState
 from ._statuses import tally, tally_text
-from ._stores import Status, stored_parameters
+from ._stores import Status
 from ._tabular import Tabular
 from ._template import Name
-from .errors import ArgumentError, counted
+from .errors import AmbiguousResultError, NoSuchResultError, counted, some
 
 OPEN = ("created", "queued", "in_progress")
 """The statuses of tasks that have not ended."""
+MOST_SHOWN = 4
+"""How many values the short form of a row has."""
 
 
 @attrs.frozen
@@ -57,7 +60,7 @@ class About:
         return f"{self.project}/{self.name}, run {self.run_number}"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Row:
     """One task's results.
 
@@ -108,7 +111,7 @@ class Row:
         Raises:
             NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
         """
-        measure = self._words.find(metric, context, self.stats)
+        measure = self._find(metric, context)
         (curve,) = self._reader.curves([self], measure) or (Curve(self, (), ()),)
         return curve
 
@@ -124,10 +127,20 @@ class Row:
             NoSuchResultError: The task reported no such thing.
             AmbiguousResultError: It reported the metric under several contexts; say which.
         """
-        measure = self._words.find(metric, context, self.stats)
+        measure = self._find(metric, context)
         if of == "mean":
             self._reader.count([self], measure)
         return number(self.stats[measure], of)
+
+    def _find(self, metric: str, context: Mapping[str, Any]) -> Measure:
+        told = self.status.replace("_", " ") + (f": {self.status_reason}" if self.status_reason else "")
+        return self._words.find(metric, context, self.stats, task=f"the task {self.name} ({told})")
+
+    def __repr__(self) -> str:
+        shown = list(self.stats)
+        values = "".join(f" {measure_text(m)}={self.stats[m].last:.4g}" for m in shown[:MOST_SHOWN])
+        more = f" … and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
+        return f"<Row {self.name!r} key={self.key} {self.status}{values}{more}>"
 
     def __str__(self) -> str:
         values = "  ".join(f"{measure_text(m)}={s.last:.6g}" for m, s in self.stats.items())
@@ -140,6 +153,9 @@ class Results(Tabular, Sequence[Row]):
 
     Failed and stopped tasks keep their rows, but neither `best` nor `aggregate` counts them in.
 
+    Wherever a metric is asked for, it may also be given with its context as columns are called:
+    `results.best("accuracy[split=val]")` is `results.best("accuracy", split="val")`.
+
     Attributes:
         rows: A row for each task, in the order of their places in the space.
         about: Which run they are of.
@@ -151,6 +167,7 @@ class Results(Tabular, Sequence[Row]):
     _words: Words
     _reader: Reader
     partial: bool = False
+    _more: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -158,8 +175,10 @@ class Results(Tabular, Sequence[Row]):
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
-    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+    def __getitem__(self, index: slice) -> Results: ...
+    def __getitem__(self, index: int | slice) -> Row | Results:
+        if isinstance(index, slice):
+            return attrs.evolve(self, rows=self.rows[index])
         return self.rows[index]
 
     def __iter__(self) -> Iterator[Row]:
@@ -182,10 +201,14 @@ class Results(Tabular, Sequence[Row]):
             AmbiguousResultError: The metric was reported under several contexts.
             ArgumentError: Neither the call nor the vocabulary gives the mode.
         """
-        counted = [row for row in self.rows if counts(row)]
-        better = self._words.mode(metric, mode)
-        measure = self._words.find(metric, context, (m for row in counted for m in row.stats))
-        having = self._having(counted, measure, of)
+        comparable = [row for row in self.rows if counts(row)]
+        try:
+            measure = self._words.find(metric, context, (m for row in comparable for m in row.stats))
+        except NoSuchResultError as error:
+            error.note = self._beside(metric, context)
+            raise
+        better = self._words.mode(measure[0], mode)
+        having = self._having(comparable, measure, of)
         values = [number(row.stats[measure], of) for row in having]
         row, value = _extreme(having, values, better)
         return Best(
@@ -211,29 +234,31 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
-        better = self._words.mode(metric, mode)
-        measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        measure = self.find(metric, **context)
+        better = self._words.mode(measure[0], mode)
         having = self._having([row for row in self.rows if counts(row)], measure, of)
         having.sort(key=lambda row: number(row.stats[measure], of), reverse=better == "max")
         rest = [row for row in self.rows if not counts(row) or measure not in row.stats]
         return attrs.evolve(self, rows=(*having, *rest))
 
-    def where(self, params: Mapping[str, Any] | None = None, /, **parameters: Any) -> Results:
+    def where(
+        self, params: Mapping[str, Any] | Callable[[Row], Any] | None = None, /, **parameters: Any
+    ) -> Results:
         """Gives the rows whose parameters have these values: `results.where(C=1)`.
 
+        Also `where(status="failed")`, or another of a row's own facts (`key`, `name`, `index`, `id`,
+        `attempt`), unless a parameter is called like it.
+
         Args:
-            params: Parameters as a dict, for names that are no Python names.
+            params: Parameters as a dict, for names that are no Python names; or a function that is given
+                a row and tells whether it is wanted, `lambda row: row.duration > 60`.
             **parameters: Parameters.
 
         Raises:
-            ArgumentError: No task has such a parameter.
+            ArgumentError: No task has such a parameter; or none has this value, but some have one that
+                reads alike and is of another type, as 1 and "1".
         """
-        wanted = {
-            name: typed(value, name) for name, value in flatten({**(params or {}), **parameters}).items()
-        }
-        for name in wanted:
-            self._known("where", name)
-        return attrs.evolve(self, rows=tuple(row for row in self.rows if has_parameters(row.params, wanted)))
+        return attrs.evolve(self, rows=tuple(chosen(self.rows, params, parameters)))
 
     def history(self, metric: str, **context: Any) -> History:
         """Gives whole curves, one for each task that has the metric.
@@ -265,6 +290,22 @@ class Results(Tabular, Sequence[Row]):
             AmbiguousResultError: The metric was reported under several contexts.
         """
         return self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+
+    def _beside(self, metric: str, context: Mapping[str, Any]) -> str:
+        """Tells which tasks have a value that does not count, where no other has one."""
+        rest = [row for row in self.rows if not counts(row)]
+        if not rest:
+            return ""
+        try:
+            measure = self._words.find(metric, context, (m for row in rest for m in row.stats))
+        except (NoSuchResultError, AmbiguousResultError):
+            return (
+                f"{counted(len(rest), 'task')} failed, stopped or not begun" if len(rest) == len(self) else ""
+            )
+        having = [row.name for row in rest if measure in row.stats]
+        return (
+            f"that of {counted(len(having), 'task')} that failed or stopped ({some(having)}) does not count"
+        )
 
     def label(self, measure: Measure) -> str:
         """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
@@ -302,16 +343,12 @@ class Results(Tabular, Sequence[Row]):
             self._reader.count(having, measure)
         return having
 
-    def _known(self, argument: str, name: str) -> None:
-        known = self.parameters
-        if name not in known and self.rows:
-            raise ArgumentError(argument, name, f"one of the parameters {', '.join(known) or '(none)'}")
-
-    def aggregate(self, over: str | Sequence[str] = "seed", *, of: Of = "last") -> Aggregates:
+    def aggregate(self, over: str | Sequence[str] | None = None, *, of: Of = "last") -> Aggregates:
         """Takes the mean over a parameter: seeds, folds.
 
         Args:
-            over: The parameter, or several, that the tasks of one configuration differ in.
+            over: The parameter, or several, that the tasks of one configuration differ in; by default
+                `"seed"`.
             of: Which value of each task goes into the mean.
 
         Returns:
@@ -320,12 +357,11 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             ArgumentError: No task has such a parameter.
         """
-        names = (over,) if isinstance(over, str) else tuple(over)
+        names = ("seed",) if over is None else names_of(over)
         for name in names:
-            self._known("over", name)
+            require_parameter(self.rows, "over", name, "aggregate()" if over is None else "")
         if of == "mean":
-            for measure in self.measures:
-                self._reader.count(self.rows, measure)
+            self.with_means()
         groups: dict[str, tuple[dict[str, Any], list[Row]]] = {}
         for row in self.rows:
             rest = {name: value for name, value in row.params.items() if name not in names}
@@ -337,10 +373,36 @@ class Results(Tabular, Sequence[Row]):
         """Gives a flat dict for each task, for a data frame or a file.
 
         The entries: `key`, `name`, `index`, `id`, `attempt`, `status`, `status_reason`, `duration`;
-        `params.C` for each parameter; `accuracy[split=val].last` (and `.first`, `.min`, `.max`,
-        their `…_iteration`, `.mean`, `.count`) for each metric and context. What is not known is None.
+        `params.C` for each parameter of the task; `accuracy[split=val].last` (and `.first`, `.min`,
+        `.max`, `.mean`, `.count`, and the first four with `_iteration`) for each metric and context that
+        some task has, sorted by the vocabulary and then by name. What is not known is None. They are the
+        same, in the same order, wherever the results were loaded from.
+
+        Loaded from a server by a machine that has no record of the run, `.mean`, `.count` and
+        `.last_iteration` are None, as only the tasks' whole curves tell them: `results.with_means()`
+        reads these. `duration` is then by the server's clock.
         """
-        return [_record(row) for row in self.rows]
+        measures = self._words.in_order(self.measures)
+        return [flat_record(row, measures) for row in self.rows]
+
+    def with_means(self) -> Results:
+        """Reads what `.mean`, `.count` and `.last_iteration` need, wherever they are not known yet.
+
+        Known they are of a run of this process, from disk, and from a server if this machine has the
+        record of the run. Else the curves are read from the server, in a call for each task, metric and
+        context. The server's own means are not used, as they are wrong once a point was sent twice.
+
+        Returns:
+            These results.
+
+        Raises:
+            NoHistoryError, ServerError: As for `history`.
+        """
+        self._reader.count_all(self.rows)
+        return self
+
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        return flat_columns(self.rows, records)
 
     def save_html(
         self,
@@ -373,15 +435,16 @@ class Results(Tabular, Sequence[Row]):
         return write_report(self, path, title=title, metrics=metrics, over=over)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["task", "status", *map(self.label, self.measures)]
+        measures = self.measures
+        head = ["task", "status", *map(self.label, measures)]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in self.measures)]
+            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in measures)]
             for row in self.rows
         ]
         return head, body
 
     def _notes(self) -> list[str]:
-        note = f", {_what_is_missing(self.rows)}" if self.partial else ""
+        note = f", {_what_is_missing(self.rows, self._more)}" if self.partial else ""
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
 
     def counts_text(self) -> str:
@@ -395,41 +458,17 @@ def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[
     return rows[list(values).index(value)], value
 
 
-def _record(row: Row) -> dict[str, Any]:
-    record: dict[str, Any] = {name: getattr(row, name) for name in _IDENTITY}
-    record |= {f"params.{name}": value for name, value in row.params.items()}
-    for measure, stats in row.stats.items():
-        text = measure_text(measure)
-        for part in (*OF, "count"):
-            known = stats.is_counted or part not in ("mean", "count")
-            record[f"{text}.{part}"] = getattr(stats, part) if known else None
-        for part in ("first", "last", "min", "max"):
-            record[f"{text}.{part}_iteration"] = getattr(stats, f"{part}_iteration")
-    return record
-
-
-_IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
-
-
 def _cell(stats: Stats | None) -> str:
     return "–" if stats is None else f"{stats.last:.4g}"
 
 
-def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tells whether parameters have these values, given in typed form."""
-    have = stored_parameters(params)
-    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
-
-
-def _what_is_missing(rows: Sequence[Row]) -> str:
+def _what_is_missing(rows: Sequence[Row], more: str) -> str:
     statuses = {row.status for row in rows}
     if statuses & {"queued", "created"}:
         return "not finished: group.wait() follows those that agents run"
-    return (
-        "partial: tasks are still open"
-        if "in_progress" in statuses
-        else "partial: other agents have the other points"
-    )
+    if "in_progress" in statuses or not more:
+        return f"partial: {'' if 'in_progress' in statuses else 'other '}tasks are still open"
+    return f"partial: {more}"
 
 
 def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
@@ -454,8 +493,13 @@ def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
     )
 
 
-def results_of(run: Run) -> Results:
-    """Takes the results of a run as they are at this moment."""
+def results_of(run: Run, more: str = "") -> Results:
+    """Takes the results of a run as they are at this moment.
+
+    Args:
+        run: The run.
+        more: Why there is more to come though no task is open; empty where there is not.
+    """
     words, reader = Words(run.template, run.vocabulary), Reader(run.store)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
     rows = tuple(row_of(state, words, reader) for state in states)
@@ -472,5 +516,6 @@ def results_of(run: Run) -> Results:
         compare_urls=tuple(store.compare_urls([row.id for row in rows])),
         started=run.started,
     )
-    partial = run.point is not None or any(row.status in OPEN for row in rows)
-    return Results(rows, about, words, reader, partial=partial)
+    partial = any(row.status in OPEN for row in rows)
+    more = "other agents have the other points" if run.point is not None else more
+    return Results(rows, about, words, reader, partial=partial or bool(more), more=more)

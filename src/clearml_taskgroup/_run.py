@@ -56,6 +56,7 @@ class TaskState:
         done: Whether an earlier attempt has completed it, and nothing is left to do.
         turn: Whether the task was opened by a loop over `group.sweep`.
         held: Whether something that runs inside the task ends it, so that its own block does not.
+        failure: What failed it, without frames, and the traceback as text; None if that is not known.
     """
 
     spec: TaskSpec
@@ -70,6 +71,7 @@ class TaskState:
     turn: bool = False
     done: bool = False
     held: bool = False
+    failure: tuple[BaseException, str] | None = None
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
 
     @property

@@ -140,7 +140,7 @@ def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
 
 
 def _with_end(sketch: Sketch, stats: Stats) -> tuple[list[int | None], list[float]]:
-    if sketch.xs[-1] == stats.last_iteration:
+    if stats.single or sketch.xs[-1] == stats.last_iteration:
         return list(sketch.xs), list(sketch.ys)
     return [*sketch.xs, stats.last_iteration], [*sketch.ys, stats.last]
 

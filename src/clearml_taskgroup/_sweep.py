@@ -35,6 +35,11 @@ class Sweep:
     def __repr__(self) -> str:
         return f"<Sweep of {counted(len(self), 'point')}, {self._begun} begun>"
 
+    @property
+    def has_more(self) -> bool:
+        """Whether some turns have not begun."""
+        return self._begun < len(self)
+
     def __iter__(self) -> Sweep:
         return self
 

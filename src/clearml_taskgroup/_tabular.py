@@ -29,6 +29,10 @@ class Tabular:
         """Gives a flat dict for each row."""
         raise NotImplementedError
 
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Gives the names that records have, in the order of their first appearance."""
+        return list(dict.fromkeys(name for record in records for name in record))
+
     def _table(self) -> tuple[list[str], list[list[str]]]:
         """Gives the head and the cells of what a person is shown."""
         raise NotImplementedError
@@ -47,7 +51,8 @@ class Tabular:
             import pandas
         except ImportError:
             raise MissingExtraError("pandas", "pandas", "to_pandas()") from None
-        return pandas.DataFrame(self.to_records())
+        records = self.to_records()
+        return pandas.DataFrame(records, columns=self._columns(records))
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Writes CSV with a line of column names, those of `to_records`.
@@ -59,9 +64,8 @@ class Tabular:
             The text.
         """
         records = self.to_records()
-        columns = list(dict.fromkeys(name for record in records for name in record))
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns(records), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
         return _written(text.getvalue(), path)

@@ -8,7 +8,7 @@ given, what was expected, what to do. All derive from `TaskGroupError`; all warn
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -316,10 +316,10 @@ class UnknownTaskError(TaskGroupError, LookupError):
     def __str__(self) -> str:
         if self.found:
             return (
-                f"{len(self.found)} tasks match {self.asked}: {_some(self.found)}; give more "
+                f"{len(self.found)} tasks match {self.asked}: {some(self.found)}; give more "
                 "parameters, or key="
             )
-        return f"no task matches {self.asked}; the group has: {_some(self.names) or 'no tasks yet'}"
+        return f"no task matches {self.asked}; the group has: {some(self.names) or 'no tasks yet'}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -429,7 +429,7 @@ class DeliveryError(TaskGroupError):
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered lies in {self.where}"
         return (
-            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({_some(self.tasks)}) "
+            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({some(self.tasks)}) "
             f"could not be delivered: {self.cause}. {rest}"
         )
 
@@ -510,7 +510,7 @@ class UnknownQueueError(TaskGroupError, LookupError):
         close = difflib.get_close_matches(self.queue, self.known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return (
-            f"the server has no queue {self.queue!r}; {hint}It has: {_some(self.known) or 'none'}. Choose "
+            f"the server has no queue {self.queue!r}; {hint}It has: {some(self.known) or 'none'}. Choose "
             f"one of them, or make it: clearml-agent daemon --queue {self.queue} --create-queue"
         )
 
@@ -540,7 +540,7 @@ class WaitTimeoutError(TaskGroupError, TimeoutError):
     def __str__(self) -> str:
         return (
             f"after {self.seconds:g} s {counted(len(self.tasks), 'task')} had not finished ({self.counts}): "
-            f"{_some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
+            f"{some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
         )
 
 
@@ -620,6 +620,8 @@ class ValuePickleError(TaskGroupError, TypeError):
 class CarriedError(TaskGroupError, RuntimeError):
     """You meet this in a record of `map`, for an exception that cannot itself be sent between processes.
 
+    Also in `group.failures`, for a failure of which no more is known than its reason.
+
     Attributes:
         traceback: Where it was raised, as text.
     """
@@ -693,37 +695,103 @@ class UnguardedScriptError(TaskGroupError, RuntimeError):
 
 @attrs.define(slots=False, repr=False)
 class NoSuchResultError(TaskGroupError, LookupError):
-    """You meet this when no task has a value for what is asked of its results."""
+    """You meet this when no task has a value for what is asked of its results.
+
+    Attributes:
+        asked: The metric and its context.
+        known: What there are values for.
+        suggestion: What was probably meant; empty where nothing is close.
+        task: The one task that was asked, and how it ended; empty where all were.
+        note: Which values there are that do not count.
+    """
 
     asked: str
     known: Sequence[str]
+    suggestion: str = ""
+    task: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"no task has a value for {self.asked}; there is: {_some(self.known) or 'nothing'}"
+        who = f"{self.task} has no value for" if self.task else "no task has a value for"
+        hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
+        note = f"; {self.note}" if self.note else ""
+        nothing = "it reported nothing" if self.task else "nothing was reported"
+        there = f"there is: {some(self.known)}" if self.known else nothing
+        return f"{who} {self.asked}{hint}{note}; {there}"
 
 
 @attrs.define(slots=False, repr=False)
 class AmbiguousResultError(TaskGroupError, LookupError):
-    """You meet this when a metric was reported under several contexts and none was chosen."""
+    """You meet this when a metric was reported under several contexts and none was chosen.
+
+    Attributes:
+        asked: The metric, with what was given of its context.
+        candidates: What it may mean.
+        example: The context by which one of them is chosen, `split='val'`.
+    """
 
     asked: str
     candidates: Sequence[str]
+    example: str = "split=…"
 
     def __str__(self) -> str:
-        return f"{self.asked} may mean {_some(self.candidates)}; say which, as in best(…, split=…)"
+        return f"{self.asked} may mean {some(self.candidates)}; say which, as with {self.example}"
+
+
+@attrs.define(slots=False, repr=False)
+class NoSuchParameterError(ArgumentError):
+    """You meet this when results are chosen, or means taken, by a parameter that no task has.
+
+    Attributes:
+        argument: What it was asked for by, `over` or `where`.
+        given: The parameter.
+        expected: Which ones there are.
+        call: The call that asks for the parameter by itself, where nobody gave it; else empty.
+    """
+
+    call: str = ""
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        if self.call:
+            return (
+                f"{self.call} without {self.argument}= means {self.argument}={self.given!r}, but no task has "
+                f"such a parameter; give {self.argument}= {self.expected}"
+            )
+        close = closest(self.given, self.known)
+        hint = f" (did you mean {close!r}?)" if close is not None else ""
+        return (
+            f"{self.argument}={self.given!r} was given, but no task has such a parameter{hint}; expected "
+            f"{self.expected}"
+        )
 
 
 @attrs.define(slots=False, repr=False)
 class NoSuchRunError(TaskGroupError, LookupError):
-    """You meet this when a group or a run is to be loaded that is not there."""
+    """You meet this when a group or a run is to be loaded that is not there.
+
+    Attributes:
+        asked: The run.
+        places: Where it was looked for.
+        known: Which runs the group has there.
+        group: The group's name, where it has none.
+        groups: Which groups its project has.
+    """
 
     asked: str
     places: Sequence[str]
     known: Sequence[str] = ()
+    group: str = ""
+    groups: Sequence[str] = ()
 
     def __str__(self) -> str:
         looked = " and ".join(self.places)
-        return f"{self.asked} was not found; looked at {looked}, which has: {_some(self.known) or 'no runs'}"
+        text = f"{self.asked} was not found; looked at {looked}, which has: {some(self.known) or 'no runs'}"
+        if not self.groups:
+            return text
+        close = closest(self.group, self.groups)
+        hint = f" (did you mean {close!r}?)" if close is not None else ""
+        return f"{text}; its project has the groups {some(self.groups)}{hint}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -734,7 +802,7 @@ class NoSuchTasksError(TaskGroupError, LookupError):
     asked: Sequence[str]
 
     def __str__(self) -> str:
-        asked = _some([repr(name) for name in self.asked])
+        asked = some([repr(name) for name in self.asked])
         return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
 
 
@@ -800,12 +868,19 @@ class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
 
 
+def closest(given: Any, known: Iterable[Any]) -> Any:
+    """Finds what is spelt most like something, whatever its case; None where nothing is close."""
+    spelt = {str(one).lower(): one for one in known}
+    close = difflib.get_close_matches(str(given).lower(), spelt, n=1, cutoff=0.5)
+    return spelt[close[0]] if close else None
+
+
 def counted(number: int, thing: str) -> str:
     """Writes a number of things, `1 task`, `1,000 tasks`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def _some(names: Sequence[str], most: int = 6) -> str:
+def some(names: Sequence[str], most: int = 6) -> str:
     """Joins names for a sentence, naming the first few and counting the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

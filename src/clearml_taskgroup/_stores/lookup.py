@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,21 @@ def run_ids(transport: Transport, group_id: str) -> list[str]:
     query = {f"hyperparams.{SECTION}.group.value": [group_id]}
     found = ask_all(transport, query, (f"hyperparams.{SECTION}.run.value",))
     return list(dict.fromkeys(identity_of(task)["run"] for task in found))
+
+
+def group_names(transport: Transport, project: str) -> list[str]:
+    """Finds the names of a project's groups, by the first task of each run; the latest first."""
+    query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
+    found = transport.call("projects.get_all", query, patience=PATIENCE)["projects"]
+    ids = [str(each["id"]) for each in found if each["name"] == project]
+    if not ids:
+        return []
+    tasks: dict[str, Any] = {"project": ids, f"hyperparams.{SECTION}.index.value": ["0"]}
+    tasks |= {"order_by": ["-created"], "page_size": PAGE, "page": 0}
+    firsts = ask(transport, {**tasks, "only_fields": [f"hyperparams.{SECTION}.group_name.value"]})
+    return [
+        name for name in dict.fromkeys(identity_of(task).get("group_name", "") for task in firsts) if name
+    ]
 
 
 def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) -> list[Document]:

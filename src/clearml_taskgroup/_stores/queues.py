@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._transport import Refused, Transport
-from ..errors import ServerError, UnknownQueueError
+from ..errors import ServerError, UnknownQueueError, counted
 from . import SECTION, parameter
 from .lookup import FIELDS, PAGE, PATIENCE, Document
 
@@ -66,7 +66,7 @@ def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> bool:
         left = {one: why for one, why in left.items() if there.get(one) not in ("queued", "in_progress")}
     if left:
         reason = next(iter(left.values()))
-        raise ServerError(f"{len(left)} of {len(ids)} tasks could not be enqueued: {reason}")
+        raise ServerError(f"{len(left)} of {counted(len(ids), 'task')} could not be enqueued: {reason}")
     return all(answer.get("queue_watched") is not False for answer in answers)
 
 

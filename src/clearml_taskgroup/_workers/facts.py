@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._ending import reason_of
 from .._names import Measure
 from .._reporter import Reporter, Stats
 from .._sketch import Sketch
@@ -16,6 +19,10 @@ from ..errors import CarriedError, DeliveryError
 
 if TYPE_CHECKING:
     from .._run import Run, TaskState
+
+
+Written = tuple[bytes | None, str, str]
+"""An exception on its way: itself, pickled, if it can be; what stands for it; its traceback."""
 
 
 @attrs.define
@@ -31,6 +38,7 @@ class Facts:
         nonfinite: How many values were left out there.
         lost: Points that were given up there, or wait there.
         trouble: Why.
+        failure: The exception that failed the task there.
     """
 
     status: Status | None
@@ -42,6 +50,7 @@ class Facts:
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
+    failure: Written | None = None
 
 
 def facts_of(state: TaskState, reporter: Reporter) -> Facts:
@@ -56,6 +65,7 @@ def facts_of(state: TaskState, reporter: Reporter) -> Facts:
         sketches=state.names.sketches(),
         nonfinite=dict(state.nonfinite),
         lost=lost,
+        failure=None if state.failure is None else written(*state.failure),
         trouble=str(reporter.error or "the queue was full and nothing took them away") if lost else "",
     )
 
@@ -95,19 +105,58 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
     elif facts.trouble and facts.trouble != before.trouble:
         run.guests.troubles.append(CarriedError(facts.trouble))
     if facts.status is not None:
+        if facts.failure is not None and state.is_open:
+            state.failure = (read_back(*facts.failure), facts.failure[2])
         run.mark(state, facts.status, facts.reason)
 
 
 def _add(stats: Stats, new: Stats, told: Stats) -> None:
+    if new.has_curve:
+        _add_curve(stats, new, told if told.has_curve else Stats())
+        values = [new.last]
+    else:
+        values = [new.first, new.min, new.max, new.last]
+    if new.single and attrs.astuple(new) != attrs.astuple(told):
+        for value in values:
+            stats.add(value, None)
+
+
+def _add_curve(stats: Stats, new: Stats, told: Stats) -> None:
     more = new.count - told.count
     if more <= 0:
         return
-    if not stats.count:
-        stats.first, stats.first_iteration = new.first, new.first_iteration
+    if not stats.has_curve:
+        stats.begin_curve(new.first, new.first_iteration)
     stats.count += more
     stats.total += new.total - told.total
-    stats.last, stats.last_iteration = new.last, new.last_iteration
+    if not stats.single:
+        stats.last, stats.last_iteration = new.last, new.last_iteration
     if new.min < stats.min:
         stats.min, stats.min_iteration = new.min, new.min_iteration
     if new.max > stats.max:
         stats.max, stats.max_iteration = new.max, new.max_iteration
+
+
+# --- exceptions ------------------------------------------------------------------------------------
+
+
+def written(error: BaseException, text: str) -> Written:
+    """Writes an exception with what stands for it where it cannot travel, as many cannot."""
+    data: bytes | None = None
+    with contextlib.suppress(Exception):
+        pickled = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
+        if type(pickle.loads(pickled)) is type(error):
+            data = pickled
+    return data, reason_of(error), text
+
+
+def read_back(data: bytes | None, reason: str, text: str) -> BaseException:
+    """Reads what `written` gave."""
+    if data is not None:
+        try:
+            error = pickle.loads(data)
+            if isinstance(error, BaseException):
+                return error
+        except Exception:
+            pass
+    return CarriedError(reason, text)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from .._ending import Failure, clear_frames, reason_of
+from .._ending import Failure, bare, clear_frames, reason_of
 from .._resume import tell_of
 from .._run import TASK_PATIENCE, Run, TaskState
 from .._stores import TaskSpec
@@ -180,6 +180,8 @@ def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
         if not known and isinstance(error, group.catch):
             clear_frames(error)
             group._failures.append(Failure(task, error, ended.text))
+        elif not known and state.status == "failed":
+            state.failure = (bare(error, ended.text), ended.text)
         if not known:
             print(f"ClearML TaskGroup: {task} failed, the others go on: {reason_of(error)}", file=sys.stderr)
     return Mapped(task, None if error is not None else ended.value, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import platform
@@ -21,7 +20,7 @@ from .._stores.lookup import PATIENCE
 from .._stores.online import OnlineStore
 from .._task import GroupTask
 from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
-from .facts import Facts, facts_of
+from .facts import Facts, facts_of, read_back, written
 from .guest import ReopenedTask, reopen
 
 MOST_KEPT = 4 * 1024 * 1024
@@ -116,7 +115,7 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
 
 
 def _packed(value: bytes, ended: Ended, seconds: float, facts: Facts) -> bytes:
-    error = None if ended.error is None else _written(ended.error, ended.text)
+    error = None if ended.error is None else written(ended.error, ended.text)
     try:
         return pickle.dumps((value, error, ended.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
     except Exception:  # parameters that were set and cannot travel
@@ -135,7 +134,7 @@ def _called(fn: Function, task: GroupTask) -> Ended:
             run.reporter.put_text(task.id, text)
             run.mark(state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
         return Ended(error=error, text=text)
-    caught = [failure for failure in task.group.failures if failure.task is task]
+    caught = [failure for failure in task.group._failures if failure.task is task]
     if caught:  # by the task's own block in the function
         return Ended(value, caught[-1].exception, caught[-1].traceback)
     return Ended(value)
@@ -150,7 +149,7 @@ def unpacked(data: bytes) -> Ended:
     except Exception as cause:
         ended.error = CarriedError(f"what the function gave cannot be read here: {reason_of(cause)}")
     if error is not None:
-        ended.error = _unpacked(*error)
+        ended.error = read_back(*error)
         add_note(ended.error, f"raised in a worker process:\n{text}")
     return ended
 
@@ -163,27 +162,6 @@ def _dumps(value: Any) -> bytes:
         if cloudpickle is None:
             raise
         return bytes(cloudpickle.dumps(value))
-
-
-def _written(error: BaseException, text: str) -> tuple[bytes | None, str, str]:
-    """Writes an exception with what stands for it where it cannot travel, as many cannot."""
-    data: bytes | None = None
-    with contextlib.suppress(Exception):
-        pickled = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
-        if type(pickle.loads(pickled)) is type(error):
-            data = pickled
-    return data, reason_of(error), text
-
-
-def _unpacked(data: bytes | None, reason: str, text: str) -> BaseException:
-    if data is not None:
-        try:
-            error = pickle.loads(data)
-            if isinstance(error, BaseException):
-                return error
-        except Exception:
-            pass
-    return CarriedError(reason, text)
 
 
 # --- on an executor --------------------------------------------------------------------------------
