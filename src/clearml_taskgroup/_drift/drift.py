@@ -14,7 +14,7 @@ from typing import Any, Literal
 import attrs
 
 from .lexicon import QUALITY, has_quality, is_typo, loose, mode_of, shortened
-from .wording import MONITOR, Context, Reading, read, same_splits
+from .wording import MONITOR, Context, Reading, is_heading, read, same_splits
 
 ALWAYS_TOGETHER = 0.9
 """The share of tasks from which on two names that always come together do not drift."""
@@ -84,7 +84,8 @@ def metrics_of(reported: Mapping[str, Names]) -> list[LoggedMetric]:
         for title, series in names:
             if not title.startswith(MONITOR):
                 tasks.setdefault((title, series), set()).add(task)
-    readings = {name: read(*name) for name in tasks}
+    heading = is_heading(tasks)
+    readings = {name: read(*name, heading=heading) for name in tasks}
     by_task: dict[str, list[Reading]] = {}
     for name, having in tasks.items():
         for task in having:
@@ -189,6 +190,8 @@ def _conflict(one: Spelling, other: Spelling) -> bool:
         return _vary(one, other)
     if ("split" in one.context) != ("split" in other.context) and not has_quality(first.words):
         return False  # `train_time` is not `time`
+    if first.scheme[0] == second.scheme[0] == one.alias == other.alias and not (one.carried or other.carried):
+        return False  # they are in one plot, under the metric's name: `loss/value` beside `loss/val`
     if {k: v for k, v in one.context.items() if k != "split"} != {
         k: v for k, v in other.context.items() if k != "split"
     }:
