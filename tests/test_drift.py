@@ -374,7 +374,7 @@ def test_the_cure_is_code() -> None:
         '    Metric("loss", mode="min", aliases=["Loss"]),\n'
         '    "epoch",\n'
         "]\n"
-        'group = TaskGroup("…", "…", template="{metric}/{split=value}", metrics=metrics)'
+        'group = TaskGroup("my project", "my group", template="{metric}/{split=value}", metrics=metrics)'
     )
     vocabulary = vocabulary_of(code)
     assert vocabulary.resolve("train_acc", {}) == ("accuracy", {"split": "train"})

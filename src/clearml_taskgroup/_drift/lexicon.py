@@ -24,7 +24,7 @@ WRAPPING = frozenset(
 """Words that say nothing of which metric it is."""
 SCORE = frozenset(("score", "scores"))
 
-PHRASES = {
+PHRASES: dict[tuple[str, ...], str] = {
     ("root", "mean", "squared", "error"): "rmse",
     ("root", "mean", "square", "error"): "rmse",
     ("mean", "absolute", "percentage", "error"): "mape",

@@ -123,6 +123,12 @@ class Reading:
         """Whether it is a value without iterations."""
         return self.title == SUMMARY
 
+    @property
+    def written_split(self) -> str:
+        """The split, as it is written beside the metric."""
+        text = next((text for text in (self.series, self.title) if text != self.alias), "")
+        return " ".join(token.raw for token in _tokens(text) if _split_of(token.letters) is not None)
+
     def __str__(self) -> str:
         if self.single or self.title == self.series:
             return self.series
@@ -169,6 +175,12 @@ def is_heading(names: Iterable[tuple[str, str]]) -> bool:
     half = _half(shown[0][0])
     named = any(has_quality(_half(series).words) for _, series in shown)
     return named and not half.context and not has_quality(half.words)
+
+
+def is_split(text: str) -> bool:
+    """Tells whether a text is a well-known split and nothing else: `val`, not `holdout`."""
+    half = _half(text)
+    return not half.words and [field for field, _ in half.context] == ["split"]
 
 
 def _as_it_stands(title: str, series: str, first: _Half, second: _Half) -> Reading:
