@@ -224,7 +224,7 @@ def _metric(spellings: list[Spelling]) -> LoggedMetric:
     if not drifts and len(names) == 1 and not spellings[0].carried:
         (name,) = names  # it is called one thing, and may stay so
     else:
-        name = "_".join(words if drifts else best._reading.core)
+        name = best._reading.name if drifts else "_".join(best._reading.core)
         if len(periods) == 1 and periods != {""}:
             name = f"{name}_{periods.pop()}"
     if not name.strip():  # names of blanks and nothing else

@@ -21,7 +21,14 @@ PATIENCE = 60.0
 COMPLETED = ("completed", "published", "publishing", "closed", "created")
 """ClearML's words for tasks that did not fail, and are not stopped or under way. One that has values and
 was never started is of a script with `Task.create`, which sets no status."""
-_FIELDS = ("id", "name", "status", "last_metrics", f"hyperparams.{SECTION}.kind", f"hyperparams.{SECTION}.group_name")
+_FIELDS = (
+    "id",
+    "name",
+    "status",
+    "last_metrics",
+    f"hyperparams.{SECTION}.kind",
+    f"hyperparams.{SECTION}.group_name",
+)
 
 
 @attrs.frozen

@@ -124,6 +124,16 @@ class Reading:
         return self.title == SUMMARY
 
     @property
+    def name(self) -> str:
+        """What to call the metric: its words, with numbers as they are written, `precision@1`."""
+        parts = list(self.words)
+        for at, raw in enumerate(self.core if len(self.core) == len(parts) else ()):
+            stem = parts[at].rstrip("0123456789.")
+            if stem != parts[at] and has_quality([stem]) and ("@" in raw or "." in parts[at]):
+                parts[at] = stem + re.sub(r"^[^\W\d_]+|\s", "", raw)
+        return "_".join(parts)
+
+    @property
     def written_split(self) -> str:
         """The split, as it is written beside the metric."""
         text = next((text for text in (self.series, self.title) if text != self.alias), "")
@@ -154,6 +164,8 @@ def read(title: str, series: str, *, heading: bool = False) -> Reading:
     context = tuple(sorted({**contexts, **dict(second.context)}.items()))
     whole = [half for half in (first, second) if sorted(half.words) == sorted(words)]
     half = max(whole, key=lambda half: len(half.context), default=None)
+    if title == SUMMARY and rest and not first.words:
+        half = None  # somebody has written `val/acc`; a group would have made `acc/val` of it
     return Reading(
         title,
         series,
