@@ -13,7 +13,6 @@ from ._drift.drift import drifting
 from ._template import NameTemplate, check_context
 from .errors import AliasContextError, UnknownMetricError, VocabularyError
 
-
 MOST_TOLD = 5
 """How many lines a warning has for what drifts."""
 

@@ -243,7 +243,8 @@ def cure(
 
     Args:
         metrics: What `metrics_of` found.
-        project, name: Those of the group that the code makes.
+        project: The project of the group that the code makes.
+        name: Its name.
         fields: Fields of contexts that the template must have beside those of the names.
     """
     listed = [metric for metric in metrics if metric.name.strip()]

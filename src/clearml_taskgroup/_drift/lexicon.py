@@ -18,8 +18,10 @@ LIKE_VAL = ("eval", "dev")
 PERIODS = {"epoch": "epoch", "step": "step", "batch": "batch", "iter": "iteration", "iteration": "iteration"}
 NUMBERED = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
 WRAPPING = frozenset(
-    ("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results")
-    + ("series", "curve", "curves", "plot", "plots", "history", "performance")
+    (
+        *("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results"),
+        *("series", "curve", "curves", "plot", "plots", "history", "performance"),
+    )
 )
 """Words that say nothing of which metric it is."""
 SCORE = frozenset(("score", "scores"))
@@ -152,9 +154,9 @@ def mode_of(words: Iterable[str]) -> Literal["max", "min"] | None:
 
 
 def loose(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural, or
-    has `loss` behind it where it is one anyway.
+    """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural.
 
+    Likewise where `loss` stands behind what is a loss anyway.
     `loss_cls` is `cls_loss`; but `en_de_bleu` is not `de_en_bleu`, nor is the precision at a recall
     the recall at a precision.
     """
