@@ -139,7 +139,7 @@ def test_a_group_drifts(where: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_a_cured_group_is_at_peace() -> None:
-    """A group with the vocabulary that was printed does not drift, with a split or without, nor does `fold`."""
+    """A group with the vocabulary that was printed does not drift, with a split or without."""
     template = "{metric}/{split=value} fold={fold=no}"
     metrics = ["loss", "Loss", "val_loss"]
     more: dict[str, Any] = {"mode": "offline", "provenance": False}
@@ -180,7 +180,7 @@ def test_tasks_that_failed_are_no_measure() -> None:
 
 
 def test_splits_that_scripts_must_spell_alike(server: View) -> None:
-    """No alias cures `val` beside `valid` as series: a comment says so, and names are those of the project."""
+    """No alias cures `val` beside `valid` as series: a comment says so."""
     ids = [foreign(server, server.project, "task", [("loss", split)]) for split in ("val", "valid")]
     code = as_json("drift", "--project", server.project, code=1)["vocabulary"]
     assert '# "loss" has the splits "val", "valid": write split="val"' in code

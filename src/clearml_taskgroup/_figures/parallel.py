@@ -109,7 +109,12 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         most = 18 if len(names) > 7 else 30
         title = (tail(name, most) if name else short(label, most)) + (" (log)" if found.is_log else "")
         above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
-        annotations.append(_axis_text(at, above, f"<b>{safe(title)}</b>", "center"))
+        head = _axis_text(at, above, f"<b>{safe(title)}</b>", "center")
+        if len(title) > 16 and not name:  # what would stick out on a narrow page
+            head |= {"xanchor": "right", "xshift": 44}
+        elif len(title) > 16 and at == 0:
+            head |= {"xanchor": "left", "xshift": -44}
+        annotations.append(head)
         for place, text in _apart(found.ticks):  # those of the last axis behind it, clear of the lines
             annotations.append(_axis_text(at, place, safe(short(text, 18)), "right" if name else "left"))
         lines.append(_axis_line(at))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]
 """A figure in plotly's JSON form: `{"data": […], "layout": {…}}`."""
 
-LONGEST_TITLE = 40
+LONGEST_ACROSS, LONGEST_UP = 50, 34
 """How many characters of a name stand along an axis."""
 LONGEST_NOTE = 80
 """How many characters stand in one line below a title."""
@@ -37,8 +37,8 @@ def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = ""
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "namelength": -1},
         "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
-        "xaxis": {**axis, "title": {"text": safe(tail(x, LONGEST_TITLE)), "standoff": 10}},
-        "yaxis": {**axis, "title": {"text": safe(tail(y, LONGEST_TITLE)), "standoff": 10}},
+        "xaxis": {**axis, "title": {"text": safe(tail(x, LONGEST_ACROSS)), "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": safe(tail(y, LONGEST_UP)), "standoff": 10}},
         "showlegend": False,
     }
     for note in notes:

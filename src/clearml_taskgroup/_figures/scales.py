@@ -182,13 +182,17 @@ def number_texts(values: Sequence[float]) -> list[str]:
     finite = [abs(value) for value in values if math.isfinite(value)]
     most = max(finite, default=0.0)
     if not 1e-3 <= most < 1e6:
-        return [f"{value:.4g}" for value in values]
+        return list(map(_four_digits, values))
     written = [f"{value:.4g}" for value in finite]
     needed = max(len(text.partition(".")[2]) for text in written)
     decimals = min(needed, max(0, 3 - math.floor(math.log10(most))))
     if any(0 < value < 10.0 ** (1 - decimals) for value in finite):  # they would lose all of their digits
-        return [f"{value:.4g}" for value in values]
+        return list(map(_four_digits, values))
     return [f"{value:.{decimals}f}" for value in values]
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def cells(values: Sequence[Any], most: int = MOST_CELLS) -> Cells:

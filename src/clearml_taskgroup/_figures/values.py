@@ -11,7 +11,6 @@ from .._measures import Mode
 from ..errors import counted
 from .parallel import Scored, values_of
 from .parts import (
-    LONGEST_TITLE,
     Figure,
     add_note,
     bar_of,
@@ -33,6 +32,7 @@ from .scales import (
     is_log,
     is_number,
     limits,
+    number_texts,
     safe,
     short,
     tail,
@@ -92,18 +92,24 @@ def heat_map_figure(
     layout["xaxis"] |= {"showgrid": False, "tickangle": _angle(across)} | _ticks(across)
     layout["yaxis"] |= {"showgrid": False} | _ticks(up)
     if len(across.names) <= 12 and len(up.names) <= 20:
-        layout["annotations"] = [
-            _in_cell(at_x, at_y, mean, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
+        shown = [
+            (at_x, at_y, mean)
             for at_y, line in enumerate(means)
             for at_x, mean in enumerate(line)
             if mean is not None
         ]
+        layout["annotations"] = [
+            _in_cell(at_x, at_y, text, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
+            for (at_x, at_y, mean), text in zip(
+                shown, number_texts([mean for *_, mean in shown]), strict=True
+            )
+        ]
     return {"data": [trace], "layout": layout}
 
 
-def _in_cell(x: int, y: int, mean: float, colour: str) -> Figure:
+def _in_cell(x: int, y: int, text: str, colour: str) -> Figure:
     font = {"color": ink_on(colour)}
-    return {"x": x, "y": y, "text": f"{mean:.4g}", "font": font, "showarrow": False}
+    return {"x": x, "y": y, "text": text, "font": font, "showarrow": False}
 
 
 def scatter_figure(
@@ -251,8 +257,9 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
 
 def _title(label: str, *names: str) -> str:
     """Names what is drawn, in a line that a narrow figure has room for."""
-    most = LONGEST_TITLE // len(names)
-    return f"{short(label, LONGEST_TITLE - 12)} by {' and '.join(tail(name, most) for name in names)}"
+    label = short(label, 26)
+    most = max(12, (42 - len(label)) // len(names))
+    return f"{label} by {' and '.join(tail(name, most) for name in names)}"
 
 
 def _drawable(values: Sequence[Any], at: int) -> bool:

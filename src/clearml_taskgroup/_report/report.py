@@ -84,7 +84,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     if about.started is not None:
         facts["started"] = date_text(about.started)
     if len(results):
-        facts["time of all tasks"] = time_text(sum(row.duration for row in results))
+        facts["total task time"] = time_text(sum(row.duration for row in results))
     facts["mode"] = f"{about.mode}, {about.where}" if is_page(about.where) else about.mode
     listed = "".join(f"<div><dt>{name}</dt> <dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
     found: dict[str, int] = {}
@@ -103,7 +103,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     ]
     contents = {
         "best": "Best values",
-        "configurations": "Configurations" if tables.means is not None else "",
+        "configurations": "Configurations" if tables.means is not None and tables.any_value else "",
         "figures": "Figures",
         "tasks": "All tasks",
         "failures": "Failed and stopped" if tables.ended_badly else "",

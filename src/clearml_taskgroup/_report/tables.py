@@ -81,12 +81,13 @@ class Tables:
             return None
         row, value = pick(scored, key=lambda one: one[1])
         cells = [text_cell(self.results.label(measure)), text_cell(what), _number_cell(value)]
-        cells.append(Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"))
+        cells.append(Cell(_anchored(row), classes="wide"))
         if self.means is not None:
             having = [config for config in self.means if measure in config.stats]
             config = pick(having, key=lambda one: one.stats[measure].mean)
             mean = config.stats[measure]
-            cells += [Cell(esc(mean), mean.mean), text_cell(config.name, "wide")]
+            cells += [Cell(esc(self._mean_texts(measure)[config.name]), mean.mean)]
+            cells.append(text_cell(config.name, "wide"))
         return Line(cells)
 
     def configurations(self) -> str:
@@ -94,6 +95,7 @@ class Tables:
             return ""
         names = list(dict.fromkeys(name for config in self.means for name in config.params))
         best = {measure: self._best_mean(measure) for measure in self.measures}
+        texts = {measure: self._mean_texts(measure) for measure in self.measures}
         params = {
             name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
         }
@@ -104,7 +106,10 @@ class Tables:
             for measure in self.measures:
                 mean = config.stats.get(measure)
                 good = "best" if mean is not None and mean.mean == best[measure] else ""
-                cells.append(Cell(esc(mean), mean.mean, classes=good) if mean is not None else MISSING)
+                if mean is None:
+                    cells.append(MISSING)
+                else:
+                    cells.append(Cell(esc(texts[measure][config.name]), mean.mean, classes=good))
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
         columns += [Column("n"), *self._measure_columns()]
@@ -166,11 +171,10 @@ class Tables:
         search = (
             '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
             'placeholder="failed, lr=0.1 …" autocomplete="off">'
-            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span></div>'
+            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span>'
+            '<span class="soft">Click a head to sort.</span></div>'
         )
-        said = (
-            "The last value of each metric; the best of the tasks that count is marked. Click a head to sort."
-        )
+        said = "The last value of each metric; the best of the tasks that count is marked."
         alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
         return section(
             "tasks",
@@ -184,6 +188,18 @@ class Tables:
         """Writes each task's last value, with as many decimals as those of the others."""
         lasts = {row.id: row.stats[measure].last for row in self.results if measure in row.stats}
         return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
+
+    def _mean_texts(self, measure: Measure) -> dict[str, str]:
+        """Writes each configuration's mean ± std, both with as many decimals as those of the others."""
+        means = {config.name: config.stats[measure] for config in self.means or () if measure in config.stats}
+        texts = number_texts([mean.mean for mean in means.values()])
+        found = {}
+        for (name, mean), text in zip(means.items(), texts, strict=True):
+            decimals = len(text.partition(".")[2])
+            exact = "e" in text or 0 < mean.std < 0.5 * 10**-decimals
+            std = f"{mean.std:.2g}" if exact else f"{mean.std:.{decimals}f}"
+            found[name] = text if mean.n < 2 else f"{text} ± {std}"
+        return found
 
     def _measure_columns(self) -> list[Column]:
         return [
@@ -201,7 +217,7 @@ class Tables:
         lines = [
             Line(
                 [
-                    Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"),
+                    Cell(_anchored(row), classes="wide"),
                     text_cell(row.status.replace("_", " "), row.status),
                     text_cell(row.status_reason or "no reason was given", "reason"),
                 ]
@@ -258,7 +274,7 @@ def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, 
 
 
 def _number_cell(value: float, classes: str = "") -> Cell:
-    return Cell(f"{value:.4g}", float(value), classes=classes) if math.isfinite(value) else MISSING
+    return Cell(number_texts([value])[0], float(value), classes=classes) if math.isfinite(value) else MISSING
 
 
 def _stats_cells(stats: Stats) -> list[Cell]:
@@ -281,6 +297,11 @@ def _at_cell(iteration: int | None) -> Cell:
 
 def _anchor(row: Row) -> str:
     return f"task-{quote(row.id)}"
+
+
+def _anchored(row: Row) -> str:
+    name = ",<wbr>".join(esc(row.name).split(","))
+    return f'<a href="#{_anchor(row)}">{name}</a>'
 
 
 def date_text(seconds: float) -> str:
