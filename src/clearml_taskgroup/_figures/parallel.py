@@ -106,7 +106,7 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         columns.append(
             [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
-        most = 18 if len(names) > 7 else 30
+        most = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
         title = (tail(name, most) if name else short(label, most)) + (" (log)" if found.is_log else "")
         above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
         head = _axis_text(at, above, f"<b>{safe(title)}</b>", "center")

@@ -97,7 +97,7 @@ class Line:
 
 def breakable(name: str) -> str:
     """Writes a name so that a narrow column may break it: `optimizer.` and `learning_` and `rate`."""
-    return re.sub(r"([._/\-])(?=\w)", r"\1<wbr>", esc(name))
+    return re.sub(r"(?<=[._/-])(?=\w)|(?<=\w)(?=\[)", "<wbr>", esc(name))
 
 
 def table(
