@@ -42,8 +42,7 @@ def curves(
     """Draws a metric over the iterations: a line for each task, or means with a band.
 
     Up to 12 lines have their own colour and dash, and a legend; more are coloured by the rank of their last
-    value.
-    Failed and stopped tasks are grey and dotted; with `over` they are left out.
+    value. Failed and stopped tasks are grey and dotted; with `over` they are left out.
 
     Args:
         results: The results of a group.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 SPLITS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "vali", "vld"), "val"),
     **dict.fromkeys(("eval", "evaluation", "evaluate"), "eval"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
@@ -65,6 +65,7 @@ PHRASES: dict[tuple[str, ...], str] = {
     ("kl", "divergence"): "kl",
     ("kl", "div"): "kl",
     **{(short, "time"): f"{period}_time" for short, period in PERIODS.items()},
+    **{("time", short): f"{period}_time" for short, period in PERIODS.items()},
     **{("time", "per", short): f"{period}_time" for short, period in PERIODS.items()},
 }
 """Words that are one together; to what is left of them they are as one word."""

@@ -129,7 +129,7 @@ class Reading:
         parts = list(self.words)
         for at, raw in enumerate(self.core if len(self.core) == len(parts) else ()):
             stem = parts[at].rstrip("0123456789.")
-            if stem != parts[at] and has_quality([stem]) and ("@" in raw or "." in parts[at]):
+            if stem != parts[at] and has_quality([stem]) and (set("@_") & set(raw) or "." in parts[at]):
                 parts[at] = stem + re.sub(r"^[^\W\d_]+|\s", "", raw)
         return "_".join(parts)
 
@@ -283,7 +283,7 @@ def _tokens(text: str) -> list[_Token]:
 
 def _parts(piece: str) -> list[str]:
     """Splits a run of letters into words: `valLoss`, `valloss`; known ones as `mAP` stay whole."""
-    if piece.casefold() in WORDS:
+    if piece.casefold() in WORDS or not piece.isascii():
         return [piece]
     parts: list[str] = []
     for part in _CAMEL.findall(piece):

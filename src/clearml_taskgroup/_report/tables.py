@@ -87,7 +87,7 @@ class Tables:
             config = pick(having, key=lambda one: one.stats[measure].mean)
             mean = config.stats[measure]
             cells += [Cell(esc(self._mean_texts(measure)[config.name]), mean.mean)]
-            cells.append(text_cell(config.name, "wide"))
+            cells.append(Cell(_in_parts(config.name), classes="wide"))
         return Line(cells)
 
     def configurations(self) -> str:
@@ -300,8 +300,12 @@ def _anchor(row: Row) -> str:
 
 
 def _anchored(row: Row) -> str:
-    name = ",<wbr>".join(esc(row.name).split(","))
-    return f'<a href="#{_anchor(row)}">{name}</a>'
+    return f'<a href="#{_anchor(row)}">{_in_parts(row.name)}</a>'
+
+
+def _in_parts(name: str) -> str:
+    """Writes a task's name so that it breaks between parameters."""
+    return ",<wbr>".join(esc(name).split(","))
 
 
 def date_text(seconds: float) -> str:
