@@ -231,7 +231,7 @@ def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
     results = swept()
     disk = attrs.evolve(results.about, mode="offline", where="/home/me/.clearml", started=1_700_000_000.0)
     _, page = written(attrs.evolve(results, about=disk), tmp_path)
-    assert "project digits group sweep run 1 started 2023-11-14 22:13 UTC total task time <" in page.text
+    assert "project digits group sweep run 1 started 2023-11-14 22:13 UTC total task time" in page.text
     assert "mode offline" in page.text
     assert "/home/me" not in page.text
     server = attrs.evolve(disk, mode="online", where="https://app.example")
