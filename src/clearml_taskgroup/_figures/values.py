@@ -257,8 +257,9 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
 
 def _title(label: str, *names: str) -> str:
     """Names what is drawn, in a line that a narrow figure has room for."""
-    label = short(label, 26)
-    most = max(12, (42 - len(label)) // len(names))
+    label, room = short(label, 26), 48 - 5 * (len(names) - 1)
+    fits = len(label) + sum(map(len, names)) <= room
+    most = room if fits else max(12, (room - len(label)) // len(names))
     return f"{label} by {' and '.join(tail(name, most) for name in names)}"
 
 
