@@ -140,6 +140,56 @@ def test_a_group_drifts(where: str, request: pytest.FixtureRequest) -> None:
         assert found_in(facts) == {"accuracy": set(ACCURACIES)}
 
 
+def test_a_cured_group_is_at_peace() -> None:
+    """A group with the vocabulary that was printed does not drift, with a split or without."""
+    template = "{metric}/{split=value} fold={fold=no}"
+    metrics = ["loss", "Loss", "val_loss"]
+    more: dict[str, Any] = {"mode": "offline", "provenance": False}
+    with TaskGroup(PROJECT, NAME, template=template, metrics=metrics, **more) as group:
+        one, other = group.tasks({"C": [1, 2]})
+        one.report({"val_loss": 1.0}, 1)
+        other.report({"Loss": 1.0}, 1, fold=2)
+    code = as_json("drift", "--group", f"{PROJECT}/{NAME}", code=1)["vocabulary"]
+    ran: dict[str, Any] = {}
+    exec(code.replace("metrics=metrics)", 'metrics=metrics, mode="offline", provenance=False)'), ran)
+    assert (ran["group"].project, ran["group"].name) == (PROJECT, NAME)
+    with ran["group"] as group:
+        one, other = group.tasks({"C": [1, 2]})
+        one.report({"val_loss": 1.0}, 1)
+        other.report({"Loss": 1.0}, 1)
+        other.report({"Loss": 1.0}, 1, fold=2, split="holdout")
+    assert command("drift", "--group", f"{PROJECT}/{NAME}").stdout == "2 tasks, 1 metric: no drift\n"
+
+
+def test_tasks_that_failed_are_no_measure() -> None:
+    """What failed and stopped tasks lack is not told; that completed tasks lack something is."""
+    with TaskGroup(PROJECT, NAME, metrics=["loss", "lr"], mode="offline", provenance=False) as group:
+        for task in group.tasks({"C": [1, 2, 3, 4]}):
+            task.report({"loss": 1.0}, 1)
+            if task.params["C"] == 1:
+                task.report({"lr": 1.0}, 1)
+            elif task.params["C"] == 2:
+                task.mark_failed("no memory")
+            elif task.params["C"] == 3:
+                task.mark_stopped("pruned")
+    assert "only some tasks report lr (1)\n" in command("drift", "--group", f"{PROJECT}/{NAME}").stdout
+    with TaskGroup(PROJECT, NAME, metrics=["loss", "lr"], mode="offline", provenance=False) as group:
+        whole, broken, _ = group.tasks({"C": [1, 2, 3]})
+        whole.report({"loss": 1.0, "lr": 1.0}, 1)
+        broken.report({"loss": 1.0}, 1)
+        broken.mark_failed("no memory")
+    assert command("drift", "--group", f"{PROJECT}/{NAME}").stdout == "3 tasks, 2 metrics: no drift\n"
+
+
+def test_splits_that_scripts_must_spell_alike(server: View) -> None:
+    """No alias cures `val` beside `valid` as series: a comment says so."""
+    ids = [foreign(server, server.project, "task", [("loss", split)]) for split in ("val", "valid")]
+    code = as_json("drift", "--project", server.project, code=1)["vocabulary"]
+    assert '# "loss" has the splits "val", "valid": write split="val"' in code
+    assert f'TaskGroup("{server.project}", "my group", ' in code
+    assert 'TaskGroup("my project", "my group", ' in as_json("drift", *ids, code=1)["vocabulary"]
+
+
 def test_parents_of_groups_are_left_out(loopback: LoopbackServer) -> None:
     """A project with groups in it is told of by their tasks, not by what the parents sum up."""
     for metric in ("acc", "accuracy"):

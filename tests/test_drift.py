@@ -156,6 +156,12 @@ ALIKE: list[tuple[Name, Name]] = [
     ((SUMMARY, "test/acc"), (SUMMARY, "test_accuracy")),
     (("metrics", "accuracy"), "accuracy"),
     (("loss", "value"), "Loss"),
+    ("tr_loss", "train_loss"),
+    ("time/epoch", "epoch_time"),
+    ("Précision", "précision"),
+    ("error", "Error rate"),
+    ("mcc", "matthews_corrcoef"),
+    ("cross_entropy", "CrossEntropyLoss"),
     (("losses", "train"), ("loss", "train")),
 ]
 
@@ -214,6 +220,9 @@ DIFFERENT: list[tuple[Name, Name]] = [
     ("train_val_gap", "gap"),
     ("loss_scale", "loss"),
     ("samples_per_second", "steps_per_second"),
+    ("value_loss", "loss"),
+    ("accuracy_1", "accuracy_2"),
+    ("acc_1", "top1_acc"),
     ("text_image_recall", "image_text_recall"),
     ("en_de_bleu", "de_en_bleu"),
     ("precision_at_recall", "recall_at_precision"),
@@ -328,6 +337,22 @@ def test_all_tasks_log_both() -> None:
     assert sets(["acc", "accuracy"], ["acc"]) == [{"acc", "accuracy"}]
 
 
+def test_a_value_without_a_split_is_in_the_same_plot() -> None:
+    """`loss/value` beside `loss/val` is one metric in one plot, whoever reports which."""
+    assert sets([("loss", "value")], [("loss", "val")]) == []
+    assert sets([("loss", "loss")], [("loss", "train"), ("loss", "val")]) == []
+    assert sets([(SUMMARY, "loss")], [(SUMMARY, "loss/val")]) == []
+    assert sets([("Loss", "value")], [("loss", "val")]) != []
+
+
+def test_one_title_above_all_is_a_heading() -> None:
+    """Where everything has one title, it is not of the metric's name; where there are two, it is."""
+    names = [("run A", "acc"), ("run A", "accuracy"), ("run A", "epoch")]
+    assert {m.name for m in metrics_of(project(names[:1], names[1:]))} == {"accuracy", "epoch"}
+    assert sets([("resnet", "acc")], [("vgg", "acc")]) == []
+    assert [m.name for m in metrics_of(project([("lr", "pg0")], [("lr", "pg1")]))] == ["lr/pg0", "lr/pg1"]
+
+
 def test_monitors_are_no_metrics() -> None:
     """ClearML's resource plots are passed over."""
     names: list[Name] = [(":monitor:gpu", "gpu_0_temperature"), (":monitor:machine", "cpu_usage")]
@@ -355,6 +380,10 @@ def test_single_values_are_told_by_clearmls_title() -> None:
         (["epoch_loss", "Epoch Loss"], "loss_epoch", "min"),
         (["loss_scale", "LossScale"], "loss_scale", None),
         (["FooBar", "foo_bar"], "foo_bar", None),
+        (["Précision", "précision"], "précision", None),
+        (["accuracy_1", "Accuracy_1"], "accuracy_1", "max"),
+        (["precision@5", "Prec@5"], "precision@5", "max"),
+        (["mAP50", "mAP@0.5"], "map50", "max"),
     ],
 )
 def test_what_a_metric_is_called(names: list[str], name: str, mode: str | None) -> None:
@@ -374,7 +403,7 @@ def test_the_cure_is_code() -> None:
         '    Metric("loss", mode="min", aliases=["Loss"]),\n'
         '    "epoch",\n'
         "]\n"
-        'group = TaskGroup("…", "…", template="{metric}/{split=value}", metrics=metrics)'
+        'group = TaskGroup("my project", "my group", template="{metric}/{split=value}", metrics=metrics)'
     )
     vocabulary = vocabulary_of(code)
     assert vocabulary.resolve("train_acc", {}) == ("accuracy", {"split": "train"})

@@ -12,7 +12,19 @@ import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
 from clearml_taskgroup._figures.curves import FEW, MOST_POINTS, curves_figure, thinned
-from clearml_taskgroup._figures.scales import PALETTE, cells, is_log, limits, safe, scale
+from clearml_taskgroup._figures.scales import (
+    MISSING,
+    PALETTE,
+    cells,
+    is_continuous,
+    is_log,
+    limits,
+    number_texts,
+    safe,
+    scale,
+    tail,
+)
+from clearml_taskgroup._figures.values import points_figure
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -405,11 +417,71 @@ def test_without_plotly(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (range(1, 201), False),
         ([10 ** (at / 50) for at in range(200)], True),
         ([], False),
+        ([10 ** random.Random(at).uniform(-2, 0) for at in range(30)], True),
+        ([10 ** random.Random(at).uniform(-4, -1) for at in range(30)], True),
+        ([random.Random(at).uniform(0, 1) for at in range(30)], False),
+        ([random.Random(at).uniform(1e-4, 1e-1) for at in range(100)], False),
+        ([*(10 ** (-at / 4) for at in range(20)), *(0.2 + at / 1000 for at in range(80))], True),
     ],
 )
 def test_what_is_logarithmic(numbers: Any, expected: bool) -> None:
     """An axis is logarithmic where numbers are positive, span two decades, and are not spread evenly."""
     assert is_log(list(numbers)) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([at / 7 for at in range(100)], True),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, None, MISSING], True),
+        ([0.1, 0.2, 0.3, 0.4], False),
+        ([at % 10 for at in range(50)], False),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, "adam"], False),
+        (["a", "b", "c", "d", "e", "f"], False),
+        ([True, False], False),
+    ],
+)
+def test_what_is_continuous(values: Any, expected: bool) -> None:
+    """A parameter is continuous if there are more than a few numbers and nearly all of them differ."""
+    assert is_continuous(values) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.9, 0.91234, 0.5], ["0.9000", "0.9123", "0.5000"]),
+        ([0.97, 10.07], ["0.97", "10.07"]),
+        ([1, 20, 300], ["1", "20", "300"]),
+        ([12345.678, 2.5], ["12346", "2.5"]),
+        ([1e-5, 0.1], ["1e-05", "0.1"]),
+        ([3e38, 1.0], ["3e+38", "1"]),
+        ([0.0, -0.25], ["0.00", "-0.25"]),
+        ([math.nan, 0.5], ["nan", "0.5"]),
+        ([], []),
+    ],
+)
+def test_numbers_that_stand_below_each_other(values: list[float], texts: list[str]) -> None:
+    """Numbers of a column have the same decimals, unless that would take a number's digits away."""
+    assert number_texts(values) == texts
+
+
+def test_names_are_cut_at_their_beginning() -> None:
+    """The end of a parameter's name is what tells it from others."""
+    assert tail("optimizer.schedule.warmup_epochs", 14) == "…warmup_epochs"
+    assert tail("lr", 14) == "lr"
+
+
+def test_points_over_a_parameter() -> None:
+    """Each task is a point at its number; those without one are left out and counted, and log is log."""
+    space = [{"lr": 10 ** random.Random(at).uniform(-4, -1)} for at in range(30)]
+    results = swept([*space, {"lr": None}], lambda params, _: params["lr"] or 1.0, steps=1)
+    scored = [(row, row.value("loss")) for row in results]
+    figure = points_figure(scored, "loss", "lr")
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert figure["data"][0]["x"] == [point["lr"] for point in space]
+    assert "1 task left out, without a number for lr" in figure["layout"]["title"]["text"]
+    assert "lr = " in figure["data"][0]["hovertext"][0]
+    assert points_figure(scored[-1:], "loss", "lr")["data"] == []
 
 
 def test_values_that_look_alike_stay_apart() -> None:

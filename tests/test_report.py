@@ -178,7 +178,7 @@ def test_configurations_are_sorted_and_leave_out_who_does_not_count(tmp_path: Pa
     assert lines == [
         ["C", "data", "n", "loss[split=val] (nats)"],
         ["1", "digits", "2", "1.07 ± 0.14"],
-        ["10", "digits", "2", "10.02 ± 0.071"],
+        ["10", "digits", "2", "10.02 ± 0.07"],
     ]
     assert "2 failed or stopped tasks not counted in" in page.text
 
@@ -210,6 +210,47 @@ def test_the_figures_of_a_report(tmp_path: Path) -> None:
     buttons = [tag for name, tag in page.tags if name == "button" and "aria-pressed" in tag]
     assert len(buttons) == 2
     assert text.count('id="plotly-js"') == 1
+
+
+def test_a_search_has_points_for_boxes(tmp_path: Path) -> None:
+    """Where a search draws its values freely, points stand for them, on a logarithmic axis if they do."""
+    draw = random.Random(1)
+    with TaskGroup("digits", "search", metrics=METRICS) as group:
+        for _ in range(16):
+            params = {"rate": 10 ** draw.uniform(-4, -1), "dropout": draw.random()}
+            group.task(params).report({"loss": math.log10(params["rate"]) ** 2}, 1)
+    _, _, pair, single = figures_in(written(group.results(), tmp_path)[0])[0]
+    assert [trace["type"] for trace in (*pair["data"], *single["data"])] == ["scatter", "scatter"]
+    assert single["layout"]["title"]["text"] == "loss (nats) by rate"
+    assert single["layout"]["xaxis"]["type"] == pair["layout"]["xaxis"]["type"] == "log"
+    assert len(single["data"][0]["x"]) == 16
+
+
+def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
+    """Project, group, run, start, time and mode are told; a folder of this disk is not, a server is."""
+    results = swept()
+    disk = attrs.evolve(results.about, mode="offline", where="/home/me/.clearml", started=1_700_000_000.0)
+    _, page = written(attrs.evolve(results, about=disk), tmp_path)
+    assert "project digits group sweep run 1 started 2023-11-14 22:13 UTC total task time" in page.text
+    assert "mode offline" in page.text
+    assert "/home/me" not in page.text
+    server = attrs.evolve(disk, mode="online", where="https://app.example")
+    _, page = written(attrs.evolve(results, about=server), tmp_path)
+    assert "mode online, https://app.example" in page.text
+
+
+def test_tables_have_captions_and_columns(tmp_path: Path) -> None:
+    """Each table says what it shows; a dash in a column of numbers stands where they do."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        group.task({"C": 1}).report({"loss": 1.0}, 1)
+        group.task({"C": "one"}).report({"loss": 0.25, "f1": 0.5}, 1)
+    text, page = written(group.results(), tmp_path)
+    assert text.count("<caption>") == text.count('role="region"') - len(group)  # the details have none
+    head, one, _ = page.tables["all tasks"]
+    assert one[head.index("f1")] == "–"
+    assert '<td class="n none">–</td>' in text
+    assert one[head.index("loss (nats)")] == "1.00"
+    assert re.search(r'<td data-n="1.0">1</td>', text)  # beside "one", a number stands as text does
 
 
 def test_metrics_are_chosen(tmp_path: Path) -> None:

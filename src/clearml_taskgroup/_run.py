@@ -439,7 +439,9 @@ class Run:
             reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
             found = drift(reported)
             if found:
-                told.append((DriftWarning, drift_text(found)))
+                kept = self.store.mode in ("online", "offline")
+                group = f"{self.info.project}/{self.info.name}" if kept else ""
+                told.append((DriftWarning, drift_text(found, group)))
         if self.summary_error is not None:
             told.append((TaskGroupWarning, f"the parent task has no summary: {self.summary_error!r}"))
         more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, cast
 
@@ -11,6 +12,9 @@ import attrs
 from ._drift.drift import drifting
 from ._template import NameTemplate, check_context
 from .errors import AliasContextError, UnknownMetricError, VocabularyError
+
+MOST_TOLD = 5
+"""How many lines a warning has for what drifts."""
 
 
 def _aliases(given: Any) -> dict[str, dict[str, Any]]:
@@ -146,31 +150,37 @@ def drift(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str],
     return found
 
 
-def drift_text(found: Mapping[str, tuple[list[str], list[str]]]) -> str:
-    """Tells what `drift` found, for people, a metric a line."""
-    lines = ["the tasks of this group do not all report the same metrics:"]
+def drift_text(found: Mapping[str, tuple[list[str], list[str]]], group: str = "") -> str:
+    """Tells what `drift` found, for people, in a few lines.
+
+    Args:
+        found: What `drift` found.
+        group: What the command `drift` knows the group by; empty if it does not.
+    """
     alike = _alike(found)
-    for metric, (have, lack) in found.items():
-        hint = f" (the same as {alike[metric]}?)" if metric in alike else ""
-        lines.append(f"  {metric!r}{hint}: in {_few(have)}, not in {_few(lack)}")
-    lines.append("give the group metrics=[…], with aliases, to have one name for each")
-    return "\n".join(lines)
+    lines = [f"{_few(list(map(repr, names)), 4)} look like one metric" for names in alike]
+    told = {name for names in alike for name in names}
+    lines += [
+        f"{metric!r}: in {_few(have, 2)}, not in {_few(lack, 2)}"
+        for metric, (have, lack) in found.items()
+        if metric not in told
+    ]
+    more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
+    told_of = ["the tasks of this group do not all report the same metrics:", *lines[:MOST_TOLD], *more]
+    cure = "give the group metrics=[…], with aliases, to have one name for each"
+    command = f"; as code to paste: clearml-taskgroup drift --group {shlex.quote(group)}" if group else ""
+    return "\n  ".join(told_of) + f"\n{cure}{command}"
 
 
-def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> dict[str, str]:
-    """Names for each metric those that look like it, spelt differently in other tasks."""
+def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> list[list[str]]:
+    """Gives the names that look like one metric, spelt differently by other tasks."""
     reported: dict[str, list[tuple[str, str]]] = {}
     for metric, (have, _) in found.items():
         for task in have:
             reported.setdefault(task, []).append((metric, metric))
-    alike = {}
-    for same in drifting(reported):
-        names = [spelling.title for spelling in same.spellings]
-        for name in names:
-            alike[name] = " or ".join(repr(other) for other in names if other != name)
-    return alike
+    return [[spelling.title for spelling in same.spellings] for same in drifting(reported)]
 
 
-def _few(names: list[str], most: int = 3) -> str:
+def _few(names: list[str], most: int) -> str:
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest

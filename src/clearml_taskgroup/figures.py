@@ -41,8 +41,8 @@ def curves(
 ) -> plotly.graph_objects.Figure:
     """Draws a metric over the iterations: a line for each task, or means with a band.
 
-    Up to 12 lines have their own colour and dash, and a legend; more are coloured by their last value.
-    Failed and stopped tasks are grey and dotted; with `over` they are left out.
+    Up to 12 lines have their own colour and dash, and a legend; more are coloured by the rank of their last
+    value. Failed and stopped tasks are grey and dotted; with `over` they are left out.
 
     Args:
         results: The results of a group.

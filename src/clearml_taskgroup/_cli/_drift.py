@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .._clearml import connect
-from .._drift.drift import LoggedMetric, Spelling, cure, metrics_of
+from .._drift.drift import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of
 from .._drift.logged import Logged, of_past, of_project, of_results, of_tasks
 from .._past import all_runs
 from .._stores.lookup import PAGE
@@ -142,15 +142,26 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
             click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
-    partly = [metric for metric in metrics if not metric.drifts and len(metric.tasks) < len(logged)]
+    completed = {task.id for task in logged if task.completed and task.names}
+    counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
+    partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
     if partly:
-        told = [f"{metric.name} ({len(metric.tasks)})" for metric in partly[:MOST]]
+        told = [f"{name} ({count})" for name, count in partly[:MOST]]
         more = f" and {len(partly) - MOST} more" if len(partly) > MOST else ""
         click.echo(f"\nonly some tasks report {', '.join(told)}{more}")
     if not drifting:
         return
     click.echo("\none name for each, as code to paste (metrics that do not drift are there as they are):\n")
-    click.echo(cure(metrics))
+    click.echo(_cure(logged, metrics))
+
+
+def _cure(logged: list[Logged], metrics: list[LoggedMetric]) -> str:
+    """Writes the cure, with the names of the project and the group that all tasks are of, if they are."""
+    projects, groups = {task.project for task in logged}, {task.group for task in logged}
+    project = projects.pop() if len(projects) == 1 else ""
+    group = groups.pop() if len(groups) == 1 else ""
+    fields = frozenset().union(*(task.fields for task in logged))
+    return cure(metrics, project or PROJECT, group or GROUP, fields)
 
 
 def _few(spelling: Spelling, names: dict[str, str], most: int = 2) -> str:
@@ -164,7 +175,7 @@ def _facts(logged: list[Logged], metrics: list[LoggedMetric]) -> dict[str, Any]:
         "tasks": len(logged),
         "drift": [_metric(metric) for metric in metrics if metric.drifts],
         "others": [_metric(metric) for metric in metrics if not metric.drifts],
-        "vocabulary": cure(metrics),
+        "vocabulary": _cure(logged, metrics),
     }
 
 

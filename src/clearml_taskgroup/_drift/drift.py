@@ -14,12 +14,15 @@ from typing import Any, Literal
 import attrs
 
 from .lexicon import QUALITY, has_quality, is_typo, loose, mode_of, shortened
-from .wording import MONITOR, Context, Reading, read, same_splits
+from .wording import MONITOR, Context, Reading, is_heading, read, same_splits
 
 ALWAYS_TOGETHER = 0.9
 """The share of tasks from which on two names that always come together do not drift."""
 HARDLY_TOGETHER = 0.1
 """The share of the rarer one's tasks up to which two names count as never reported together."""
+
+PROJECT, GROUP = "my project", "my group"
+"""What code to paste has where nothing is known of the group's names."""
 
 Names = Iterable[tuple[str, str]]
 """The titles and series that a task logged; a single value's title is `Summary`."""
@@ -84,7 +87,8 @@ def metrics_of(reported: Mapping[str, Names]) -> list[LoggedMetric]:
         for title, series in names:
             if not title.startswith(MONITOR):
                 tasks.setdefault((title, series), set()).add(task)
-    readings = {name: read(*name) for name in tasks}
+    heading = is_heading(tasks)
+    readings = {name: read(*name, heading=heading) for name in tasks}
     by_task: dict[str, list[Reading]] = {}
     for name, having in tasks.items():
         for task in having:
@@ -189,6 +193,8 @@ def _conflict(one: Spelling, other: Spelling) -> bool:
         return _vary(one, other)
     if ("split" in one.context) != ("split" in other.context) and not has_quality(first.words):
         return False  # `train_time` is not `time`
+    if first.scheme[0] == second.scheme[0] == one.alias == other.alias and not (one.carried or other.carried):
+        return False  # they are in one plot, under the metric's name: `loss/value` beside `loss/val`
     if {k: v for k, v in one.context.items() if k != "split"} != {
         k: v for k, v in other.context.items() if k != "split"
     }:
@@ -218,7 +224,7 @@ def _metric(spellings: list[Spelling]) -> LoggedMetric:
     if not drifts and len(names) == 1 and not spellings[0].carried:
         (name,) = names  # it is called one thing, and may stay so
     else:
-        name = "_".join(words if drifts else best._reading.core)
+        name = best._reading.name if drifts else "_".join(best._reading.core)
         if len(periods) == 1 and periods != {""}:
             name = f"{name}_{periods.pop()}"
     if not name.strip():  # names of blanks and nothing else
@@ -230,31 +236,40 @@ def _metric(spellings: list[Spelling]) -> LoggedMetric:
 # --- the cure ----------------------------------------------------------------------------------
 
 
-def cure(metrics: Iterable[LoggedMetric]) -> str:
-    """Writes the vocabulary under which each metric has one name, as code to paste."""
+def cure(
+    metrics: Iterable[LoggedMetric], project: str = PROJECT, name: str = GROUP, fields: Iterable[str] = ()
+) -> str:
+    """Writes the vocabulary under which each metric has one name, as code to paste.
+
+    Args:
+        metrics: What `metrics_of` found.
+        project: The project of the group that the code makes.
+        name: Its name.
+        fields: Fields of contexts that the template must have beside those of the names.
+    """
     listed = [metric for metric in metrics if metric.name.strip()]
     taken = {spelling.alias for metric in listed for spelling in metric.spellings}
     told: set[str] = set()
-    lines, fields = [], dict[str, None]()
+    lines, needed = [], {field for field in fields if field != "split"}
     for metric in listed:
         own = {spelling.alias for spelling in metric.spellings}
-        name = metric.name
-        while name in told or (name in taken and name not in own):
-            name += "_"
+        chosen = metric.name
+        while chosen in told or (chosen in taken and chosen not in own):
+            chosen += "_"
         aliases = {
             spelling.alias: spelling.carried
             for spelling in metric.spellings
-            if spelling.alias.strip() and spelling.alias not in told and spelling.alias != name
+            if spelling.alias.strip() and spelling.alias not in told and spelling.alias != chosen
         }
-        told |= {name, *aliases}
-        fields.update(dict.fromkeys(field for carried in aliases.values() for field in carried))
-        lines += [*_entry(name, metric.mode, aliases), *_twice(metric)]
-    more = "".join(f" {field}={{{field}=all}}" for field in sorted(fields) if field != "split")
+        told |= {chosen, *aliases}
+        needed |= {field for spelling in metric.spellings for field in spelling.context if field != "split"}
+        lines += [*_entry(chosen, metric.mode, aliases), *_twice(metric), *_by_hand(metric)]
+    more = "".join(f" {field}={{{field}=all}}" for field in sorted(needed))
     template = "{metric}/{split=value}" + more
     head = ["from clearml_taskgroup import Metric, TaskGroup", "", "metrics = ["]
-    return "\n".join(
-        [*head, *lines, "]", f'group = TaskGroup("…", "…", template={_quoted(template)}, metrics=metrics)']
-    )
+    names = f"{_quoted(project)}, {_quoted(name)}"
+    group = f"group = TaskGroup({names}, template={_quoted(template)}, metrics=metrics)"
+    return "\n".join([*head, *lines, "]", group])
 
 
 def _entry(name: str, mode: str | None, aliases: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -283,6 +298,21 @@ def _twice(metric: LoggedMetric) -> list[str]:
         if both and one.context == other.context and one.alias != other.alias:
             names = f"{_quoted(one.alias)} and {_quoted(other.alias)}"
             lines.append(f"    # tasks that report both {names}: {both}; leave one of them out there")
+    return lines
+
+
+def _by_hand(metric: LoggedMetric) -> list[str]:
+    """Tells of splits that scripts have to spell alike, as no alias stands for them."""
+    known: dict[tuple[str, Any], list[Spelling]] = {}
+    for spelling in metric.spellings if metric.drifts else ():
+        if "split" in spelling.context and "split" not in spelling.carried:
+            known.setdefault((spelling.alias, spelling.context["split"]), []).append(spelling)
+    lines = []
+    for (_, split), spellings in known.items():
+        written = list(dict.fromkeys(spelling._reading.written_split for spelling in spellings))
+        if len(written) > 1:
+            names = ", ".join(map(_quoted, written))
+            lines.append(f"    # {_quoted(metric.name)} has the splits {names}: write split={_quoted(split)}")
     return lines
 
 

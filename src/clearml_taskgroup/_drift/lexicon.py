@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 SPLITS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "vali", "vld"), "val"),
     **dict.fromkeys(("eval", "evaluation", "evaluate"), "eval"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
@@ -18,11 +18,15 @@ LIKE_VAL = ("eval", "dev")
 PERIODS = {"epoch": "epoch", "step": "step", "batch": "batch", "iter": "iteration", "iteration": "iteration"}
 NUMBERED = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
 WRAPPING = frozenset(
-    ("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results")
+    (
+        *("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results"),
+        *("series", "curve", "curves", "plot", "plots", "history", "performance"),
+    )
 )
+"""Words that say nothing of which metric it is."""
 SCORE = frozenset(("score", "scores"))
 
-PHRASES = {
+PHRASES: dict[tuple[str, ...], str] = {
     ("root", "mean", "squared", "error"): "rmse",
     ("root", "mean", "square", "error"): "rmse",
     ("mean", "absolute", "percentage", "error"): "mape",
@@ -37,6 +41,15 @@ PHRASES = {
     ("frames", "per", "second"): "fps",
     ("word", "error", "rate"): "wer",
     ("character", "error", "rate"): "cer",
+    ("error", "rate"): "error",
+    ("r", "squared"): "r2",
+    ("matthews", "corrcoef"): "mcc",
+    ("matthews", "correlation"): "mcc",
+    ("matthews", "correlation", "coefficient"): "mcc",
+    ("cohen", "kappa"): "kappa",
+    ("cohens", "kappa"): "kappa",
+    ("cohen", "s", "kappa"): "kappa",
+    ("number", "of"): "num",
     ("mean", "iou"): "miou",
     ("average", "precision"): "ap",
     ("avg", "precision"): "ap",
@@ -51,7 +64,11 @@ PHRASES = {
     ("dice", "coef"): "dice",
     ("kl", "divergence"): "kl",
     ("kl", "div"): "kl",
+    **{(short, "time"): f"{period}_time" for short, period in PERIODS.items()},
+    **{("time", short): f"{period}_time" for short, period in PERIODS.items()},
+    **{("time", "per", short): f"{period}_time" for short, period in PERIODS.items()},
 }
+"""Words that are one together; to what is left of them they are as one word."""
 LONGEST = max(map(len, PHRASES))
 SHORT = {
     "acc": "accuracy",
@@ -92,6 +109,7 @@ SHORT = {
     "prauc": "pr_auc",
     "kld": "kl",
     "stddev": "std",
+    "hits": "hit",
 }
 
 
@@ -112,6 +130,12 @@ NEITHER = _set_of(
 )
 QUALITY = MORE_IS_BETTER | LESS_IS_BETTER
 """Words that name how good a model is, in full."""
+LOSSES = _set_of("cross_entropy nll bce")
+"""What is a loss by itself: `bce_loss` is `bce`."""
+TOP = _set_of("accuracy error")
+"""What is written with the number of guesses behind it: `acc@5`, `acc5`, for `top5_accuracy`."""
+PERCENT = _set_of("map ap ar iou")
+"""What is taken at a share that is written as a fraction or in percent: `mAP@0.5`, `mAP50`."""
 WORDS = QUALITY | SHORT.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
 
 
@@ -133,10 +157,13 @@ def mode_of(words: Iterable[str]) -> Literal["max", "min"] | None:
 def loose(words: tuple[str, ...]) -> tuple[str, ...]:
     """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural.
 
+    Likewise where `loss` stands behind what is a loss anyway.
     `loss_cls` is `cls_loss`; but `en_de_bleu` is not `de_en_bleu`, nor is the precision at a recall
     the recall at a precision.
     """
     alike = tuple("roc_auc" if word == "auc" else _singular(word) for word in words)
+    if LOSSES.intersection(alike):
+        alike = tuple(word for word in alike if word != "loss")
     known = tuple(word for word in alike if has_quality([word]))
     return (*known, *(word for word in alike if word not in known)) if len(known) == 1 else alike
 

@@ -14,10 +14,21 @@ from .._stores import SECTION
 from .._stores.lookup import PAGE, ask_all, identity_of
 from .._transport import Transport
 from ..errors import NoSuchTasksError
+from .wording import is_split
 
 PATIENCE = 60.0
 """Seconds for which a question waits for a server that does not answer."""
-_FIELDS = ("id", "name", "last_metrics", f"hyperparams.{SECTION}.kind")
+COMPLETED = ("completed", "published", "publishing", "closed", "created")
+"""ClearML's words for tasks that did not fail, and are not stopped or under way. One that has values and
+was never started is of a script with `Task.create`, which sets no status."""
+_FIELDS = (
+    "id",
+    "name",
+    "status",
+    "last_metrics",
+    f"hyperparams.{SECTION}.kind",
+    f"hyperparams.{SECTION}.group_name",
+)
 
 
 @attrs.frozen
@@ -27,11 +38,18 @@ class Logged:
     Attributes:
         id, name: Which task it is.
         names: Titles and series; a single value's title is `Summary`.
+        completed: Whether it has done all that it was to do.
+        project, group: Those of its group, where they are known; else empty.
+        fields: The fields of the contexts that it gave to `report`, if a group made it.
     """
 
     id: str
     name: str
     names: tuple[tuple[str, str], ...]
+    completed: bool
+    project: str = ""
+    group: str = ""
+    fields: frozenset[str] = frozenset()
 
 
 def of_project(transport: Transport, project: str, *, below: bool = True) -> list[Logged]:
@@ -54,7 +72,8 @@ def of_project(transport: Transport, project: str, *, below: bool = True) -> lis
         raise NoSuchTasksError("project", [project])
     query = {"project": found, "system_tags": ["-archived"]}
     documents = ask_all(transport, query, _FIELDS)
-    return [_logged(document) for document in documents if identity_of(document).get("kind") != "parent"]
+    tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
+    return [attrs.evolve(_logged(document), project=path) for document in tasks]
 
 
 def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:
@@ -76,7 +95,18 @@ def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:
 
 def of_results(results: Results) -> list[Logged]:
     """Takes the names of a run's tasks: metric and context, whatever template they went through."""
-    return [Logged(row.id, row.name, tuple(map(_name, row.stats))) for row in results]
+    about = results.about
+    return [
+        Logged(
+            row.id,
+            row.name,
+            **_names(row.stats),
+            completed=row.status == "completed",
+            project=about.project,
+            group=about.name,
+        )
+        for row in results
+    ]
 
 
 def of_past(past: PastRun) -> list[Logged]:
@@ -85,7 +115,10 @@ def of_past(past: PastRun) -> list[Logged]:
         Logged(
             task.id,
             task.name,
-            tuple(_name((metric, tuple(context.items()))) for metric, context, *_ in task.measures),
+            **_names((metric, tuple(context.items())) for metric, context, *_ in task.measures),
+            completed=task.status == "completed",
+            project=past.project,
+            group=past.name,
         )
         for task in past.tasks.values()
     ]
@@ -93,8 +126,18 @@ def of_past(past: PastRun) -> list[Logged]:
 
 def _name(measure: tuple[str, Any]) -> tuple[str, str]:
     metric, context = measure
-    values = (value[0] if isinstance(value, tuple) else value for _, value in context)
-    return metric, " ".join(map(str, values)) or metric
+    split = dict(context).get("split")
+    split = split[0] if isinstance(split, tuple) else split
+    return metric, split if isinstance(split, str) and is_split(split) else metric
+
+
+def _names(measures: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Takes the names of a task of a group: metrics and splits, and the fields of all contexts."""
+    listed = list(measures)
+    return {
+        "names": tuple(dict.fromkeys(map(_name, listed))),
+        "fields": frozenset(field for _, context in listed for field, _ in context),
+    }
 
 
 def _logged(document: dict[str, Any]) -> Logged:
@@ -102,7 +145,13 @@ def _logged(document: dict[str, Any]) -> Logged:
         entry for variants in (document.get("last_metrics") or {}).values() for entry in variants.values()
     )
     names = tuple((str(entry["metric"]), str(entry["variant"])) for entry in entries)
-    return Logged(str(document["id"]), str(document.get("name") or ""), names)
+    return Logged(
+        str(document["id"]),
+        str(document.get("name") or ""),
+        names,
+        completed=document.get("status") in COMPLETED,
+        group=identity_of(document).get("group_name", ""),
+    )
 
 
 def _projects(transport: Transport, pattern: str) -> list[str]:

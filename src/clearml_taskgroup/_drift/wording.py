@@ -14,12 +14,14 @@ from .lexicon import (
     LIKE_VAL,
     LONGEST,
     NUMBERED,
+    PERCENT,
     PERIODS,
     PHRASES,
     QUALITY,
     SCORE,
     SHORT,
     SPLITS,
+    TOP,
     WORDS,
     WRAPPING,
     distance,
@@ -48,7 +50,16 @@ class _Token:
 
     @property
     def word(self) -> str:
-        return SHORT.get(self.letters, self.letters) + self.digits
+        word = SHORT.get(self.letters, self.letters)
+        return word + (_percent(self.digits) if word in PERCENT else self.digits)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its word, or two of them for `acc@5`; but `acc_5` is the accuracy of some fifth thing."""
+        word = SHORT.get(self.letters, self.letters)
+        if word in TOP and self.digits and re.fullmatch(r"[^\W\d_]+@?\d+", self.raw):
+            return (f"top{self.digits}", word)
+        return (self.word,)
 
     @property
     def context(self) -> tuple[str, Any] | None:
@@ -112,20 +123,39 @@ class Reading:
         """Whether it is a value without iterations."""
         return self.title == SUMMARY
 
+    @property
+    def name(self) -> str:
+        """What to call the metric: its words, with numbers as they are written, `precision@1`."""
+        parts = list(self.words)
+        for at, raw in enumerate(self.core if len(self.core) == len(parts) else ()):
+            stem = parts[at].rstrip("0123456789.")
+            if stem != parts[at] and has_quality([stem]) and (set("@_") & set(raw) or "." in parts[at]):
+                parts[at] = stem + re.sub(r"^[^\W\d_]+|\s", "", raw)
+        return "_".join(parts)
+
+    @property
+    def written_split(self) -> str:
+        """The split, as it is written beside the metric."""
+        text = next((text for text in (self.series, self.title) if text != self.alias), "")
+        return " ".join(token.raw for token in _tokens(text) if _split_of(token.letters) is not None)
+
     def __str__(self) -> str:
         if self.single or self.title == self.series:
             return self.series
         return f"{self.title}/{self.series}"
 
 
-def read(title: str, series: str) -> Reading:
+def read(title: str, series: str, *, heading: bool = False) -> Reading:
     """Reads a logged name.
 
     Args:
         title: ClearML's title; for a single value `Summary`.
         series: ClearML's series; for a single value its name.
+        heading: Whether the title stands above everything, so that the series alone is the metric.
     """
     shown, _, rest = series.partition("/") if title == SUMMARY else (title, "", series)
+    if heading and title != SUMMARY:
+        shown, rest = series, ""
     first, second = _half(shown), _half(rest or shown)
     contexts = dict(first.context)
     words, core = _joined(first, second)
@@ -134,6 +164,8 @@ def read(title: str, series: str) -> Reading:
     context = tuple(sorted({**contexts, **dict(second.context)}.items()))
     whole = [half for half in (first, second) if sorted(half.words) == sorted(words)]
     half = max(whole, key=lambda half: len(half.context), default=None)
+    if title == SUMMARY and rest and not first.words:
+        half = None  # somebody has written `val/acc`; a group would have made `acc/val` of it
     return Reading(
         title,
         series,
@@ -145,6 +177,22 @@ def read(title: str, series: str) -> Reading:
         half.text if half is not None else f"{shown}/{rest}",
         half.context if half is not None else context,
     )
+
+
+def is_heading(names: Iterable[tuple[str, str]]) -> bool:
+    """Tells whether all names have one title that is no more than a heading above series, the metrics."""
+    shown = [(title, series) for title, series in names if title != SUMMARY]
+    if len({title for title, _ in shown}) != 1:
+        return False
+    half = _half(shown[0][0])
+    named = any(has_quality(_half(series).words) for _, series in shown)
+    return named and not half.context and not has_quality(half.words)
+
+
+def is_split(text: str) -> bool:
+    """Tells whether a text is a well-known split and nothing else: `val`, not `holdout`."""
+    half = _half(text)
+    return not half.words and [field for field, _ in half.context] == ["split"]
 
 
 def _as_it_stands(title: str, series: str, first: _Half, second: _Half) -> Reading:
@@ -183,6 +231,8 @@ def _half(text: str) -> _Half:
         rest = [token for token in rest if token.letters not in PERIODS or token.digits]
     for needless in (WRAPPING, SCORE):
         kept = [token for token in rest if token.letters not in needless or token.digits]
+        if rest and rest[0].letters == "value" and has_quality(_words(kept)):
+            kept.insert(0, rest[0])  # `value_loss` is not `loss`, as `loss_value` is
         rest = kept or rest
     words = _words(rest)
     if not tokens and text.strip():
@@ -200,13 +250,19 @@ def _words(tokens: Iterable[_Token]) -> tuple[str, ...]:
             part = listed[at : at + length]
             phrase = PHRASES.get(tuple(token.letters for token in part))
             if phrase is not None and not any(token.digits for token in part[:-1]):
-                found.append(phrase + part[-1].digits)
+                digits = part[-1].digits
+                found.append(phrase + (_percent(digits) if phrase in PERCENT else digits))
                 at += length
                 break
         else:
-            found.append(listed[at].word)
+            found += listed[at].words
             at += 1
     return tuple(dict.fromkeys(found))
+
+
+def _percent(digits: str) -> str:
+    """Writes fractions in percent: `0.5` as `50`, `0.5.0.95` as `50.95`."""
+    return re.sub(r"(?<!\d)0\.(\d\d?)(?!\d)", lambda match: match[1].ljust(2, "0"), digits)
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -227,7 +283,7 @@ def _tokens(text: str) -> list[_Token]:
 
 def _parts(piece: str) -> list[str]:
     """Splits a run of letters into words: `valLoss`, `valloss`; known ones as `mAP` stay whole."""
-    if piece.casefold() in WORDS:
+    if piece.casefold() in WORDS or not piece.isascii():
         return [piece]
     parts: list[str] = []
     for part in _CAMEL.findall(piece):

@@ -75,7 +75,8 @@ def curves_figure(
     else:
         data += _ranked(counting, label, mode)
         last = "last mean" if names else "last value"
-        notes.append(f"{len(counting)} {'configurations' if names else 'tasks'}, coloured by {last}")
+        what = "configurations" if names else "tasks"
+        notes.append(f"{len(counting)} {what}, coloured by the rank of their {last}")
     layout = layout_of(title, notes, x="iteration", y=label)
     layout["showlegend"] = 1 < len(counting) <= FEW
     figure = {"data": data, "layout": layout}

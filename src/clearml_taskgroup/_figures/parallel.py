@@ -10,15 +10,19 @@ from .._measures import Mode
 from ..errors import counted
 from .parts import Figure, add_note, empty_figure, hover_of, joined, layout_of, rank_shares
 from .scales import (
+    BINS,
     MISSING,
+    MOST_CELLS,
     cells,
     colour_of,
     distinct,
+    is_continuous,
     limits,
     plain,
     safe,
     scale,
     short,
+    tail,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +57,8 @@ def telling(scored: Sequence[Scored], names: Sequence[str]) -> list[str]:
     ranks = rank_shares(values)  # so that one diverged task does not decide
 
     def explained(name: str) -> float:
-        found = cells(values_of([row for row, _ in scored], name))
+        places = values_of([row for row, _ in scored], name)
+        found = cells(places, most=BINS if is_continuous(places) else MOST_CELLS)
         groups: dict[int, list[float]] = {}
         for place, rank in zip(found.places, ranks, strict=True):
             groups.setdefault(place, []).append(rank)
@@ -101,11 +106,17 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         columns.append(
             [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
-        title = short(name or label, 18 if len(names) > 7 else 30) + (" (log)" if found.is_log else "")
+        most = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
+        title = (tail(name, most) if name else short(label, most)) + (" (log)" if found.is_log else "")
         above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
-        annotations.append(_axis_text(at, above, f"<b>{safe(title)}</b>", "center"))
-        for place, text in _apart(found.ticks):
-            annotations.append(_axis_text(at, place, safe(short(text, 18)), "right"))
+        head = _axis_text(at, above, f"<b>{safe(title)}</b>", "center")
+        if len(title) > 16 and not name:  # what would stick out on a narrow page
+            head |= {"xanchor": "right", "xshift": 44}
+        elif len(title) > 16 and at == 0:
+            head |= {"xanchor": "left", "xshift": -44}
+        annotations.append(head)
+        for place, text in _apart(found.ticks):  # those of the last axis behind it, clear of the lines
+            annotations.append(_axis_text(at, place, safe(short(text, 18)), "right" if name else "left"))
         lines.append(_axis_line(at))
     order = sorted(range(len(rows)), key=lambda at: shares[at], reverse=mode == "min")
     width, opacity = (2, 1.0) if len(rows) <= 30 else (1.2, 0.75)
@@ -124,14 +135,14 @@ def parallel_figure(scored: Sequence[Scored], label: str, mode: Mode | None, not
         }
         for at in order
     ]
-    add_note(layout, f"{counted(len(rows), 'task')}, coloured by rank")
+    add_note(layout, f"{counted(len(rows), 'task')}, coloured by the rank of their value")
     if (low, high) != (min(values), max(values)):
         add_note(layout, "outliers stand at the end of the last axis")
     hidden = {"visible": False, "fixedrange": True}
     layout["xaxis"] = hidden | {"range": [-0.35, len(columns) - 1 + 0.35]}
     layout["yaxis"] = hidden | {"range": [-0.06, 1.22]}
     layout |= {"annotations": annotations, "shapes": lines}
-    layout["margin"] |= {"b": 16, "l": 24}
+    layout["margin"] |= {"b": 16, "l": 48, "r": 48}
     return {"data": data, "layout": layout}
 
 
@@ -141,7 +152,7 @@ def _axis_text(at: int, place: float, text: str, anchor: str) -> Figure:
         "y": place,
         "text": text,
         "xanchor": anchor,
-        "xshift": -5 if anchor == "right" else 0,
+        "xshift": {"right": -5, "left": 5}.get(anchor, 0),
         "showarrow": False,
         "bgcolor": "rgba(255,255,255,0.75)",
         "borderpad": 1,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._measures import Mode
-from .scales import colour_scale, limits, safe, short, text_of
+from .scales import colour_scale, limits, number_texts, safe, short, tail, text_of
 
 if TYPE_CHECKING:
     from .._results import Row
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]
 """A figure in plotly's JSON form: `{"data": […], "layout": {…}}`."""
 
+LONGEST_ACROSS, LONGEST_UP = 50, 34
+"""How many characters of a name stand along an axis."""
 LONGEST_NOTE = 80
 """How many characters stand in one line below a title."""
 MOST_PARAMETERS = 14
@@ -35,8 +37,8 @@ def layout_of(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = ""
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "namelength": -1},
         "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
-        "xaxis": {**axis, "title": {"text": safe(x), "standoff": 10}},
-        "yaxis": {**axis, "title": {"text": safe(y), "standoff": 10}},
+        "xaxis": {**axis, "title": {"text": safe(tail(x, LONGEST_ACROSS)), "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": safe(tail(y, LONGEST_UP)), "standoff": 10}},
         "showlegend": False,
     }
     for note in notes:
@@ -93,7 +95,7 @@ def rank_bar(values: Sequence[float], label: str, mode: Mode | None) -> Figure:
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     bar = bar_of(label) | {
         "tickvals": ticks,
-        "ticktext": [f"{ordered[round(tick * (len(ordered) - 1))]:.4g}" for tick in ticks],
+        "ticktext": number_texts([ordered[round(tick * (len(ordered) - 1))] for tick in ticks]),
     }
     marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": colour_scale(mode == "min"), "colorbar": bar}
     return {

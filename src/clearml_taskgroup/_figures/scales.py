@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,9 +14,13 @@ import attrs
 from .._identity import display_name, typed
 
 LOG_FROM = 100
-"""How many times the least the greatest value of a positive axis is that becomes logarithmic."""
+"""How many times the least the greatest of few values is where their axis becomes logarithmic."""
+WIDE_FROM = 30
+"""Likewise of many, if they lie as a search over the logarithm leaves them, whose ends it rarely meets."""
 MOST_CELLS = 20
 """How many different numbers stand side by side before they are put into bins."""
+MOST_ALIKE = 5
+"""Up to how many different numbers are always side by side."""
 BINS = 8
 MOST = 1e150
 """Numbers beyond are no longer drawn as numbers."""
@@ -111,17 +116,36 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def is_log(numbers: Sequence[float]) -> bool:
-    """Tells whether numbers want a logarithmic axis: positive, and spanning two decades or more.
+    """Tells whether numbers want a logarithmic axis: positive, and spanning about two decades or more.
 
-    Many numbers that are spread evenly, as seeds from 1 to 200 or a uniform search are, keep a linear one.
+    Of many numbers, those that are spread evenly, as seeds from 1 to 200 or a uniform search are, keep a
+    linear one.
     """
-    if not numbers or min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
+    if not numbers or min(numbers) <= 0:
         return False
     different = sorted(set(numbers))
+    least, most = different[0], different[-1]
     if len(different) <= BINS:
+        return most >= LOG_FROM * least
+    if most < WIDE_FROM * least:
+        return False
+    # Which is more likely: that a search drew them evenly by their logarithm, or by themselves?
+    mean = statistics.fmean(map(math.log, different))
+    if mean + math.log(math.log(most / least)) < math.log(most - least):
         return True
-    least, middle, most = different[0], different[(len(different) - 1) // 2], different[-1]
-    return middle / math.sqrt(least * most) < (least + most) / 2 / middle
+    # A search that went on around the best has few values elsewhere, but an even one hardly any there.
+    low = sum(value * LOG_FROM <= most for value in different)
+    return most >= 10 * LOG_FROM * least and low >= max(3, 0.04 * len(different))
+
+
+def is_continuous(values: Sequence[Any]) -> bool:
+    """Tells whether values are numbers that are nearly all different, as a search draws them."""
+    found = distinct(values)
+    numbers = [value for value in found if is_number(value)]
+    others = [value for value in found if not is_number(value)]
+    if not all(value is None or value is MISSING for value in others):
+        return False
+    return len(numbers) > MOST_ALIKE and 2 * len(numbers) > sum(map(is_number, values))
 
 
 def distinct(values: Sequence[Any]) -> list[Any]:
@@ -148,11 +172,34 @@ class Cells:
     binned: bool = False
 
 
-def cells(values: Sequence[Any]) -> Cells:
+def tail(text: str, most: int = LONGEST) -> str:
+    """Cuts a parameter's name at its beginning: what `optimizer.schedule.warmup` is stands at its end."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def number_texts(values: Sequence[float]) -> list[str]:
+    """Writes numbers that stand below each other, all with the same decimals where that reads well."""
+    finite = [abs(value) for value in values if math.isfinite(value)]
+    most = max(finite, default=0.0)
+    if not 1e-3 <= most < 1e6:
+        return list(map(_four_digits, values))
+    written = [f"{value:.4g}" for value in finite]
+    needed = max(len(text.partition(".")[2]) for text in written)
+    decimals = min(needed, max(0, 3 - math.floor(math.log10(most))))
+    if any(0 < value < 10.0 ** (1 - decimals) for value in finite):  # they would lose all of their digits
+        return list(map(_four_digits, values))
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
+def cells(values: Sequence[Any], most: int = MOST_CELLS) -> Cells:
     """Puts each value into its cell."""
     different = distinct(values)
     numbers = [value for value in different if is_number(value)]
-    if len(numbers) <= MOST_CELLS:
+    if len(numbers) <= most:
         texts = [text_of(value) for value in different]
         place = {text: at for at, text in enumerate(texts)}
         return Cells(tuple(texts), tuple(place[text_of(value)] for value in values))

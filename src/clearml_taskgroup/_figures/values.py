@@ -10,7 +10,17 @@ from typing import Any
 from .._measures import Mode
 from ..errors import counted
 from .parallel import Scored, values_of
-from .parts import Figure, add_note, bar_of, empty_figure, fit, hover_of, joined, layout_of, rounded
+from .parts import (
+    Figure,
+    add_note,
+    bar_of,
+    empty_figure,
+    fit,
+    hover_of,
+    joined,
+    layout_of,
+    rounded,
+)
 from .scales import (
     MISSING,
     PALETTE,
@@ -22,8 +32,10 @@ from .scales import (
     is_log,
     is_number,
     limits,
+    number_texts,
     safe,
     short,
+    tail,
 )
 
 
@@ -73,25 +85,31 @@ def heat_map_figure(
         "xgap": 2,
         "ygap": 2,
     }
-    layout = layout_of(f"{label} by {x} and {y}", [note] if note else [], x=x, y=y)
+    layout = layout_of(_title(label, x, y), [note] if note else [], x=x, y=y)
     most = max(len(values) for values in found.values())
     if most > 1:
         add_note(layout, f"means of up to {most} tasks")
     layout["xaxis"] |= {"showgrid": False, "tickangle": _angle(across)} | _ticks(across)
     layout["yaxis"] |= {"showgrid": False} | _ticks(up)
     if len(across.names) <= 12 and len(up.names) <= 20:
-        layout["annotations"] = [
-            _in_cell(at_x, at_y, mean, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
+        shown = [
+            (at_x, at_y, mean)
             for at_y, line in enumerate(means)
             for at_x, mean in enumerate(line)
             if mean is not None
         ]
+        layout["annotations"] = [
+            _in_cell(at_x, at_y, text, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
+            for (at_x, at_y, mean), text in zip(
+                shown, number_texts([mean for *_, mean in shown]), strict=True
+            )
+        ]
     return {"data": [trace], "layout": layout}
 
 
-def _in_cell(x: int, y: int, mean: float, colour: str) -> Figure:
+def _in_cell(x: int, y: int, text: str, colour: str) -> Figure:
     font = {"color": ink_on(colour)}
-    return {"x": x, "y": y, "text": f"{mean:.4g}", "font": font, "showarrow": False}
+    return {"x": x, "y": y, "text": text, "font": font, "showarrow": False}
 
 
 def scatter_figure(
@@ -117,7 +135,7 @@ def scatter_figure(
     if not keep:
         return empty_figure(label, joined("no task has a value", *notes))
     xs, ys, kept = [xs[at] for at in keep], [ys[at] for at in keep], [scored[at] for at in keep]
-    layout = layout_of(f"{label} by {x} and {y}", x=x, y=y)
+    layout = layout_of(_title(label, x, y), x=x, y=y)
     at_x, layout["xaxis"] = _axis(xs, layout["xaxis"])
     at_y, layout["yaxis"] = _axis(ys, layout["yaxis"])
     points: dict[tuple[float, float], list[Scored]] = {}
@@ -161,6 +179,40 @@ def scatter_figure(
     return {"data": [trace], "layout": layout}
 
 
+def points_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") -> Figure:
+    """Draws each task's value over a parameter of numbers, a point for each.
+
+    Args:
+        scored: The tasks and their values. Those without a number are left out.
+        label: What the values are.
+        by: The parameter.
+        note: A sentence on what is left out.
+    """
+    places = values_of([row for row, _ in scored], by)
+    drawn = [(place, one) for place, one in zip(places, scored, strict=True) if is_number(place)]
+    notes = [note] if note else []
+    if len(drawn) < len(scored):
+        notes.append(f"{counted(len(scored) - len(drawn), 'task')} left out, without a number for {by}")
+    if not drawn:
+        return empty_figure(label, joined("no task has a value", *notes))
+    layout = layout_of(_title(label, by), notes, x=by, y=label)
+    xs, layout["xaxis"] = _axis([place for place, _ in drawn], layout["xaxis"])
+    values = [value for _, (_, value) in drawn]
+    marker = {"color": PALETTE[0], "opacity": 0.7, "size": 8 if len(drawn) <= 60 else 6}
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": xs,
+        "y": rounded(values),
+        "marker": marker,
+        "hovertext": [f"{hover_of(row)}<br>{safe(label)} = {value:.5g}" for _, (row, value) in drawn],
+        "hoverinfo": "text",
+    }
+    figure = {"data": [trace], "layout": layout}
+    fit(figure, values)
+    return figure
+
+
 def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") -> Figure:
     """Draws a box of the tasks' values for each value of a parameter, with the tasks as points.
 
@@ -196,11 +248,19 @@ def box_figure(scored: Sequence[Scored], label: str, by: str, note: str = "") ->
                 "showlegend": False,
             }
         )
-    layout = layout_of(f"{label} by {by}", [note] if note else [], x=by, y=label)
+    layout = layout_of(_title(label, by), [note] if note else [], x=by, y=label)
     layout["xaxis"] |= {"showgrid": False, "tickangle": _angle(found)} | _ticks(found)
     figure = {"data": data, "layout": layout}
     fit(figure, [value for _, value in scored])
     return figure
+
+
+def _title(label: str, *names: str) -> str:
+    """Names what is drawn, in a line that a narrow figure has room for."""
+    label, room = short(label, 26), 48 - 5 * (len(names) - 1)
+    fits = len(label) + sum(map(len, names)) <= room
+    most = room if fits else max(12, (room - len(label)) // len(names))
+    return f"{label} by {' and '.join(tail(name, most) for name in names)}"
 
 
 def _drawable(values: Sequence[Any], at: int) -> bool:
@@ -237,7 +297,8 @@ def _ticks(found: Cells) -> Figure:
 
 def _angle(found: Cells) -> int:
     """Slants long names, so that they end where they belong and the last one is not cut."""
-    return -30 if sum(len(short(name)) + 2 for name in found.names) > 60 else 0
+    longest = max(len(short(name)) + 2 for name in found.names)
+    return -30 if longest * len(found.names) > 60 else 0
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -57,8 +58,9 @@ class Cell:
     is_missing: bool = False
     classes: str = ""
 
-    def __str__(self) -> str:
-        words = [self.classes, "n" if self.number is not None else "", "none" if self.is_missing else ""]
+    def written(self, numeric: bool) -> str:
+        """Writes it, to the right if its column has nothing but numbers."""
+        words = [self.classes, "n" if numeric else "", "none" if self.is_missing else ""]
         joined = " ".join(word for word in words if word)
         kind = f' class="{joined}"' if joined else ""
         number = f' data-n="{self.number!r}"' if self.number is not None else ""
@@ -87,25 +89,44 @@ class Line:
     cells: Sequence[Cell]
     classes: str = ""
 
-    def __str__(self) -> str:
+    def written(self, numeric: Sequence[bool]) -> str:
         kind = f' class="{self.classes}"' if self.classes else ""
-        return f"<tr{kind}>{''.join(map(str, self.cells))}</tr>"
+        cells = (cell.written(is_numeric) for cell, is_numeric in zip(self.cells, numeric, strict=True))
+        return f"<tr{kind}>{''.join(cells)}</tr>"
 
 
-def table(columns: Sequence[Column], lines: Iterable[Line], *, sortable: bool = True, label: str) -> str:
-    """Writes a table; the heads of a sortable one are buttons."""
-    lines, heads = list(lines), []
+def breakable(name: str) -> str:
+    """Writes a name so that a narrow column may break it: `optimizer.` and `learning_` and `rate`."""
+    return re.sub(r"(?<=[._/-])(?=\w)|(?<=\w)(?=\[)", "<wbr>", esc(name))
+
+
+def table(
+    columns: Sequence[Column], lines: Iterable[Line], *, sortable: bool = True, label: str, caption: str = ""
+) -> str:
+    """Writes a table; the heads of a sortable one are buttons.
+
+    Args:
+        columns: Its columns.
+        lines: Its lines.
+        sortable: Whether a click on a head sorts.
+        label: What it is, for those who hear it.
+        caption: What it shows, in a sentence above it.
+    """
+    lines, heads, numeric = list(lines), [], []
     for at, column in enumerate(columns):
-        title = f'<button type="button">{esc(column.title)}</button>' if sortable else esc(column.title)
+        title = breakable(column.title)
+        title = f'<button type="button">{title}</button>' if sortable else title
         first = ' data-first="descending"' if sortable and column.first == "descending" else ""
         cells = [line.cells[at] for line in lines if not line.cells[at].is_missing]
-        kind = ' class="n"' if cells and all(cell.number is not None for cell in cells) else ""
+        numeric.append(all(cell.number is not None for cell in cells))
+        kind = ' class="n"' if numeric[-1] else ""
         heads.append(f'<th scope="col"{kind}{first}>{title}</th>')
-    body = "\n".join(map(str, lines))
+    body = "\n".join(line.written(numeric) for line in lines)
+    above = f"<caption><span>{esc(caption)}</span></caption>" if caption else ""
     kind = ' class="sortable"' if sortable else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(label)}"><table{kind}>'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+        f"{above}<thead><tr>{''.join(heads)}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
     )
 
 

@@ -11,8 +11,8 @@ from .._aggregate import counts
 from .._figures.curves import Points, curves_figure, thinned
 from .._figures.parallel import Scored, parallel_figure, telling, values_of, varying
 from .._figures.parts import Figure
-from .._figures.scales import MOST_CELLS, distinct
-from .._figures.values import box_figure, heat_map_figure, scatter_figure
+from .._figures.scales import MOST_CELLS, distinct, is_continuous
+from .._figures.values import box_figure, heat_map_figure, points_figure, scatter_figure
 from .._names import Measure
 from ..errors import TaskGroupError, counted
 
@@ -74,7 +74,7 @@ def _figures_of(
 ) -> list[Figure]:
     label, mode = results.label(measure), results.mode_of(measure[0])
     figures: list[Figure] = []
-    if curves and over:
+    if over and any(counts(row) for row, *_ in curves):
         figures.append(curves_figure(curves, label, mode, over) | WIDE)
     if curves:
         figures.append(curves_figure(curves, label, mode) | WIDE)
@@ -87,12 +87,14 @@ def _figures_of(
     left = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     figures.append(parallel_figure(scored, label, mode, left) | WIDE)
     order = telling(scored, [name for name in differing if name not in over] or differing)
-    figures.append(box_figure(scored, label, order[0], left))
-    if len(order) > 1:
-        few = all(len(distinct(values_of(rows, name))) <= MOST_CELLS for name in order[:2])
-        pair: Any = heat_map_figure if few else scatter_figure
-        figures.insert(-1, pair(scored, label, mode, order[0], order[1], left))
-    return figures
+    places = {name: values_of(rows, name) for name in order[:2]}
+    one: Any = points_figure if is_continuous(places[order[0]]) else box_figure
+    if len(order) == 1:
+        return [*figures, one(scored, label, order[0], left) | WIDE]
+    free = any(is_continuous(values) or len(distinct(values)) > MOST_CELLS for values in places.values())
+    pair: Any = scatter_figure if free else heat_map_figure
+    figures.append(pair(scored, label, mode, order[0], order[1], left))
+    return [*figures, one(scored, label, order[0], left)]
 
 
 def scored_of(results: Results, measure: Measure) -> list[Scored]:

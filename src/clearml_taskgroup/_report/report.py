@@ -13,7 +13,7 @@ from .._names import Measure
 from ..errors import ArgumentError, MissingExtraError, counted
 from .page import esc, is_page, link, note, packed, packed_json, page, section
 from .plots import Drawn, drawn
-from .tables import Tables, date_text
+from .tables import Tables, date_text, time_text
 
 if TYPE_CHECKING:
     from .._results import Results
@@ -80,10 +80,13 @@ def _packed_by(get_plotlyjs: Callable[[], str]) -> str:
 
 def _head(results: Results, title: str, tables: Tables) -> str:
     about = results.about
-    facts = [f"{about.project} / {about.name}", f"run {about.run_number}"]
+    facts = {"project": about.project, "group": about.name, "run": str(about.run_number)}
     if about.started is not None:
-        facts.append(f"started {date_text(about.started)}")
-    facts.append(about.mode if about.mode in ("disabled", "memory") else f"{about.mode}, {about.where}")
+        facts["started"] = date_text(about.started)
+    if len(results):
+        facts["total task time"] = time_text(sum(row.duration for row in results))
+    facts["mode"] = f"{about.mode}, {about.where}" if is_page(about.where) else about.mode
+    listed = "".join(f"<div><dt>{name}</dt> <dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
     found: dict[str, int] = {}
     for row in results:
         found[row.status] = found.get(row.status, 0) + 1
@@ -100,7 +103,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     ]
     contents = {
         "best": "Best values",
-        "configurations": "Configurations" if tables.means is not None else "",
+        "configurations": "Configurations" if tables.means is not None and tables.any_value else "",
         "figures": "Figures",
         "tasks": "All tasks",
         "failures": "Failed and stopped" if tables.ended_badly else "",
@@ -109,7 +112,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     partial = '<p class="banner">Some tasks are still open: there is more to come.</p>'
     parts = [
         f"<h1>{esc(title)}</h1>",
-        f'<p class="soft">{esc(" · ".join(facts))}</p>',
+        f'<dl class="facts">{listed}</dl>',
         f'<ul class="chips">{"".join(chips)}</ul>',
         f"<p>{' · '.join(pages)}</p>" if pages else "",
         partial if results.partial else "",

@@ -12,7 +12,7 @@ import attrs
 
 from .._aggregate import AggregateRow, Aggregates, counts
 from .._figures.parallel import varying
-from .._figures.scales import is_number, plain, text_of
+from .._figures.scales import is_number, number_texts, plain, text_of
 from .._identity import number_text
 from .._names import Measure
 from ..errors import counted
@@ -58,7 +58,7 @@ class Tables:
                     lines.append(self._best_line(measure, pick, what))
         columns = [
             Column("metric"),
-            Column("best is" if not unsaid else ""),
+            Column("best is" if not unsaid else "which"),
             Column("value"),
             Column("task"),
         ]
@@ -66,14 +66,14 @@ class Tables:
             over = ", ".join(self.means.over)
             columns += [Column(f"mean ± std over {over}"), Column("configuration")]
         advice = "Which is better was not said for all metrics: metrics=[Metric(…, mode=…)] says it."
-        found = table(columns, [line for line in lines if line], sortable=False, label="best values")
-        return section(
-            "best",
-            "Best values",
-            found,
-            note("The last value of each task counts; failed and stopped tasks do not."),
-            note(advice) if unsaid else "",
+        found = table(
+            columns,
+            [line for line in lines if line],
+            sortable=False,
+            label="best values",
+            caption="The last value of each task counts; failed and stopped tasks do not.",
         )
+        return section("best", "Best values", found, note(advice) if unsaid else "")
 
     def _best_line(self, measure: Measure, pick: Any, what: str) -> Line | None:
         scored = scored_of(self.results, measure)
@@ -81,27 +81,35 @@ class Tables:
             return None
         row, value = pick(scored, key=lambda one: one[1])
         cells = [text_cell(self.results.label(measure)), text_cell(what), _number_cell(value)]
-        cells.append(Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"))
+        cells.append(Cell(_anchored(row), classes="wide"))
         if self.means is not None:
             having = [config for config in self.means if measure in config.stats]
             config = pick(having, key=lambda one: one.stats[measure].mean)
             mean = config.stats[measure]
-            cells += [Cell(esc(mean), mean.mean), text_cell(config.name, "wide")]
+            cells += [Cell(esc(self._mean_texts(measure)[config.name]), mean.mean)]
+            cells.append(Cell(_in_parts(config.name), classes="wide"))
         return Line(cells)
 
     def configurations(self) -> str:
-        if self.means is None:
+        if self.means is None or not self.any_value:
             return ""
         names = list(dict.fromkeys(name for config in self.means for name in config.params))
         best = {measure: self._best_mean(measure) for measure in self.measures}
+        texts = {measure: self._mean_texts(measure) for measure in self.measures}
+        params = {
+            name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
+        }
         lines = []
         for config in sorted(self.means, key=self._by_first):
-            cells = [_param_cell(config.params, name) for name in names] or [text_cell(config.name)]
+            cells = [params[name][config.name] for name in names] or [text_cell(config.name)]
             cells.append(Cell(str(config.n), config.n))
             for measure in self.measures:
                 mean = config.stats.get(measure)
                 good = "best" if mean is not None and mean.mean == best[measure] else ""
-                cells.append(Cell(esc(mean), mean.mean, classes=good) if mean is not None else MISSING)
+                if mean is None:
+                    cells.append(MISSING)
+                else:
+                    cells.append(Cell(esc(texts[measure][config.name]), mean.mean, classes=good))
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
         columns += [Column("n"), *self._measure_columns()]
@@ -109,14 +117,9 @@ class Tables:
         said = (
             f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
         )
-        return section(
-            "configurations",
-            "Configurations",
-            note(
-                said + (f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else "")
-            ),
-            table(columns, lines, label="configurations"),
-        )
+        said += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
+        found = table(columns, lines, label="configurations", caption=said)
+        return section("configurations", "Configurations", found)
 
     def _by_first(self, config: AggregateRow) -> float:
         if not self.measures or self.measures[0] not in config.stats:
@@ -141,6 +144,8 @@ class Tables:
                 [value for _, value in scored_of(self.results, measure)],
             )
             best[measure] = None if mode is None or not values else (max if mode == "max" else min)(values)
+        params = {name: _param_cells({row.id: row.params for row in results}, name) for name in names}
+        texts = {measure: self._last_texts(measure) for measure in self.measures}
         lines = []
         for row in results:
             page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
@@ -148,13 +153,17 @@ class Tables:
                 Cell(str(row.index), row.index),
                 Cell(f'<a href="#{_anchor(row)}" title="{esc(row.name)}">{esc(row.name)}</a>{page_link}'),
                 text_cell(row.status.replace("_", " "), row.status),
-                *(_param_cell(row.params, name) for name in names),
+                *(params[name][row.id] for name in names),
             ]
             for measure in self.measures:
                 stats = row.stats.get(measure)
                 good = stats is not None and counts(row) and stats.last == best[measure]
-                cells.append(MISSING if stats is None else _number_cell(stats.last, "best" if good else ""))
-            cells.append(Cell(_time(row.duration), round(row.duration, 3)))
+                if stats is None or not math.isfinite(stats.last):
+                    cells.append(MISSING)
+                else:
+                    text = texts[measure][row.id]
+                    cells.append(Cell(text, float(stats.last), classes="best" if good else ""))
+            cells.append(Cell(esc(time_text(row.duration)), round(row.duration, 3)))
             lines.append(Line(cells, "" if counts(row) else "off"))
         columns = [Column("#"), Column("task"), Column("status")]
         columns += [Column(name) for name in names] + self._measure_columns()
@@ -162,20 +171,35 @@ class Tables:
         search = (
             '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
             'placeholder="failed, lr=0.1 …" autocomplete="off">'
-            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span></div>'
+            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span>'
+            '<span class="soft">Click a head to sort.</span></div>'
         )
-        said = (
-            "The last value of each metric; the best of the tasks that count is marked. Click a head to sort."
-        )
+        said = "The last value of each metric; the best of the tasks that count is marked."
         alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
         return section(
             "tasks",
             "All tasks",
             search,
-            table(columns, lines, label="all tasks"),
-            note(said),
+            table(columns, lines, label="all tasks", caption=said),
             note(f"The same in all tasks: {alike}.") if same else "",
         )
+
+    def _last_texts(self, measure: Measure) -> dict[str, str]:
+        """Writes each task's last value, with as many decimals as those of the others."""
+        lasts = {row.id: row.stats[measure].last for row in self.results if measure in row.stats}
+        return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
+
+    def _mean_texts(self, measure: Measure) -> dict[str, str]:
+        """Writes each configuration's mean ± std, both with as many decimals as those of the others."""
+        means = {config.name: config.stats[measure] for config in self.means or () if measure in config.stats}
+        texts = number_texts([mean.mean for mean in means.values()])
+        found = {}
+        for (name, mean), text in zip(means.items(), texts, strict=True):
+            decimals = len(text.partition(".")[2])
+            exact = "e" in text or 0 < mean.std < 0.5 * 10**-decimals
+            std = f"{mean.std:.2g}" if exact else f"{mean.std:.{decimals}f}"
+            found[name] = text if mean.n < 2 else f"{text} ± {std}"
+        return found
 
     def _measure_columns(self) -> list[Column]:
         return [
@@ -193,7 +217,7 @@ class Tables:
         lines = [
             Line(
                 [
-                    Cell(f'<a href="#{_anchor(row)}">{esc(row.name)}</a>', classes="wide"),
+                    Cell(_anchored(row), classes="wide"),
                     text_cell(row.status.replace("_", " "), row.status),
                     text_cell(row.status_reason or "no reason was given", "reason"),
                 ]
@@ -201,7 +225,8 @@ class Tables:
             for row in rows
         ]
         columns = [Column("task"), Column("status"), Column("reason")]
-        return section("failures", "Failed and stopped", table(columns, lines, label="failures"))
+        found = table(columns, lines, label="failures", caption="What ended them, as it was told.")
+        return section("failures", "Failed and stopped", found)
 
     def details(self) -> str:
         return section("details", "Details", *map(self._details_of, self.results))
@@ -210,7 +235,7 @@ class Tables:
         status = row.status.replace("_", " ")
         facts = [
             ("status", esc(status + (f": {row.status_reason}" if row.status_reason else ""))),
-            ("duration", esc(_time(row.duration))),
+            ("duration", esc(time_text(row.duration))),
             ("key", esc(row.key)),
             ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
             ("where", link(row.url, row.url or "–")),
@@ -234,18 +259,22 @@ class Tables:
         )
 
 
-def _param_cell(params: Mapping[str, Any], name: str) -> Cell:
-    if name not in params:
-        return MISSING
-    value = plain(params[name])
-    if is_number(value):
-        text = number_text(value)
-        return Cell(esc(text if len(text) <= 9 else f"{value:.5g}"), float(value))
-    return text_cell(text_of(value), "wide" if len(text_of(value)) > 16 else "")
+def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Cell]:
+    """Writes a column of parameters: numbers exactly if they are all short, else alike."""
+    values = {row: plain(params[name]) for row, params in rows.items() if name in params}
+    numbers = {row: value for row, value in values.items() if is_number(value)}
+    exact = [number_text(value) for value in numbers.values()]
+    texts = exact if all(len(text) <= 9 for text in exact) else number_texts(list(numbers.values()))
+    cells = {row: Cell(esc(text), float(numbers[row])) for row, text in zip(numbers, texts, strict=True)}
+    for row in rows:
+        if row in values and row not in cells:
+            text = text_of(values[row])
+            cells[row] = text_cell(text, "wide" if len(text) > 16 else "")
+    return {row: cells.get(row, MISSING) for row in rows}
 
 
 def _number_cell(value: float, classes: str = "") -> Cell:
-    return Cell(f"{value:.4g}", float(value), classes=classes) if math.isfinite(value) else MISSING
+    return Cell(number_texts([value])[0], float(value), classes=classes) if math.isfinite(value) else MISSING
 
 
 def _stats_cells(stats: Stats) -> list[Cell]:
@@ -270,13 +299,24 @@ def _anchor(row: Row) -> str:
     return f"task-{quote(row.id)}"
 
 
+def _anchored(row: Row) -> str:
+    return f'<a href="#{_anchor(row)}">{_in_parts(row.name)}</a>'
+
+
+def _in_parts(name: str) -> str:
+    """Writes a task's name so that it breaks between parameters."""
+    return ",<wbr>".join(esc(name).split(","))
+
+
 def date_text(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    if seconds < 0.01:
+        return "< 0.01 s"
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
