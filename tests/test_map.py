@@ -301,6 +301,16 @@ def test_a_death_is_told(kind: str, disk: Disk) -> None:
     assert "exit code 7" in disk.sessions["the group seed=1"].console or kind != "workers"
 
 
+def test_a_worker_that_is_told_to_end_costs_its_own_point_alone(disk: Disk) -> None:
+    """The point that was handed to it meanwhile, and that it never began, is run by another."""
+    with offline() as group:
+        mapped = group.map(points.terminate, SPACE, workers=1)
+    assert [one.value for one in mapped] == [0, None, 4, 9, 16, 25]
+    assert isinstance(mapped[1].error, SystemExit)
+    assert disk.ends()["seed=1"] == ("stopped", "SystemExit: 143")
+    assert [curves(disk, seed) for seed in (2, 3)] == [expected(2), expected(3)]
+
+
 class Forgetful(Executor):
     """An executor that runs a point in a process, loses the result, and breaks."""
 
