@@ -92,8 +92,14 @@ class Terminal:
     def __init__(self, redirect: bool) -> None:
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-            from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                ProgressColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
             from rich.table import Column
         except ImportError:
             raise MissingExtraError("rich", "cli", "progress=True") from None

@@ -312,7 +312,13 @@ def _listen() -> threading.Event:
     def ignore(signum: int, frame: Any) -> None:
         return None
 
+    def forget() -> None:  # in a child that the point forks: a pool of its own ends its workers by SIGTERM
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     signal.signal(signal.SIGTERM, terminate)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget)
     signal.signal(signal.SIGINT, ignore)  # a function, so that programs started here listen to it
     parent = multiprocessing.parent_process()
     if parent is not None:
