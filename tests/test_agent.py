@@ -253,7 +253,7 @@ def test_other_groups_run_nothing_there(loopback: LoopbackServer, view: View) ->
         with group(name="another") as other:
             assert other.map(str, {"C": [1]}) == []
             for call in (lambda: other.task({"C": 1}), lambda: other.objective(float)):
-                with pytest.raises(SubmitError, match="'gpu'.*beside it"):
+                with pytest.raises(SubmitError, match=r"'gpu'.*beside it"):
                     call()
         script()
     assert len(points(loopback)) == 4

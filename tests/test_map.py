@@ -255,16 +255,36 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
         for wrong in (
             {"workers": 0},
             {"workers": True},
+            {"workers": -1},
             {"executor": 3},
+            {"executor": ThreadPoolExecutor},
             {"workers": 1, "executor": threads},
         ):
             with pytest.raises(ArgumentError):
                 group.map(points.nothing, SPACE, **wrong)
+        with pytest.raises(ArgumentError, match="a function that takes a task"):
+            group.map(3, SPACE, workers=2)  # type: ignore[arg-type]
         with pytest.raises(SpaceError):
             group.map(points.nothing, {"seed": []})
         with pytest.raises(DuplicateTaskError):
             group.map(points.nothing, [{"seed": 1}, {"seed": 1.0}])
         assert len(group) == 0
+
+
+def test_no_more_workers_than_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For two points there are two workers at most; for none, under resume, there is none."""
+    started: list[int] = []
+    start = _crew.Crew.start
+
+    def counted(crew: _crew.Crew) -> None:
+        started.append(crew.count)
+        start(crew)
+
+    monkeypatch.setattr(_crew.Crew, "start", counted)
+    for _ in range(2):
+        with offline(resume=True) as group:
+            group.map(points.nothing, {"seed": range(2)}, workers=16)
+    assert started == [2]
 
 
 def test_there_are_as_many_workers_as_asked_for(tmp_path: Path) -> None:

@@ -441,6 +441,7 @@ class TaskGroup:
             script for a sweep of another group there are none.
 
         Raises:
+            ArgumentError: `workers` or `executor` is of the wrong kind, or `fn` cannot be called.
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
             FunctionPickleError: The function cannot be sent to another process.
@@ -451,7 +452,7 @@ class TaskGroup:
         from ._workers.mapping import checked, map_points
 
         run = self._opened()
-        checked(workers, executor)
+        checked(fn, workers, executor)
         if run.elsewhere is not None:
             return []
         submitting.refuse_beside(self, run, "group.map()")
