@@ -11,6 +11,8 @@ import pytest
 
 from clearml_taskgroup import TaskGroup, _clearml
 from clearml_taskgroup._agents import queueing as _queueing
+from clearml_taskgroup._agents import submitting as _submitting
+from clearml_taskgroup._agents.agent import RAN
 from clearml_taskgroup._stores.lookup import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.queueing import make_queue
@@ -32,7 +34,8 @@ def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] |
 
 
 def group(**options: Any) -> TaskGroup:
-    """Makes the group of these tests."""
+    """Makes the group of these tests, each as in a script of its own."""
+    _submitting._opened.clear()
     return TaskGroup(PROJECT, options.pop("name", NAME), mode="online", **options)
 
 
@@ -77,6 +80,7 @@ def agent(view: View, task_id: str, code: int = 0) -> Iterator[None]:
         raise
     finally:
         del os.environ["CLEARML_TASK_ID"]
+        os.environ.pop(RAN, None)
     view.call("tasks.completed", task=task_id, status_reason="worker execution done")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
@@ -215,6 +216,47 @@ def test_tasks_outside_of_the_sweep_are_refused_there(loopback: LoopbackServer, 
     with pytest.raises(SubmitError, match=r"group.task\(\)"), agent(view, points(loopback)[NAMES[0]]["id"]):
         with group() as one:
             one.task({"C": 1})
+
+
+def test_a_sweep_that_is_skipped_there_is_missed(loopback: LoopbackServer, view: View) -> None:
+    """Where a condition leaves a sweep out on the agent, the next one does not run its point."""
+    seen = []
+    for here in (True, False):
+        with contextlib.ExitStack() as stack:
+            if not here:
+                stack.enter_context(pytest.raises(AgentTaskError, match="never looped over it"))
+                stack.enter_context(agent(view, points(loopback)["warm=1"]["id"]))
+            with group() as one:
+                if here:
+                    one.sweep({"warm": [1]}, queue="gpu")
+                seen += [task.params for task in one.sweep({"C": [1, 2]}, queue="gpu")]
+    assert seen == []
+
+
+def test_a_second_group_of_the_same_name_has_no_turn_there(loopback: LoopbackServer, view: View) -> None:
+    """A point is run once, by the group that submitted it, and not by one that is opened after that."""
+    script()
+    seen = []
+    with agent(view, points(loopback)[NAMES[0]]["id"]):
+        script(None, lambda task: seen.append(str(task)))
+        with group() as again:
+            seen += [f"again {task}" for task in again.sweep(SPACE)]
+            with pytest.raises(SubmitError, match=r"group.task\(\)"):
+                again.task({"C": 1})
+    assert seen == [NAMES[0]]
+
+
+def test_other_groups_run_nothing_there(loopback: LoopbackServer, view: View) -> None:
+    """Where the agent's task is another group's point, `map` has no points, and `task` is refused."""
+    script()
+    with agent(view, points(loopback)[NAMES[0]]["id"]):
+        with group(name="another") as other:
+            assert other.map(str, {"C": [1]}) == []
+            for call in (lambda: other.task({"C": 1}), lambda: other.objective(float)):
+                with pytest.raises(SubmitError, match=r"'gpu'.*beside it"):
+                    call()
+        script()
+    assert len(points(loopback)) == 4
 
 
 def test_an_agents_task_that_is_no_point_stays_the_parent(loopback: LoopbackServer, view: View) -> None:

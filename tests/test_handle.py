@@ -7,6 +7,7 @@ import os
 import pickle
 import platform
 import random
+import signal
 import string
 import subprocess
 import sys
@@ -283,15 +284,38 @@ def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
     check(group, disk)
 
 
-def test_a_pool_that_is_terminated_keeps_the_points(disk: Disk) -> None:
-    """`multiprocessing.Pool` kills its workers as its block ends: what was reported is on disk by then."""
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+def test_a_pool_that_is_terminated_keeps_all(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:
+    """`multiprocessing.Pool` ends its workers by SIGTERM right after the last result: all is counted."""
     with offline() as group:
         tasks = group.tasks({"seed": range(4)})
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            assert pool.map(points.report, tasks) == [0, 1, 4, 9]
-    for seed in range(4):
-        assert len(curve(disk, seed)) == points.STEPS
-    assert {status for status, _ in disk.ends().values()} == {"completed"}
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            assert pool.map(fn, tasks, chunksize=1) == [0, 1, 4, 9]
+    check(group, disk)
+
+
+def handlers() -> list[Any]:
+    """What SIGTERM does here, and in a child that is forked here."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        there = pool.submit(signal.getsignal, signal.SIGTERM).result()
+    return [signal.getsignal(signal.SIGTERM), there]
+
+
+def handlers_of_a_worker(task: GroupTask) -> list[bool]:
+    """The same in a worker that has a task."""
+    return [handler is signal.SIG_DFL for handler in handlers()]
+
+
+def test_a_forked_child_ends_by_sigterm() -> None:
+    """A pool that a user forks within a group, or within a worker, is not kept from ending."""
+    with offline() as group:
+        here, there = handlers()
+        assert here is not signal.SIG_DFL
+        assert there is signal.SIG_DFL
+        assert group.map(handlers_of_a_worker, {"seed": [0]}, workers=1)[0].value == [False, True]
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+            assert pool.submit(handlers_of_a_worker, group.task({"seed": 1})).result() == [False, True]
 
 
 def test_an_exception_by_hand_comes_back_and_fails_its_task(disk: Disk) -> None:

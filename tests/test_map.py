@@ -261,16 +261,36 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
         for wrong in (
             {"workers": 0},
             {"workers": True},
+            {"workers": -1},
             {"executor": 3},
+            {"executor": ThreadPoolExecutor},
             {"workers": 1, "executor": threads},
         ):
             with pytest.raises(ArgumentError):
                 group.map(points.nothing, SPACE, **wrong)
+        with pytest.raises(ArgumentError, match="a function that takes a task"):
+            group.map(3, SPACE, workers=2)  # type: ignore[arg-type]
         with pytest.raises(SpaceError):
             group.map(points.nothing, {"seed": []})
         with pytest.raises(DuplicateTaskError):
             group.map(points.nothing, [{"seed": 1}, {"seed": 1.0}])
         assert len(group) == 0
+
+
+def test_no_more_workers_than_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For two points there are two workers at most; for none, under resume, there is none."""
+    started: list[int] = []
+    start = _crew.Crew.start
+
+    def counted(crew: _crew.Crew) -> None:
+        started.append(crew.count)
+        start(crew)
+
+    monkeypatch.setattr(_crew.Crew, "start", counted)
+    for _ in range(2):
+        with offline(resume=True) as group:
+            group.map(points.nothing, {"seed": range(2)}, workers=16)
+    assert started == [2]
 
 
 def test_there_are_as_many_workers_as_asked_for(tmp_path: Path) -> None:
@@ -305,6 +325,16 @@ def test_a_death_is_told(kind: str, disk: Disk) -> None:
             assert not one.error or "resume=True" in reason
     assert mapped[1].task.status == "failed"
     assert "exit code 7" in disk.sessions["the group seed=1"].console or kind != "workers"
+
+
+def test_a_worker_that_is_told_to_end_costs_its_own_point_alone(disk: Disk) -> None:
+    """The point that was handed to it meanwhile, and that it never began, is run by another."""
+    with offline() as group:
+        mapped = group.map(points.terminate, SPACE, workers=1)
+    assert [one.value for one in mapped] == [0, None, 4, 9, 16, 25]
+    assert isinstance(mapped[1].error, SystemExit)
+    assert disk.ends()["seed=1"] == ("stopped", "SystemExit: 143")
+    assert [curves(disk, seed) for seed in (2, 3)] == [expected(2), expected(3)]
 
 
 class Forgetful(Executor):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,22 @@ with TaskGroup("digits", "sweep", provenance=False) as group:
 """
 
 
-def run(tmp_path: Path, *, terminal: bool) -> tuple[str, str]:
+def read(end: int) -> bytes:
+    """Reads all that comes out of a pipe or a terminal, and closes it."""
+    told = b""
+    while True:
+        try:
+            data = os.read(end, 65536)
+        except OSError:  # how a terminal ends
+            break
+        if not data:
+            break
+        told += data
+    os.close(end)
+    return told
+
+
+def run(tmp_path: Path, *, terminal: bool, width: int = 150) -> tuple[str, str]:
     """Runs the script; gives what it wrote to standard output and to standard error."""
     import pty
     import subprocess
@@ -130,22 +147,13 @@ def run(tmp_path: Path, *, terminal: bool) -> tuple[str, str]:
     out = tmp_path / "out"
     ours, theirs = pty.openpty() if terminal else os.pipe()
     with out.open("w") as file:
-        environment = {**os.environ, "CLEARML_OFFLINE_MODE": "1", "TERM": "xterm", "COLUMNS": "150"}
+        environment = {**os.environ, "CLEARML_OFFLINE_MODE": "1", "TERM": "xterm", "COLUMNS": str(width)}
         process = subprocess.Popen(
             [sys.executable, str(script)], stdout=file, stderr=theirs, env=environment, cwd=tmp_path
         )
         os.close(theirs)
-        told = b""
-        while True:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # how a terminal ends
-                break
-            if not data:
-                break
-            told += data
+        told = read(ours)
         assert process.wait() == 0, told.decode()
-    os.close(ours)
     return out.read_text(), told.decode()
 
 
@@ -155,6 +163,68 @@ def test_a_terminal_shows_it(tmp_path: Path) -> None:
     assert "3 done, 0 failed, 0 left" in told
     assert "best accuracy 0.75 (C=3)" in told
     assert out == "printed by C=1\nprinted by C=2\nprinted by C=3\n"
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 200])
+@pytest.mark.parametrize("name", ["C=1", "kernel=rbf,[bold]gamma=" + "0123456789" * 12])
+def test_counts_are_shown_whatever_the_width(
+    width: int, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Long names are cut, and in narrow terminals bar and times are left out: each line has the counts."""
+    pytest.importorskip("rich")
+    import pty
+    import termios
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    ours, theirs = pty.openpty()
+    attributes = termios.tcgetattr(theirs)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+    with os.fdopen(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        display = _progress.Terminal(redirect=False)
+        display.show(Standing(200, done=90, failed=9, current=[name, "other"], best="best loss 0.5 (C=1)"))
+        display.stop()
+    told = read(ours).decode()
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told).replace("\r", "\n").split("\n")
+    shown = [line for line in lines if line.strip()]
+    assert all("90 done, 9 failed, 101 left" in line and len(line) <= width for line in shown), shown
+    assert ("━" in shown[-1]) == (width >= 80)
+    assert ("0:00:00" in shown[-1]) == (width >= 50)
+    assert width < 80 or name[:5] in shown[-1]
+
+
+def test_a_notebook_shows_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output is there with its first state, and is renewed in place; names are no markup."""
+    shown: list[tuple[str, Any]] = []
+
+    class Output:
+        """What IPython gives for an output that can be renewed."""
+
+        def update(self, data: Any, raw: bool) -> None:
+            """Keeps it."""
+            shown.append(("update", data))
+
+    def display(data: Any, raw: bool, display_id: bool) -> Output:
+        assert raw
+        assert display_id
+        shown.append(("display", data))
+        return Output()
+
+    module = types.ModuleType("IPython.display")
+    monkeypatch.setattr(module, "display", display, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    notebook = _progress.Notebook()
+    notebook.show(Standing(4))
+    notebook.show(Standing(4, done=1, failed=1, current=["a<b"]))
+    notebook.stop()
+    assert [(kind, data["text/plain"]) for kind, data in shown] == [
+        ("display", "0 done, 0 failed, 4 left"),
+        ("update", "1 done, 1 failed, 2 left · now a<b"),
+    ]
+    assert '<progress value="2" max="4"></progress> 1 done' in shown[1][1]["text/html"]
+    assert "a&lt;b" in shown[1][1]["text/html"]
 
 
 def test_a_pipe_shows_nothing(tmp_path: Path) -> None:

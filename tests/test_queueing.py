@@ -165,13 +165,37 @@ def test_tasks_beside_a_queue_are_refused(view: View) -> None:
     """`group.task()` has a body that an agent cannot pass over, before a submitted sweep and after."""
     with group() as one:
         one.task({"C": 1})
-        with pytest.raises(SubmitError, match=r"group.task\(\) was called before it.*make it a sweep"):
+        with pytest.raises(SubmitError, match=r"group.map\(\) was called before it.*make it a sweep"):
             one.sweep(SPACE, queue="gpu")
     with group(name="another") as one:
         one.sweep(SPACE, queue="gpu")
-        for call in (lambda: one.task({"C": 1}), lambda: one.tasks({"C": [1]})):
+        calls: list[Callable[[], Any]] = [
+            lambda: one.task({"C": 1}),
+            lambda: one.tasks({"C": [1]}),
+            lambda: one.map(str, {"C": [1]}),
+            lambda: one.objective(float),
+        ]
+        for call in calls:
             with pytest.raises(SubmitError, match="beside it"):
                 call()
+
+
+def test_map_before_a_queue_is_refused(view: View) -> None:
+    """Each agent would run all of its points once more."""
+    with group() as one:
+        one.map(str, {"C": [1]})
+        with pytest.raises(SubmitError, match=r"group.map\(\) was called before it"):
+            one.sweep(SPACE, queue="gpu")
+
+
+def test_a_second_group_of_the_same_name_submits_nothing(loopback: LoopbackServer, view: View) -> None:
+    """An agent would run its points by the first group's loop: the error says so before anything is made."""
+    with group() as one:
+        one.sweep({"C": [1]}, queue="gpu")
+    with TaskGroup(PROJECT, one.name, mode="online") as one:
+        with pytest.raises(SubmitError, match="opened another group of the name 'the group' before"):
+            one.sweep({"D": [1]}, queue="gpu")
+    assert list(points(loopback)) == ["C=1"]
 
 
 def test_a_sweep_within_a_tasks_block_is_refused(view: View) -> None:

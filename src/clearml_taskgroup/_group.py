@@ -183,6 +183,8 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
+        if run.store.mode == "online":
+            submitting.note_opened(self.id)
         if run.point is None:
             run.summarize = _summarize
         else:
@@ -303,7 +305,7 @@ class TaskGroup:
     def _swept(self, run: Run, space: Space, queue: str | None, limit: int | None, progress: bool) -> Sweep:
         if run.point is not None:
             return self._turn_on_agent(run, run.point, space)
-        if run.is_elsewhere or (queue is not None and submitting.is_idle_rank(run)):
+        if run.elsewhere is not None or (queue is not None and submitting.is_idle_rank(run)):
             return Sweep(self, [])
         if queue is not None:
             return self._submit(run, space, queue.strip(), limit)
@@ -349,9 +351,12 @@ class TaskGroup:
             MissingExtraError: Optuna is not installed.
             UnknownFieldError, UnknownMetricError: The template has no such field, the vocabulary no
                 such metric.
+            SubmitError: The group has submitted a sweep to a queue.
         """
         from .integrations.optuna import Objective
 
+        if self._run is not None:
+            submitting.refuse_beside(self, self._run, "group.objective()")
         return Objective(self, fn, metric, context)
 
     def _submit(self, run: Run, space: Space, queue: str, limit: int | None) -> Sweep:
@@ -434,19 +439,25 @@ class TaskGroup:
 
         Returns:
             A record for each point, in the order of the space: `task`, `value`, `error`. Under
-            `resume`, points that have completed before are not run again.
+            `resume`, points that have completed before are not run again. On an agent that runs the
+            script for a sweep of another group there are none.
 
         Raises:
+            ArgumentError: `workers` or `executor` is of the wrong kind, or `fn` cannot be called.
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two points are the same, or the run has one already.
             FunctionPickleError: The function cannot be sent to another process.
             WorkerStartError: The processes cannot start.
+            SubmitError: The group has submitted a sweep to a queue.
             MissingExtraError: `progress` needs rich, and it is not installed.
         """
         from ._workers.mapping import checked, map_points
 
         run = self._opened()
-        checked(workers, executor)
+        checked(fn, workers, executor)
+        if run.elsewhere is not None:
+            return []
+        submitting.refuse_beside(self, run, "group.map()")
         specs, track = self._specs.many(points(space)), self._tracker if progress else None
         return map_points(self, run, fn, specs, workers, executor, track)
 

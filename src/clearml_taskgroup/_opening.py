@@ -110,7 +110,7 @@ def open_run(
                 info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
             run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
             run.retry = resume.retry if resume is not None else "new"
-        run.point, run.is_elsewhere = point, submitted is not None and point is None
+        run.point, run.elsewhere = point, submitted if point is None else None
         run.start(*_parent(run, main, outer))
         undo.pop_all()
     return run

@@ -20,6 +20,8 @@ from .errors import MissingExtraError
 
 PREFERRED = ("val", "validation", "valid", "dev", "eval", "test")
 """Context values that a best value is rather taken of than of others."""
+BAR, TIMES = 16, 18
+"""How many columns of a terminal the bar takes, and the time that has passed with the time to come."""
 
 
 @attrs.define
@@ -44,11 +46,20 @@ class Standing:
         """How many have not ended."""
         return self.total - self.done - self.failed
 
-    def __str__(self) -> str:
+    @property
+    def counts(self) -> str:
+        """What is shown whatever else there is room for."""
+        return f"{self.done} done, {self.failed} failed, {self.left} left"
+
+    @property
+    def detail(self) -> str:
+        """What is cut where there is no room."""
         more = f" and {len(self.current) - 1} more" if len(self.current) > 1 else ""
         now = f"now {self.current[0]}{more}" if self.current else ""
-        counts = f"{self.done} done, {self.failed} failed, {self.left} left"
-        return " · ".join(part for part in (counts, now, self.best) if part)
+        return " · ".join(part for part in (now, self.best) if part)
+
+    def __str__(self) -> str:
+        return " · ".join(part for part in (self.counts, self.detail) if part)
 
 
 class Display(Protocol):
@@ -81,26 +92,61 @@ class Terminal:
     def __init__(self, redirect: bool) -> None:
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                ProgressColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+            from rich.table import Column
         except ImportError:
             raise MissingExtraError("rich", "cli", "progress=True") from None
-        columns = [BarColumn(24), TextColumn("{task.description}", markup=False)]
-        times = [TimeElapsedColumn(), TimeRemainingColumn()]
-        self._progress = Progress(
-            *columns,
-            *times,
-            console=Console(stderr=True),
+        counts = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+        rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        detail = TextColumn("{task.fields[detail]}", markup=False, table_column=rest)
+        times: list[ProgressColumn] = [TimeElapsedColumn(), TimeRemainingColumn()]
+        console = Console(stderr=True)
+
+        class Line(Progress):
+            """Leaves out what a narrow terminal has no room for, rather than the counts."""
+
+            standing = Standing(0)
+
+            def make_tasks_table(self, tasks: Any) -> Any:
+                columns: list[ProgressColumn]
+                columns, room = [counts, detail], console.width - len(self.standing.counts)
+                if room > TIMES:
+                    columns[1:1] = times
+                if room > TIMES + BAR:
+                    columns.insert(0, BarColumn(BAR))
+                self.columns = tuple(columns)
+                return super().make_tasks_table(tasks)
+
+        self._progress = Line(
+            console=console,
             refresh_per_second=5,
-            redirect_stdout=redirect and sys.stdout.isatty(),
+            redirect_stdout=redirect and sys.stdout is not None and sys.stdout.isatty(),
             redirect_stderr=redirect,
+            expand=True,
         )
-        self._bar = self._progress.add_task("")
-        self._progress.start()
+        self._bar: Any = None
 
     def show(self, standing: Standing) -> None:
         """Renews the line."""
-        ended = standing.done + standing.failed
-        self._progress.update(self._bar, completed=ended, total=standing.total, description=str(standing))
+        self._progress.standing = standing
+        shown: dict[str, Any] = {
+            "completed": standing.done + standing.failed,
+            "total": standing.total,
+            "description": standing.counts,
+            "detail": standing.detail,
+        }
+        if self._bar is None:  # what an earlier attempt has completed took no time of this one
+            self._bar = self._progress.add_task(**shown)
+            self._progress.start()
+        else:
+            self._progress.update(self._bar, **shown)
 
     def stop(self) -> None:
         """Leaves the line standing."""
@@ -111,14 +157,17 @@ class Notebook:
     """An output of a notebook's cell, which needs no widgets."""
 
     def __init__(self) -> None:
-        display: Any = import_module("IPython.display").display
-        self._output = display({"text/plain": ""}, raw=True, display_id=True)
+        self._display: Any = import_module("IPython.display").display
+        self._output: Any = None
 
     def show(self, standing: Standing) -> None:
         """Renews the output."""
         bar = f'<progress value="{standing.done + standing.failed}" max="{standing.total}"></progress>'
         shown = {"text/html": f"{bar} {html.escape(str(standing))}", "text/plain": str(standing)}
-        self._output.update(shown, raw=True)
+        if self._output is None:
+            self._output = self._display(shown, raw=True, display_id=True)
+        else:
+            self._output.update(shown, raw=True)
 
     def stop(self) -> None:
         """Leaves the output standing."""

@@ -91,7 +91,7 @@ class Run:
 
     Attributes:
         point: The point of this run that an agent runs this script as.
-        is_elsewhere: Whether an agent runs this script as a point of another group.
+        elsewhere: The point of another group that an agent runs this script as.
         states: The tasks that this process runs, by their keys.
         submitted: Those that agents run.
     """
@@ -108,7 +108,7 @@ class Run:
     prior: Prior | None = None
     summarize: Callable[[Run], Iterable[str]] | None = None
     point: Point | None = None
-    is_elsewhere: bool = False
+    elsewhere: Point | None = None
     retry: Literal["new", "continue"] = "new"
     states: dict[str, TaskState] = attrs.field(factory=dict)
     submitted: dict[str, TaskState] = attrs.field(factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import attrs
 
 from . import _clearml
+from ._workers.leaving import pass_on
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -38,7 +40,7 @@ def catch_sigterm() -> Callable[[], None]:
         return _nothing
     old = signal.getsignal(signal.SIGTERM)
     if old is not _terminate:
-        if old is not signal.SIG_DFL and not _clearml.is_signal_handler(old):
+        if old not in (signal.SIG_DFL, pass_on) and not _clearml.is_signal_handler(old):
             return _nothing
         _replaced = old
         signal.signal(signal.SIGTERM, _terminate)
@@ -104,3 +106,14 @@ def held() -> Iterator[Interrupts]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def _forget() -> None:
+    """In a forked child: it has no group to end, and a pool that terminates its workers must not wait."""
+    _open.clear()
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TURN = "CLEARML_TASKGROUP_TURN"
 """Set while the point's turn lasts: groups that its body opens, in a child process too, are its own."""
+RAN = "CLEARML_TASKGROUP_RAN"
+"""Set once the point's turn has begun: another group of the same name has none for it."""
 NOT_CAUGHT = (
     "catch=… lets a loop go on, and here is one turn: the exception ends the script, so that the agent marks "
     "its task as failed"
@@ -80,7 +82,7 @@ class Point:
     def begin(self) -> None:
         """Notes that the point's body runs from here on."""
         self.begun = True
-        os.environ[TURN] = self.id
+        os.environ[TURN] = os.environ[RAN] = self.id
 
     def end(self) -> None:
         """Notes that the point's body has ended."""
@@ -130,7 +132,7 @@ def point_of_this_process(mode: str) -> Point | None:
         found = ask(transport, {"id": [task_id], "only_fields": list(FIELDS)})
     finally:
         transport.close()
-    point = Point(found[0], mode == "online") if found else None
+    point = Point(found[0], mode == "online", os.environ.get(RAN) == task_id) if found else None
     submitted = point is not None and point.identity.get("kind") == "task" and "sweep" in point.identity
     return point if submitted else None
 
@@ -149,7 +151,7 @@ def spec_of_turn(point: Point, specs: Specs, info: RunInfo, ordinal: int, space:
         AgentParameterError: A parameter was edited to something that it cannot be.
     """
     identity = point.identity
-    if not point.is_of(info.group_id) or identity["sweep"] != str(ordinal):
+    if point.begun or not point.is_of(info.group_id) or identity["sweep"] != str(ordinal):
         return None
     texts = {
         name: Text(str(item.get("value") or ""), str(item.get("type") or ""))
@@ -160,6 +162,8 @@ def spec_of_turn(point: Point, specs: Specs, info: RunInfo, ordinal: int, space:
     for one in points(space):
         for name, value in flatten(one).items():
             known.setdefault(name, []).append(value)
+    if not known.keys() & stored.keys():  # the script has skipped a sweep, and this is another one
+        return None
     params, edited = read(texts, stored, known)
     spec = TaskSpec(
         key=identity.get("key", ""),

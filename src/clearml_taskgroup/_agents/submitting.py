@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 _CARRIED = ("hyperparams", "configuration", "container")
 """What of the script's own `Task.init` task goes along: `Task.init` puts it back on the agent."""
 _BODY = "whose body each agent would run again, because the script cannot pass over it"
+_opened: Counter[str] = Counter()
 _ADVICE = "make it a sweep, group.sweep([{…}]), or give it a TaskGroup and a script of its own"
+
+
+def note_opened(group_id: str) -> None:
+    """Notes that this script opens a group."""
+    _opened[group_id] += 1
 
 
 def check(group: TaskGroup, run: Run, queue: str) -> None:
@@ -38,10 +45,17 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
             "submit it outside of all tasks' blocks and loops",
         )
     if any(not task._state.turn and not task.done and type(task) is GroupTask for task in group):
-        raise SubmitError(queue, f"group.task() was called before it, {_BODY}", _ADVICE)
+        raise SubmitError(queue, f"group.task() or group.map() was called before it, {_BODY}", _ADVICE)
     mode = run.store.mode
     if mode == "memory":
         return
+    if _opened[group.id] > 1:
+        raise SubmitError(
+            queue,
+            f"the script has opened another group of the name {group.name!r} before, and an agent could not "
+            "tell the sweeps of one from those of the other",
+            "give each group a name of its own, or put the sweeps into one group",
+        )
     if mode != "online":
         raise SubmitError(
             queue,
@@ -83,7 +97,8 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
     Raises:
         SubmitError: The group has submitted a sweep, or is run by an agent for one.
     """
-    queue = run.point.identity.get("queue", "") if run.point is not None else ""
+    point = run.point or run.elsewhere
+    queue = point.identity.get("queue", "") if point is not None else ""
     queue = queue or next((one.queue for one in group._queueing.submissions), "")
     if queue:
         raise SubmitError(queue, f"{call} was called beside it, {_BODY}", _ADVICE)

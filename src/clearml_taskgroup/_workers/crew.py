@@ -34,7 +34,7 @@ LOOK = 1.0
 MOST_STILLBORN = 10
 """How many workers in a row may be killed before they are ready, by a lack of memory that may pass."""
 SIGKILL = 9
-_READY, _UNFIT = b"ready", b"unfit"
+_READY, _UNFIT, _BEGUN = b"ready", b"unfit", b"begun"
 
 
 def pickled(fn: Function) -> bytes:
@@ -75,6 +75,7 @@ class _Worker:
     pipe: Connection
     task: GroupTask | None = None
     ready: bool = False
+    begun: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -115,6 +116,7 @@ class Crew:
     _look: float = 0.0
     _more: bool = True
     _stillborn: int = 0
+    _again: list[GroupTask] = attrs.field(factory=list)
 
     def start(self) -> None:
         """Starts the processes, and waits for the first one to be ready.
@@ -131,24 +133,30 @@ class Crew:
 
     def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
         """Runs the function on each task; gives what came of it as it ends, in any order."""
-        coming = next(tasks, None)
-        self._more = coming is not None
+        coming = self._next(tasks)
         while coming is not None or any(worker.task for worker in self._workers):
             for worker in self._workers:
                 if coming is not None and worker.is_idle and self._give(worker, coming):
-                    coming = next(tasks, None)
-                    self._more = coming is not None
+                    coming = self._next(tasks)
             for worker in self._stirring():
                 ended = self._hear(worker)
                 if ended is not None:
                     yield ended
+            if coming is None and self._again:
+                coming = self._next(tasks)
+
+    def _next(self, tasks: Iterator[GroupTask]) -> GroupTask | None:
+        """Gives the next task to run; before others those whose worker has died before it began them."""
+        coming = self._again.pop() if self._again else next(tasks, None)
+        self._more = coming is not None
+        return coming
 
     def _give(self, worker: _Worker, task: GroupTask) -> bool:
         try:
             worker.pipe.send_bytes(pickle.dumps(Parcel(task), pickle.HIGHEST_PROTOCOL))
         except OSError:  # it has died idle: its end is heard of next
             return False
-        worker.task = task
+        worker.task, worker.begun = task, False
         return True
 
     def _stirring(self) -> list[_Worker]:
@@ -172,6 +180,9 @@ class Crew:
         if data == _READY:
             worker.ready, self._stillborn = True, 0
             return None
+        if data == _BEGUN:
+            worker.begun = True
+            return None
         if data.startswith(_UNFIT):
             raise FunctionPickleError(self.name, data[len(_UNFIT) :].decode())
         task, worker.task = worker.task, None
@@ -182,6 +193,9 @@ class Crew:
         self._workers.remove(worker)
         worker.process.join(GRACE)
         how, task, code = worker.how, worker.task, worker.process.exitcode
+        if task is not None and not worker.begun:  # killed between two points, it cost neither
+            self._again.append(task)
+            self._more, task = True, None
         if code is None:  # it lives, but does not speak any more
             worker.process.kill()
         worker.pipe.close()
@@ -223,11 +237,12 @@ class Crew:
         told: list[tuple[GroupTask, Ended]] = []
         try:
             for worker in self._workers:
-                if worker.task is not None and worker.pipe.poll(max(0.0, deadline - time.monotonic())):
-                    with contextlib.suppress(EOFError, OSError):
+                with contextlib.suppress(EOFError, OSError):
+                    while worker.task is not None and worker.pipe.poll(max(0.0, deadline - time.monotonic())):
                         data = worker.pipe.recv_bytes()
-                        if data != _READY:
+                        if data not in (_READY, _BEGUN):
                             told.append((worker.task, unpacked(data)))
+                            worker.task = None
         finally:  # a second Ctrl-C waits for nothing
             self._leave(max(0.1, deadline - time.monotonic()))
         return told
@@ -276,6 +291,7 @@ def _work(
     with contextlib.suppress(EOFError, OSError):  # the other side has gone
         pipe.send_bytes(_READY)
         while data := pipe.recv_bytes():
+            pipe.send_bytes(_BEGUN)
             result = run_parcel(function, pickle.loads(data))
             assert isinstance(result, bytes)
             pipe.send_bytes(result)
@@ -296,7 +312,13 @@ def _listen() -> threading.Event:
     def ignore(signum: int, frame: Any) -> None:
         return None
 
+    def forget() -> None:  # in a child that the point forks: a pool of its own ends its workers by SIGTERM
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     signal.signal(signal.SIGTERM, terminate)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget)
     signal.signal(signal.SIGINT, ignore)  # a function, so that programs started here listen to it
     parent = multiprocessing.parent_process()
     if parent is not None:

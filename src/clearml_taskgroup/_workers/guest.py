@@ -39,6 +39,7 @@ from ..errors import GroupStateError, HandleError
 from .facts import facts_of
 from .guests import lives, present, tell
 from .handle import Core, Handle, live
+from .leaving import before_sigterm
 
 MOST_RUNS = 8
 """How many runs a worker process keeps open for the next task of theirs."""
@@ -366,6 +367,7 @@ def _at_exit(run: GuestRun) -> None:
     from multiprocessing.util import Finalize
 
     Finalize(run, _leave, args=(run,), exitpriority=10)
+    before_sigterm(let_all_go)
 
 
 def _leave(run: GuestRun) -> None:

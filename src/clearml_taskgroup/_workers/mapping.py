@@ -90,7 +90,7 @@ def map_points(
     done = [spec for spec in specs if run.is_done(spec.key)]
     waiting = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in waiting]
-    engine = _engine(run, fn, workers, executor)
+    engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
     mapped = {task.key: Mapped(task) for task in (group._open_tasks(run, done) if done else [])}
     if run.prior is not None:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
@@ -136,18 +136,21 @@ def map_points(
     return [mapped[spec.key] for spec in specs if spec.key in mapped]
 
 
-def checked(workers: int | None, executor: Executor | None) -> None:
-    """Checks where a `map` shall run.
+def checked(fn: Any, workers: int | None, executor: Executor | None) -> None:
+    """Checks what a `map` shall run, and where.
 
     Raises:
-        ArgumentError: Both are given, or one is of the wrong kind.
+        ArgumentError: Both places are given, or something is of the wrong kind.
     """
+    if not callable(fn):
+        raise ArgumentError("fn", fn, "a function that takes a task")
     if workers is not None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ArgumentError("workers", workers, "a number of processes from 1 on, or None to run here")
         if executor is not None:
             raise ArgumentError("executor", executor, "workers= or executor=, not both")
-    if executor is not None and not callable(getattr(executor, "submit", None)):
+    is_instance = not isinstance(executor, type) and callable(getattr(executor, "submit", None))
+    if executor is not None and not is_instance:
         raise ArgumentError("executor", executor, "a concurrent.futures.Executor")
 
 
@@ -156,7 +159,7 @@ def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | No
         if isinstance(executor, ProcessPoolExecutor):
             pickled(fn)
         return _Submitted(fn, executor, _begun_folder(run, executor))
-    if workers is None or run.store.mode == "memory":
+    if not workers or run.store.mode == "memory":
         return _Here(fn)
     crew = Crew(pickled(fn), repr(fn), workers)
     try:
