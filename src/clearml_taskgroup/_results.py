@@ -20,7 +20,7 @@ from ._statuses import tally, tally_text
 from ._stores import Status
 from ._tabular import Tabular
 from ._template import Name
-from .errors import AmbiguousResultError, NoSuchResultError, counted, some
+from .errors import AmbiguousResultError, NoSuchResultError, counted
 
 OPEN = ("created", "queued", "in_progress")
 """The statuses of tasks that have not ended."""
@@ -303,9 +303,8 @@ class Results(Tabular, Sequence[Row]):
                 f"{counted(len(rest), 'task')} failed, stopped or not begun" if len(rest) == len(self) else ""
             )
         having = [row.name for row in rest if measure in row.stats]
-        return (
-            f"that of {counted(len(having), 'task')} that failed or stopped ({some(having)}) does not count"
-        )
+        names = ", ".join(having[:6]) + " …" * (len(having) > 6)
+        return f"that of {counted(len(having), 'task')} that failed or stopped ({names}) does not count"
 
     def label(self, measure: Measure) -> str:
         """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.

@@ -316,10 +316,10 @@ class UnknownTaskError(TaskGroupError, LookupError):
     def __str__(self) -> str:
         if self.found:
             return (
-                f"{len(self.found)} tasks match {self.asked}: {some(self.found)}; give more "
+                f"{len(self.found)} tasks match {self.asked}: {_some(self.found)}; give more "
                 "parameters, or key="
             )
-        return f"no task matches {self.asked}; the group has: {some(self.names) or 'no tasks yet'}"
+        return f"no task matches {self.asked}; the group has: {_some(self.names) or 'no tasks yet'}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -429,7 +429,7 @@ class DeliveryError(TaskGroupError):
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered lies in {self.where}"
         return (
-            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({some(self.tasks)}) "
+            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({_some(self.tasks)}) "
             f"could not be delivered: {self.cause}. {rest}"
         )
 
@@ -510,7 +510,7 @@ class UnknownQueueError(TaskGroupError, LookupError):
         close = difflib.get_close_matches(self.queue, self.known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return (
-            f"the server has no queue {self.queue!r}; {hint}It has: {some(self.known) or 'none'}. Choose "
+            f"the server has no queue {self.queue!r}; {hint}It has: {_some(self.known) or 'none'}. Choose "
             f"one of them, or make it: clearml-agent daemon --queue {self.queue} --create-queue"
         )
 
@@ -540,7 +540,7 @@ class WaitTimeoutError(TaskGroupError, TimeoutError):
     def __str__(self) -> str:
         return (
             f"after {self.seconds:g} s {counted(len(self.tasks), 'task')} had not finished ({self.counts}): "
-            f"{some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
+            f"{_some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
         )
 
 
@@ -716,7 +716,7 @@ class NoSuchResultError(TaskGroupError, LookupError):
         hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
         note = f"; {self.note}" if self.note else ""
         nothing = "it reported nothing" if self.task else "nothing was reported"
-        there = f"there is: {some(self.known)}" if self.known else nothing
+        there = f"there is: {_some(self.known)}" if self.known else nothing
         return f"{who} {self.asked}{hint}{note}; {there}"
 
 
@@ -735,7 +735,7 @@ class AmbiguousResultError(TaskGroupError, LookupError):
     example: str = "split=…"
 
     def __str__(self) -> str:
-        return f"{self.asked} may mean {some(self.candidates)}; say which, as with {self.example}"
+        return f"{self.asked} may mean {_some(self.candidates)}; say which, as with {self.example}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -786,12 +786,12 @@ class NoSuchRunError(TaskGroupError, LookupError):
 
     def __str__(self) -> str:
         looked = " and ".join(self.places)
-        text = f"{self.asked} was not found; looked at {looked}, which has: {some(self.known) or 'no runs'}"
+        text = f"{self.asked} was not found; looked at {looked}, which has: {_some(self.known) or 'no runs'}"
         if not self.groups:
             return text
         close = closest(self.group, self.groups)
         hint = f" (did you mean {close!r}?)" if close is not None else ""
-        return f"{text}; its project has the groups {some(self.groups)}{hint}"
+        return f"{text}; its project has the groups {_some(self.groups)}{hint}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -802,7 +802,7 @@ class NoSuchTasksError(TaskGroupError, LookupError):
     asked: Sequence[str]
 
     def __str__(self) -> str:
-        asked = some([repr(name) for name in self.asked])
+        asked = _some([repr(name) for name in self.asked])
         return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
 
 
@@ -880,7 +880,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def some(names: Sequence[str], most: int = 6) -> str:
+def _some(names: Sequence[str], most: int = 6) -> str:
     """Joins names for a sentence, naming the first few and counting the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
