@@ -151,7 +151,8 @@ def test_takeover_goes_on_with_a_living_run(
 ) -> None:
     """With takeover=True a fresh sign of life keeps nobody away."""
     living = place.open()
-    living.task({"seed": 0})
+    living.task({"seed": 0}).report({"loss": 0.5}, 0)
+    living.flush()
     go_elsewhere(monkeypatch, tmp_path)
     with place.resume(takeover=True) as group:
         assert group.task({"seed": 0}).attempt == 2
