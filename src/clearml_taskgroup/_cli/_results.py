@@ -27,7 +27,7 @@ from ._output import (
     when,
 )
 from ._tables import print_table
-from ._wanted import Mode, listed, measure_of, parameters_of, place_of, results_of
+from ._wanted import Mode, context_of, listed, parameters_of, place_of, results_of
 from ._words import listing
 
 Pairs = tuple[tuple[str, str], ...]
@@ -138,13 +138,11 @@ def show(
     shown: Results | Aggregates = results.aggregate(over, of=of) if over else results
     head: str | None = None
     if sort is not None:
-        metric, meant = measure_of(sort, context, results)
-        mode_of = _better(results, metric, better)
-        head = results.label(results.find(metric, **meant))
+        meant = context_of(context, results)
+        head = results.label(results.find(sort, **meant))
+        meant["mode"] = _better(results, sort, meant, better)
         shown = (
-            shown.sort(metric, mode=mode_of, **meant)
-            if isinstance(shown, Aggregates)
-            else shown.sort(metric, mode=mode_of, of=of, **meant)
+            shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)
         )
     about = results.about
     if as_json:
@@ -174,11 +172,12 @@ def _chosen(results: Results, where: Pairs) -> Results:
     return results.where(parameters_of(where, results)) if where else results
 
 
-def _better(results: Results, metric: str, better: Any) -> Any:
-    found = results.mode_of(metric, better)
-    if found is None and any(name == metric for name, _ in results.measures):
-        raise click.UsageError(f"nobody can tell which {metric} is better; add --mode max or --mode min")
-    return found or "max"  # there is no such metric, which is told as it is looked for
+def _better(results: Results, metric: str, context: dict[str, Any], better: Any) -> Any:
+    name, _ = results.find(metric, **context)
+    mode = results.mode_of(name, better)
+    if mode is None:
+        raise click.UsageError(f"nobody can tell which {name} is better; add --mode max or --mode min")
+    return mode
 
 
 # --- best --------------------------------------------------------------------------------------
@@ -213,8 +212,8 @@ def best(
     count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
     """
     results = _chosen(results_of(group, run, mode), where)
-    metric, meant = measure_of(metric, context, results)
-    meant["mode"] = _better(results, metric, better)
+    meant = context_of(context, results)
+    meant["mode"] = _better(results, metric, meant, better)
     found: Best = (
         results.aggregate(over, of=of).best(metric, **meant) if over else results.best(metric, of=of, **meant)
     )

@@ -263,19 +263,6 @@ def one_of(text: str, runs: list[Listed]) -> Listed:
     return found[0]
 
 
-def measure_of(metric: str, pairs: Iterable[tuple[str, str]], results: Results) -> tuple[str, dict[str, Any]]:
-    """Reads a metric and its context, `accuracy split=val` or as tables head it, `accuracy[split=val]`."""
-    heading = _HEADING.fullmatch(metric)
-    if heading is not None and not any(metric == name for name, _ in results.measures):
-        metric, inside = heading[1], (part.partition("=") for part in heading[2].split(","))
-        pairs = [*((field, text) for field, _, text in inside), *pairs]
-    return metric, context_of(pairs, results)
-
-
-_HEADING = re.compile(r"(.+?)\[([^=,\[\]]+=[^\[\]]*)\](?: \(.+\))?")
-"""A table's heading, with or without the unit."""
-
-
 def context_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
     """Reads `split=val` as results have it: the value among theirs that is written so, else the text."""
     known: dict[str, list[Any]] = {}

@@ -15,7 +15,7 @@ from .._identity import KEY_DIGITS, task_key
 from .._run import Run
 from .._task import GroupTask
 from .._template import check_context
-from ..errors import ArgumentError, GroupStateError, MissingExtraError
+from ..errors import ArgumentError, GroupStateError, MissingExtraError, counted
 from . import filled
 
 try:
@@ -224,7 +224,8 @@ def _problem(result: Any, study: Any) -> str:
         except (ValueError, TypeError):
             return f"the objective gave {value!r}, which is no number"
     if study is not None and len(values) != len(study.directions):
-        return f"the objective gave {len(values)} values, the study has {len(study.directions)} directions"
+        given, expected = counted(len(values), "value"), counted(len(study.directions), "direction")
+        return f"the objective gave {given}, the study has {expected}"
     return ""
 
 
