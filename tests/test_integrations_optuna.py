@@ -356,7 +356,7 @@ def test_optunas_catch_decides(store: MemoryStore, groups: Any) -> None:
         (math.nan, "nan"),
         (None, "None, which is no number"),
         ("much", "no number"),
-        ((1.0, 2.0), "2 values, the study has 1 directions"),
+        ((1.0, 2.0), "2 values, the study has 1 direction"),
         ((), "0 values"),
     ],
 )
