@@ -11,7 +11,6 @@ import pytest
 
 from clearml_taskgroup import TaskGroup, _clearml
 from clearml_taskgroup._agents import queueing as _queueing
-from clearml_taskgroup._agents import submitting as _submitting
 from clearml_taskgroup._agents.agent import RAN
 from clearml_taskgroup._stores.lookup import identity_of
 from tests.loopback import LoopbackServer
@@ -34,8 +33,7 @@ def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] |
 
 
 def group(**options: Any) -> TaskGroup:
-    """Makes the group of these tests, each as in a script of its own."""
-    _submitting._opened.clear()
+    """Makes the group of these tests."""
     return TaskGroup(PROJECT, options.pop("name", NAME), mode="online", **options)
 
 

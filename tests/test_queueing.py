@@ -188,16 +188,6 @@ def test_map_before_a_queue_is_refused(view: View) -> None:
             one.sweep(SPACE, queue="gpu")
 
 
-def test_a_second_group_of_the_same_name_submits_nothing(loopback: LoopbackServer, view: View) -> None:
-    """An agent would run its points by the first group's loop: the error says so before anything is made."""
-    with group() as one:
-        one.sweep({"C": [1]}, queue="gpu")
-    with TaskGroup(PROJECT, one.name, mode="online") as one:
-        with pytest.raises(SubmitError, match="opened another group of the name 'the group' before"):
-            one.sweep({"D": [1]}, queue="gpu")
-    assert list(points(loopback)) == ["C=1"]
-
-
 def test_a_sweep_within_a_tasks_block_is_refused(view: View) -> None:
     """What is submitted within another task's block would need that task run first, on each agent."""
     with group() as outer, outer.task({"C": 1}), group(name="inner one") as inner:

@@ -183,8 +183,6 @@ class TaskGroup:
             resume=self._resume,
         )
         self._run = run
-        if run.store.mode == "online":
-            submitting.note_opened(self.id)
         if run.point is None:
             run.summarize = _summarize
         else:

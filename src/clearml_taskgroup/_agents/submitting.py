@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,13 +22,7 @@ if TYPE_CHECKING:
 _CARRIED = ("hyperparams", "configuration", "container")
 """What of the script's own `Task.init` task goes along: `Task.init` puts it back on the agent."""
 _BODY = "whose body each agent would run again, because the script cannot pass over it"
-_opened: Counter[str] = Counter()
 _ADVICE = "make it a sweep, group.sweep([{…}]), or give it a TaskGroup and a script of its own"
-
-
-def note_opened(group_id: str) -> None:
-    """Notes that this script opens a group."""
-    _opened[group_id] += 1
 
 
 def check(group: TaskGroup, run: Run, queue: str) -> None:
@@ -49,13 +42,6 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
     mode = run.store.mode
     if mode == "memory":
         return
-    if _opened[group.id] > 1:
-        raise SubmitError(
-            queue,
-            f"the script has opened another group of the name {group.name!r} before, and an agent could not "
-            "tell the sweeps of one from those of the other",
-            "give each group a name of its own, or put the sweeps into one group",
-        )
     if mode != "online":
         raise SubmitError(
             queue,
