@@ -413,6 +413,8 @@ class ArgumentError(TaskGroupError, ValueError):
     expected: str
 
     def __str__(self) -> str:
+        if self.given is None:
+            return f"{self.argument}= was not given, or is None; expected {self.expected}"
         return f"{self.argument}={self.given!r} was given; expected {self.expected}"
 
 
