@@ -184,7 +184,7 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
     assert best.value == {"C=1": 0.75, "C=2": 1.25}[order[0]]
     assert best.std == pytest.approx(math.sqrt(0.5))
     assert best.sem == pytest.approx(0.5)
-    with pytest.raises(ArgumentError, match="mode=None"):
+    with pytest.raises(ArgumentError, match="mode= was not given"):
         rows.best("accuracy")
     with pytest.raises(NoSuchResultError):
         rows.sort("loss", mode=mode)
