@@ -54,11 +54,11 @@ def count_dead(past: PastRun, store: OfflineStore, template: NameTemplate) -> No
     """Counts what the sessions hold of those tasks whose process died, or works on them still."""
     latest = past.latest().values()
     dead = [task for task in latest if task.status is None]
-    spelt = _spelt(names_of(task) for task in latest if task.status is not None) if dead else {}
+    spelt = spelling(latest) if dead else {}
     for task in dead:
         own = {"group": past.name, "task": task.name, "key": task.key, "index": str(task.index)}
         found = measures_in(store.events(task.id), template, {**own, "task_id": task.id})
-        task.measures = _as_spelt(found, spelt) or task.measures
+        task.measures = as_spelt(found, spelt) or task.measures
 
 
 def count_anew(run: Run, states: Sequence[TaskState]) -> None:
@@ -80,19 +80,24 @@ def count_anew(run: Run, states: Sequence[TaskState]) -> None:
     for state in states:
         if state.id in found:
             past = found[state.id]
-            past.measures = _as_spelt(past.measures, spelt)
+            past.measures = as_spelt(past.measures, spelt)
             state.names.stats.update(stats_of(past))
             state.names.earlier.update(names_of(past))
 
 
-def _spelt(names: Iterable[Mapping[Measure, Sequence[Name]]]) -> Spelt:
-    return {name: measure for known in names for measure, spelt in known.items() for name in spelt}
+def spelling(tasks: Iterable[PastTask]) -> Spelt:
+    """Gives what the names stand for that some tasks have told themselves."""
+    return _spelt(names_of(task) for task in tasks if task.status is not None)
 
 
-def _as_spelt(measures: list[Any], spelt: Spelt) -> list[Any]:
-    """Has a name stand for what it does in other tasks: read back, the text `"1"` is a number."""
+def as_spelt(measures: list[Any], spelt: Spelt) -> list[Any]:
+    """Has a name that was read back stand for what it does in other tasks: the text `"1"` is read as 1."""
     found = []
     for metric, context, stats, names in measures:
         known = spelt.get(Name(*names[0]), (metric, context))
         found.append([known[0], dict(known[1]), stats, names])
     return found
+
+
+def _spelt(names: Iterable[Mapping[Measure, Sequence[Name]]]) -> Spelt:
+    return {name: measure for known in names for measure, spelt in known.items() for name in spelt}

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from . import _clearml, _modes, _past
-from ._counting import count_dead
+from ._counting import as_spelt, count_dead, spelling
 from ._documents import names_of, past_task, stats_of
 from ._history import Reader
 from ._measures import Words
@@ -170,11 +170,13 @@ def _from_server(
     path = record_of(folder, run)
     local = load(path) if path is not None else None
     counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    spelt = spelling(counted.values())
     latest: dict[str, Row] = {}
     for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
         task = past_task(document, words.template)
         task.status = task.status if task.settled else document["status"]
         task.reason = task.reason if task.settled else ""
+        task.measures = as_spelt(task.measures, spelt)
         row = _row(task, words, reader, counted.get(task.id))
         latest[row.key if is_original(document) else row.id] = row
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)

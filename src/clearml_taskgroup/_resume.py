@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from ._counting import count_dead
+from ._counting import as_spelt, count_dead, spelling
 from ._documents import past_task
 from ._past import PastRun, PastTask, held, latest_run, load, record_of
 from ._record import append
@@ -156,10 +156,14 @@ def _ours_alone(local: PastRun | None, takeover: bool) -> contextlib.AbstractCon
 
 def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[str, str]) -> None:
     """Fills in what only this disk knows: all values' sums, and ends that the server was not told."""
+    spelt = spelling(local.tasks.values())
     for task_id, known in local.tasks.items():
-        if task_id not in past or known.status is None:
+        if task_id not in past:
             continue
         task = past[task_id]
+        task.measures = as_spelt(task.measures, spelt)
+        if known.status is None:
+            continue
         task.measures = known.measures or task.measures
         if not known.settled and statuses[task_id] not in (*PUBLISHED, "queued"):
             task.status, task.reason, task.settled = known.status, known.reason, False
