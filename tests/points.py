@@ -121,6 +121,16 @@ def die(task: GroupTask) -> int:
     return value
 
 
+def fall(task: GroupTask) -> int:
+    """Is killed where the seed is 1, once all that it reported has left the process."""
+    value = report(task)
+    if task.params["seed"] == 1:
+        task.report({"loss": 0.5}, split="test")
+        assert task._run.flush(20)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
 def leave(task: GroupTask) -> int:
     """Ends its process where the seed is 1."""
     if task.params["seed"] == 1:

@@ -92,6 +92,8 @@ def test_numbers_are_read_as_numbers(value: Any, read: Any) -> None:
     ("template", "name", "expected"),
     [
         ("{metric}/{split=value}", "loss/val", ("loss", {"split": "val"})),
+        ("{metric}/{split=value}", "train/loss/value", ("train/loss", {"split": "value"})),
+        ("{metric}/{split=value}", "train/loss/val", ("train", {"split": "loss/val"})),
         ("{metric}/{split}", "loss/a/b", ("loss", {"split": "a/b"})),
         ("{metric}/{split}", "loss", None),
         ("{metric}", "top/1", ("top/1", {})),

@@ -51,13 +51,12 @@ def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
 
 def measures_of(last_metrics: Mapping[str, Any], template: NameTemplate, own: Mapping[str, str]) -> list[Any]:
     """Reads a server's last values as counts; its own mean and count are not to be trusted."""
-    fields = tuple((field, own[field]) for field in template.fields if field in own)
     measures = []
     for variants in last_metrics.values():
         for last in variants.values():
             title, series = str(last.get("metric")), str(last.get("variant"))
             single = title == SINGLE_VALUE_TITLE and last.get("min_value_iteration") == SINGLE_VALUE_ITERATION
-            found = _measure(template, title, series, single, fields)
+            found = measure_of(template, title, series, single, own)
             if found is None or last.get("value") is None:
                 continue
             value = last["value"]
@@ -73,6 +72,22 @@ def measures_of(last_metrics: Mapping[str, Any], template: NameTemplate, own: Ma
 
 
 _PARTS = ("first", "min", "max")
+
+
+def measure_of(
+    template: NameTemplate, title: str, series: str, single: bool, own: Mapping[str, str]
+) -> Measure | None:
+    """Reads a name back as the measure that a report of it has; None if the template never gives it.
+
+    Args:
+        template: The group's template.
+        title: The title.
+        series: The series.
+        single: Whether it is the name of a value without an iteration.
+        own: The texts of the task's own fields.
+    """
+    fields = tuple((field, own[field]) for field in template.fields if field in own)
+    return _measure(template, title, series, single, fields)
 
 
 @lru_cache(maxsize=65_536)

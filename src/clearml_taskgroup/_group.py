@@ -568,6 +568,7 @@ class TaskGroup:
         if not run.closed:
             run.reporter.flush(self.close_timeout)
             run.guests.fold(run, SOON)
+            run.guests.count(run, SOON)
         goes_on = any((sweep := turn[0]()) is not None and sweep.has_more for turn in self._turns)
         return results_of(run, "the sweep goes on" if goes_on and not run.closed else "")
 

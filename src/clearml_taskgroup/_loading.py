@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 
 from . import _clearml, _modes, _past
+from ._counting import as_spelt, count_dead, spelling
 from ._documents import names_of, past_task, stats_of
 from ._history import Reader
 from ._measures import Words
 from ._past import PastRun, PastTask, is_held, latest_run, load, record_of, records
-from ._reporter import SINGLE_VALUE_TITLE, Stats
+from ._reporter import Stats
 from ._results import OPEN, About, Results, Row
-from ._stores import SINGLE_VALUE, Point, lookup
+from ._stores import Point, lookup
 from ._stores.lookup import Document, identity_of, is_original, latest_of, of_run, run_ids, started_of, whole
 from ._stores.memory import MemoryStore
 from ._stores.offline import OfflineStore
@@ -113,7 +114,9 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
     store = OfflineStore(sessions) if past.mode == "offline" else RecordOnly(past.path)
     words = _words(past.template, metrics, past.metrics)
     reader = Reader(store)
-    rows = [_row(_ended(task, lives, past, store, words), words, reader) for task in past.latest().values()]
+    if isinstance(store, OfflineStore):
+        count_dead(past, store, words.template)
+    rows = [_row(_ended(task, lives), words, reader) for task in past.latest().values()]
     about = About(
         project=past.project,
         name=past.name,
@@ -128,42 +131,11 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
     return _results(rows, about, words, reader, "a living process works on it" if lives else "")
 
 
-def _ended(
-    task: PastTask, lives: bool, past: PastRun, store: MemoryStore | OfflineStore, words: Words
-) -> Any:
-    """Fills in what a record lacks whose process died: the status, and what the session holds."""
-    if task.status is not None:
-        return task
-    task.status, task.reason = ("in_progress", "") if lives else ("stopped", ABANDONED)
-    if isinstance(store, OfflineStore) and not task.measures:
-        task.measures = _counted(task, past, store, words)
+def _ended(task: PastTask, lives: bool) -> PastTask:
+    """Fills in the status that a record lacks whose process died."""
+    if task.status is None:
+        task.status, task.reason = ("in_progress", "") if lives else ("stopped", ABANDONED)
     return task
-
-
-def _counted(task: PastTask, past: PastRun, store: OfflineStore, words: Words) -> list[Any]:
-    """Counts what an offline session holds."""
-    own = {
-        "group": past.name,
-        "task": task.name,
-        "key": task.key,
-        "index": str(task.index),
-        "task_id": task.id,
-    }
-    own = {field: text for field, text in own.items() if field in words.template.fields}
-    counted: dict[Name, Stats] = {}
-    for event in store.events(task.id):
-        if event.get("type") != "training_stats_scalar":
-            continue
-        stats = counted.setdefault(Name(event["metric"], event["variant"]), Stats())
-        stats.add(event["value"], None if event["iter"] == SINGLE_VALUE else event["iter"])
-    measures = []
-    for name, stats in counted.items():
-        single = name.title == SINGLE_VALUE_TITLE and stats.single
-        parse = words.template.parse
-        found = words.template.parse_single(name.series, own) if single else parse(*name, own)
-        if found is not None:
-            measures.append([found[0], found[1], attrs.asdict(stats), [list(name)]])
-    return measures
 
 
 class RecordOnly(MemoryStore):
@@ -198,11 +170,13 @@ def _from_server(
     path = record_of(folder, run)
     local = load(path) if path is not None else None
     counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    spelt = spelling(counted.values())
     latest: dict[str, Row] = {}
     for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
         task = past_task(document, words.template)
         task.status = task.status if task.settled else document["status"]
         task.reason = task.reason if task.settled else ""
+        task.measures = as_spelt(task.measures, spelt)
         row = _row(task, words, reader, counted.get(task.id))
         latest[row.key if is_original(document) else row.id] = row
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)

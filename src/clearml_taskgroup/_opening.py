@@ -101,7 +101,7 @@ def open_run(
             else:
                 store = OfflineStore(cache / "offline")
                 if resume is not None:
-                    prior = prior_on_disk(folder)
+                    prior = prior_on_disk(folder, store)
                 record = _record(folder, prior, takeover, required=True)
                 number = prior.number if prior else record.number if record else 1
             if record is not None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import attrs
 
+from ._counting import as_spelt, count_dead, spelling
 from ._documents import past_task
 from ._past import PastRun, PastTask, held, latest_run, load, record_of
 from ._record import append
 from ._stores import Ending
 from ._stores.lookup import ask_all, group_tasks, identity_of, is_at_agent, run_tasks, whole
+from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
 from ._template import NameTemplate
 from ._upload import ABANDONED, PUBLISHED, deliver_outbox
@@ -51,10 +53,18 @@ class Prior:
     drafts: frozenset[str] = frozenset()
 
 
-def prior_on_disk(folder: Path) -> Prior | None:
-    """Finds the latest run of a group on this disk."""
+def prior_on_disk(folder: Path, store: OfflineStore) -> Prior | None:
+    """Finds the latest run of a group on this disk.
+
+    Args:
+        folder: Where this machine keeps the group's records.
+        store: The sessions, with the values of what has died.
+    """
     past = latest_run(folder, "offline")
-    return None if past is None else _prior(past)
+    if past is None:
+        return None
+    count_dead(past, store, NameTemplate(past.template))  # which the names were made with
+    return _prior(past)
 
 
 def _prior(past: PastRun) -> Prior:
@@ -101,11 +111,14 @@ def prior_on_server(
     local = _record_of(run, folder)
     if not takeover:
         _refuse_living(store, number, tasks, parent, local, ours)
-    past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
-    statuses = {task["id"]: str(task["status"]) for task in tasks}
     with _ours_alone(local, takeover):
+        if local is not None and local.outbox.exists():
+            deliver_outbox(local, store)  # and the values that were in it are known from now on
+            found = group_tasks(store.transport, group_id)
+            tasks = [task for task in found if identity_of(task)["run"] == run]
+        past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
+        statuses = {task["id"]: str(task["status"]) for task in tasks}
         if local is not None:
-            deliver_outbox(local, store)
             _add_local(past, local, statuses)
         left = [task for task in past.values() if not task.settled and task.status is not None]
         endings = [Ending(task.id, task.status or "stopped", task.reason) for task in left]
@@ -143,10 +156,14 @@ def _ours_alone(local: PastRun | None, takeover: bool) -> contextlib.AbstractCon
 
 def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[str, str]) -> None:
     """Fills in what only this disk knows: all values' sums, and ends that the server was not told."""
+    spelt = spelling(local.tasks.values())
     for task_id, known in local.tasks.items():
-        if task_id not in past or known.status is None:
+        if task_id not in past:
             continue
         task = past[task_id]
+        task.measures = as_spelt(task.measures, spelt)
+        if known.status is None:
+            continue
         task.measures = known.measures or task.measures
         if not known.settled and statuses[task_id] not in (*PUBLISHED, "queued"):
             task.status, task.reason, task.settled = known.status, known.reason, False

@@ -17,6 +17,7 @@ import attrs
 
 from . import _clearml
 from ._agents.agent import Point
+from ._counting import count_anew
 from ._documents import names_of, stats_of
 from ._names import Measure, Names, measure_text
 from ._past import PastTask
@@ -56,6 +57,7 @@ class TaskState:
         done: Whether an earlier attempt has completed it, and nothing is left to do.
         turn: Whether the task was opened by a loop over `group.sweep`.
         held: Whether something that runs inside the task ends it, so that its own block does not.
+        died: Whether a process died with it that told nobody what it had reported.
         failure: What failed it, without frames, and the traceback as text; None if that is not known.
     """
 
@@ -71,6 +73,7 @@ class TaskState:
     turn: bool = False
     done: bool = False
     held: bool = False
+    died: bool = False
     failure: tuple[BaseException, str] | None = None
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
 
@@ -314,6 +317,7 @@ class Run:
             if not last:
                 waiting = self.waiting()
                 todo = [state for state in todo if state.id not in waiting]
+        count_anew(self, [state for state in todo if state.died])
         endings = [Ending(state.id, state.status, state.reason) for state in todo]
         try:
             refused = self.store.finish(endings, max(0.0, deadline - time.monotonic()))

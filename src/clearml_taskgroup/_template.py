@@ -190,10 +190,15 @@ class NameTemplate:
             fields = _pattern(self._series, own)
             metric = re.fullmatch(re.sub(r"\x01(\w+)\x01", r"(.+?)", fields), name, re.DOTALL)
             return None if metric is None else self._parse_unsplit(name, own)
-        for place, letter in enumerate(name):
-            if letter == "/" and (found := self.parse(name[:place], name[place + 1 :], own)):
-                return found
-        return None
+        places = (place for place, letter in enumerate(name) if letter == "/")
+        parsed = (self.parse(name[:place], name[place + 1 :], own) for place in places)
+        found = [fields for fields in parsed if fields is not None]
+        # "train/loss/value" is the metric "train/loss": a default is likelier than a '/' in a field.
+        likely = (one for one in found if self._is_at_default(one[1]))
+        return next(likely, found[0] if found else None)
+
+    def _is_at_default(self, fields: Mapping[str, Any]) -> bool:
+        return all(fields.get(field) == _read(default) for field, default in self.defaults.items())
 
     def _parse_unsplit(self, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
         """Without a '/', the title is the metric, which the series has in it somewhere."""

@@ -38,6 +38,7 @@ class Facts:
         nonfinite: How many values were left out there.
         lost: Points that were given up there, or wait there.
         trouble: Why.
+        died: Whether the worker died and told nothing, so that its values are counted where they lie.
         failure: The exception that failed the task there.
     """
 
@@ -50,6 +51,7 @@ class Facts:
     nonfinite: dict[Measure, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
+    died: bool = False
     failure: Written | None = None
 
 
@@ -99,6 +101,7 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
         more = count - before.nonfinite.get(measure, 0)
         state.nonfinite[measure] = state.nonfinite.get(measure, 0) + more
     state.params.update(facts.params)
+    state.died = state.died or facts.died
     if facts.lost > before.lost:
         more = facts.lost - before.lost
         run.guests.troubles.append(DeliveryError(more, [state.spec.name], run.store.where, facts.trouble))

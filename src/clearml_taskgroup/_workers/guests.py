@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._counting import count_anew
 from .facts import Facts, fold, measures_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Guests:
     troubles: list[Exception] = attrs.field(factory=list)
     _at: int = 0
     _known: dict[str, Facts] = attrs.field(factory=dict)
-    _working: dict[str, tuple[str, int]] = attrs.field(factory=dict)
+    _working: dict[str, tuple[str, str, int]] = attrs.field(factory=dict)
 
     def expect(self, run: Run) -> None:
         """Begins to look at the record, from its end on."""
@@ -60,10 +61,26 @@ class Guests:
         deadline = time.monotonic() + patience
         while True:
             self._read(run, run.record.path)
-            self._working = {guest: who for guest, who in self._working.items() if lives(*who)}
+            dead = [guest for guest, (_, host, pid) in self._working.items() if not lives(host, pid)]
+            if dead:
+                self._read(run, run.record.path)  # one that has told all since then and ended is not meant
+                self._bury(run, dead)
             if not self._working or time.monotonic() >= deadline:
                 return
             time.sleep(_PAUSE)
+
+    def count(self, run: Run, patience: float) -> None:
+        """Counts the values of workers that have died, as far as they are where they belong by now."""
+        died = [state for state in run.states.values() if state.died and not state.finished]
+        if died and not run.in_child:
+            run.store.flush(patience)
+            count_anew(run, died)
+
+    def _bury(self, run: Run, dead: list[str]) -> None:
+        for guest in dead:
+            key, *_ = self._working.pop(guest, (None,))
+            if key is not None:
+                run.states[key].died = True
 
     def close(self, run: Run) -> None:
         """Takes away what lay on the disk for workers."""
@@ -89,7 +106,7 @@ class Guests:
         if state is None or state.id != line["id"]:
             return
         if line["event"] == "guest":
-            self._working[guest] = (line["host"], line["pid"])
+            self._working[guest] = (line["key"], line["host"], line["pid"])
             return
         facts: Facts = pickle.loads(base64.b64decode(line["facts"]))
         fold(run, state, facts, self._known.get(guest))

@@ -126,6 +126,7 @@ def map_points(
                 ended.facts.reason = reason_of(error)
             end(task, ended)
         for task in opened:
+            task._state.died = task._state.died or task.key not in mapped
             run.mark(task._state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
         raise
     finally:
@@ -283,7 +284,7 @@ class _Submitted:
             kind, began = type(self.executor).__name__, has_begun(self.folder, task.id)
             error = BrokenExecutorError(str(task), kind, reason_of(error), began)
         reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
-        return Ended(error=error, facts=Facts("failed", reason), text=f"{reason}\n")
+        return Ended(error=error, facts=Facts("failed", reason, died=True), text=f"{reason}\n")
 
     def stop(self) -> list[tuple[GroupTask, Ended]]:
         for future in self._pending:

@@ -77,7 +77,7 @@ class Parcel:
 def died(task: GroupTask, how: str) -> Ended:
     """What came of a point whose process died."""
     error = WorkerDiedError(str(task), how)
-    return Ended(error=error, facts=Facts("failed", how), text=f"{how}\n")
+    return Ended(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
 
 
 def run_here(fn: Function, task: GroupTask) -> Ended:

@@ -1,0 +1,198 @@
+"""The values of what has died: counted where they lie, as if their tasks had told them."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearml_taskgroup import NameTemplate, Results, TaskGroup
+from clearml_taskgroup._documents import measure_of
+from clearml_taskgroup._names import Names
+from clearml_taskgroup.errors import NameCollisionError
+from tests import points
+from tests.aftermath import NAME, PROJECT, Place, kill
+from tests.loopback import LoopbackServer
+
+OWN = {"group": "g", "task": "C=1", "key": "0a1b2c", "index": "3", "task_id": "f" * 32}
+SPACE = {"seed": range(3)}
+CONTEXTS: list[dict[str, Any]] = [{}, {"split": "value"}, {"split": "val"}, {"split": True}, {"split": 1}]
+
+
+@pytest.fixture(params=["offline", "online"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """A place for groups, offline or on a loopback server."""
+    return Place(request.getfixturevalue("loopback") if request.param == "online" else None)
+
+
+def counts(results: Results, *, exact: bool = True) -> list[dict[Any, Any]]:
+    """The counts of each row; without what a server alone does not know."""
+    unknown = () if exact else ("total", "count", "last_iteration")
+    return [
+        {
+            measure: {part: value for part, value in attrs.asdict(stats).items() if part not in unknown}
+            for measure, stats in row.stats.items()
+        }
+        for row in results
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "fields"),
+    [
+        ("{metric}/{split=value}", ("split",)),
+        ("{split=value}/{metric}", ("split",)),
+        ("{metric}/{split=1}", ("split",)),
+        ("{metric}/{split=True}", ("split",)),
+        ("{metric} of {key}/{split=value} {fold=0}", ("split", "fold")),
+        ("{metric} {fold=0}/{split=value}", ("split", "fold")),
+        ("{metric}/{split=value}-{split}", ("split",)),
+        ("{metric} {task}", ()),
+    ],
+)
+@given(
+    metric=st.sampled_from(["acc", "top-1", "größe", "a.b", "train/loss"]),
+    split=st.sampled_from([None, "value", "val", 1, 2.5, True, False]),
+    fold=st.sampled_from([None, 0, 0.0, "0", 3]),
+)
+def test_a_name_is_read_back_as_what_was_reported(
+    template: str, fields: tuple[str, ...], metric: str, split: Any, fold: Any
+) -> None:
+    """A value that is read back is of the measure that its report had, also where it named a default."""
+    made = NameTemplate(template)
+    given = {"split": split, "fold": fold}
+    context = {field: given[field] for field in fields if given[field] is not None}
+    names = Names(made, None, OWN["task_id"], OWN, set())
+    measure, name = names.resolve(metric, context)
+    found = measure_of(made, *name, False, OWN)
+    assert found == measure
+    assert [type(value) for _, value in found[1]] == [type(value) for _, value in measure[1]]
+    if not measure[1]:
+        single = made.single_value_name(name)
+        assert measure_of(made, "Summary", single, True, OWN) == measure
+
+
+def test_a_default_that_is_named_is_the_same_measure() -> None:
+    """Both have the same title and series, and so one channel; another text is another measure."""
+    names = Names(NameTemplate("{metric}/{split=value}"), None, OWN["task_id"], OWN, set())
+    assert names.channel("acc", {}, False) is names.channel("acc", {"split": "value"}, False)
+    names.channel("acc", {"split": 1}, False)
+    with pytest.raises(NameCollisionError):
+        names.channel("acc", {"split": "1"}, False)
+
+
+def report_all(group: TaskGroup) -> list[Any]:
+    """Three tasks that report the same; the first has ended."""
+    tasks = group.tasks(SPACE)
+    for task in tasks:
+        seed = task.params["seed"]
+        for step in range(3):
+            task.report({"acc": seed + step / 8}, step)
+            task.report({"acc": seed + step / 4}, step, split="7")
+        task.report({"acc": 5.0}, 9, split="value")
+        task.report({"train/best": seed})
+    tasks[0].mark_completed()
+    return tasks
+
+
+def test_what_ended_and_what_died_share_their_columns(place: Place) -> None:
+    """While a run lives, after its death, and resumed, a metric is one, whoever looks at it."""
+    group = place.open()
+    report_all(group)
+    live = group.results()
+    expected = counts(live, exact=place.server is None)
+    assert [list(row.stats) for row in live] == [
+        [("acc", ()), ("acc", (("split", "7"),)), ("train/best", ())]
+    ] * 3
+    if place.server is None:
+        assert counts(TaskGroup.load(PROJECT, NAME, mode="offline")) == expected
+    kill(group)
+    loaded = TaskGroup.load(PROJECT, NAME, mode=place.mode)
+    assert loaded[0].status == "completed"
+    assert counts(loaded, exact=place.server is None) == expected
+    assert loaded.best("acc", split="value", mode="max").value == 5.0
+    assert len(loaded.sort("acc[split=value]", mode="max")) == 3
+    assert [len(curve) for curve in loaded.history("acc", split="value")] == [4] * 3
+    assert {row.value("train/best") for row in loaded} == {0.0, 1.0, 2.0}
+
+
+def test_a_resumed_run_goes_on_with_the_counts_of_what_died(place: Place) -> None:
+    """What a task had reported before its process was killed counts with what it reports now."""
+    group = place.open()
+    report_all(group)
+    kill(group)
+    with place.resume(retry="continue") as group:
+        for task in group.sweep(SPACE):
+            task.report({"acc": 100.0}, 10)
+    for results in (group.results(), TaskGroup.load(PROJECT, NAME, mode=place.mode)):
+        stats = [row.stats["acc", ()] for row in results]
+        assert [(one.first, one.min, one.last) for one in stats] == [(0, 0, 5), (1, 1, 100), (2, 2, 100)]
+        if place.server is None:
+            assert [one.count for one in stats] == [4, 5, 5]
+
+
+def test_values_are_counted_that_the_outbox_held(loopback: LoopbackServer) -> None:
+    """A resume first delivers what a killed process has left on disk, and knows its values then."""
+    place = Place(loopback)
+    group = place.open()
+    *_, last = report_all(group)
+    assert group.record_path is not None
+    outbox = group.record_path.with_suffix(".outbox")
+    head = last._state.names.channel("acc", {"split": "late"}, False).head
+    kill(group)
+    outbox.write_text(f'{head}3.5,"iter":1,"timestamp":1}}\n')
+    outbox.with_suffix(".sent").write_text("0")
+    with place.resume(retry="continue") as group:
+        assert len(group.tasks(SPACE)) == 3
+        assert group.results()[2].value("acc", split="late") == 3.5
+
+
+@pytest.mark.parametrize("kind", ["workers", "pool"])
+def test_a_worker_that_is_killed_leaves_its_values(kind: str, place: Place) -> None:
+    """What it had delivered is in the results and curves of the run, at once and loaded again."""
+    with place.group() as group:
+        if kind == "workers":
+            group.map(points.fall, SPACE, workers=2)
+        else:
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+                group.map(points.fall, {"seed": [1]}, executor=pool)
+        early = group.results()
+    for results in (early, group.results(), TaskGroup.load(PROJECT, NAME, mode=place.mode)):
+        (row,) = results.where(seed=1)
+        assert row.status == "failed"
+        assert {m: (s.first, s.last, s.min, s.max) for m, s in row.stats.items()} == {
+            ("loss", (("split", "val"),)): (1.0, 1.375, 1.0, 1.375),
+            ("loss", (("split", "test"),)): (0.5, 0.5, 0.5, 0.5),
+        }
+        assert row.value("loss", split="val", of="mean") == 1.1875
+        assert row.stats["loss", (("split", "val"),)].count == points.STEPS
+        assert row.history("loss", split="val").values == (1.0, 1.125, 1.25, 1.375)
+        assert row.value("loss", split="test") == 0.5
+
+
+def test_a_worker_by_hand_that_is_killed_leaves_its_values(place: Place) -> None:
+    """So it is for tasks that were passed by hand, with what others have told of the same task."""
+    context = multiprocessing.get_context("forkserver")
+    with place.group() as group:
+        first, second, _ = group.tasks(SPACE)
+        for task, at in itertools.product((first, second), range(2)):
+            task.report({"loss": 100.0 + at}, at, split="val")
+        process = context.Process(target=points.fall, args=(second,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -9
+        for _ in range(2):
+            results = group.results()
+            assert results[1].value("loss", split="val", of="max") == 101.0
+            assert results[1].value("loss", split="val", of="last") == 1.375
+            assert results[1].value("loss", split="test") == 0.5
+    (row,) = TaskGroup.load(PROJECT, NAME, mode=place.mode).where(seed=1)
+    assert row.value("loss", split="val", of="last") == 1.375
+    if place.server is None:
+        assert row.stats["loss", (("split", "val"),)].count == 2 + points.STEPS
