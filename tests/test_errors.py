@@ -60,6 +60,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ImportError,
         ["to_pandas() needs pandas", "pip install 'clearml-taskgroup[pandas]'"],
     ),
+    (errors.SweepOverError(2), RuntimeError, ["had its turns (2 points)", "group.tasks(…)", "call group.sweep"]),
     (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
     (
         errors.DuplicateTaskError("abc", "one", "two"),

@@ -394,6 +394,22 @@ class TaskClosedError(TaskGroupError, RuntimeError):
 
 
 @attrs.define(slots=False, repr=False)
+class SweepOverError(TaskGroupError, RuntimeError):
+    """You meet this when a second loop begins over a sweep that has had all its turns."""
+
+    points: int
+
+    def __str__(self) -> str:
+        return (
+            f"this sweep has had its turns ({counted(self.points, 'point')}), and its tasks have ended, so "
+            "another loop over it would do nothing. Do all that a task is to do in one loop; or open its "
+            "tasks side by side with group.tasks(…), whose list can be gone through again; `for task in "
+            "group` goes through the tasks that there are, and group.results() has their values. To run the "
+            "points once more, call group.sweep(…) again in a new TaskGroup"
+        )
+
+
+@attrs.define(slots=False, repr=False)
 class ModeError(TaskGroupError, RuntimeError):
     """You meet this when the group's mode contradicts what ClearML is set to."""
 
