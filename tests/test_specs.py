@@ -117,9 +117,12 @@ def test_doubles_in_a_space_are_refused_before_any_task(group: TaskGroup, way: s
     """A space with one point twice opens no task at all; the error shows both spellings."""
     with pytest.raises(DuplicateTaskError, match=r"'C': 1\.0.*'C': 1\}"):
         getattr(group, way)([{"C": 2}, {"C": 1}, {"C": 1.0}])
+    with pytest.raises(DuplicateTaskError, match="this point twice, as its points 2 and 3; leave") as caught:
+        getattr(group, way)({"C": [2, 1, 1.0]})
+    assert "if_exists" not in str(caught.value)
     assert len(group) == 0
     group.task({"C": 2})
-    with pytest.raises(DuplicateTaskError):
+    with pytest.raises(DuplicateTaskError, match="if_exists"):
         getattr(group, way)({"C": [1, 2]})
     assert len(group) == 1
 

@@ -126,6 +126,13 @@ def test_a_list_of_a_sweep_names_the_trap(place: Place) -> None:
         for task in listed:
             with pytest.raises(TaskClosedError, match=r"list\(group\.sweep.*use group\.tasks"):
                 task.report({"loss": 1.0}, 1)
+            with pytest.raises(TaskClosedError, match=r"Nothing was reported.*start a new run"):
+                task.set_parameters({"C": 1})
+        for task in group.sweep({"C": [0, 1]}):
+            task.report({"loss": 1.0}, 1)
+        with pytest.raises(TaskClosedError) as caught:
+            task.report({"loss": 1.0}, 2)
+        assert "Nothing was reported" not in str(caught.value)
         apart = group.task(name="apart")
         apart.close()
         with pytest.raises(TaskClosedError) as caught:

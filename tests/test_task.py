@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import operator
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from clearml_taskgroup.errors import (
     DuplicateTaskError,
     MissingFieldError,
     ParameterError,
+    ReadOnlyParametersError,
     TaskClosedError,
     UnknownFieldError,
     UnknownTaskError,
@@ -171,8 +175,51 @@ def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> Non
     assert task.params == {"C": 0.5, "model/depth": 3}
     assert store.tasks[task.id].key == task.key
     assert repr(task) == f"<GroupTask 'C=0.5,model/depth=3' key={task.key} in_progress>"
-    task.params["C"] = 7
-    assert task.params["C"] == 0.5, "params is a copy"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda params: operator.setitem(params, "C", 7),
+        lambda params: operator.delitem(params, "C"),
+        lambda params: params.__ior__({"C": 7}),
+        lambda params: params.update(C=7),
+        lambda params: params.update({"C": 7}),
+        lambda params: params.setdefault("D", 7),
+        lambda params: params.pop("C"),
+        lambda params: params.popitem(),
+        lambda params: params.clear(),
+    ],
+)
+def test_params_cannot_be_changed(task: GroupTask, change: Callable[[dict[str, Any]], Any]) -> None:
+    """A change to `params`, which would be lost with the copy, is refused with what to write."""
+    held = task.params
+    with pytest.raises(ReadOnlyParametersError, match=r"task\.set_parameters\(.*dict\(task\.params\)"):
+        change(held)
+    assert held == task.params == {"C": 1.0, "seed": 0}
+
+
+def test_params_are_a_dict_to_everybody_else(task: GroupTask) -> None:
+    """`params` can be unpacked, merged, compared, written as JSON, pickled and copied; copies can change."""
+    params = {"C": 1, "seed": 0}
+    assert isinstance(task.params, dict)
+    assert (task.params, repr(task.params)) == (params, repr(params))
+    assert json.loads(json.dumps(task.params)) == params
+    copies = [
+        dict(task.params),
+        dict(**task.params),
+        {**task.params},
+        task.params | {},
+        {} | task.params,
+        task.params.copy(),
+        copy.copy(task.params),
+        copy.deepcopy(task.params),
+        *(pickle.loads(pickle.dumps(task.params, protocol)) for protocol in range(2, 6)),
+    ]
+    for copied in copies:
+        assert (copied, type(copied)) == (params, dict)
+        copied["C"] = 7
+    assert task.params == params
 
 
 def test_set_parameters(task: GroupTask, store: MemoryStore) -> None:

@@ -95,7 +95,8 @@ class Specs:
                 spec = self.one(point, index=first + offset)
                 self.refuse_double(spec)
                 if spec.key in specs:
-                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec))
+                    places = 1 + list(specs).index(spec.key), 1 + offset
+                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec), places)
                 specs[spec.key] = spec
                 self._places.add(spec.index)
         except BaseException:
