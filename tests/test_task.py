@@ -18,6 +18,7 @@ from clearml_taskgroup.errors import (
     MissingFieldError,
     ParameterError,
     ReadOnlyParametersError,
+    ReportError,
     TaskClosedError,
     UnknownFieldError,
     UnknownTaskError,
@@ -166,6 +167,17 @@ def test_name_is_text_as_well(task: GroupTask) -> None:
     assert f"{task.name} {task!s}" == "C=1,seed=0 C=1,seed=0"
     again = pickle.loads(pickle.dumps(task.name))
     assert (again, type(again)) == ("C=1,seed=0", str)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_report_in_the_form_of_another_library(task: GroupTask, bound: bool) -> None:
+    """Name, value and step one after another are refused with the form that `report` has."""
+    one = task.bind(split="val") if bound else task
+    for given in [("acc",), ("acc", 0.9), ("acc", 0.9, 3), ("acc", 0.9, 3, "val")]:
+        with pytest.raises(ReportError, match=r"was given 'acc', a str; it takes a dict.*'loss': 0\.3"):
+            one.report(*given)  # type: ignore[arg-type]
+    with pytest.raises(ReportError, match=r"was given 'val' after the dict and the iteration.*split='val'"):
+        one.report({"acc": 0.9}, 3, "val")  # type: ignore[arg-type]
 
 
 def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> None:

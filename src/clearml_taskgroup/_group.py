@@ -257,7 +257,10 @@ class TaskGroup:
         """
         run = self._opened()
         submitting.refuse_beside(self, run, "group.tasks()")
-        return self._open_tasks(run, self._specs.many(points(space)))
+        specs = self._specs.many(points(space))
+        if run.prior is not None:
+            tell_of(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
+        return self._open_tasks(run, specs)
 
     def sweep(
         self, space: Space, *, progress: bool = False, queue: str | None = None, limit: int | None = None

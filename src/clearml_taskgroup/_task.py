@@ -13,7 +13,7 @@ from . import _console
 from ._identity import flatten, is_same, typed
 from ._params import Params
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
-from ._reporting import BoundTask, Reporting, TaskName, Values
+from ._reporting import BoundTask, Reporting, TaskName, Values, refused
 from ._run import Run, TaskState
 from ._stores import Status
 from ._template import Name
@@ -23,7 +23,6 @@ from .errors import (
     LostPointsWarning,
     NameCollisionError,
     ParameterError,
-    ReportError,
     TaskClosedError,
 )
 
@@ -160,10 +159,7 @@ class GroupTask(Reporting):
         if state.status != "in_progress":
             raise _closed(state)
         if levels is None and not isinstance(values, Mapping):
-            raise ReportError(
-                f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
-                "number, as report({'loss': 0.3}, iteration)"
-            )
+            raise refused(values)
         at = iteration if iteration is None or type(iteration) is int else whole(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
