@@ -149,8 +149,8 @@ class Objective:
                 warnings.warn(
                     f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
                     f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
-                    "best is worst in the results. Correct one of them: the direction of optuna.create_study(…), or "
-                    f"mode={_MODES[direction.name]!r}",
+                    "best is worst in the results. Correct one of them: the direction of "
+                    f"optuna.create_study(…), or mode={_MODES[direction.name]!r}",
                     TaskGroupWarning,
                     stacklevel=3,
                 )
