@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import operator
 import pickle
@@ -232,6 +233,15 @@ def test_params_are_a_dict_to_everybody_else(task: GroupTask) -> None:
         assert (copied, type(copied)) == (params, dict)
         copied["C"] = 7
     assert task.params == params
+
+
+@pytest.mark.parametrize("dumper", ["SafeDumper", "Dumper", "CSafeDumper", "CDumper"])
+def test_params_as_yaml(task: GroupTask, dumper: str) -> None:
+    """PyYAML, which ClearML brings along, writes `params` as it writes a dict."""
+    yaml = importlib.import_module("yaml")
+    if not hasattr(yaml, dumper):
+        pytest.skip("PyYAML was built without its C part")
+    assert yaml.dump(task.params, Dumper=getattr(yaml, dumper)) == "C: 1\nseed: 0\n"
 
 
 def test_set_parameters(task: GroupTask, store: MemoryStore) -> None:

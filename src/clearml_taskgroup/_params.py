@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from .errors import ReadOnlyParametersError
@@ -14,6 +16,10 @@ class Params(dict[str, Any]):
     """
 
     __slots__ = ()
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        super().__init__(params)
+        _tell_yaml()
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuses the change.
@@ -28,3 +34,11 @@ class Params(dict[str, Any]):
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
+
+
+def _tell_yaml() -> None:
+    """Has PyYAML, if the script uses it, write `Params` like any dict: it goes by the very type."""
+    representer = getattr(sys.modules.get("yaml"), "representer", None)
+    if representer is not None and Params not in representer.SafeRepresenter.yaml_representers:
+        for kind in (representer.SafeRepresenter, representer.Representer):
+            kind.add_representer(Params, kind.represent_dict)
