@@ -60,6 +60,27 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ImportError,
         ["to_pandas() needs pandas", "pip install 'clearml-taskgroup[pandas]'"],
     ),
+    (
+        errors.DuplicateTaskError("abc", "one", "two", (2, 5)),
+        ValueError,
+        ["'abc'", "the space holds this point twice", "2 and 5", "leave one"],
+    ),
+    (
+        errors.ReadOnlyParametersError("lr"),
+        TypeError,
+        ["task.params['lr']", "set_parameters({'lr': …})", "dict(task.params)"],
+    ),
+    (errors.ReadOnlyParametersError(), TypeError, ["task.params cannot", "set_parameters({'…': …})"]),
+    (
+        errors.TaskClosedError("C=1", "completed", True, unused=True),
+        RuntimeError,
+        ["Nothing was reported", "start a new run"],
+    ),
+    (
+        errors.SweepOverError(2),
+        RuntimeError,
+        ["had its turns (2 points)", "group.tasks(…)"],
+    ),
     (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
     (
         errors.DuplicateTaskError("abc", "one", "two"),

@@ -20,6 +20,7 @@ from clearml_taskgroup.errors import (
     GroupStateError,
     NonFiniteError,
     NonFiniteWarning,
+    TaskGroupWarning,
     UnknownFieldError,
     UnknownMetricError,
 )
@@ -510,6 +511,21 @@ def test_the_studys_own_metric_names(store: MemoryStore) -> None:
         {"loss/value": 0.25, "accuracy/value": 0.75},
         {"a/value": 0.25, "b/value": 0.75},
     ]
+
+
+def test_a_direction_against_the_vocabulary_is_told_once(store: MemoryStore) -> None:
+    """A study that minimizes what is better when greater is warned of, once, with both words."""
+    metrics = [Metric("accuracy", aliases=["acc"], mode="max"), Metric("loss", mode="min"), Metric("time")]
+    with TaskGroup("digits", "trials", metrics=metrics) as group:
+        study, objective = study_of(study_name="mine"), group.objective(lambda trial: 0.5, metric="acc")
+        with pytest.warns(TaskGroupWarning) as warned:
+            study.optimize(objective, n_trials=3, n_jobs=2)
+        (told,) = [str(one.message) for one in warned if one.category is TaskGroupWarning]
+        assert "'mine' is to minimize 'accuracy'" in told
+        assert "Metric('accuracy', mode='max')" in told
+        several = study_of("maximize", "minimize", "minimize", study_name="several")
+        several.optimize(group.objective(lambda trial: (1, 2, 3), metric=["acc", "loss", "time"]), n_trials=1)
+        study_of("maximize").optimize(objective, n_trials=1)
 
 
 def test_names_that_cannot_be_are_told_at_once(store: MemoryStore) -> None:

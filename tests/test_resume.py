@@ -47,6 +47,15 @@ def test_completed_tasks_are_passed_over(place: Place, capsys: pytest.CaptureFix
     assert len(group) == 4
 
 
+def test_tasks_say_what_is_completed_already(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """`group.tasks` says the same of its space as a sweep does."""
+    leave(place)
+    with place.resume() as group:
+        capsys.readouterr()
+        assert [task.done for task in group.tasks(SPACE)] == [True, False, False, False]
+    assert "ClearML TaskGroup: 1 of 4 completed already; running 3\n" in capsys.readouterr().err
+
+
 def test_nothing_is_said_where_nothing_is_passed_over(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._identity import task_key
 from clearml_taskgroup._specs import checked_tags
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -77,6 +78,43 @@ def test_names_are_unique_in_a_run(group: TaskGroup) -> None:
     assert str(made.name) == f"C=3~{made.key}"
 
 
+class Model:
+    """Stands for an estimator."""
+
+    def __init__(self, c: int) -> None:
+        self.c = c
+
+    def __repr__(self) -> str:
+        return f"Model(\n    C={self.c})"
+
+
+class Other(Model):
+    """Says of itself what another class says."""
+
+
+Same = type("Model", (Model,), {"__module__": "elsewhere"})
+
+
+def test_an_object_is_named_by_its_own_text(group: TaskGroup) -> None:
+    """A name has `Model(C=3)` without the path; two classes of one text have different names and keys."""
+    models = [Model(3), Same(3), Other(3), "Model( C=3)"]
+    made = group.tasks({"model": models})
+    first, second, third, fourth = (str(task) for task in made)
+    assert first == "model=Model( C=3)"
+    assert second == f"model=Model( C=3)~{made[1].key}"
+    assert third.startswith("model=repr([")
+    assert fourth == 'model="Model( C=3)"'
+    assert len({task.key for task in made}) == 4
+    assert [task.key for task in made] == [task_key({"model": model}) for model in models]
+
+
+def test_a_name_that_was_refused_is_free(group: TaskGroup) -> None:
+    """A space that is refused takes no names away."""
+    with pytest.raises(DuplicateTaskError):
+        group.tasks({"model": [Model(3), Model(3)]})
+    assert str(group.task({"model": Same(3)})) == "model=Model( C=3)"
+
+
 def test_a_lambda_is_refused_until_a_key_is_given(group: TaskGroup) -> None:
     """What has no identity is refused as the task is made, with the way out."""
     with pytest.raises(ParameterError, match="give key="):
@@ -117,9 +155,12 @@ def test_doubles_in_a_space_are_refused_before_any_task(group: TaskGroup, way: s
     """A space with one point twice opens no task at all; the error shows both spellings."""
     with pytest.raises(DuplicateTaskError, match=r"'C': 1\.0.*'C': 1\}"):
         getattr(group, way)([{"C": 2}, {"C": 1}, {"C": 1.0}])
+    with pytest.raises(DuplicateTaskError, match="this point twice, as its points 2 and 3; leave") as caught:
+        getattr(group, way)({"C": [2, 1, 1.0]})
+    assert "if_exists" not in str(caught.value)
     assert len(group) == 0
     group.task({"C": 2})
-    with pytest.raises(DuplicateTaskError):
+    with pytest.raises(DuplicateTaskError, match="if_exists"):
         getattr(group, way)({"C": [1, 2]})
     assert len(group) == 1
 

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup.errors import ArgumentError, DuplicateTaskError, SpaceError, TaskClosedError
+from clearml_taskgroup.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    SpaceError,
+    SweepOverError,
+    TaskClosedError,
+    TaskGroupError,
+    UnknownMetricError,
+)
 from clearml_taskgroup.testing import recording
 from tests.scripts import Place, leaves, notes_of, place_of
 
@@ -118,6 +126,13 @@ def test_a_list_of_a_sweep_names_the_trap(place: Place) -> None:
         for task in listed:
             with pytest.raises(TaskClosedError, match=r"list\(group\.sweep.*use group\.tasks"):
                 task.report({"loss": 1.0}, 1)
+            with pytest.raises(TaskClosedError, match=r"Nothing was reported.*start a new run"):
+                task.set_parameters({"C": 1})
+        for task in group.sweep({"C": [0, 1]}):
+            task.report({"loss": 1.0}, 1)
+        with pytest.raises(TaskClosedError) as caught:
+            task.report({"loss": 1.0}, 2)
+        assert "Nothing was reported" not in str(caught.value)
         apart = group.task(name="apart")
         apart.close()
         with pytest.raises(TaskClosedError) as caught:
@@ -137,6 +152,42 @@ def test_a_sweep_has_a_length_and_ends_for_good(place: Place) -> None:
         assert [task.index for task in sweep] == [1, 2, 3, 4, 5]
         assert next(sweep, None) is None
         assert len(group) == 6
+
+
+def test_a_second_loop_over_a_sweep_that_is_over_is_an_error(place: Place) -> None:
+    """Where a loop has had all turns, another one would silently do nothing: it says so."""
+    with place.group() as group:
+        sweep = group.sweep({"seed": [0, 1]})
+        assert [task.index for task in iter(iter(sweep))] == [0, 1]
+        with pytest.raises(SweepOverError, match="has had its turns"):
+            for _ in sweep:
+                pytest.fail("there is no other turn")
+        with pytest.raises(SweepOverError):
+            list(sweep)
+        assert len(sweep) == len(group) == 2
+
+
+@pytest.mark.parametrize("last", [0, 2])
+def test_another_loop_goes_on_after_a_break(place: Place, last: int) -> None:
+    """What a `break` has left of a sweep is for the next loop, also if that is nothing."""
+    with place.group() as group:
+        sweep = group.sweep({"seed": range(3)})
+        for task in sweep:
+            if task.index == last:
+                break
+        assert [task.index for task in sweep] == list(range(last + 1, 3))
+        with pytest.raises(SweepOverError):
+            iter(sweep)
+
+
+def test_a_sweep_without_turns_can_be_looped_over_again(tmp_path: Path) -> None:
+    """A sweep that has nothing left to do, as under `resume`, is empty as often as one likes."""
+    with place_of("offline", tmp_path) as place:
+        with place.group() as group:
+            assert len(list(group.sweep({"seed": [0, 1]}))) == 2
+        with place.group(resume=True) as group:
+            sweep = group.sweep({"seed": [0, 1]})
+            assert [list(sweep), list(sweep), list(iter(sweep))] == [[], [], []]
 
 
 def test_a_sweep_is_checked_before_its_first_turn(place: Place) -> None:
@@ -255,6 +306,39 @@ def test_catch_takes_subclasses_and_nothing_else(place: Place) -> None:
         "ValueError('not caught')",
     ]
     assert place.statuses() == {"run": "failed", "seed=0": "failed", "seed=1": "failed"}
+
+
+@pytest.mark.parametrize("catch", [ValueError, (LookupError, ValueError)])
+def test_an_error_of_the_package_is_not_what_builtins_in_catch_mean(place: Place, catch: Any) -> None:
+    """A misspelt metric ends the loop at its first task, although its error is a ValueError, too."""
+    with (
+        pytest.raises(UnknownMetricError) as caught,
+        place.group(catch=catch, metrics=["loss"]) as group,
+    ):
+        for task in group.sweep({"seed": [0, 1]}):
+            with task:
+                task.report({"los": 1.0}, 1)
+    assert [note for note in notes_of(caught.value) if "catch=UnknownMetricError" in note]
+    assert place.statuses() == {"run": "failed", "seed=0": "failed"}
+
+
+@pytest.mark.parametrize("catch", [UnknownMetricError, (KeyError, TaskGroupError), Exception])
+def test_an_error_of_the_package_is_caught_by_its_own_classes(place: Place, catch: Any) -> None:
+    """A class of the package in `catch`, or `Exception`, stands for the package's errors."""
+    with place.group(catch=catch, metrics=["loss"]) as group:
+        for task in group.sweep({"seed": [0, 1]}):
+            with task:
+                task.report({"los": 1.0}, 1)
+    assert [type(failure.exception) for failure in group.failures] == [UnknownMetricError] * 2
+    assert [notes_of(failure.exception) for failure in group.failures] == [[], []]
+
+
+def test_the_note_on_own_blocks_is_not_for_errors_that_catch_does_not_mean(place: Place) -> None:
+    """Without `with task:` an error of the package leaves without a note on `catch=ValueError`."""
+    error = UnknownMetricError("los", ["loss"])
+    with leaves(error), place.group(catch=ValueError) as group:
+        for _ in group.sweep({"seed": [0, 1]}):
+            raise error
 
 
 def test_every_failed_task_is_a_failure(place: Place) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import json
+import operator
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ from clearml_taskgroup.errors import (
     DuplicateTaskError,
     MissingFieldError,
     ParameterError,
+    ReadOnlyParametersError,
+    ReportError,
     TaskClosedError,
     UnknownFieldError,
     UnknownTaskError,
@@ -164,6 +170,17 @@ def test_name_is_text_as_well(task: GroupTask) -> None:
     assert (again, type(again)) == ("C=1,seed=0", str)
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_report_in_the_form_of_another_library(task: GroupTask, bound: bool) -> None:
+    """Name, value and step one after another are refused with the form that `report` has."""
+    one = task.bind(split="val") if bound else task
+    for given in [("acc",), ("acc", 0.9), ("acc", 0.9, 3), ("acc", 0.9, 3, "val")]:
+        with pytest.raises(ReportError, match=r"was given 'acc', a str; it takes a dict.*'loss': 0\.3"):
+            one.report(*given)  # type: ignore[arg-type]
+    with pytest.raises(ReportError, match=r"was given 'val' after the dict and the iteration.*split='val'"):
+        one.report({"acc": 0.9}, 3, "val")  # type: ignore[arg-type]
+
+
 def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> None:
     """Key, index, attempt, id, parameters, tags and status can be read; the repr is one line."""
     task = group.task({"C": np.float64(0.5), "model": {"depth": 3}}, tags=["a"])
@@ -171,8 +188,60 @@ def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> Non
     assert task.params == {"C": 0.5, "model/depth": 3}
     assert store.tasks[task.id].key == task.key
     assert repr(task) == f"<GroupTask 'C=0.5,model/depth=3' key={task.key} in_progress>"
-    task.params["C"] = 7
-    assert task.params["C"] == 0.5, "params is a copy"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda params: operator.setitem(params, "C", 7),
+        lambda params: operator.delitem(params, "C"),
+        lambda params: params.__ior__({"C": 7}),
+        lambda params: params.update(C=7),
+        lambda params: params.update({"C": 7}),
+        lambda params: params.setdefault("D", 7),
+        lambda params: params.pop("C"),
+        lambda params: params.popitem(),
+        lambda params: params.clear(),
+    ],
+)
+def test_params_cannot_be_changed(task: GroupTask, change: Callable[[dict[str, Any]], Any]) -> None:
+    """A change to `params`, which would be lost with the copy, is refused with what to write."""
+    held = task.params
+    with pytest.raises(ReadOnlyParametersError, match=r"task\.set_parameters\(.*dict\(task\.params\)"):
+        change(held)
+    assert held == task.params == {"C": 1.0, "seed": 0}
+
+
+def test_params_are_a_dict_to_everybody_else(task: GroupTask) -> None:
+    """`params` can be unpacked, merged, compared, written as JSON, pickled and copied; copies can change."""
+    params = {"C": 1, "seed": 0}
+    assert isinstance(task.params, dict)
+    assert (task.params, repr(task.params)) == (params, repr(params))
+    assert json.loads(json.dumps(task.params)) == params
+    copies = [
+        dict(task.params),
+        dict(**task.params),
+        {**task.params},
+        task.params | {},
+        {} | task.params,
+        task.params.copy(),
+        copy.copy(task.params),
+        copy.deepcopy(task.params),
+        *(pickle.loads(pickle.dumps(task.params, protocol)) for protocol in range(2, 6)),
+    ]
+    for copied in copies:
+        assert (copied, type(copied)) == (params, dict)
+        copied["C"] = 7
+    assert task.params == params
+
+
+@pytest.mark.parametrize("dumper", ["SafeDumper", "Dumper", "CSafeDumper", "CDumper"])
+def test_params_as_yaml(task: GroupTask, dumper: str) -> None:
+    """PyYAML, which ClearML brings along, writes `params` as it writes a dict."""
+    yaml = importlib.import_module("yaml")
+    if not hasattr(yaml, dumper):
+        pytest.skip("PyYAML was built without its C part")
+    assert yaml.dump(task.params, Dumper=getattr(yaml, dumper)) == "C: 1\nseed: 0\n"
 
 
 def test_set_parameters(task: GroupTask, store: MemoryStore) -> None:

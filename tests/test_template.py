@@ -121,6 +121,15 @@ def test_a_missing_field_is_told() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize("field", ["metrics", "Metric", "metirc"])
+def test_a_misspelt_metric_is_told(field: str) -> None:
+    """A template whose field is nearly `{metric}` is refused with what was meant."""
+    with pytest.raises(TemplateError, match=f"did you mean {{metric}} where it has {{{field}}}"):
+        NameTemplate(f"{{{field}}}/{{split}}")
+    with pytest.raises(TemplateError, match=r"add \{metric\} to it"):
+        NameTemplate("{name}/{split}")
+
+
 def test_an_unknown_field_is_told() -> None:
     """Context that the template has no field for is an error with the fields that it has."""
     with pytest.raises(UnknownFieldError) as caught:

@@ -125,6 +125,8 @@ def test_nothing_near(store: MemoryStore) -> None:
         ("loss", r"write metrics=\['loss'\]"),
         (Metric("loss"), r"write metrics=\[…\]"),
         (3, r"write metrics=\[…\]"),
+        ({"acc": "max", "loss": "min"}, r'\[Metric\("acc", mode="max"\), Metric\("loss", mode="min"\)\]'),
+        ({"acc": ["a"]}, r'write metrics=\[Metric\("acc", …\)\]'),
         ([3], "3 was given as a metric's name"),
         ([None], "None was given as a metric's name"),
         ([""], "'' was given as a metric's name"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ._signals import Interrupts
-from .errors import CarriedError
+from .errors import CarriedError, TaskGroupError
 
 if TYPE_CHECKING:
     from ._run import Run
@@ -41,6 +41,17 @@ def failure_of(task: GroupTask) -> Failure:
     """Tells what is known of how a task failed."""
     error, text = task._state.failure or (CarriedError(task.status_reason or "it was marked as failed"), "")
     return Failure(task, error, text)
+
+
+def is_caught(exc: BaseException, catch: tuple[type[Exception], ...]) -> bool:
+    """Whether `catch` takes an exception.
+
+    One of this package's own is a mistake in the script as a rule, a misspelt metric: it is meant by
+    a class of the package, or by `Exception`, but not by the `ValueError` that it also is.
+    """
+    if isinstance(exc, TaskGroupError):
+        catch = tuple(kind for kind in catch if kind is Exception or issubclass(kind, TaskGroupError))
+    return isinstance(exc, catch)
 
 
 def reason_of(exc: BaseException) -> str:

@@ -19,7 +19,7 @@ import attrs
 from . import _clearml, _console, _modes, _signals
 from ._agents import agent, queueing, submitting
 from ._choosing import has_parameters
-from ._ending import Failure, abandon, add_note, bare, clear_frames, failure_of, reason_of, text_of
+from ._ending import Failure, abandon, add_note, bare, clear_frames, failure_of, is_caught, reason_of, text_of
 from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._loading import Wanted, load_results
 from ._measures import Words
@@ -71,7 +71,8 @@ class TaskGroup:
         mode: `"offline"`, `"online"`, `"disabled"` (nothing is kept), or None: what ClearML is
             set to; on ranks other than 0 of a distributed job, disabled.
         catch: Exceptions that mark the task whose own `with` block they leave as failed, and
-            let the loop go on. They are kept in `failures`.
+            let the loop go on. They are kept in `failures`. The package's own errors are meant only by
+            their own classes and by `Exception`: `ValueError` does not stand for `UnknownMetricError`.
         nonfinite: What happens to NaN, ±inf and numbers beyond ±3.4e38: `"skip"` or `"raise"`.
         capture: `"console"` sends what a `with task:` block prints and logs to that task's console.
         provenance: Whether repository, commit, diff, entry point and requirements are detected and
@@ -256,7 +257,10 @@ class TaskGroup:
         """
         run = self._opened()
         submitting.refuse_beside(self, run, "group.tasks()")
-        return self._open_tasks(run, self._specs.many(points(space)))
+        specs = self._specs.many(points(space))
+        if run.prior is not None:
+            tell_of(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
+        return self._open_tasks(run, specs)
 
     def sweep(
         self, space: Space, *, progress: bool = False, queue: str | None = None, limit: int | None = None
@@ -767,7 +771,7 @@ class TaskGroup:
             turn._state.failure = (bare(exc, text), text)
             run.mark(turn._state, status, reason)
             run.reporter.put_text(turn.id, text)
-            if isinstance(exc, self.catch):
+            if is_caught(exc, self.catch):
                 add_note(
                     exc,
                     "catch=… acts on what leaves a task's own block: put `with task:` around the body of "
@@ -818,7 +822,13 @@ class TaskGroup:
         if task._run.in_child:
             return False
         text = self._end_by(task, exc)
-        if not isinstance(exc, self.catch):
+        if not is_caught(exc, self.catch):
+            if isinstance(exc, self.catch):
+                add_note(
+                    exc,
+                    "catch=… takes this package's own errors by their own classes only, "
+                    f"catch={type(exc).__name__}: most are mistakes in the script",
+                )
             return False
         if task._run.point is not None:
             add_note(exc, agent.NOT_CAUGHT)

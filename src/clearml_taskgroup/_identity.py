@@ -283,15 +283,18 @@ def task_key(flat: Mapping[str, Any]) -> str:
     return _digest(canonical(flat))
 
 
-def display_name(flat: Mapping[str, Any], *, length: int = NAME_LENGTH) -> str:
+def display_name(flat: Mapping[str, Any], *, length: int = NAME_LENGTH, short: bool = False) -> str:
     """Gives the readable form of flat parameters, `C=1,seed=0`.
 
     Args:
         flat: Parameters on one level.
         length: The most characters; a longer name is cut and ends in `~` and the key, so that
             different parameters never share a name.
+        short: Whether an object is shown as it shows itself, `SVC(C=3)`, without the path of its class;
+            then two classes of one name may share a name.
     """
-    text = ",".join(f"{_text(name)}={_show(typed(flat[name], name))}" for name in sorted(flat))
+    show = _show_short if short else _show
+    text = ",".join(f"{_text(name)}={show(typed(flat[name], name))}" for name in sorted(flat))
     if len(text) <= length:
         return text
     tail = f"~{task_key(flat)}"
@@ -326,6 +329,15 @@ def _show(item: Any) -> str:
         inside = ",".join(f"{field}={_show(value)}" for field, value in fields.items())
         return f"{qualified}({inside})"
     return f"{kind}({_show(content)})"
+
+
+def _show_short(item: Any) -> str:
+    """Writes typed JSON for people, an object by its own text if that reads like a call of its class."""
+    if isinstance(item, dict) and "repr" in item:
+        qualified, text = item["repr"]
+        if text.startswith(f"{qualified.rpartition('.')[2]}("):
+            return " ".join(text.split())
+    return _show(item)
 
 
 def _text(text: str) -> str:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Never, SupportsIndex
 
 from ._template import Name, check_context
+from .errors import ReportError
 
 if TYPE_CHECKING:
     from ._task import GroupTask
 
 Values = Mapping[str, Any]
 """Metric → number; or, with `levels`, dicts of that, one level of keys for each word."""
+
+
+def refused(values: Any, *more: Any) -> ReportError:
+    """Gives the error of a call that is not of `report`'s form.
+
+    Args:
+        values: What was given in the place of the dict.
+        *more: What was given past the iteration.
+    """
+    if isinstance(values, Mapping):
+        shown = ", ".join(map(repr, more))
+        return ReportError(
+            f"report() was given {shown} after the dict and the iteration; what it takes besides goes by "
+            "name, as report({'loss': 0.3}, iteration, split='val')"
+        )
+    return ReportError(
+        f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
+        "number, as report({'loss': 0.3}, iteration)"
+    )
 
 
 class TaskName(str):
@@ -48,7 +68,7 @@ class Reporting:
         self,
         values: Values,
         iteration: SupportsIndex | None = None,
-        *,
+        *more: Never,
         levels: Sequence[str] | None = None,
         **context: Any,
     ) -> None:
@@ -59,18 +79,22 @@ class Reporting:
         Args:
             values: Metric → number: Python's, numpy's, or a tensor of one element.
             iteration: The x value, a whole number. Without one they are single values.
+            *more: None: the context is given by name.
             levels: For nested dicts, what each level of keys stands for: `"metric"` and fields of
                 the template, from the outside in, `("split", "metric")`.
             **context: A value for each field of the template, `split="val"`.
 
         Raises:
             TaskClosedError: The task has ended.
+            ReportError: The call has another form, as `report("loss", 0.3, 7)`.
             MetricValueError: A value is not a number.
             MissingFieldError, UnknownFieldError: Context and template don't match.
             UnknownMetricError: The group has a vocabulary without this metric.
             NameCollisionError: Two different values would get the same name.
             NonFiniteError: A value is NaN, ±inf or beyond ±3.4e38, under `nonfinite="raise"`.
         """
+        if more:
+            raise refused(values, *more)
         self._report(values, iteration, levels, context)
 
     def _report(

@@ -213,7 +213,7 @@ def _seconds_since(moment: Any) -> float:
 
 
 def tell_of(done: int, queued: int, total: int) -> None:
-    """Says in one line what a sweep passes over."""
+    """Says in one line how much of a space is completed already."""
     if done or queued:
         waiting = f", {queued} queued for an agent" if queued else ""
         running = total - done - queued

@@ -89,17 +89,19 @@ class Specs:
             DuplicateTaskError: Two of them have the same key, or one is taken.
         """
         specs: dict[str, TaskSpec] = {}
-        before, first = set(self._places), self._next_index
+        before, names, first = set(self._places), dict(self._names), self._next_index
         try:
             for offset, point in enumerate(points):
                 spec = self.one(point, index=first + offset)
                 self.refuse_double(spec)
                 if spec.key in specs:
-                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec))
+                    places = 1 + list(specs).index(spec.key), 1 + offset
+                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec), places)
                 specs[spec.key] = spec
                 self._places.add(spec.index)
+                self._names[spec.name] = spec.key
         except BaseException:
-            self._places = before
+            self._places, self._names = before, names
             raise
         self.reserve(len(points))
         return list(specs.values())
@@ -144,7 +146,7 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 def _readable(flat: Mapping[str, Any]) -> str:
     try:
-        return display_name(flat)
+        return display_name(flat, short=True)
     except ParameterError:  # with key= given, parameters need not be an identity
         return ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._stores import TaskSpec
 from ._task import GroupTask
-from .errors import counted
+from .errors import SweepOverError, counted
 
 if TYPE_CHECKING:
     from ._agents.agent import Point
@@ -20,7 +20,8 @@ class Sweep:
 
     Not a generator: in one, a loop's `break`, `return` and `raise` all look the same. A turn ends,
     as completed, when the next one begins, unless its task has ended already; the last one ends
-    with the loop, or after a `break` with the group.
+    with the loop, or after a `break` with the group. Another loop over it goes on where a `break`
+    has left it; once it has had all its turns, that is a `SweepOverError`.
     """
 
     def __init__(self, group: TaskGroup, specs: list[TaskSpec], tracker: Tracker | None = None) -> None:
@@ -28,6 +29,7 @@ class Sweep:
         self._specs = specs
         self._tracker = tracker
         self._begun = 0
+        self._is_over = False
 
     def __len__(self) -> int:
         return len(self._specs)
@@ -41,6 +43,8 @@ class Sweep:
         return self._begun < len(self)
 
     def __iter__(self) -> Sweep:
+        if self._is_over:
+            raise SweepOverError(len(self))
         return self
 
     def __next__(self) -> GroupTask:
@@ -48,6 +52,7 @@ class Sweep:
         if self._begun == len(self._specs):
             if self._tracker is not None:
                 self._tracker.stop()
+            self._is_over = self._begun > 0  # without turns it may be looped over as often as one likes
             raise StopIteration
         self._begun += 1
         turn = self._group._begin_turn(self, self._specs[self._begun - 1])

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _console
 from ._identity import flatten, is_same, typed
+from ._params import Params
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
-from ._reporting import BoundTask, Reporting, TaskName, Values
+from ._reporting import BoundTask, Reporting, TaskName, Values, refused
 from ._run import Run, TaskState
 from ._stores import Status
 from ._template import Name
@@ -22,7 +23,6 @@ from .errors import (
     LostPointsWarning,
     NameCollisionError,
     ParameterError,
-    ReportError,
     TaskClosedError,
 )
 
@@ -96,8 +96,11 @@ class GroupTask(Reporting):
 
     @property
     def params(self) -> dict[str, Any]:
-        """A copy of the parameters, as they were given and set since."""
-        return dict(self._state.params)
+        """A copy of the parameters, as they were given and set since.
+
+        It is read-only: `set_parameters` adds to them, and `dict(task.params)` can be changed.
+        """
+        return Params(self._state.params)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -154,12 +157,9 @@ class GroupTask(Reporting):
     ) -> None:
         state = self._state
         if state.status != "in_progress":
-            raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
+            raise _closed(state)
         if levels is None and not isinstance(values, Mapping):
-            raise ReportError(
-                f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
-                "number, as report({'loss': 0.3}, iteration)"
-            )
+            raise refused(values)
         at = iteration if iteration is None or type(iteration) is int else whole(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
@@ -382,5 +382,9 @@ class GroupTask(Reporting):
 
     def _require_open(self) -> None:
         if not self._state.is_open:
-            state = self._state
-            raise TaskClosedError(state.spec.name, state.status, state.turn, state.done)
+            raise _closed(self._state)
+
+
+def _closed(state: TaskState) -> TaskClosedError:
+    unused = state.turn and state.status == "completed" and not state.names.stats
+    return TaskClosedError(state.spec.name, state.status, state.turn, state.done, unused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 import math
 import re
@@ -92,9 +93,11 @@ class NameTemplate:
                 )
         names = tuple(dict.fromkeys(field.name for field in fields))
         if "metric" not in names:
-            raise TemplateError(
-                text, "has no field {metric}, so all metrics would share a name", "add {metric} to it"
+            close = difflib.get_close_matches("metric", names, n=1, cutoff=0.7)
+            advice = (
+                f"did you mean {{metric}} where it has {{{close[0]}}}?" if close else "add {metric} to it"
             )
+            raise TemplateError(text, "has no field {metric}, so all metrics would share a name", advice)
         self.__attrs_init__(
             text=text,
             fields=names,

@@ -59,6 +59,14 @@ class Metric:
             raise VocabularyError(f"Metric({self.name!r}, mode={self.mode!r}): write mode='max' or 'min'")
 
 
+def _as_list(metrics: Mapping[Any, Any]) -> str:
+    """Writes a dict of metric → mode as the list that it should have been."""
+    return ", ".join(
+        f'Metric("{name}", mode="{mode}")' if mode in ("max", "min") else f'Metric("{name}", …)'
+        for name, mode in metrics.items()
+    )
+
+
 @attrs.frozen
 class Vocabulary:
     """The metrics that a group may report, by every spelling that stands for them."""
@@ -76,6 +84,8 @@ class Vocabulary:
         """
         if isinstance(metrics, str):
             raise VocabularyError(f"metrics={metrics!r} is a bare string; write metrics=[{metrics!r}]")
+        if isinstance(metrics, Mapping):
+            raise VocabularyError(f"metrics={metrics!r} is a dict; write metrics=[{_as_list(metrics)}]")
         if not isinstance(metrics, Iterable):
             raise VocabularyError(f"metrics={metrics!r} is not a list; write metrics=[…]")
         entries = [entry if isinstance(entry, Metric) else Metric(entry) for entry in metrics]

@@ -278,6 +278,20 @@ class ParameterError(TaskGroupError, ValueError):
 
 
 @attrs.define(slots=False, repr=False)
+class ReadOnlyParametersError(TaskGroupError, TypeError):
+    """You meet this when `task.params` is to be changed, which would change nothing but a copy."""
+
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"task.params{'' if self.name is None else f'[{self.name!r}]'} cannot be changed: it is a copy, "
+            f"and the task would not know; write task.set_parameters({{{self.name or '…'!r}: …}}) to add to "
+            "the task's parameters, or take dict(task.params) for a copy to change"
+        )
+
+
+@attrs.define(slots=False, repr=False)
 class UnnamedTaskError(TaskGroupError, ValueError):
     """You meet this when a task has neither parameters nor a name nor a key."""
 
@@ -290,13 +304,27 @@ class UnnamedTaskError(TaskGroupError, ValueError):
 
 @attrs.define(slots=False, repr=False)
 class DuplicateTaskError(TaskGroupError, ValueError):
-    """You meet this when a run would hold the same key twice."""
+    """You meet this when a run would hold the same key twice.
+
+    Attributes:
+        key: The key.
+        first: The task that there is.
+        second: The one that was to be opened.
+        places: Which points of one space they are, from 1; None where they are not of one space.
+    """
 
     key: str
     first: str
     second: str
+    places: tuple[int, int] | None = None
 
     def __str__(self) -> str:
+        if self.places is not None:
+            return (
+                f"{self.second} has the same identity (key {self.key!r}) as {self.first}: the space holds "
+                f"this point twice, as its points {self.places[0]} and {self.places[1]}; leave one of them "
+                "out, or add a parameter that tells them apart, such as a seed"
+            )
         return (
             f"{self.second} has the same identity (key {self.key!r}) as {self.first}, and a run holds "
             "each once; give key= to keep both. To go on with a task that is there, write "
@@ -374,6 +402,7 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     status: str
     swept: bool = False
     done: bool = False
+    unused: bool = False
 
     def __str__(self) -> str:
         if self.done:
@@ -387,9 +416,30 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             if self.swept
             else ""
         )
+        if self.unused:
+            trap += (
+                " Nothing was reported to it, and still it has ended as completed, so that resume=True would "
+                "pass it over: start a new run, without resume."
+            )
         return (
             f"the task {self.task!r} has ended ({self.status}) and takes no more data; report "
             f"before its block ends, before close() and before mark_…().{trap}"
+        )
+
+
+@attrs.define(slots=False, repr=False)
+class SweepOverError(TaskGroupError, RuntimeError):
+    """You meet this when a second loop begins over a sweep that has had all its turns."""
+
+    points: int
+
+    def __str__(self) -> str:
+        return (
+            f"this sweep has had its turns ({counted(self.points, 'point')}), and its tasks have ended, so "
+            "another loop over it would do nothing. Do all that a task is to do in one loop; or open its "
+            "tasks side by side with group.tasks(…), whose list can be gone through again; `for task in "
+            "group` goes through the tasks that there are, and group.results() has their values. To run the "
+            "points once more, call group.sweep(…) again in a new TaskGroup"
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from .._ending import Failure, bare, clear_frames, reason_of
+from .._ending import Failure, bare, clear_frames, is_caught, reason_of
 from .._resume import tell_of
 from .._run import TASK_PATIENCE, Run, TaskState
 from .._stores import TaskSpec
@@ -181,7 +181,7 @@ def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
             run.reporter.put_text(task.id, ended.text)
     if isinstance(error, Exception):
         known = any(failure.exception is error for failure in group._failures)
-        if not known and isinstance(error, group.catch):
+        if not known and is_caught(error, group.catch):
             clear_frames(error)
             group._failures.append(Failure(task, error, ended.text))
         elif not known and state.status == "failed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from .._identity import KEY_DIGITS, task_key
 from .._run import Run
 from .._task import GroupTask
 from .._template import check_context
-from ..errors import ArgumentError, GroupStateError, MissingExtraError, counted
+from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning, counted
 from . import filled
 
 try:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .._group import TaskGroup
 
 METRIC = "objective"
+_MODES = {"MINIMIZE": "min", "MAXIMIZE": "max"}
 UNNAMED = "no-name-"
 """How Optuna begins the name of a study that was given none."""
 
@@ -70,6 +72,8 @@ class Objective:
         run = self.group._opened()
         study = getattr(trial, "study", None)
         metrics = self._metrics(study, 1 if study is None else len(study.directions))
+        with run._creating:  # trials of several threads come one after another
+            self._tell_of_modes(run, study, metrics)
         task = self._open(run, trial, study)
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
         if isinstance(trial, optuna.Trial):
@@ -129,6 +133,27 @@ class Objective:
         for name in names:
             self._check(name)
         return names
+
+    def _tell_of_modes(self, run: Run, study: Any, metrics: Sequence[str]) -> None:
+        """Warns once where a study goes the other way than the vocabulary's mode."""
+        words = self.group.vocabulary
+        if study is None or words is None:
+            return
+        for metric, direction in zip(metrics, study.directions, strict=True):
+            name, _ = words.resolve(metric, self.context)
+            mode, told = words.metrics[name].mode, f"optuna {study.study_name} {name}"
+            if mode is None or direction.name not in _MODES or mode == _MODES[direction.name]:
+                continue
+            if told not in run.told:
+                run.told.add(told)
+                warnings.warn(
+                    f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
+                    f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
+                    "best is worst in the results. Correct one of them: the direction of "
+                    f"optuna.create_study(…), or mode={_MODES[direction.name]!r}",
+                    TaskGroupWarning,
+                    stacklevel=3,
+                )
 
     def _report(self, task: GroupTask, study: Any, result: Any) -> None:
         values = _listed(result)
