@@ -161,6 +161,33 @@ def test_a_cured_group_is_at_peace() -> None:
     assert command("drift", "--group", f"{PROJECT}/{NAME}").stdout == "2 tasks, 1 metric: no drift\n"
 
 
+def test_what_tasks_report_both_of_is_not_merged() -> None:
+    """The cure runs with what the tasks report, also with two names of one metric at once."""
+    reported: list[dict[str, float]] = [
+        {"lr": 1.0, "learning_rate": 1.0},
+        {"lr": 1.0},
+        {"learning_rate": 1.0},
+    ]
+    with TaskGroup(PROJECT, NAME, metrics=["lr", "learning_rate"], mode="offline", provenance=False) as group:
+        for task, values in zip(group.tasks({"C": [1, 2, 3]}), reported, strict=True):
+            task.report(values, 1)
+    text = command("drift", "--group", f"{PROJECT}/{NAME}")
+    assert text.exit_code == 1
+    assert text.stdout.startswith(
+        "3 tasks, 1 metric: 1 spelt in different ways, 1 of them by names that some tasks report both of\n"
+    )
+    assert "  1 task reports both learning_rate and lr: they are not merged\n" in text.stdout
+    facts = as_json("drift", "--group", f"{PROJECT}/{NAME}", code=1)
+    assert [metric["merged"] for metric in facts["drift"]] == [False]
+    ran: dict[str, Any] = {}
+    code = facts["vocabulary"]
+    exec(code.replace("metrics=metrics)", 'metrics=metrics, mode="offline", provenance=False)'), ran)
+    with ran["group"] as group:
+        for task, values in zip(group.tasks({"C": [1, 2, 3]}), reported, strict=True):
+            task.report(values, 1)
+    assert group.results()[0].value("lr") == 1.0
+
+
 def test_tasks_that_failed_are_no_measure() -> None:
     """What failed and stopped tasks lack is not told; that completed tasks lack something is."""
     with TaskGroup(PROJECT, NAME, metrics=["loss", "lr"], mode="offline", provenance=False) as group:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .._clearml import connect
-from .._drift.drift import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of
+from .._drift.drift import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
 from .._drift.logged import Logged, of_past, of_project, of_results, of_tasks
 from .._past import all_runs
 from .._stores.lookup import PAGE
@@ -60,7 +60,8 @@ def drift(
 
     It looks at the names alone, of any tasks, also of those that no TaskGroup made; archived ones are left
     out. Names are taken for one metric if nothing but case, separators, well-known abbreviations, the split
-    (train, val, test) or a misspelling tells them apart, and no task reports both.
+    (train, val, test) or a misspelling tells them apart, and hardly any task reports both. Those that
+    some tasks report both of are named, and stay two metrics in what it prints.
 
     Exit codes, as linters have them: 0, no drift; 1, drift was found; 2, it could not look.
     """
@@ -135,13 +136,18 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
     if not drifting:
         click.echo(f"{looked_at}: no drift")
     else:
-        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways")
+        apart = sum(len(parts_of(metric)) > 1 for metric in drifting)
+        kept = f", {apart} of them by names that some tasks report both of" if apart else ""
+        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{kept}")
     for metric in drifting:
         click.echo(f"\n{metric.name}")
         width = max(len(str(spelling)) for spelling in metric.spellings)
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
             click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
+        for one, other, both in reported_both(metric):
+            report = "reports" if both == 1 else "report"
+            click.echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
     completed = {task.id for task in logged if task.completed and task.names}
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
     partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
@@ -183,6 +189,7 @@ def _metric(metric: LoggedMetric) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "mode": metric.mode,
+        "merged": len(parts_of(metric)) == 1,
         "spellings": [
             {
                 "title": spelling.title,
