@@ -243,6 +243,52 @@ def test_a_project_on_disk() -> None:
     assert "the task 'nobody' could not be found" in told("drift", "nobody", code=2)
 
 
+def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--since leaves older tasks out; of those no more than a page is asked for."""
+    from clearml_taskgroup._stores import lookup
+
+    monkeypatch.setattr(lookup, "PAGE", 2)
+    for name in ("loss", "Loss", "LOSS", "losss"):
+        foreign(server, server.project, name, [(name, name)])
+    project = ("drift", "--project", server.project)
+    assert as_json(*project, "--since", "2020-01-01", code=1)["tasks"] == 4
+    assert as_json(*project, "--since", "1d", code=1)["tasks"] == 4
+    tasks = server.call(
+        "tasks.get_all", project=[server.project_id()], only_fields=["created"], order_by=["-created"]
+    )["tasks"]
+    assert as_json(*project, "--since", tasks[0]["created"])["tasks"] == 1
+    assert found_in(as_json(*project, "--since", tasks[1]["created"], code=1)) == {"loss": {"LOSS", "losss"}}
+    assert command(*project, "--since", "2199-01-01").stdout == "0 tasks, 0 metrics: no drift\n"
+    for wrong in ("yesterday", "2026-13-01", "7w"):
+        assert f"'{wrong}' is no date" in told(*project, "--since", wrong, code=2)
+
+
+@pytest.mark.parametrize("where", ["disk", "server", "server alone"])
+def test_only_tasks_of_a_group_since_a_date(where: str, request: pytest.FixtureRequest) -> None:
+    """--since holds for groups as well, whether or not this disk has the run's record."""
+    place = Place(request.getfixturevalue("loopback")) if where != "disk" else Place()
+    with place.group(metrics=["loss", "Loss"]) as group:
+        for number, name in enumerate(["loss", "Loss"]):
+            group.task({"C": number}).report({name: 1.0}, 1)
+    assert group.record_path is not None
+    if where == "server alone":
+        group.record_path.unlink()
+    whole = ("drift", "--group", f"{PROJECT}/{NAME}")
+    assert as_json(*whole, "--since", "1d", code=1)["tasks"] == 2
+    assert as_json(*whole, "--since", "2199-01-01")["tasks"] == 0
+    if where == "disk":
+        lines = group.record_path.read_text().splitlines()
+        moved = [
+            json.dumps(
+                {**json.loads(line), "time": 1.0e9} if '"params": {"C": 0}' in line else json.loads(line)
+            )
+            for line in lines
+        ]
+        group.record_path.write_text("\n".join(moved) + "\n")
+        assert as_json(*whole, "--since", "2020-01-01")["tasks"] == 1
+        assert as_json("drift", "--project", PROJECT, "--since", "2020-01-01")["tasks"] == 1
+
+
 def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there, a server that is away and nothing to look at have exit code 2, apart from drift."""
     assert "the project 'none of these' could not be found" in told(

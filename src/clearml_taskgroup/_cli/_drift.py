@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import click
 
 from .._clearml import connect
@@ -14,7 +15,7 @@ from .._past import all_runs
 from .._stores.lookup import PAGE
 from .._transport import Transport
 from ..errors import NoSuchTasksError, counted
-from ._output import Command, Failure, json_option, mode_options, print_json
+from ._output import Command, Failure, json_option, mode_options, print_json, since
 from ._results import is_below
 from ._server import PATIENCE
 from ._wanted import Mode, near, place_of, results_of, root
@@ -46,6 +47,12 @@ class LinterCommand(Command):
 @click.option(
     "--sub-projects/--no-sub-projects", "below", default=True, help="Also the projects below (the default)."
 )
+@click.option(
+    "--since",
+    metavar="DATE",
+    callback=since,
+    help="Only tasks created since: a date, a moment (in local time, if it does not say), or days, as 7d.",
+)
 @mode_options
 @json_option
 def drift(
@@ -53,6 +60,7 @@ def drift(
     projects: tuple[str, ...],
     groups: tuple[str, ...],
     below: bool,
+    since: float | None,
     mode: Mode | None,
     as_json: bool,
 ) -> None:
@@ -72,7 +80,8 @@ def drift(
     group = next((task for task in tasks if "/" in task), None)
     if group is not None:
         raise click.UsageError(f"{group!r} is no task's id; for a group write --group {group}")
-    logged = _logged(tasks, projects, groups, below, mode)
+    logged = _logged(tasks, projects, groups, below, mode, since)
+    logged = [task for task in logged if since is None or (task.created or since) >= since]
     metrics = metrics_of({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
     if as_json:
@@ -84,15 +93,20 @@ def drift(
 
 
 def _logged(
-    tasks: tuple[str, ...], projects: tuple[str, ...], groups: tuple[str, ...], below: bool, mode: Mode | None
+    tasks: tuple[str, ...],
+    projects: tuple[str, ...],
+    groups: tuple[str, ...],
+    below: bool,
+    mode: Mode | None,
+    since: float | None,
 ) -> list[Logged]:
-    found = [task for group in groups for task in of_results(results_of(group, None, mode, or_disk=False))]
+    found = [task for group in groups for task in _of_group(group, mode, since)]
     online = bool(tasks or projects) and place_of(mode, or_disk=False).is_online
     if online:
         transport = Transport(connect(PATIENCE))
         try:
             for project in projects:
-                found += _of_project(transport, project, below)
+                found += _of_project(transport, project, below, since)
             found += of_tasks(transport, tasks) if tasks else []
         finally:
             transport.close()
@@ -101,9 +115,26 @@ def _logged(
     return list({task.id: task for task in found}.values())
 
 
-def _of_project(transport: Transport, project: str, below: bool) -> list[Logged]:
+def _of_group(group: str, mode: Mode | None, since: float | None) -> list[Logged]:
+    """Takes the tasks of a group; when they were created, from their records or the server, if it matters."""
+    results = results_of(group, None, mode, or_disk=False)
+    found = of_results(results)
+    if since is None or not found:
+        return found
+    created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
+    missing = [task.id for task in found if task.id not in created]
+    if missing and results.about.mode == "online" and place_of(mode).is_online:
+        transport = Transport(connect(PATIENCE))
+        try:
+            created.update((task.id, task.created) for task in of_tasks(transport, missing))
+        finally:
+            transport.close()
+    return [attrs.evolve(task, created=created.get(task.id) or results.about.started) for task in found]
+
+
+def _of_project(transport: Transport, project: str, below: bool, since: float | None) -> list[Logged]:
     try:
-        return of_project(transport, project, below=below)
+        return of_project(transport, project, below=below, since=since)
     except NoSuchTasksError as error:
         query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
         answer = transport.call("projects.get_all", query, patience=PATIENCE)
