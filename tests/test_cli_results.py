@@ -237,7 +237,10 @@ def test_show_sorts_and_chooses() -> None:
     ]
     assert names("--where", "C=0.5") == ["C=0.5,seed=0", "C=0.5,seed=1", "C=0.5,seed=2"]
     assert names("--where", "C=10.0", "--where", "seed=1") == ["C=10,seed=1"]
-    assert names("--where", "C=3") == []
+    either = names("--where", "C=10", "--where", "seed=1", "--where", "C=0.5", "--where", "seed=0")
+    assert either == ["C=0.5,seed=0", "C=0.5,seed=1", "C=10,seed=0", "C=10,seed=1"]
+    assert names("--where", "C=3") == names("--where", "C=3", "--where", "seed=1") == []
+    assert names("--where", "C=3", "--where", "C=10", "--where", "status=failed") == ["C=10,seed=2"]
     assert "'nothing'" in told("show", GROUP, "--where", "nothing=1", code=1)
     assert "may mean" in told("show", GROUP, "--sort", "accuracy", "--mode", "max", code=1)
     assert "belongs to --sort" in told("show", GROUP, "split=val", code=2)
@@ -295,6 +298,26 @@ def test_the_metric_that_sorts_comes_first() -> None:
             "accuracy[split=val]",
             "loss[split=val]",
         ]
+
+
+def test_show_of_other_values_than_the_last() -> None:
+    """--of shows the values that it sorts by, and says so in headings and JSON."""
+    with Place().group() as group:
+        for task in group.tasks({"C": [1, 2], "seed": range(2)}):
+            for value in (task.params["C"], 5, 4):
+                task.report({"loss": value})
+    sorts = ["show", GROUP, "--sort", "loss", "--of"]
+    lines = words(command(*sorts, "min").stdout)
+    assert (lines[1][2], [line[2] for line in lines[3:7]]) == ("min of loss", ["1", "1", "2", "2"])
+    assert words(command(*sorts, "mean").stdout)[1][2] == "mean of loss"
+    assert words(command(*sorts, "last").stdout)[1][2] == "loss"
+    lines = words(command(*sorts, "min", "--over", "seed").stdout)
+    assert (lines[1][2], lines[3][2]) == ("min of loss", "1 ± 0")
+    facts = as_json(*sorts, "min", "--over", "seed")
+    assert (facts["sort"], facts["of"]) == ("loss", "min")
+    assert as_json("show", GROUP)["of"] == "last"
+    line = command("best", GROUP, "loss", "--of", "max", "--mode", "min", "--where", "C=1").stdout
+    assert line.startswith("C=1,seed=0: max of loss = 5, the least\n")
 
 
 # --- best --------------------------------------------------------------------------------------
