@@ -247,6 +247,25 @@ def test_show_sorts_and_chooses() -> None:
     assert "field=value" in told("show", GROUP, "val", code=2)
 
 
+def test_show_tells_why_tasks_failed() -> None:
+    """Below the table stand the reasons of the first tasks that failed, a line for each."""
+    with Place().group() as group:
+        for task in group.tasks({"n": range(7)}):
+            if task.params["n"] == 0:
+                continue
+            task.mark_failed("no\nreason " + "x" * 300 if task.params["n"] == 1 else "too large")
+    lines = command("show", GROUP).stdout.splitlines()
+    at = lines.index("why tasks failed:")
+    assert (lines[at + 1][:23], lines[at + 1][-2:], len(lines[at + 1])) == (
+        "  n=1: no reason xxxxxx",
+        "x…",
+        200,
+    )
+    assert lines[at + 2 : at + 7] == [*(f"  n={n}: too large" for n in range(2, 6)), "  … and 1 more"]
+    assert "why tasks" in command("show", GROUP, "--where", "status=failed").stdout
+    assert "why tasks" not in command("show", GROUP, "--where", "n=0").stdout
+
+
 def test_parameters_that_are_no_numbers() -> None:
     """Truth values and None are meant in any spelling."""
     with Place().group() as group:

@@ -26,7 +26,7 @@ from ._output import (
     run_option,
     when,
 )
-from ._tables import print_table
+from ._tables import print_listed, print_table
 from ._wanted import Mode, context_of, listed, parameters_of, place_of, results_of
 from ._words import listing
 
@@ -161,6 +161,9 @@ def show(
     print_table(*_with_first(head, *table))
     for note in shown._notes():
         click.echo(note)
+    reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
+    if reasons:
+        print_listed("why tasks failed:", reasons)
     if about.url:
         click.echo(about.url)
 
