@@ -190,6 +190,21 @@ def test_best_and_sorted(mode: Any, order: list[str]) -> None:
         rows.sort("loss", mode=mode)
 
 
+def test_other_values_than_the_last_are_told() -> None:
+    """Which of the tasks' values a mean is of stands in headings and before the best; n=1 has no spread."""
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": [1, 2], "seed": [0]}):
+            for value in (0.5, 0.75, 0.25):
+                task.report({"accuracy": value})
+    results = group.results()
+    assert str(results.best("accuracy", mode="max", of="max")) == "C=1,seed=0: max of accuracy = 0.75"
+    assert str(results.best("accuracy", mode="max")) == "C=1,seed=0: accuracy = 0.25"
+    rows = results.aggregate(of="max")
+    assert repr(rows).splitlines()[0].split("  ")[-1].strip() == "max of accuracy"
+    assert str(rows.best("accuracy", mode="max")) == "C=1: max of accuracy = 0.75 (n=1)"
+    assert str(results.aggregate().best("accuracy", mode="max")) == "C=1: accuracy = 0.25 (n=1)"
+
+
 def test_records(group: TaskGroup) -> None:
     """Records are flat dicts: configuration, n and four numbers for each metric and context."""
     record = group.results().aggregate(over=("seed", "fold")).to_records()[0]

@@ -51,15 +51,25 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {
         run: line for line in result.output.splitlines() for run in (group.run, dead.run) if run[:12] in line
     }
-    for text in (PROJECT, NAME, "offline", "completed", " 2 "):
+    for text in (PROJECT, NAME, "offline", "2 completed", "closed"):
         assert text in lines[group.run]
-    for text in ("the dead group", "not closed", " 1 "):
+    for text in ("the dead group", "not closed", "1 stopped"):
         assert text in lines[dead.run]
     living = Place().group(name="the living group").open()
     living.task({"seed": 0})
     assert json.loads(command("pending", "--json").output)[0]["status"] == "in use"
     living.close()
     assert result.output.endswith("clearml-taskgroup upload RUN\n")
+
+
+def test_pending_counts_as_list_does() -> None:
+    """A run with a task that failed is not shown as completed."""
+    with Place().group() as group:
+        one, _ = group.tasks({"seed": range(2)})
+        one.mark_failed("too large")
+    counts = [re.findall("1 completed, 1 failed", command(verb).output) for verb in ("pending", "list")]
+    assert counts == [["1 completed, 1 failed"]] * 2
+    assert " closed " in command("pending").output
 
 
 def test_what_pending_shows_can_be_uploaded(
@@ -87,6 +97,7 @@ def test_pending_as_json() -> None:
         "number": 1,
         "mode": "offline",
         "tasks": 2,
+        "statuses": {"completed": 2},
         "status": "completed",
         "record": str(group.record_path),
     }

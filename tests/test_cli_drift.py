@@ -161,6 +161,33 @@ def test_a_cured_group_is_at_peace() -> None:
     assert command("drift", "--group", f"{PROJECT}/{NAME}").stdout == "2 tasks, 1 metric: no drift\n"
 
 
+def test_what_tasks_report_both_of_is_not_merged() -> None:
+    """The cure runs with what the tasks report, also with two names of one metric at once."""
+    reported: list[dict[str, float]] = [
+        {"lr": 1.0, "learning_rate": 1.0},
+        {"lr": 1.0},
+        {"learning_rate": 1.0},
+    ]
+    with TaskGroup(PROJECT, NAME, metrics=["lr", "learning_rate"], mode="offline", provenance=False) as group:
+        for task, values in zip(group.tasks({"C": [1, 2, 3]}), reported, strict=True):
+            task.report(values, 1)
+    text = command("drift", "--group", f"{PROJECT}/{NAME}")
+    assert text.exit_code == 1
+    assert text.stdout.startswith(
+        "3 tasks, 1 metric: 1 spelt in different ways, 1 of them by names that some tasks report both of\n"
+    )
+    assert "  1 task reports both learning_rate and lr: they are not merged\n" in text.stdout
+    facts = as_json("drift", "--group", f"{PROJECT}/{NAME}", code=1)
+    assert [metric["merged"] for metric in facts["drift"]] == [False]
+    ran: dict[str, Any] = {}
+    code = facts["vocabulary"]
+    exec(code.replace("metrics=metrics)", 'metrics=metrics, mode="offline", provenance=False)'), ran)
+    with ran["group"] as group:
+        for task, values in zip(group.tasks({"C": [1, 2, 3]}), reported, strict=True):
+            task.report(values, 1)
+    assert group.results()[0].value("lr") == 1.0
+
+
 def test_tasks_that_failed_are_no_measure() -> None:
     """What failed and stopped tasks lack is not told; that completed tasks lack something is."""
     with TaskGroup(PROJECT, NAME, metrics=["loss", "lr"], mode="offline", provenance=False) as group:
@@ -214,6 +241,52 @@ def test_a_project_on_disk() -> None:
     assert found_in(as_json("drift", *ids, code=1)) == expected
     assert "'none'" in told("drift", "--project", "none", code=2)
     assert "the task 'nobody' could not be found" in told("drift", "nobody", code=2)
+
+
+def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--since leaves older tasks out; of those no more than a page is asked for."""
+    from clearml_taskgroup._stores import lookup
+
+    monkeypatch.setattr(lookup, "PAGE", 2)
+    for name in ("loss", "Loss", "LOSS", "losss"):
+        foreign(server, server.project, name, [(name, name)])
+    project = ("drift", "--project", server.project)
+    assert as_json(*project, "--since", "2020-01-01", code=1)["tasks"] == 4
+    assert as_json(*project, "--since", "1d", code=1)["tasks"] == 4
+    tasks = server.call(
+        "tasks.get_all", project=[server.project_id()], only_fields=["created"], order_by=["-created"]
+    )["tasks"]
+    assert as_json(*project, "--since", tasks[0]["created"])["tasks"] == 1
+    assert found_in(as_json(*project, "--since", tasks[1]["created"], code=1)) == {"loss": {"LOSS", "losss"}}
+    assert command(*project, "--since", "2199-01-01").stdout == "0 tasks, 0 metrics: no drift\n"
+    for wrong in ("yesterday", "2026-13-01", "7w"):
+        assert f"'{wrong}' is no date" in told(*project, "--since", wrong, code=2)
+
+
+@pytest.mark.parametrize("where", ["disk", "server", "server alone"])
+def test_only_tasks_of_a_group_since_a_date(where: str, request: pytest.FixtureRequest) -> None:
+    """--since holds for groups as well, whether or not this disk has the run's record."""
+    place = Place(request.getfixturevalue("loopback")) if where != "disk" else Place()
+    with place.group(metrics=["loss", "Loss"]) as group:
+        for number, name in enumerate(["loss", "Loss"]):
+            group.task({"C": number}).report({name: 1.0}, 1)
+    assert group.record_path is not None
+    if where == "server alone":
+        group.record_path.unlink()
+    whole = ("drift", "--group", f"{PROJECT}/{NAME}")
+    assert as_json(*whole, "--since", "1d", code=1)["tasks"] == 2
+    assert as_json(*whole, "--since", "2199-01-01")["tasks"] == 0
+    if where == "disk":
+        lines = group.record_path.read_text().splitlines()
+        moved = [
+            json.dumps(
+                {**json.loads(line), "time": 1.0e9} if '"params": {"C": 0}' in line else json.loads(line)
+            )
+            for line in lines
+        ]
+        group.record_path.write_text("\n".join(moved) + "\n")
+        assert as_json(*whole, "--since", "2020-01-01")["tasks"] == 1
+        assert as_json("drift", "--project", PROJECT, "--since", "2020-01-01")["tasks"] == 1
 
 
 def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch) -> None:

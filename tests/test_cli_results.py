@@ -237,11 +237,33 @@ def test_show_sorts_and_chooses() -> None:
     ]
     assert names("--where", "C=0.5") == ["C=0.5,seed=0", "C=0.5,seed=1", "C=0.5,seed=2"]
     assert names("--where", "C=10.0", "--where", "seed=1") == ["C=10,seed=1"]
-    assert names("--where", "C=3") == []
+    either = names("--where", "C=10", "--where", "seed=1", "--where", "C=0.5", "--where", "seed=0")
+    assert either == ["C=0.5,seed=0", "C=0.5,seed=1", "C=10,seed=0", "C=10,seed=1"]
+    assert names("--where", "C=3") == names("--where", "C=3", "--where", "seed=1") == []
+    assert names("--where", "C=3", "--where", "C=10", "--where", "status=failed") == ["C=10,seed=2"]
     assert "'nothing'" in told("show", GROUP, "--where", "nothing=1", code=1)
     assert "may mean" in told("show", GROUP, "--sort", "accuracy", "--mode", "max", code=1)
     assert "belongs to --sort" in told("show", GROUP, "split=val", code=2)
     assert "field=value" in told("show", GROUP, "val", code=2)
+
+
+def test_show_tells_why_tasks_failed() -> None:
+    """Below the table stand the reasons of the first tasks that failed, a line for each."""
+    with Place().group() as group:
+        for task in group.tasks({"n": range(7)}):
+            if task.params["n"] == 0:
+                continue
+            task.mark_failed("no\nreason " + "x" * 300 if task.params["n"] == 1 else "too large")
+    lines = command("show", GROUP).stdout.splitlines()
+    at = lines.index("why tasks failed:")
+    assert (lines[at + 1][:23], lines[at + 1][-2:], len(lines[at + 1])) == (
+        "  n=1: no reason xxxxxx",
+        "x…",
+        200,
+    )
+    assert lines[at + 2 : at + 7] == [*(f"  n={n}: too large" for n in range(2, 6)), "  … and 1 more"]
+    assert "why tasks" in command("show", GROUP, "--where", "status=failed").stdout
+    assert "why tasks" not in command("show", GROUP, "--where", "n=0").stdout
 
 
 def test_parameters_that_are_no_numbers() -> None:
@@ -295,6 +317,26 @@ def test_the_metric_that_sorts_comes_first() -> None:
             "accuracy[split=val]",
             "loss[split=val]",
         ]
+
+
+def test_show_of_other_values_than_the_last() -> None:
+    """--of shows the values that it sorts by, and says so in headings and JSON."""
+    with Place().group() as group:
+        for task in group.tasks({"C": [1, 2], "seed": range(2)}):
+            for value in (task.params["C"], 5, 4):
+                task.report({"loss": value})
+    sorts = ["show", GROUP, "--sort", "loss", "--of"]
+    lines = words(command(*sorts, "min").stdout)
+    assert (lines[1][2], [line[2] for line in lines[3:7]]) == ("min of loss", ["1", "1", "2", "2"])
+    assert words(command(*sorts, "mean").stdout)[1][2] == "mean of loss"
+    assert words(command(*sorts, "last").stdout)[1][2] == "loss"
+    lines = words(command(*sorts, "min", "--over", "seed").stdout)
+    assert (lines[1][2], lines[3][2]) == ("min of loss", "1 ± 0")
+    facts = as_json(*sorts, "min", "--over", "seed")
+    assert (facts["sort"], facts["of"]) == ("loss", "min")
+    assert as_json("show", GROUP)["of"] == "last"
+    line = command("best", GROUP, "loss", "--of", "max", "--mode", "min", "--where", "C=1").stdout
+    assert line.startswith("C=1,seed=0: max of loss = 5, the least\n")
 
 
 # --- best --------------------------------------------------------------------------------------

@@ -66,6 +66,15 @@ def test_what_fits_is_shown_whole(group: TaskGroup, monkeypatch: pytest.MonkeyPa
     assert sum("metrich[split=validation]" in line for line in lines) == 1
 
 
+def test_reasons_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason is cut to the width of the terminal."""
+    with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+        group.task({"C": 1}).mark_failed("too large " * 20)
+    lines = on_terminal(monkeypatch, 60, "show", group.run)
+    (reason,) = [line for line in lines if line.startswith("  C=1: ")]
+    assert (len(reason), reason[-1]) == (60, "…")
+
+
 def test_widths() -> None:
     """Numbers are as wide as they are, names share the rest, and what does not fit is left out."""
     head, body = ["name", "accuracy[split=val]", "n"], [["x" * 40, MEAN, "5"]]

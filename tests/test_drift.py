@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
-from clearml_taskgroup._drift.drift import cure, drifting, metrics_of
+from clearml_taskgroup._drift.drift import Spelling, cure, drifting, metrics_of, parts_of, reported_both
 from clearml_taskgroup._drift.lexicon import distance, is_typo
 from clearml_taskgroup._drift.wording import SUMMARY, read
 from clearml_taskgroup._reporter import SINGLE_VALUE_TITLE
@@ -410,10 +410,33 @@ def test_the_cure_is_code() -> None:
     assert vocabulary.metrics["loss"].mode == "min"
 
 
-def test_the_cure_tells_of_tasks_that_report_both() -> None:
-    """Where a task reports two spellings of one curve, a comment says so, as a group would refuse them."""
-    code = cure(metrics_of(project(["acc", "accuracy"], ["acc"], tasks=3)))
-    assert '    # tasks that report both "acc" and "accuracy": 3; leave one of them out there' in code
+def test_the_cure_keeps_apart_what_tasks_report_both_of() -> None:
+    """Two spellings of one curve that a task reports both of stay two metrics, and a comment says so."""
+    reported = project(["acc", "accuracy"], ["acc"], ["Accuracy"], ["val_acc"], tasks=3)
+    code = cure(metrics_of(reported))
+    assert (
+        '    Metric("accuracy", mode="max", aliases={"Accuracy": {}, "val_acc": {"split": "val"}}),\n'
+        '    Metric("acc", mode="max"),\n'
+        '    # tasks that report both "acc" and "accuracy": 3; they stay two metrics\n'
+    ) in code
+    (found,) = drifting(reported)
+    assert [[str(spelling) for spelling in part] for part in parts_of(found)] == [
+        ["accuracy", "Accuracy", "val_acc"],
+        ["acc"],
+    ]
+    assert reported_both(found) == [("acc", "accuracy", 3)]
+    vocabulary = vocabulary_of(code)
+    assert vocabulary.resolve("acc", {}) == ("acc", {})
+    assert vocabulary.resolve("val_acc", {}) == ("accuracy", {"split": "val"})
+
+
+def test_names_of_two_splits_are_merged_though_a_task_reports_both() -> None:
+    """What a task reports of several splits does not clash."""
+    code = cure(metrics_of(project(["train_acc", "val_acc"], ["accuracy"])))
+    vocabulary = vocabulary_of(code)
+    assert vocabulary.resolve("train_acc", {}) == ("accuracy", {"split": "train"})
+    assert vocabulary.resolve("val_acc", {}) == ("accuracy", {"split": "val"})
+    assert "stay two metrics" not in code
 
 
 def test_other_contexts_have_fields_in_the_template() -> None:
@@ -458,7 +481,14 @@ NAMES = st.tuples(
 PROJECTS = st.dictionaries(st.text(max_size=3), st.lists(NAMES, max_size=6), max_size=6)
 
 
+def meant(vocabulary: Vocabulary, spelling: Spelling) -> Any:
+    """What a report would be taken for that gives a spelling, and the context that is not in its name."""
+    given = {name: value for name, value in spelling.context.items() if name not in spelling.carried}
+    return vocabulary.resolve(spelling.alias, given)
+
+
 @settings(max_examples=300, deadline=None)
+@example({"t": [("lr", "lr"), ("learning_rate", "learning_rate")], "u": [("lr", "lr")]})
 @example({"t": [(SUMMARY, ""), ("", " ")]})
 @given(PROJECTS)
 def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) -> None:
@@ -471,6 +501,14 @@ def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) ->
     for metric in found:
         for spelling in metric.spellings:
             assert not spelling.alias.strip() or spelling.alias in vocabulary
+        for one, other in itertools.combinations(metric.spellings, 2):
+            if (
+                one.alias != other.alias
+                and one.tasks & other.tasks
+                and one.alias.strip()
+                and other.alias.strip()
+            ):
+                assert meant(vocabulary, one) != meant(vocabulary, other)
 
 
 @settings(max_examples=100, deadline=None)

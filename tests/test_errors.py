@@ -112,6 +112,11 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.RunInUseError("run-7"), RuntimeError, ["run-7 is still in use", "takeover=True"]),
     (errors.TaskClosedError("C=1", "completed", done=True), RuntimeError, ["if task.done: continue"]),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}", joined=True), ValueError, ["stored as 'a-b'"]),
+    (
+        errors.NameCollisionError(("a", "b"), "lr", "rate", "{m}", metric="rate"),
+        ValueError,
+        ["both stand for rate", "report only one of 'lr' and 'rate'"],
+    ),
     (errors.ModeError("mode is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
     (errors.ArgumentError("of", "x", "'last'"), ValueError, ["of='x' was given; expected 'last'"]),
     (

@@ -83,10 +83,14 @@ def test_a_metric_and_its_alias_in_one_report(store: MemoryStore) -> None:
     """Two spellings of one curve in one report are refused, and nothing of it is logged."""
     with group_with() as group:
         task = group.task({"C": 1})
-        with pytest.raises(NameCollisionError):
+        with pytest.raises(NameCollisionError, match="report only one of 'acc' and 'accuracy'"):
             task.report({"acc": 0.5, "accuracy": 0.75}, 1)
-        with pytest.raises(NameCollisionError):
+        with pytest.raises(
+            NameCollisionError, match=r"both stand for loss\[split=val\]; .*'val_loss' and 'loss'"
+        ):
             task.bind(split="val").report({"val_loss": 0.5, "loss": 0.75}, 1)
+        with pytest.raises(NameCollisionError, match="report only one of 'accuracy' and 'acc'"):
+            task.report({"val": {"accuracy": 0.75, "acc": 0.5}}, 1, levels=("split", "metric"))
     assert store.members[0].scalars == {}
 
 

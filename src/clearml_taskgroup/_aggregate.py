@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from ._identity import display_name
-from ._measures import Best, Mode, Of, Words, number
+from ._measures import Best, Mode, Of, Words, number, of_text
 from ._names import Measure, measure_text
 from ._tabular import Tabular
 
@@ -150,7 +150,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
-        head = ["configuration", "n", *map(self._words.label, measures)]
+        head = ["configuration", "n", *(of_text(self._words.label(m), self.of) for m in measures)]
         body = [
             [row.name, str(row.n), *(_cell(row.stats.get(measure), row.n) for measure in measures)]
             for row in self.rows

@@ -58,6 +58,11 @@ def runs_on_disk(root: Path) -> list[Listed]:
     return _latest_first(_of_records(found) for found in records.values())
 
 
+def statuses_of(past: PastRun) -> dict[str, int]:
+    """Counts how far the tasks of one record are, as lists show it."""
+    return _of_records([past]).statuses
+
+
 def _of_records(records: Sequence[PastRun]) -> Listed:
     own = next((past for past in records if past.mode != "agent"), records[0])
     statuses: dict[str, tuple[int, str]] = {}

@@ -184,6 +184,11 @@ def number(stats: Stats, of: Of) -> float:
     return float(getattr(stats, of))
 
 
+def of_text(label: str, of: Of) -> str:
+    """Says which of a task's values are meant, where they are not the last ones: `max of accuracy`."""
+    return label if of == "last" else f"{of} of {label}"
+
+
 @attrs.frozen
 class Best:
     """The best task, or configuration, for one metric.
@@ -206,7 +211,7 @@ class Best:
     params: Mapping[str, Any]
     value: float
     metric: str
-    of: str
+    of: Of
     mode: Mode
     key: str | None = None
     id: str | None = None
@@ -216,4 +221,6 @@ class Best:
 
     def __str__(self) -> str:
         spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
-        return f"{self.name}: {self.metric} = {self.value:.6g}{spread}"
+        if self.std is not None and self.n < 2:
+            spread = f" (n={self.n})"
+        return f"{self.name}: {of_text(self.metric, self.of)} = {self.value:.6g}{spread}"

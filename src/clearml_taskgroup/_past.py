@@ -28,6 +28,7 @@ class PastTask:
         measures: What it reported: metric, context, the counts over the values, and the names
             (title, series) that it was logged under.
         submitted: Which sweep of the script has submitted it to a queue; else empty.
+        opened: When it was opened, in seconds since 1970.
     """
 
     id: str
@@ -43,6 +44,7 @@ class PastTask:
     uploaded: str = ""
     measures: list[Any] = attrs.field(factory=list)
     submitted: str = ""
+    opened: float | None = None
 
 
 @attrs.define
@@ -110,10 +112,11 @@ class PastRun:
 def load(path: Path) -> PastRun | None:
     """Reads a run's record; None if it ends before the run began."""
     past: PastRun | None = None
+    facts: dict[str, Any]
     for line in read(path):
         event = line.get("event")
         if event == "run":
-            facts: dict[str, Any] = {name: line.get(name) for name in _RUN_FACTS}
+            facts = {name: line.get(name) for name in _RUN_FACTS}
             if past is None:
                 past = PastRun(path=path, metrics=line.get("metrics"), started=line.get("time"), **facts)
             else:  # a resumed run is open again
@@ -128,7 +131,8 @@ def load(path: Path) -> PastRun | None:
             if known is not None:  # gone on with: open again
                 known.status, known.settled, known.uploaded = None, False, ""
             else:
-                past.tasks[line["id"]] = PastTask(**{name: line[name] for name in _TASK_FACTS})
+                facts = {name: line[name] for name in _TASK_FACTS}
+                past.tasks[line["id"]] = PastTask(**facts, opened=line.get("time"))
         elif event == "end" and line["id"] in past.tasks:
             task = past.tasks[line["id"]]
             task.status, task.reason = line["status"], line["reason"]

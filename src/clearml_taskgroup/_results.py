@@ -12,7 +12,7 @@ from ._aggregate import Aggregates, aggregate_row, counts, label_of
 from ._choosing import chosen, names_of, require_parameter
 from ._flat import flat_columns, flat_record
 from ._history import Curve, History, Reader
-from ._measures import Best, Mode, Of, Words, number
+from ._measures import Best, Mode, Of, Words, number, of_text
 from ._names import Measure, measure_text
 from ._reporter import Stats
 from ._run import Run, TaskState
@@ -433,11 +433,11 @@ class Results(Tabular, Sequence[Row]):
 
         return write_report(self, path, title=title, metrics=metrics, over=over)
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    def _table(self, of: Of = "last") -> tuple[list[str], list[list[str]]]:
         measures = self.measures
-        head = ["task", "status", *map(self.label, measures)]
+        head = ["task", "status", *(of_text(self.label(measure), of) for measure in measures)]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(measure)) for measure in measures)]
+            [row.name, row.status, *(_cell(row.stats.get(measure), of) for measure in measures)]
             for row in self.rows
         ]
         return head, body
@@ -457,8 +457,8 @@ def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[
     return rows[list(values).index(value)], value
 
 
-def _cell(stats: Stats | None) -> str:
-    return "–" if stats is None else f"{stats.last:.4g}"
+def _cell(stats: Stats | None, of: Of) -> str:
+    return "–" if stats is None else f"{number(stats, of):.4g}"
 
 
 def _what_is_missing(rows: Sequence[Row], more: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _console
 from ._identity import flatten, is_same, typed
+from ._names import Measure, measure_text
 from ._params import Params
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
 from ._reporting import BoundTask, Reporting, TaskName, Values, refused
@@ -171,7 +172,7 @@ class GroupTask(Reporting):
                 self._collect(metrics, inner, at is None, points)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
-            self._refuse_doubles(points)
+            self._refuse_doubles(points, values, levels, context)
         if points:
             lost = self._run.reporter.put(state.id, at, points)
             if lost:
@@ -191,17 +192,21 @@ class GroupTask(Reporting):
             else:
                 self._run.leave_out(self._state, metric, context, x)
 
-    def _refuse_doubles(self, points: Points) -> None:
-        seen: set[Channel] = set()
-        for channel in points[::2]:
-            if channel in seen:
-                raise NameCollisionError(
-                    tuple(channel.name),
-                    "a metric",
-                    "an alias of it in the same report",
-                    self._state.names.template.text,
-                )
-            seen.add(channel)
+    def _refuse_doubles(
+        self, points: Points, values: Values, levels: Sequence[str] | None, context: dict[str, Any]
+    ) -> None:
+        channels: list[Channel] = points[::2]
+        if len(set(channels)) == len(channels):
+            return
+        names, spelt = self._state.names, dict[Measure, str]()
+        parts = [(context, values)] if levels is None else unfold(values, checked_levels(levels), context)
+        for inner, metrics in parts:
+            for metric in metrics:
+                measure, name = names.resolve(metric, inner)
+                first = spelt.setdefault(measure, metric)
+                if first != metric:
+                    meant = measure_text(measure)
+                    raise NameCollisionError(name, first, metric, names.template.text, metric=meant)
 
     def _tell_lost(self) -> None:
         if "lost" not in self._run.told:

@@ -128,7 +128,11 @@ class NameCollisionError(TaskGroupError, ValueError):
     """You meet this when two different values of one task would get the same name.
 
     Also when a ClearML server would take two names for one: it joins title and series with `-`, so
-    that `a`/`b-c` and `a-b`/`c` overwrite each other.
+    that `a`/`b-c` and `a-b`/`c` overwrite each other. And when one report has a metric by two of the
+    spellings that the vocabulary knows it by.
+
+    Attributes:
+        metric: The metric that `first` and `second` are spellings of, in one report; else empty.
     """
 
     name: Sequence[str]
@@ -136,8 +140,14 @@ class NameCollisionError(TaskGroupError, ValueError):
     second: str
     template: str
     joined: bool = False
+    metric: str = ""
 
     def __str__(self) -> str:
+        if self.metric:
+            return (
+                f"{self.first!r} and {self.second!r} in one report both stand for {self.metric}; report only "
+                f"one of {self.first!r} and {self.second!r}"
+            )
         title, series = self.name
         if self.joined:
             how = (

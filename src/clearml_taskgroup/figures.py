@@ -20,7 +20,7 @@ from ._figures.curves import curves_figure
 from ._figures.parallel import Scored, parallel_figure, telling, varying
 from ._figures.parts import Figure as Plain
 from ._figures.values import box_figure, heat_map_figure, scatter_figure
-from ._measures import Mode, Of, number
+from ._measures import Mode, Of, number, of_text
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError, counted
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> t
         known = [results.label(other) for row in results if counts(row) for other in row.stats]
         raise NoSuchResultError(results.label(measure), list(dict.fromkeys(known)))
     scored = [(row, number(row.stats[measure], of)) for row in results._having(counting, measure, of)]
-    label = results.label(measure) if of == "last" else f"{of} of {results.label(measure)}"
+    label = of_text(results.label(measure), of)
     without = len(results) - len(counting)
     note = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     return scored, label, note

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .. import _clearml
+from .._listing import statuses_of
 from .._past import PastRun, all_runs, held, is_held
+from .._statuses import tally_text
 from .._upload import upload
 from ..errors import ServerError, TaskGroupError, counted
 from . import _server
@@ -27,7 +29,22 @@ MOST = 10
 """How many files are named before they are deleted."""
 KEPT = "All of it stays on this disk; once the server answers, run again"
 
-_SHOWN = ("project", "group", "number", "mode", "tasks", "status")
+_SHOWN = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
+
+
+def _line(past: PastRun) -> list[str]:
+    tasks = tally_text(statuses_of(past)) or "none"
+    state = "closed" if past.status is not None else _facts(past)["status"]  # its tasks may have failed
+    return [
+        past.run[:12],
+        past.project,
+        past.name,
+        str(past.number),
+        past.mode,
+        tasks,
+        state,
+        when(past.started),
+    ]
 
 
 def _facts(past: PastRun) -> dict[str, Any]:
@@ -38,6 +55,7 @@ def _facts(past: PastRun) -> dict[str, Any]:
         "number": past.number,
         "mode": past.mode,
         "tasks": len(past.latest()),
+        "statuses": statuses_of(past),
         "status": past.status or ("in use" if is_held(past.path) else "not closed"),
         "started": iso(past.started),
         "record": str(past.path),
@@ -60,10 +78,7 @@ def pending(as_json: bool) -> None:
     if not waiting:
         click.echo(f"nothing waits below {root()}")
         return
-    body = [
-        [past.run[:12], *(str(_facts(past)[name]) for name in _SHOWN), when(past.started)] for past in waiting
-    ]
-    print_table(["run", *_SHOWN, "started"], body)
+    print_table(_SHOWN, [_line(past) for past in waiting])
     click.echo("throw one away with: clearml-taskgroup discard RUN")
     click.echo("bring one to a server with: clearml-taskgroup upload RUN")
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import click
 
 from .._clearml import connect
-from .._drift.drift import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of
+from .._drift.drift import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
 from .._drift.logged import Logged, of_past, of_project, of_results, of_tasks
 from .._past import all_runs
 from .._stores.lookup import PAGE
 from .._transport import Transport
 from ..errors import NoSuchTasksError, counted
-from ._output import Command, Failure, json_option, mode_options, print_json
+from ._output import Command, Failure, json_option, mode_options, print_json, since
 from ._results import is_below
 from ._server import PATIENCE
 from ._wanted import Mode, near, place_of, results_of, root
@@ -46,6 +47,12 @@ class LinterCommand(Command):
 @click.option(
     "--sub-projects/--no-sub-projects", "below", default=True, help="Also the projects below (the default)."
 )
+@click.option(
+    "--since",
+    metavar="DATE",
+    callback=since,
+    help="Only tasks created since: a date, a moment (in local time, if it does not say), or days, as 7d.",
+)
 @mode_options
 @json_option
 def drift(
@@ -53,6 +60,7 @@ def drift(
     projects: tuple[str, ...],
     groups: tuple[str, ...],
     below: bool,
+    since: float | None,
     mode: Mode | None,
     as_json: bool,
 ) -> None:
@@ -60,7 +68,8 @@ def drift(
 
     It looks at the names alone, of any tasks, also of those that no TaskGroup made; archived ones are left
     out. Names are taken for one metric if nothing but case, separators, well-known abbreviations, the split
-    (train, val, test) or a misspelling tells them apart, and no task reports both.
+    (train, val, test) or a misspelling tells them apart, and hardly any task reports both. Those that
+    some tasks report both of are named, and stay two metrics in what it prints.
 
     Exit codes, as linters have them: 0, no drift; 1, drift was found; 2, it could not look.
     """
@@ -71,7 +80,8 @@ def drift(
     group = next((task for task in tasks if "/" in task), None)
     if group is not None:
         raise click.UsageError(f"{group!r} is no task's id; for a group write --group {group}")
-    logged = _logged(tasks, projects, groups, below, mode)
+    logged = _logged(tasks, projects, groups, below, mode, since)
+    logged = [task for task in logged if since is None or (task.created or since) >= since]
     metrics = metrics_of({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
     if as_json:
@@ -83,15 +93,20 @@ def drift(
 
 
 def _logged(
-    tasks: tuple[str, ...], projects: tuple[str, ...], groups: tuple[str, ...], below: bool, mode: Mode | None
+    tasks: tuple[str, ...],
+    projects: tuple[str, ...],
+    groups: tuple[str, ...],
+    below: bool,
+    mode: Mode | None,
+    since: float | None,
 ) -> list[Logged]:
-    found = [task for group in groups for task in of_results(results_of(group, None, mode, or_disk=False))]
+    found = [task for group in groups for task in _of_group(group, mode, since)]
     online = bool(tasks or projects) and place_of(mode, or_disk=False).is_online
     if online:
         transport = Transport(connect(PATIENCE))
         try:
             for project in projects:
-                found += _of_project(transport, project, below)
+                found += _of_project(transport, project, below, since)
             found += of_tasks(transport, tasks) if tasks else []
         finally:
             transport.close()
@@ -100,9 +115,26 @@ def _logged(
     return list({task.id: task for task in found}.values())
 
 
-def _of_project(transport: Transport, project: str, below: bool) -> list[Logged]:
+def _of_group(group: str, mode: Mode | None, since: float | None) -> list[Logged]:
+    """Takes the tasks of a group; when they were created, from their records or the server, if it matters."""
+    results = results_of(group, None, mode, or_disk=False)
+    found = of_results(results)
+    if since is None or not found:
+        return found
+    created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
+    missing = [task.id for task in found if task.id not in created]
+    if missing and results.about.mode == "online" and place_of(mode).is_online:
+        transport = Transport(connect(PATIENCE))
+        try:
+            created.update((task.id, task.created) for task in of_tasks(transport, missing))
+        finally:
+            transport.close()
+    return [attrs.evolve(task, created=created.get(task.id) or results.about.started) for task in found]
+
+
+def _of_project(transport: Transport, project: str, below: bool, since: float | None) -> list[Logged]:
     try:
-        return of_project(transport, project, below=below)
+        return of_project(transport, project, below=below, since=since)
     except NoSuchTasksError as error:
         query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
         answer = transport.call("projects.get_all", query, patience=PATIENCE)
@@ -135,13 +167,18 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
     if not drifting:
         click.echo(f"{looked_at}: no drift")
     else:
-        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways")
+        apart = sum(len(parts_of(metric)) > 1 for metric in drifting)
+        kept = f", {apart} of them by names that some tasks report both of" if apart else ""
+        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{kept}")
     for metric in drifting:
         click.echo(f"\n{metric.name}")
         width = max(len(str(spelling)) for spelling in metric.spellings)
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
             click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
+        for one, other, both in reported_both(metric):
+            report = "reports" if both == 1 else "report"
+            click.echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
     completed = {task.id for task in logged if task.completed and task.names}
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
     partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
@@ -183,6 +220,7 @@ def _metric(metric: LoggedMetric) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "mode": metric.mode,
+        "merged": len(parts_of(metric)) == 1,
         "spellings": [
             {
                 "title": spelling.title,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -106,6 +108,20 @@ Function = Callable[..., Any]
 def json_option(function: Function) -> Function:
     """Adds `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")(function)
+
+
+def since(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Reads a date, a moment or `7d`, days before now; gives seconds since 1970. A callback of click."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\d{1,5}d", text):
+        return time.time() - 86_400 * int(text[:-1])
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no date (2026-11-23), no moment (2026-11-23T09:00) and no number of days (7d)"
+        ) from None
 
 
 def run_option(function: Function) -> Function:

@@ -12,7 +12,7 @@ import click
 
 from .._aggregate import Aggregates
 from .._listing import Listed
-from .._measures import OF, Best
+from .._measures import OF, Best, of_text
 from .._results import Results, Row
 from .._statuses import tally_text
 from ._output import (
@@ -26,7 +26,7 @@ from ._output import (
     run_option,
     when,
 )
-from ._tables import print_table
+from ._tables import print_listed, print_table
 from ._wanted import Mode, context_of, listed, parameters_of, place_of, results_of
 from ._words import listing
 
@@ -44,7 +44,11 @@ def rows_options(function: Function) -> Function:
     of = click.option("--of", default="last", type=click.Choice(OF), help="Which of a task's values.")
     over = click.option("--over", multiple=True, metavar="PARAM", help="Take the mean over a parameter.")
     where = click.option(
-        "--where", multiple=True, type=pair, metavar="PARAM=VALUE", help="Only tasks with this parameter."
+        "--where",
+        multiple=True,
+        type=pair,
+        metavar="PARAM=VALUE",
+        help="Only tasks with this parameter; given twice for one parameter, with either value.",
     )
     return better(of(over(where(function))))
 
@@ -139,7 +143,7 @@ def show(
     head: str | None = None
     if sort is not None:
         meant = context_of(context, results)
-        head = results.label(results.find(sort, **meant))
+        head = of_text(results.label(results.find(sort, **meant)), of)
         meant["mode"] = _better(results, sort, meant, better)
         shown = (
             shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)
@@ -147,12 +151,19 @@ def show(
     about = results.about
     if as_json:
         facts = {**attrs.asdict(about), "started": iso(about.started), "partial": results.partial}
-        print_json({"run": facts, "configurations" if over else "tasks": shown.to_records()})
+        what = "configurations" if over else "tasks"
+        print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
         return
     click.echo(f"{about} ({about.run[:12]}), {when(about.started)}, {about.mode}")
-    print_table(*_with_first(head, *shown._table()))
+    if isinstance(shown, Results) and of == "mean":
+        shown.with_means()
+    table = shown._table(of) if isinstance(shown, Results) else shown._table()
+    print_table(*_with_first(head, *table))
     for note in shown._notes():
         click.echo(note)
+    reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
+    if reasons:
+        print_listed("why tasks failed:", reasons)
     if about.url:
         click.echo(about.url)
 
@@ -169,7 +180,15 @@ def _with_first(
 
 
 def _chosen(results: Results, where: Pairs) -> Results:
-    return results.where(parameters_of(where, results)) if where else results
+    """Leaves the tasks that have one of the values that are given for each parameter."""
+    wanted: dict[str, set[str]] = {}
+    for name, text in where:
+        found = results.where(parameters_of([(name, text)], results))
+        wanted.setdefault(name, set()).update(row.id for row in found)
+    if not wanted:
+        return results
+    ids = set.intersection(*wanted.values())
+    return results.where(lambda row: row.id in ids)
 
 
 def _better(results: Results, metric: str, context: dict[str, Any], better: Any) -> Any:

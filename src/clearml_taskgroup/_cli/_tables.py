@@ -19,6 +19,8 @@ GAP = 2
 """Between columns: one for the padding, one for the box."""
 NARROWEST = 12
 """How far names may be folded: a run's digits stay in one piece."""
+WIDEST = 200
+"""The most that a line has off a terminal that need not be whole."""
 MOST_TOLD = 10
 """How many of the columns that have no room are named."""
 
@@ -50,6 +52,18 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
             f"no room for {', '.join(missing[:MOST_TOLD])}{more}; a pipe (| cat) and --json have all columns"
         )
         click.echo(textwrap.fill(told, console.width, break_on_hyphens=False))
+
+
+def print_listed(heading: str, lines: Sequence[str], most: int = 5) -> None:
+    """Prints the first of some lines below a heading, none of them wider than the terminal."""
+    console = Console(highlight=False)
+    room = console.width if console.is_terminal else WIDEST
+    rest = [f"… and {len(lines) - most} more"] if len(lines) > most else []
+    click.echo(heading)
+    for line in (*lines[:most], *rest):
+        cut = Text("  " + _printable(" ".join(line.split())))
+        cut.truncate(room, overflow="ellipsis")
+        click.echo(cut.plain)
 
 
 def fitting(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> list[int]:

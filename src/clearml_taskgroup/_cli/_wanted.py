@@ -242,7 +242,7 @@ def _by_id(text: str, which: int | str | None, runs: list[Listed]) -> Wanted:
         if run.group_id == text:
             return Wanted(run.project, run.group, text, which)
     found = one_of(text, runs)
-    if which is not None and which != found.number and not found.run.startswith(str(which)):
+    if which not in (None, found.number) and not (isinstance(which, str) and found.run.startswith(which)):
         raise click.UsageError(f"{text!r} is run {found.number} itself; leave --run out")
     return Wanted(found.project, found.group, found.group_id, found.run)
 

@@ -236,10 +236,45 @@ def _metric(spellings: list[Spelling]) -> LoggedMetric:
 # --- the cure ----------------------------------------------------------------------------------
 
 
+def reported_both(metric: LoggedMetric) -> list[tuple[str, str, int]]:
+    """Finds the names of one curve that some tasks report both of, with how many these are.
+
+    A vocabulary refuses two names of one metric in one report: such names cannot be merged.
+    """
+    return [
+        (one.alias, other.alias, _together(one, other))
+        for one, other in combinations(metric.spellings, 2)
+        if _clash(one, other)
+    ]
+
+
+def parts_of(metric: LoggedMetric) -> list[list[Spelling]]:
+    """Divides the names of a metric into as many as no task reports two of; mostly that is one part."""
+    spelt: dict[str, list[Spelling]] = {}
+    for spelling in sorted(metric.spellings, key=lambda spelling: spelling.alias != metric.name):
+        spelt.setdefault(spelling.alias, []).append(spelling)
+    parts: list[list[Spelling]] = []
+    for own in spelt.values():
+        for part in parts:
+            if not any(_clash(one, other) for one in own for other in part):
+                part += own
+                break
+        else:
+            parts.append(list(own))
+    return parts
+
+
+def _clash(one: Spelling, other: Spelling) -> bool:
+    named = one.alias.strip() and other.alias.strip() and one.alias != other.alias
+    return bool(named) and one.context == other.context and _together(one, other) > 0
+
+
 def cure(
     metrics: Iterable[LoggedMetric], project: str = PROJECT, name: str = GROUP, fields: Iterable[str] = ()
 ) -> str:
     """Writes the vocabulary under which each metric has one name, as code to paste.
+
+    Names of one metric that some tasks report both of stay metrics of their own there.
 
     Args:
         metrics: What `metrics_of` found.
@@ -252,18 +287,22 @@ def cure(
     told: set[str] = set()
     lines, needed = [], {field for field in fields if field != "split"}
     for metric in listed:
-        own = {spelling.alias for spelling in metric.spellings}
-        chosen = metric.name
-        while chosen in told or (chosen in taken and chosen not in own):
-            chosen += "_"
-        aliases = {
-            spelling.alias: spelling.carried
-            for spelling in metric.spellings
-            if spelling.alias.strip() and spelling.alias not in told and spelling.alias != chosen
-        }
-        told |= {chosen, *aliases}
+        for number, part in enumerate(parts_of(metric)):
+            own = {spelling.alias for spelling in part}
+            chosen = metric.name if number == 0 or len(own) > 1 else part[0].alias
+            while chosen in told or (chosen in taken and chosen not in own):
+                chosen += "_"
+            aliases = {
+                spelling.alias: spelling.carried
+                for spelling in part
+                if spelling.alias.strip() and spelling.alias not in told and spelling.alias != chosen
+            }
+            if number and not aliases and chosen not in own:
+                continue  # another metric has all of its names
+            told |= {chosen, *aliases}
+            lines += _entry(chosen, metric.mode, aliases)
         needed |= {field for spelling in metric.spellings for field in spelling.context if field != "split"}
-        lines += [*_entry(chosen, metric.mode, aliases), *_twice(metric), *_by_hand(metric)]
+        lines += [*_twice(metric), *_by_hand(metric)]
     more = "".join(f" {field}={{{field}=all}}" for field in sorted(needed))
     template = "{metric}/{split=value}" + more
     head = ["from clearml_taskgroup import Metric, TaskGroup", "", "metrics = ["]
@@ -291,14 +330,11 @@ def _entry(name: str, mode: str | None, aliases: Mapping[str, Mapping[str, Any]]
 
 
 def _twice(metric: LoggedMetric) -> list[str]:
-    """Tells of tasks that report two names of one curve, which the vocabulary would refuse."""
-    lines = []
-    for one, other in combinations(metric.spellings, 2):
-        both = _together(one, other)
-        if both and one.context == other.context and one.alias != other.alias:
-            names = f"{_quoted(one.alias)} and {_quoted(other.alias)}"
-            lines.append(f"    # tasks that report both {names}: {both}; leave one of them out there")
-    return lines
+    """Tells of names of one curve that stay apart."""
+    return [
+        f"    # tasks that report both {_quoted(one)} and {_quoted(other)}: {both}; they stay two metrics"
+        for one, other, both in reported_both(metric)
+    ]
 
 
 def _by_hand(metric: LoggedMetric) -> list[str]:

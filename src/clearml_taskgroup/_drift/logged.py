@@ -11,7 +11,7 @@ import attrs
 from .._past import PastRun
 from .._results import Results
 from .._stores import SECTION
-from .._stores.lookup import PAGE, ask_all, identity_of
+from .._stores.lookup import PAGE, ask_all, created_of, identity_of
 from .._transport import Transport
 from ..errors import NoSuchTasksError
 from .wording import is_split
@@ -25,6 +25,7 @@ _FIELDS = (
     "id",
     "name",
     "status",
+    "created",
     "last_metrics",
     f"hyperparams.{SECTION}.kind",
     f"hyperparams.{SECTION}.group_name",
@@ -41,6 +42,7 @@ class Logged:
         completed: Whether it has done all that it was to do.
         project, group: Those of its group, where they are known; else empty.
         fields: The fields of the contexts that it gave to `report`, if a group made it.
+        created: When it was created, in seconds since 1970; None if that is not known.
     """
 
     id: str
@@ -50,9 +52,12 @@ class Logged:
     project: str = ""
     group: str = ""
     fields: frozenset[str] = frozenset()
+    created: float | None = None
 
 
-def of_project(transport: Transport, project: str, *, below: bool = True) -> list[Logged]:
+def of_project(
+    transport: Transport, project: str, *, below: bool = True, since: float | None = None
+) -> list[Logged]:
     """Asks a server for the tasks of a project that are not archived, in a call for each 500.
 
     Parents of groups are left out: what they log is of their tasks' metrics.
@@ -61,6 +66,7 @@ def of_project(transport: Transport, project: str, *, below: bool = True) -> lis
         transport: The way to the server.
         project: The project's path.
         below: Whether the projects below it count, too.
+        since: Only tasks that were created since, in seconds since 1970.
 
     Raises:
         NoSuchTasksError: There is no such project.
@@ -71,7 +77,7 @@ def of_project(transport: Transport, project: str, *, below: bool = True) -> lis
     if not found:
         raise NoSuchTasksError("project", [project])
     query = {"project": found, "system_tags": ["-archived"]}
-    documents = ask_all(transport, query, _FIELDS)
+    documents = ask_all(transport, query, _FIELDS, since)
     tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
     return [attrs.evolve(_logged(document), project=path) for document in tasks]
 
@@ -119,6 +125,7 @@ def of_past(past: PastRun) -> list[Logged]:
             completed=task.status == "completed",
             project=past.project,
             group=past.name,
+            created=task.opened,
         )
         for task in past.tasks.values()
     ]
@@ -151,6 +158,7 @@ def _logged(document: dict[str, Any]) -> Logged:
         names,
         completed=document.get("status") in COMPLETED,
         group=identity_of(document).get("group_name", ""),
+        created=created_of(document),
     )
 
 

@@ -42,16 +42,28 @@ def ask(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
 
 
 def ask_all(
-    transport: Transport, query: Mapping[str, Any], fields: tuple[str, ...] = FIELDS
+    transport: Transport,
+    query: Mapping[str, Any],
+    fields: tuple[str, ...] = FIELDS,
+    since: float | None = None,
 ) -> list[Document]:
-    """Asks for tasks, in one call for each 500, the latest first."""
+    """Asks for tasks, in one call for each 500, the latest first.
+
+    Args:
+        transport: The way to the server.
+        query: What they must have.
+        fields: What is asked of each.
+        since: Only tasks that were created since, in seconds since 1970; of the others no more than a
+            page is asked for. It needs the field `created`.
+    """
     found: list[Document] = []
     while True:
         paging = {"order_by": ["-created"], "page_size": PAGE, "page": len(found) // PAGE}
         page = ask(transport, {**query, **paging, "only_fields": list(fields)})
         found += page
-        if len(page) < PAGE:
-            return found
+        known = [task for task in found if since is None or (created_of(task) or since) >= since]
+        if len(page) < PAGE or len(known) < len(found):
+            return known
 
 
 def last_run_number(transport: Transport, group_id: str) -> int:
@@ -166,6 +178,11 @@ def started_of(documents: Iterable[Document]) -> float | None:
     """Finds when a run began, in seconds since 1970: as it was opened, or long before it was uploaded."""
     told = [identity_of(document).get("run_started") or document.get("created") for document in documents]
     return min((moment for moment in map(_seconds, told) if moment is not None), default=None)
+
+
+def created_of(document: Document) -> float | None:
+    """Finds when a task was created, in seconds since 1970; None if that is not known."""
+    return _seconds(document.get("created"))
 
 
 def _seconds(moment: Any) -> float | None:
