@@ -379,7 +379,7 @@ def test_a_group_that_is_not_there(loopback: LoopbackServer, monkeypatch: Any, t
 
 def test_a_project_without_a_name() -> None:
     """Project and name are two arguments, and the error says which they might be."""
-    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits-user', 'sgd'\)"):
+    with pytest.raises(ArgumentError, match=r"name= was not given.*TaskGroup.load\('digits-user', 'sgd'\)"):
         TaskGroup.load("digits-user/sgd")
-    with pytest.raises(ArgumentError, match=r"name=None .*TaskGroup.load\('digits', …\)"):
+    with pytest.raises(ArgumentError, match=r"name= was not given.*TaskGroup.load\('digits', …\)"):
         TaskGroup.load("digits")
