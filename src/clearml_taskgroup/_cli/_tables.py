@@ -105,8 +105,9 @@ def _least(column: Sequence[str]) -> int:
 def _in_two_lines(cells: Sequence[str]) -> int:
     """Gives how wide a column must be for its cells to have two lines at most."""
     width = max((-(-cell_len(cell) // 2) for cell in cells), default=0)
-    while any(folded(cell, width).count("\n") > 1 for cell in cells):
-        width += 1
+    for cell in cells:
+        while folded(cell, width).count("\n") > 1:
+            width += 1
     return width
 
 
