@@ -214,6 +214,22 @@ def test_records(group: TaskGroup) -> None:
     assert (record["name"], record["n"], record["params.C"]) == ("C=1", 6, 1)
 
 
+def test_columns_have_all_parameters_first() -> None:
+    """As in the tasks' own records parameters stand before metrics, also those that the first row lacks."""
+    with TaskGroup("digits", "sweep") as group:
+        spaces: list[dict[str, Any]] = [{"model": "svm", "C": 1}, {"model": "tree", "max_depth": 3}]
+        for space in spaces:
+            for task in group.tasks([{**space, "seed": seed} for seed in range(2)]):
+                task.report({"accuracy": 0.5}, 1)
+    results = group.results()
+    params = ["params.C", "params.max_depth", "params.model"]
+    columns = results.aggregate().to_csv().splitlines()[0].split(",")
+    assert columns[:7] == ["name", "n", "left_out", "unfinished", *params]
+    assert columns[7:] == [f"accuracy.{part}" for part in ("mean", "std", "sem", "n")]
+    assert [name for name in results._columns(results.to_records()) if name in params] == params
+    assert list(results.aggregate().to_pandas().columns) == columns
+
+
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_reprs(count: int) -> None:
     """A table of configurations reads well for none, one and a hundred of them."""

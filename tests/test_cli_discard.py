@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ def test_it_asks_and_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (refused.exit_code, files()) == (1, before)
         assert "something of it is on no server" in refused.stdout
         assert all(str(path) in refused.stdout for path in before)
+    assert "without being asked: --yes" in command("discard", group.run, answer="").stderr
+    assert "--yes" not in command("discard", group.run, answer="n\n").stderr
     assert "add --yes" in as_json_error("discard", group.run, code=2)
     assert command("discard", group.run, answer="y\n").exit_code == 0
     assert files() == set()
@@ -65,7 +68,9 @@ def test_a_run_in_use_is_refused() -> None:
     group = Place().open()
     group.task({"seed": 0})
     before = files()
-    assert "still in use" in told("discard", group.run, "--yes", code=1)
+    told_of = told("discard", group.run, "--yes", code=1)
+    assert f"of {PROJECT}/{NAME} is still in use" in told_of
+    assert f", pid {os.getpid()};" in told_of
     assert files() == before
     kill(group)
     assert command("discard", group.run, "--yes").exit_code == 0

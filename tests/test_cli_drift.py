@@ -240,7 +240,9 @@ def test_a_project_on_disk() -> None:
     ids = [task.id for group in groups for task in group]
     assert found_in(as_json("drift", *ids, code=1)) == expected
     assert "'none'" in told("drift", "--project", "none", code=2)
-    assert "the task 'nobody' could not be found" in told("drift", "nobody", code=2)
+    line = told("drift", "no body", code=2)
+    assert line.endswith("the task 'no body' could not be found; did you mean --project 'no body'?")
+    assert "--project" not in told("drift", "0123456789abcdef", code=2)
 
 
 def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
 from tests.aftermath import NAME, PROJECT, Place
-from tests.commands import as_json, command, told
+from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
 
 GROUP = f"{PROJECT}/{NAME}"
@@ -82,7 +82,9 @@ def test_list_of_a_project() -> None:
     for arguments, printed in (((), ""), (("--json",), "[]\n")):
         result = command("list", "--project", "none", *arguments)
         assert (result.exit_code, result.stdout) == (1, printed)
-        assert result.stderr == "no runs in the project 'none'; there are runs in: one, one more, one/below\n"
+        assert result.stderr == "no runs in the project 'none'; did you mean one?\n"
+    far = command("list", "--project", "quite different").stderr
+    assert far == "no runs in the project 'quite different'; there is: one, one more, one/below\n"
 
 
 def test_list_of_nothing() -> None:
@@ -196,6 +198,34 @@ def test_a_group_that_is_not_there_has_neighbours() -> None:
     assert "did you mean 'another project/svm-sweep'?" in told("show", "svm-sweep", code=2)
     assert f"there is: another project/svm-sweep, {GROUP}" in told("show", "quite/different", code=1)
     assert "was not found" in told("show", "a/b", code=1)
+
+
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_a_project_is_no_group(where: str, request: pytest.FixtureRequest) -> None:
+    """Where a project is given for a group, its groups are told."""
+    mode: Any = "offline" if where == "disk" else "online"
+    if where == "server":
+        request.getfixturevalue("loopback")
+    for project, name in (("wine", "svm"), ("wine", "forest"), ("other/wine", "tree")):
+        with TaskGroup(project, name, mode=mode, provenance=False) as group:
+            group.task({"C": 1})
+    for verb in (("show",), ("drift", "--group")):
+        line = told(*verb, "wine", code=2)
+        assert "'wine' is a project, with the groups: wine/forest, wine/svm" in line
+        line = told(*verb, "other/wine", code=1 if verb == ("show",) else 2)
+        assert "'other/wine' is a project, with the groups: other/wine/tree" in line
+
+
+def test_what_is_misspelt_has_neighbours() -> None:
+    """Parameters and metrics that are nearly right are suggested, in words to type."""
+    make(metrics=["accuracy", "loss"])
+    assert "'sed' was given; did you mean seed? Expected one of the parameters C, seed" in told(
+        "show", GROUP, "--over", "sed", code=1
+    )
+    assert "--where: 'c' was given; did you mean C? " in told("show", GROUP, "--where", "c=1", code=1)
+    line = told("best", GROUP, "acuracy", code=1)
+    assert "no metric of this run is called acuracy; did you mean accuracy? There is: accuracy, loss" in line
+    assert "Metric(" not in line
 
 
 # --- show --------------------------------------------------------------------------------------
@@ -422,6 +452,14 @@ def test_report_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (tmp_path / "page.html").exists()
     assert "nowhere" in told("report", GROUP, "-o", tmp_path / "nowhere" / "page.html", code=1)
     assert "'depth'" in told("report", GROUP, "--over", "depth", code=1)
+    assert "ends in .html, not .pdf" in told("report", GROUP, "-o", tmp_path / "page.pdf", code=2)
+    assert not (tmp_path / "page.pdf").exists()
+    assert command("report", GROUP, "-o", "page.HTM").exit_code == 0
+    files = set(tmp_path.iterdir())
+    page = command("report", GROUP, "-o", "-").stdout
+    assert (page[:15].lower(), page.rstrip()[-7:]) == ("<!doctype html>", "</html>")
+    assert set(tmp_path.iterdir()) == files
+    assert "give one of them" in as_json_error("report", GROUP, "-o", "-", code=2)
 
 
 def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from clearml_taskgroup import TaskGroup
+from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._cli._tables import fitting, folded
 from tests.commands import command
 
@@ -85,6 +85,23 @@ def test_widths() -> None:
     assert fitting(head, body, 5) == [5]
     assert fitting(head, [], 100) == [4, 19, 1]
     assert fitting(["name", "accuracy[split=val]"], [["x" * 20, "0.5"]], 36) == [20, 14]
+
+
+def test_headings_are_broken_before_context_and_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns no heading is broken within a word or a context, and names have two lines at most."""
+    metrics: list[str | Metric] = [Metric("epoch_time", unit="s"), "accuracy", "precision_at_1"]
+    with TaskGroup("the project", "the group", mode="offline", provenance=False, metrics=metrics) as group:
+        for task in group.tasks({"optimizer": ["adam", "sgd"], "learning_rate": [0.001], "seed": range(2)}):
+            for split in ("train", "validation"):
+                task.report({"epoch_time": 1.0, "accuracy": 0.5, "precision_at_1": 0.5}, 1, split=split)
+    lines = on_terminal(monkeypatch, 80, "show", group.run)
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"─"})
+    heads = " ".join(lines[1:rule]).split()
+    parts = {"task", "status", "epoch_time", "accuracy", "precision_at_1", "(s)", "[split=train]"}
+    assert set(heads) <= parts | {"[split=validation]", "accuracy[split=train]"}
+    assert {"epoch_time", "[split=train]", "(s)", "accuracy"} <= set(heads)
+    until = next(number for number, line in enumerate(lines) if line.startswith("no room"))
+    assert until - rule - 1 <= 2 * 4
 
 
 def test_names_are_folded_between_their_parts() -> None:

@@ -46,7 +46,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (
         errors.NoSuchRunError("the group digits/swep", ["this disk"], (), "swep", ["other", "sweep"]),
         LookupError,
-        ["no runs", "did you mean 'sweep'?", "other, sweep"],
+        ["this disk, where its project has", "did you mean 'sweep'?", "other, sweep"],
     ),
     (
         errors.NoSuchTasksError("project", ["digits"]),
@@ -110,6 +110,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.ServerError("503 Service Unavailable"), ConnectionError, ["server: 503 Service Unavailable"]),
     (errors.LoginError("401"), errors.ServerError, ["server: 401", "clearml.conf", "mode='offline'"]),
     (errors.RunInUseError("run-7"), RuntimeError, ["run-7 is still in use", "takeover=True"]),
+    (errors.RunInUseError("run-7", group="a/b"), RuntimeError, ["the run run-7 of a/b is still in use"]),
     (errors.TaskClosedError("C=1", "completed", done=True), RuntimeError, ["if task.done: continue"]),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}", joined=True), ValueError, ["stored as 'a-b'"]),
     (

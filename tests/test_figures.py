@@ -29,6 +29,7 @@ from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
     MissingExtraError,
+    NoSuchParameterError,
     NoSuchResultError,
 )
 from clearml_taskgroup.testing import recording
@@ -359,6 +360,8 @@ def test_what_is_not_there() -> None:
         figures.box(results, "loss", by="D")
     with pytest.raises(ArgumentError, match=r"over='fold' was given.*C, seed"):
         figures.curves(results, "loss", over="fold")
+    with pytest.raises(NoSuchParameterError, match=r"y='sed' was given.*did you mean 'seed'"):
+        figures.heat_map(results, "loss", y="sed")
     with pytest.raises(ArgumentError, match=r"x='D' was given.*C, seed"):
         figures.heat_map(results, "loss", x="D")
     with pytest.raises(ArgumentError, match=r"two parameters that differ; there are C"):

@@ -271,7 +271,7 @@ def test_another_process_keeps_its_run(tmp_path: Path) -> None:
     assert process.stdout.readline() == "open\n"
     place = Place()
     try:
-        with pytest.raises(RunInUseError, match="living process"):
+        with pytest.raises(RunInUseError, match=f"living process.*, pid {process.pid};"):
             place.resume().open()
     finally:
         process.kill()

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
+from ._flat import columns_of
 from ._identity import display_name
-from ._measures import Best, Mode, Of, Words, number, of_text
+from ._measures import Best, Mode, Of, Words, natural, number, of_text
 from ._names import Measure, measure_text
 from ._tabular import Tabular
 
 if TYPE_CHECKING:
     from ._results import Row
+
+IDENTITY = ("name", "n", "left_out", "unfinished")
+"""What records have before the parameters."""
 
 
 @attrs.frozen
@@ -140,13 +144,16 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         for row in self.rows:
             record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
             record["unfinished"] = len(row.waiting) + len(row.unfinished)
-            record |= {f"params.{name}": value for name, value in row.params.items()}
+            record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
             for measure in self._words.in_order(row.stats):
                 mean = row.stats[measure]
                 for part in ("mean", "std", "sem", "n"):
                     record[f"{measure_text(measure)}.{part}"] = getattr(mean, part)
             records.append(record)
         return records
+
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        return columns_of(IDENTITY, self.rows, records)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))

@@ -9,6 +9,7 @@ from ._measures import OF, natural
 from ._names import Measure, measure_text
 
 if TYPE_CHECKING:
+    from ._aggregate import AggregateRow
     from ._results import Row
 
 IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
@@ -29,5 +30,14 @@ def flat_record(row: Row, measures: Sequence[Measure]) -> dict[str, Any]:
 
 def flat_columns(rows: Sequence[Row], records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Gives the names that records have, all parameters together; those of no rows, too."""
+    return columns_of(IDENTITY, rows, records)
+
+
+def columns_of(
+    identity: Sequence[str],
+    rows: Sequence[Row | AggregateRow],
+    records: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Gives the names that records have: what a row is, all parameters, what was reported."""
     params = sorted({f"params.{name}" for row in rows for name in row.params}, key=natural)
-    return list(dict.fromkeys([*IDENTITY, *params, *(name for record in records for name in record)]))
+    return list(dict.fromkeys([*identity, *params, *(name for record in records for name in record)]))

@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 
-from ._record import lock, read, read_first, run_number
+from ._record import in_use, lock, read, read_first, run_number
 from ._stores import Status
-from .errors import ArgumentError, RunInUseError
+from .errors import ArgumentError
 
 
 @attrs.define
@@ -246,7 +246,7 @@ def held(path: Path) -> Iterator[None]:
     file = os.open(path, os.O_RDWR)
     try:
         if not lock(file):
-            raise RunInUseError(str(path))
+            raise in_use(path)
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":
             os.pwrite(file, b"\n", size)  # ends a line that a crash cut short

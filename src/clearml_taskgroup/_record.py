@@ -68,7 +68,7 @@ class Record:
                 os.close(file)
                 if any(record.path == path and record._file >= 0 for record in _open):
                     raise RunInUseError(str(path), "this living process has it open, close() that group")
-                raise RunInUseError(str(path))
+                raise in_use(path)
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
                 os.write(file, b"\n")  # ends a line that a crash cut short
@@ -167,6 +167,28 @@ def lock(file: int) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
+    return True
+
+
+def in_use(path: Path) -> RunInUseError:
+    """Tells whose run it is that a living process holds, and which process that is, if it is known."""
+    runs = [line for line in read(path) if line.get("event") == "run"]
+    facts = runs[-1] if runs else {}
+    group = f"{facts['project']}/{facts['name']}" if {"project", "name"} <= facts.keys() else ""
+    error = RunInUseError(str(path), group=group)
+    if is_alive(facts.get("pid")):
+        error.since += f", pid {facts['pid']}"
+    return error
+
+
+def is_alive(pid: Any) -> bool:
+    """Tells whether a process lives on this machine, not on Windows."""
+    if not isinstance(pid, int) or fcntl is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)
     return True
 
 

@@ -538,10 +538,16 @@ class RunInUseError(TaskGroupError, RuntimeError):
 
     run: str
     since: str = "a living process on this machine holds it"
+    group: str = ""
+
+    @property
+    def who(self) -> str:
+        """The run, with its group where that is known."""
+        return f"{self.run} of {self.group}" if self.group else self.run
 
     def __str__(self) -> str:
         return (
-            f"the run {self.run} is still in use: {self.since}; wait until it has ended; a resume that "
+            f"the run {self.who} is still in use: {self.since}; wait until it has ended; a resume that "
             "is to go on with it all the same takes takeover=True"
         )
 
@@ -847,13 +853,12 @@ class NoSuchRunError(TaskGroupError, LookupError):
     groups: Sequence[str] = ()
 
     def __str__(self) -> str:
-        looked = " and ".join(self.places)
-        text = f"{self.asked} was not found; looked at {looked}, which has: {_some(self.known) or 'no runs'}"
+        text = f"{self.asked} was not found; looked at {' and '.join(self.places)}"
         if not self.groups:
-            return text
+            return f"{text}, which has: {_some(self.known) or 'no runs'}"
         close = closest(self.group, self.groups)
         hint = f" (did you mean {close!r}?)" if close is not None else ""
-        return f"{text}; its project has the groups {_some(self.groups)}{hint}"
+        return f"{text}, where its project has the groups {_some(self.groups)}{hint}"
 
 
 @attrs.define(slots=False, repr=False)

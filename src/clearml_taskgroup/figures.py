@@ -21,7 +21,7 @@ from ._figures.parallel import Scored, parallel_figure, telling, varying
 from ._figures.parts import Figure as Plain
 from ._figures.values import box_figure, heat_map_figure, scatter_figure
 from ._measures import Mode, Of, number, of_text
-from .errors import ArgumentError, MissingExtraError, NoSuchResultError, counted
+from .errors import ArgumentError, MissingExtraError, NoSuchParameterError, NoSuchResultError, counted
 
 if TYPE_CHECKING:
     import plotly.graph_objects
@@ -213,7 +213,8 @@ def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> t
 def _known(results: Results, argument: str, name: str) -> None:
     known = results.parameters
     if name not in known:
-        raise ArgumentError(argument, name, f"one of the parameters {', '.join(known) or '(none)'}")
+        expected = f"one of the parameters {', '.join(known) or '(none)'}"
+        raise NoSuchParameterError(argument, name, expected, known=known)
 
 
 def _pair(results: Results, scored: Sequence[Scored], x: str | None, y: str | None) -> tuple[str, str]:

@@ -198,7 +198,12 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
                 click.echo(f"  {path}")
             if len(paths) > MOST:
                 click.echo(f"  … and {len(paths) - MOST:,} more")
-            click.confirm("delete these?", abort=True)
+            try:
+                click.confirm("delete these?", abort=True)
+            except click.Abort as abort:
+                if isinstance(abort.__context__, EOFError):  # there is nobody to ask
+                    raise Failure("nothing answers; to delete them without being asked: --yes") from None
+                raise
         for path in paths:  # the record last: until then it can be run again
             if path.is_dir():
                 shutil.rmtree(path)

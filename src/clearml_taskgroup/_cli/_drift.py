@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -80,7 +82,13 @@ def drift(
     group = next((task for task in tasks if "/" in task), None)
     if group is not None:
         raise click.UsageError(f"{group!r} is no task's id; for a group write --group {group}")
-    logged = _logged(tasks, projects, groups, below, mode, since)
+    try:
+        logged = _logged(tasks, projects, groups, below, mode, since)
+    except NoSuchTasksError as error:
+        name = next((name for name in error.asked if error.kind == "task" and not _is_id(name)), None)
+        if name is None:
+            raise
+        raise CannotLook(f"{error}; did you mean --project {shlex.quote(name)}?") from None
     logged = [task for task in logged if since is None or (task.created or since) >= since]
     metrics = metrics_of({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
@@ -113,6 +121,10 @@ def _logged(
     elif tasks or projects:
         found += _on_disk(tasks, projects, below)
     return list({task.id: task for task in found}.values())
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch("(offline-)?[0-9a-f]{4,32}", text) is not None
 
 
 def _of_group(group: str, mode: Mode | None, since: float | None) -> list[Logged]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,7 @@ from ._output import (
     when,
 )
 from ._tables import print_listed, print_table
-from ._wanted import Mode, context_of, listed, parameters_of, place_of, results_of
-from ._words import listing
+from ._wanted import Mode, context_of, listed, near, parameters_of, place_of, results_of
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -81,7 +81,9 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
     elif not runs and project is None:
         click.echo("no runs")
     if not runs and project is not None:
-        there = f"; there are runs in: {listing(sorted({run.project for run in known}))}" if known else ""
+        there = near(
+            project, {name: name.rpartition("/")[2] for name in sorted({run.project for run in known})}
+        )
         click.echo(f"no runs in the project {project!r}{there}", err=True)
     if not runs and (project is not None or place.away):
         click.get_current_context().exit(1)
@@ -261,7 +263,12 @@ def _where(row: Row) -> str:
 )
 @group_argument
 @click.option("--over", multiple=True, metavar="PARAM", help="Take means over this; by default seeds, folds.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="The HTML file to write; - for stdout.",
+)
 def report(
     group: str,
     run: str | None,
@@ -275,8 +282,18 @@ def report(
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     record. Without -o the file is called after the group and the run, in this folder.
     """
+    if output is not None and output.suffix.casefold() not in ("", ".html", ".htm"):
+        raise click.UsageError(f"a report is HTML: give -o a name that ends in .html, not {output.suffix}")
+    to_stdout = output == Path("-")
+    if to_stdout and as_json:
+        raise click.UsageError("-o - and --json both write to stdout; give one of them")
     results = results_of(group, run, mode)
     about = results.about
+    if to_stdout:
+        with tempfile.TemporaryDirectory() as folder:
+            page = results.save_html(Path(folder, "report.html"), over=over or None)
+            click.echo(page.read_text("utf-8"), nl=False)
+        return
     path = output or Path(re.sub(r"[^\w.-]+", "-", f"{about.name}-run-{about.run_number}") + ".html")
     results.save_html(path, over=over or None)
     if as_json:

@@ -19,6 +19,8 @@ GAP = 2
 """Between columns: one for the padding, one for the box."""
 NARROWEST = 12
 """How far names may be folded: a run's digits stay in one piece."""
+WIDEST_PART = 40
+"""How wide a part of a heading may be that is not broken."""
 WIDEST = 200
 """The most that a line has off a terminal that need not be whole."""
 MOST_TOLD = 10
@@ -26,6 +28,8 @@ MOST_TOLD = 10
 
 _NUMBER = re.compile(r"[-+]?(\d[\d.,]*(e[-+]?\d+)?|nan|inf)( ± .*)?|–|")
 _BREAKS = re.compile(r"(?<=[,/_])|(?<=[^\d] )|(?<=\d )(?=\d)|(?<=[A-Za-z]-)(?=[A-Za-z])|(?=\[)")
+_HEAD_BREAKS = re.compile(r"(?=\[)|(?<= )(?=\()")
+"""Headings are broken before their context and their unit alone."""
 
 
 def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
@@ -41,7 +45,7 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     widths = fitting(head, body, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_edge=False)
     for name, width in zip(head, widths, strict=False):
-        table.add_column(Text(folded(name, width)), width=width)
+        table.add_column(Text(folded(name, width, _HEAD_BREAKS)), width=width)
     for line in body:
         table.add_row(*(Text(folded(cell, width)) for cell, width in zip(line, widths, strict=False)))
     console.print(table)
@@ -71,6 +75,7 @@ def fitting(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> li
     columns = [[name, *(line[place] for line in body)] for place, name in enumerate(head)]
     wanted = [max(map(cell_len, column)) for column in columns]
     least = [_least(column) for column in columns]
+    least[0] = max(least[0], min(_in_two_lines(columns[0][1:]), room // 3))
     shown = 1
     while shown < len(columns) and sum(least[: shown + 1]) + GAP * shown <= room:
         shown += 1
@@ -91,15 +96,25 @@ def fitting(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> li
 def _least(column: Sequence[str]) -> int:
     """Gives how narrow a column may be: numbers stay whole, their heading and names are folded."""
     head, *cells = column
-    if cells and all(_NUMBER.fullmatch(cell) for cell in cells):
-        return max(min(cell_len(head), NARROWEST), *map(cell_len, cells))
-    return min(max(map(cell_len, column)), NARROWEST)
+    widest = max(map(cell_len, cells), default=0)
+    heading = max(cell_len(part.rstrip()) for part in _HEAD_BREAKS.split(head))
+    whole = all(_NUMBER.fullmatch(cell) for cell in cells)
+    return max(min(heading, WIDEST_PART), widest if whole else min(widest, NARROWEST))
 
 
-def folded(text: str, width: int) -> str:
+def _in_two_lines(cells: Sequence[str]) -> int:
+    """Gives how wide a column must be for its cells to have two lines at most."""
+    width = max((-(-cell_len(cell) // 2) for cell in cells), default=0)
+    for cell in cells:
+        while folded(cell, width).count("\n") > 1:
+            width += 1
+    return width
+
+
+def folded(text: str, width: int, breaks: re.Pattern[str] = _BREAKS) -> str:
     """Breaks a text into lines, where it can be broken between its parts."""
     lines = [""]
-    for part in _BREAKS.split(text):
+    for part in breaks.split(text):
         if cell_len(lines[-1] + part.rstrip()) > width and lines[-1]:
             lines.append("")
         while cell_len(part.rstrip()) > width:

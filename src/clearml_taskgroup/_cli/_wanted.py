@@ -123,8 +123,9 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool 
         return load_record(Path(group))
     which = _which(run)
     if "/" not in group.strip("/") and not _is_id(group):
-        near = _near(group, runs_on_disk(root()))
-        raise click.UsageError(f"GROUP is {FORMS}; {group!r} is none of them{near}")
+        runs = listed(place_of(mode))
+        near = _groups_of(group, runs) or f"{group!r} is none of them{_near(group, runs)}"
+        raise click.UsageError(f"GROUP is {FORMS}; {near}")
     place = place_of(mode, or_disk=or_disk)
     if _is_id(group):
         return load_results(_by_id(group, which, listed(place)), mode=place.mode)
@@ -144,7 +145,9 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool 
         where = "the server" if place.mode == "online" else "this disk"
         places = error.places if isinstance(error, NoSuchRunError) else [where]
         looked = f"looked at {' and '.join(places)}"
-        raise Failure(f"the group {group} was not found; {looked}{_near(group, runs)}") from None
+        near = _groups_of(group, runs)
+        near = f"; {near}" if near else _near(group, runs)
+        raise Failure(f"the group {group} was not found; {looked}{near}") from None
 
 
 def _tell_of_later_run(results: Results) -> None:
@@ -210,6 +213,12 @@ def _is_id(text: str) -> bool:
 
 def _label(run: Listed) -> str:
     return f"{run.project}/{run.group}"
+
+
+def _groups_of(project: str, runs: Iterable[Listed]) -> str:
+    """Says which groups a project has; empty where it is no project with groups."""
+    names = sorted({shlex.quote(_label(run)) for run in runs if run.project == project.strip("/")})
+    return f"{project!r} is a project, with the groups: {listing(names)}" if names else ""
 
 
 def _near(text: str, runs: Iterable[Listed]) -> str:

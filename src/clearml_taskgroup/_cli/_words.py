@@ -13,8 +13,11 @@ from ..errors import (
     ArgumentError,
     LoginError,
     NoHistoryError,
+    NoSuchParameterError,
     NoSuchResultError,
     RunInUseError,
+    UnknownMetricError,
+    closest,
 )
 from . import _server
 
@@ -45,9 +48,16 @@ def plainly(error: Exception, *, offline: bool = False) -> str:
         case LoginError():
             return _login(error, " To look at this disk alone: --offline" if offline else "")
         case RunInUseError():
-            return f"the run {error.run} is still in use: {error.since}; wait until it has ended"
+            return f"the run {error.who} is still in use: {error.since}; wait until it has ended"
         case NoHistoryError():
             return f"the curves that were reported are not kept {error.where}"
+        case UnknownMetricError():
+            hint = f"did you mean {error.suggestion}? There" if error.suggestion else "there"
+            return f"no metric of this run is called {error.metric}; {hint} is: {listing(error.known)}"
+        case NoSuchParameterError(argument="where" | "over"):
+            close = closest(error.given, error.known)
+            hint = f"did you mean {close}? Expected" if close is not None else "expected"
+            return f"--{error.argument}: {error.given!r} was given; {hint} {error.expected}"
         case ArgumentError(argument=("where" | "over") as argument):
             return f"--{argument}: {error.given!r} was given; expected {error.expected}"
         case OSError(filename=str() as path, strerror=str() as reason):
