@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clearml_taskgroup import NameTemplate, Results, TaskGroup
 from clearml_taskgroup._documents import measure_of
 from clearml_taskgroup._names import Names
-from clearml_taskgroup.errors import NameCollisionError
+from clearml_taskgroup.errors import DeliveryError, NameCollisionError
 from tests import points
 from tests.aftermath import NAME, PROJECT, Place, kill
 from tests.loopback import LoopbackServer
@@ -196,3 +196,16 @@ def test_a_worker_by_hand_that_is_killed_leaves_its_values(place: Place) -> None
     assert row.value("loss", split="val", of="last") == 1.375
     if place.server is None:
         assert row.stats["loss", (("split", "val"),)].count == 2 + points.STEPS
+
+
+def test_values_that_wait_for_a_server_are_counted(loopback: LoopbackServer) -> None:
+    """Where a server is away, what a killed worker has left in the outbox is in the results all the same."""
+    loopback.faults.fail_next("events.add_batch", status=503, times=10_000)
+    group = Place(loopback).group(close_timeout=1)
+    with pytest.raises(ExceptionGroup) as failure, group:
+        group.map(points.fall, SPACE, workers=2)
+    assert isinstance(failure.value.exceptions[0], DeliveryError)
+    rows = group.results()
+    assert [row.status for row in rows] == ["completed", "failed", "completed"]
+    assert [row.value("loss", split="val") for row in rows] == [0.375, 1.375, 2.375]
+    assert rows[1].value("loss", split="val", of="mean") == 1.1875

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,7 @@ from ._documents import measure_of, names_of, past_task, stats_of
 from ._names import Measure
 from ._past import PastRun, PastTask
 from ._reporter import SINGLE_VALUE_TITLE, Stats
-from ._stores import SINGLE_VALUE
-from ._stores.lookup import ask_all
+from ._stores import SINGLE_VALUE, lookup
 from ._stores.offline import OfflineStore
 from ._stores.online import OnlineStore
 from ._template import Name, NameTemplate
@@ -22,6 +22,8 @@ from .errors import ServerError
 if TYPE_CHECKING:
     from ._run import Run, TaskState
 
+LONGEST = 5.0
+"""The most seconds that a server may take for it: the ends of other tasks may wait meanwhile."""
 Spelt = Mapping[Name, Measure]
 """What names stand for, as tasks that told it themselves have spelt them."""
 
@@ -61,28 +63,60 @@ def count_dead(past: PastRun, store: OfflineStore, template: NameTemplate) -> No
         task.measures = as_spelt(found, spelt) or task.measures
 
 
-def count_anew(run: Run, states: Sequence[TaskState]) -> None:
-    """Counts tasks again with which a worker process died: what it had delivered was told by nobody."""
+def count_anew(run: Run, states: Iterable[TaskState], patience: float) -> None:
+    """Counts tasks again with which a worker process died: what it had delivered was told by nobody.
+
+    Args:
+        run: The run.
+        states: Its tasks; those with which nobody died are passed over.
+        patience: The most seconds that a server may take, up to `LONGEST`; at 0 it is not asked.
+    """
+    states = [state for state in states if state.died]
     if not states:
         return
     others = [*run.states.values(), *run.submitted.values()]
     spelt = _spelt(state.names.spelt() for state in others if not state.died)
-    found: dict[str, PastTask] = {}
-    if isinstance(run.store, OnlineStore):
-        with contextlib.suppress(ServerError):  # which has the values all the same, or will be given them
-            docs = ask_all(run.store.transport, {"id": [state.id for state in states]})
-            found = {str(doc["id"]): past_task(doc, run.template) for doc in docs}
-    elif isinstance(run.store, OfflineStore):
+    found: dict[str, list[Any]] = {}
+    if isinstance(run.store, OfflineStore):
         for state in states:
-            past = PastTask(state.id, state.spec.key, state.spec.name, 0, 1, {})
-            past.measures = measures_in(run.store.events(state.id), run.template, state.names.fields)
-            found[state.id] = past
+            events = run.store.events(state.id)
+            found[state.id] = measures_in(events, run.template, state.names.fields)
+    elif isinstance(run.store, OnlineStore):
+        found = _on_server(run.store, [state.id for state in states], run.template, patience)
+        if not found:
+            found = _in_outbox(run.store, [state for state in states if not state.names.stats], run.template)
     for state in states:
-        if state.id in found:
-            past = found[state.id]
-            past.measures = as_spelt(past.measures, spelt)
-            state.names.stats.update(stats_of(past))
-            state.names.earlier.update(names_of(past))
+        past = PastTask(state.id, state.spec.key, state.spec.name, state.spec.index, state.spec.attempt, {})
+        past.measures = as_spelt(found.get(state.id, []), spelt)
+        state.names.stats.update(stats_of(past))
+        state.names.earlier.update(names_of(past))
+
+
+def _on_server(
+    store: OnlineStore, ids: list[str], template: NameTemplate, patience: float
+) -> dict[str, list[Any]]:
+    deadline = time.monotonic() + min(patience, LONGEST)
+    found: dict[str, list[Any]] = {}
+    for first in range(0, len(ids), lookup.PAGE):
+        left = deadline - time.monotonic()
+        if left <= 0 or store.trouble() is not None:
+            return {}
+        query = {"id": ids[first : first + lookup.PAGE], "only_fields": list(lookup.FIELDS)}
+        try:
+            answer = store.transport.call("tasks.get_all", query, patience=left, wait=max(1.0, left))
+        except ServerError:  # which has the values all the same, or is given them later
+            return {}
+        found.update((str(doc["id"]), past_task(doc, template).measures) for doc in answer["tasks"])
+    return found
+
+
+def _in_outbox(store: OnlineStore, states: list[TaskState], template: NameTemplate) -> dict[str, list[Any]]:
+    """Counts what waits for a server that is away, and what it took before, unless that is long ago."""
+    events: dict[str, list[Any]] = {state.id: [] for state in states}
+    for batch in store.courier.outbox.batches() if store.courier is not None and states else ():
+        for task_id in events.keys() & batch.keys():
+            events[task_id] += map(json.loads, batch[task_id])
+    return {state.id: measures_in(events[state.id], template, state.names.fields) for state in states}
 
 
 def spelling(tasks: Iterable[PastTask]) -> Spelt:

@@ -313,11 +313,12 @@ class Run:
             errors.append(missing)
             if time.monotonic() >= deadline:
                 self._is_away = True
+                count_anew(self, todo, 0.0)
                 return errors  # it hangs, and would again
             if not last:
                 waiting = self.waiting()
                 todo = [state for state in todo if state.id not in waiting]
-        count_anew(self, [state for state in todo if state.died])
+        count_anew(self, todo, max(1.0, deadline - time.monotonic()))
         endings = [Ending(state.id, state.status, state.reason) for state in todo]
         try:
             refused = self.store.finish(endings, max(0.0, deadline - time.monotonic()))

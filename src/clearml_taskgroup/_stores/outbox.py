@@ -162,15 +162,17 @@ class Outbox:
     def waiting(self) -> dict[str, int]:
         """Counts the events that wait, for each ClearML task, without holding them in memory."""
         counts: dict[str, int] = {}
-        if self._file < 0:
-            return counts
-        at = self.sent
-        while data := os.pread(self._file, CHUNK, at):
-            end = data.rfind(b"\n") + 1 or len(data)
-            for task_id, events in parsed(data[:end]).items():
+        for batch in self.batches(self.sent):
+            for task_id, events in batch.items():
                 counts[task_id] = counts.get(task_id, 0) + len(events)
-            at += end
         return counts
+
+    def batches(self, at: int = 0) -> Iterator[Batch]:
+        """Reads what is in the file from a place on, delivered or not."""
+        while self._file >= 0 and (data := os.pread(self._file, CHUNK, at)):
+            end = data.rfind(b"\n") + 1 or len(data)
+            yield parsed(data[:end])
+            at += end
 
     def close(self) -> None:
         """Lets go of the files, and removes them if all was delivered."""

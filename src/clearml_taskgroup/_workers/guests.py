@@ -74,7 +74,7 @@ class Guests:
         died = [state for state in run.states.values() if state.died and not state.finished]
         if died and not run.in_child:
             run.store.flush(patience)
-            count_anew(run, died)
+            count_anew(run, died, patience)
 
     def _bury(self, run: Run, dead: list[str]) -> None:
         for guest in dead:
