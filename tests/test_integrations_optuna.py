@@ -610,8 +610,9 @@ with warnings.catch_warnings():
         study = optuna.create_study()
         study.optimize(group.objective(lambda trial: trial.suggest_float("x", 0, 1)), n_trials=2)
 main.set_parameter("General/later", 2)
-main.flush(wait_for_uploads=True)
-data = json.loads((main.get_offline_mode_folder() / "task.json").read_text())
+folder = main.get_offline_mode_folder()
+main.close()  # until then a thread of ClearML's writes the file, too
+data = json.loads((folder / "task.json").read_text())
 give([{name: item["value"] for name, item in data["hyperparams"]["General"].items()}, study.best_value])
 """
     params, best = run(textwrap.dedent(source), tmp_path).result
