@@ -66,12 +66,6 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ["'abc'", "the space holds this point twice", "2 and 5", "leave one"],
     ),
     (
-        errors.ReadOnlyParametersError("lr"),
-        TypeError,
-        ["task.params['lr']", "set_parameters({'lr': …})", "dict(task.params)"],
-    ),
-    (errors.ReadOnlyParametersError(), TypeError, ["task.params cannot", "set_parameters({'…': …})"]),
-    (
         errors.TaskClosedError("C=1", "completed", True, unused=True),
         RuntimeError,
         ["Nothing was reported", "start a new run"],

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from . import _console
 from ._identity import flatten, is_same, typed
 from ._names import Measure, measure_text
-from ._params import Params
 from ._reporter import FIRST_ITERATION, LARGEST, LAST_ITERATION, Channel, Points
 from ._reporting import BoundTask, Reporting, TaskName, Values, refused
 from ._run import Run, TaskState
@@ -99,9 +98,9 @@ class GroupTask(Reporting):
     def params(self) -> dict[str, Any]:
         """A copy of the parameters, as they were given and set since.
 
-        It is read-only: `set_parameters` adds to them, and `dict(task.params)` can be changed.
+        To change it changes nothing of the task: `set_parameters` adds to its parameters.
         """
-        return Params(self._state.params)
+        return dict(self._state.params)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -288,20 +288,6 @@ class ParameterError(TaskGroupError, ValueError):
 
 
 @attrs.define(slots=False, repr=False)
-class ReadOnlyParametersError(TaskGroupError, TypeError):
-    """You meet this when `task.params` is to be changed, which would change nothing but a copy."""
-
-    name: str | None = None
-
-    def __str__(self) -> str:
-        return (
-            f"task.params{'' if self.name is None else f'[{self.name!r}]'} cannot be changed: it is a copy, "
-            f"and the task would not know; write task.set_parameters({{{self.name or '…'!r}: …}}) to add to "
-            "the task's parameters, or take dict(task.params) for a copy to change"
-        )
-
-
-@attrs.define(slots=False, repr=False)
 class UnnamedTaskError(TaskGroupError, ValueError):
     """You meet this when a task has neither parameters nor a name nor a key."""
 
