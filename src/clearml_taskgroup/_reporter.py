@@ -257,13 +257,18 @@ class Reporter:
             self._work()  # what another thread reported just now
 
     def undelivered(self) -> dict[str, int]:
-        """Counts the points that wait, for each ClearML task."""
-        quiet = self._working.acquire(timeout=SLICE)  # else what is just being written counts twice
-        counts = {task_id: len(events) for task_id, events in list(self._pending.items())}
-        if quiet:
-            self._working.release()
-        for task_id, _, _, points in list(self._queue):
-            counts[task_id] = counts.get(task_id, 0) + (1 if isinstance(points, str) else len(points) // 2)
+        """Counts the points that wait, here and in the store, for each ClearML task."""
+        quiet = self._working.acquire(timeout=SLICE)  # else what goes to the store meanwhile counts twice
+        try:
+            counts = dict(self.store.undelivered())
+            for task_id, events in list(self._pending.items()):
+                counts[task_id] = counts.get(task_id, 0) + len(events)
+            for task_id, _, _, points in list(self._queue):
+                number = 1 if isinstance(points, str) else len(points) // 2
+                counts[task_id] = counts.get(task_id, 0) + number
+        finally:
+            if quiet:
+                self._working.release()
         return counts
 
     @property

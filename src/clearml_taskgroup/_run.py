@@ -283,10 +283,7 @@ class Run:
 
     def waiting(self) -> dict[str, int]:
         """Counts what was reported and waits to be delivered, for each ClearML task."""
-        counts = self.reporter.undelivered()
-        for task_id, events in self.store.undelivered().items():
-            counts[task_id] = counts.get(task_id, 0) + events
-        return counts
+        return self.reporter.undelivered()
 
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
         """Delivers what the ended tasks were given, and tells the store how they ended.
