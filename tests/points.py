@@ -131,6 +131,12 @@ def fall(task: GroupTask) -> int:
     return value
 
 
+def interrupt(task: GroupTask) -> None:
+    """Notes that it has begun, and meets a Ctrl-C."""
+    Path(os.environ["BEGUN"], str(task)).touch()
+    raise KeyboardInterrupt
+
+
 def leave(task: GroupTask) -> int:
     """Ends its process where the seed is 1."""
     if task.params["seed"] == 1:

@@ -451,6 +451,21 @@ def test_an_interrupt_here_stops_its_task(disk: Disk) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["pool", "loky"])
+def test_a_worker_that_is_interrupted_begins_no_more(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C reaches workers too, and maybe first: those that wait there do not begin."""
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    monkeypatch.setenv("BEGUN", str(begun))
+    with engine(kind, count=1, fresh=True) as where, offline() as group:
+        mapped = group.map(points.interrupt, SPACE, **where)
+    assert {type(one.error) for one in mapped} == {KeyboardInterrupt}
+    assert [path.name for path in begun.iterdir()] == ["seed=0"]
+    assert {task.status for task in group} == {"stopped"}
+
+
 def test_an_error_of_ours_in_the_middle_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever leaves `map`, its processes end with it, and its tasks have an end status."""
 

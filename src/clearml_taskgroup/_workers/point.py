@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import platform
@@ -25,6 +26,9 @@ from .guest import ReopenedTask, reopen
 
 MOST_KEPT = 4 * 1024 * 1024
 """Bytes of a result that are kept on disk in case that an executor loses it."""
+
+STOPPED = "stopped"
+"""A file among those of the points that were begun: no more of them are to begin."""
 
 Function = Callable[[GroupTask], Any]
 
@@ -97,6 +101,8 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
     began = time.monotonic()
     run, state = task._run, task._state
     ended = _called(fn, task)
+    if isinstance(ended.error, KeyboardInterrupt) and task.folder:
+        _stop(task.folder)
     try:
         value = _dumps(ended.value)
     except Exception as cause:  # whatever an object's own code raises
@@ -205,6 +211,9 @@ def _begin(task: ReopenedTask, folder: str) -> Ended | bytes | None:
         if task.is_local:
             return Ended(facts=Facts("stopped", "the map has been stopped"))
         return _begin_on_server(task)
+    if (Path(folder) / STOPPED).exists():
+        why = "a worker was interrupted before it began"
+        return Ended(error=KeyboardInterrupt(why), facts=Facts("stopped", why))
     task.folder = folder
     try:
         os.close(os.open(Path(folder) / task.id, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -213,6 +222,12 @@ def _begin(task: ReopenedTask, folder: str) -> Ended | bytes | None:
     except OSError:  # a full disk: the point itself will tell
         return None
     return None
+
+
+def _stop(folder: str) -> None:
+    """Notes that no more points are to begin: a Ctrl-C may reach the workers before it stops the map."""
+    with contextlib.suppress(OSError):  # the map has been stopped already, or the disk is full
+        (Path(folder) / STOPPED).touch()
 
 
 def _begin_on_server(task: ReopenedTask) -> Ended | None:
