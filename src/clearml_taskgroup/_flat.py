@@ -28,11 +28,6 @@ def flat_record(row: Row, measures: Sequence[Measure]) -> dict[str, Any]:
     return record
 
 
-def flat_columns(rows: Sequence[Row], records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Gives the names that records have, all parameters together; those of no rows, too."""
-    return columns_of(IDENTITY, rows, records)
-
-
 def columns_of(
     identity: Sequence[str],
     rows: Sequence[Row | AggregateRow],

@@ -10,7 +10,7 @@ import attrs
 
 from ._aggregate import Aggregates, aggregate_row, counts, label_of
 from ._choosing import chosen, names_of, require_parameter
-from ._flat import flat_columns, flat_record
+from ._flat import IDENTITY, columns_of, flat_record
 from ._history import Curve, History, Reader
 from ._measures import Best, Mode, Of, Words, number, of_text
 from ._names import Measure, measure_text
@@ -401,7 +401,7 @@ class Results(Tabular, Sequence[Row]):
         return self
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        return flat_columns(self.rows, records)
+        return columns_of(IDENTITY, self.rows, records)
 
     def save_html(
         self,

@@ -11,7 +11,7 @@ import attrs
 
 from ._drift.drift import drifting
 from ._template import NameTemplate, check_context
-from .errors import AliasContextError, UnknownMetricError, VocabularyError
+from .errors import AliasContextError, UnknownMetricError, VocabularyError, some
 
 MOST_TOLD = 5
 """How many lines a warning has for what drifts."""
@@ -168,10 +168,10 @@ def drift_text(found: Mapping[str, tuple[list[str], list[str]]], group: str = ""
         group: What the command `drift` knows the group by; empty if it does not.
     """
     alike = _alike(found)
-    lines = [f"{_few(list(map(repr, names)), 4)} look like one metric" for names in alike]
+    lines = [f"{some(list(map(repr, names)), 4)} look like one metric" for names in alike]
     told = {name for names in alike for name in names}
     lines += [
-        f"{metric!r}: in {_few(have, 2)}, not in {_few(lack, 2)}"
+        f"{metric!r}: in {some(have, 2)}, not in {some(lack, 2)}"
         for metric, (have, lack) in found.items()
         if metric not in told
     ]
@@ -189,8 +189,3 @@ def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> list[list[str]]:
         for task in have:
             reported.setdefault(task, []).append((metric, metric))
     return [[spelling.title for spelling in same.spellings] for same in drifting(reported)]
-
-
-def _few(names: list[str], most: int) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -340,10 +340,10 @@ class UnknownTaskError(TaskGroupError, LookupError):
     def __str__(self) -> str:
         if self.found:
             return (
-                f"{len(self.found)} tasks match {self.asked}: {_some(self.found)}; give more "
+                f"{len(self.found)} tasks match {self.asked}: {some(self.found)}; give more "
                 "parameters, or key="
             )
-        return f"no task matches {self.asked}; the group has: {_some(self.names) or 'no tasks yet'}"
+        return f"no task matches {self.asked}; the group has: {some(self.names) or 'no tasks yet'}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -477,7 +477,7 @@ class DeliveryError(TaskGroupError):
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered lies in {self.where}"
         return (
-            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({_some(self.tasks)}) "
+            f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({some(self.tasks)}) "
             f"could not be delivered: {self.cause}. {rest}"
         )
 
@@ -564,7 +564,7 @@ class UnknownQueueError(TaskGroupError, LookupError):
         close = difflib.get_close_matches(self.queue, self.known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return (
-            f"the server has no queue {self.queue!r}; {hint}It has: {_some(self.known) or 'none'}. Choose "
+            f"the server has no queue {self.queue!r}; {hint}It has: {some(self.known) or 'none'}. Choose "
             f"one of them, or make it: clearml-agent daemon --queue {self.queue} --create-queue"
         )
 
@@ -594,7 +594,7 @@ class WaitTimeoutError(TaskGroupError, TimeoutError):
     def __str__(self) -> str:
         return (
             f"after {self.seconds:g} s {counted(len(self.tasks), 'task')} had not finished ({self.counts}): "
-            f"{_some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
+            f"{some(self.tasks)}. They go on; call group.wait() again, or end them with group.cancel()"
         )
 
 
@@ -770,7 +770,7 @@ class NoSuchResultError(TaskGroupError, LookupError):
         hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
         note = f"; {self.note}" if self.note else ""
         nothing = "it reported nothing" if self.task else "nothing was reported"
-        there = f"there is: {_some(self.known)}" if self.known else nothing
+        there = f"there is: {some(self.known)}" if self.known else nothing
         return f"{who} {self.asked}{hint}{note}; {there}"
 
 
@@ -789,7 +789,7 @@ class AmbiguousResultError(TaskGroupError, LookupError):
     example: str = "split=…"
 
     def __str__(self) -> str:
-        return f"{self.asked} may mean {_some(self.candidates)}; say which, as with {self.example}"
+        return f"{self.asked} may mean {some(self.candidates)}; say which, as with {self.example}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -812,8 +812,7 @@ class NoSuchParameterError(ArgumentError):
                 f"{self.call} without {self.argument}= means {self.argument}={self.given!r}, but no task has "
                 f"such a parameter; give {self.argument}= {self.expected}"
             )
-        close = closest(self.given, self.known)
-        hint = f" (did you mean {close!r}?)" if close is not None else ""
+        hint = _did_you_mean(self.given, self.known)
         return (
             f"{self.argument}={self.given!r} was given, but no task has such a parameter{hint}; expected "
             f"{self.expected}"
@@ -841,10 +840,9 @@ class NoSuchRunError(TaskGroupError, LookupError):
     def __str__(self) -> str:
         text = f"{self.asked} was not found; looked at {' and '.join(self.places)}"
         if not self.groups:
-            return f"{text}, which has: {_some(self.known) or 'no runs'}"
-        close = closest(self.group, self.groups)
-        hint = f" (did you mean {close!r}?)" if close is not None else ""
-        return f"{text}, where its project has the groups {_some(self.groups)}{hint}"
+            return f"{text}, which has: {some(self.known) or 'no runs'}"
+        hint = _did_you_mean(self.group, self.groups)
+        return f"{text}, where its project has the groups {some(self.groups)}{hint}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -855,7 +853,7 @@ class NoSuchTasksError(TaskGroupError, LookupError):
     asked: Sequence[str]
 
     def __str__(self) -> str:
-        asked = _some([repr(name) for name in self.asked])
+        asked = some([repr(name) for name in self.asked])
         return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
 
 
@@ -928,12 +926,17 @@ def closest(given: Any, known: Iterable[Any]) -> Any:
     return spelt[close[0]] if close else None
 
 
+def _did_you_mean(given: Any, known: Iterable[Any]) -> str:
+    close = closest(given, known)
+    return "" if close is None else f" (did you mean {close!r}?)"
+
+
 def counted(number: int, thing: str) -> str:
     """Writes a number of things, `1 task`, `1,000 tasks`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def _some(names: Sequence[str], most: int = 6) -> str:
+def some(names: Sequence[str], most: int = 6) -> str:
     """Joins names for a sentence, naming the first few and counting the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

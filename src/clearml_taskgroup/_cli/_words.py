@@ -18,6 +18,7 @@ from ..errors import (
     RunInUseError,
     UnknownMetricError,
     closest,
+    some,
 )
 from . import _server
 
@@ -84,8 +85,6 @@ def words_of(measure: str) -> list[str]:
     return [found[1], *found[2].split(",")] if found else [measure]
 
 
-def listing(names: Iterable[str], most: int = 6) -> str:
-    """Names the first few and counts the rest."""
-    listed = list(dict.fromkeys(names))
-    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + rest
+def listing(names: Iterable[str]) -> str:
+    """Names the first few, each once, and counts the rest."""
+    return some(list(dict.fromkeys(names)))
