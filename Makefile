@@ -11,7 +11,7 @@ test: $(STAMP)  ## everything that matters, in under five minutes
 	$(BIN)/python -m pytest -q -m "not slow" -n logical --maxprocesses 4
 
 check: $(STAMP)  ## lint and types
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 docs: .venv/docs  ## the documentation, in docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -n -E docs docs/_build/html

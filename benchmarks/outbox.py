@@ -26,8 +26,8 @@ METRICS = ("loss", "accuracy", "precision", "recall", "f1")
 def work(kind: str, steps: int) -> None:
     """Reports to a group and waits for delivery; prints the CPU seconds of that alone."""
     from clearml_taskgroup import TaskGroup
-    from clearml_taskgroup._stores.online import OnlineStore
-    from clearml_taskgroup._stores.outbox import Outbox
+    from clearml_taskgroup._storage.online import OnlineStore
+    from clearml_taskgroup._storage.outbox import Outbox
 
     if kind == "without":
 

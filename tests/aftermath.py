@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import cache_folder
-from clearml_taskgroup._past import all_runs
-from clearml_taskgroup._stores.lookup import identity_of, is_original
-from clearml_taskgroup._stores.online import OnlineStore
+from clearml_taskgroup._clearml.queries import identity_of, is_original
+from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.past_runs import all_runs
 from tests.loopback import LoopbackServer
 from tests.loopback.state import Doc
 

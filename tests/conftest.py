@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import _signals
+from clearml_taskgroup._run import signals as _signals
 from tests.loopback import LoopbackServer
 from tests.view import View
 
@@ -70,7 +70,7 @@ def server(
     request: pytest.FixtureRequest, users_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[View]:
     """A ClearML server: the loopback one, or with `--server` the one that the environment names."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
     real = request.config.getoption("--server")
     if real:
@@ -79,6 +79,6 @@ def server(
     else:
         request.getfixturevalue("loopback")
     project = f"taskgroup tests/{uuid.uuid4().hex}"
-    view = View(_clearml.connect(), project, patience=30.0 if real else 0.0)
+    view = View(sdk.connect(), project, patience=30.0 if real else 0.0)
     yield view
     view.clean_up()

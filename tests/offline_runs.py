@@ -13,8 +13,10 @@ from urllib.parse import unquote, urlparse
 import attrs
 import pytest
 
-from clearml_taskgroup import _clearml, _record, _upload
-from clearml_taskgroup._transport import Transport
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._storage import run_log
+from clearml_taskgroup._storage import upload as _upload
 from tests.aftermath import originals
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
@@ -160,7 +162,7 @@ class Steps:
         """Counts all requests, file uploads and notes on disk inside."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Transport, "_post", self._before(Transport._post))
-            patch.setattr(_clearml, "upload_file", self._before(_clearml.upload_file))
-            patch.setattr(_upload, "append", self._before(_record.append))
+            patch.setattr(sdk, "upload_file", self._before(sdk.upload_file))
+            patch.setattr(_upload, "append", self._before(run_log.append))
             patch.setattr(_upload._Journal, "note", self._before(_upload._Journal.note))
             yield

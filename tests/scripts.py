@@ -21,9 +21,10 @@ import attrs
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._opening import store_for_tests
-from clearml_taskgroup._record import read
-from clearml_taskgroup._stores import Batch, Ending
+from clearml_taskgroup._clearml.events import Batch
+from clearml_taskgroup._model.specs import Ending
+from clearml_taskgroup._run.opening import store_for_tests
+from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.testing import MemoryStore
 
 CONFIGURATION = "sdk.development.report_use_subprocess: false\n"

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._agents import queueing as _queueing
-from clearml_taskgroup._agents.agent import RAN
-from clearml_taskgroup._stores.lookup import identity_of
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._agents import queue as _queueing
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.agent_task import RAN
+from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.queueing import make_queue
 from tests.loopback.state import Doc
@@ -25,7 +26,7 @@ SCRIPT = {"entry_point": "script.py", "working_dir": ".", "diff": "print('hello'
 
 def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] | None = None) -> None:
     """Has the tests' process look like a script that was started without arguments."""
-    monkeypatch.setattr(_clearml, "detect_script", lambda: dict(script or SCRIPT))
+    monkeypatch.setattr(sdk, "detect_script", lambda: dict(script or SCRIPT))
     monkeypatch.setattr("sys.argv", ["script.py"])
     monkeypatch.setattr(_queueing, "FIRST_PAUSE", 0.005)
     monkeypatch.setattr(_queueing, "LONGEST_PAUSE", 0.02)

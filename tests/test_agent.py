@@ -14,15 +14,11 @@ import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._agents.agent import TURN
-from clearml_taskgroup._clearml import cache_folder
-from clearml_taskgroup._past import all_runs, find_run
-from clearml_taskgroup._stores.lookup import identity_of, is_original
-from clearml_taskgroup.errors import (
-    AgentParameterError,
-    AgentTaskError,
-    SubmitError,
-)
+from clearml_taskgroup._clearml.agent_task import TURN
+from clearml_taskgroup._clearml.queries import identity_of, is_original
+from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._storage.past_runs import all_runs, find_run
+from clearml_taskgroup.errors import AgentParameterError, AgentTaskError, SubmitError
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
 from tests.submitted import (
@@ -60,11 +56,11 @@ NAMES = ["C=0.5,seed=0", "C=0.5,seed=1", "C=2,seed=0", "C=2,seed=1"]
 @pytest.fixture
 def view(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> View:
     """A server with a queue, and a script that could be submitted to it."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
     script_detected(monkeypatch)
     add_queues(loopback, "gpu")
-    return View(_clearml.connect(), PROJECT)
+    return View(sdk.connect(), PROJECT)
 
 
 def script(space: Any = None, body: Callable[[GroupTask], Any] | None = None, **options: Any) -> TaskGroup:

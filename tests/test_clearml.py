@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import _clearml
+from clearml_taskgroup._clearml import sdk
 from tests.clearml_process import Finished, run
 from tests.loopback import LoopbackServer
 
@@ -23,15 +23,15 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 PARTS = """
 import signal
-from clearml_taskgroup import _clearml
+from clearml_taskgroup._clearml import sdk
 
-found = {"main before import": _clearml.main_task(), "imported": "clearml" in sys.modules}
-found["handler before import"] = _clearml.is_signal_handler(signal.getsignal(signal.SIGTERM))
+found = {"main before import": sdk.main_task(), "imported": "clearml" in sys.modules}
+found["handler before import"] = sdk.is_signal_handler(signal.getsignal(signal.SIGTERM))
 found["imported by a look at handlers"] = "clearml" in sys.modules
-found["cache"] = str(_clearml.cache_folder())
-found["configured"] = [_clearml.is_configured()]
+found["cache"] = str(sdk.cache_folder())
+found["configured"] = [sdk.is_configured()]
 os.environ["CLEARML_API_ACCESS_KEY"] = "key"
-found["configured"].append(_clearml.is_configured())
+found["configured"].append(sdk.is_configured())
 del os.environ["CLEARML_API_ACCESS_KEY"]
 
 from clearml import Task
@@ -42,49 +42,49 @@ from clearml.config import config_obj, get_cache_dir
 found["mangled names"] = [
     hasattr(Task, name) for name in ("_Task__main_task", "_Task__exit_hook", "_default_session")
 ]
-found["no hook yet"] = _clearml.is_signal_handler(signal.getsignal(signal.SIGTERM))
-found["mode"] = [_clearml.task_mode()]
+found["no hook yet"] = sdk.is_signal_handler(signal.getsignal(signal.SIGTERM))
+found["mode"] = [sdk.task_mode()]
 found["sessions"] = [isinstance(Session._sessions_weakrefs, list)]
 
 # The switch, held twice: nothing connects as it goes back, and the default session is the old one.
-found["held"] = [_clearml.go_offline(), _clearml.go_offline()]
-found["mode"].append(_clearml.task_mode())
-folder = Path(_clearml.cache_folder()) / "offline" / "offline-1"
+found["held"] = [sdk.go_offline(), sdk.go_offline()]
+found["mode"].append(sdk.task_mode())
+folder = Path(sdk.cache_folder()) / "offline" / "offline-1"
 (folder / "data").mkdir(parents=True)
 (folder / "task.json").write_text(json.dumps({
     "id": "offline-1", "type": "training", "name": "attached", "project_name": "project", "tags": ["t"],
     "hyperparams": {}, "execution": {"artifacts": []}, "offline_folder": folder.as_posix(),
     "offline_output_models": [],
 }))
-task = _clearml.open_task("offline-1")
+task = sdk.open_task("offline-1")
 found["attached"] = [task.id, task.name, list(task.get_tags()), str(task.get_offline_mode_folder())]
 found["attached"][-1] = found["attached"][-1] == str(folder)
 found["sessions"].append(len(Session._sessions_weakrefs) > 0 and Task._default_session is not None)
-_clearml.set_parameters(task, {"a/b": {"section": "General", "name": "a/b", "value": "x", "type": "Path"}})
+sdk.set_parameters(task, {"a/b": {"section": "General", "name": "a/b", "value": "x", "type": "Path"}})
 entry = json.loads((folder / "task.json").read_text())["hyperparams"]["General"]["a/b"]
 found["entry"] = {name: entry[name] for name in ("section", "name", "value", "type")}
 task.get_logger().report_scalar("title", "series", value=0.5, iteration=1)
 reporter = task._Task__reporter
 found["reporting"] = [reporter is not None, reporter.is_alive()]
-_clearml.settle(task, 30.0)
+sdk.settle(task, 30.0)
 found["settled"] = [bool(reporter.is_alive()), [e["value"] for e in told(folder / "metrics.jsonl")]]
-_clearml.go_back_online()
-found["mode"].append(_clearml.task_mode())
-_clearml.go_back_online()
-found["mode"].append(_clearml.task_mode())
+sdk.go_back_online()
+found["mode"].append(sdk.task_mode())
+sdk.go_back_online()
+found["mode"].append(sdk.task_mode())
 found["sessions"].append(Task._default_session is None and InterfaceBase._default_session is None)
 
 # A main task that is offline by itself.
 Task.set_offline(True)
-found["held over another's"] = _clearml.go_offline()
+found["held over another's"] = sdk.go_offline()
 main = Task.init("project", "main task", auto_connect_frameworks=False, auto_resource_monitoring=False)
-found["main"] = _clearml.main_task() is main
+found["main"] = sdk.main_task() is main
 handler = signal.getsignal(signal.SIGTERM)
-found["handlers"] = [_clearml.is_signal_handler(handler), _clearml.is_signal_handler(signal.SIG_DFL)]
-found["others"] = [_clearml.is_signal_handler(print), _clearml.is_signal_handler([].append)]
-_clearml.flush(main, 30.0)
+found["handlers"] = [sdk.is_signal_handler(handler), sdk.is_signal_handler(signal.SIG_DFL)]
+found["others"] = [sdk.is_signal_handler(print), sdk.is_signal_handler([].append)]
+sdk.flush(main, 30.0)
 main.close()
-found["main after close"] = _clearml.main_task()
+found["main after close"] = sdk.main_task()
 give(found)
 """
 
@@ -115,8 +115,8 @@ def test_the_cache_folder_is_absolute_and_clearmls_own(parts: Any, tmp_path: Pat
     """`get_cache_dir` follows CLEARML_CACHE_DIR, and a relative one is made absolute at once."""
     assert parts["cache"].endswith("/cache")
     script = """
-        from clearml_taskgroup import _clearml
-        give(str(_clearml.cache_folder()))
+        from clearml_taskgroup._clearml import sdk
+        give(str(sdk.cache_folder()))
     """
     done = run(script, tmp_path, env={"CLEARML_CACHE_DIR": "here"})
     assert done.result == str(tmp_path / "here")
@@ -127,8 +127,8 @@ def test_a_server_is_configured_by_file_or_environment(parts: Any, tmp_path: Pat
     assert parts["configured"] == [False, True]
     (tmp_path / "clearml.conf").write_text('api { credentials { access_key: "k", secret_key: "s" } }\n')
     script = """
-        from clearml_taskgroup import _clearml
-        give(_clearml.is_configured())
+        from clearml_taskgroup._clearml import sdk
+        give(sdk.is_configured())
     """
     assert run(script, tmp_path).result is True
 
@@ -165,9 +165,9 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
 
     try:
         with pytest.raises(TimeoutError, match="offline-2"):
-            _clearml.flush(Stuck(), 0.0)
+            sdk.flush(Stuck(), 0.0)
         with pytest.raises(TimeoutError, match="offline-2"):
-            _clearml.settle(Stuck(), 0.0)  # and does not go on to wait without a limit
+            sdk.settle(Stuck(), 0.0)  # and does not go on to wait without a limit
     finally:
         Stuck.through.set()
 
@@ -175,11 +175,11 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
 def test_a_connection_tells_where_the_server_is(tmp_path: Path) -> None:
     """ClearML's `Session` logs in, tells both addresses, and gives a token that can be renewed."""
     script = """
-        from clearml_taskgroup import _clearml
+        from clearml_taskgroup._clearml import sdk
         import requests
         from clearml.backend_api import Session
         own_limit = Session._session_timeout
-        found = _clearml.connect()
+        found = sdk.connect()
         def accepted():
             answer = requests.post(found.host + "/tasks.get_all", json={}, timeout=10.0,
                                    headers={"Authorization": "Bearer " + found.token()})
@@ -199,10 +199,10 @@ def test_a_connection_tells_where_the_server_is(tmp_path: Path) -> None:
 def test_refused_credentials_are_a_login_error(tmp_path: Path) -> None:
     """Where the server refuses the key, `connect` raises a `LoginError` instead of ClearML's own."""
     script = """
-        from clearml_taskgroup import _clearml
+        from clearml_taskgroup._clearml import sdk
         from clearml_taskgroup.errors import LoginError
         try:
-            _clearml.connect()
+            sdk.connect()
         except LoginError as error:
             give(str(error))
     """
@@ -214,10 +214,10 @@ def test_refused_credentials_are_a_login_error(tmp_path: Path) -> None:
 def test_the_agents_task_is_found(tmp_path: Path) -> None:
     """The task in CLEARML_TASK_ID is what ClearML takes for its own, too; without an agent there is none."""
     script = """
-        from clearml_taskgroup import _clearml
+        from clearml_taskgroup._clearml import sdk
         from clearml.config import get_remote_task_id
-        assert (_clearml.agent_task_id() or None) == (get_remote_task_id() or None)
-        give(_clearml.agent_task_id())
+        assert (sdk.agent_task_id() or None) == (get_remote_task_id() or None)
+        give(sdk.agent_task_id())
     """
     assert run(script, tmp_path).result is None
     assert run(script, tmp_path, env={"CLEARML_TASK_ID": "a" * 32}).result == "a" * 32
@@ -226,8 +226,8 @@ def test_the_agents_task_is_found(tmp_path: Path) -> None:
 def test_script_detection_gives_what_task_init_detects(tmp_path: Path) -> None:
     """`ScriptInfo.get` gives the fields that `Task.init` puts on its own task."""
     script = """
-        from clearml_taskgroup import _clearml
-        detected = _clearml.detect_script()
+        from clearml_taskgroup._clearml import sdk
+        detected = sdk.detect_script()
         from clearml import Task
         Task.set_offline(True)
         main = Task.init("project", "main task", auto_resource_monitoring=False)
@@ -246,9 +246,9 @@ def test_the_servers_address_is_read_without_asking_it(tmp_path: Path) -> None:
         'api { api_server: "http://127.0.0.1:9/", verify_certificate: false }\n'
     )
     script = """
-        from clearml_taskgroup import _clearml
-        found = [_clearml.api_server()]
+        from clearml_taskgroup._clearml import sdk
+        found = [sdk.api_server()]
         os.environ["CLEARML_API_HOST"] = "http://127.0.0.1:10"
-        give([*found, _clearml.api_server()])
+        give([*found, sdk.api_server()])
     """
     assert run(script, tmp_path).result == [["http://127.0.0.1:9", False], ["http://127.0.0.1:10", False]]

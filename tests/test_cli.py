@@ -17,9 +17,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from clearml_taskgroup import TaskGroup, _clearml, _upload
-from clearml_taskgroup._cli import _drift, _server, _wanted, main
-from clearml_taskgroup._stores import lookup
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import queries, sdk
+from clearml_taskgroup._cli import drift as _drift
+from clearml_taskgroup._cli import find_run, main, server_check
+from clearml_taskgroup._storage import upload as _upload
 from tests.aftermath import NAME, PROJECT, Place, curve, kill
 from tests.commands import as_json_error
 from tests.loopback import LoopbackServer
@@ -108,7 +110,7 @@ def test_nothing_waits() -> None:
     result = command("pending")
     assert (result.exit_code, result.output) == (
         0,
-        f"nothing waits below {_clearml.cache_folder() / 'taskgroup'}\n",
+        f"nothing waits below {sdk.cache_folder() / 'taskgroup'}\n",
     )
     assert json.loads(command("pending", "--json").output) == []
 
@@ -191,7 +193,7 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
-    monkeypatch.setattr(_server, "LONGER", 0.0)
+    monkeypatch.setattr(server_check, "LONGER", 0.0)
     make()
     loopback.faults.outage = True
     result = command("upload", f"{PROJECT}/{NAME}")
@@ -211,7 +213,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
 
     group = make()
     task = next(iter(group))
-    shutil.rmtree(_clearml.cache_folder() / "offline" / task.id)
+    shutil.rmtree(sdk.cache_folder() / "offline" / task.id)
     result = command("upload", group.run)
     assert result.exit_code == 1
     assert "has lost its session" in result.stderr
@@ -330,7 +332,7 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_wanted, "runs_on_disk", interrupted)
+    monkeypatch.setattr(find_run, "runs_on_disk", interrupted)
     monkeypatch.setattr(_drift, "all_runs", interrupted)
     for arguments in (("list",), ("drift", "--project", "digits")):
         result = command(*arguments)
@@ -370,7 +372,7 @@ def test_a_server_that_goes_away_in_the_middle(
     make("one group")
     make("two groups")
     loopback.faults.fail_next("tasks.completed", kind="drop_before", times=50)
-    monkeypatch.setattr(lookup, "PATIENCE", 0.0)
+    monkeypatch.setattr(queries, "PATIENCE", 0.0)
     result = command("upload", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
 from tests.aftermath import NAME, PROJECT, Place, kill
 from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
@@ -23,7 +24,7 @@ def make(place: Place | None = None) -> TaskGroup:
 
 def files() -> set[Path]:
     """All that runs have on this disk: files below the records, folders of sessions."""
-    cache = _clearml.cache_folder()
+    cache = sdk.cache_folder()
     return {path for path in (cache / "taskgroup").rglob("*") if path.is_file()} | set(
         (cache / "offline").glob("*")
     )
@@ -92,7 +93,7 @@ def test_an_online_run_loses_what_waits(loopback: LoopbackServer) -> None:
 def test_an_id_is_never_a_path(tmp_path: Path) -> None:
     """A record that was tampered with deletes nothing outside the sessions."""
     group = make()
-    outside = _clearml.cache_folder() / "precious"
+    outside = sdk.cache_folder() / "precious"
     outside.mkdir()
     record = Path(str(group.record_path))
     first = next(iter(group)).id

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, NameTemplate, TaskGroup
-from clearml_taskgroup._cli import _wanted
-from clearml_taskgroup._listing import Listed
-from clearml_taskgroup._vocabulary import Vocabulary
+from clearml_taskgroup._cli import find_run
+from clearml_taskgroup._model.metrics import Vocabulary
+from clearml_taskgroup._results.run_list import Listed
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
@@ -77,11 +77,11 @@ def test_a_project_of_fifty_foreign_tasks(server: View) -> None:
 
 def test_more_tasks_than_a_page(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks come in pages, and all of them are looked at."""
-    from clearml_taskgroup._drift import logged as _logged
-    from clearml_taskgroup._stores import lookup
+    from clearml_taskgroup._clearml import queries
+    from clearml_taskgroup._cli import logged_names
 
-    monkeypatch.setattr(lookup, "PAGE", 3)
-    monkeypatch.setattr(_logged, "PAGE", 3)
+    monkeypatch.setattr(queries, "PAGE", 3)
+    monkeypatch.setattr(logged_names, "PAGE", 3)
     ids = [
         foreign(server, f"{server.project}/part {n}", f"task {n}", [("acc" if n else "ACC", "val")])
         for n in range(7)
@@ -247,9 +247,9 @@ def test_a_project_on_disk() -> None:
 
 def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """--since leaves older tasks out; of those no more than a page is asked for."""
-    from clearml_taskgroup._stores import lookup
+    from clearml_taskgroup._clearml import queries
 
-    monkeypatch.setattr(lookup, "PAGE", 2)
+    monkeypatch.setattr(queries, "PAGE", 2)
     for name in ("loss", "Loss", "LOSS", "losss"):
         foreign(server, server.project, name, [(name, name)])
     project = ("drift", "--project", server.project)
@@ -321,5 +321,5 @@ def test_a_project_that_is_not_there_has_neighbours(server: View) -> None:
 def test_a_group_that_several_digits_mean_is_not_drift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever keeps it from looking has exit code 2, digits of two runs as well."""
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
-    monkeypatch.setattr(_wanted, "runs_on_disk", lambda root: runs)
+    monkeypatch.setattr(find_run, "runs_on_disk", lambda root: runs)
     assert "give more digits" in told("drift", "--group", "abcdef", code=2)

@@ -176,9 +176,9 @@ def test_what_is_no_group(tmp_path: Path) -> None:
 
 def test_digits_of_several_runs() -> None:
     """First digits that may mean two runs are told with both of them."""
-    from clearml_taskgroup._cli._output import Failure
-    from clearml_taskgroup._cli._wanted import one_of
-    from clearml_taskgroup._listing import Listed
+    from clearml_taskgroup._cli.find_run import one_of
+    from clearml_taskgroup._cli.output import Failure
+    from clearml_taskgroup._results.run_list import Listed
 
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
     with pytest.raises(Failure, match="'abcdef' may mean abcdef0, abcdef1; give more digits"):

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._cli import _server
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._cli import server_check
 from tests.aftermath import NAME, PROJECT, Place
 from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
@@ -31,7 +32,7 @@ def make() -> TaskGroup:
 def away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that refuses connections; ClearML itself must not be asked to log in there."""
     monkeypatch.setenv("CLEARML_API_HOST", REFUSES)
-    monkeypatch.setattr(_clearml, "connect", lambda *_: pytest.fail("it was waited for"))
+    monkeypatch.setattr(sdk, "connect", lambda *_: pytest.fail("it was waited for"))
 
 
 @pytest.mark.usefixtures("away")
@@ -82,17 +83,17 @@ def test_a_server_that_comes_back(loopback: LoopbackServer) -> None:
 
 def test_how_it_is_away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What keeps a server from answering is told in a few words; one that answers has no trouble."""
-    assert _server.trouble() is None
-    monkeypatch.setattr(_server, "PATIENCE", 0.2)
+    assert server_check.trouble() is None
+    monkeypatch.setattr(server_check, "PATIENCE", 0.2)
     loopback.faults.fail_next("debug.ping", status=502, times=9)
-    assert _server.trouble() == "it answers 502"
+    assert server_check.trouble() == "it answers 502"
     loopback.faults.clear()
     loopback.faults.outage = True
-    assert _server.trouble() == "the connection breaks"
+    assert server_check.trouble() == "the connection breaks"
     loopback.faults.clear()
     for host, told_as in ((REFUSES, "the connection is refused"), ("nonsense", "that is no address")):
         monkeypatch.setenv("CLEARML_API_HOST", host)
-        assert _server.trouble() == told_as
+        assert server_check.trouble() == told_as
 
 
 @pytest.fixture
@@ -106,9 +107,9 @@ def silent() -> Iterator[str]:
 
 def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers is not waited for, nor a name that nobody looks up."""
-    monkeypatch.setattr(_server, "PATIENCE", 0.2)
+    monkeypatch.setattr(server_check, "PATIENCE", 0.2)
     monkeypatch.setenv("CLEARML_API_HOST", silent)
-    assert _server.trouble() == "nothing came for 0.2 s"
+    assert server_check.trouble() == "nothing came for 0.2 s"
     asked, done = threading.Event(), threading.Event()
 
     def hangs(*_: Any) -> str | None:
@@ -116,8 +117,8 @@ def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -
         done.wait(20)
         return None
 
-    monkeypatch.setattr(_server, "_asked", hangs)
-    assert _server.trouble() == "nothing came for 0.2 s"
+    monkeypatch.setattr(server_check, "_asked", hangs)
+    assert server_check.trouble() == "nothing came for 0.2 s"
     assert asked.is_set()
     done.set()
 
@@ -147,7 +148,7 @@ def test_clearml_is_set_offline(loopback: LoopbackServer, monkeypatch: pytest.Mo
     """Where ClearML is set offline, what needs a server says what to do about it."""
     make()
     monkeypatch.setenv("CLEARML_OFFLINE_MODE", "1")
-    monkeypatch.setattr(_clearml, "task_mode", lambda: "offline")
+    monkeypatch.setattr(sdk, "task_mode", lambda: "offline")
     assert "unset CLEARML_OFFLINE_MODE" in told("list", "--online", code=1)
     assert "env -u CLEARML_OFFLINE_MODE clearml-taskgroup upload" in told("upload", GROUP, code=1)
     assert command("show", GROUP).stderr == ""
@@ -156,5 +157,5 @@ def test_clearml_is_set_offline(loopback: LoopbackServer, monkeypatch: pytest.Mo
 def test_the_address_is_read_without_asking(loopback: LoopbackServer) -> None:
     """The configured server is named without a login."""
     host = loopback.environment()["CLEARML_API_HOST"]
-    assert _server.name() == f"the ClearML server {host}"
+    assert server_check.name() == f"the ClearML server {host}"
     assert loopback.calls == []

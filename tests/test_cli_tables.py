@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from clearml_taskgroup import Metric, TaskGroup
-from clearml_taskgroup._cli._tables import fitting, folded
+from clearml_taskgroup._cli.tables import fitting, folded
 from tests.commands import command
 
 MEAN = "123456.7 ± 123456.7"

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from clearml_taskgroup._cli._words import listing, plainly, words_of
+from clearml_taskgroup._cli.error_text import listing, plainly, words_of
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,

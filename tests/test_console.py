@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, TaskGroup, _console
-from clearml_taskgroup._console import Sink
+from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._run import console as _console
+from clearml_taskgroup._run.console import Sink
 from tests.loopback import LoopbackServer
 from tests.scripts import Place, place_of
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, Results, TaskGroup
-from clearml_taskgroup._documents import measure_of
-from clearml_taskgroup._names import Names
+from clearml_taskgroup._clearml.documents import measure_of
+from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import DeliveryError, NameCollisionError
 from tests import points
 from tests.aftermath import NAME, PROJECT, Place, kill

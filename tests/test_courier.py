@@ -13,11 +13,11 @@ from typing import Any
 import attrs
 import pytest
 
-from clearml_taskgroup._stores import courier as module
-from clearml_taskgroup._stores.courier import Courier
-from clearml_taskgroup._stores.delivery import Delivery
-from clearml_taskgroup._stores.outbox import Outbox
-from clearml_taskgroup._transport import Refused, Unreachable
+from clearml_taskgroup._clearml.api import Refused, Unreachable
+from clearml_taskgroup._storage import sender as module
+from clearml_taskgroup._storage.outbox import Outbox
+from clearml_taskgroup._storage.sender import Courier
+from clearml_taskgroup._storage.sender_batches import Delivery
 from clearml_taskgroup.errors import LoginError
 
 Answer = Callable[[list[int]], "int | Exception"]

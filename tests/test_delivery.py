@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import _clearml, _transport
-from clearml_taskgroup._stores import Batch, delivery
-from clearml_taskgroup._stores.delivery import Delivery
-from clearml_taskgroup._transport import Refused, Transport, Unreachable
+from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
+from clearml_taskgroup._clearml.events import Batch
+from clearml_taskgroup._storage import sender_batches as delivery
+from clearml_taskgroup._storage.sender_batches import Delivery
 from tests.loopback import LoopbackServer
 
 ADD = delivery.ACTION
@@ -23,15 +24,15 @@ TOO_FAR = 2**63
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice, and patience that ends."""
-    monkeypatch.setattr(_transport, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_transport, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(api, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(api, "LONGEST_PAUSE", 0.002)
     monkeypatch.setattr(delivery, "PATIENCE", 0.1)
 
 
 @pytest.fixture
 def sender(loopback: LoopbackServer) -> Iterator[Delivery]:
     """A delivery to the loopback server."""
-    transport = Transport(_clearml.connect())
+    transport = Transport(sdk.connect())
     yield Delivery(transport)
     transport.close()
 

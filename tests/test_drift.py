@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
-from clearml_taskgroup._drift.drift import Spelling, cure, drifting, metrics_of, parts_of, reported_both
-from clearml_taskgroup._drift.lexicon import distance, is_typo
-from clearml_taskgroup._drift.wording import SUMMARY, read
-from clearml_taskgroup._reporter import SINGLE_VALUE_TITLE
-from clearml_taskgroup._vocabulary import Vocabulary
+from clearml_taskgroup._clearml.events import SINGLE_VALUE_TITLE
+from clearml_taskgroup._drift.compare import Spelling, cure, drifting, metrics_of, parts_of, reported_both
+from clearml_taskgroup._drift.parse_name import SUMMARY, read
+from clearml_taskgroup._model.metric_words import distance, is_typo
+from clearml_taskgroup._model.metrics import Vocabulary
 
 Name = str | tuple[str, str]
 

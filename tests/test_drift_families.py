@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._drift.drift import LoggedMetric, cure, drifting, metrics_of
+from clearml_taskgroup._drift.compare import LoggedMetric, cure, drifting, metrics_of
 
 FAMILIES = [
     [

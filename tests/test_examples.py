@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from clearml_taskgroup._stores import SECTION
+from clearml_taskgroup._clearml.hyperparameters import SECTION
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
 from tests.scripts import Disk, environment

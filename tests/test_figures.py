@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
-from clearml_taskgroup._figures.curves import FEW, MOST_POINTS, curves_figure, thinned
-from clearml_taskgroup._figures.scales import (
+from clearml_taskgroup._plots.curves import FEW, MOST_POINTS, curves_figure, thinned
+from clearml_taskgroup._plots.distributions import points_figure
+from clearml_taskgroup._plots.scales import (
     MISSING,
     PALETTE,
     cells,
@@ -24,7 +25,6 @@ from clearml_taskgroup._figures.scales import (
     scale,
     tail,
 )
-from clearml_taskgroup._figures.values import points_figure
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
-from clearml_taskgroup._reporter import Channel, Stats
-from clearml_taskgroup._stores.outbox import Outbox
-from clearml_taskgroup._template import Name
-from clearml_taskgroup._workers import guest as _guest
-from clearml_taskgroup._workers.point import Parcel, call, unpacked
+from clearml_taskgroup._map import worker_task
+from clearml_taskgroup._map.call import Parcel, call, unpacked
+from clearml_taskgroup._model.name_template import Name
+from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._run.reporter import Channel
+from clearml_taskgroup._storage.outbox import Outbox
 from clearml_taskgroup.errors import (
     GroupStateError,
     HandleError,
@@ -62,9 +63,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
         if machine is not None:
             monkeypatch.setattr(platform, "node", lambda: machine)
         with monkeypatch.context() as patch:
-            patch.setattr(_guest, "live", {})
+            patch.setattr(worker_task, "live", {})
             task = pickle.loads(data)
-        assert isinstance(task, _guest.ReopenedTask)
+        assert isinstance(task, worker_task.ReopenedTask)
         return task
 
     return reopened
@@ -111,9 +112,9 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
         data = pickle.dumps(task)
         assert group.record_path is not None
         group.record_path.with_suffix(".words").unlink()
-        _guest.let_all_go()
+        worker_task.let_all_go()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_guest, "live", {})
+            patch.setattr(worker_task, "live", {})
             with pytest.raises(HandleError, match="vocabulary"):
                 pickle.loads(data)
 
@@ -231,7 +232,7 @@ def test_threads_share_what_a_process_has_opened(elsewhere: Callable[..., GroupT
         found: list[GroupTask] = []
         data = [pickle.dumps(task) for task in tasks]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_guest, "live", {})
+            patch.setattr(worker_task, "live", {})
             threads = [threading.Thread(target=lambda d=d: found.append(pickle.loads(d))) for d in data]
             for thread in threads:
                 thread.start()
@@ -426,7 +427,7 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
             points.report(there)
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
-        _guest.let_all_go()
+        worker_task.let_all_go()
 
 
 def test_on_another_machine_a_successor_delivers_what_was_left(
@@ -445,7 +446,7 @@ def test_on_another_machine_a_successor_delivers_what_was_left(
         with elsewhere(second, machine="another"):
             pass
         assert server.scalars(first.id, 1) == {("loss", "value"): [(3, 0.5)]}
-        _guest.let_all_go()
+        worker_task.let_all_go()
         assert not list(folder.glob("guest-*"))
 
 
@@ -457,14 +458,14 @@ def test_a_point_that_began_on_another_machine_does_not_begin_again(
         task = group.task({"seed": 2})
         handle = elsewhere(task, machine="another").__reduce__()[1]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_guest, "live", {})
-            patch.setattr(_guest, "read_first", lambda path: {})
-            _guest.let_all_go()
+            patch.setattr(worker_task, "live", {})
+            patch.setattr(worker_task, "read_first", lambda path: {})
+            worker_task.let_all_go()
             ran = [call(points.report, Parcel(None, handle), "/not there") for _ in range(2)]
         first, second = (unpacked(one) if isinstance(one, bytes) else one for one in ran)
         assert (first.value, first.error) == (4, None)
         assert "the worker process that ran it died" in str(second.error)
-        _guest.let_all_go()
+        worker_task.let_all_go()
 
 
 def test_offline_on_another_machine_is_refused(
@@ -473,7 +474,7 @@ def test_offline_on_another_machine_is_refused(
     """A session folder that this machine does not see is named."""
     with offline() as group:
         data = pickle.dumps(group.task({"seed": 2}))
-        monkeypatch.setattr(_guest, "live", {})
-        monkeypatch.setattr(_guest, "read_first", lambda path: {})
+        monkeypatch.setattr(worker_task, "live", {})
+        monkeypatch.setattr(worker_task, "read_first", lambda path: {})
         with pytest.raises(HandleError, match="offline session in"):
             pickle.loads(data)

@@ -11,7 +11,7 @@ import pytest
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, UnknownFieldError
 from clearml_taskgroup.integrations import filled
-from clearml_taskgroup.integrations._relay import SPLITS, Relay, by_last_part, by_prefix, current_task
+from clearml_taskgroup.integrations._metric_names import SPLITS, Relay, by_last_part, by_prefix, current_task
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.clearml_process import run
 

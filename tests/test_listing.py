@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml
-from clearml_taskgroup._listing import Listed, runs_on_disk, runs_on_server
-from clearml_taskgroup._stores.online import OnlineStore
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._results.run_list import Listed, runs_on_disk, runs_on_server
+from clearml_taskgroup._storage.online import OnlineStore
 from tests.aftermath import Place, kill
 from tests.loopback import LoopbackServer
 
@@ -19,8 +20,8 @@ from tests.loopback import LoopbackServer
 def listed(mode: str) -> list[Listed]:
     """The runs in one place."""
     if mode == "online":
-        return runs_on_server(OnlineStore(_clearml.connect()))
-    return runs_on_disk(_clearml.cache_folder() / "taskgroup")
+        return runs_on_server(OnlineStore(sdk.connect()))
+    return runs_on_disk(sdk.cache_folder() / "taskgroup")
 
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
@@ -55,7 +56,7 @@ def test_copies_are_not_listed(loopback: LoopbackServer) -> None:
 
 def loopback_call(task_id: str) -> None:
     """Copies a task as the web page does."""
-    store = OnlineStore(_clearml.connect())
+    store = OnlineStore(sdk.connect())
     store.transport.call("tasks.clone", {"task": task_id, "new_task_name": "a copy"}, patience=5)
 
 

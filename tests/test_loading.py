@@ -10,9 +10,10 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from clearml_taskgroup import Metric, Results, TaskGroup, _clearml
-from clearml_taskgroup._measures import OF, Of
-from clearml_taskgroup._record import read
+from clearml_taskgroup import Metric, Results, TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._results.rows import OF, Of
+from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
     NoHistoryError,
@@ -165,11 +166,11 @@ def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: An
     with TaskGroup("digits", "sweep", provenance=False) as group, group.task({"C": 1}) as task:
         task.report({"loss": 1.0}, 0)
         task.report({"loss": 4.0}, 1)
-    from clearml_taskgroup._transport import Transport
+    from clearml_taskgroup._clearml.api import Transport
 
     event = {"type": "training_stats_scalar", "task": task.id, "metric": "loss", "variant": "value"}
     lines = [json.dumps({**event, "value": 4.0, "iter": 1, "timestamp": 1})]
-    Transport(_clearml.connect()).call("events.add_batch", lines=lines, patience=5)
+    Transport(sdk.connect()).call("events.add_batch", lines=lines, patience=5)
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
     row = TaskGroup.load("digits", "sweep")[0]
     assert (row.value("loss", of="mean"), row.stats["loss", ()].count) == (2.5, 2)
@@ -254,14 +255,14 @@ def test_a_run_under_way(loopback: LoopbackServer) -> None:
 def test_a_run_whose_process_died() -> None:
     """What a killed process has left: its open tasks were stopped, their values are in the sessions."""
     live = swept(mode="offline").results()
-    record = next((_clearml.cache_folder() / "taskgroup" / live.about.group_id).glob("run-*.jsonl"))
+    record = next((sdk.cache_folder() / "taskgroup" / live.about.group_id).glob("run-*.jsonl"))
     lines = [line for line in read(record) if line["event"] not in ("end", "close")]
     record.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"event": "end", "id"')
     loaded = TaskGroup.load("digits", "sweep", mode="offline")
     assert {row.status for row in loaded} == {"stopped"}
     assert "abandoned" in loaded[0].status_reason
     assert stats(loaded) == stats(live)
-    shutil.rmtree(_clearml.cache_folder() / "offline")
+    shutil.rmtree(sdk.cache_folder() / "offline")
     assert [dict(row.stats) for row in TaskGroup.load("digits", "sweep", mode="offline")] == [{}] * 6
 
 
@@ -312,7 +313,7 @@ def test_a_vocabulary_of_the_callers_own() -> None:
 
 def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:
     """A run that could write no record is loaded from the server like any other."""
-    from clearml_taskgroup._record import Record
+    from clearml_taskgroup._storage.run_log import Record
     from clearml_taskgroup.errors import StoreError
 
     def refuse(folder: Path) -> Record:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _progress
-from clearml_taskgroup._workers import crew as _crew
+from clearml_taskgroup._map import process_pool
 from clearml_taskgroup.errors import (
     ArgumentError,
     BrokenExecutorError,
@@ -280,13 +280,13 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
 def test_no_more_workers_than_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """For two points there are two workers at most; for none, under resume, there is none."""
     started: list[int] = []
-    start = _crew.Crew.start
+    start = process_pool.Crew.start
 
-    def counted(crew: _crew.Crew) -> None:
+    def counted(crew: process_pool.Crew) -> None:
         started.append(crew.count)
         start(crew)
 
-    monkeypatch.setattr(_crew.Crew, "start", counted)
+    monkeypatch.setattr(process_pool.Crew, "start", counted)
     for _ in range(2):
         with offline(resume=True) as group:
             group.map(points.nothing, {"seed": range(2)}, workers=16)
@@ -472,7 +472,7 @@ def test_an_error_of_ours_in_the_middle_leaves_no_process(monkeypatch: pytest.Mo
     def hear(*given: Any) -> None:
         raise OSError("no more")
 
-    monkeypatch.setattr(_crew, "unpacked", hear)
+    monkeypatch.setattr(process_pool, "unpacked", hear)
     with pytest.raises(OSError, match="no more"), offline() as group:
         group.map(points.report, SPACE, workers=2)
     assert {task.status for task in group} == {"failed"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Best, GroupTask, Metric, Results, TaskGroup
-from clearml_taskgroup._tabular import text_table as table
+from clearml_taskgroup._results.export import text_table as table
 from clearml_taskgroup.errors import (
     AliasContextError,
     AmbiguousResultError,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._modes import distributed_rank, resolve
+from clearml_taskgroup._run.mode import distributed_rank, resolve
 from clearml_taskgroup.errors import ArgumentError
 from tests.scripts import Outcome, run_script
 

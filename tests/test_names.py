@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, TaskGroup
-from clearml_taskgroup._identity import typed
-from clearml_taskgroup._names import Names, measure_text
+from clearml_taskgroup._model.identity import typed
+from clearml_taskgroup._model.metrics import measure_text
+from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import (
     BlankNameError,
     ContextValueError,

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import _clearml
-from clearml_taskgroup._stores import Ending, RunInfo, TaskSpec, offline
-from clearml_taskgroup._stores.offline import OfflineStore
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._model.specs import Ending, RunInfo, TaskSpec
+from clearml_taskgroup._storage import offline
+from clearml_taskgroup._storage.offline import OfflineStore
 from clearml_taskgroup.errors import StoreError
 from tests.clearml_process import run
 
@@ -203,7 +204,7 @@ def test_ending_goes_through_all_tasks_under_one_deadline(
         if task == f"attached {ids[0]}" and len(given) == 1:
             raise TimeoutError("took too long")
 
-    monkeypatch.setattr(_clearml, "settle", settle)
+    monkeypatch.setattr(sdk, "settle", settle)
     monkeypatch.setattr(offline, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     store._attached = {task: f"attached {task}" for task in ids}
     errors = store.finish([Ending(task, "completed") for task in ids], 25.0)

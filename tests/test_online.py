@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import connect
-from clearml_taskgroup._stores import RunInfo
-from clearml_taskgroup._stores.lookup import group_tasks, is_original
-from clearml_taskgroup._stores.online import OnlineStore
+from clearml_taskgroup._clearml.queries import group_tasks, is_original
+from clearml_taskgroup._clearml.sdk import connect
+from clearml_taskgroup._model.specs import RunInfo
+from clearml_taskgroup._storage.online import OnlineStore
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
 from tests.loopback import LoopbackServer
 from tests.submitted import script_detected
-from tests.view import SINGLE_VALUE, View
+from tests.view import SINGLE_VALUE_ITERATION, View
 
 
 def group_on(server: View, name: str = "online", **options: object) -> TaskGroup:
@@ -54,7 +54,7 @@ def test_points_arrive_under_their_names(server: View) -> None:
         ("loss", "val"): [(0, 1.0), (1, 0.5), (2, 1 / 3), (3, 0.25)],
         ("accuracy", "val"): [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0)],
     }
-    single = {("Summary", "loss/test"): [(SINGLE_VALUE, 7.5)]}
+    single = {("Summary", "loss/test"): [(SINGLE_VALUE_ITERATION, 7.5)]}
     assert server.scalars(tasks[0].id, 9) == {**expected, **single}
     assert [server.scalars(task.id, 8) for task in tasks[1:]] == [expected] * 2
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml, _transport
-from clearml_taskgroup._stores import courier, delivery
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._storage import sender as courier
+from clearml_taskgroup._storage import sender_batches as delivery
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
 from tests.test_delivery import TOO_LARGE, point
@@ -33,11 +35,11 @@ def label(fault: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
-    for module in (_transport, courier):
+    for module in (api, courier):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.002)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_clearml, "LOGIN_PAUSE", 0.002)
-    monkeypatch.setattr(_clearml, "LONGEST_LOGIN_PAUSE", 0.02)
+    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.002)
+    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.02)
 
 
 def a_group(name: str = "the group", **options: Any) -> TaskGroup:
@@ -214,7 +216,7 @@ def test_ends_that_could_not_be_told_are_named(loopback: LoopbackServer) -> None
         group.close(timeout=0.5)
     text = " ".join(str(error) for error in raised.value.exceptions)
     assert "seed=0, seed=1, seed=2" in text
-    assert {type(error) for error in raised.value.exceptions} <= {ServerError, _transport.Unreachable}
+    assert {type(error) for error in raised.value.exceptions} <= {ServerError, api.Unreachable}
     loopback.faults.clear()
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup._reporter import console_event
-from clearml_taskgroup._stores import outbox as module
-from clearml_taskgroup._stores.outbox import Outbox, mark_path
+from clearml_taskgroup._clearml.events import console_event
+from clearml_taskgroup._storage import outbox as module
+from clearml_taskgroup._storage.outbox import Outbox, mark_path
 from clearml_taskgroup.errors import StoreError
 
 Write = Callable[[int, bytes], int]

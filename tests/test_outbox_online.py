@@ -19,9 +19,12 @@ from typing import Any
 import attrs
 import pytest
 
-from clearml_taskgroup import TaskGroup, _reporter, _transport
-from clearml_taskgroup._stores import courier, delivery
-from clearml_taskgroup._stores.online import OnlineStore
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import api
+from clearml_taskgroup._run import reporter as _reporter
+from clearml_taskgroup._storage import sender as courier
+from clearml_taskgroup._storage import sender_batches as delivery
+from clearml_taskgroup._storage.online import OnlineStore
 from clearml_taskgroup.errors import DeliveryError, ServerError, StoreWarning
 from tests.loopback import LoopbackServer
 from tests.loopback.state import State
@@ -33,7 +36,7 @@ ADD = "events.add_batch"
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
-    for module in (_transport, courier):
+    for module in (api, courier):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(delivery, "PATIENCE", 0.2)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._past import PastRun, all_runs, find_run, held, latest_run, load, records
-from clearml_taskgroup._record import Record, append, read
+from clearml_taskgroup._model.past import PastRun
+from clearml_taskgroup._storage.past_runs import all_runs, find_run, held, latest_run, load, records
+from clearml_taskgroup._storage.run_log import Record, append, read
 from clearml_taskgroup.errors import ArgumentError, RunInUseError
 
 ID = "a" * 32

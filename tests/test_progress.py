@@ -13,10 +13,10 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, _progress
-from clearml_taskgroup._measures import Words
+from clearml_taskgroup._model.metrics import Vocabulary
+from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._progress import Standing, telling_measure
-from clearml_taskgroup._template import NameTemplate
-from clearml_taskgroup._vocabulary import Vocabulary
+from clearml_taskgroup._results.metric_lookup import Words
 from clearml_taskgroup.errors import MissingExtraError
 from clearml_taskgroup.testing import recording
 

@@ -15,11 +15,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-from clearml_taskgroup import TaskGroup, _clearml
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
 
 calls = []
-detect = _clearml.detect_script
-_clearml.detect_script = lambda: calls.append(1) or detect()
+detect = sdk.detect_script
+sdk.detect_script = lambda: calls.append(1) or detect()
 
 with TaskGroup("project", "group", mode="offline", **json.loads(os.environ.get("OPTIONS", "{}"))) as group:
     in_time = len(calls)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._stores.lookup import identity_of, is_original
+from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup.errors import (
     ArgumentError,
     QueuedTaskError,
@@ -47,11 +47,11 @@ NAMES = ["C=0.5,seed=0", "C=0.5,seed=1", "C=2,seed=0", "C=2,seed=1"]
 @pytest.fixture
 def view(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> View:
     """A server with two queues, and a script that could be submitted to them."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
     script_detected(monkeypatch)
     add_queues(loopback, "gpu", "cpu")
-    return View(_clearml.connect(), PROJECT)
+    return View(sdk.connect(), PROJECT)
 
 
 def submitted(limit: int | None = None, **options: Any) -> TaskGroup:

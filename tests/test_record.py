@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup._record import Record, read, run_number
+from clearml_taskgroup._storage.run_log import Record, read, run_number
 from clearml_taskgroup.errors import StoreError
 from tests.scripts import Disk, place_of
 

@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 import pytest
 
-from clearml_taskgroup._agents.recorded import Text, decoded, read
-from clearml_taskgroup._identity import is_same, typed
-from clearml_taskgroup._stores import general
+from clearml_taskgroup._clearml.hyperparameters import general
+from clearml_taskgroup._clearml.parameter_text import Text, decoded, read
+from clearml_taskgroup._model.identity import is_same, typed
 from clearml_taskgroup.errors import AgentParameterError
 
 

@@ -18,9 +18,9 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup
-from clearml_taskgroup._history import Curve, History, Reader
-from clearml_taskgroup._names import Measure, measure_text
-from clearml_taskgroup._results import Row
+from clearml_taskgroup._model.metrics import Measure, measure_text
+from clearml_taskgroup._results.history import History, Reader
+from clearml_taskgroup._results.rows import Curve, Row
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NoHistoryError, ServerError
 from clearml_taskgroup.testing import recording
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Name, TaskGroup, _reporter
-from clearml_taskgroup._reporter import Reporter
-from clearml_taskgroup._stores import Batch
+from clearml_taskgroup import GroupTask, Name, TaskGroup
+from clearml_taskgroup._clearml.events import Batch, console_event, now
+from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._run import reporter as _reporter
+from clearml_taskgroup._run.reporter import Reporter
 from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.scripts import HookedStore, fails_to_close, kept_in
@@ -73,11 +75,11 @@ def test_points_arrive_complete_and_in_order() -> None:
 
 def test_an_event_is_what_clearml_itself_would_send() -> None:
     """A point becomes one scalar event of the API, with the time of its report in milliseconds."""
-    before = _reporter.now()
+    before = now()
     with recording() as store, TaskGroup("the project", "the group") as group:
         group.task(name="the task").report({'a "quoted" metric': 0.1}, 7, split="väl")
     (event,) = store.members[0].events
-    assert before <= event.pop("timestamp") <= _reporter.now()
+    assert before <= event.pop("timestamp") <= now()
     assert event == {
         "type": "training_stats_scalar",
         "task": store.members[0].id,
@@ -426,7 +428,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
 
     with recording() as store, a_group() as group:
         task = group.task(name="the task")
-        poisoned = _reporter.Channel(task.id, Name("loss", "value"), _reporter.Stats())
+        poisoned = _reporter.Channel(task.id, Name("loss", "value"), Stats())
         poisoned.head = Poison()
         reporter = reporter_of(group)
         reporter.put(task.id, 1, [poisoned, 1.0])
@@ -440,5 +442,5 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
 
 def test_console_text_is_one_json_object() -> None:
     """A console event holds the text as it is, whatever characters it has."""
-    event = json.loads(_reporter.console_event("an id", 'line "one"\nline two'))
+    event = json.loads(console_event("an id", 'line "one"\nline two'))
     assert (event["type"], event["task"], event["msg"]) == ("log", "an id", 'line "one"\nline two')

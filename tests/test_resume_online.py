@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import cache_folder
-from clearml_taskgroup._past import all_runs
-from clearml_taskgroup._stores.lookup import identity_of
-from clearml_taskgroup._stores.online import OnlineStore
+from clearml_taskgroup._clearml.queries import identity_of
+from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup.errors import RunInUseError, ServerError
 from tests.aftermath import PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer
@@ -28,9 +28,9 @@ def place(loopback: LoopbackServer) -> Place:
 @pytest.fixture
 def view(loopback: LoopbackServer) -> View:
     """Calls as the web page makes them."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
-    return View(_clearml.connect(), PROJECT)
+    return View(sdk.connect(), PROJECT)
 
 
 def go_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

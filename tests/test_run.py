@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _run
-from clearml_taskgroup._stores import Batch, Ending
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml.events import Batch
+from clearml_taskgroup._model.specs import Ending
+from clearml_taskgroup._run import run as _run
 from clearml_taskgroup.errors import (
     DeliveryError,
     DriftWarning,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._signals import TERMINATED, Interrupts, held
+from clearml_taskgroup._run.signals import TERMINATED, Interrupts, held
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
 from tests.scripts import (

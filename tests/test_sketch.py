@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearml_taskgroup._sketch import MOST, Sketch
+from clearml_taskgroup._model.downsample import MOST, Sketch
 
 
 @given(st.integers(0, 2000))

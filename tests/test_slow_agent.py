@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup._stores.lookup import identity_of
+from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script, sdk_environment
 from tests.submitted import add_queues, points, queue_of
@@ -47,10 +47,10 @@ SCRIPT = """
 @pytest.fixture
 def view(loopback: LoopbackServer) -> View:
     """The server, with a queue, as a test looks at it."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
     add_queues(loopback, "gpu")
-    return View(_clearml.connect(), "the project")
+    return View(sdk.connect(), "the project")
 
 
 def execute(server: LoopbackServer, home: Path, task_id: str, extra: Mapping[str, str] | None = None) -> str:

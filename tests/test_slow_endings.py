@@ -13,7 +13,7 @@ from tests.scripts import Disk, finished, line_of, run_script, start_script
 pytestmark = pytest.mark.slow
 
 HANGING = """
-from clearml_taskgroup._stores import offline as store
+from clearml_taskgroup._storage import offline as store
 
 wait = threading.Event()
 
@@ -22,7 +22,7 @@ def hang(path, data):
     wait.wait()
 """
 TELLING = """
-from clearml_taskgroup import _run, _signals
+from clearml_taskgroup._run import run as _run, signals as _signals
 
 close, add = _run.Run.close, _signals.Interrupts.add
 

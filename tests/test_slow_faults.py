@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml, _transport
-from clearml_taskgroup._stores import courier
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._storage import sender as courier
 from tests.loopback import DEFAULT_MIX, LoopbackServer
 from tests.loopback.harness import sdk_environment
 
@@ -24,11 +25,11 @@ POINTS, MEMORY = 1_000_000, 50
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
-    for module in (_transport, courier):
+    for module in (api, courier):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(_clearml, "LOGIN_PAUSE", 0.001)
-    monkeypatch.setattr(_clearml, "LONGEST_LOGIN_PAUSE", 0.01)
+    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.001)
+    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.01)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from clearml_taskgroup._space import points
+from clearml_taskgroup._model.search_space import points
 from clearml_taskgroup.errors import SpaceError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from clearml_taskgroup._statuses import tally, tally_text
+from clearml_taskgroup._model.status import tally, tally_text
 
 
 def test_counts_have_one_order() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import attrs
 import pytest
 
-from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning, _clearml, _summary
-from clearml_taskgroup._reporter import Stats
-from clearml_taskgroup._sketch import Sketch
-from clearml_taskgroup._stores.memory import MemoryTask
+from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._model.downsample import Sketch
+from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._reports import summary as _summary
+from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
@@ -151,12 +153,12 @@ def test_on_a_server(server: View) -> None:
 
 def test_beside_a_task_of_the_users_own(loopback: LoopbackServer, monkeypatch: Any) -> None:
     """The agent's task, as the parent, is given the summary and keeps its status."""
-    from clearml_taskgroup._transport import Transport
+    from clearml_taskgroup._clearml.api import Transport
 
-    transport = Transport(_clearml.connect())
+    transport = Transport(sdk.connect())
     body = {"name": "the agent's", "type": "training"}
     agents = transport.call("tasks.create", body, patience=5)["id"]
-    monkeypatch.setattr(_clearml, "agent_task_id", lambda: agents)
+    monkeypatch.setattr(sdk, "agent_task_id", lambda: agents)
     swept(mode="online")
     events = transport.call("events.get_task_plots", {"task": agents}, patience=5)["plots"]
     assert "the sweep: Results" in {event["metric"] for event in events}

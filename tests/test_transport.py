@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from clearml_taskgroup import _clearml, _transport
-from clearml_taskgroup._transport import Refused, Transport, Unreachable
+from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
 from clearml_taskgroup.errors import LoginError, ServerError
 from tests.loopback import LoopbackServer
 
@@ -28,16 +28,16 @@ def label(fault: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
-    monkeypatch.setattr(_transport, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_transport, "LONGEST_PAUSE", 0.005)
-    monkeypatch.setattr(_clearml, "LOGIN_PAUSE", 0.001)
-    monkeypatch.setattr(_clearml, "LONGEST_LOGIN_PAUSE", 0.005)
+    monkeypatch.setattr(api, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(api, "LONGEST_PAUSE", 0.005)
+    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.001)
+    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.005)
 
 
 @pytest.fixture
 def transport(loopback: LoopbackServer) -> Iterator[Transport]:
     """A transport to the loopback server, which has seen nothing but its login."""
-    found = Transport(_clearml.connect())
+    found = Transport(sdk.connect())
     loopback.reset_counts()
     yield found
     found.close()
@@ -59,7 +59,7 @@ class Pauses(threading.Event):
 # --- what is tried again -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", sorted(_transport.RETRIED))
+@pytest.mark.parametrize("status", sorted(api.RETRIED))
 def test_a_passing_answer_is_tried_again(loopback: LoopbackServer, transport: Transport, status: int) -> None:
     """429, 500, 502, 503, 504 and 509 are tried again until the server answers."""
     loopback.faults.fail_next(ASK, status=status, times=2)
@@ -69,7 +69,7 @@ def test_a_passing_answer_is_tried_again(loopback: LoopbackServer, transport: Tr
 
 def test_the_list_of_passing_answers() -> None:
     """The answers that are tried again are the six that the issue names."""
-    assert {429, 500, 502, 503, 504, 509} == _transport.RETRIED
+    assert {429, 500, 502, 503, 504, 509} == api.RETRIED
 
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "truncate"])
@@ -129,8 +129,8 @@ def test_pauses_grow_and_vary(
     loopback: LoopbackServer, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each pause is about twice the one before, up to a limit, with jitter."""
-    monkeypatch.setattr(_transport, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(_transport, "LONGEST_PAUSE", 8.0)
+    monkeypatch.setattr(api, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(api, "LONGEST_PAUSE", 8.0)
     pauses = transport.closing = Pauses()
     loopback.faults.fail_next(ASK, status=502, times=6)
     transport.call(ASK, patience=1000)
@@ -191,8 +191,8 @@ def test_close_ends_the_waiting_at_once(
     loopback: LoopbackServer, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that waits for its next attempt ends with the transport, without another attempt."""
-    monkeypatch.setattr(_transport, "FIRST_PAUSE", 600.0)
-    monkeypatch.setattr(_transport, "LONGEST_PAUSE", 600.0)
+    monkeypatch.setattr(api, "FIRST_PAUSE", 600.0)
+    monkeypatch.setattr(api, "LONGEST_PAUSE", 600.0)
     loopback.faults.fail_next(ASK, status=502, times=99)
     errors: list[Exception] = []
 
@@ -265,11 +265,11 @@ def test_tokens_that_are_never_taken_are_told(loopback: LoopbackServer, transpor
     loopback.faults.fail_next(ASK, kind="expired", times=99)
     with pytest.raises(LoginError, match="401"):
         transport.call(ASK, patience=20)
-    assert loopback.count(ASK) == _transport.MOST_401 + 1
+    assert loopback.count(ASK) == api.MOST_401 + 1
 
 
 FAULTS: list[dict[str, Any]] = [
-    *({"status": status} for status in sorted(_transport.RETRIED)),
+    *({"status": status} for status in sorted(api.RETRIED)),
     {"kind": "drop_before"},
     {"kind": "drop_after"},
     {"kind": "truncate"},
@@ -313,7 +313,7 @@ def test_credentials_that_were_revoked_are_told_at_once(
 def test_the_first_login_survives_faults(loopback: LoopbackServer, fault: dict[str, Any]) -> None:
     """A few faults of the login, whatever they are, do not keep a group from opening."""
     loopback.faults.fail_next("auth.login", **fault, times=4)
-    found = _clearml.connect()
+    found = sdk.connect()
     assert found.host == loopback.url
     assert loopback.count("auth.login") == 5
 
@@ -324,13 +324,13 @@ def test_wrong_credentials_are_told_at_once(
     """A login that the server refuses is made once."""
     monkeypatch.setenv("CLEARML_API_SECRET_KEY", "wrong")
     with pytest.raises(LoginError, match="invalid credentials"):
-        _clearml.connect()
+        sdk.connect()
     assert loopback.count("auth.login") == 1
 
 
 def test_a_server_that_stays_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first login is given up after a while, with what to check."""
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.1)
+    monkeypatch.setattr(sdk, "LOGIN_PATIENCE", 0.1)
     loopback.faults.outage = True
     with pytest.raises(LoginError, match=r"cannot log in.*mode='offline'"):
-        _clearml.connect()
+        sdk.connect()

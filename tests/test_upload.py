@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import TaskGroup, _clearml, _upload
-from clearml_taskgroup._clearml import cache_folder
-from clearml_taskgroup._past import all_runs, load
-from clearml_taskgroup._stores import online
-from clearml_taskgroup._transport import Transport, Unreachable
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.api import Transport, Unreachable
+from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._model.status import ABANDONED
+from clearml_taskgroup._storage import online
+from clearml_taskgroup._storage.past_runs import all_runs, load
 from clearml_taskgroup.errors import ArgumentError, LoginError, ModeError, RunInUseError, ServerError
 from tests.aftermath import NAME, PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer
@@ -173,7 +175,7 @@ def test_each_attempt_is_a_task(loopback: LoopbackServer) -> None:
         ("seed=1", 2, "completed"),
     ]
     stopped = loopback.task(uploaded.ids[dead.id])
-    assert stopped["status_reason"] == _upload.ABANDONED
+    assert stopped["status_reason"] == ABANDONED
     assert loopback.scalars(stopped["id"]) == curve(1.0)
 
 
@@ -184,7 +186,7 @@ def test_a_run_that_died_is_stopped(loopback: LoopbackServer) -> None:
     kill(group)
     TaskGroup.upload(group.run)
     parent = only(originals(loopback, "parent"))
-    assert (parent["status"], parent["status_reason"]) == ("stopped", _upload.ABANDONED)
+    assert (parent["status"], parent["status_reason"]) == ("stopped", ABANDONED)
 
 
 def test_a_run_that_goes_on_after_its_upload_is_uploaded_again(loopback: LoopbackServer) -> None:
@@ -250,9 +252,9 @@ def test_a_server_that_is_away_is_told(
     full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a server an upload is a clear error, and a later one does it all."""
-    from clearml_taskgroup import _clearml
+    from clearml_taskgroup._clearml import sdk
 
-    monkeypatch.setattr(_clearml, "LOGIN_PATIENCE", 0.0)
+    monkeypatch.setattr(sdk, "LOGIN_PATIENCE", 0.0)
     loopback.faults.outage = True
     with pytest.raises(LoginError, match="cannot log in"):
         TaskGroup.upload(full.record)
@@ -361,6 +363,6 @@ def test_an_upload_where_clearml_is_offline(monkeypatch: pytest.MonkeyPatch) -> 
     """While ClearML is set offline there is no server to upload to, and that is said."""
     with Place().group() as group:
         group.task({"C": 1})
-    monkeypatch.setattr(_clearml, "task_mode", lambda: "offline")
+    monkeypatch.setattr(sdk, "task_mode", lambda: "offline")
     with pytest.raises(ModeError, match="ClearML is set offline; unset CLEARML_OFFLINE_MODE"):
         TaskGroup.upload(group.run)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
-from clearml_taskgroup._vocabulary import drift, drift_text
+from clearml_taskgroup._drift.warn import drift, drift_text
 from clearml_taskgroup.errors import (
     AliasContextError,
     DriftWarning,

@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from clearml_taskgroup._clearml import Connection
-from clearml_taskgroup._transport import Refused, Transport
+from clearml_taskgroup._clearml.api import Refused, Transport
+from clearml_taskgroup._clearml.sdk import Connection
 
 Doc = dict[str, Any]
-SINGLE_VALUE = -(2**31)
+SINGLE_VALUE_ITERATION = -(2**31)
 
 
 @attrs.define

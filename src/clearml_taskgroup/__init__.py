@@ -6,48 +6,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._agents.queueing import Cancelled
-    from ._aggregate import AggregateRow, Aggregates, Mean
-    from ._ending import Failure
+    from ._agents.queue import Cancelled
     from ._group import TaskGroup
-    from ._history import Curve, History
-    from ._measures import Best
-    from ._reporting import BoundTask, TaskName
-    from ._results import About, Results, Row
+    from ._map.map import Mapped
+    from ._model.metrics import Metric
+    from ._model.name_template import Name, NameTemplate
+    from ._results.aggregate import Aggregates
+    from ._results.history import History
+    from ._results.results import Results
+    from ._results.rows import About, AggregateRow, Best, Curve, Mean, Row
+    from ._storage.upload import Uploaded
     from ._sweep import Sweep
-    from ._task import GroupTask
-    from ._template import Name, NameTemplate
-    from ._upload import Uploaded
-    from ._vocabulary import Metric
-    from ._workers.mapping import Mapped
+    from ._task import BoundTask, Failure, GroupTask, TaskName
     from .errors import TaskGroupError, TaskGroupWarning
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "About": "_results",
-    "AggregateRow": "_aggregate",
-    "Aggregates": "_aggregate",
-    "Best": "_measures",
-    "BoundTask": "_reporting",
-    "Cancelled": "_agents.queueing",
-    "Curve": "_history",
-    "Failure": "_ending",
+    "About": "_results.rows",
+    "AggregateRow": "_results.rows",
+    "Aggregates": "_results.aggregate",
+    "Best": "_results.rows",
+    "BoundTask": "_task",
+    "Cancelled": "_agents.queue",
+    "Curve": "_results.rows",
+    "Failure": "_task",
     "GroupTask": "_task",
-    "History": "_history",
-    "Mapped": "_workers.mapping",
-    "Mean": "_aggregate",
-    "Metric": "_vocabulary",
-    "Name": "_template",
-    "NameTemplate": "_template",
-    "Results": "_results",
-    "Row": "_results",
+    "History": "_results.history",
+    "Mapped": "_map.map",
+    "Mean": "_results.rows",
+    "Metric": "_model.metrics",
+    "Name": "_model.name_template",
+    "NameTemplate": "_model.name_template",
+    "Results": "_results.results",
+    "Row": "_results.rows",
     "Sweep": "_sweep",
     "TaskGroup": "_group",
     "TaskGroupError": "errors",
     "TaskGroupWarning": "errors",
-    "TaskName": "_reporting",
-    "Uploaded": "_upload",
+    "TaskName": "_task",
+    "Uploaded": "_storage.upload",
 }
 
 __all__ = [

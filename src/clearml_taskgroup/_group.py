@@ -7,50 +7,55 @@ import math
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextvars import ContextVar, Token
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from . import _clearml, _console, _modes, _signals
-from ._agents import agent, queueing, submitting
-from ._choosing import has_parameters
-from ._ending import Failure, abandon, add_note, bare, clear_frames, failure_of, is_caught, reason_of, text_of
-from ._identity import canonical_project, canonical_task_name, flatten, group_id, typed
-from ._loading import Wanted, load_results
-from ._measures import Words
-from ._opening import Resume, is_unguarded, open_run
-from ._past import find_run
-from ._results import Results, results_of
-from ._resume import tell_of
-from ._run import Run, TaskState
-from ._space import Space, points
-from ._specs import Specs, checked_tags
-from ._stores import RunInfo, Status, TaskSpec
-from ._stores.online import OnlineStore
+from ._agents import queue as queueing
+from ._agents import submit as submitting
+from ._agents import turn as agent
+from ._clearml import sdk
+from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._model.metrics import Metric, Vocabulary
+from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
+from ._model.search_space import Space, points
+from ._model.specs import RunInfo, TaskSpec
+from ._model.task_specs import Specs, checked_tags
+from ._results.filtering import has_parameters
+from ._results.from_run import results_of
+from ._results.loading import Wanted, load_results
+from ._results.metric_lookup import Words
+from ._run import console as _console
+from ._run import mode as _modes
+from ._run import signals as _signals
+from ._run.failures import abandon, add_note, bare, clear_frames, is_caught, reason_of, text_of
+from ._run.opening import Resume, is_unguarded, open_run
+from ._run.resume import tell_of
+from ._run.worker_log import SOON
+from ._storage.online import OnlineStore
+from ._storage.past_runs import find_run
+from ._storage.upload import Tell, Uploaded, upload
 from ._sweep import AgentTurn, Sweep
-from ._task import GroupTask
-from ._template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
-from ._upload import Tell, Uploaded, upload
-from ._vocabulary import Metric, Vocabulary
-from ._workers.guests import SOON
-from .errors import (
-    ArgumentError,
-    GroupStateError,
-    TaskGroupWarning,
-    UnguardedScriptError,
-    UnknownTaskError,
-    counted,
-)
+from ._task import Failure, GroupTask, failure_of
+from ._text import counted
+from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnguardedScriptError, UnknownTaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+    from types import TracebackType
+
+    from ._clearml.agent_task import AgentTask
+    from ._map.map import Mapped
+    from ._model.status import Status
     from ._progress import Tracker
-    from ._workers.mapping import Mapped
+    from ._results.results import Results
+    from ._run.run import Run
+    from ._run.state import TaskState
     from .integrations.optuna import Objective
+
 
 _current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
@@ -375,7 +380,7 @@ class TaskGroup:
         self._queueing.tell_of(len(done), states, len(specs))
         return Sweep(self, [])
 
-    def _turn_on_agent(self, run: Run, point: agent.Point, space: Space) -> Sweep:
+    def _turn_on_agent(self, run: Run, point: AgentTask, space: Space) -> Sweep:
         spec = agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
         if spec is None:
             return Sweep(self, [])
@@ -453,7 +458,7 @@ class TaskGroup:
             SubmitError: The group has submitted a sweep to a queue.
             MissingExtraError: `progress` needs rich, and it is not installed.
         """
-        from ._workers.mapping import checked, map_points
+        from ._map.map import checked, map_points
 
         run = self._opened()
         checked(fn, workers, executor)
@@ -699,7 +704,7 @@ class TaskGroup:
             ModeError: ClearML is set offline.
             LoginError, ServerError: The server is away, or refuses; run it again later.
         """
-        return upload(find_run(_clearml.cache_folder() / "taskgroup", run).path, progress)
+        return upload(find_run(sdk.cache_folder() / "taskgroup", run).path, progress)
 
     # --- current -------------------------------------------------------------------------------
 
@@ -852,7 +857,7 @@ class TaskGroup:
 
 
 def _summarize(run: Run) -> Iterable[str]:
-    from ._summary import summary_events  # figures are not needed before the end
+    from ._reports.summary import summary_events  # figures are not needed before the end
 
     return summary_events(run)
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from ._measures import Words
-from ._names import Measure
-from ._run import TaskState
 from .errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._model.metrics import Measure
+    from ._results.metric_lookup import Words
+    from ._run.state import TaskState
 
 PREFERRED = ("val", "validation", "valid", "dev", "eval", "test")
 """Context values that a best value is rather taken of than of others."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from ._stores import TaskSpec
-from ._task import GroupTask
-from .errors import SweepOverError, counted
+from ._text import counted
+from .errors import SweepOverError
 
 if TYPE_CHECKING:
-    from ._agents.agent import Point
+    from ._clearml.agent_task import AgentTask
     from ._group import TaskGroup
+    from ._model.specs import TaskSpec
     from ._progress import Tracker
+    from ._task import GroupTask
 
 
 class Sweep:
@@ -65,7 +66,7 @@ class Sweep:
 class AgentTurn(Sweep):
     """A sweep on an agent: the one turn that the agent's task stands for."""
 
-    def __init__(self, group: TaskGroup, spec: TaskSpec, point: Point) -> None:
+    def __init__(self, group: TaskGroup, spec: TaskSpec, point: AgentTask) -> None:
         super().__init__(group, [spec])
         self._point = point
 

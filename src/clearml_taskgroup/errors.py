@@ -8,10 +8,12 @@ given, what was expected, what to do. All derive from `TaskGroupError`; all warn
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+
+from ._text import counted, did_you_mean, some
 
 
 class TaskGroupError(Exception):
@@ -812,7 +814,7 @@ class NoSuchParameterError(ArgumentError):
                 f"{self.call} without {self.argument}= means {self.argument}={self.given!r}, but no task has "
                 f"such a parameter; give {self.argument}= {self.expected}"
             )
-        hint = _did_you_mean(self.given, self.known)
+        hint = did_you_mean(self.given, self.known)
         return (
             f"{self.argument}={self.given!r} was given, but no task has such a parameter{hint}; expected "
             f"{self.expected}"
@@ -841,7 +843,7 @@ class NoSuchRunError(TaskGroupError, LookupError):
         text = f"{self.asked} was not found; looked at {' and '.join(self.places)}"
         if not self.groups:
             return f"{text}, which has: {some(self.known) or 'no runs'}"
-        hint = _did_you_mean(self.group, self.groups)
+        hint = did_you_mean(self.group, self.groups)
         return f"{text}, where its project has the groups {some(self.groups)}{hint}"
 
 
@@ -917,26 +919,3 @@ class LeftOutWarning(TaskGroupWarning):
 
 class LostPointsWarning(TaskGroupWarning):
     """You meet this once, when points have to be given up because nothing takes them away."""
-
-
-def closest(given: Any, known: Iterable[Any]) -> Any:
-    """Finds what is spelt most like something, whatever its case; None where nothing is close."""
-    spelt = {str(one).lower(): one for one in known}
-    close = difflib.get_close_matches(str(given).lower(), spelt, n=1, cutoff=0.5)
-    return spelt[close[0]] if close else None
-
-
-def _did_you_mean(given: Any, known: Iterable[Any]) -> str:
-    close = closest(given, known)
-    return "" if close is None else f" (did you mean {close!r}?)"
-
-
-def counted(number: int, thing: str) -> str:
-    """Writes a number of things, `1 task`, `1,000 tasks`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
-def some(names: Sequence[str], most: int = 6) -> str:
-    """Joins names for a sentence, naming the first few and counting the rest."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -12,21 +12,24 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._aggregate import counts
-from ._figures.curves import curves_figure
-from ._figures.parallel import Scored, parallel_figure, telling, varying
-from ._figures.parts import Figure as Plain
-from ._figures.values import box_figure, heat_map_figure, scatter_figure
-from ._measures import Mode, Of, number, of_text
-from .errors import ArgumentError, MissingExtraError, NoSuchParameterError, NoSuchResultError, counted
+from ._plots.curves import curves_figure
+from ._plots.distributions import box_figure, heat_map_figure, scatter_figure
+from ._plots.parallel import Scored, parallel_figure, telling, varying
+from ._results.aggregate import counts
+from ._results.rows import Mode, Of, number, of_text
+from ._text import counted
+from .errors import ArgumentError, MissingExtraError, NoSuchParameterError, NoSuchResultError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import plotly.graph_objects
 
-    from ._results import Results
+    from ._plots.parts import Figure as Plain
+    from ._results.results import Results
+
 
 __all__ = ["box", "curves", "heat_map", "parallel_coordinates", "scatter"]
 

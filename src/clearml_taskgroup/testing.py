@@ -6,11 +6,14 @@ the code under test makes by itself. pytest finds the same as the fixture `recor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ._opening import store_for_tests
-from ._stores.memory import MemoryStore, MemoryTask
+from ._run.opening import store_for_tests
+from ._storage.memory import MemoryStore, MemoryTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["MemoryStore", "MemoryTask", "recording"]
 

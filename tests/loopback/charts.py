@@ -11,7 +11,7 @@ from .events import IMAGE, LOG, PLOT, SCALAR, VECTOR
 from .registry import Request, endpoint
 from .state import Doc, State, TaskEvents
 
-SINGLE_VALUE = -(2**31)
+SINGLE_VALUE_ITERATION = -(2**31)
 """The iteration under which the SDK reports a value that belongs to no iteration."""
 
 MAX_COMPARED = 100
@@ -147,7 +147,7 @@ def _curves(kept: TaskEvents, request: Request) -> dict[str, dict[str, Doc]]:
     for event in kept.scalars.values():
         if event.get("value") is None or not _is_wanted(event, wanted):
             continue
-        if event.get("iter") == SINGLE_VALUE:
+        if event.get("iter") == SINGLE_VALUE_ITERATION:
             continue
         pair = (event["metric"], event["variant"])
         points.setdefault(pair, []).append((event.get(key, 0), event["value"]))
@@ -202,7 +202,7 @@ def get_task_single_value_metrics(state: State, request: Request) -> Doc:
         values = [
             {field: event.get(field) for field in fields}
             for event in _kept(state, owner).scalars.values()
-            if event.get("iter") == SINGLE_VALUE
+            if event.get("iter") == SINGLE_VALUE_ITERATION
         ]
         if values:
             tasks.append({"task": owner, "task_name": name, "values": values})

@@ -10,10 +10,10 @@ try:
 except ImportError:
     sys.exit("clearml-taskgroup: the command needs the extra 'cli': pip install 'clearml-taskgroup[cli]'")
 
-from ._disk import discard, pending, upload_command
-from ._drift import drift
-from ._output import Commands
-from ._results import best, list_command, report, show
+from .drift import drift_command
+from .output import Commands
+from .results import best, list_command, report, show
+from .upload import discard, pending, upload_command
 
 
 @click.group(
@@ -30,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (list_command, show, best, report, drift, pending, upload_command, discard):
+for command in (list_command, show, best, report, drift_command, pending, upload_command, discard):
     main.add_command(command)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._group import TaskGroup
+
 
 FILLING = "value"
 """What a field of the template reads that neither the framework nor the user fills in."""

@@ -6,15 +6,16 @@ its tests run where `transformers` is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._reporting import BoundTask
-from .._task import GroupTask
 from ..errors import MissingExtraError
-from ._relay import Relay, by_prefix, current_task
+from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._task import BoundTask, GroupTask
+
     TrainerCallback = object
 else:
     try:

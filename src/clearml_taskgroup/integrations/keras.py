@@ -5,15 +5,16 @@ CI does not install it, because all backends that train are large; its tests run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._reporting import BoundTask
-from .._task import GroupTask
 from ..errors import MissingExtraError
-from ._relay import Relay, by_prefix, current_task
+from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._task import BoundTask, GroupTask
+
     Callback = object
 else:
     try:

@@ -6,15 +6,16 @@ CI does not install it, because of the size of torch; its tests run where `light
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._reporting import BoundTask
-from .._task import GroupTask
 from ..errors import MissingExtraError
-from ._relay import SPLITS, Relay, by_prefix, current_task
+from ._metric_names import SPLITS, Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._task import BoundTask, GroupTask
+
     Logger = object
 
     def rank_zero_only(call: Any) -> Any:  # noqa: D103

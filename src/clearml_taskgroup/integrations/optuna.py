@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._ending import add_note, reason_of
-from .._identity import KEY_DIGITS, task_key
-from .._run import Run
-from .._task import GroupTask
-from .._template import check_context
-from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning, counted
+from .._model.identity import KEY_DIGITS, task_key
+from .._model.name_template import check_context
+from .._run.failures import add_note, reason_of
+from .._text import counted
+from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning
 from . import filled
+
+if TYPE_CHECKING:
+    from .._group import TaskGroup
+    from .._run.run import Run
+    from .._task import GroupTask
+
 
 try:
     import optuna
@@ -26,8 +31,6 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("optuna", "optuna", __name__) from error
 
-if TYPE_CHECKING:
-    from .._group import TaskGroup
 
 METRIC = "objective"
 _MODES = {"MINIMIZE": "min", "MAXIMIZE": "max"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from .._reporting import BoundTask
-from .._task import GroupTask
 from ..errors import ArgumentError
-from ._relay import SPLITS, Relay, by_last_part, by_prefix
+from ._metric_names import SPLITS, Relay, by_last_part, by_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from .._task import BoundTask, GroupTask
 
 BINS = 64
 """Bins of a histogram, where the caller leaves them to TensorBoard."""

@@ -1,0 +1,1 @@
+"""All that knows ClearML: its SDK, its API and its JSON."""

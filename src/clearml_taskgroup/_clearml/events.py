@@ -1,0 +1,59 @@
+"""API events: scalars, single values, console lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from .._model.name_template import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .._model.name_template import Name
+
+
+Batch = dict[str, list[str]]
+"""Events to deliver: for each ClearML task id, API events as JSON text, in order."""
+
+Point = tuple[int | None, float]
+"""Iteration and value; None for a value that was reported without an iteration."""
+
+SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
+"""Title and iteration by which ClearML marks a value without iteration (`Logger.report_single_value`)."""
+FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
+"""The iterations that a server's index accepts, without the mark of single values."""
+LARGEST = 3.4e38
+"""The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
+
+
+def console_event(task_id: str, text: str, level: str = "INFO") -> str:
+    """Writes text for a task's console as an API event."""
+    return json.dumps(
+        {
+            "type": "log",
+            "task": task_id,
+            "timestamp": now(),
+            "level": level,
+            "worker": os.uname().nodename if hasattr(os, "uname") else "",
+            "msg": text,
+        },
+        separators=(",", ":"),  # as the outbox reads it
+    )
+
+
+def now() -> int:
+    """The time in milliseconds, as API events have it."""
+    return time.time_ns() // 1_000_000
+
+
+def points_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> list[Point]:
+    """Picks the points of some titles and series out of API events."""
+    wanted = {tuple(name) for name in names}
+    return [
+        (None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"], event["value"])
+        for event in events
+        if event.get("type") == "training_stats_scalar" and (event["metric"], event["variant"]) in wanted
+    ]

@@ -1,0 +1,295 @@
+"""`list`, `show`, `best`, `report`: which runs there are, and what they came to."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from .._model.status import tally_text
+from .._results.aggregate import Aggregates
+from .._results.results import Results
+from .._results.rows import OF, Best, Row, of_text
+from .find_run import Mode, context_of, listed, near, parameters_of, place_of, results_of
+from .output import Command, Function, iso, json_option, mode_options, pair, print_json, run_option, when
+from .tables import print_listed, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._results.run_list import Listed
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def group_argument(function: Function) -> Function:
+    """Adds GROUP, `--run` and where to look."""
+    return click.argument("group")(run_option(mode_options(json_option(function))))
+
+
+def rows_options(function: Function) -> Function:
+    """Adds what chooses and sums up rows."""
+    better = click.option("--mode", "better", type=click.Choice(["max", "min"]), help="Which is better.")
+    of = click.option("--of", default="last", type=click.Choice(OF), help="Which of a task's values.")
+    over = click.option("--over", multiple=True, metavar="PARAM", help="Take the mean over a parameter.")
+    where = click.option(
+        "--where",
+        multiple=True,
+        type=pair,
+        metavar="PARAM=VALUE",
+        help="Only tasks with this parameter; given twice for one parameter, with either value.",
+    )
+    return better(of(over(where(function))))
+
+
+# --- list --------------------------------------------------------------------------------------
+
+
+@click.command(
+    "list",
+    cls=Command,
+    short_help="List the runs of all groups.",
+    epilog="Example: clearml-taskgroup list --project digits -n 10",
+)
+@click.option("--project", help="Only runs of this project, and of those below it.")
+@click.option("-n", "most", type=click.IntRange(1), help="At most so many.")
+@mode_options
+@json_option
+def list_command(project: str | None, most: int | None, mode: Mode | None, as_json: bool) -> None:
+    """List the runs of all groups, the latest first.
+
+    A task that was tried again counts once, with its latest attempt. Where the server does not answer,
+    this disk is looked at instead. Exit code 1: the project has no runs, or the server is away and there are
+    none on this disk.
+    """
+    place = place_of(mode)
+    known = listed(place)
+    runs = [run for run in known if project is None or is_below(run.project, project)][:most]
+    if as_json:
+        print_json([_facts(run) for run in runs])
+    elif not runs and project is None:
+        click.echo("no runs")
+    if not runs and project is not None:
+        there = near(
+            project, {name: name.rpartition("/")[2] for name in sorted({run.project for run in known})}
+        )
+        click.echo(f"no runs in the project {project!r}{there}", err=True)
+    if not runs and (project is not None or place.away):
+        click.get_current_context().exit(1)
+    if runs and not as_json:
+        head = ["run", "project", "group", "number", "tasks", "started", "mode"]
+        print_table(head, [_line(run) for run in runs])
+
+
+def is_below(project: str, wanted: str) -> bool:
+    """Tells whether a project is another one, or below it."""
+    return project == wanted.strip("/") or project.startswith(wanted.strip("/") + "/")
+
+
+def _line(run: Listed) -> list[str]:
+    number, started = str(run.number), when(run.started)
+    tasks = tally_text(run.statuses) or "none"
+    return [run.run[:12], run.project, run.group, number, tasks, started, run.mode]
+
+
+def _facts(run: Listed) -> dict[str, Any]:
+    facts = attrs.asdict(run, recurse=False)
+    return {**facts, "started": iso(run.started), "tasks": run.tasks}
+
+
+# --- show --------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    short_help="Show the results of a run.",
+    epilog="Example: clearml-taskgroup show digits/svm-sweep --sort loss --mode min",
+)
+@group_argument
+@click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
+@click.option("--sort", metavar="METRIC", help="The best first, by this metric.")
+@rows_options
+def show(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    context: Pairs,
+    sort: str | None,
+    better: Any,
+    of: Any,
+    over: Sequence[str],
+    where: Pairs,
+) -> None:
+    """Show the results of a run, a line for each task; with --over, for each configuration.
+
+    GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
+    record. field=value, as split=val, says which of its contexts --sort means; accuracy[split=val] does as
+    well. On a terminal that is too narrow for all metrics the first ones are shown.
+    """
+    if context and sort is None:
+        raise click.UsageError("field=value belongs to --sort METRIC; tasks are chosen with --where")
+    results = _chosen(results_of(group, run, mode), where)
+    shown: Results | Aggregates = results.aggregate(over, of=of) if over else results
+    head: str | None = None
+    if sort is not None:
+        meant = context_of(context, results)
+        head = of_text(results.label(results.find(sort, **meant)), of)
+        meant["mode"] = _better(results, sort, meant, better)
+        shown = (
+            shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)
+        )
+    about = results.about
+    if as_json:
+        facts = {**attrs.asdict(about), "started": iso(about.started), "partial": results.partial}
+        what = "configurations" if over else "tasks"
+        print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
+        return
+    click.echo(f"{about} ({about.run[:12]}), {when(about.started)}, {about.mode}")
+    if isinstance(shown, Results) and of == "mean":
+        shown.with_means()
+    table = shown._table(of) if isinstance(shown, Results) else shown._table()
+    print_table(*_with_first(head, *table))
+    for note in shown._notes():
+        click.echo(note)
+    reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
+    if reasons:
+        print_listed("why tasks failed:", reasons)
+    if about.url:
+        click.echo(about.url)
+
+
+def _with_first(
+    name: str | None, head: list[str], body: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Puts the column that sorts before the others' values: a terminal may not have room for all."""
+    if name not in head[2:]:
+        return head, body
+    place = head.index(name)
+    order = [0, 1, place, *(other for other in range(2, len(head)) if other != place)]
+    return [head[column] for column in order], [[line[column] for column in order] for line in body]
+
+
+def _chosen(results: Results, where: Pairs) -> Results:
+    """Leaves the tasks that have one of the values that are given for each parameter."""
+    wanted: dict[str, set[str]] = {}
+    for name, text in where:
+        found = results.where(parameters_of([(name, text)], results))
+        wanted.setdefault(name, set()).update(row.id for row in found)
+    if not wanted:
+        return results
+    ids = set.intersection(*wanted.values())
+    return results.where(lambda row: row.id in ids)
+
+
+def _better(results: Results, metric: str, context: dict[str, Any], better: Any) -> Any:
+    name, _ = results.find(metric, **context)
+    mode = results.mode_of(name, better)
+    if mode is None:
+        raise click.UsageError(f"nobody can tell which {name} is better; add --mode max or --mode min")
+    return mode
+
+
+# --- best --------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    short_help="Name the best task for a metric.",
+    epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
+)
+@group_argument
+@click.argument("metric")
+@click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
+@rows_options
+def best(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    metric: str,
+    context: Pairs,
+    better: Any,
+    of: Any,
+    over: Sequence[str],
+    where: Pairs,
+) -> None:
+    """Name the best task for a METRIC; with --over, the best configuration, by its mean.
+
+    GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
+    record. field=value, as split=val, says which of the metric's contexts, or METRIC does, as tables head it:
+    "accuracy[split=val]". Failed and stopped tasks do not
+    count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
+    """
+    results = _chosen(results_of(group, run, mode), where)
+    meant = context_of(context, results)
+    meant["mode"] = _better(results, metric, meant, better)
+    found: Best = (
+        results.aggregate(over, of=of).best(metric, **meant) if over else results.best(metric, of=of, **meant)
+    )
+    row = next((row for row in results if row.id == found.id), None)
+    if as_json:
+        print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
+        return
+    click.echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
+    for name, value in found.params.items():
+        click.echo(f"  {name} = {value}")
+    if row is not None:
+        click.echo(_where(row))
+
+
+def _where(row: Row) -> str:
+    return row.url or row.id
+
+
+# --- report ------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    short_help="Write a run's results to an HTML file.",
+    epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html",
+)
+@group_argument
+@click.option("--over", multiple=True, metavar="PARAM", help="Take means over this; by default seeds, folds.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="The HTML file to write; - for stdout.",
+)
+def report(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    over: Sequence[str],
+    output: Path | None,
+) -> None:
+    """Write a run's results to one HTML file, which opens without a network; needs plotly.
+
+    GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
+    record. Without -o the file is called after the group and the run, in this folder.
+    """
+    if output is not None and output.suffix.casefold() not in ("", ".html", ".htm"):
+        raise click.UsageError(f"a report is HTML: give -o a name that ends in .html, not {output.suffix}")
+    to_stdout = output == Path("-")
+    if to_stdout and as_json:
+        raise click.UsageError("-o - and --json both write to stdout; give one of them")
+    results = results_of(group, run, mode)
+    about = results.about
+    if to_stdout:
+        with tempfile.TemporaryDirectory() as folder:
+            page = results.save_html(Path(folder, "report.html"), over=over or None)
+            click.echo(page.read_text("utf-8"), nl=False)
+        return
+    path = output or Path(re.sub(r"[^\w.-]+", "-", f"{about.name}-run-{about.run_number}") + ".html")
+    results.save_html(path, over=over or None)
+    if as_json:
+        print_json({"run": about.run, "path": str(path.absolute())})
+    else:
+        click.echo(f"{about}: {path}")

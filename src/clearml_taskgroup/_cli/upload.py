@@ -1,0 +1,232 @@
+"""`pending`, `upload`, `discard`: the runs that are on this disk."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from .._clearml import sdk
+from .._model.status import tally_text
+from .._results.run_list import statuses_of
+from .._storage.past_runs import all_runs, held, is_held
+from .._storage.upload import upload
+from .._text import counted
+from ..errors import ServerError, TaskGroupError
+from . import server_check
+from .error_text import NO_SERVER, plainly
+from .find_run import root, run_on_disk
+from .output import ARGUMENTS, Command, Failure, iso, json_option, print_json, run_option, when
+from .tables import print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .._model.past import PastRun
+
+MOST = 10
+"""How many files are named before they are deleted."""
+KEPT = "All of it stays on this disk; once the server answers, run again"
+
+_SHOWN = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
+
+
+def _line(past: PastRun) -> list[str]:
+    tasks = tally_text(statuses_of(past)) or "none"
+    state = "closed" if past.status is not None else _facts(past)["status"]  # its tasks may have failed
+    return [
+        past.run[:12],
+        past.project,
+        past.name,
+        str(past.number),
+        past.mode,
+        tasks,
+        state,
+        when(past.started),
+    ]
+
+
+def _facts(past: PastRun) -> dict[str, Any]:
+    return {
+        "run": past.run,
+        "project": past.project,
+        "group": past.name,
+        "number": past.number,
+        "mode": past.mode,
+        "tasks": len(past.latest()),
+        "statuses": statuses_of(past),
+        "status": past.status or ("in use" if is_held(past.path) else "not closed"),
+        "started": iso(past.started),
+        "record": str(past.path),
+    }
+
+
+@click.command(
+    cls=Command,
+    short_help="List the runs that are on no server.",
+    epilog="Example: clearml-taskgroup pending --json",
+)
+@json_option
+def pending(as_json: bool) -> None:
+    """List the runs of which something is not on a server yet, the latest first."""
+    waiting = [past for past in all_runs(root()) if past.is_pending]
+    waiting.sort(key=lambda past: past.started or 0, reverse=True)
+    if as_json:
+        print_json([_facts(past) for past in waiting])
+        return
+    if not waiting:
+        click.echo(f"nothing waits below {root()}")
+        return
+    print_table(_SHOWN, [_line(past) for past in waiting])
+    click.echo("throw one away with: clearml-taskgroup discard RUN")
+    click.echo("bring one to a server with: clearml-taskgroup upload RUN")
+
+
+@click.command(
+    "upload",
+    cls=Command,
+    short_help="Bring runs to the server.",
+    epilog="Example: clearml-taskgroup upload digits/svm-sweep",
+)
+@click.argument("runs", nargs=-1, metavar="GROUP...")
+@run_option
+@click.option("--all", "everything", is_flag=True, help="Upload every run that waits.")
+@json_option
+def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_json: bool) -> None:
+    """Bring runs to the configured server, each task with the status that it earned.
+
+    GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
+    six digits; or the path of a record. It can be interrupted and run again.
+    """
+    if bool(runs) == everything:
+        raise click.UsageError("give the runs to upload, or --all")
+    if run is not None and len(runs) != 1:
+        raise click.UsageError("--run belongs to one GROUP")
+    failed = False
+    brought: list[dict[str, Any]] = []
+    found = (
+        [past for past in all_runs(root()) if past.is_pending]
+        if everything
+        else [run_on_disk(given, run) for given in runs]
+    )
+    again = shlex.join(["clearml-taskgroup", *click.get_current_context().meta[ARGUMENTS]])
+    if found:
+        _need_server(again)
+    for past in found:
+        try:
+            brought.append(_upload_one(past, quiet=as_json))
+            failed = failed or bool(brought[-1]["problems"])
+        except ServerError as error:  # none of the others would fare better
+            raise Failure(f"{_title(past)}: {plainly(error)} {KEPT}: {again}") from None
+        except TaskGroupError as error:
+            failed = True
+            click.echo(f"{_title(past)}: {plainly(error)}", err=True)
+    if not found and not as_json:
+        click.echo(f"nothing waits below {root()}")
+    if as_json:
+        print_json(brought)
+    sys.exit(1 if failed else 0)
+
+
+def _need_server(again: str) -> None:
+    if sdk.task_mode() == "offline":
+        raise Failure(
+            f"ClearML is set offline, and an upload needs a server: env -u CLEARML_OFFLINE_MODE {again}"
+        )
+    if not sdk.is_configured():
+        raise Failure(f"{NO_SERVER}. {KEPT}: {again}")
+    trouble = server_check.trouble(needed=True)
+    if trouble is not None:
+        raise Failure(f"{server_check.name()} does not answer ({trouble}). {KEPT}: {again}")
+
+
+def _title(past: PastRun) -> str:
+    return f"{past.project}/{past.name}, run {past.number} ({past.run[:12]})"
+
+
+def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
+        bar = progress.add_task(f"{past.project}/{past.name}", total=len(past.tasks))
+        uploaded = upload(
+            past.path,
+            lambda name, done, total: progress.update(
+                bar, completed=done, total=max(1, total), description=f"{past.project}/{past.name} {name}"
+            ),
+        )
+    problems = [str(problem) for problem in uploaded.problems]
+    if not quiet:
+        keys = {past.tasks[task].key for task in uploaded.ids}
+        there = f"{counted(len(keys), 'task')} on the server"
+        click.echo(f"{_title(past)}: {there}" + (f", {uploaded.url}" if uploaded.url else ""))
+        for problem in problems:
+            click.echo(f"{_title(past)}: {problem}", err=True)
+    return {**_facts(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
+
+
+# --- discard -----------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    short_help="Delete a run from this disk.",
+    epilog="Example: clearml-taskgroup discard digits/svm-sweep --run 2",
+)
+@click.argument("group")
+@run_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
+    """Delete a run from this disk: its record, its offline sessions, and what waits to be delivered.
+
+    GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
+    six digits; or the path of a record. What is on a server stays there. A run that a living process works on
+    is refused.
+    """
+    if as_json and not yes:
+        raise click.UsageError("--json asks nothing; add --yes to delete")
+    past = run_on_disk(group, run)
+    with held(past.path):
+        paths = _belongings(past)
+        lost = "something of it is on no server" if past.is_pending else "all of it is on a server"
+        tasks = counted(len(past.latest()), "task")
+        what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {lost})"
+        if not yes:
+            click.echo(f"{what}:")
+            for path in paths[:MOST]:
+                click.echo(f"  {path}")
+            if len(paths) > MOST:
+                click.echo(f"  … and {len(paths) - MOST:,} more")
+            try:
+                click.confirm("delete these?", abort=True)
+            except click.Abort as abort:
+                if isinstance(abort.__context__, EOFError):  # there is nobody to ask
+                    raise Failure("nothing answers; to delete them without being asked: --yes") from None
+                raise
+        for path in paths:  # the record last: until then it can be run again
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there are other runs
+        past.path.parent.rmdir()
+    if as_json:
+        print_json({**_facts(past), "deleted": [str(path) for path in paths]})
+    else:
+        click.echo(f"deleted {what}")
+
+
+def _belongings(past: PastRun) -> list[Path]:
+    """Gives what belongs to a run, its record last."""
+    sessions = past.path.absolute().parent.parent.parent / "offline"
+    ids = [*past.tasks, *([past.parent] if past.owns_parent and past.parent else [])]
+    folders = [sessions / task for task in ids] if past.mode == "offline" else []
+    own = [folder for folder in folders if folder.parent == sessions]  # an id is never a path
+    beside = sorted(past.path.parent.glob(f"{past.path.stem}.*"))  # outbox, journal
+    return [path for path in (*own, *beside) if path.exists() and path != past.path] + [past.path]

@@ -1,0 +1,233 @@
+"""Words of metrics' names: which are short for which, which are a split, which are alike. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "vali", "vld"), "val"),
+    **dict.fromkeys(("eval", "evaluation", "evaluate"), "eval"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    "dev": "dev",
+}
+LIKE_VAL = ("eval", "dev")
+"""Splits that are the validation split, unless a project has both."""
+PERIODS = {"epoch": "epoch", "step": "step", "batch": "batch", "iter": "iteration", "iteration": "iteration"}
+NUMBERED = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
+WRAPPING = frozenset(
+    (
+        *("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results"),
+        *("series", "curve", "curves", "plot", "plots", "history", "performance"),
+    )
+)
+"""Words that say nothing of which metric it is."""
+SCORE = frozenset(("score", "scores"))
+
+PHRASES: dict[tuple[str, ...], str] = {
+    ("root", "mean", "squared", "error"): "rmse",
+    ("root", "mean", "square", "error"): "rmse",
+    ("mean", "absolute", "percentage", "error"): "mape",
+    ("mean", "squared", "error"): "mse",
+    ("mean", "square", "error"): "mse",
+    ("mean", "absolute", "error"): "mae",
+    ("mean", "average", "precision"): "map",
+    ("binary", "cross", "entropy"): "bce",
+    ("binary", "crossentropy"): "bce",
+    ("negative", "log", "likelihood"): "nll",
+    ("intersection", "over", "union"): "iou",
+    ("frames", "per", "second"): "fps",
+    ("word", "error", "rate"): "wer",
+    ("character", "error", "rate"): "cer",
+    ("error", "rate"): "error",
+    ("r", "squared"): "r2",
+    ("matthews", "corrcoef"): "mcc",
+    ("matthews", "correlation"): "mcc",
+    ("matthews", "correlation", "coefficient"): "mcc",
+    ("cohen", "kappa"): "kappa",
+    ("cohens", "kappa"): "kappa",
+    ("cohen", "s", "kappa"): "kappa",
+    ("number", "of"): "num",
+    ("mean", "iou"): "miou",
+    ("average", "precision"): "ap",
+    ("avg", "precision"): "ap",
+    ("roc", "auc"): "roc_auc",
+    ("auc", "roc"): "roc_auc",
+    ("pr", "auc"): "pr_auc",
+    ("auc", "pr"): "pr_auc",
+    ("cross", "entropy"): "cross_entropy",
+    ("learning", "rate"): "learning_rate",
+    ("weight", "decay"): "weight_decay",
+    ("dice", "coefficient"): "dice",
+    ("dice", "coef"): "dice",
+    ("kl", "divergence"): "kl",
+    ("kl", "div"): "kl",
+    **{(short, "time"): f"{period}_time" for short, period in PERIODS.items()},
+    **{("time", short): f"{period}_time" for short, period in PERIODS.items()},
+    **{("time", "per", short): f"{period}_time" for short, period in PERIODS.items()},
+}
+"""Words that are one together; to what is left of them they are as one word."""
+LONGEST = max(map(len, PHRASES))
+SHORT = {
+    "acc": "accuracy",
+    "accu": "accuracy",
+    "prec": "precision",
+    "rec": "recall",
+    "err": "error",
+    "avg": "mean",
+    "average": "mean",
+    "maximum": "max",
+    "minimum": "min",
+    "number": "num",
+    "nb": "num",
+    "tot": "total",
+    "mem": "memory",
+    "img": "image",
+    "grad": "gradient",
+    "recon": "reconstruction",
+    "rew": "reward",
+    "sens": "sensitivity",
+    "spec": "specificity",
+    "bal": "balanced",
+    "cls": "classification",
+    "seg": "segmentation",
+    "gen": "generator",
+    "disc": "discriminator",
+    "ppl": "perplexity",
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "ce": "cross_entropy",
+    "xent": "cross_entropy",
+    "crossentropy": "cross_entropy",
+    "auroc": "roc_auc",
+    "rocauc": "roc_auc",
+    "aucroc": "roc_auc",
+    "auprc": "pr_auc",
+    "aucpr": "pr_auc",
+    "prauc": "pr_auc",
+    "kld": "kl",
+    "stddev": "std",
+    "hits": "hit",
+}
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+MORE_IS_BETTER = _set_of(
+    "accuracy precision recall f1 auc roc_auc pr_auc ap map iou miou dice r2 psnr ssim bleu rouge reward "
+    "specificity sensitivity ndcg mrr kappa mcc correlation spearman pearson"
+)
+LESS_IS_BETTER = _set_of(
+    "loss error mse mae rmse mape nll bce cross_entropy perplexity wer cer fid lpips logloss brier"
+)
+NEITHER = _set_of(
+    "weight scale std var variance threshold count num time gap delta diff difference ratio target neg "
+    "negative coef coefficient lambda"
+)
+QUALITY = MORE_IS_BETTER | LESS_IS_BETTER
+"""Words that name how good a model is, in full."""
+LOSSES = _set_of("cross_entropy nll bce")
+"""What is a loss by itself: `bce_loss` is `bce`."""
+TOP = _set_of("accuracy error")
+"""What is written with the number of guesses behind it: `acc@5`, `acc5`, for `top5_accuracy`."""
+PERCENT = _set_of("map ap ar iou")
+"""What is taken at a share that is written as a fraction or in percent: `mAP@0.5`, `mAP50`."""
+WORDS = QUALITY | SHORT.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
+
+
+def has_quality(words: Iterable[str]) -> bool:
+    """Tells whether one of the words names how good a model is."""
+    return any(word in QUALITY or word.rstrip("0123456789.") in QUALITY for word in words)
+
+
+def mode_of(words: Iterable[str]) -> Literal["max", "min"] | None:
+    """Guesses which is better, `"max"` or `"min"`; None where the words do not say it clearly."""
+    plain = {word if word in QUALITY else word.rstrip("0123456789.") for word in words}
+    if plain & NEITHER:
+        return None
+    if plain & LESS_IS_BETTER:
+        return "min"
+    return "max" if plain & MORE_IS_BETTER else None
+
+
+def loose(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural.
+
+    Likewise where `loss` stands behind what is a loss anyway.
+    `loss_cls` is `cls_loss`; but `en_de_bleu` is not `de_en_bleu`, nor is the precision at a recall
+    the recall at a precision.
+    """
+    alike = tuple("roc_auc" if word == "auc" else _singular(word) for word in words)
+    if LOSSES.intersection(alike):
+        alike = tuple(word for word in alike if word != "loss")
+    known = tuple(word for word in alike if has_quality([word]))
+    return (*known, *(word for word in alike if word not in known)) if len(known) == 1 else alike
+
+
+def _singular(word: str) -> str:
+    for ending in ("es", "s"):
+        if word.endswith(ending) and word.removesuffix(ending) in QUALITY:
+            return word.removesuffix(ending)
+    return word
+
+
+def is_typo(one: str, other: str) -> bool:
+    """Tells whether two words are probably one, misspelt; never where digits are in them."""
+    if one == other or not (one.isalpha() and other.isalpha()) or one[0] != other[0]:
+        return False
+    if (one in WORDS and other in WORDS) or abs(len(one) - len(other)) > 1:
+        return False
+    shorter, longer = sorted((one, other), key=len)
+    # Another letter makes another word (interval, internal), and another ending another form of a
+    # word that nobody knows (generate, generated).
+    same_letters = _letters_apart(shorter, longer) <= 1
+    if one in QUALITY or other in QUALITY:
+        if _without_doubles(one) == _without_doubles(other):
+            return True
+        if len(longer) >= 8:
+            return distance(one, other) <= (2 if same_letters else 1)
+        return len(shorter) >= 5 and same_letters and distance(one, other) == 1
+    british = "z" in one + other and one.replace("z", "s") == other.replace("z", "s")
+    moved = same_letters and one[-1] == other[-1] and distance(one, other) == 1
+    return len(shorter) >= 8 and (moved or british)
+
+
+def _without_doubles(word: str) -> str:
+    return re.sub(r"(.)\1+", r"\1", word)
+
+
+def shortened(word: str) -> set[str]:
+    """Gives a word and all that is left of it without one letter."""
+    return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
+
+
+def _letters_apart(shorter: str, longer: str) -> int:
+    rest = list(longer)
+    missing = 0
+    for letter in shorter:
+        if letter in rest:
+            rest.remove(letter)
+        else:
+            missing += 1
+    return missing + len(rest)
+
+
+def distance(one: str, other: str) -> int:
+    """Counts the letters to insert, drop, change or swap with their neighbour."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, its in enumerate(other, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != its))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == its:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]

@@ -1,0 +1,174 @@
+"""The report of a run: one HTML file that needs no network. What it shows, and in which order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._plots.parallel import varying
+from .._text import counted
+from ..errors import ArgumentError, MissingExtraError
+from .figures import Drawn, drawn
+from .html import esc, is_page, link, note, packed, packed_json, page, section
+from .tables import Tables, date_text, time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .._model.metrics import Measure
+    from .._results.results import Results
+
+
+SEEDS = ("seed", "random_state", "random_seed", "fold", "cv_fold", "split_seed", "repeat", "replicate")
+"""Parameters over which means are taken without being asked."""
+MOST_FIGURED = 6
+"""How many metrics have figures, if none are chosen."""
+VALIDATION = {"val", "valid", "validation", "dev", "eval", "test"}
+"""Words by which values that were not trained on are known."""
+
+
+def write_report(
+    results: Results,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    metrics: Sequence[str] | None = None,
+    over: str | Sequence[str] | None = None,
+) -> Path:
+    """Writes the report; the arguments are those of `Results.save_html`."""
+    script = _plotly_script()
+    measures = sorted(results.measures, key=lambda measure: _rank(results, measure))
+    chosen = measures[:MOST_FIGURED] if metrics is None else _chosen(results, measures, metrics)
+    names = _over(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
+    tables = Tables(results, measures, results.aggregate(names) if names else None)
+    figures = drawn(results, chosen, names)
+    title = title if title is not None else str(results.about)
+    sections = [
+        _head(results, title, tables),
+        tables.best(),
+        tables.configurations(),
+        _figure_section(results, figures, len(measures) - len(chosen)),
+        tables.tasks(),
+        tables.failures(),
+        tables.details(),
+        f"<footer>Made by clearml-taskgroup, {date_text(datetime.now(UTC).timestamp())}.</footer>",
+        '<noscript><p class="banner">Sorting and figures need JavaScript.</p></noscript>',
+    ]
+    data = []
+    if figures.figures:
+        data = [
+            script,
+            packed_json("figure-data", list(figures.figures.values())),
+        ]
+    where = Path(path)
+    where.write_text(page(title, [part for part in sections if part], data), encoding="utf-8")
+    return where
+
+
+def _plotly_script() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise MissingExtraError("plotly", "figures", "save_html()") from None
+    return _packed_by(get_plotlyjs)
+
+
+@cache
+def _packed_by(get_plotlyjs: Callable[[], str]) -> str:
+    """Packs plotly's script, once in a process: it takes half a second."""
+    return packed("plotly-js", get_plotlyjs())
+
+
+def _head(results: Results, title: str, tables: Tables) -> str:
+    about = results.about
+    facts = {"project": about.project, "group": about.name, "run": str(about.run_number)}
+    if about.started is not None:
+        facts["started"] = date_text(about.started)
+    if len(results):
+        facts["total task time"] = time_text(sum(row.duration for row in results))
+    facts["mode"] = f"{about.mode}, {about.where}" if is_page(about.where) else about.mode
+    listed = "".join(f"<div><dt>{name}</dt> <dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
+    found: dict[str, int] = {}
+    for row in results:
+        found[row.status] = found.get(row.status, 0) + 1
+    chips = [f"<li><b>{len(results)}</b> {'task' if len(results) == 1 else 'tasks'}</li>"]
+    chips += [
+        f'<li class="{esc(status)}"><b>{count}</b> {esc(status.replace("_", " "))}</li>'
+        for status, count in found.items()
+    ]
+    pages = [link(about.url, "the run in ClearML ↗")] if is_page(about.url) else []
+    pages += [
+        link(url, f"compare the tasks{f' from {100 * at + 1} on' if at else ''} ↗")
+        for at, url in enumerate(about.compare_urls)
+        if is_page(url)
+    ]
+    contents = {
+        "best": "Best values",
+        "configurations": "Configurations" if tables.means is not None and tables.any_value else "",
+        "figures": "Figures",
+        "tasks": "All tasks",
+        "failures": "Failed and stopped" if tables.ended_badly else "",
+        "details": "Details",
+    }
+    partial = '<p class="banner">Some tasks are still open: there is more to come.</p>'
+    parts = [
+        f"<h1>{esc(title)}</h1>",
+        f'<dl class="facts">{listed}</dl>',
+        f'<ul class="chips">{"".join(chips)}</ul>',
+        f"<p>{' · '.join(pages)}</p>" if pages else "",
+        partial if results.partial else "",
+        "<nav>",
+        *(f'<a href="#{name}">{text}</a>' for name, text in contents.items() if text),
+        "</nav>",
+    ]
+    return "<header>\n" + "\n".join(part for part in parts if part) + "\n</header>"
+
+
+def _figure_section(results: Results, figures: Drawn, without: int) -> str:
+    if not figures.figures:
+        return section("figures", "Figures", note(figures.problem or "There is nothing to draw."))
+    tabs = [
+        f'<button type="button" aria-pressed="false">{esc(results.label(measure))}</button>'
+        for measure in figures.figures
+    ]
+    others = f"{counted(without, 'metric')} more without figures; save_html(…, metrics=[…]) chooses."
+    return section(
+        "figures",
+        "Figures",
+        note(figures.problem) if figures.problem else "",
+        note(others) if without else "",
+        f'<div class="tabs" role="group" aria-label="metric">{"".join(tabs)}</div>',
+        '<div id="plots" class="plots"></div>',
+    )
+
+
+def _chosen(results: Results, measures: Sequence[Measure], metrics: Sequence[str]) -> list[Measure]:
+    known = list(dict.fromkeys(metric for metric, _ in measures))
+    vocabulary = results._words.vocabulary
+    chosen = []
+    for wanted in (metrics,) if isinstance(metrics, str) else metrics:
+        name = wanted
+        if vocabulary is not None and wanted in vocabulary:
+            name, _ = vocabulary.resolve(wanted, {})
+        if name not in known:
+            raise ArgumentError("metrics", wanted, f"metrics among {', '.join(known) or '(none)'}")
+        chosen += [measure for measure in measures if measure[0] == name]
+    return list(dict.fromkeys(chosen))
+
+
+def _rank(results: Results, measure: Measure) -> tuple[bool, bool]:
+    """What matters most first: a metric that has a better and a worse, and values of validation."""
+    words = {str(value).lower() for _, value in measure[1]}
+    words |= set(measure[0].lower().replace("/", "_").split("_"))
+    return results.mode_of(measure[0]) is None, not words & VALIDATION
+
+
+def _over(results: Results) -> tuple[str, ...]:
+    """Finds the parameters that only repeat a configuration: seeds, folds."""
+    names = tuple(name for name in varying(results.rows) if name.rpartition("/")[2].lower() in SEEDS)
+    if not names:
+        return ()
+    repeated = any(row.n + len(row.left_out) > 1 for row in results.aggregate(names))
+    return names if repeated else ()

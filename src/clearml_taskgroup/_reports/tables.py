@@ -1,0 +1,325 @@
+"""The tables of a report: best values, configurations, tasks, failures, each task's details."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+
+from .._model.identity import number_text
+from .._plots.parallel import varying
+from .._plots.scales import is_number, number_texts, plain, text_of
+from .._results.aggregate import Aggregates, counts
+from .._text import counted
+from .figures import scored_of
+from .html import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._model.metrics import Measure
+    from .._model.stats import Stats
+    from .._results.results import Results
+    from .._results.rows import AggregateRow, Row
+
+
+@attrs.frozen
+class Tables:
+    """The tables of one report.
+
+    Attributes:
+        results: What they show.
+        measures: Each (metric, context), what matters most first.
+        means: The configurations over their seeds, if there are any.
+    """
+
+    results: Results
+    measures: Sequence[Measure]
+    means: Aggregates | None
+
+    @property
+    def any_value(self) -> bool:
+        return any(row.stats for row in self.results if counts(row))
+
+    @property
+    def ended_badly(self) -> list[Row]:
+        return [row for row in self.results if row.status in ("failed", "stopped") or row.status_reason]
+
+    def best(self) -> str:
+        if not self.any_value:
+            return section("best", "Best values", note("No completed or open task has reported a value."))
+        lines, unsaid = [], False
+        for measure in self.measures:
+            mode = self.results.mode_of(measure[0])
+            unsaid = unsaid or mode is None
+            for better, pick, what in (("max", max, "highest"), ("min", min, "lowest")):
+                if mode in (None, better):
+                    lines.append(self._best_line(measure, pick, what))
+        columns = [
+            Column("metric"),
+            Column("best is" if not unsaid else "which"),
+            Column("value"),
+            Column("task"),
+        ]
+        if self.means is not None:
+            over = ", ".join(self.means.over)
+            columns += [Column(f"mean ± std over {over}"), Column("configuration")]
+        advice = "Which is better was not said for all metrics: metrics=[Metric(…, mode=…)] says it."
+        found = table(
+            columns,
+            [line for line in lines if line],
+            sortable=False,
+            label="best values",
+            caption="The last value of each task counts; failed and stopped tasks do not.",
+        )
+        return section("best", "Best values", found, note(advice) if unsaid else "")
+
+    def _best_line(self, measure: Measure, pick: Any, what: str) -> Line | None:
+        scored = scored_of(self.results, measure)
+        if not scored:
+            return None
+        row, value = pick(scored, key=lambda one: one[1])
+        cells = [text_cell(self.results.label(measure)), text_cell(what), _number_cell(value)]
+        cells.append(Cell(_anchored(row), classes="wide"))
+        if self.means is not None:
+            having = [config for config in self.means if measure in config.stats]
+            config = pick(having, key=lambda one: one.stats[measure].mean)
+            mean = config.stats[measure]
+            cells += [Cell(esc(self._mean_texts(measure)[config.name]), mean.mean)]
+            cells.append(Cell(_in_parts(config.name), classes="wide"))
+        return Line(cells)
+
+    def configurations(self) -> str:
+        if self.means is None or not self.any_value:
+            return ""
+        names = list(dict.fromkeys(name for config in self.means for name in config.params))
+        best = {measure: self._best_mean(measure) for measure in self.measures}
+        texts = {measure: self._mean_texts(measure) for measure in self.measures}
+        params = {
+            name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
+        }
+        lines = []
+        for config in sorted(self.means, key=self._by_first):
+            cells = [params[name][config.name] for name in names] or [text_cell(config.name)]
+            cells.append(Cell(str(config.n), config.n))
+            for measure in self.measures:
+                mean = config.stats.get(measure)
+                good = "best" if mean is not None and mean.mean == best[measure] else ""
+                if mean is None:
+                    cells.append(MISSING)
+                else:
+                    cells.append(Cell(esc(texts[measure][config.name]), mean.mean, classes=good))
+            lines.append(Line(cells))
+        columns = [Column(name) for name in names] or [Column("configuration")]
+        columns += [Column("n"), *self._measure_columns()]
+        left_out = sum(len(config.left_out) for config in self.means)
+        said = (
+            f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
+        )
+        said += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
+        found = table(columns, lines, label="configurations", caption=said)
+        return section("configurations", "Configurations", found)
+
+    def _by_first(self, config: AggregateRow) -> float:
+        if not self.measures or self.measures[0] not in config.stats:
+            return math.inf
+        sign = 1 if self.results.mode_of(self.measures[0][0]) == "min" else -1
+        return float(sign * config.stats[self.measures[0]].mean)
+
+    def _best_mean(self, measure: Measure) -> float | None:
+        mode = self.results.mode_of(measure[0])
+        means = [config.stats[measure].mean for config in self.means or () if measure in config.stats]
+        return None if mode is None or not means else max(means) if mode == "max" else min(means)
+
+    def tasks(self) -> str:
+        results = self.results
+        differing = varying(results.rows)
+        names = differing if len(results) > 1 else results.parameters
+        same = [name for name in results.parameters if name not in names]
+        best: dict[Measure, float | None] = {}
+        for measure in self.measures:
+            mode, values = (
+                results.mode_of(measure[0]),
+                [value for _, value in scored_of(self.results, measure)],
+            )
+            best[measure] = None if mode is None or not values else (max if mode == "max" else min)(values)
+        params = {name: _param_cells({row.id: row.params for row in results}, name) for name in names}
+        texts = {measure: self._last_texts(measure) for measure in self.measures}
+        lines = []
+        for row in results:
+            page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
+            cells = [
+                Cell(str(row.index), row.index),
+                Cell(f'<a href="#{_anchor(row)}" title="{esc(row.name)}">{esc(row.name)}</a>{page_link}'),
+                text_cell(row.status.replace("_", " "), row.status),
+                *(params[name][row.id] for name in names),
+            ]
+            for measure in self.measures:
+                stats = row.stats.get(measure)
+                good = stats is not None and counts(row) and stats.last == best[measure]
+                if stats is None or not math.isfinite(stats.last):
+                    cells.append(MISSING)
+                else:
+                    text = texts[measure][row.id]
+                    cells.append(Cell(text, float(stats.last), classes="best" if good else ""))
+            cells.append(Cell(esc(time_text(row.duration)), round(row.duration, 3)))
+            lines.append(Line(cells, "" if counts(row) else "off"))
+        columns = [Column("#"), Column("task"), Column("status")]
+        columns += [Column(name) for name in names] + self._measure_columns()
+        columns.append(Column("duration"))
+        search = (
+            '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
+            'placeholder="failed, lr=0.1 …" autocomplete="off">'
+            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span>'
+            '<span class="soft">Click a head to sort.</span></div>'
+        )
+        said = "The last value of each metric; the best of the tasks that count is marked."
+        alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
+        return section(
+            "tasks",
+            "All tasks",
+            search,
+            table(columns, lines, label="all tasks", caption=said),
+            note(f"The same in all tasks: {alike}.") if same else "",
+        )
+
+    def _last_texts(self, measure: Measure) -> dict[str, str]:
+        """Writes each task's last value, with as many decimals as those of the others."""
+        lasts = {row.id: row.stats[measure].last for row in self.results if measure in row.stats}
+        return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
+
+    def _mean_texts(self, measure: Measure) -> dict[str, str]:
+        """Writes each configuration's mean ± std, both with as many decimals as those of the others."""
+        means = {config.name: config.stats[measure] for config in self.means or () if measure in config.stats}
+        texts = number_texts([mean.mean for mean in means.values()])
+        found = {}
+        for (name, mean), text in zip(means.items(), texts, strict=True):
+            decimals = len(text.partition(".")[2])
+            exact = "e" in text or 0 < mean.std < 0.5 * 10**-decimals
+            std = f"{mean.std:.2g}" if exact else f"{mean.std:.{decimals}f}"
+            found[name] = text if mean.n < 2 else f"{text} ± {std}"
+        return found
+
+    def _measure_columns(self) -> list[Column]:
+        return [
+            Column(
+                self.results.label(measure),
+                first="descending" if self.results.mode_of(measure[0]) == "max" else "ascending",
+            )
+            for measure in self.measures
+        ]
+
+    def failures(self) -> str:
+        rows = self.ended_badly
+        if not rows:
+            return ""
+        lines = [
+            Line(
+                [
+                    Cell(_anchored(row), classes="wide"),
+                    text_cell(row.status.replace("_", " "), row.status),
+                    text_cell(row.status_reason or "no reason was given", "reason"),
+                ]
+            )
+            for row in rows
+        ]
+        columns = [Column("task"), Column("status"), Column("reason")]
+        found = table(columns, lines, label="failures", caption="What ended them, as it was told.")
+        return section("failures", "Failed and stopped", found)
+
+    def details(self) -> str:
+        return section("details", "Details", *map(self._details_of, self.results))
+
+    def _details_of(self, row: Row) -> str:
+        status = row.status.replace("_", " ")
+        facts = [
+            ("status", esc(status + (f": {row.status_reason}" if row.status_reason else ""))),
+            ("duration", esc(time_text(row.duration))),
+            ("key", esc(row.key)),
+            ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
+            ("where", link(row.url, row.url or "–")),
+            *((esc(name), esc(text_of(value))) for name, value in row.params.items()),
+        ]
+        shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
+        head = ["metric", "first", "last", "least", "at", "greatest", "at", "mean", "values"]
+        lines = [
+            Line([text_cell(self.results.label(measure)), *_stats_cells(row.stats[measure])])
+            for measure in self.measures
+            if measure in row.stats
+        ]
+        columns = [Column(name) for name in head]
+        values = (
+            table(columns, lines, sortable=False, label=row.name) if lines else note("It reported nothing.")
+        )
+        return (
+            f'<details id="{_anchor(row)}"><summary>{esc(row.name)} '
+            f'<span class="{esc(row.status)}">{esc(status)}</span></summary>'
+            f"<div><dl>{shown}</dl>{values}</div></details>"
+        )
+
+
+def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Cell]:
+    """Writes a column of parameters: numbers exactly if they are all short, else alike."""
+    values = {row: plain(params[name]) for row, params in rows.items() if name in params}
+    numbers = {row: value for row, value in values.items() if is_number(value)}
+    exact = [number_text(value) for value in numbers.values()]
+    texts = exact if all(len(text) <= 9 for text in exact) else number_texts(list(numbers.values()))
+    cells = {row: Cell(esc(text), float(numbers[row])) for row, text in zip(numbers, texts, strict=True)}
+    for row in rows:
+        if row in values and row not in cells:
+            text = text_of(values[row])
+            cells[row] = text_cell(text, "wide" if len(text) > 16 else "")
+    return {row: cells.get(row, MISSING) for row in rows}
+
+
+def _number_cell(value: float, classes: str = "") -> Cell:
+    return Cell(number_texts([value])[0], float(value), classes=classes) if math.isfinite(value) else MISSING
+
+
+def _stats_cells(stats: Stats) -> list[Cell]:
+    known = stats.is_counted
+    return [
+        _number_cell(stats.first),
+        _number_cell(stats.last),
+        _number_cell(stats.min),
+        _at_cell(stats.min_iteration),
+        _number_cell(stats.max),
+        _at_cell(stats.max_iteration),
+        _number_cell(stats.mean) if known else MISSING,
+        Cell(str(stats.count), stats.count) if known else MISSING,
+    ]
+
+
+def _at_cell(iteration: int | None) -> Cell:
+    return MISSING if iteration is None else Cell(str(iteration), iteration)
+
+
+def _anchor(row: Row) -> str:
+    return f"task-{quote(row.id)}"
+
+
+def _anchored(row: Row) -> str:
+    return f'<a href="#{_anchor(row)}">{_in_parts(row.name)}</a>'
+
+
+def _in_parts(name: str) -> str:
+    """Writes a task's name so that it breaks between parameters."""
+    return ",<wbr>".join(esc(name).split(","))
+
+
+def date_text(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def time_text(seconds: float) -> str:
+    if seconds < 0.01:
+        return "< 0.01 s"
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

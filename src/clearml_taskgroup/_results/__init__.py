@@ -1,0 +1,1 @@
+"""What tasks reported, as rows to compare, export and load again."""

@@ -1,0 +1,66 @@
+"""Results of a run that is open in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .history import Reader
+from .metric_lookup import Words
+from .results import Results
+from .rows import OPEN, About, Row
+
+if TYPE_CHECKING:
+    from .._run.run import Run
+    from .._run.state import TaskState
+
+
+def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
+    """Takes a task's counts as they are at this moment."""
+    return Row(
+        key=state.spec.key,
+        name=state.spec.name,
+        index=state.spec.index,
+        id=state.id,
+        attempt=state.spec.attempt,
+        status=state.status,
+        status_reason=state.reason,
+        params=dict(state.params),
+        duration=state.duration,
+        url=reader.store.url(state.id),
+        stats={
+            measure: attrs.evolve(stats) for measure, stats in list(state.names.stats.items()) if stats.count
+        },
+        names=state.names.spelt(),
+        words=words,
+        reader=reader,
+    )
+
+
+def results_of(run: Run, more: str = "") -> Results:
+    """Takes the results of a run as they are at this moment.
+
+    Args:
+        run: The run.
+        more: Why there is more to come though no task is open; empty where there is not.
+    """
+    words, reader = Words(run.template, run.vocabulary), Reader(run.store)
+    states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
+    rows = tuple(row_of(state, words, reader) for state in states)
+    info, store = run.info, run.store
+    about = About(
+        project=info.project,
+        name=info.name,
+        group_id=info.group_id,
+        run=info.run,
+        run_number=info.number,
+        mode=store.mode,
+        where=store.where,
+        url=store.url(run.parent) if run.parent else None,
+        compare_urls=tuple(store.compare_urls([row.id for row in rows])),
+        started=run.started,
+    )
+    partial = any(row.status in OPEN for row in rows)
+    more = "other agents have the other points" if run.point is not None else more
+    return Results(rows, about, words, reader, partial=partial or bool(more), more=more)

@@ -1,0 +1,1 @@
+"""The engine of one open run: creates tasks, reports, ends, resumes."""

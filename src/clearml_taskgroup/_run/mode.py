@@ -1,0 +1,73 @@
+"""Which mode a group works in: what was asked, what ClearML is set to, what is configured."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import Literal
+
+from .._clearml import sdk
+from ..errors import ArgumentError, ModeError
+
+Mode = Literal["online", "offline", "disabled"]
+
+_RANKS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
+"""How launchers of distributed jobs (torchrun, Open MPI, MPICH, Slurm) number their processes."""
+
+
+def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
+    """Decides the mode.
+
+    Args:
+        mode: What was asked; None is what ClearML is set to, or `"disabled"` on ranks other than
+            0 of a distributed job, or offline where no server is configured.
+        tell: Whether to say so, where no server is configured: something is about to be kept.
+
+    Raises:
+        ArgumentError: It is no mode.
+        ModeError: It contradicts what ClearML is set to.
+    """
+    if mode not in (None, "online", "offline", "disabled"):
+        raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
+    if mode == "disabled" or (mode is None and distributed_rank()):
+        return "disabled"
+    now = sdk.task_mode()
+    live = sdk.main_task() is not None
+    if mode is not None and mode != now and (live or mode == "online"):
+        who = "the script's Task.init task is" if live else "ClearML is set"
+        switch = "before Task.init" if live else "or unset CLEARML_OFFLINE_MODE"
+        raise ModeError(
+            f"mode={mode!r} was given, but {who} {now}, and ClearML's offline switch holds for the "
+            "whole process",
+            f"leave mode= out to go along with it, or call Task.set_offline({mode == 'offline'}) {switch}",
+        )
+    if mode is not None or live or now == "offline":
+        return mode or now
+    if sdk.is_configured():
+        return "online"
+    if tell:
+        _tell_once(
+            "ClearML TaskGroup: no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
+            f"variables), so the group is offline; its data goes below {sdk.cache_folder()}"
+        )
+    return "offline"
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def distributed_rank() -> int:
+    """Gives this process's rank in a distributed job; 0 where there is none."""
+    for rank, size in _RANKS:
+        values = os.environ.get(rank, ""), os.environ.get(size, "")
+        if all(value.isdigit() for value in values) and int(values[1]) > 1:
+            return int(values[0])
+    return 0

@@ -1,0 +1,170 @@
+"""What a framework logs under flat names of its own → metrics and context of a task."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
+
+import attrs
+
+from .._model.metrics import Measure, context_of
+from .._model.name_template import check_context
+from .._model.report_values import number
+from .._task import BoundTask, GroupTask
+from ..errors import ArgumentError, LeftOutWarning, MetricValueError, NameCollisionError, UnknownMetricError
+from . import filled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+SPLITS = ("train", "val", "valid", "validation", "test", "eval")
+"""The words that frameworks and their users put before or behind a metric's name."""
+Parts = tuple[str, str]
+"""A metric's name and the word for its split."""
+
+
+def by_prefix(words: Iterable[str], separators: str = "_/") -> Callable[[str], Parts | None]:
+    """Makes a function that reads `val_loss` and `val/loss`, and `loss/val`."""
+    known = tuple(words)
+
+    def read(key: str) -> Parts | None:
+        for word in known:
+            if len(key) > len(word) + 1:
+                if key.startswith(tuple(word + separator for separator in separators)):
+                    return key[len(word) + 1 :], word
+                if key.endswith(f"/{word}"):
+                    return key[: -len(word) - 1], word
+        return None
+
+    return read
+
+
+def by_last_part(key: str) -> Parts | None:
+    """Reads a tag as TensorBoard's users write it: what stands behind the last `/` is the context."""
+    metric, slash, last = key.rpartition("/")
+    return (metric, last) if slash and metric.strip() and last.strip() else None
+
+
+def current_task(task: GroupTask | BoundTask | None) -> GroupTask | BoundTask:
+    """Gives the task that is meant: the one that is given, else the one whose block this is.
+
+    Raises:
+        ArgumentError: There is none.
+    """
+    found = task if task is not None else GroupTask.current()
+    if not isinstance(found, (GroupTask, BoundTask)):
+        raise ArgumentError("task", task, "a task of a group; it may be left out in the block of a task")
+    return found
+
+
+@attrs.define(eq=False)
+class Relay:
+    """Gives values to a task, each name read once: metric and split, as far as the template has both.
+
+    Two names that would become one keep their own full text, so that no curve is folded into
+    another.
+
+    Args:
+        task: The task, or a view of it with context filled in.
+        read: Takes a name apart.
+        context: The template's field that the split goes to; None for `split` if there is one.
+        rest: The split of names that have none; None to leave it to the template.
+        strict: Whether what cannot be reported is an error; else it is left out, and told once.
+    """
+
+    task: GroupTask | BoundTask
+    read: Callable[[str], Parts | None]
+    context: str | None = None
+    rest: str | None = None
+    strict: bool = False
+    owner: GroupTask = attrs.field(init=False)
+    _bound: Mapping[str, Any] = attrs.field(init=False)
+    _known: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = attrs.field(factory=dict)
+    _taken: dict[Measure, str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.task, BoundTask):
+            self.owner, self._bound = self.task.task, self.task._context
+        else:
+            self.owner, self._bound = self.task, {}
+        template = self.owner.group.template
+        if self.context is not None:
+            check_context(template, {self.context: ""})
+        elif "split" in template.context_fields and "split" not in self._bound:
+            self.context = "split"
+
+    def put(self, values: Mapping[str, Any], iteration: SupportsIndex | None) -> None:
+        """Reports what is a number and what the group's vocabulary knows."""
+        left: dict[str, Exception] = {}
+        for key, value in values.items():
+            try:
+                plain = number(key, value)
+                metric, context = self.place(key)
+            except (MetricValueError, NameCollisionError, UnknownMetricError) as error:
+                if self.strict:
+                    raise
+                left[key] = error
+                continue
+            self.task.report({metric: plain}, iteration, **context)
+        if left:
+            self.tell(left)
+
+    def place(self, key: str, parts: Parts | None = None, scalar: bool = True) -> tuple[str, dict[str, Any]]:
+        """Gives the metric and the context that a name stands for.
+
+        Args:
+            key: The name.
+            parts: What it is made of, where the framework says so.
+            scalar: Whether it is a number's, which a vocabulary has a say in.
+
+        Raises:
+            UnknownMetricError: The group's vocabulary does not have it.
+            NameCollisionError: Another name stands for the same.
+        """
+        known = self._known.get((key, scalar))
+        if known is None:
+            known = self._known[key, scalar] = self._find(key, parts or self.read(key), scalar)
+        return known
+
+    def _find(self, key: str, parts: Parts | None, scalar: bool) -> tuple[str, dict[str, Any]]:
+        group, taken = self.owner.group, None
+        vocabulary = group.vocabulary
+        readings = self._readings(key, parts)
+        for metric, own in readings:
+            if vocabulary is not None and scalar and metric not in vocabulary:
+                continue
+            context = filled(group, metric, {**self._bound, **own})
+            name, full = metric, cast("Mapping[str, Any]", context)
+            if vocabulary is not None and metric in vocabulary:
+                name, full = vocabulary.resolve(metric, context)
+            taken = self._taken.setdefault((name, context_of(group.template, full)), key)
+            if taken == key:
+                return metric, context
+        if taken is None and vocabulary is not None:
+            vocabulary.resolve(readings[0][0], {})  # raises
+        raise NameCollisionError(self.task.name(key, **context), repr(taken), repr(key), group.template.text)
+
+    def _readings(self, key: str, parts: Parts | None) -> list[tuple[str, dict[str, Any]]]:
+        """Gives what a name may stand for, best first; last, its own full text."""
+        vocabulary, whole = self.owner.group.vocabulary, (key, dict[str, Any]())
+        if self.context is None:
+            return [whole]
+        carried: Mapping[str, Any] = self._bound
+        if vocabulary is not None and key in vocabulary:
+            parts, carried = None, vocabulary.resolve(key, self._bound)[1]
+        if parts is not None:
+            return [(parts[0], {self.context: parts[1]}), whole]
+        if self.rest is not None and self.context not in carried:
+            return [(key, {self.context: self.rest}), whole]
+        return [whole]
+
+    def tell(self, left: Mapping[str, Any]) -> None:
+        """Tells of what is left out, and why; of each name once for the group."""
+        told = self.owner._run.told
+        new = [key for key in left if f"left out: {key}" not in told]
+        if new:
+            told.update(f"left out: {key}" for key in new)
+            names = ", ".join(map(repr, new))
+            warnings.warn(
+                f"left out of the group's tasks: {names}; {left[new[0]]}", LeftOutWarning, stacklevel=4
+            )
