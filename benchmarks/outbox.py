@@ -26,15 +26,15 @@ METRICS = ("loss", "accuracy", "precision", "recall", "f1")
 def work(kind: str, steps: int) -> None:
     """Reports to a group and waits for delivery; prints the CPU seconds of that alone."""
     from clearml_taskgroup import TaskGroup
-    from clearml_taskgroup._storage.online import OnlineStore
+    from clearml_taskgroup._storage.online import OnlineBackend
     from clearml_taskgroup._storage.outbox import Outbox
 
     if kind == "without":
 
-        def leave_out(store: OnlineStore, outbox: Outbox) -> None:
+        def leave_out(store: OnlineBackend, outbox: Outbox) -> None:
             outbox.close()
 
-        setattr(OnlineStore, "use_outbox", leave_out)  # noqa: B010
+        setattr(OnlineBackend, "use_outbox", leave_out)  # noqa: B010
     with TaskGroup("benchmark", "outbox", mode="online", provenance=False) as group:
         tasks = group.tasks({"index": range(TASKS)})
         group.flush()

@@ -10,7 +10,7 @@ import attrs
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._clearml.sdk import cache_folder
-from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
 from tests.loopback import LoopbackServer
 from tests.loopback.state import Doc
@@ -32,16 +32,16 @@ def kill(group: TaskGroup) -> None:
         undo()
     run.reporter.stop(10)
     run.closed = True
-    if isinstance(run.store, OnlineStore):
-        run.store.transport.close()
-        courier = run.store.courier
-        if courier is not None:
-            courier.stop(10)
-            for file in (courier.outbox._file, courier.outbox._mark):
+    if isinstance(run.backend, OnlineBackend):
+        run.backend.transport.close()
+        sender = run.backend.sender
+        if sender is not None:
+            sender.stop(10)
+            for file in (sender.outbox._file, sender.outbox._mark):
                 os.close(file)
-            courier.outbox._file = courier.outbox._mark = -1
-    if run.record is not None:
-        run.record.after_fork()
+            sender.outbox._file = sender.outbox._mark = -1
+    if run.run_log is not None:
+        run.run_log.after_fork()
 
 
 @attrs.frozen

@@ -229,13 +229,13 @@ def serve() -> None:
         page = json.loads(line)
         child = os.fork()
         if not child:
-            settle(page)
+            wait_for_uploads(page)
             run(page["steps"], page["apart"])
             return
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def settle(page: Mapping[str, Any]) -> None:
+def wait_for_uploads(page: Mapping[str, Any]) -> None:
     """Makes this process one that was started in the reader's folder."""
     output = os.open(page["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):

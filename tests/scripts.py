@@ -23,7 +23,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model.specs import Ending
-from clearml_taskgroup._run.opening import store_for_tests
+from clearml_taskgroup._run.opening import backend_for_tests
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.testing import MemoryStore
 
@@ -218,18 +218,18 @@ class HookedStore(MemoryStore):
 
 
 @contextmanager
-def kept_in(store: MemoryStore) -> Iterator[MemoryStore]:
+def kept_in(backend: MemoryStore) -> Iterator[MemoryStore]:
     """Has the groups opened inside use this store, as `testing.recording` does with its own."""
-    token = store_for_tests.set(store)
+    token = backend_for_tests.set(backend)
     try:
-        yield store
+        yield backend
     finally:
-        store_for_tests.reset(token)
+        backend_for_tests.reset(token)
 
 
-def statuses(store: MemoryStore) -> dict[str, str]:
+def statuses(backend: MemoryStore) -> dict[str, str]:
     """The status of each ClearML task in a store, the parents' too, by name."""
-    return {task.name: task.status for task in store.tasks.values()}
+    return {task.name: task.status for task in backend.tasks.values()}
 
 
 @attrs.frozen
@@ -237,20 +237,20 @@ class Place:
     """Where a test's groups keep their tasks, and how to read there how they ended."""
 
     cache: Path
-    store: MemoryStore | None
+    backend: MemoryStore | None
 
     def group(self, name: str = "the group", **options: Any) -> TaskGroup:
         """Makes a group that keeps its tasks here."""
-        mode: Any = None if self.store is not None else "offline"
+        mode: Any = None if self.backend is not None else "offline"
         return TaskGroup("the project", name, mode=mode, provenance=False, **options)
 
     def ends(self) -> dict[str, tuple[str, str]]:
         """Status and reason of each task, by name; those of the run's parent as `run`."""
-        if self.store is None:
+        if self.backend is None:
             return Disk(self.cache).ends()
         return {
             "run" if task.spec.kind == "parent" else task.name: (task.status, task.reason)
-            for task in self.store.tasks.values()
+            for task in self.backend.tasks.values()
         }
 
     def statuses(self) -> dict[str, str]:
@@ -259,9 +259,9 @@ class Place:
 
     def console(self, task: str) -> str:
         """The text in a task's console."""
-        if self.store is None:
+        if self.backend is None:
             return Disk(self.cache).sessions[f"the group {task}"].console
-        (found,) = [member for member in self.store.members if member.name == task]
+        (found,) = [member for member in self.backend.members if member.name == task]
         return found.console
 
 
@@ -269,9 +269,9 @@ class Place:
 def place_of(kind: str, tmp_path: Path) -> Iterator[Place]:
     """Gives a place in memory (`"memory"`) or below a cache folder of the test's (`"offline"`)."""
     if kind == "memory":
-        store = MemoryStore()
-        with kept_in(store):
-            yield Place(tmp_path, store)
+        backend = MemoryStore()
+        with kept_in(backend):
+            yield Place(tmp_path, backend)
     else:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CLEARML_CACHE_DIR", str(tmp_path))

@@ -27,7 +27,7 @@ def score(c: int, seed: int, fold: int) -> float:
 
 
 @pytest.fixture(autouse=True)
-def store() -> Iterator[None]:
+def backend() -> Iterator[None]:
     """Keeps in memory what the test's groups log."""
     with recording():
         yield
@@ -164,7 +164,7 @@ def test_n_is_of_the_tasks_that_have_the_metric() -> None:
             seed = task.params["seed"]
             task.report({"loss": 1.0, **({"extra": float(seed)} if seed else {})}, 1)
     rows = group.results().aggregate()
-    assert {measure[0]: mean.n for measure, mean in rows[0].stats.items()} == {"loss": 3, "extra": 2}
+    assert {metric_key[0]: mean.n for metric_key, mean in rows[0].stats.items()} == {"loss": 3, "extra": 2}
     assert repr(rows).splitlines()[2].split() == ["all", "3", "1", "±", "0", "1.5", "±", "0.71", "(n=2)"]
     assert rows.best("extra", mode="max").value == 1.5
 

@@ -66,7 +66,7 @@ found["entry"] = {name: entry[name] for name in ("section", "name", "value", "ty
 task.get_logger().report_scalar("title", "series", value=0.5, iteration=1)
 reporter = task._Task__reporter
 found["reporting"] = [reporter is not None, reporter.is_alive()]
-sdk.settle(task, 30.0)
+sdk.wait_for_uploads(task, 30.0)
 found["settled"] = [bool(reporter.is_alive()), [e["value"] for e in told(folder / "metrics.jsonl")]]
 sdk.go_back_online()
 found["mode"].append(sdk.task_mode())
@@ -167,7 +167,7 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
         with pytest.raises(TimeoutError, match="offline-2"):
             sdk.flush(Stuck(), 0.0)
         with pytest.raises(TimeoutError, match="offline-2"):
-            sdk.settle(Stuck(), 0.0)  # and does not go on to wait without a limit
+            sdk.wait_for_uploads(Stuck(), 0.0)  # and does not go on to wait without a limit
     finally:
         Stuck.through.set()
 

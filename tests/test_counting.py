@@ -36,8 +36,8 @@ def counts(results: Results, *, exact: bool = True) -> list[dict[Any, Any]]:
     unknown = () if exact else ("total", "count", "last_iteration")
     return [
         {
-            measure: {part: value for part, value in attrs.asdict(stats).items() if part not in unknown}
-            for measure, stats in row.stats.items()
+            metric_key: {part: value for part, value in attrs.asdict(stats).items() if part not in unknown}
+            for metric_key, stats in row.stats.items()
         }
         for row in results
     ]
@@ -69,13 +69,13 @@ def test_a_name_is_read_back_as_what_was_reported(
     given = {"split": split, "fold": fold}
     context = {field: given[field] for field in fields if given[field] is not None}
     names = Names(made, None, OWN["task_id"], OWN, set())
-    measure, name = names.resolve(metric, context)
+    metric_key, name = names.resolve(metric, context)
     found = measure_of(made, *name, False, OWN)
-    assert found == measure
-    assert [type(value) for _, value in found[1]] == [type(value) for _, value in measure[1]]
-    if not measure[1]:
+    assert found == metric_key
+    assert [type(value) for _, value in found[1]] == [type(value) for _, value in metric_key[1]]
+    if not metric_key[1]:
         single = made.single_value_name(name)
-        assert measure_of(made, "Summary", single, True, OWN) == measure
+        assert measure_of(made, "Summary", single, True, OWN) == metric_key
 
 
 def test_a_default_that_is_named_is_the_same_measure() -> None:

@@ -16,7 +16,7 @@ import pytest
 from clearml_taskgroup._clearml.api import Refused, Unreachable
 from clearml_taskgroup._storage import sender as module
 from clearml_taskgroup._storage.outbox import Outbox
-from clearml_taskgroup._storage.sender import Courier
+from clearml_taskgroup._storage.sender import Sender
 from clearml_taskgroup._storage.sender_batches import Delivery
 from clearml_taskgroup.errors import LoginError
 
@@ -66,20 +66,20 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def courier(outbox: Outbox, server: Server) -> Iterator[Courier]:
+def sender(outbox: Outbox, server: Server) -> Iterator[Sender]:
     """A courier whose thread has not been started."""
     transport: Any = server
-    found = Courier(outbox, Delivery(transport), lambda: None)
+    found = Sender(outbox, Delivery(transport), lambda: None)
     yield found
     found.stop(10)
     assert found._thread is None or not found._thread.is_alive()
 
 
-def put(courier: Courier, *steps: int) -> None:
+def put(sender: Sender, *steps: int) -> None:
     """Hands events over as the store does."""
     line = '{{"type":"training_stats_scalar","task":"a","metric":"m","variant":"v","value":0.5,"iter":{}}}'
-    courier.outbox.append({"a": [line.format(step) for step in steps]})
-    courier.tell()
+    sender.outbox.append({"a": [line.format(step) for step in steps]})
+    sender.tell()
 
 
 def away(steps: list[int]) -> Exception:
@@ -87,14 +87,14 @@ def away(steps: list[int]) -> Exception:
     return Unreachable("no answer")
 
 
-def test_events_are_delivered_in_order(courier: Courier, server: Server) -> None:
+def test_events_are_delivered_in_order(sender: Sender, server: Server) -> None:
     """What is handed over arrives once and in order, and flush tells that it has."""
-    courier.start()
+    sender.start()
     for step in range(100):
-        put(courier, step)
-    assert courier.flush(10)
+        put(sender, step)
+    assert sender.flush(10)
     assert server.taken == list(range(100))
-    assert courier.outbox.is_empty
+    assert sender.outbox.is_empty
 
 
 def test_tasks_are_started_before_their_events_are_sent(outbox: Outbox, server: Server) -> None:
@@ -102,60 +102,58 @@ def test_tasks_are_started_before_their_events_are_sent(outbox: Outbox, server: 
     order: list[str] = []
     server.answer = lambda steps: order.append("sent") or len(steps)  # type: ignore[func-returns-value]
     transport: Any = server
-    courier = Courier(outbox, Delivery(transport), lambda: order.append("started"))
-    put(courier, 0)
-    assert courier.flush(10)
+    sender = Sender(outbox, Delivery(transport), lambda: order.append("started"))
+    put(sender, 0)
+    assert sender.flush(10)
     assert order == ["started", "sent"]
 
 
-def test_an_outage_delays_and_loses_nothing(courier: Courier, server: Server) -> None:
+def test_an_outage_delays_and_loses_nothing(sender: Sender, server: Server) -> None:
     """While the server is away nothing is taken out; when it is back all arrives in order."""
     server.answer = away
-    courier.start()
-    put(courier, 0, 1)
+    sender.start()
+    put(sender, 0, 1)
     server.wait_for_requests(1)
-    put(courier, 2)
-    assert not courier.flush(0.05)
-    assert isinstance(courier.error, Unreachable)
-    assert courier.outbox.waiting() == {"a": 3}
+    put(sender, 2)
+    assert not sender.flush(0.05)
+    assert isinstance(sender.error, Unreachable)
+    assert sender.outbox.waiting() == {"a": 3}
     server.answer = len
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.taken == [0, 1, 2]
-    assert courier.error is None
+    assert sender.error is None
 
 
-def test_refused_credentials_are_an_outage_too(courier: Courier, server: Server) -> None:
+def test_refused_credentials_are_an_outage_too(sender: Sender, server: Server) -> None:
     """Credentials that the server takes back keep everything in the outbox, and are the error told."""
     server.answer = lambda steps: LoginError("credentials revoked")
-    put(courier, 0)
-    assert not courier.flush(0)
-    assert "credentials revoked" in str(courier.error)
+    put(sender, 0)
+    assert not sender.flush(0)
+    assert "credentials revoked" in str(sender.error)
     server.answer = len
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.taken == [0]
 
 
 def test_a_flush_hurries_a_long_pause(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for delivery does not wait for the pause between two attempts."""
     monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
     monkeypatch.setattr(module, "LONGEST_PAUSE", 1000.0)
     server.answer = away
-    courier.start()
-    put(courier, 0)
+    sender.start()
+    put(sender, 0)
     server.wait_for_requests(1)
     server.answer = len
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.taken == [0]
 
 
-def test_the_pauses_grow_to_a_limit(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pauses_grow_to_a_limit(sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stays away is asked ever less often, up to a limit."""
     pauses: list[float] = []
-    wait_for = courier._news.wait_for
+    wait_for = sender._news.wait_for
 
     def wait(condition: Callable[[], bool], timeout: float | None = None) -> bool:
         pauses.append(timeout or 0.0)
@@ -164,32 +162,32 @@ def test_the_pauses_grow_to_a_limit(
         return wait_for(condition, 0)
 
     monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
-    monkeypatch.setattr(courier._news, "wait_for", wait)
+    monkeypatch.setattr(sender._news, "wait_for", wait)
     server.answer = away
-    put(courier, 0)
-    courier.start()
+    put(sender, 0)
+    sender.start()
     server.wait_for_requests(13)
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert pauses[7:12] == [module.LONGEST_PAUSE] * 5
 
 
-def test_a_flush_does_not_wait_for_what_comes_later(courier: Courier, server: Server) -> None:
+def test_a_flush_does_not_wait_for_what_comes_later(sender: Sender, server: Server) -> None:
     """A thread that reports without end keeps nobody waiting who asked for what was there."""
 
     def answer(steps: list[int]) -> int:
         if len(server.requests) < 2000:
-            put(courier, len(server.requests))  # there is always something new
+            put(sender, len(server.requests))  # there is always something new
         return len(steps)
 
     server.answer = answer
-    put(courier, 0)
-    courier.start()
-    assert courier.flush(10)
+    put(sender, 0)
+    sender.start()
+    assert sender.flush(10)
     assert len(server.requests) < 2000
 
 
 def test_a_flush_delivers_by_itself_where_no_thread_can_start(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the interpreter's end, where threads cannot start, flush does the work."""
 
@@ -198,14 +196,14 @@ def test_a_flush_delivers_by_itself_where_no_thread_can_start(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        courier.start()
-    put(courier, 0, 1)
-    assert courier.flush(10)
+        sender.start()
+    put(sender, 0, 1)
+    assert sender.flush(10)
     assert server.taken == [0, 1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_flush_delivers_by_itself_where_the_thread_has_died(courier: Courier, server: Server) -> None:
+def test_a_flush_delivers_by_itself_where_the_thread_has_died(sender: Sender, server: Server) -> None:
     """An error of our own ends the thread, and neither hangs a flush nor loses a point."""
     asked = threading.Event()
 
@@ -216,42 +214,42 @@ def test_a_flush_delivers_by_itself_where_the_thread_has_died(courier: Courier, 
         return len(steps)
 
     server.answer = answer
-    courier.start()
-    put(courier, 0)
+    sender.start()
+    put(sender, 0)
     server.wait_for_requests(1)
     threading.Timer(0.05, asked.set).start()
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.taken == [0]
-    assert not courier.is_alive
+    assert not sender.is_alive
 
 
 def test_the_end_does_not_wait_for_a_pause(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopping ends the thread in the middle of a pause, and keeps what waits."""
     monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
     server.answer = away
-    courier.start()
-    put(courier, 0)
+    sender.start()
+    put(sender, 0)
     server.wait_for_requests(1)
-    courier.stop(10)
-    assert not courier.is_alive
-    assert courier.outbox.waiting() == {"a": 1}
+    sender.stop(10)
+    assert not sender.is_alive
+    assert sender.outbox.waiting() == {"a": 1}
 
 
-def test_what_a_forked_child_writes_is_found(courier: Courier, server: Server) -> None:
+def test_what_a_forked_child_writes_is_found(sender: Sender, server: Server) -> None:
     """Events that nobody tells of, because another process wrote them, are delivered by and by."""
-    courier.start()
-    put(courier, 0)
-    assert courier.flush(10)
-    other = Outbox.open(courier.outbox.path)
+    sender.start()
+    put(sender, 0)
+    assert sender.flush(10)
+    other = Outbox.open(sender.outbox.path)
     line = '{"type":"training_stats_scalar","task":"a","metric":"m","variant":"v","value":0.5,"iter":7}'
     other.append({"a": [line]})
     server.wait_for_requests(2)
     assert server.requests == [[0], [7]]
 
 
-def test_a_child_is_not_held_by_its_parents_locks(courier: Courier) -> None:
+def test_a_child_is_not_held_by_its_parents_locks(sender: Sender) -> None:
     """Whatever lock the courier held as the process forked, the child goes on."""
     held, done = threading.Event(), threading.Event()
 
@@ -260,12 +258,12 @@ def test_a_child_is_not_held_by_its_parents_locks(courier: Courier) -> None:
             held.set()
             done.wait(10)
 
-    news = courier._news
+    news = sender._news
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(10)
-    courier.after_fork()
-    child = threading.Thread(target=lambda: put(courier, 0), daemon=True)
+    sender.after_fork()
+    child = threading.Thread(target=lambda: put(sender, 0), daemon=True)
     child.start()
     child.join(5)
     hangs = child.is_alive()
@@ -287,67 +285,65 @@ def test_tasks_are_kept_alive_whether_or_not_there_are_events(outbox: Outbox, se
 
     server.answer = away
     transport: Any = server
-    courier = Courier(outbox, Delivery(transport), lambda: None, meanwhile)
-    courier.start()
+    sender = Sender(outbox, Delivery(transport), lambda: None, meanwhile)
+    sender.start()
     with changed:
         assert changed.wait_for(lambda: len(calls) >= 2, 10)
         assert server.requests == []
-    put(courier, 0)
+    put(sender, 0)
     with changed:
         assert changed.wait_for(lambda: calls[-1] >= 1, 10)
-    courier.stop(10)
+    sender.stop(10)
 
 
-def test_a_part_that_was_taken_is_not_sent_again(courier: Courier, server: Server) -> None:
+def test_a_part_that_was_taken_is_not_sent_again(sender: Sender, server: Server) -> None:
     """After a refusal and an outage in the middle of its parts, only the rest of a batch is sent."""
     script: list[int | Exception] = [Refused("too large", 413), Refused("too large", 413), 2, Unreachable("")]
     server.answer = lambda steps: script.pop(0) if script else len(steps)
-    put(courier, 0, 1, 2, 3)
-    assert not courier.flush(0)
-    assert courier.flush(10)
+    put(sender, 0, 1, 2, 3)
+    assert not sender.flush(0)
+    assert sender.flush(10)
     assert server.requests == [[0, 1, 2, 3]] * 2 + [[0, 1], [2, 3], [2, 3]]
     assert server.taken == [0, 1, 2, 3]
 
 
-def test_a_doubtful_batch_goes_again_before_what_is_newer(courier: Courier, server: Server) -> None:
+def test_a_doubtful_batch_goes_again_before_what_is_newer(sender: Sender, server: Server) -> None:
     """A batch whose answer was lost is sent again as it was, before anything newer."""
     server.answer = away
-    put(courier, 0, 1)
-    assert not courier.flush(0)
-    put(courier, 2)
+    put(sender, 0, 1)
+    assert not sender.flush(0)
+    put(sender, 2)
     server.answer = len
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.requests == [[0, 1], [0, 1], [2]]
 
 
 def test_a_torn_end_that_a_full_disk_cannot_end_does_not_spin(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line cut short is waited for, where nothing can be written behind it."""
-    put(courier, 0)
-    os.write(courier.outbox._file, b'{"type":"training_stats_scalar","task":"a"')
+    put(sender, 0)
+    os.write(sender.outbox._file, b'{"type":"training_stats_scalar","task":"a"')
 
     def full(file: int, data: bytes) -> int:
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        assert not courier.flush(10)
-    assert courier.flush(10)
+        assert not sender.flush(10)
+    assert sender.flush(10)
     assert server.requests == [[0]]
 
 
-def test_small_batches_are_gathered(
-    courier: Courier, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_batches_are_gathered(sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a request the next waits for more, unless somebody waits for it or there is much."""
     monkeypatch.setattr(module, "LOOK", 1000.0)
     monkeypatch.setattr(module, "ENOUGH", 2000)
-    courier.start()
-    put(courier, 0)
+    sender.start()
+    put(sender, 0)
     server.wait_for_requests(1)
     for step in range(1, 6):
-        put(courier, step)
+        put(sender, step)
     assert server.requests == [[0]]
-    assert courier.flush(10)
+    assert sender.flush(10)
     assert server.requests == [[0], [1, 2, 3, 4, 5]]

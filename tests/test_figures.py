@@ -43,7 +43,7 @@ METRICS: list[str | Metric] = [
 
 
 @pytest.fixture(autouse=True)
-def store() -> Iterator[None]:
+def backend() -> Iterator[None]:
     """Keeps in memory what the test's groups log."""
     with recording():
         yield

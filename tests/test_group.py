@@ -91,10 +91,10 @@ def test_an_inner_groups_failure_is_one_like_any_other(tmp_path: Path) -> None:
             beside = outer.task(name="beside")
             with place.group("the inner") as inner, inner.task(name="within") as within:
                 raise error
-    assert place.store is not None
+    assert place.backend is not None
     assert inner.parent_id == outer.parent_id
-    assert {task.parent for task in place.store.members} == {outer.parent_id}
-    assert statuses(place.store) == {"the outer": "failed", "beside": "failed", "within": "failed"}
+    assert {task.parent for task in place.backend.members} == {outer.parent_id}
+    assert statuses(place.backend) == {"the outer": "failed", "beside": "failed", "within": "failed"}
     assert within.status_reason == "ValueError: bad"
     assert beside.status_reason == "group aborted by ValueError: bad"
 
@@ -124,8 +124,8 @@ def test_an_inner_group_may_be_caught_by_the_outer_tasks_block(tmp_path: Path) -
             inner.task(name="within")
             raise ValueError("bad")
         outer.task(name="later")
-    assert place.store is not None
-    assert statuses(place.store) == {
+    assert place.backend is not None
+    assert statuses(place.backend) == {
         "the outer": "completed",
         "around": "failed",
         "within": "failed",
@@ -172,13 +172,13 @@ def test_a_thread_has_no_current_task_until_it_activates_one() -> None:
         with task.group.activate():
             seen.append(TaskGroup.current())
 
-    with recording() as store, TaskGroup("the project", "the group") as group:
+    with recording() as backend, TaskGroup("the project", "the group") as group:
         with group.task(name="the task") as task:
             thread = threading.Thread(target=train, args=(task,))
             thread.start()
             thread.join()
     assert seen == [(None, None), (group, task), (None, None, "in_progress"), group]
-    assert store.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
+    assert backend.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
 
 
 def test_activate_is_undone_by_an_exception() -> None:
@@ -194,7 +194,7 @@ def test_activate_is_undone_by_an_exception() -> None:
 
 def test_blocks_of_one_task_in_several_threads_report_together() -> None:
     """Threads may share a task: all they report arrives."""
-    with recording() as store, TaskGroup("the project", "the group", template="{metric}/{part}") as group:
+    with recording() as backend, TaskGroup("the project", "the group", template="{metric}/{part}") as group:
         task = group.task(name="the task")
 
         def work(part: int) -> None:
@@ -206,7 +206,7 @@ def test_blocks_of_one_task_in_several_threads_report_together() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert store.members[0].scalars == {
+    assert backend.members[0].scalars == {
         ("loss", str(part)): [(i, float(i)) for i in range(100)] for part in range(4)
     }
 

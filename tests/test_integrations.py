@@ -19,14 +19,14 @@ Opener = Callable[..., GroupTask]
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
-def open_task(store: MemoryStore) -> Iterator[Opener]:
+def open_task(backend: MemoryStore) -> Iterator[Opener]:
     """Opens groups with a task in each, and closes them at the end."""
     groups: list[TaskGroup] = []
 
@@ -39,11 +39,11 @@ def open_task(store: MemoryStore) -> Iterator[Opener]:
         group.close()
 
 
-def names(relay: Relay, store: MemoryStore, values: dict[str, Any]) -> set[tuple[str, str]]:
+def names(relay: Relay, backend: MemoryStore, values: dict[str, Any]) -> set[tuple[str, str]]:
     """Title and series of what a relay makes of values."""
     relay.put(values, 1)
     relay.owner.flush()
-    return set(store.tasks[relay.owner.id].scalars)
+    return set(backend.tasks[relay.owner.id].scalars)
 
 
 @pytest.mark.parametrize(
@@ -76,31 +76,31 @@ def test_last_parts(key: str, parts: Any) -> None:
     assert by_last_part(key) == parts
 
 
-def test_the_rest_has_a_split_of_its_own(open_task: Opener, store: MemoryStore) -> None:
+def test_the_rest_has_a_split_of_its_own(open_task: Opener, backend: MemoryStore) -> None:
     """Names without a split get the one that the framework means; a bound split goes before it."""
     task = open_task()
     values = {"loss": 0.5, "val_loss": 0.25}
-    assert names(Relay(task, by_prefix(("val",)), rest="train"), store, values) == {
+    assert names(Relay(task, by_prefix(("val",)), rest="train"), backend, values) == {
         ("loss", "train"),
         ("loss", "val"),
     }
     bound = Relay(open_task().bind(split="mine"), by_prefix(("val",)), "split", rest="train")
-    assert names(bound, store, values) == {("loss", "mine"), ("loss", "val")}
+    assert names(bound, backend, values) == {("loss", "mine"), ("loss", "val")}
 
 
-def test_another_field_takes_the_split(open_task: Opener, store: MemoryStore) -> None:
+def test_another_field_takes_the_split(open_task: Opener, backend: MemoryStore) -> None:
     """The split goes to the field that is named; a template without it is an error at once."""
     task = open_task("{metric}/{phase}-{fold}")
     relay = Relay(task.bind(fold=1), by_prefix(SPLITS), "phase")
-    assert names(relay, store, {"val_loss": 0.5, "lr": 0.1}) == {("loss", "val-1"), ("lr", "value-1")}
-    assert names(Relay(open_task("{metric}"), by_prefix(SPLITS)), store, {"val_loss": 0.5}) == {
+    assert names(relay, backend, {"val_loss": 0.5, "lr": 0.1}) == {("loss", "val-1"), ("lr", "value-1")}
+    assert names(Relay(open_task("{metric}"), by_prefix(SPLITS)), backend, {"val_loss": 0.5}) == {
         ("val_loss", "val_loss")
     }
     with pytest.raises(UnknownFieldError):
         Relay(task, by_prefix(SPLITS), "split")
 
 
-def test_a_vocabulary_reads_first(open_task: Opener, store: MemoryStore) -> None:
+def test_a_vocabulary_reads_first(open_task: Opener, backend: MemoryStore) -> None:
     """A name or alias of the vocabulary is taken whole; the rest's split goes to what carries none."""
     metrics = [
         Metric("loss", aliases={"val_loss": {"split": "check"}}),
@@ -109,7 +109,7 @@ def test_a_vocabulary_reads_first(open_task: Opener, store: MemoryStore) -> None
     task = open_task("{metric}/{split}", metrics=metrics)
     relay = Relay(task, by_prefix(("val",)), rest="train")
     values = {"loss": 0.5, "val_loss": 0.5, "acc": 0.5, "val_acc": 0.5}
-    assert names(relay, store, values) == {
+    assert names(relay, backend, values) == {
         ("loss", "train"),
         ("loss", "check"),
         ("accuracy", "train"),
@@ -117,7 +117,7 @@ def test_a_vocabulary_reads_first(open_task: Opener, store: MemoryStore) -> None
     }
 
 
-def test_what_is_left_out_is_told_once_for_each_name(open_task: Opener, store: MemoryStore) -> None:
+def test_what_is_left_out_is_told_once_for_each_name(open_task: Opener, backend: MemoryStore) -> None:
     """What is no number, or not in the vocabulary, costs nothing but one warning for the group."""
     task = open_task(metrics=["loss"])
     relay = Relay(task, by_prefix(SPLITS))
@@ -129,22 +129,22 @@ def test_what_is_left_out_is_told_once_for_each_name(open_task: Opener, store: M
     with pytest.warns(LeftOutWarning, match=r"group's tasks: 'val_lr'; the metric 'lr' is not in"):
         other.put({**values, "val_lr": 0.1}, 1)
     task.flush()
-    assert [task.scalars for task in store.members] == [
+    assert [task.scalars for task in backend.members] == [
         {("loss", "value"): [(1, 0.5), (2, 0.5)]},
         {("loss", "value"): [(1, 0.5)]},
     ]
 
 
-def test_names_that_cannot_be_told_apart_are_left_out(open_task: Opener, store: MemoryStore) -> None:
+def test_names_that_cannot_be_told_apart_are_left_out(open_task: Opener, backend: MemoryStore) -> None:
     """Two spellings of one metric in a vocabulary are not folded into one curve."""
     task = open_task(metrics=[Metric("loss", aliases={"val_loss": {"split": "val"}})])
     relay = Relay(task, by_prefix(SPLITS))
     with pytest.warns(LeftOutWarning, match="'loss/val'; 'val_loss' and 'loss/val' would both"):
         relay.put({"val_loss": 0.5, "loss/val": 0.25}, 1)
-    assert names(relay, store, {}) == {("loss", "val")}
+    assert names(relay, backend, {}) == {("loss", "val")}
 
 
-def test_fields_that_nobody_fills_in(store: MemoryStore) -> None:
+def test_fields_that_nobody_fills_in(backend: MemoryStore) -> None:
     """A field that neither the framework nor the user knows reads `value`; defaults and aliases stay."""
     metrics = [Metric("loss", aliases={"val_loss": {"split": "val"}})]
     group = TaskGroup("digits", "sweep", template="{metric}/{split} {fold} {phase=main}", metrics=metrics)

@@ -38,7 +38,7 @@ class Line(torch.nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -70,13 +70,13 @@ def train(callback: Any, folder: Path) -> None:
     trainer.predict(data)
 
 
-def test_training(store: MemoryStore, tmp_path: Path) -> None:
+def test_training(backend: MemoryStore, tmp_path: Path) -> None:
     """Training is the split `train`, evaluation `eval`, prediction `test`; the task goes on."""
     with TaskGroup("digits", "sweep") as group:
         with group.task({"seed": 1}) as task:
             train(TaskCallback(), tmp_path)
             assert task.status == "in_progress"
-    (member,) = store.members
+    (member,) = backend.members
     assert member.status == "completed"
     found = member.scalars
     assert [step for step, _ in found["loss", "train"]] == [1, 2, 3, 4]
@@ -87,7 +87,7 @@ def test_training(store: MemoryStore, tmp_path: Path) -> None:
     assert [step for step, _ in found["train_loss", "train"]] == [4]
 
 
-def test_a_vocabulary(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_vocabulary(backend: MemoryStore, tmp_path: Path) -> None:
     """What the vocabulary has is reported, by its aliases too; the rest is told once and left out."""
     metrics = [Metric("loss", aliases={"eval_loss": {"split": "val"}})]
     with TaskGroup("digits", "sweep", template="{metric}/{split}", metrics=metrics) as group:
@@ -97,7 +97,7 @@ def test_a_vocabulary(store: MemoryStore, tmp_path: Path) -> None:
     told = [str(warning.message) for warning in caught if warning.category is LeftOutWarning]
     assert "'grad_norm', 'learning_rate', 'epoch'; the metric 'grad_norm' is not in" in told[0]
     assert sum("'epoch'" in text for text in told) == 1
-    assert set(store.members[0].scalars) == {("loss", "train"), ("loss", "val"), ("loss", "test")}
+    assert set(backend.members[0].scalars) == {("loss", "train"), ("loss", "val"), ("loss", "test")}
 
 
 def test_without_a_task() -> None:

@@ -58,7 +58,7 @@ class Line(LightningModule):  # type: ignore[misc,unused-ignore]
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -87,7 +87,7 @@ def fit(logger: Any, folder: Path, **options: Any) -> Trainer:
     return trainer
 
 
-def test_training(store: MemoryStore, tmp_path: Path) -> None:
+def test_training(backend: MemoryStore, tmp_path: Path) -> None:
     """Losses are in the split that their names say, parameters on the task, and the task goes on."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"seed": 1})
@@ -95,7 +95,7 @@ def test_training(store: MemoryStore, tmp_path: Path) -> None:
         assert task.status == "in_progress"
         task.report({"own": 1.0}, 0)
         assert task.params == {"seed": 1, "lr": 0.1}
-    (member,) = store.members
+    (member,) = backend.members
     assert set(member.scalars) == {
         ("loss", "train"),
         ("loss", "val"),
@@ -109,7 +109,7 @@ def test_training(store: MemoryStore, tmp_path: Path) -> None:
     assert member.status == "completed"
 
 
-def test_checkpoints_lie_by_group_and_key(store: MemoryStore, tmp_path: Path) -> None:
+def test_checkpoints_lie_by_group_and_key(backend: MemoryStore, tmp_path: Path) -> None:
     """Checkpoints of several tasks lie in folders of their own, the same in every run."""
     with TaskGroup("digits", "sweep") as group:
         for task in group.sweep({"seed": [1, 2]}):
@@ -118,10 +118,10 @@ def test_checkpoints_lie_by_group_and_key(store: MemoryStore, tmp_path: Path) ->
                 assert isinstance(trainer.logger, TaskLogger)
                 assert trainer.logger.experiment is task
                 assert list((tmp_path / "sweep" / task.key / "checkpoints").glob("*.ckpt"))
-    assert [member.status for member in store.members] == ["completed"] * 2
+    assert [member.status for member in backend.members] == ["completed"] * 2
 
 
-def test_a_failed_training(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_failed_training(backend: MemoryStore, tmp_path: Path) -> None:
     """What `finalize` says ends no task: the block it is in does."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"seed": 1})
@@ -130,7 +130,7 @@ def test_a_failed_training(store: MemoryStore, tmp_path: Path) -> None:
             assert task.status == "in_progress"
 
 
-def test_hyperparameters(store: MemoryStore) -> None:
+def test_hyperparameters(backend: MemoryStore) -> None:
     """Dicts and namespaces are taken; the identity keeps its values."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"lr": 0.1})
@@ -143,7 +143,7 @@ def test_hyperparameters(store: MemoryStore) -> None:
             logger.log_hyperparams({"lr": 0.2})
 
 
-def test_names(store: MemoryStore) -> None:
+def test_names(backend: MemoryStore) -> None:
     """Another field, a bound view and a vocabulary's aliases all have their say."""
     metrics = [Metric("loss"), Metric("accuracy", aliases={"val_acc": {"phase": "check"}})]
     with TaskGroup("digits", "sweep", template="{metric}/{phase} {fold}", metrics=metrics) as group:
@@ -157,7 +157,7 @@ def test_names(store: MemoryStore) -> None:
         logger.log_metrics({"epoch": 2.0}, 2)
         with pytest.raises(UnknownFieldError):
             TaskLogger(task, context="split")
-    assert store.members[0].scalars == {
+    assert backend.members[0].scalars == {
         ("loss", "train 2"): [(1, 0.5)],
         ("loss", "val 2"): [(1, 0.25)],
         ("accuracy", "check 2"): [(1, 0.75)],

@@ -43,7 +43,7 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -62,28 +62,28 @@ def parabola(trial: Any, task: GroupTask) -> float:
     return float(x * x)
 
 
-def parent_of(store: MemoryStore) -> MemoryTask:
+def parent_of(backend: MemoryStore) -> MemoryTask:
     """The only parent."""
-    (parent,) = [task for task in store.tasks.values() if task.spec.kind == "parent"]
+    (parent,) = [task for task in backend.tasks.values() if task.spec.kind == "parent"]
     return parent
 
 
-def ends(store: MemoryStore) -> dict[str, tuple[str, str]]:
+def ends(backend: MemoryStore) -> dict[str, tuple[str, str]]:
     """Status and reason of each trial's task."""
-    return {task.name: (task.status, task.reason) for task in store.members}
+    return {task.name: (task.status, task.reason) for task in backend.members}
 
 
 # --- one trial, one task -----------------------------------------------------------------------
 
 
-def test_each_trial_is_a_task(store: MemoryStore) -> None:
+def test_each_trial_is_a_task(backend: MemoryStore) -> None:
     """A trial's task has its number in the name, its parameters, its reports and its value."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         study.optimize(group.objective(parabola), n_trials=3)
         rows = group.results()
-    assert [task.name for task in store.members] == ["trial-0000", "trial-0001", "trial-0002"]
-    for task, trial, row in zip(store.members, study.trials, rows, strict=True):
+    assert [task.name for task in backend.members] == ["trial-0000", "trial-0001", "trial-0002"]
+    for task, trial, row in zip(backend.members, study.trials, rows, strict=True):
         assert (task.status, task.params, row.params) == ("completed", trial.params, trial.params)
         assert task.scalars == {("loss", "val"): [(0, trial.value)]}
         assert task.single_values == {"objective/value": trial.value}
@@ -91,7 +91,7 @@ def test_each_trial_is_a_task(store: MemoryStore) -> None:
     assert (best.value, best.params) == (study.best_value, study.best_params)
 
 
-def test_two_jobs_at_once(store: MemoryStore) -> None:
+def test_two_jobs_at_once(backend: MemoryStore) -> None:
     """With n_jobs=2 two tasks are open at the same time, and each thread has its own current task."""
     together = threading.Barrier(2, timeout=30)
 
@@ -107,19 +107,19 @@ def test_two_jobs_at_once(store: MemoryStore) -> None:
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         study.optimize(group.objective(fn), n_trials=10, n_jobs=2)
-    assert sorted(task.spec.index for task in store.members) == list(range(10))
-    for task in store.members:
+    assert sorted(task.spec.index for task in backend.members) == list(range(10))
+    for task in backend.members:
         trial = study.trials[int(task.name[-4:])]
         assert task.params == trial.params
         assert task.scalars == {("loss", "value"): [(trial.number, trial.value)]}
 
 
-def test_parameters_are_there_as_they_are_sampled(store: MemoryStore) -> None:
+def test_parameters_are_there_as_they_are_sampled(backend: MemoryStore) -> None:
     """Each suggestion is on the task before the next line of the objective runs, in `General`."""
     seen = []
 
     def fn(trial: Any, task: GroupTask) -> float:
-        recorded = store.tasks[task.id]
+        recorded = backend.tasks[task.id]
         suggestions: list[Callable[[], Any]] = [
             lambda: trial.suggest_float("lr", 1e-4, 1e-1, log=True),
             lambda: trial.suggest_int("layers", 1, 3),
@@ -142,7 +142,7 @@ def test_parameters_are_there_as_they_are_sampled(store: MemoryStore) -> None:
     ]
 
 
-def test_the_trial_is_still_optunas(store: MemoryStore) -> None:
+def test_the_trial_is_still_optunas(backend: MemoryStore) -> None:
     """The objective gets an `optuna.Trial`, and sampling draws the same numbers as without a group."""
 
     def fn(trial: Any) -> float:
@@ -166,7 +166,7 @@ def test_the_trial_is_still_optunas(store: MemoryStore) -> None:
 @pytest.mark.parametrize(
     "form", ["trial", "trial, task", "trial, job", "trial, task=None", "trial, *, task", "trial, lr=1"]
 )
-def test_forms_of_objectives(store: MemoryStore, form: str) -> None:
+def test_forms_of_objectives(backend: MemoryStore, form: str) -> None:
     """`fn(trial)`, `fn(trial, task)` under any name, and `task` as a keyword are all understood."""
     names: Any = {"given": {}}
     exec(f"def fn({form}):\n    given.update(locals())\n    return 1.0", names)
@@ -176,7 +176,7 @@ def test_forms_of_objectives(store: MemoryStore, form: str) -> None:
     assert (names["given"].get("task") or names["given"].get("job")) is expected
 
 
-def test_objects_and_partials_are_objectives(store: MemoryStore) -> None:
+def test_objects_and_partials_are_objectives(backend: MemoryStore) -> None:
     """An object with `__call__`, a partial and a builtin work like functions."""
 
     class Fn:
@@ -192,7 +192,7 @@ def test_objects_and_partials_are_objectives(store: MemoryStore) -> None:
         assert group.objective(functools.partial(with_data, 0.5))(study.ask()) == 0.5
 
 
-def test_ask_and_tell(store: MemoryStore) -> None:
+def test_ask_and_tell(backend: MemoryStore) -> None:
     """With Optuna's ask-and-tell the objective is called by hand; what was asked for is on the task."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
@@ -200,11 +200,11 @@ def test_ask_and_tell(store: MemoryStore) -> None:
         for _ in range(2):
             trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
             study.tell(trial, objective(trial))
-    assert [task.params for task in store.members] == [trial.params for trial in study.trials]
-    assert [task.status for task in store.members] == ["completed"] * 2
+    assert [task.params for task in backend.members] == [trial.params for trial in study.trials]
+    assert [task.status for task in backend.members] == ["completed"] * 2
 
 
-def test_a_trial_can_be_tried_again(store: MemoryStore) -> None:
+def test_a_trial_can_be_tried_again(backend: MemoryStore) -> None:
     """A `FixedTrial`, and `study.best_trial`, run as tasks of their own, as often as one likes."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
@@ -213,43 +213,43 @@ def test_a_trial_can_be_tried_again(store: MemoryStore) -> None:
         assert objective(study.best_trial) == study.best_value
         assert objective(optuna.trial.FixedTrial({"x": 0.5}, number=7)) == 0.25
         assert objective(study.best_trial) == study.best_value
-    again = [task.params for task in store.members[2:]]
+    again = [task.params for task in backend.members[2:]]
     assert again == [study.best_params, {"x": 0.5}, study.best_params]
-    assert len({task.name for task in store.members}) == 5
+    assert len({task.name for task in backend.members}) == 5
 
 
-def test_another_rank_has_no_trial(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_rank_has_no_trial(backend: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distributed job's other ranks call the objective with None, as Optuna's examples do."""
     with TaskGroup("digits", "sweep", mode="disabled") as group:
         assert group.objective(lambda trial: trial)(None) is None
 
 
-def test_enqueued_trials(store: MemoryStore) -> None:
+def test_enqueued_trials(backend: MemoryStore) -> None:
     """An enqueued trial is a task like any other, with the parameters that it was given."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         study.enqueue_trial({"x": 0.5})
         study.optimize(group.objective(parabola), n_trials=2)
-    assert store.members[0].params == {"x": 0.5}
-    assert len(store.members) == 2
+    assert backend.members[0].params == {"x": 0.5}
+    assert len(backend.members) == 2
 
 
-def test_two_studies_in_one_group(store: MemoryStore) -> None:
+def test_two_studies_in_one_group(backend: MemoryStore) -> None:
     """Trials of the same number in two studies have keys and names of their own."""
     with TaskGroup("digits", "sweep") as group:
         for name in ("coarse", "fine"):
             study_of(study_name=name).optimize(group.objective(parabola), n_trials=2)
-    assert [task.name for task in store.members] == [
+    assert [task.name for task in backend.members] == [
         "coarse-trial-0000",
         "coarse-trial-0001",
         "fine-trial-0000",
         "fine-trial-0001",
     ]
-    assert len({task.key for task in store.members}) == 4
-    assert {"coarse/best/value", "fine/best/value"} < parent_of(store).params.keys()
+    assert len({task.key for task in backend.members}) == 4
+    assert {"coarse/best/value", "fine/best/value"} < parent_of(backend).params.keys()
 
 
-def test_two_studies_without_a_name(store: MemoryStore) -> None:
+def test_two_studies_without_a_name(backend: MemoryStore) -> None:
     """Studies without a name are counted, so that their trials' keys are the same in every run."""
     keys = []
     for _ in range(2):
@@ -261,22 +261,22 @@ def test_two_studies_without_a_name(store: MemoryStore) -> None:
     assert keys[0] == keys[1]
 
 
-def test_two_calls_of_optimize(store: MemoryStore) -> None:
+def test_two_calls_of_optimize(backend: MemoryStore) -> None:
     """A study that is optimized further, with another objective too, goes on counting."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         study.optimize(group.objective(parabola_alone), n_trials=2)
         study.optimize(group.objective(lambda trial: -1.0), n_trials=1)
-    assert [task.name[-1] for task in store.members] == ["0", "1", "2"]
-    assert parent_of(store).params["best/trial"] == 2
+    assert [task.name[-1] for task in backend.members] == ["0", "1", "2"]
+    assert parent_of(backend).params["best/trial"] == 2
 
 
-def test_keys_are_the_same_in_every_run(store: MemoryStore) -> None:
+def test_keys_are_the_same_in_every_run(backend: MemoryStore) -> None:
     """A trial's key comes from the study's name and its number alone."""
     for _ in range(2):
         with TaskGroup("digits", "sweep") as group:
             study_of(study_name="mine").optimize(group.objective(parabola), n_trials=1)
-    first, second = store.members
+    first, second = backend.members
     assert first.key == second.key
 
 
@@ -285,7 +285,7 @@ def test_keys_are_the_same_in_every_run(store: MemoryStore) -> None:
 
 @pytest.mark.parametrize(("message", "reason"), [("", "pruned at step 1"), ("hopeless", "hopeless")])
 @pytest.mark.parametrize("catch", [(), (Exception,)])
-def test_pruned_is_stopped(store: MemoryStore, message: str, reason: str, catch: Any) -> None:
+def test_pruned_is_stopped(backend: MemoryStore, message: str, reason: str, catch: Any) -> None:
     """A pruned trial's task is stopped with the reason, and Optuna knows it as pruned."""
 
     def fn(trial: Any, task: GroupTask) -> float:
@@ -301,16 +301,16 @@ def test_pruned_is_stopped(store: MemoryStore, message: str, reason: str, catch:
         study.optimize(group.objective(fn), n_trials=2)
         assert group.failures == ()
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
-    status, told = ends(store)["trial-0000"]
+    status, told = ends(backend)["trial-0000"]
     assert (status, reason in told) == ("stopped", True)
-    assert store.members[0].params == study.trials[0].params
-    assert store.members[0].scalars["objective", "value"] == [
+    assert backend.members[0].params == study.trials[0].params
+    assert backend.members[0].scalars["objective", "value"] == [
         (step, study.trials[0].params["x"]) for step in (0, 1)
     ]
-    assert store.members[0].console == ""
+    assert backend.members[0].console == ""
 
 
-def test_a_real_pruner(store: MemoryStore) -> None:
+def test_a_real_pruner(backend: MemoryStore) -> None:
     """What `trial.report` is given reaches Optuna's pruner, and the task as a curve."""
 
     def fn(trial: Any) -> float:
@@ -324,12 +324,12 @@ def test_a_real_pruner(store: MemoryStore) -> None:
     with TaskGroup("digits", "sweep") as group:
         study = study_of(pruner=pruner)
         study.optimize(group.objective(fn), n_trials=4)
-    assert [task.status for task in store.members] == ["completed", "completed", "stopped", "stopped"]
-    assert store.members[1].scalars == {("objective", "value"): [(0, 1.0), (1, 1.1), (2, 1.2)]}
+    assert [task.status for task in backend.members] == ["completed", "completed", "stopped", "stopped"]
+    assert backend.members[1].scalars == {("objective", "value"): [(0, 1.0), (1, 1.1), (2, 1.2)]}
 
 
 @pytest.mark.parametrize("groups", [(), (RuntimeError,)])
-def test_optunas_catch_decides(store: MemoryStore, groups: Any) -> None:
+def test_optunas_catch_decides(backend: MemoryStore, groups: Any) -> None:
     """An exception fails the task and goes on to Optuna, whatever the group's catch= says."""
 
     def fn(trial: Any) -> float:
@@ -344,11 +344,11 @@ def test_optunas_catch_decides(store: MemoryStore, groups: Any) -> None:
         with pytest.raises(RuntimeError, match="a bad node"):
             study_of().optimize(group.objective(fn), n_trials=2)
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
-    failed = store.members[0]
+    failed = backend.members[0]
     assert (failed.status, failed.reason) == ("failed", "RuntimeError: a bad node")
     assert "a bad node" in failed.console
     assert failed.params == study.trials[0].params
-    assert [task.status for task in store.members] == ["failed", "completed", "failed"]
+    assert [task.status for task in backend.members] == ["failed", "completed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -361,38 +361,38 @@ def test_optunas_catch_decides(store: MemoryStore, groups: Any) -> None:
         ((), "0 values"),
     ],
 )
-def test_results_that_optuna_refuses(store: MemoryStore, result: Any, reason: str) -> None:
+def test_results_that_optuna_refuses(backend: MemoryStore, result: Any, reason: str) -> None:
     """What Optuna takes as a failure is a failed task with the reason; nothing of it is reported."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         assert group.objective(lambda trial: result)(study.ask()) is result
         study.optimize(group.objective(lambda trial: result), n_trials=1)
     assert study.trials[1].state.name == "FAIL"
-    for status, told in ends(store).values():
+    for status, told in ends(backend).values():
         assert status == "failed"
         assert reason in told
-    assert store.members[0].single_values == {}
+    assert backend.members[0].single_values == {}
 
 
-def test_infinity_is_optunas_to_take(store: MemoryStore) -> None:
+def test_infinity_is_optunas_to_take(backend: MemoryStore) -> None:
     """An infinite value is complete for Optuna; the task leaves it out, and says so once."""
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         with pytest.warns(NonFiniteWarning, match="inf"):
             study.optimize(group.objective(lambda trial: math.inf), n_trials=1)
     assert study.best_value == math.inf
-    assert ends(store)["trial-0000"] == ("completed", "")
+    assert ends(backend)["trial-0000"] == ("completed", "")
 
 
-def test_infinity_where_the_group_raises(store: MemoryStore) -> None:
+def test_infinity_where_the_group_raises(backend: MemoryStore) -> None:
     """With nonfinite="raise" it is an error that Optuna is given, and the task is failed."""
     with TaskGroup("digits", "sweep", nonfinite="raise") as group:
         with pytest.raises(NonFiniteError):
             study_of().optimize(group.objective(lambda trial: math.inf), n_trials=1)
-    assert ends(store)["trial-0000"][0] == "failed"
+    assert ends(backend)["trial-0000"][0] == "failed"
 
 
-def test_ctrl_c(store: MemoryStore) -> None:
+def test_ctrl_c(backend: MemoryStore) -> None:
     """A KeyboardInterrupt stops the trial's task, the study and the group."""
 
     def fn(trial: Any) -> float:
@@ -404,13 +404,13 @@ def test_ctrl_c(store: MemoryStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         with TaskGroup("digits", "sweep") as group:
             study.optimize(group.objective(fn), n_trials=5, catch=(Exception,))
-    assert ends(store) == {"trial-0000": ("completed", ""), "trial-0001": ("stopped", "KeyboardInterrupt")}
-    assert parent_of(store).status == "stopped"
-    assert parent_of(store).params["best/trial"] == 0
+    assert ends(backend) == {"trial-0000": ("completed", ""), "trial-0001": ("stopped", "KeyboardInterrupt")}
+    assert parent_of(backend).status == "stopped"
+    assert parent_of(backend).params["best/trial"] == 0
 
 
 @pytest.mark.parametrize("error", [None, optuna.TrialPruned("early"), ValueError("bad")])
-def test_a_with_block_inside(store: MemoryStore, error: Exception | None) -> None:
+def test_a_with_block_inside(backend: MemoryStore, error: Exception | None) -> None:
     """`with task:` inside an objective, as in a sweep, takes nothing from Optuna and ends nothing."""
 
     def fn(trial: Any, task: GroupTask) -> float:
@@ -426,11 +426,11 @@ def test_a_with_block_inside(store: MemoryStore, error: Exception | None) -> Non
     states = {type(None): "COMPLETE", optuna.TrialPruned: "PRUNED", ValueError: "FAIL"}
     assert study.trials[0].state.name == states[type(error)]
     statuses = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
-    assert store.members[0].status == statuses[states[type(error)]]
-    assert store.members[0].single_values == ({"objective/value": 3.0} if error is None else {})
+    assert backend.members[0].status == statuses[states[type(error)]]
+    assert backend.members[0].single_values == ({"objective/value": 3.0} if error is None else {})
 
 
-def test_the_objectives_own_word_stands(store: MemoryStore) -> None:
+def test_the_objectives_own_word_stands(backend: MemoryStore) -> None:
     """A task that the objective ends by a word of its own stays as it was ended."""
 
     def fn(trial: Any, task: GroupTask) -> float:
@@ -442,11 +442,11 @@ def test_the_objectives_own_word_stands(store: MemoryStore) -> None:
     with TaskGroup("digits", "sweep") as group:
         study = study_of()
         study.optimize(group.objective(fn), n_trials=1)
-    assert ends(store) == {"trial-0000": ("stopped", "good enough")}
+    assert ends(backend) == {"trial-0000": ("stopped", "good enough")}
     assert study.best_value == 0.5
 
 
-def test_a_study_that_stops_itself(store: MemoryStore) -> None:
+def test_a_study_that_stops_itself(backend: MemoryStore) -> None:
     """`trial.study.stop()` and callbacks work as ever; there is no task without a trial."""
 
     def fn(trial: Any) -> float:
@@ -459,10 +459,10 @@ def test_a_study_that_stops_itself(store: MemoryStore) -> None:
         study = study_of()
         callbacks = [lambda study, trial: called.append(trial.number)]
         study.optimize(group.objective(fn), n_trials=9, callbacks=callbacks)
-    assert (len(store.members), called) == (3, [0, 1, 2])
+    assert (len(backend.members), called) == (3, [0, 1, 2])
 
 
-def test_after_the_group_has_ended(store: MemoryStore) -> None:
+def test_after_the_group_has_ended(backend: MemoryStore) -> None:
     """An objective outlives its group only as an error."""
     with TaskGroup("digits", "sweep") as group:
         objective = group.objective(parabola)
@@ -482,13 +482,13 @@ def test_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- names -------------------------------------------------------------------------------------
 
 
-def test_the_value_has_the_name_that_it_is_given(store: MemoryStore) -> None:
+def test_the_value_has_the_name_that_it_is_given(backend: MemoryStore) -> None:
     """`metric=` and context say what the value is; a field that is left is `value`."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}/{fold}") as group:
         study_of().optimize(group.objective(parabola_alone, metric="loss", split="val"), n_trials=1)
     with TaskGroup("digits", "sweep", template="{metric}/{split}/{fold}") as group:
         study_of().optimize(group.objective(parabola_alone), n_trials=1)
-    names = [list(task.single_values) for task in store.members]
+    names = [list(task.single_values) for task in backend.members]
     assert names == [["loss/val/value"], ["objective/value/value"]]
 
 
@@ -497,7 +497,7 @@ def parabola_alone(trial: Any) -> float:
     return float(trial.suggest_float("x", -1, 1) ** 2)
 
 
-def test_the_studys_own_metric_names(store: MemoryStore) -> None:
+def test_the_studys_own_metric_names(backend: MemoryStore) -> None:
     """Where the study has names for its values, they are taken; several values have one each."""
     plain, named, other = (study_of("minimize", "maximize") for _ in range(3))
     with warnings.catch_warnings():  # Optuna's, that this part of it is new
@@ -506,14 +506,14 @@ def test_the_studys_own_metric_names(store: MemoryStore) -> None:
     for study, metric in ((plain, None), (named, None), (other, ["a", "b"])):
         with TaskGroup("digits", "sweep") as group:
             study.optimize(group.objective(lambda trial: (0.25, 0.75), metric=metric), n_trials=1)
-    assert [task.single_values for task in store.members] == [
+    assert [task.single_values for task in backend.members] == [
         {"objective_0/value": 0.25, "objective_1/value": 0.75},
         {"loss/value": 0.25, "accuracy/value": 0.75},
         {"a/value": 0.25, "b/value": 0.75},
     ]
 
 
-def test_a_direction_against_the_vocabulary_is_told_once(store: MemoryStore) -> None:
+def test_a_direction_against_the_vocabulary_is_told_once(backend: MemoryStore) -> None:
     """A study that minimizes what is better when greater is warned of, once, with both words."""
     metrics = [Metric("accuracy", aliases=["acc"], mode="max"), Metric("loss", mode="min"), Metric("time")]
     with TaskGroup("digits", "trials", metrics=metrics) as group:
@@ -528,7 +528,7 @@ def test_a_direction_against_the_vocabulary_is_told_once(store: MemoryStore) -> 
         study_of("maximize").optimize(objective, n_trials=1)
 
 
-def test_names_that_cannot_be_are_told_at_once(store: MemoryStore) -> None:
+def test_names_that_cannot_be_are_told_at_once(backend: MemoryStore) -> None:
     """A metric that the vocabulary lacks and a context that the template lacks cost no trial."""
     metrics = [Metric("loss", aliases={"val_loss": {"split": "val"}}, mode="min")]
     with TaskGroup("digits", "sweep", template="{metric}/{split}", metrics=metrics) as group:
@@ -540,22 +540,22 @@ def test_names_that_cannot_be_are_told_at_once(store: MemoryStore) -> None:
             group.objective(parabola_alone)(study_of().ask())
         with pytest.raises(ArgumentError, match="2 names"):
             group.objective(parabola_alone, metric="loss")(study_of("minimize", "minimize").ask())
-        assert store.members == []
+        assert backend.members == []
         study = study_of()
         study.optimize(group.objective(parabola_alone, metric="val_loss"), n_trials=2)
         assert group.results().best("loss").value == study.best_value
-    assert list(store.members[0].single_values) == ["loss/val"]
+    assert list(backend.members[0].single_values) == ["loss/val"]
 
 
 # --- the best ----------------------------------------------------------------------------------
 
 
-def test_the_best_is_on_the_parent(store: MemoryStore) -> None:
+def test_the_best_is_on_the_parent(backend: MemoryStore) -> None:
     """The parent has the best trial's number, value and parameters, while the study runs and after."""
     seen = []
 
     def fn(trial: Any) -> float:
-        seen.append(dict(parent_of(store).params))
+        seen.append(dict(parent_of(backend).params))
         kind = trial.suggest_categorical("kind", ["a", "b"])
         trial.suggest_int(f"only {kind}", 0, 9)
         return float([3, 1, 2, 0][trial.number])
@@ -566,7 +566,7 @@ def test_the_best_is_on_the_parent(store: MemoryStore) -> None:
             study.enqueue_trial({"kind": kind})
         study.optimize(group.objective(fn), n_trials=4)
     assert [params.get("best/trial") for params in seen] == [None, 0, 1, 1]
-    best = parent_of(store).params
+    best = parent_of(backend).params
     params = study.best_params
     assert best == {
         "best/trial": 3,
@@ -577,21 +577,21 @@ def test_the_best_is_on_the_parent(store: MemoryStore) -> None:
     }
 
 
-def test_the_best_of_several_directions(store: MemoryStore) -> None:
+def test_the_best_of_several_directions(backend: MemoryStore) -> None:
     """With several directions the parent has the numbers of the trials that nothing beats."""
     values = [(1, 5), (2, 2), (3, 3), (5, 1)]
     with TaskGroup("digits", "sweep") as group:
         study = study_of("minimize", "minimize")
         study.optimize(group.objective(lambda trial: values[trial.number]), n_trials=4)
-    assert parent_of(store).params == {"best/trials": [0, 1, 3]}
+    assert parent_of(backend).params == {"best/trials": [0, 1, 3]}
 
 
-def test_no_best(store: MemoryStore) -> None:
+def test_no_best(backend: MemoryStore) -> None:
     """A study without a completed trial leaves the parent alone."""
     with TaskGroup("digits", "sweep") as group:
         study_of().optimize(group.objective(lambda trial: math.nan), n_trials=1)
         study_of("minimize", "minimize").optimize(group.objective(lambda trial: math.nan), n_trials=1)
-    assert parent_of(store).params == {}
+    assert parent_of(backend).params == {}
 
 
 def test_the_parent_is_a_main_task(tmp_path: Path) -> None:
@@ -703,7 +703,7 @@ def test_a_study_that_begins_anew_is_told(place: Place, name: str | None) -> Non
     assert [status for *_, status in place.attempts()] == ["completed"]
 
 
-def test_a_retried_trial_is_a_task_of_its_own(tmp_path: Path, store: MemoryStore) -> None:
+def test_a_retried_trial_is_a_task_of_its_own(tmp_path: Path, backend: MemoryStore) -> None:
     """What Optuna's retry callback enqueues again has a number, and so a task, of its own."""
     storages = optuna.storages  # the name changed in Optuna 4.9
     kind = getattr(storages, "RetryHeartbeatStaleTrialCallback", None) or storages.RetryFailedTrialCallback
@@ -716,8 +716,8 @@ def test_a_retried_trial_is_a_task_of_its_own(tmp_path: Path, store: MemoryStore
         retry(study, study.trials[2])
         study.optimize(group.objective(various), n_trials=1)
     assert study.trials[3].params == study.trials[2].params
-    assert [task.status for task in store.members] == ["completed", "stopped", "failed", "completed"]
-    assert store.members[3].params == store.members[2].params
+    assert [task.status for task in backend.members] == ["completed", "stopped", "failed", "completed"]
+    assert backend.members[3].params == backend.members[2].params
 
 
 def test_the_best_is_online_while_the_study_runs(place: Place) -> None:

@@ -28,7 +28,7 @@ from tests.clearml_process import run
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -38,7 +38,7 @@ Opener = Callable[..., GroupTask]
 
 
 @pytest.fixture
-def open_task(store: MemoryStore) -> Iterator[Opener]:
+def open_task(backend: MemoryStore) -> Iterator[Opener]:
     """Opens groups with a task in each, and closes them at the end."""
     groups: list[TaskGroup] = []
 
@@ -51,25 +51,25 @@ def open_task(store: MemoryStore) -> Iterator[Opener]:
         group.close()
 
 
-def held(task: GroupTask, store: MemoryStore) -> MemoryTask:
+def held(task: GroupTask, backend: MemoryStore) -> MemoryTask:
     """What the store holds of a task."""
     task.flush()
-    return store.tasks[task.id]
+    return backend.tasks[task.id]
 
 
-def placed(task: GroupTask, store: MemoryStore, *tags: str, context: str | None = None) -> list[Any]:
+def placed(task: GroupTask, backend: MemoryStore, *tags: str, context: str | None = None) -> list[Any]:
     """Title and series of tags, in the order of reporting."""
     writer = task.summary_writer(context)
     for step, tag in enumerate(tags):
         writer.add_scalar(tag, 1.0, step)
-    scalars = held(task, store).scalars
+    scalars = held(task, backend).scalars
     return [name for step in range(len(tags)) for name, points in scalars.items() if (step, 1.0) in points]
 
 
-def test_a_tag_names_metric_and_split(open_task: Opener, store: MemoryStore) -> None:
+def test_a_tag_names_metric_and_split(open_task: Opener, backend: MemoryStore) -> None:
     """`loss/train` and `train/loss` are the metric `loss`; a tag without a split is a metric as it is."""
     tags = ("loss/train", "val/loss", "lr", "layer1/weight", "deep/acc/test", "train_loss")
-    assert placed(open_task(), store, *tags) == [
+    assert placed(open_task(), backend, *tags) == [
         ("loss", "train"),
         ("loss", "val"),
         ("lr", "value"),
@@ -79,11 +79,11 @@ def test_a_tag_names_metric_and_split(open_task: Opener, store: MemoryStore) -> 
     ]
 
 
-def test_the_last_part_is_the_field_that_is_asked_for(open_task: Opener, store: MemoryStore) -> None:
+def test_the_last_part_is_the_field_that_is_asked_for(open_task: Opener, backend: MemoryStore) -> None:
     """With `context=`, whatever stands behind a tag's last `/` fills that field in."""
     task = open_task("{metric}/{layer}")
     tags = ("grad/conv1", "a/b/c", "lr", "odd/", "/odd")
-    assert placed(task, store, *tags, context="layer") == [
+    assert placed(task, backend, *tags, context="layer") == [
         ("grad", "conv1"),
         ("a/b", "c"),
         ("lr", "value"),
@@ -100,21 +100,21 @@ def test_the_last_part_is_the_field_that_is_asked_for(open_task: Opener, store: 
     ],
 )
 def test_no_two_tags_share_a_curve(
-    open_task: Opener, store: MemoryStore, tags: tuple[str, ...], names: list[Any]
+    open_task: Opener, backend: MemoryStore, tags: tuple[str, ...], names: list[Any]
 ) -> None:
     """A tag that would get the name of another one keeps its full text."""
-    assert placed(open_task(), store, *tags) == names
+    assert placed(open_task(), backend, *tags) == names
 
 
-def test_a_tag_that_reads_as_the_default(open_task: Opener, store: MemoryStore) -> None:
+def test_a_tag_that_reads_as_the_default(open_task: Opener, backend: MemoryStore) -> None:
     """`lr` and `lr/value` are two curves, whichever comes first."""
-    assert placed(open_task(), store, "lr", "lr/value", context="split") == [
+    assert placed(open_task(), backend, "lr", "lr/value", context="split") == [
         ("lr", "value"),
         ("lr/value", "value"),
     ]
 
 
-def test_tags_that_cannot_be_told_apart_are_an_error(open_task: Opener, store: MemoryStore) -> None:
+def test_tags_that_cannot_be_told_apart_are_an_error(open_task: Opener, backend: MemoryStore) -> None:
     """Where no name is left for a tag, it is an error that shows both tags."""
     task = open_task()
     writer = task.summary_writer("split")
@@ -124,9 +124,9 @@ def test_tags_that_cannot_be_told_apart_are_an_error(open_task: Opener, store: M
         writer.add_scalar("a", 1.0, 1)
 
 
-def test_a_template_without_a_split(open_task: Opener, store: MemoryStore) -> None:
+def test_a_template_without_a_split(open_task: Opener, backend: MemoryStore) -> None:
     """Where the template has no such field, tags are metrics as they are."""
-    assert placed(open_task("{metric}"), store, "loss/train", "train/loss") == [
+    assert placed(open_task("{metric}"), backend, "loss/train", "train/loss") == [
         ("loss/train", "loss/train"),
         ("train/loss", "train/loss"),
     ]
@@ -134,7 +134,7 @@ def test_a_template_without_a_split(open_task: Opener, store: MemoryStore) -> No
         open_task("{metric}").summary_writer("split")
 
 
-def test_numbers_of_any_kind(open_task: Opener, store: MemoryStore) -> None:
+def test_numbers_of_any_kind(open_task: Opener, backend: MemoryStore) -> None:
     """Python's and numpy's numbers are reported, without a step as single values; text is an error."""
     task = open_task()
     with task.summary_writer() as writer:
@@ -143,11 +143,11 @@ def test_numbers_of_any_kind(open_task: Opener, store: MemoryStore) -> None:
         with pytest.raises(MetricValueError):
             writer.add_scalar("loss/train", "much", 1)
     writer.flush()
-    assert held(task, store).scalars == {("loss", "train"): [(3, 0.5)]}
-    assert held(task, store).single_values == {"loss/train": 0.25}
+    assert held(task, backend).scalars == {("loss", "train"): [(3, 0.5)]}
+    assert held(task, backend).single_values == {"loss/train": 0.25}
 
 
-def test_the_writer_ends_nothing(open_task: Opener, store: MemoryStore) -> None:
+def test_the_writer_ends_nothing(open_task: Opener, backend: MemoryStore) -> None:
     """Closing the writer, or its block, leaves the task open, and the writer too."""
     task = open_task()
     with task.summary_writer() as writer:
@@ -155,7 +155,7 @@ def test_the_writer_ends_nothing(open_task: Opener, store: MemoryStore) -> None:
     writer.close()
     assert task.status == "in_progress"
     writer.add_scalar("a", 2.0, 1)
-    assert held(task, store).scalars == {("a", "value"): [(0, 1.0), (1, 2.0)]}
+    assert held(task, backend).scalars == {("a", "value"): [(0, 1.0), (1, 2.0)]}
     task.mark_completed()
     with pytest.raises(TaskClosedError):
         writer.add_scalar("a", 3.0, 2)
@@ -163,40 +163,40 @@ def test_the_writer_ends_nothing(open_task: Opener, store: MemoryStore) -> None:
         writer.add_text("a", "words", 2)
 
 
-def test_several_scalars_in_one_plot(open_task: Opener, store: MemoryStore) -> None:
+def test_several_scalars_in_one_plot(open_task: Opener, backend: MemoryStore) -> None:
     """`add_scalars` gives one plot, whatever its keys; without a split its keys go into the metric."""
     task, other = open_task(), open_task("{metric}")
     for one in (task, other):
         one.summary_writer().add_scalars("waves", {"sin": 0.5, "cos": 0.25}, 7)
         one.summary_writer().add_scalar("waves/sin", 0.75, 8)
-    assert held(task, store).scalars == {
+    assert held(task, backend).scalars == {
         ("waves", "sin"): [(7, 0.5)],
         ("waves", "cos"): [(7, 0.25)],
         ("waves/sin", "value"): [(8, 0.75)],
     }
-    assert set(held(other, store).scalars) == {("waves/sin", "waves/sin"), ("waves/cos", "waves/cos")}
+    assert set(held(other, backend).scalars) == {("waves/sin", "waves/sin"), ("waves/cos", "waves/cos")}
 
 
-def test_hyperparameters(open_task: Opener, store: MemoryStore) -> None:
+def test_hyperparameters(open_task: Opener, backend: MemoryStore) -> None:
     """`add_hparams` sets parameters and reports numbers; an identity cannot be changed by it."""
     task = open_task()
     writer = task.summary_writer()
     writer.add_hparams({"C": 1, "lr": 0.1}, {"hparam/accuracy": 0.9})
     assert task.params == {"C": 1, "lr": 0.1}
-    assert held(task, store).single_values == {"hparam/accuracy/value": 0.9}
+    assert held(task, backend).single_values == {"hparam/accuracy/value": 0.9}
     with pytest.raises(ParameterError):
         writer.add_hparams({"C": 2}, {})
 
 
-def test_text_goes_to_the_console(open_task: Opener, store: MemoryStore) -> None:
+def test_text_goes_to_the_console(open_task: Opener, backend: MemoryStore) -> None:
     """Text stands in the task's console behind its tag and step."""
     task = open_task()
     task.summary_writer().add_text("notes", "a *word*", 3)
     task.summary_writer().add_text("notes", "another")
-    assert held(task, store).console == "notes [3]: a *word*\nnotes: another"
+    assert held(task, backend).console == "notes [3]: a *word*\nnotes: another"
 
 
-def test_what_has_no_place_is_told_once(open_task: Opener, store: MemoryStore) -> None:
+def test_what_has_no_place_is_told_once(open_task: Opener, backend: MemoryStore) -> None:
     """Graphs, sound and the like are taken by every task, and told once for the group."""
     task = open_task()
     other = task.group.task({"C": 2})
@@ -209,7 +209,7 @@ def test_what_has_no_place_is_told_once(open_task: Opener, store: MemoryStore) -
         task.summary_writer().ad_scalar  # noqa: B018
 
 
-def test_a_vocabulary_has_its_say(open_task: Opener, store: MemoryStore) -> None:
+def test_a_vocabulary_has_its_say(open_task: Opener, backend: MemoryStore) -> None:
     """Known metrics and aliases are reported; an unknown one is an error, as for `task.report`."""
     metrics = ["loss", Metric("accuracy", aliases={"Acc/valid": {"split": "val"}})]
     task = open_task("{metric}/{split}", metrics=metrics)
@@ -219,17 +219,17 @@ def test_a_vocabulary_has_its_say(open_task: Opener, store: MemoryStore) -> None
     writer.add_scalar("loss", 0.25, 1)
     with pytest.raises(UnknownMetricError, match=r"'los' .* did you mean 'loss'"):
         writer.add_scalar("los/train", 0.5, 1)
-    assert set(held(task, store).scalars) == {("loss", "train"), ("accuracy", "val"), ("loss", "value")}
+    assert set(held(task, backend).scalars) == {("loss", "train"), ("accuracy", "val"), ("loss", "value")}
 
 
-def test_a_bound_view(open_task: Opener, store: MemoryStore) -> None:
+def test_a_bound_view(open_task: Opener, backend: MemoryStore) -> None:
     """A writer of `task.bind(…)` fills in what is bound; a tag's own split goes before it."""
     task = open_task("{metric}/{fold} {split}")
     writer = SummaryWriter(task.bind(fold=2))
     writer.add_scalar("loss/val", 0.5, 1)
     fixed = SummaryWriter(task.bind(fold=3, split="val"))
     fixed.add_scalar("loss", 0.5, 1)
-    assert set(held(task, store).scalars) == {("loss", "2 val"), ("loss", "3 val")}
+    assert set(held(task, backend).scalars) == {("loss", "2 val"), ("loss", "3 val")}
 
 
 @pytest.mark.parametrize(

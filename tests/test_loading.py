@@ -45,7 +45,7 @@ def swept(project: str = "digits", **options: Any) -> TaskGroup:
 
 def stats(results: Results) -> list[dict[Any, Any]]:
     """The counts of each row, in a form that can be compared."""
-    return [{measure: attrs.asdict(counts) for measure, counts in row.stats.items()} for row in results]
+    return [{metric_key: attrs.asdict(counts) for metric_key, counts in row.stats.items()} for row in results]
 
 
 def same_rows(loaded: Results, live: Results, *, counted: bool = True) -> None:
@@ -56,8 +56,8 @@ def same_rows(loaded: Results, live: Results, *, counted: bool = True) -> None:
             assert getattr(a, field) == getattr(b, field), field
         assert a.duration == pytest.approx(b.duration, abs=1.0)
         assert a.stats.keys() == b.stats.keys()
-        for measure in a.stats:
-            one, other = attrs.asdict(a.stats[measure]), attrs.asdict(b.stats[measure])
+        for metric_key in a.stats:
+            one, other = attrs.asdict(a.stats[metric_key]), attrs.asdict(b.stats[metric_key])
             if not counted:
                 for part in ("total", "count", "last_iteration"):
                     one.pop(part), other.pop(part)
@@ -313,14 +313,14 @@ def test_a_vocabulary_of_the_callers_own() -> None:
 
 def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:
     """A run that could write no record is loaded from the server like any other."""
-    from clearml_taskgroup._storage.run_log import Record
+    from clearml_taskgroup._storage.run_log import RunLog
     from clearml_taskgroup.errors import StoreError
 
-    def refuse(folder: Path) -> Record:
+    def refuse(folder: Path) -> RunLog:
         raise StoreError(str(folder), "no space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Record, "start", refuse)
+        patched.setattr(RunLog, "start", refuse)
         with pytest.warns(StoreWarning):
             swept(mode="online")
     assert len(TaskGroup.load("digits", "sweep")) == 6

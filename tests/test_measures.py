@@ -20,7 +20,7 @@ from clearml_taskgroup.testing import recording
 
 
 @pytest.fixture(autouse=True)
-def store() -> Iterator[None]:
+def backend() -> Iterator[None]:
     """Keeps in memory what the test's groups log."""
     with recording():
         yield
@@ -171,7 +171,7 @@ def test_a_metric_is_understood_as_tables_spell_it(spelt: str, value: float) -> 
     assert results.sort(spelt, mode="min")[0].value(spelt, of="mean") == value
     assert results.history(spelt)[0].values == results[0].history(spelt).values == (value,)
     assert results.aggregate("C").sort(spelt, mode="min").best(spelt, mode="min").value == value
-    assert results.find(spelt) in results.measures
+    assert results.find(spelt) in results.metric_keys
 
 
 def test_every_column_can_be_asked_for() -> None:
@@ -184,10 +184,10 @@ def test_every_column_can_be_asked_for() -> None:
     results = results_of(*reports, metrics=metrics, template="{metric}/{split=value}-{fold=0}-{kind=x}")
     for column in results.to_records()[0]:
         if column.endswith(".last"):
-            measure = results.find(column.removesuffix(".last"))
-            assert f"{results._words.label(measure).partition(' (')[0]}.last" == column
-    for measure in results.measures:
-        assert results.find(results.label(measure)) == measure
+            metric_key = results.find(column.removesuffix(".last"))
+            assert f"{results._lookup.label(metric_key).partition(' (')[0]}.last" == column
+    for metric_key in results.metric_keys:
+        assert results.find(results.label(metric_key)) == metric_key
     assert results.best("loss[fold=2.5,split=val] (nats)").mode == "min"
     assert results.best("val_loss[fold=2.5]").mode == results.mode_of("val_loss[fold=2.5]") == "min"
 

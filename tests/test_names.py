@@ -32,7 +32,7 @@ class Split(enum.Enum):
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -49,7 +49,7 @@ def store() -> Iterator[MemoryStore]:
     ],
 )
 def test_two_contexts_that_render_alike(
-    store: MemoryStore, template: str, first: dict[str, Any], second: dict[str, Any]
+    backend: MemoryStore, template: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     """Different contexts that would be logged under one name are an error, not one curve."""
     with TaskGroup("digits", "sweep", template=template) as group:
@@ -58,11 +58,11 @@ def test_two_contexts_that_render_alike(
         with pytest.raises(NameCollisionError, match="folded into one"):
             task.report({"loss": 2.0}, 2, **second)
         task.report({"loss": 3.0}, 3, **first)
-    (points,) = store.members[0].scalars.values()
+    (points,) = backend.members[0].scalars.values()
     assert points == [(1, 1.0), (3, 3.0)]
 
 
-def test_two_metrics_that_render_alike(store: MemoryStore) -> None:
+def test_two_metrics_that_render_alike(backend: MemoryStore) -> None:
     """The error shows both metrics with their contexts, the name and the template."""
     with TaskGroup("digits", "sweep", template="all/{metric}_{split}") as group:
         task = group.task({"C": 1})
@@ -78,7 +78,7 @@ def test_two_metrics_that_render_alike(store: MemoryStore) -> None:
         assert part in str(caught.value)
 
 
-def test_single_values_collide_by_their_one_name(store: MemoryStore) -> None:
+def test_single_values_collide_by_their_one_name(backend: MemoryStore) -> None:
     """Single values have one name each, so two halves that join to the same text collide."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
         task = group.task({"C": 1})
@@ -89,17 +89,17 @@ def test_single_values_collide_by_their_one_name(store: MemoryStore) -> None:
             task.report({"a": 1.0}, split="b/c")
 
 
-def test_names_that_a_server_joins_to_one(store: MemoryStore) -> None:
+def test_names_that_a_server_joins_to_one(backend: MemoryStore) -> None:
     """A server joins title and series with '-', so `a`/`b-c` and `a-b`/`c` would overwrite each other."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
         task = group.task({"C": 1})
         task.report({"a": 1.0}, 1, split="b-c")
         with pytest.raises(NameCollisionError, match=r"stored as 'a-b-c'"):
             task.report({"a-b": 2.0}, 1, split="c")
-    assert store.members[0].scalars == {("a", "b-c"): [(1, 1.0)]}
+    assert backend.members[0].scalars == {("a", "b-c"): [(1, 1.0)]}
 
 
-def test_equal_contexts_are_one_curve(store: MemoryStore) -> None:
+def test_equal_contexts_are_one_curve(backend: MemoryStore) -> None:
     """1, 1.0 and np.int64(1) are one context; so is a field at its default and left out."""
     with TaskGroup("digits", "sweep", template="{metric}/{fold=all}") as group:
         task = group.task({"C": 1})
@@ -107,51 +107,51 @@ def test_equal_contexts_are_one_curve(store: MemoryStore) -> None:
             task.report({"loss": 1.0}, step, fold=fold)
         task.report({"loss": 1.0}, 0)
         task.report({"loss": 1.0}, 1, fold="all")
-    scalars = store.members[0].scalars
+    scalars = backend.members[0].scalars
     assert {name: len(points) for name, points in scalars.items()} == {("loss", "1"): 4, ("loss", "all"): 2}
 
 
-def test_true_and_one_are_two_curves(store: MemoryStore) -> None:
+def test_true_and_one_are_two_curves(backend: MemoryStore) -> None:
     """`flag=True` and `flag=1` are written, counted and found apart, though Python takes them for equal."""
     with TaskGroup("digits", "sweep", template="{metric}/{flag}") as group:
         task = group.task({"C": 1})
         for value, flag in ((1.0, True), (2.0, 1), (3.0, np.bool_(True))):
             task.report({"loss": value}, 1, flag=flag)
         (row,) = group.results()
-    assert store.members[0].scalars == {("loss", "True"): [(1, 1.0), (1, 3.0)], ("loss", "1"): [(1, 2.0)]}
+    assert backend.members[0].scalars == {("loss", "True"): [(1, 1.0), (1, 3.0)], ("loss", "1"): [(1, 2.0)]}
     assert (row.value("loss", flag=True), row.value("loss", flag=1)) == (3.0, 2.0)
-    assert [measure_text(measure) for measure in row.stats] == ["loss[flag=True]", "loss[flag=1]"]
+    assert [measure_text(metric_key) for metric_key in row.stats] == ["loss[flag=True]", "loss[flag=1]"]
 
 
-def test_the_order_of_a_context_does_not_matter(store: MemoryStore) -> None:
+def test_the_order_of_a_context_does_not_matter(backend: MemoryStore) -> None:
     """The same fields in another order are the same curve."""
     with TaskGroup("digits", "sweep", template="{metric}/{a}-{b}") as group:
         task = group.task({"C": 1})
         task.report({"loss": 1.0}, 1, a=1, b=2)
         task.report({"loss": 2.0}, 2, b=2, a=1)
         assert len(group.results()[0].stats) == 1
-    assert store.members[0].scalars == {("loss", "1-2"): [(1, 1.0), (2, 2.0)]}
+    assert backend.members[0].scalars == {("loss", "1-2"): [(1, 1.0), (2, 2.0)]}
 
 
-def test_unhashable_context(store: MemoryStore) -> None:
+def test_unhashable_context(backend: MemoryStore) -> None:
     """A value that cannot be hashed is told by the field's name, or taken if it is a number."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"C": 1})
         with pytest.raises(ContextValueError, match=r"split=\['val'\] is a list"):
             task.report({"loss": 1.0}, 1, split=["val"])
         task.report({"loss": 1.0}, 1, split=np.array(3))
-    assert store.members[0].scalars == {("loss", "3"): [(1, 1.0)]}
+    assert backend.members[0].scalars == {("loss", "3"): [(1, 1.0)]}
 
 
 @pytest.mark.parametrize("metric", ["", " ", "\n"])
-def test_blank_metrics_are_refused(store: MemoryStore, metric: str) -> None:
+def test_blank_metrics_are_refused(backend: MemoryStore, metric: str) -> None:
     """A metric without a name is refused, even where the template adds text to it."""
     with TaskGroup("digits", "sweep", template="m{metric}/x") as group:
         with pytest.raises(BlankNameError, match="metric's name"):
             group.task({"C": 1}).report({metric: 1.0}, 1)
 
 
-def test_many_names_are_warned_of_once_and_refused_at_the_limit(store: MemoryStore) -> None:
+def test_many_names_are_warned_of_once_and_refused_at_the_limit(backend: MemoryStore) -> None:
     """Past 1,000 names a group warns once; the 2,001st of a task is an error."""
     with TaskGroup("digits", "sweep", template="{metric}/{epoch}") as group:
         task, other = group.tasks({"C": [1, 2]})
@@ -169,10 +169,10 @@ def test_many_names_are_warned_of_once_and_refused_at_the_limit(store: MemorySto
         task.report({"loss": 2.0}, 2, epoch=1999)
         for epoch in range(1001):
             other.report({"loss": 1.0}, 1, epoch=epoch)
-    assert [len(member.scalars) for member in store.members] == [2000, 1001]
+    assert [len(member.scalars) for member in backend.members] == [2000, 1001]
 
 
-def test_single_values_are_names_too(store: MemoryStore) -> None:
+def test_single_values_are_names_too(backend: MemoryStore) -> None:
     """A server counts single values among the 2,000 names."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"C": 1})

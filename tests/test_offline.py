@@ -14,7 +14,7 @@ import pytest
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._model.specs import Ending, RunInfo, TaskSpec
 from clearml_taskgroup._storage import offline
-from clearml_taskgroup._storage.offline import OfflineStore
+from clearml_taskgroup._storage.offline import OfflineBackend
 from clearml_taskgroup.errors import StoreError
 from tests.clearml_process import run
 
@@ -27,28 +27,28 @@ def spec(key: str, **params: Any) -> TaskSpec:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> OfflineStore:
+def backend(tmp_path: Path) -> OfflineBackend:
     """A store in a folder that does not exist yet."""
-    return OfflineStore(tmp_path / "cache" / "offline")
+    return OfflineBackend(tmp_path / "cache" / "offline")
 
 
-def opened(store: OfflineStore, *keys: str) -> list[str]:
+def opened(backend: OfflineBackend, *keys: str) -> list[str]:
     """Creates tasks of these keys."""
-    return store.create(INFO, [spec(key, C=1) for key in keys], None)
+    return backend.create(INFO, [spec(key, C=1) for key in keys], None)
 
 
-def contents(store: OfflineStore, task_id: str) -> dict[str, Any]:
+def contents(backend: OfflineBackend, task_id: str) -> dict[str, Any]:
     """Reads a session's properties."""
-    data: dict[str, Any] = json.loads((store.folder(task_id) / "task.json").read_text())
+    data: dict[str, Any] = json.loads((backend.folder(task_id) / "task.json").read_text())
     return data
 
 
-def test_a_session_holds_what_clearml_reads_and_nothing_else(store: OfflineStore) -> None:
+def test_a_session_holds_what_clearml_reads_and_nothing_else(backend: OfflineBackend) -> None:
     """`task.json` has exactly the properties that ClearML's importer and its edits can take."""
-    parent, task = store.create(
+    parent, task = backend.create(
         INFO, [TaskSpec("", "group", "group", -1, 1, {}, kind="parent"), spec("k", C=1)], "x"
     )
-    data = contents(store, task)
+    data = contents(backend, task)
     # Neither a date, which later edits by ClearML choke on, nor a parent, which the importer refuses.
     assert set(data) == {
         "id",
@@ -64,90 +64,90 @@ def test_a_session_holds_what_clearml_reads_and_nothing_else(store: OfflineStore
     assert (data["id"], data["type"], data["name"]) == (task, "training", "group k")
     assert (data["project_name"], data["tags"]) == ("a/project", ["all", "own"])
     assert data["execution"] == {"artifacts": []}
-    assert data["offline_folder"] == store.folder(task).as_posix()
+    assert data["offline_folder"] == backend.folder(task).as_posix()
     assert data["hyperparams"]["General"]["C"] == {
         "section": "General",
         "name": "C",
         "value": "1",
         "type": "int",
     }
-    assert contents(store, parent)["type"] == "controller"
-    assert "General" not in contents(store, parent)["hyperparams"]
-    assert sorted(path.name for path in store.folder(task).iterdir()) == ["task.json"]
+    assert contents(backend, parent)["type"] == "controller"
+    assert "General" not in contents(backend, parent)["hyperparams"]
+    assert sorted(path.name for path in backend.folder(task).iterdir()) == ["task.json"]
 
 
-def test_events_are_appended_a_list_for_each_write(store: OfflineStore) -> None:
+def test_events_are_appended_a_list_for_each_write(backend: OfflineBackend) -> None:
     """Each write is one line, a JSON list, in its task's file alone, and is taken out of the batch."""
-    first, second = opened(store, "a", "b")
+    first, second = opened(backend, "a", "b")
     batch = {first: ['{"value":1}', '{"value":2}'], second: ['{"value":3}']}
-    store.write(batch)
-    store.write({first: ['{"value":4}']})
+    backend.write(batch)
+    backend.write({first: ['{"value":4}']})
     assert batch == {}
-    lines = (store.folder(first) / "metrics.jsonl").read_text().splitlines()
+    lines = (backend.folder(first) / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [[{"value": 1}, {"value": 2}], [{"value": 4}]]
-    assert json.loads((store.folder(second) / "metrics.jsonl").read_text()) == [{"value": 3}]
+    assert json.loads((backend.folder(second) / "metrics.jsonl").read_text()) == [{"value": 3}]
 
 
-def test_a_line_written_in_part_is_cut_back(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_written_in_part_is_cut_back(backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a short write the file is as it was, the error names it, and the events stay in the batch."""
-    (task,) = opened(store, "a")
-    store.write({task: ['{"value":1}']})
-    path = store.folder(task) / "metrics.jsonl"
+    (task,) = opened(backend, "a")
+    backend.write({task: ['{"value":1}']})
+    path = backend.folder(task) / "metrics.jsonl"
     before, write = path.read_bytes(), os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
     batch = {task: ['{"value":2}']}
     with pytest.raises(StoreError) as told:
-        store.write(batch)
+        backend.write(batch)
     assert told.value.where == str(path)
     assert path.read_bytes() == before
     assert batch == {task: ['{"value":2}']}
     monkeypatch.undo()
-    store.write(batch)
+    backend.write(batch)
     assert path.read_bytes() == before + b'[{"value":2}]\n'
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_holds_up_no_other_task(store: OfflineStore) -> None:
+def test_a_full_disk_holds_up_no_other_task(backend: OfflineBackend) -> None:
     """What one task's file refuses stays in the batch; the others' events are written."""
-    ids = opened(store, "a", "b", "c")
-    full = store.folder(ids[1]) / "metrics.jsonl"
+    ids = opened(backend, "a", "b", "c")
+    full = backend.folder(ids[1]) / "metrics.jsonl"
     full.symlink_to("/dev/full")
     batch = {task: ['{"value":1}'] for task in ids}
     with pytest.raises(StoreError, match="No space left") as told:
-        store.write(batch)
+        backend.write(batch)
     assert told.value.where == str(full)
     assert list(batch) == [ids[1]]
-    assert (store.folder(ids[2]) / "metrics.jsonl").read_text() == '[{"value":1}]\n'
+    assert (backend.folder(ids[2]) / "metrics.jsonl").read_text() == '[{"value":1}]\n'
 
 
-def test_a_deleted_session_is_a_named_error(store: OfflineStore) -> None:
+def test_a_deleted_session_is_a_named_error(backend: OfflineBackend) -> None:
     """Events, parameters and ClearML's object of a session that was deleted: `StoreError` names it."""
-    (task,) = opened(store, "a")
-    folder = store.folder(task)
+    (task,) = opened(backend, "a")
+    folder = backend.folder(task)
     (folder / "task.json").unlink()
     folder.rmdir()
     with pytest.raises(StoreError, match=task):
-        store.write({task: ['{"value":1}']})
+        backend.write({task: ['{"value":1}']})
     with pytest.raises(StoreError, match=task):
-        store.set_parameters(task, {"lr": 1})
+        backend.set_parameters(task, {"lr": 1})
     with pytest.raises(StoreError, match=task):
-        store.clearml_task(task)
+        backend.clearml_task(task)
     assert not folder.exists()
 
 
 def test_a_place_that_is_no_folder_is_a_named_error(tmp_path: Path) -> None:
     """Where no folder can be made, opening a task is a `StoreError` that names the place."""
     (tmp_path / "cache").write_text("")
-    store = OfflineStore(tmp_path / "cache" / "offline")
+    backend = OfflineBackend(tmp_path / "cache" / "offline")
     with pytest.raises(StoreError, match=str(tmp_path / "cache" / "offline")):
-        opened(store, "a")
+        opened(backend, "a")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_sessions_are_made_all_or_none(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_are_made_all_or_none(backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """If one of several sessions cannot be written, none is left behind for an importer to find."""
-    opened(store, "a")
-    before = sorted(store.root.iterdir())
+    opened(backend, "a")
+    before = sorted(backend.root.iterdir())
     mkdir, made = Path.mkdir, []
 
     def third_is_full(path: Path, *arguments: Any, **options: Any) -> None:
@@ -158,67 +158,67 @@ def test_sessions_are_made_all_or_none(store: OfflineStore, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "mkdir", third_is_full)
     with pytest.raises(StoreError, match="No space left"):
-        opened(store, "b", "c", "d", "e")
+        opened(backend, "b", "c", "d", "e")
     assert len(made) == 3
-    assert sorted(store.root.iterdir()) == before
+    assert sorted(backend.root.iterdir()) == before
 
 
-def test_parameters_are_added_to_those_there(store: OfflineStore) -> None:
+def test_parameters_are_added_to_those_there(backend: OfflineBackend) -> None:
     """Parameters that are set later join the section `General`, as text with their type."""
-    (task,) = opened(store, "a")
-    store.set_parameters(task, {"lr": 0.1, "opt/name": "adam", "none": None})
-    general = contents(store, task)["hyperparams"]["General"]
+    (task,) = opened(backend, "a")
+    backend.set_parameters(task, {"lr": 0.1, "opt/name": "adam", "none": None})
+    general = contents(backend, task)["hyperparams"]["General"]
     assert {name: (entry["value"], entry["type"]) for name, entry in general.items()} == {
         "C": ("1", "int"),
         "lr": ("0.1", "float"),
         "opt/name": ("adam", "str"),
         "none": ("", "NoneType"),
     }
-    assert [path.name for path in store.folder(task).iterdir()] == ["task.json"]
-    (parent,) = store.create(INFO, [TaskSpec("", "group", "group", -1, 1, {}, kind="parent")], None)
-    store.set_parameters(parent, {"lr": 1})  # it had no section General
-    assert contents(store, parent)["hyperparams"]["General"]["lr"]["value"] == "1"
+    assert [path.name for path in backend.folder(task).iterdir()] == ["task.json"]
+    (parent,) = backend.create(INFO, [TaskSpec("", "group", "group", -1, 1, {}, kind="parent")], None)
+    backend.set_parameters(parent, {"lr": 1})  # it had no section General
+    assert contents(backend, parent)["hyperparams"]["General"]["lr"]["value"] == "1"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_leaves_the_parameters_as_they_were(store: OfflineStore) -> None:
+def test_a_full_disk_leaves_the_parameters_as_they_were(backend: OfflineBackend) -> None:
     """A `task.json` that cannot be written again stays whole, with what it had."""
-    (task,) = opened(store, "a")
-    before = contents(store, task)
-    (store.folder(task) / "task.json.new").symlink_to("/dev/full")
+    (task,) = opened(backend, "a")
+    before = contents(backend, task)
+    (backend.folder(task) / "task.json.new").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="No space left"):
-        store.set_parameters(task, {"lr": 0.1})
-    assert contents(store, task) == before
+        backend.set_parameters(task, {"lr": 0.1})
+    assert contents(backend, task) == before
 
 
 def test_ending_goes_through_all_tasks_under_one_deadline(
-    store: OfflineStore, monkeypatch: pytest.MonkeyPatch
+    backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One task's trouble is given back and tried again later; the rest share what is left of the time."""
-    ids = opened(store, "a", "b", "c")
+    ids = opened(backend, "a", "b", "c")
     given: list[tuple[str, float]] = []
     clock = iter(range(0, 1000, 10))
 
-    def settle(task: str, timeout: float) -> None:
+    def wait_for_uploads(task: str, timeout: float) -> None:
         given.append((task, timeout))
         if task == f"attached {ids[0]}" and len(given) == 1:
             raise TimeoutError("took too long")
 
-    monkeypatch.setattr(sdk, "settle", settle)
+    monkeypatch.setattr(sdk, "wait_for_uploads", wait_for_uploads)
     monkeypatch.setattr(offline, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    store._attached = {task: f"attached {task}" for task in ids}
-    errors = store.finish([Ending(task, "completed") for task in ids], 25.0)
+    backend._attached = {task: f"attached {task}" for task in ids}
+    errors = backend.finish([Ending(task, "completed") for task in ids], 25.0)
     assert [str(error) for error in errors] == ["took too long"]
     assert [timeout for _, timeout in given] == [15.0, 5.0, 0.0]
-    assert list(store._attached) == [ids[0]]
-    assert store.finish([Ending(ids[0], "completed")], 1.0) == []
+    assert list(backend._attached) == [ids[0]]
+    assert backend.finish([Ending(ids[0], "completed")], 1.0) == []
     assert len(given) == 4
 
 
-def test_the_address_is_that_of_the_folder(store: OfflineStore) -> None:
+def test_the_address_is_that_of_the_folder(backend: OfflineBackend) -> None:
     """A task's address leads to its session folder."""
-    assert store.url("offline-1") == (store.root / "offline-1").as_uri()
-    assert store.where == str(store.root)
+    assert backend.url("offline-1") == (backend.root / "offline-1").as_uri()
+    assert backend.where == str(backend.root)
 
 
 # --- a group on top of it, in a process of its own -------------------------------------------------
@@ -354,12 +354,12 @@ def test_open_tasks_cost_no_files_and_no_threads(tmp_path: Path) -> None:
 
 def test_a_torn_line_takes_no_later_one_with_it(tmp_path: Path) -> None:
     """A session that is gone on with after a crash starts on a line of its own."""
-    store = OfflineStore(tmp_path)
+    backend = OfflineBackend(tmp_path)
     session = tmp_path / "offline-1"
     session.mkdir()
     events = session / "metrics.jsonl"
     events.write_text('[{"whole": 1}]\n[{"torn": ')
-    store.reopen(["offline-1", "offline-without-events"])
-    store.reopen(["offline-1"])
-    store.write({"offline-1": ['{"next": 2}']})
+    backend.reopen(["offline-1", "offline-without-events"])
+    backend.reopen(["offline-1"])
+    backend.write({"offline-1": ['{"next": 2}']})
     assert events.read_text().splitlines() == ['[{"whole": 1}]', '[{"torn": ', '[{"next": 2}]']

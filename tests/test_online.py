@@ -12,7 +12,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import group_tasks, is_original
 from clearml_taskgroup._clearml.sdk import connect
 from clearml_taskgroup._model.specs import RunInfo
-from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
 from tests.loopback import LoopbackServer
 from tests.submitted import script_detected
@@ -126,10 +126,10 @@ def test_a_group_is_found_by_its_section(server: View) -> None:
         with group_on(server) as group:
             task = group.task({"seed": seed})
     copy = server.call("tasks.clone", task=task.id, new_task_name="a copy")["id"]
-    store = OnlineStore(connect())
-    originals = group_tasks(store.transport, group.id)
-    everything = group_tasks(store.transport, group.id, copies=True)
-    store.close()
+    backend = OnlineBackend(connect())
+    originals = group_tasks(backend.transport, group.id)
+    everything = group_tasks(backend.transport, group.id, copies=True)
+    backend.close()
     assert len(originals) == 2
     assert all(is_original(doc) for doc in originals)
     assert {doc["id"] for doc in everything} - {doc["id"] for doc in originals} == {copy}
@@ -152,10 +152,10 @@ def test_two_processes_make_one_project(server: View) -> None:
 
     def open_group(name: str) -> None:
         try:
-            store = OnlineStore(connect())
+            backend = OnlineBackend(connect())
             barrier.wait()
-            store.create(RunInfo("0" * 12, server.project, name, "{metric}"), [], None)
-            store.close()
+            backend.create(RunInfo("0" * 12, server.project, name, "{metric}"), [], None)
+            backend.close()
         except BaseException as error:
             errors.append(error)
 
@@ -253,12 +253,12 @@ def test_silent_tasks_are_pinged(loopback: LoopbackServer) -> None:
     ended, silent = group.tasks({"seed": range(2)})
     ended.close()
     assert group._run is not None
-    store = group._run.store
-    assert isinstance(store, OnlineStore)
-    store.keep_alive()
+    backend = group._run.backend
+    assert isinstance(backend, OnlineBackend)
+    backend.keep_alive()
     assert loopback.count("tasks.ping") == 0
-    store.silence = 0.0
-    store.keep_alive()
+    backend.silence = 0.0
+    backend.keep_alive()
     pinged = {call.body["task"] for call in loopback.calls if call.endpoint == "tasks.ping"}
     group.close()
     assert pinged == {silent.id, group.parent_id}

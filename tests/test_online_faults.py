@@ -11,7 +11,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api, sdk
-from clearml_taskgroup._storage import sender as courier
+from clearml_taskgroup._storage import sender as sender
 from clearml_taskgroup._storage import sender_batches as delivery
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
@@ -35,7 +35,7 @@ def label(fault: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
-    for module in (api, courier):
+    for module in (api, sender):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.002)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.002)
@@ -162,12 +162,12 @@ def test_pings_may_fail(loopback: LoopbackServer) -> None:
     """A ping that fails is no error, and costs the group nothing."""
     with a_group() as group:
         task = group.task({"seed": 0})
-        store: Any = group._run and group._run.store
+        backend: Any = group._run and group._run.backend
         loopback.faults.fail_next("tasks.ping", status=502, times=99)
-        store.silence = 0.0
-        store.keep_alive()
+        backend.silence = 0.0
+        backend.keep_alive()
         assert loopback.count("tasks.ping") >= 2
-        store.silence = 1e6
+        backend.silence = 1e6
         task.report({"loss": 0.0}, 0)
     check(loopback, group, 1)
 

@@ -22,9 +22,9 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api
 from clearml_taskgroup._run import reporter as _reporter
-from clearml_taskgroup._storage import sender as courier
+from clearml_taskgroup._storage import sender as sender
 from clearml_taskgroup._storage import sender_batches as delivery
-from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import DeliveryError, ServerError, StoreWarning
 from tests.loopback import LoopbackServer
 from tests.loopback.state import State
@@ -36,7 +36,7 @@ ADD = "events.add_batch"
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
-    for module in (api, courier):
+    for module in (api, sender):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(delivery, "PATIENCE", 0.2)
@@ -57,11 +57,11 @@ def new_group(**options: Any) -> TaskGroup:
     return TaskGroup("outbox", "kept", mode="online", provenance=False, **options)
 
 
-def store_of(group: TaskGroup) -> OnlineStore:
+def store_of(group: TaskGroup) -> OnlineBackend:
     """The group's store."""
     assert group._run is not None
-    assert isinstance(group._run.store, OnlineStore)
-    return group._run.store
+    assert isinstance(group._run.backend, OnlineBackend)
+    return group._run.backend
 
 
 def waiting(group: TaskGroup) -> int:
@@ -323,7 +323,7 @@ def test_an_exception_is_not_replaced_by_an_outage(loopback: LoopbackServer) -> 
 
 def full_disk(group: TaskGroup) -> Callable[[int, bytes], int]:
     """A disk that takes nothing more into the group's outbox."""
-    box = store_of(group).courier
+    box = store_of(group).sender
     assert box is not None
     write, file = os.write, box.outbox._file
 
@@ -405,7 +405,7 @@ def test_without_a_place_for_an_outbox_points_go_straight_to_the_server(
     with pytest.warns(StoreWarning, match=r"no record and no outbox.*CLEARML_CACHE_DIR"):
         opened = new_group().open()
     with contextlib.closing(opened) as group:
-        assert store_of(group).courier is None
+        assert store_of(group).sender is None
         tasks = group.tasks({"seed": range(3)})
         report_all(tasks, 0, 50)
         loopback.faults.outage = True

@@ -12,7 +12,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._storage.past_runs import all_runs, find_run, held, latest_run, load, records
-from clearml_taskgroup._storage.run_log import Record, append, read
+from clearml_taskgroup._storage.run_log import RunLog, append, read
 from clearml_taskgroup.errors import ArgumentError, RunInUseError
 
 ID = "a" * 32
@@ -212,14 +212,14 @@ def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
 
 def test_one_process_holds_a_record(tmp_path: Path) -> None:
     """While a record is open, or held, nobody else gets it; then it is free."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), held(record.path):
         pass
     record.close()
     with held(record.path):
         with pytest.raises(RunInUseError):
-            Record.reopen(record.path)
-    Record.reopen(record.path).close()
+            RunLog.reopen(record.path)
+    RunLog.reopen(record.path).close()
 
 
 def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clearml_taskgroup import Metric, TaskGroup, _progress
 from clearml_taskgroup._model.metrics import Vocabulary
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._progress import Standing, telling_measure
-from clearml_taskgroup._results.metric_lookup import Words
+from clearml_taskgroup._results.metric_lookup import MetricLookup
 from clearml_taskgroup.errors import MissingExtraError
 from clearml_taskgroup.testing import recording
 
@@ -106,7 +106,7 @@ def test_what_was_done_before_counts(shown: Shown) -> None:
 def test_the_measure_that_tells(metrics: Any, measures: Any, expected: Any) -> None:
     """The first metric with a mode tells which task is best, in the split that validates."""
     template = NameTemplate("{metric}/{split}")
-    words = Words(template, None if metrics is None else Vocabulary.of(metrics, template))
+    words = MetricLookup(template, None if metrics is None else Vocabulary.of(metrics, template))
     found = telling_measure(words, [(metric, (("split", split),)) for metric, split in measures])
     assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup._storage.run_log import Record, read, run_number
+from clearml_taskgroup._storage.run_log import RunLog, read, run_number
 from clearml_taskgroup.errors import StoreError
 from tests.scripts import Disk, place_of
 
@@ -63,11 +63,11 @@ def test_each_run_has_a_number_and_a_file_of_its_own(tmp_path: Path) -> None:
 def test_runs_that_start_at_once_get_different_numbers(tmp_path: Path) -> None:
     """A number that another process took just now is passed over."""
     barrier = threading.Barrier(8)
-    records: list[Record] = []
+    records: list[RunLog] = []
 
     def start() -> None:
         barrier.wait()
-        records.append(Record.start(tmp_path))
+        records.append(RunLog.start(tmp_path))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
@@ -84,7 +84,7 @@ def test_a_number_is_never_used_again(tmp_path: Path) -> None:
     (tmp_path / "run-0007.jsonl").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "run-old.jsonl").touch()
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     record.close()
     assert (record.number, record.path) == (8, tmp_path / "run-0008.jsonl")
 
@@ -97,7 +97,7 @@ def test_a_records_number_is_in_its_name(name: str, number: int) -> None:
 
 def test_lines_are_appended_whole_from_several_threads(tmp_path: Path) -> None:
     """What threads write at the same time never mixes."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
 
     def write(number: int) -> None:
         for step in range(50):
@@ -123,7 +123,7 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 def test_values_of_any_kind_and_any_text_can_be_written(tmp_path: Path) -> None:
     """What JSON does not know is written as text, and line breaks stay inside their line."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     record.write("note", path=Path("a/b"), text="line\nbreak\u2028ü")
     record.close()
     (line,) = read(record.path)
@@ -134,12 +134,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     """A record that cannot start is an error that names the folder."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write to .*/file/runs"):
-        Record.start(tmp_path / "file" / "runs")
+        RunLog.start(tmp_path / "file" / "runs")
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     """A record that cannot go on is an error that names it."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     os.close(record._file)
     record._file = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(StoreError, match=r"run-0001.jsonl: .*No space left"):
@@ -149,7 +149,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 
 def test_a_line_that_did_not_fit_whole_is_an_error(tmp_path: Path) -> None:
     """A write that the system cut short is told, not passed over."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     os.close(record._file)
     reader, record._file = os.pipe()
     os.set_blocking(record._file, False)
@@ -161,7 +161,7 @@ def test_a_line_that_did_not_fit_whole_is_an_error(tmp_path: Path) -> None:
 
 def test_a_closed_record_takes_no_more(tmp_path: Path) -> None:
     """After `close`, writing and closing again do nothing."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     record.write("note")
     record.close()
     record.close()
@@ -171,7 +171,7 @@ def test_a_closed_record_takes_no_more(tmp_path: Path) -> None:
 
 def test_a_close_that_the_disk_refuses_lets_go_of_the_file(tmp_path: Path) -> None:
     """An error of the last sync is told once, and the file is not held any more."""
-    record = Record.start(tmp_path)
+    record = RunLog.start(tmp_path)
     os.close(record._file)
     record._file = os.open("/dev/full", os.O_WRONLY)  # takes no fsync
     held = record._file

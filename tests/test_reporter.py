@@ -28,9 +28,9 @@ def a_group() -> TaskGroup:
     return TaskGroup("the project", "the group", metrics=["loss"], close_timeout=30.0)
 
 
-def values(store: MemoryStore, index: int = 0) -> list[float]:
+def values(backend: MemoryStore, index: int = 0) -> list[float]:
     """The values of the metric `loss` of a task, in the order of their arrival."""
-    return [value for _, value in store.members[index].scalars.get(("loss", "value"), [])]
+    return [value for _, value in backend.members[index].scalars.get(("loss", "value"), [])]
 
 
 def reporter_of(group: TaskGroup) -> Reporter:
@@ -64,25 +64,25 @@ class Hanging(HookedStore):
 
 def test_points_arrive_complete_and_in_order() -> None:
     """All points of all tasks arrive once, each task's in the order of its reports."""
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         tasks = group.tasks({"seed": range(10)})
         for iteration in range(200):
             for task in tasks:
                 task.report({"loss": float(iteration)}, iteration)
     for index in range(10):
-        assert values(store, index) == [float(iteration) for iteration in range(200)]
+        assert values(backend, index) == [float(iteration) for iteration in range(200)]
 
 
 def test_an_event_is_what_clearml_itself_would_send() -> None:
     """A point becomes one scalar event of the API, with the time of its report in milliseconds."""
     before = now()
-    with recording() as store, TaskGroup("the project", "the group") as group:
+    with recording() as backend, TaskGroup("the project", "the group") as group:
         group.task(name="the task").report({'a "quoted" metric': 0.1}, 7, split="väl")
-    (event,) = store.members[0].events
+    (event,) = backend.members[0].events
     assert before <= event.pop("timestamp") <= now()
     assert event == {
         "type": "training_stats_scalar",
-        "task": store.members[0].id,
+        "task": backend.members[0].id,
         "metric": 'a "quoted" metric',
         "variant": "väl",
         "value": 0.1,
@@ -92,11 +92,11 @@ def test_an_event_is_what_clearml_itself_would_send() -> None:
 
 def test_text_and_points_of_a_task_keep_their_order() -> None:
     """A traceback in the console comes after what was reported before it."""
-    with recording() as store, TaskGroup("the project", "the group", catch=ValueError) as group:
+    with recording() as backend, TaskGroup("the project", "the group", catch=ValueError) as group:
         with group.task(name="the task") as task:
             task.report({"loss": 1.0}, 1)
             raise ValueError("bad")
-    assert [event["type"] for event in store.members[0].events] == ["training_stats_scalar", "log"]
+    assert [event["type"] for event in backend.members[0].events] == ["training_stats_scalar", "log"]
 
 
 def test_a_thousand_tasks_have_one_thread() -> None:
@@ -116,24 +116,24 @@ def test_a_thousand_tasks_have_one_thread() -> None:
 
 def test_after_a_flush_everything_is_with_the_store() -> None:
     """`flush` returns once all that was reported before is delivered, and leaves tasks open."""
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         task = group.task(name="the task")
         for iteration in range(3):
             task.report({"loss": float(iteration)}, iteration)
             task.flush()
-            assert values(store) == [float(i) for i in range(iteration + 1)]
+            assert values(backend) == [float(i) for i in range(iteration + 1)]
         assert task.status == "in_progress"
 
 
 def test_a_flush_waits_in_slices() -> None:
     """A signal that comes just before a wait is not seen until it is over: no wait is a long one."""
-    store = Hanging()
+    backend = Hanging()
     waits: list[float | None] = []
-    with kept_in(store), a_group() as group:
+    with kept_in(backend), a_group() as group:
         group.task(name="the task").report({"loss": 1.0}, 1)
-        assert store.stuck.wait(10)
+        assert backend.stuck.wait(10)
         reporter = reporter_of(group)
-        reporter._turn = _Waking(waits, store.release)
+        reporter._turn = _Waking(waits, backend.release)
         assert reporter.flush(600)
     assert waits
     assert all(timeout is not None and timeout <= 1 for timeout in waits)
@@ -171,7 +171,7 @@ class Worker(threading.Thread):
 def test_a_flush_waits_for_what_came_before_it_only() -> None:
     """A thread that reports without end neither keeps `flush` waiting nor makes it fail."""
     stop, started = threading.Event(), threading.Event()
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         busy, quiet = group.tasks({"seed": [0, 1]})
         worker = Worker(reporting_without_end, busy, stop, started)
         worker.start()
@@ -180,13 +180,13 @@ def test_a_flush_waits_for_what_came_before_it_only() -> None:
             for iteration in range(20):
                 quiet.report({"loss": 1.0}, iteration)
                 group.flush(timeout=10)
-                assert len(values(store, 1)) == iteration + 1
+                assert len(values(backend, 1)) == iteration + 1
             with quiet:
                 pass
         finally:
             stop.set()
             worker.join()
-    assert values(store, 0) == [float(iteration) for iteration in worker.result]
+    assert values(backend, 0) == [float(iteration) for iteration in worker.result]
 
 
 def test_the_end_loses_nothing_that_a_thread_reported() -> None:
@@ -197,7 +197,7 @@ def test_the_end_loses_nothing_that_a_thread_reported() -> None:
         for _ in range(10):
             stop = threading.Event()
             events = [threading.Event() for _ in range(3)]
-            with recording() as store, a_group() as group:
+            with recording() as backend, a_group() as group:
                 tasks = group.tasks({"seed": range(3)})
                 workers = [
                     Worker(reporting_without_end, task, stop, started)
@@ -209,7 +209,7 @@ def test_the_end_loses_nothing_that_a_thread_reported() -> None:
                     assert started.wait(10)
             for index, worker in enumerate(workers):
                 worker.join(30)  # ends by TaskClosedError alone
-                assert values(store, index) == [float(iteration) for iteration in worker.result]
+                assert values(backend, index) == [float(iteration) for iteration in worker.result]
     finally:
         sys.setswitchinterval(interval)
 
@@ -262,8 +262,8 @@ def test_what_was_refused_goes_first_when_the_store_works_again() -> None:
             refused.set()
             raise OSError("for a while")
 
-    store = HookedStore(on_write=fail)
-    with kept_in(store), a_group() as group:
+    backend = HookedStore(on_write=fail)
+    with kept_in(backend), a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
         with pytest.raises(DeliveryError, match="for a while"):
@@ -272,7 +272,7 @@ def test_what_was_refused_goes_first_when_the_store_works_again() -> None:
         assert refused.is_set()
         refuse.clear()
         group.flush()
-        assert values(store) == [1.0, 2.0]
+        assert values(backend) == [1.0, 2.0]
 
 
 def test_a_dead_store_cannot_hang_a_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,11 +306,11 @@ def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.Monk
     """The first report past the bound waits a moment for progress, the others no more."""
     small(monkeypatch, bound=2)
     waits: list[float | None] = []
-    store = Hanging()
-    with kept_in(store), fails_to_close() as errors, a_group() as group:
+    backend = Hanging()
+    with kept_in(backend), fails_to_close() as errors, a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 0.0}, 0)
-        assert store.stuck.wait(10)
+        assert backend.stuck.wait(10)
         monkeypatch.setattr(reporter_of(group), "_turn", _Counting(waits))
         for iteration in range(2):
             task.report({"loss": 1.0}, iteration)
@@ -320,11 +320,11 @@ def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.Monk
             task.report({"loss": 1.0}, iteration)
         monkeypatch.undo()
         assert 1 <= len(waits) <= 10
-        store.release.set()
+        backend.release.set()
     assert [(error.points, error.tasks) for error in errors if isinstance(error, DeliveryError)] == [
         (298, ["the task"])
     ]
-    assert values(store) == [0.0, 1.0, 1.0]
+    assert values(backend) == [0.0, 1.0, 1.0]
 
 
 class _Counting(threading.Condition):
@@ -346,12 +346,12 @@ def test_a_slow_store_holds_a_fast_loop_back_and_loses_nothing(monkeypatch: pyte
     clock = SimpleNamespace(monotonic=lambda: float(next(ticks)), time_ns=time.time_ns)
     small(monkeypatch, patience=400.0)
     monkeypatch.setattr(_reporter, "time", clock)
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         task = group.task(name="the task")
         for iteration in range(4000):
             task.report({"loss": float(iteration)}, iteration)
     assert next(ticks) > 400
-    assert values(store) == [float(iteration) for iteration in range(4000)]
+    assert values(backend) == [float(iteration) for iteration in range(4000)]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -365,8 +365,8 @@ def test_a_dead_thread_hangs_neither_reports_nor_the_end(monkeypatch: pytest.Mon
             died.append(True)
             raise SystemExit
 
-    store = HookedStore(on_write=die)
-    with kept_in(store), fails_to_close() as errors, a_group() as group:
+    backend = HookedStore(on_write=die)
+    with kept_in(backend), fails_to_close() as errors, a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 0.0}, 0)
         thread = reporter_of(group)._thread
@@ -380,7 +380,7 @@ def test_a_dead_thread_hangs_neither_reports_nor_the_end(monkeypatch: pytest.Mon
     assert [(error.points, error.tasks) for error in errors if isinstance(error, DeliveryError)] == [
         (1, ["the task"])
     ]
-    assert values(store) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert values(backend) == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -394,8 +394,8 @@ def test_a_thread_that_dies_during_a_flush_wakes_who_waits() -> None:
             die.wait()
             raise SystemExit
 
-    store = HookedStore(on_write=fail)
-    with kept_in(store), a_group() as group:
+    backend = HookedStore(on_write=fail)
+    with kept_in(backend), a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
         assert dying.wait(10)
@@ -403,7 +403,7 @@ def test_a_thread_that_dies_during_a_flush_wakes_who_waits() -> None:
         reporter_of(group)._turn = _Waking(waits, die)
         group.flush(timeout=600)
         assert waits  # it did wait for the thread
-        assert values(store) == [1.0]
+        assert values(backend) == [1.0]
 
 
 class _Waking(_Counting):
@@ -426,7 +426,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
         def __format__(self, spec: str) -> str:
             raise ValueError("poison")
 
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         task = group.task(name="the task")
         poisoned = _reporter.Channel(task.id, Name("loss", "value"), Stats())
         poisoned.head = Poison()
@@ -437,7 +437,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
         group.flush()
         assert reporter._thread is not None
         assert reporter._thread.is_alive()
-    assert values(store) == [2.0]
+    assert values(backend) == [2.0]
 
 
 def test_console_text_is_one_json_object() -> None:

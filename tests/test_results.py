@@ -21,7 +21,7 @@ from clearml_taskgroup.testing import recording
 
 
 @pytest.fixture(autouse=True)
-def store() -> Iterator[None]:
+def backend() -> Iterator[None]:
     """Keeps in memory what the test's groups log."""
     with recording():
         yield

@@ -11,7 +11,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup._clearml.sdk import cache_folder
-from clearml_taskgroup._storage.online import OnlineStore
+from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup.errors import RunInUseError, ServerError
 from tests.aftermath import PROJECT, Place, curve, kill, only, originals
@@ -274,7 +274,7 @@ def test_what_an_outage_left_is_delivered_first(place: Place) -> None:
         ("seed=1", 1, "failed"),
         ("seed=1", 2, "completed"),
     ]
-    assert not group._run.record.path.with_suffix(".outbox").exists()  # type: ignore[union-attr]
+    assert not group._run.run_log.path.with_suffix(".outbox").exists()  # type: ignore[union-attr]
 
 
 def test_what_the_watchdog_stopped_keeps_its_earned_end(place: Place) -> None:
@@ -338,7 +338,7 @@ def test_a_group_that_cannot_open_lets_go(place: Place, monkeypatch: pytest.Monk
         raise ServerError("went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(OnlineStore, "reopen", away)
+        patch.setattr(OnlineBackend, "reopen", away)
         with pytest.raises(ServerError, match="went away"):
             place.resume().open()
     with place.resume() as again:

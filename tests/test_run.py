@@ -36,11 +36,11 @@ def refusing(*names: str) -> HookedStore:
 
     def refuse(endings: Sequence[Ending]) -> None:
         for ending in endings:
-            if store.tasks[ending.task_id].name in names:
-                raise OSError(f"cannot finish {store.tasks[ending.task_id].name}")
+            if backend.tasks[ending.task_id].name in names:
+                raise OSError(f"cannot finish {backend.tasks[ending.task_id].name}")
 
-    store = HookedStore(on_finish=refuse)
-    return store
+    backend = HookedStore(on_finish=refuse)
+    return backend
 
 
 # --- tasks that cannot be finished -------------------------------------------------------------
@@ -48,12 +48,12 @@ def refusing(*names: str) -> HookedStore:
 
 def test_an_error_in_finishing_one_task_leaves_the_others_alone() -> None:
     """All other tasks and the parent end; afterwards the error is raised in an exception group."""
-    store = refusing("seed=1")
-    with kept_in(store), fails_to_close() as errors:
+    backend = refusing("seed=1")
+    with kept_in(backend), fails_to_close() as errors:
         with a_group() as group:
             group.tasks({"seed": [0, 1, 2]})
     assert [str(error) for error in errors] == ["cannot finish seed=1"]
-    assert statuses(store) == {
+    assert statuses(backend) == {
         "the group": "completed",
         "seed=0": "completed",
         "seed=1": "in_progress",
@@ -75,12 +75,12 @@ def test_several_errors_in_finishing_are_all_told() -> None:
 def test_errors_in_finishing_are_notes_on_the_bodys_exception() -> None:
     """What leaves the body is never replaced by what goes wrong in closing."""
     error = ValueError("bad")
-    store = refusing("seed=1")
-    with leaves(error, notes=["while the group closed: OSError: cannot finish seed=1"]), kept_in(store):
+    backend = refusing("seed=1")
+    with leaves(error, notes=["while the group closed: OSError: cannot finish seed=1"]), kept_in(backend):
         with a_group() as group:
             group.tasks({"seed": [0, 1]})
             raise error
-    assert statuses(store) == {"the group": "failed", "seed=0": "failed", "seed=1": "in_progress"}
+    assert statuses(backend) == {"the group": "failed", "seed=0": "failed", "seed=1": "in_progress"}
 
 
 def test_a_store_that_breaks_its_protocol_still_lets_the_body_speak() -> None:
@@ -110,12 +110,12 @@ def test_a_task_that_could_not_be_finished_is_tried_again_as_the_group_closes() 
         if len(tries) == 1:
             raise OSError("for a moment")
 
-    store = HookedStore(on_finish=refuse_once)
-    with kept_in(store), a_group() as group:
+    backend = HookedStore(on_finish=refuse_once)
+    with kept_in(backend), a_group() as group:
         with group.task(name="the task"):
             pass
-        assert statuses(store)["the task"] == "in_progress"
-    assert statuses(store) == {"the group": "completed", "the task": "completed"}
+        assert statuses(backend)["the task"] == "in_progress"
+    assert statuses(backend) == {"the group": "completed", "the task": "completed"}
 
 
 def test_closing_a_task_tells_its_own_error_at_once() -> None:
@@ -134,9 +134,9 @@ def test_a_full_disk_under_the_record_is_told_and_ends_nothing_early(tmp_path: P
         with place.group() as group:
             task = group.task(name="the task")
             assert group._run is not None
-            assert group._run.record is not None
-            os.close(group._run.record._file)
-            group._run.record._file = os.open("/dev/full", os.O_WRONLY)
+            assert group._run.run_log is not None
+            os.close(group._run.run_log._file)
+            group._run.run_log._file = os.open("/dev/full", os.O_WRONLY)
             with task:
                 raise error
     assert task.status == "failed"
@@ -152,15 +152,15 @@ def test_a_store_that_refuses_is_named_with_points_and_tasks() -> None:
     def refuse(batch: Batch) -> None:
         raise StoreError("/data", "no space left")
 
-    store = HookedStore(on_write=refuse)
-    with kept_in(store), fails_to_close() as errors, a_group(metrics=["loss", "accuracy"]) as group:
+    backend = HookedStore(on_write=refuse)
+    with kept_in(backend), fails_to_close() as errors, a_group(metrics=["loss", "accuracy"]) as group:
         with_data, _ = group.tasks({"seed": [0, 1]})
         with_data.report({"loss": 1.0, "accuracy": 0.5}, 1)
     (error,) = errors
     assert isinstance(error, DeliveryError)
     assert (error.points, error.tasks, error.where) == (2, ["seed=0"], "memory")
     assert "no space left" in str(error)
-    assert statuses(store) == {"the group": "completed", "seed=0": "completed", "seed=1": "completed"}
+    assert statuses(backend) == {"the group": "completed", "seed=0": "completed", "seed=1": "completed"}
 
 
 def test_what_one_task_cannot_deliver_keeps_no_other_from_ending() -> None:
@@ -168,24 +168,24 @@ def test_what_one_task_cannot_deliver_keeps_no_other_from_ending() -> None:
 
     def refuse(batch: Batch) -> None:
         for task_id in list(batch):
-            if store.tasks[task_id].name != "bad":
-                store.tasks[task_id]._events.extend(batch.pop(task_id))
+            if backend.tasks[task_id].name != "bad":
+                backend.tasks[task_id]._events.extend(batch.pop(task_id))
         if batch:
             raise OSError("refused")
 
-    store = HookedStore(on_write=refuse)
-    with kept_in(store), fails_to_close() as errors, a_group() as group:
+    backend = HookedStore(on_write=refuse)
+    with kept_in(backend), fails_to_close() as errors, a_group() as group:
         bad = group.task(name="bad")
         bad.report({"loss": 1.0}, 1)
         with group.task(name="good") as good:
             good.report({"loss": 1.0}, 1)
-        assert statuses(store)["good"] == "completed"
+        assert statuses(backend)["good"] == "completed"
         bad.mark_failed("worse")
-        assert statuses(store)["bad"] == "in_progress"
+        assert statuses(backend)["bad"] == "in_progress"
     (error,) = errors
     assert isinstance(error, DeliveryError)
     assert error.tasks == ["bad"]
-    assert statuses(store) == {"the group": "completed", "bad": "failed", "good": "completed"}
+    assert statuses(backend) == {"the group": "completed", "bad": "failed", "good": "completed"}
 
 
 def test_a_store_that_hangs_ends_the_block_in_time() -> None:
@@ -196,8 +196,8 @@ def test_a_store_that_hangs_ends_the_block_in_time() -> None:
         stuck.set()
         release.wait()
 
-    store = HookedStore(on_write=hang)
-    with kept_in(store):
+    backend = HookedStore(on_write=hang)
+    with kept_in(backend):
         group = a_group().open()
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
@@ -218,7 +218,7 @@ def test_a_store_that_hangs_ends_the_block_in_time() -> None:
 @pytest.mark.parametrize("timeout", [math.inf, 1e12, 0.0, -1.0])
 def test_any_number_is_a_timeout(timeout: float) -> None:
     """Endless, huge and negative timeouts are taken as they are meant by all that waits."""
-    with recording() as store:
+    with recording() as backend:
         group = a_group(close_timeout=timeout).open()
         with group.task(name="the task") as task:
             task.report({"loss": 1.0}, 1)
@@ -226,10 +226,10 @@ def test_any_number_is_a_timeout(timeout: float) -> None:
             group.flush(timeout)
             task.close(timeout)
             group.close(timeout)
-            assert statuses(store) == {"the group": "completed", "the task": "completed"}
+            assert statuses(backend) == {"the group": "completed", "the task": "completed"}
         else:
             group.close(30.0)
-    assert store.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
+    assert backend.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
 
 
 # --- warnings as errors ------------------------------------------------------------------------
@@ -260,21 +260,21 @@ def test_warnings_as_errors_become_notes_on_the_bodys_exception() -> None:
 
 def test_warnings_as_errors_are_raised_after_the_end() -> None:
     """With no other exception they are raised, once everything has ended."""
-    with recording() as store, fails_to_close() as errors:
+    with recording() as backend, fails_to_close() as errors:
         drifting(None)
     assert [type(error) for error in errors] == [DriftWarning, NonFiniteWarning]
-    assert statuses(store) == {"the group": "completed", "seed=0": "completed", "seed=1": "completed"}
+    assert statuses(backend) == {"the group": "completed", "seed=0": "completed", "seed=1": "completed"}
 
 
 def test_a_single_warning_as_an_error_is_raised_as_itself() -> None:
     """One warning alone comes without a group around it."""
-    with recording() as store:
+    with recording() as backend:
         group = a_group().open()
         for task, metric in zip(group.tasks({"seed": [0, 1]}), ("loss", "accuracy"), strict=True):
             task.report({metric: 1.0}, 1)
         with pytest.raises(DriftWarning, match="'accuracy'"):
             group.close()
-    assert set(statuses(store).values()) == {"completed"}
+    assert set(statuses(backend).values()) == {"completed"}
 
 
 # --- opening while closing ---------------------------------------------------------------------
@@ -282,13 +282,13 @@ def test_a_single_warning_as_an_error_is_raised_as_itself() -> None:
 
 def test_a_task_that_a_thread_opens_while_the_group_closes_is_refused() -> None:
     """A run that has closed creates nothing any more, whoever got past the group's own check."""
-    with recording() as store:
+    with recording() as backend:
         with a_group() as group:
             assert group._run is not None
             spec = group._specs.one(None, name="late")
         with pytest.raises(GroupStateError, match="has been closed"):
             group._run.create([spec])
-    assert statuses(store) == {"the group": "completed"}
+    assert statuses(backend) == {"the group": "completed"}
 
 
 def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
@@ -303,18 +303,18 @@ def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
                 go_on.wait()
             return ids
 
-    store = Slow()
-    with kept_in(store), a_group() as group:
+    backend = Slow()
+    with kept_in(backend), a_group() as group:
         thread = threading.Thread(target=group.task, kwargs={"name": "late"})
         thread.start()
         assert opening.wait(10)
         threading.Timer(0.0, go_on.set).start()
     thread.join()
-    assert statuses(store) == {"the group": "completed", "late": "completed"}
+    assert statuses(backend) == {"the group": "completed", "late": "completed"}
 
 
 def test_a_reason_is_cut_to_what_a_server_takes() -> None:
     """A very long reason is cut."""
-    with recording() as store, a_group() as group:
+    with recording() as backend, a_group() as group:
         group.task(name="the task").mark_failed("x" * 10_000)
-    assert store.members[0].reason == "x" * _run.REASON_LENGTH
+    assert backend.members[0].reason == "x" * _run.REASON_LENGTH

@@ -53,7 +53,7 @@ def a_group(name: str = "the group") -> TaskGroup:
 @pytest.mark.parametrize("own_block", [True, False])
 def test_a_signal_in_the_body_stops_what_is_open(number: signal.Signals, own_block: bool) -> None:
     """Ctrl-C and SIGTERM reach the body as exceptions, in a task's own block or out of it."""
-    with recording() as store:
+    with recording() as backend:
         with pytest.raises(KINDS[number]) as caught, a_group() as group:
             done, task = group.tasks({"seed": [0, 1]})
             done.close()
@@ -64,7 +64,7 @@ def test_a_signal_in_the_body_stops_what_is_open(number: signal.Signals, own_blo
     assert notes_of(caught.value) == []
     if number == signal.SIGTERM:
         assert caught.value.args == (143,)
-    assert statuses(store) == {"the group": "stopped", "seed=0": "completed", "seed=1": "stopped"}
+    assert statuses(backend) == {"the group": "stopped", "seed=0": "completed", "seed=1": "stopped"}
 
 
 def test_sigterm_in_a_script_ends_it_with_143_and_stopped_tasks(tmp_path: Any) -> None:
@@ -179,26 +179,26 @@ def signalling(*numbers: signal.Signals, at: str = "finish") -> HookedStore:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_waits_until_the_group_has_closed(number: signal.Signals) -> None:
     """In the middle of closing a signal breaks nothing off; afterwards it is raised."""
-    store = signalling(number)
-    with kept_in(store):
+    backend = signalling(number)
+    with kept_in(backend):
         group = a_group().open()
         group.tasks({"seed": range(3)})[2].report({"loss": 1.0}, 1)
         with pytest.raises(KINDS[number]) as caught:
             group.close()
     assert notes_of(caught.value) == []
-    assert set(statuses(store).values()) == {"completed"}
-    assert store.members[2].scalars == {("loss", "value"): [(1, 1.0)]}
+    assert set(statuses(backend).values()) == {"completed"}
+    assert backend.members[2].scalars == {("loss", "value"): [(1, 1.0)]}
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_closing_does_not_replace_the_bodys_exception(number: signal.Signals) -> None:
     """The body's exception stays, with a note about the signal."""
     error = ValueError("bad")
-    store = signalling(number)
-    with kept_in(store), leaves(error, notes=[f"there came {KINDS[number].__name__}"]), a_group() as group:
+    backend = signalling(number)
+    with kept_in(backend), leaves(error, notes=[f"there came {KINDS[number].__name__}"]), a_group() as group:
         group.task(name="the task")
         raise error
-    assert set(statuses(store).values()) == {"failed"}
+    assert set(statuses(backend).values()) == {"failed"}
 
 
 def test_a_second_ctrl_c_gives_delivery_up_and_names_what_is_missing() -> None:
@@ -211,8 +211,8 @@ def test_a_second_ctrl_c_gives_delivery_up_and_names_what_is_missing() -> None:
         stuck.set()
         release.wait()
 
-    store = HookedStore(on_write=hang)
-    with kept_in(store):
+    backend = HookedStore(on_write=hang)
+    with kept_in(backend):
         group = TaskGroup("the project", "the group", metrics=["loss"], close_timeout=600.0).open()
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
@@ -248,8 +248,8 @@ class Interrupting(threading.Condition):
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_however_often_ctrl_c_comes_the_group_ends(count: int) -> None:
     """Many signals, one at each step, still end all that can be ended and put the handlers back."""
-    store = signalling(*[signal.SIGINT] * count, at="all")
-    with kept_in(store):
+    backend = signalling(*[signal.SIGINT] * count, at="all")
+    with kept_in(backend):
         group = a_group().open()
         tasks = group.tasks({"seed": range(3)})
         with pytest.raises(KeyboardInterrupt):
@@ -297,7 +297,7 @@ def test_a_foreign_sigterm_handler_is_left_alone() -> None:
 
     old = signal.signal(signal.SIGTERM, foreign)
     try:
-        with recording() as store, a_group() as group:
+        with recording() as backend, a_group() as group:
             assert signal.getsignal(signal.SIGTERM) is foreign
             group.task(name="the task")
             signal.raise_signal(signal.SIGTERM)
@@ -305,7 +305,7 @@ def test_a_foreign_sigterm_handler_is_left_alone() -> None:
     finally:
         signal.signal(signal.SIGTERM, old)
     assert seen == [signal.SIGTERM]
-    assert set(statuses(store).values()) == {"completed"}
+    assert set(statuses(backend).values()) == {"completed"}
 
 
 def test_an_ignored_sigterm_stays_ignored() -> None:
@@ -336,7 +336,7 @@ def test_a_handler_that_the_body_installs_stays() -> None:
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_old_handler_comes_back_with_the_last_group(first: int) -> None:
     """Of two open groups, either may close first: SIGTERM is caught until both have."""
-    with recording() as store:
+    with recording() as backend:
         groups = [a_group("the one").open(), a_group("the other").open()]
         groups.pop(first).close()
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
@@ -344,16 +344,16 @@ def test_the_old_handler_comes_back_with_the_last_group(first: int) -> None:
             signal.raise_signal(signal.SIGTERM)
         groups.pop().close()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert set(statuses(store).values()) == {"completed"}
+    assert set(statuses(backend).values()) == {"completed"}
 
 
 def test_an_inner_group_leaves_the_outer_ones_handler() -> None:
     """SIGTERM is still caught in the outer block once an inner group has ended."""
-    with recording() as store, pytest.raises(SystemExit), a_group("the outer"):
+    with recording() as backend, pytest.raises(SystemExit), a_group("the outer"):
         with a_group("the inner"):
             pass
         signal.raise_signal(signal.SIGTERM)
-    assert statuses(store) == {"the outer": "stopped"}
+    assert statuses(backend) == {"the outer": "stopped"}
 
 
 def test_a_group_in_another_thread_touches_no_handler() -> None:
@@ -361,10 +361,10 @@ def test_a_group_in_another_thread_touches_no_handler() -> None:
     seen: list[Any] = []
 
     def train() -> None:
-        with recording() as store, a_group() as group:
+        with recording() as backend, a_group() as group:
             seen.append(signal.getsignal(signal.SIGTERM))
             group.task(name="the task")
-        seen.append(statuses(store))
+        seen.append(statuses(backend))
 
     thread = threading.Thread(target=train)
     thread.start()

@@ -11,7 +11,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api, sdk
-from clearml_taskgroup._storage import sender as courier
+from clearml_taskgroup._storage import sender as sender
 from tests.loopback import DEFAULT_MIX, LoopbackServer
 from tests.loopback.harness import sdk_environment
 
@@ -25,7 +25,7 @@ POINTS, MEMORY = 1_000_000, 50
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
-    for module in (api, courier):
+    for module in (api, sender):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.001)

@@ -22,14 +22,14 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
-def group(store: MemoryStore) -> Iterator[TaskGroup]:
+def group(backend: MemoryStore) -> Iterator[TaskGroup]:
     """An open group."""
     with TaskGroup("digits", "sweep") as opened:
         yield opened
@@ -191,44 +191,48 @@ def test_arguments_of_the_wrong_kind(group: TaskGroup, arguments: dict[str, Any]
         group.task(**arguments)
 
 
-def test_tags(store: MemoryStore) -> None:
+def test_tags(backend: MemoryStore) -> None:
     """A task has its group's tags and its own; a bare string is refused."""
     with TaskGroup("digits", "sweep", tags=["a"]) as group:
         group.task({"C": 1}, tags=("b",))
         with pytest.raises(ArgumentError, match=r"\['b'\]"):
             group.task({"C": 2}, tags="b")
-    assert store.members[0].tags == ("a", "b")
+    assert backend.members[0].tags == ("a", "b")
     for bad in ([""], [3], ["a", " "]):
         with pytest.raises(ArgumentError, match="not blank"):
             checked_tags(bad)  # type: ignore[arg-type]
 
 
-def test_clearml_task_names(store: MemoryStore) -> None:
+def test_clearml_task_names(backend: MemoryStore) -> None:
     """`task_name` says how the ClearML tasks are called; the default is group and task."""
     with TaskGroup("digits", "sweep") as group:
         group.task({"C": 1})
     with TaskGroup("digits", "sweep", task_name="{group}/{index}-{task} [{key}]") as group:
         key = group.task({"C": 1}).key
-    assert [task.spec.task_name for task in store.members] == ["sweep C=1", f"sweep/0-C=1 [{key}]"]
+    assert [task.spec.task_name for task in backend.members] == ["sweep C=1", f"sweep/0-C=1 [{key}]"]
 
 
-def test_task_names_that_a_server_refuses(store: MemoryStore) -> None:
+def test_task_names_that_a_server_refuses(backend: MemoryStore) -> None:
     """A ClearML task's name of fewer than 3 characters is refused as the task is made."""
     with TaskGroup("digits", "sweep", task_name="{task}") as group:
         with pytest.raises(ServerNameError, match="the task name 'ab'"):
             group.task(name="ab")
         group.task(name="abc")
-    assert len(store.members) == 1
+    assert len(backend.members) == 1
 
 
-def test_identity_is_written_into_each_task(store: MemoryStore) -> None:
+def test_identity_is_written_into_each_task(backend: MemoryStore) -> None:
     """The section `TaskGroup` holds group, run, key, index, attempt, template and typed parameters."""
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"model": {"depth": np.int64(3)}, "flag": True, "none": None})
-    section = store.identity(task.id)
+    section = backend.identity(task.id)
     assert section["group"] == group.id
     assert section["run"] == group.run
     assert (section["key"], section["index"], section["attempt"]) == (task.key, "0", "1")
     assert section["template"] == "{metric}/{split=value}"
     assert section["params"] == '{"flag": true, "model/depth": 3, "none": null}'
-    assert store.tasks[task.id].hyperparameters["General"] == {"model/depth": "3", "flag": "True", "none": ""}
+    assert backend.tasks[task.id].hyperparameters["General"] == {
+        "model/depth": "3",
+        "flag": "True",
+        "none": "",
+    }

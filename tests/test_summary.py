@@ -10,7 +10,7 @@ import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._model.downsample import Sketch
+from clearml_taskgroup._model.downsample import CurveSample
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._reports import summary as _summary
 from clearml_taskgroup._storage.memory import MemoryTask
@@ -40,9 +40,9 @@ def swept(tasks: int = 6, **options: Any) -> TaskGroup:
 
 def parent_of(*options: Any, **named: Any) -> MemoryTask:
     """The parent of a sweep in memory."""
-    with recording() as store:
+    with recording() as backend:
         swept(*options, **named)
-    return next(task for task in store.tasks.values() if task.spec.kind == "parent")
+    return next(task for task in backend.tasks.values() if task.spec.kind == "parent")
 
 
 def plots(events: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -96,13 +96,13 @@ def test_the_text() -> None:
 
 def test_drift_is_told() -> None:
     """What only some tasks report is told in the parent's console, too."""
-    with recording() as store:
+    with recording() as backend:
         group = TaskGroup("digits", "the sweep").open()
         for number, task in enumerate(group.tasks({"C": range(2)})):
             task.report({"acc" if number else "accuracy": 1.0}, 1)
         with pytest.warns(DriftWarning):
             group.close()
-    parent = next(task for task in store.tasks.values() if task.spec.kind == "parent")
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
     assert "'accuracy'" in parent.console
     assert "'acc'" in parent.console
 
@@ -119,12 +119,12 @@ def test_many_tasks_stay_readable() -> None:
 
 def test_another_parent_gets_names_of_the_groups_own() -> None:
     """Several groups under one parent do not overwrite each other's figures and values."""
-    with recording() as store, TaskGroup("digits", "outer") as outer, outer.task({"C": 1}) as task:
+    with recording() as backend, TaskGroup("digits", "outer") as outer, outer.task({"C": 1}) as task:
         task.report({"loss": 1.0}, 1)
         for name in ("inner one", "inner two"):
             with TaskGroup("digits", name, metrics=METRICS) as inner, inner.task({"C": 1}) as one:
                 one.report({"loss": 2.0}, 1)
-    (parent,) = [task for task in store.tasks.values() if task.spec.kind == "parent"]
+    (parent,) = [task for task in backend.tasks.values() if task.spec.kind == "parent"]
     titles = {title for title, _ in plots(parent.events)}
     assert {"inner one: Results", "inner two: Results", "Results"} <= titles
     assert parent.single_values["inner two: best loss"] == 2.0
@@ -197,18 +197,18 @@ def test_a_summary_that_fails_hurts_nothing(monkeypatch: Any) -> None:
         raise RuntimeError("no figures today")
 
     monkeypatch.setattr(_summary, "summary_events", refuse)
-    with recording() as store, pytest.warns(TaskGroupWarning, match="no figures today"):
+    with recording() as backend, pytest.warns(TaskGroupWarning, match="no figures today"):
         swept()
-    assert {task.status for task in store.members} == {"completed", "failed", "stopped"}
+    assert {task.status for task in backend.members} == {"completed", "failed", "stopped"}
 
 
 def test_a_single_value_is_no_end_of_a_sketched_curve() -> None:
     """A figure's curve ends with its last point, not with the value without an iteration."""
-    stats, sketch = Stats(), Sketch()
+    stats, sample = Stats(), CurveSample()
     for step in range(2):
         stats.add(float(step), step)
-        sketch.add(step, float(step))
+        sample.add(step, float(step))
     stats.add(9.0, None)
-    assert _summary._with_end(sketch, stats) == ([0, 1], [0.0, 1.0])
+    assert _summary._with_end(sample, stats) == ([0, 1], [0.0, 1.0])
     stats = attrs.evolve(stats, single=False, last=2.0, last_iteration=2)
-    assert _summary._with_end(sketch, stats) == ([0, 1, 2], [0.0, 1.0, 2.0])
+    assert _summary._with_end(sample, stats) == ([0, 1, 2], [0.0, 1.0, 2.0])

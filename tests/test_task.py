@@ -23,14 +23,14 @@ from clearml_taskgroup.testing import MemoryStore, recording
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
-def group(store: MemoryStore) -> Iterator[TaskGroup]:
+def group(backend: MemoryStore) -> Iterator[TaskGroup]:
     """An open group."""
     with TaskGroup("digits", "sweep") as opened:
         yield opened
@@ -42,45 +42,45 @@ def task(group: TaskGroup) -> GroupTask:
     return group.task({"C": 1, "seed": 0})
 
 
-def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
+def scalars(task: GroupTask, backend: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """What a task has logged so far."""
     task.flush()
-    return store.tasks[task.id].scalars
+    return backend.tasks[task.id].scalars
 
 
-def test_the_simplest_report_just_works(task: GroupTask, store: MemoryStore) -> None:
+def test_the_simplest_report_just_works(task: GroupTask, backend: MemoryStore) -> None:
     """With the default template a report needs neither context nor bind."""
     task.report({"loss": 0.3, "acc": 1}, 1)
     task.report({"loss": 0.2}, iteration=2, split="val")
-    assert scalars(task, store) == {
+    assert scalars(task, backend) == {
         ("loss", "value"): [(1, 0.3)],
         ("acc", "value"): [(1, 1.0)],
         ("loss", "val"): [(2, 0.2)],
     }
 
 
-def test_one_plot_per_metric_with_a_curve_per_task(store: MemoryStore) -> None:
+def test_one_plot_per_metric_with_a_curve_per_task(backend: MemoryStore) -> None:
     """`task_{task}_{metric}` names the curve after the task and the plot after the metric."""
     with TaskGroup("digits", "sweep", template="task_{task}_{metric}") as group:
         for task in group.tasks({"C": [1, 2]}):
             task.report({"loss": 0.5}, 1)
-    assert [list(member.scalars) for member in store.members] == [
+    assert [list(member.scalars) for member in backend.members] == [
         [("loss", "task_C=1_loss")],
         [("loss", "task_C=2_loss")],
     ]
 
 
-def test_tasks_do_not_share_names_or_values(group: TaskGroup, store: MemoryStore) -> None:
+def test_tasks_do_not_share_names_or_values(group: TaskGroup, backend: MemoryStore) -> None:
     """The same metric of two tasks is two curves, one in each ClearML task."""
     first, second = group.tasks({"C": [1, 2]})
     for step in range(3):
         first.report({"loss": 1.0}, step)
         second.report({"loss": 2.0}, step)
-    assert scalars(first, store) == {("loss", "value"): [(0, 1.0), (1, 1.0), (2, 1.0)]}
-    assert scalars(second, store) == {("loss", "value"): [(0, 2.0), (1, 2.0), (2, 2.0)]}
+    assert scalars(first, backend) == {("loss", "value"): [(0, 1.0), (1, 1.0), (2, 1.0)]}
+    assert scalars(second, backend) == {("loss", "value"): [(0, 2.0), (1, 2.0), (2, 2.0)]}
 
 
-def test_context_and_template_must_match(store: MemoryStore) -> None:
+def test_context_and_template_must_match(backend: MemoryStore) -> None:
     """A missing field and an unknown one are errors also after names have been cached."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
         task = group.task({"C": 1})
@@ -90,16 +90,16 @@ def test_context_and_template_must_match(store: MemoryStore) -> None:
                 task.report({"loss": 1.0}, 1)
             with pytest.raises(UnknownFieldError, match="'fold'"):
                 task.report({"loss": 1.0}, 1, split="val", fold=1)
-    assert store.members[0].scalars == {("loss", "val"): [(1, 1.0), (1, 1.0)]}
+    assert backend.members[0].scalars == {("loss", "val"): [(1, 1.0), (1, 1.0)]}
 
 
-def test_an_empty_report(task: GroupTask, store: MemoryStore) -> None:
+def test_an_empty_report(task: GroupTask, backend: MemoryStore) -> None:
     """A report of nothing logs nothing."""
     task.report({}, 1)
-    assert scalars(task, store) == {}
+    assert scalars(task, backend) == {}
 
 
-def test_bind_fills_context_in(store: MemoryStore) -> None:
+def test_bind_fills_context_in(backend: MemoryStore) -> None:
     """Bound context is as if given; binding again adds; what is given to report goes first."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}-{fold=0}") as group:
         task = group.task({"C": 1})
@@ -110,7 +110,7 @@ def test_bind_fills_context_in(store: MemoryStore) -> None:
         val.report({"loss": 4.0}, 1, split="train", fold=1)
         val.report({"loss": 5.0}, 2)
         assert (val.task, repr(val)) == (task, "<C=1 bound to split='val'>")
-    assert store.members[0].scalars == {
+    assert backend.members[0].scalars == {
         ("loss", "val-0"): [(1, 1.0), (2, 5.0)],
         ("loss", "val-3"): [(1, 2.0)],
         ("loss", "test-0"): [(1, 3.0)],
@@ -142,7 +142,7 @@ def test_a_view_is_for_reporting_only(task: GroupTask) -> None:
         view.report({"loss": 1.0}, 1)
 
 
-def test_name_gives_clearmls_two_words(store: MemoryStore) -> None:
+def test_name_gives_clearmls_two_words(backend: MemoryStore) -> None:
     """`task.name(metric, …)` is the (title, series) that a report would have, aliases resolved."""
     metrics: list[str | Metric] = [Metric("roc", aliases={"val_roc": {"split": "val"}}), "loss"]
     with TaskGroup("digits", "sweep", metrics=metrics) as group:
@@ -154,7 +154,7 @@ def test_name_gives_clearmls_two_words(store: MemoryStore) -> None:
         assert (title, series) == ("loss", "value")
         with pytest.raises(UnknownFieldError):
             task.name("roc", fold=1)
-    assert store.members[0].events == [], "asking for a name logs nothing"
+    assert backend.members[0].events == [], "asking for a name logs nothing"
 
 
 def test_name_is_text_as_well(task: GroupTask) -> None:
@@ -176,12 +176,12 @@ def test_a_report_in_the_form_of_another_library(task: GroupTask, bound: bool) -
         one.report({"acc": 0.9}, 3, "val")  # type: ignore[arg-type]
 
 
-def test_what_a_task_says_of_itself(group: TaskGroup, store: MemoryStore) -> None:
+def test_what_a_task_says_of_itself(group: TaskGroup, backend: MemoryStore) -> None:
     """Key, index, attempt, id, parameters, tags and status can be read; the repr is one line."""
     task = group.task({"C": np.float64(0.5), "model": {"depth": 3}}, tags=["a"])
     assert (task.index, task.attempt, task.tags, task.url) == (0, 1, ("a",), None)
     assert task.params == {"C": 0.5, "model/depth": 3}
-    assert store.tasks[task.id].key == task.key
+    assert backend.tasks[task.id].key == task.key
     assert repr(task) == f"<GroupTask 'C=0.5,model/depth=3' key={task.key} in_progress>"
 
 
@@ -194,24 +194,24 @@ def test_params_are_a_copy(task: GroupTask) -> None:
     assert task.params == {"C": 1, "seed": 0}
 
 
-def test_set_parameters(task: GroupTask, store: MemoryStore) -> None:
+def test_set_parameters(task: GroupTask, backend: MemoryStore) -> None:
     """Parameters that turn up later are added on one level, and leave the identity as it is."""
     key = task.key
     task.set_parameters({"found": {"depth": 3}, "C": 1.0})
     assert task.params == {"C": 1.0, "seed": 0, "found/depth": 3}
     assert task.key == key
-    assert store.tasks[task.id].hyperparameters["General"]["found/depth"] == "3"
+    assert backend.tasks[task.id].hyperparameters["General"]["found/depth"] == "3"
     task.set_parameters({"found/depth": 4})
     assert task.params["found/depth"] == 4
 
 
 @pytest.mark.parametrize("value", [2, "1", None, [1]])
-def test_the_identity_cannot_be_set(task: GroupTask, store: MemoryStore, value: Any) -> None:
+def test_the_identity_cannot_be_set(task: GroupTask, backend: MemoryStore, value: Any) -> None:
     """A parameter that makes the task what it is keeps its value; nothing of the call is set."""
     with pytest.raises(ParameterError, match="'C' is 1 in this task's identity"):
         task.set_parameters({"new": 1, "C": value})
     assert task.params == {"C": 1, "seed": 0}
-    assert "new" not in store.tasks[task.id].params
+    assert "new" not in backend.tasks[task.id].params
 
 
 def test_set_parameters_of_an_ended_task(task: GroupTask) -> None:
@@ -253,7 +253,7 @@ def test_get_finds_none_or_many(group: TaskGroup) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
-def test_reprs_of_groups(store: MemoryStore, count: int) -> None:
+def test_reprs_of_groups(backend: MemoryStore, count: int) -> None:
     """A group's repr is one line, whatever it holds: project, name, state, how many tasks."""
     group = TaskGroup("digits", "sweep")
     assert repr(group) == "<TaskGroup 'digits' 'sweep' not open, 0 tasks>"
@@ -264,7 +264,7 @@ def test_reprs_of_groups(store: MemoryStore, count: int) -> None:
     assert " closed, " in repr(group)
 
 
-def test_a_task_that_has_ended_takes_no_data(group: TaskGroup, store: MemoryStore) -> None:
+def test_a_task_that_has_ended_takes_no_data(group: TaskGroup, backend: MemoryStore) -> None:
     """Reporting after the end is an error with the status, not a point that gets lost."""
     task = group.task({"C": 1})
     with task:
@@ -277,8 +277,8 @@ def test_a_task_that_has_ended_takes_no_data(group: TaskGroup, store: MemoryStor
         with pytest.raises(TaskClosedError, match=rf"has ended \({status}\)") as caught:
             task.report({"loss": 2.0}, 2)
         assert "group.sweep" not in str(caught.value)
-        assert task.status == store.tasks[task.id].status == status
-    assert store.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
+        assert task.status == backend.tasks[task.id].status == status
+    assert backend.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
 
 
 def test_a_listed_sweep_is_a_trap_that_is_named(group: TaskGroup) -> None:

@@ -33,7 +33,7 @@ class Split(enum.Enum):
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -148,7 +148,7 @@ def test_an_unknown_field_is_told() -> None:
 
 
 @pytest.mark.parametrize("field", ["group", "task", "key", "index", "task_id"])
-def test_reserved_fields_are_told(store: MemoryStore, field: str) -> None:
+def test_reserved_fields_are_told(backend: MemoryStore, field: str) -> None:
     """A report may not fill in what the group fills in, whether or not the template has it."""
     for template in ("{metric}/{split=value}", f"{{metric}}/{{{field}}}"):
         with TaskGroup("digits", "sweep", template=template) as group:
@@ -229,7 +229,7 @@ def test_templates_are_values() -> None:
     assert "'{metric}/{a=1}'" in repr(left)
 
 
-def test_the_groups_own_fields(store: MemoryStore) -> None:
+def test_the_groups_own_fields(backend: MemoryStore) -> None:
     """`{group}`, `{task}`, `{key}`, `{index}` and `{task_id}` are filled in by the group."""
     with TaskGroup("digits", "sweep", template="{metric}/{group} {task} {key} {index} {task_id}") as group:
         group.task(name="first")
@@ -237,14 +237,14 @@ def test_the_groups_own_fields(store: MemoryStore) -> None:
         assert task.name("loss") == ("loss", f"sweep C=1 {task.key} 1 {task.id}")
 
 
-def test_a_template_may_be_given_ready_made(store: MemoryStore) -> None:
+def test_a_template_may_be_given_ready_made(backend: MemoryStore) -> None:
     """A group takes a `NameTemplate` as well as its text."""
     with TaskGroup("digits", "sweep", template=NameTemplate("all/{metric}")) as group:
         assert group.task({"C": 1}).name("loss") == ("all", "loss")
 
 
 @pytest.mark.parametrize("template", ["{task}/{metric}", "{metric} {key}/x", "{index}/{metric}"])
-def test_per_task_titles_are_warned_of(store: MemoryStore, template: str) -> None:
+def test_per_task_titles_are_warned_of(backend: MemoryStore, template: str) -> None:
     """A per-task field in the title is warned of once, where the group is opened."""
     with pytest.warns(NameWarning, match="cannot be laid over each other") as caught:
         with TaskGroup("digits", "sweep", template=template) as group:
@@ -253,7 +253,7 @@ def test_per_task_titles_are_warned_of(store: MemoryStore, template: str) -> Non
 
 
 @pytest.mark.parametrize("template", ["{group}/{metric}", "{metric}/{task}", "task_{task}_{metric}"])
-def test_titles_that_overlay_are_not_warned_of(store: MemoryStore, template: str) -> None:
+def test_titles_that_overlay_are_not_warned_of(backend: MemoryStore, template: str) -> None:
     """The group's name in the title, or the task's in the series, is nothing to warn of."""
     with TaskGroup("digits", "sweep", template=template) as group:
         group.task({"C": 1})

@@ -28,18 +28,18 @@ def sweep(**options: int) -> TaskGroup:
 
 def test_recording_gives_all_that_a_script_did() -> None:
     """The store's members have parameters, statuses, scalars, single values, tags and keys."""
-    with recording() as store:
+    with recording() as backend:
         group = sweep(extra=1)
-    first, second = store.members
-    assert [task.name for task in store.members] == ["C=1", "C=10"]
+    first, second = backend.members
+    assert [task.name for task in backend.members] == ["C=1", "C=10"]
     assert first.params == {"C": 1, "more/extra": 1}
     assert first.scalars == {("loss", "val"): [(1, 0.5)]}
     assert (first.single_values, second.single_values) == ({"total/value": 2.0}, {"total/value": 20.0})
     assert (first.status, first.reason, first.tags, first.console) == ("completed", "", ("all",), "")
     assert first.key == group.get(C=1).key
-    assert store.identity(first.id)["key"] == first.key
+    assert backend.identity(first.id)["key"] == first.key
     assert first.hyperparameters["General"] == {"C": "1", "more/extra": "1"}
-    assert len(store.tasks) == 3  # with the parent
+    assert len(backend.tasks) == 3  # with the parent
 
 
 def test_recording_touches_no_disk_and_leaves_the_environment_alone(
@@ -58,9 +58,9 @@ def test_recording_touches_no_disk_and_leaves_the_environment_alone(
 @pytest.mark.parametrize("mode", [None, "offline", "online", "disabled"])
 def test_recording_goes_before_any_mode(mode: str | None) -> None:
     """A script that chooses its mode is recorded all the same."""
-    with recording() as store, TaskGroup("the project", "the group", mode=mode) as group:  # type: ignore[arg-type]
+    with recording() as backend, TaskGroup("the project", "the group", mode=mode) as group:  # type: ignore[arg-type]
         group.task(name="the task")
-    assert [task.status for task in store.members] == ["completed"]
+    assert [task.status for task in backend.members] == ["completed"]
 
 
 def test_recordings_are_apart_from_each_other() -> None:
@@ -77,12 +77,12 @@ def test_a_recording_ends_with_its_block(tmp_path: Path, monkeypatch: pytest.Mon
     """After it, also after an exception, groups go where they went before."""
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path))
     error = ValueError("bad")
-    with leaves(error), recording() as store:
+    with leaves(error), recording() as backend:
         raise error
     with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
         group.task(name="the task")
     assert group.mode == "offline"
-    assert store.tasks == {}
+    assert backend.tasks == {}
 
 
 def test_a_recording_is_of_its_own_thread() -> None:
@@ -93,11 +93,11 @@ def test_a_recording_is_of_its_own_thread() -> None:
         with TaskGroup("the project", "the group", mode="disabled") as group:
             seen.append(group.mode)
 
-    with recording() as store:
+    with recording() as backend:
         thread = threading.Thread(target=train)
         thread.start()
         thread.join()
-    assert (seen, store.tasks) == (["disabled"], {})
+    assert (seen, backend.tasks) == (["disabled"], {})
 
 
 def test_clearmls_own_calls_are_taken_in_silence() -> None:

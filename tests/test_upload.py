@@ -293,7 +293,7 @@ def test_what_an_online_run_left_is_delivered(
     """Points, ends and the parent's end that a server did not take are delivered by an upload."""
     monkeypatch.setattr(online, "PATIENCE", 1.0)
     if when == "silent":  # the server goes away before the tasks are even started
-        monkeypatch.setattr(online.OnlineStore, "_start_waiting", lambda *_: None)
+        monkeypatch.setattr(online.OnlineBackend, "_start_waiting", lambda *_: None)
     group = Place(loopback).open(close_timeout=0.3)
     tasks = group.tasks({"seed": range(3)})
     if when != "silent":

@@ -39,23 +39,23 @@ class Tensor:
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
 
 
 @pytest.fixture
-def task(store: MemoryStore) -> Iterator[GroupTask]:
+def task(backend: MemoryStore) -> Iterator[GroupTask]:
     """An open task."""
     with TaskGroup("digits", "sweep", template="{metric}/{split=value}") as group:
         yield group.task({"C": 1})
 
 
-def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
+def scalars(task: GroupTask, backend: MemoryStore) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """What a task has logged so far."""
     task.flush()
-    return store.members[0].scalars
+    return backend.members[0].scalars
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def scalars(task: GroupTask, store: MemoryStore) -> dict[tuple[str, str], list[t
         (3.4e38, 3.4e38),
     ],
 )
-def test_numbers(task: GroupTask, store: MemoryStore, value: Any, expected: float) -> None:
+def test_numbers(task: GroupTask, backend: MemoryStore, value: Any, expected: float) -> None:
     """Python's numbers and bools, numpy's, and tensors of one element are numbers."""
     task.report({"loss": value}, 1)
-    assert scalars(task, store) == {("loss", "value"): [(1, expected)]}
+    assert scalars(task, backend) == {("loss", "value"): [(1, expected)]}
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_numbers(task: GroupTask, store: MemoryStore, value: Any, expected: floa
         *(None, 1j, object(), lambda: 0.5),
     ],
 )
-def test_what_is_no_number(task: GroupTask, store: MemoryStore, value: Any) -> None:
+def test_what_is_no_number(task: GroupTask, backend: MemoryStore, value: Any) -> None:
     """Text, None, lists and tensors of many elements are refused by the metric's name."""
     with pytest.raises(MetricValueError, match=r"'loss' is .*float\(…\)") as caught:
         task.report({"accuracy": 1.0, "loss": value}, 1)
     assert caught.value.value is value
-    assert scalars(task, store) == {}, "a report that is refused leaves nothing behind"
+    assert scalars(task, backend) == {}, "a report that is refused leaves nothing behind"
 
 
 def test_a_nested_dict_without_levels(task: GroupTask) -> None:
@@ -132,35 +132,35 @@ def test_metrics_that_are_no_text(task: GroupTask, metric: Any) -> None:
         (-1, -1),
     ],
 )
-def test_iterations(task: GroupTask, store: MemoryStore, iteration: Any, expected: int) -> None:
+def test_iterations(task: GroupTask, backend: MemoryStore, iteration: Any, expected: int) -> None:
     """Whole numbers of every make are iterations, 3.0 among them."""
     task.report({"loss": 0.5}, iteration)
-    assert scalars(task, store) == {("loss", "value"): [(expected, 0.5)]}
+    assert scalars(task, backend) == {("loss", "value"): [(expected, 0.5)]}
 
 
 @pytest.mark.parametrize(
     "iteration", [3.5, np.float64(3.5), "3", b"3", float("nan"), float("inf"), [3], object(), 3j]
 )
-def test_what_is_no_iteration(task: GroupTask, store: MemoryStore, iteration: Any) -> None:
+def test_what_is_no_iteration(task: GroupTask, backend: MemoryStore, iteration: Any) -> None:
     """Fractions, text and anything else are refused, not rounded or read."""
     with pytest.raises(ArgumentError, match="expected a whole number, or None for single values"):
         task.report({"loss": 0.5}, iteration)
-    assert scalars(task, store) == {}
+    assert scalars(task, backend) == {}
 
 
-def test_single_values(task: GroupTask, store: MemoryStore) -> None:
+def test_single_values(task: GroupTask, backend: MemoryStore) -> None:
     """Without an iteration, values are single values, named by the whole template."""
     task.report({"loss": 0.5, "top/1": 0.75}, split="val")
     task.report({"loss": 0.25})
-    assert scalars(task, store) == {}
-    assert store.members[0].single_values == {"loss/val": 0.5, "top/1/val": 0.75, "loss/value": 0.25}
+    assert scalars(task, backend) == {}
+    assert backend.members[0].single_values == {"loss/val": 0.5, "top/1/val": 0.75, "loss/value": 0.25}
 
 
-def test_single_values_without_a_slash(store: MemoryStore) -> None:
+def test_single_values_without_a_slash(backend: MemoryStore) -> None:
     """A template without '/' names a single value by the series alone."""
     with TaskGroup("digits", "sweep", template="final_{metric}") as group:
         group.task({"C": 1}).report({"loss": 0.5})
-    assert store.members[0].single_values == {"final_loss": 0.5}
+    assert backend.members[0].single_values == {"final_loss": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -171,41 +171,41 @@ def test_single_values_without_a_slash(store: MemoryStore) -> None:
     ],
 )
 def test_nested_dicts_in_both_orders(
-    task: GroupTask, store: MemoryStore, values: Any, levels: tuple[str, ...]
+    task: GroupTask, backend: MemoryStore, values: Any, levels: tuple[str, ...]
 ) -> None:
     """`levels` says what each level of keys stands for, so both natural orders work."""
     task.report(values, 1, levels=levels)
-    assert scalars(task, store) == {
+    assert scalars(task, backend) == {
         ("loss", "val"): [(1, 0.5)],
         ("acc", "val"): [(1, 1.0)],
         ("loss", "train"): [(1, 0.25)],
     }
 
 
-def test_three_levels_and_one(store: MemoryStore) -> None:
+def test_three_levels_and_one(backend: MemoryStore) -> None:
     """Keys may be numbers where the level is a context; one level is the plain form."""
     with TaskGroup("digits", "sweep", template="{metric}/{split}{fold}") as group:
         task = group.task({"C": 1})
         task.report({"val": {0: {"loss": 0.5}, 1: {"loss": 0.75}}}, 1, levels=("split", "fold", "metric"))
         task.bind(split="a", fold=2).report({"loss": 1.0}, levels="metric")
-    assert store.members[0].scalars == {("loss", "val0"): [(1, 0.5)], ("loss", "val1"): [(1, 0.75)]}
-    assert store.members[0].single_values == {"loss/a2": 1.0}
+    assert backend.members[0].scalars == {("loss", "val0"): [(1, 0.5)], ("loss", "val1"): [(1, 0.75)]}
+    assert backend.members[0].single_values == {"loss/a2": 1.0}
 
 
-def test_a_dict_that_is_too_shallow_somewhere(task: GroupTask, store: MemoryStore) -> None:
+def test_a_dict_that_is_too_shallow_somewhere(task: GroupTask, backend: MemoryStore) -> None:
     """Ragged depth is told by the place where it is, and nothing of the report is logged."""
     with pytest.raises(ReportError, match=r"2 deep, but at 'loss' there is 0\.25"):
         task.report({"val": {"loss": 0.5}, "loss": 0.25}, 1, levels=("split", "metric"))
     with pytest.raises(ReportError, match="at the outermost level there is 3"):
         task.report(3, 1, levels=("split", "metric"))  # type: ignore[arg-type]
-    assert scalars(task, store) == {}
+    assert scalars(task, backend) == {}
 
 
-def test_a_dict_that_is_too_deep_somewhere(task: GroupTask, store: MemoryStore) -> None:
+def test_a_dict_that_is_too_deep_somewhere(task: GroupTask, backend: MemoryStore) -> None:
     """A dict below the last level is no number."""
     with pytest.raises(MetricValueError, match=r"'loss' is \{'a': 1\}"):
         task.report({"val": {"acc": 1.0, "loss": {"a": 1}}}, 1, levels=("split", "metric"))
-    assert scalars(task, store) == {}
+    assert scalars(task, backend) == {}
 
 
 @pytest.mark.parametrize(
@@ -231,15 +231,15 @@ NONFINITE = [float("nan"), float("inf"), -float("inf"), 3.5e38, -1e39, np.float3
 
 
 @pytest.mark.parametrize("value", NONFINITE)
-def test_nonfinite_numbers_are_left_out(task: GroupTask, store: MemoryStore, value: Any) -> None:
+def test_nonfinite_numbers_are_left_out(task: GroupTask, backend: MemoryStore, value: Any) -> None:
     """What no server stores is left out, the rest of the report is not, and the line is named."""
     with pytest.warns(NonFiniteWarning, match=r"loss is .*in the task 'C=1'") as caught:
         task.report({"loss": value, "acc": 1.0}, 1)
     assert [warning.filename for warning in caught] == [__file__]
-    assert scalars(task, store) == {("acc", "value"): [(1, 1.0)]}
+    assert scalars(task, backend) == {("acc", "value"): [(1, 1.0)]}
 
 
-def test_nonfinite_numbers_are_told_once_per_series(store: MemoryStore) -> None:
+def test_nonfinite_numbers_are_told_once_per_series(backend: MemoryStore) -> None:
     """Each series of each task is told of once, what came after is counted at the end."""
     nan = float("nan")
     with warnings.catch_warnings(record=True) as caught:
@@ -257,7 +257,7 @@ def test_nonfinite_numbers_are_told_once_per_series(store: MemoryStore) -> None:
     assert texts[4] == "8 more points that ClearML cannot store were left out"
 
 
-def test_one_point_is_no_plural(store: MemoryStore) -> None:
+def test_one_point_is_no_plural(backend: MemoryStore) -> None:
     """A single point that was left out besides is told in proper words."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -268,12 +268,12 @@ def test_one_point_is_no_plural(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("value", NONFINITE)
-def test_nonfinite_raise(store: MemoryStore, value: Any) -> None:
+def test_nonfinite_raise(backend: MemoryStore, value: Any) -> None:
     """Under `nonfinite="raise"` such a number is an error, and the report leaves nothing behind."""
     with TaskGroup("digits", "sweep", nonfinite="raise") as group:
         with pytest.raises(NonFiniteError, match=r"'loss\[split=val\]' is .* in the task 'C=1'"):
             group.task({"C": 1}).report({"acc": 1.0, "loss": value}, 1, split="val")
-    assert store.members[0].scalars == {}
+    assert backend.members[0].scalars == {}
 
 
 def test_errors_are_of_one_family(task: GroupTask) -> None:

@@ -29,7 +29,7 @@ METRICS = [
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
     with recording() as recorded:
         yield recorded
@@ -40,24 +40,24 @@ def group_with(metrics: Any = METRICS, **options: Any) -> TaskGroup:
     return TaskGroup("digits", "sweep", metrics=metrics, **options)
 
 
-def test_aliases_stand_for_their_metric(store: MemoryStore) -> None:
+def test_aliases_stand_for_their_metric(backend: MemoryStore) -> None:
     """An alias is logged under the metric's own name, in one curve with it."""
     with group_with() as group:
         task = group.task({"C": 1})
         task.report({"acc": 0.5}, 1)
         task.report({"accuracy": 0.75}, 2)
         assert task.name("acc") == ("accuracy", "value")
-    assert store.members[0].scalars == {("accuracy", "value"): [(1, 0.5), (2, 0.75)]}
+    assert backend.members[0].scalars == {("accuracy", "value"): [(1, 0.5), (2, 0.75)]}
 
 
-def test_aliases_may_carry_context(store: MemoryStore) -> None:
+def test_aliases_may_carry_context(backend: MemoryStore) -> None:
     """`val_loss` as frameworks hand it over is the loss with split="val"."""
     with group_with() as group:
         task = group.task({"C": 1})
         task.report({"val_loss": 0.5, "train_loss": 0.25, "loss": 0.75}, 1)
         task.report({"loss": 1.0}, 2, split="val")
         task.report({"val_loss": 2.0}, 3, split="val")
-    assert store.members[0].scalars == {
+    assert backend.members[0].scalars == {
         ("loss", "val"): [(1, 0.5), (2, 1.0), (3, 2.0)],
         ("loss", "train"): [(1, 0.25)],
         ("loss", "value"): [(1, 0.75)],
@@ -65,7 +65,7 @@ def test_aliases_may_carry_context(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("bound", [True, False])
-def test_context_that_contradicts_an_alias(store: MemoryStore, bound: bool) -> None:
+def test_context_that_contradicts_an_alias(backend: MemoryStore, bound: bool) -> None:
     """Context, given or bound, that differs from what an alias carries is an error with both."""
     with group_with() as group:
         task = group.task({"C": 1})
@@ -76,10 +76,10 @@ def test_context_that_contradicts_an_alias(store: MemoryStore, bound: bool) -> N
                 task.report({"val_loss": 1.0}, 1, split="train")
     for part in ("'val_loss'", "split='val'", "split='train'"):
         assert part in str(caught.value)
-    assert store.members[0].scalars == {}
+    assert backend.members[0].scalars == {}
 
 
-def test_a_metric_and_its_alias_in_one_report(store: MemoryStore) -> None:
+def test_a_metric_and_its_alias_in_one_report(backend: MemoryStore) -> None:
     """Two spellings of one curve in one report are refused, and nothing of it is logged."""
     with group_with() as group:
         task = group.task({"C": 1})
@@ -91,14 +91,14 @@ def test_a_metric_and_its_alias_in_one_report(store: MemoryStore) -> None:
             task.bind(split="val").report({"val_loss": 0.5, "loss": 0.75}, 1)
         with pytest.raises(NameCollisionError, match="report only one of 'accuracy' and 'acc'"):
             task.report({"val": {"accuracy": 0.75, "acc": 0.5}}, 1, levels=("split", "metric"))
-    assert store.members[0].scalars == {}
+    assert backend.members[0].scalars == {}
 
 
 @pytest.mark.parametrize(
     ("metric", "suggestion"),
     [("acuracy", "accuracy"), ("los", "loss"), ("vall_loss", "val_loss"), ("Accuracy", "accuracy")],
 )
-def test_did_you_mean(store: MemoryStore, metric: str, suggestion: str) -> None:
+def test_did_you_mean(backend: MemoryStore, metric: str, suggestion: str) -> None:
     """An unknown metric is an error that suggests the nearest name or alias and lists the others."""
     with group_with() as group:
         task = group.task({"C": 1})
@@ -112,7 +112,7 @@ def test_did_you_mean(store: MemoryStore, metric: str, suggestion: str) -> None:
             task.report({metric: float("nan")}, 1)
 
 
-def test_nothing_near(store: MemoryStore) -> None:
+def test_nothing_near(backend: MemoryStore) -> None:
     """Where no name is near, none is suggested."""
     with group_with() as group, pytest.raises(UnknownMetricError) as caught:
         group.task({"C": 1}).report({"zzz": 1.0}, 1)
@@ -168,7 +168,7 @@ def test_aliases_are_checked_against_the_template() -> None:
         group_with([Metric("loss", aliases={"val_loss": {"task": 1}})])
 
 
-def test_drift_is_told_at_the_end(store: MemoryStore) -> None:
+def test_drift_is_told_at_the_end(backend: MemoryStore) -> None:
     """Without a vocabulary, what only some tasks report is told once, with the tasks' names."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -204,7 +204,7 @@ def test_the_warning_stays_short_and_names_the_command() -> None:
     assert text.endswith("clearml-taskgroup drift --group 'digits/my sweep'")
 
 
-def test_tasks_that_did_not_complete_are_no_drift(store: MemoryStore) -> None:
+def test_tasks_that_did_not_complete_are_no_drift(backend: MemoryStore) -> None:
     """A failed task lacks metrics because it failed; only completed ones are compared."""
     with TaskGroup("digits", "sweep") as group:
         first, second, third = group.tasks({"C": [1, 2, 3]})
@@ -214,7 +214,7 @@ def test_tasks_that_did_not_complete_are_no_drift(store: MemoryStore) -> None:
         third.mark_failed("no memory")
 
 
-def test_a_vocabulary_leaves_no_drift(store: MemoryStore) -> None:
+def test_a_vocabulary_leaves_no_drift(backend: MemoryStore) -> None:
     """With a vocabulary a task may report part of it, and nothing is told."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

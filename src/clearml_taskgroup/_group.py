@@ -25,7 +25,7 @@ from ._model.task_specs import Specs, checked_tags
 from ._results.filtering import has_parameters
 from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
-from ._results.metric_lookup import Words
+from ._results.metric_lookup import MetricLookup
 from ._run import console as _console
 from ._run import mode as _modes
 from ._run import signals as _signals
@@ -33,7 +33,7 @@ from ._run.failures import abandon, add_note, bare, clear_frames, is_caught, rea
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import tell_of
 from ._run.worker_log import SOON
-from ._storage.online import OnlineStore
+from ._storage.online import OnlineBackend
 from ._storage.past_runs import find_run
 from ._storage.upload import Tell, Uploaded, upload
 from ._sweep import AgentTurn, Sweep
@@ -329,7 +329,7 @@ class TaskGroup:
         from ._progress import Tracker, display_here
 
         display = display_here(redirect=not self.captures_console)
-        tracker = Tracker(total, done, Words(self.template, self.vocabulary), display)
+        tracker = Tracker(total, done, MetricLookup(self.template, self.vocabulary), display)
         self._undo.append(tracker.stop)
         return tracker
 
@@ -384,8 +384,8 @@ class TaskGroup:
         spec = agent.spec_of_turn(point, self._specs, run.info, self._sweeps, space)
         if spec is None:
             return Sweep(self, [])
-        if isinstance(run.store, OnlineStore):
-            spec = agent.claim(point, spec, run.info, self._specs, run.store.transport)
+        if isinstance(run.backend, OnlineBackend):
+            spec = agent.claim(point, spec, run.info, self._specs, run.backend.transport)
         agent.tell(point, spec)
         return AgentTurn(self, spec, point)
 
@@ -640,7 +640,7 @@ class TaskGroup:
     @property
     def mode(self) -> str:
         """`"offline"`, `"online"` or `"disabled"`, decided as the group opens."""
-        return self._opened_once().store.mode
+        return self._opened_once().backend.mode
 
     @property
     def run(self) -> str:
@@ -661,23 +661,23 @@ class TaskGroup:
     def url(self) -> str | None:
         """The parent's page, or offline its session folder; None if there is no parent."""
         run = self._opened_once()
-        return run.store.url(run.parent) if run.parent else None
+        return run.backend.url(run.parent) if run.parent else None
 
     @property
     def compare_urls(self) -> list[str]:
         """The pages that compare the tasks, for each 100 of them; none offline."""
-        return self._opened_once().store.compare_urls([task.id for task in self])
+        return self._opened_once().backend.compare_urls([task.id for task in self])
 
     @property
     def where(self) -> str:
         """The place where the data goes; offline, the folder of ClearML's sessions."""
-        return self._opened_once().store.where
+        return self._opened_once().backend.where
 
     @property
     def record_path(self) -> Path | None:
         """The run's record of what was opened and how it ended, a JSON object a line; else None."""
-        record = self._opened_once().record
-        return record.path if record else None
+        run_log = self._opened_once().run_log
+        return run_log.path if run_log else None
 
     def _opened_once(self) -> Run:
         return self._run if self._run is not None else self._opened()

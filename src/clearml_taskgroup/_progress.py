@@ -17,8 +17,8 @@ from .errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._model.metrics import Measure
-    from ._results.metric_lookup import Words
+    from ._model.metrics import MetricKey
+    from ._results.metric_lookup import MetricLookup
     from ._run.state import TaskState
 
 PREFERRED = ("val", "validation", "valid", "dev", "eval", "test")
@@ -211,10 +211,10 @@ class Tracker:
 
     total: int
     done: int
-    words: Words
+    lookup: MetricLookup
     display: Display
     standing: Standing = attrs.field(init=False)
-    _measure: Measure | None = None
+    _metric_key: MetricKey | None = None
     _best: float | None = None
     _under_way: dict[str, TaskState] = attrs.field(factory=dict)
     _stopped: bool = False
@@ -251,30 +251,30 @@ class Tracker:
         self.display.show(self.standing)
 
     def _compare(self, state: TaskState) -> None:
-        if self._measure is None:
-            self._measure = telling_measure(self.words, list(state.names.stats))
-        stats = state.names.stats.get(self._measure) if self._measure is not None else None
-        if stats is None or self._measure is None:
+        if self._metric_key is None:
+            self._metric_key = telling_measure(self.lookup, list(state.names.stats))
+        stats = state.names.stats.get(self._metric_key) if self._metric_key is not None else None
+        if stats is None or self._metric_key is None:
             return
-        mode = self.words.likely_mode(self._measure[0])
+        mode = self.lookup.likely_mode(self._metric_key[0])
         if self._best is None or (stats.last > self._best if mode == "max" else stats.last < self._best):
             self._best = stats.last
-            label = self.words.label(self._measure)
+            label = self.lookup.label(self._metric_key)
             self.standing.best = f"best {label} {stats.last:.4g} ({state.spec.name})"
 
 
-def telling_measure(words: Words, measures: Sequence[Measure]) -> Measure | None:
+def telling_measure(lookup: MetricLookup, metric_keys: Sequence[MetricKey]) -> MetricKey | None:
     """Chooses the measure by which tasks are told better from worse.
 
     The first metric of the vocabulary that has values and a mode; without a vocabulary the first one
     whose mode can be told by its name. Of its contexts rather `val` than `test` than others.
     """
-    known = [measure for measure in measures if words.likely_mode(measure[0]) is not None]
-    vocabulary = words.vocabulary.metrics if words.vocabulary is not None else ()
+    known = [metric_key for metric_key in metric_keys if lookup.likely_mode(metric_key[0]) is not None]
+    vocabulary = lookup.vocabulary.metrics if lookup.vocabulary is not None else ()
     order = list(dict.fromkeys([*vocabulary, *(metric for metric, _ in known)]))
 
-    def rank(measure: Measure) -> tuple[int, int]:
-        places = (PREFERRED.index(value) for _, value in measure[1] if value in PREFERRED)
-        return order.index(measure[0]), min(places, default=len(PREFERRED))
+    def rank(metric_key: MetricKey) -> tuple[int, int]:
+        places = (PREFERRED.index(value) for _, value in metric_key[1] if value in PREFERRED)
+        return order.index(metric_key[0]), min(places, default=len(PREFERRED))
 
     return min(known, key=rank, default=None)

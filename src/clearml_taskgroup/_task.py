@@ -12,7 +12,7 @@ import attrs
 
 from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
 from ._model.identity import flatten, is_same, typed
-from ._model.metrics import Measure, measure_text
+from ._model.metrics import MetricKey, measure_text
 from ._model.name_template import Name, check_context
 from ._model.report_values import checked_levels, number, unfold, whole
 from ._run import console as _console
@@ -293,7 +293,7 @@ class GroupTask(Reporting):
     @property
     def url(self) -> str | None:
         """The task's page, or offline its session folder; else None."""
-        return self._run.store.url(self.id)
+        return self._run.backend.url(self.id)
 
     @property
     def status(self) -> Status:
@@ -380,14 +380,14 @@ class GroupTask(Reporting):
         channels: list[Channel] = points[::2]
         if len(set(channels)) == len(channels):
             return
-        names, spelt = self._state.names, dict[Measure, str]()
+        names, spelt = self._state.names, dict[MetricKey, str]()
         parts = [(context, values)] if levels is None else unfold(values, checked_levels(levels), context)
         for inner, metrics in parts:
             for metric in metrics:
-                measure, name = names.resolve(metric, inner)
-                first = spelt.setdefault(measure, metric)
+                metric_key, name = names.resolve(metric, inner)
+                first = spelt.setdefault(metric_key, metric)
                 if first != metric:
-                    meant = measure_text(measure)
+                    meant = measure_text(metric_key)
                     raise NameCollisionError(name, first, metric, names.template.text, metric=meant)
 
     def _tell_lost(self) -> None:
@@ -417,7 +417,7 @@ class GroupTask(Reporting):
             TaskClosedError: The task has ended.
         """
         self._require_open()
-        return self._run.store.clearml_task(self.id)
+        return self._run.backend.clearml_task(self.id)
 
     def summary_writer(self, context: str | None = None) -> SummaryWriter:
         """Gives an object with the calls of TensorBoard's `SummaryWriter`, for code that has them.
@@ -454,7 +454,7 @@ class GroupTask(Reporting):
                     f"{flat[name]!r}",
                     "open another task for it, or open this one with name= or key= and without it",
                 )
-        self._run.store.set_parameters(self.id, flat)
+        self._run.backend.set_parameters(self.id, flat)
         self._state.params.update(flat)
 
     # --- how it ends ---------------------------------------------------------------------------
@@ -560,7 +560,7 @@ class GroupTask(Reporting):
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
-        if self._state.held:
+        if self._state.ends_elsewhere:
             return False
         if exc is not None:
             return self.group._task_raised(self, exc)

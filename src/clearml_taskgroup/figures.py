@@ -63,13 +63,13 @@ def curves(
     figure = _plotly("curves")
     for name in (over,) if isinstance(over, str) else (over or ()):
         _known(results, "over", name)
-    measure = results.find(metric, **context)
+    metric_key = results.find(metric, **context)
     found = results.history(metric, **context)
     if not any(at is not None for curve in found for at in curve.iterations):
         expected = "a metric that was reported with iterations; for single values there is figures.box(…)"
         raise ArgumentError("metric", metric, expected)
     points = [(curve.row, curve.iterations, curve.values) for curve in found]
-    return figure(curves_figure(points, results.label(measure), results.mode_of(metric, mode), over))
+    return figure(curves_figure(points, results.label(metric_key), results.mode_of(metric, mode), over))
 
 
 def parallel_coordinates(
@@ -201,13 +201,13 @@ def _plotly(function: str) -> Any:
 
 def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> tuple[list[Scored], str, str]:
     """Gives the tasks that count with their values, what these are, and who is left out."""
-    measure = results.find(metric, **context)
-    counting = [row for row in results if counts(row) and measure in row.stats]
+    metric_key = results.find(metric, **context)
+    counting = [row for row in results if counts(row) and metric_key in row.stats]
     if not counting:
         known = [results.label(other) for row in results if counts(row) for other in row.stats]
-        raise NoSuchResultError(results.label(measure), list(dict.fromkeys(known)))
-    scored = [(row, number(row.stats[measure], of)) for row in results._having(counting, measure, of)]
-    label = of_text(results.label(measure), of)
+        raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)))
+    scored = [(row, number(row.stats[metric_key], of)) for row in results._having(counting, metric_key, of)]
+    label = of_text(results.label(metric_key), of)
     without = len(results) - len(counting)
     note = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
     return scored, label, note

@@ -17,5 +17,5 @@ def recorded_groups() -> Iterator[MemoryStore]:
     """The tasks of every group that the test opens, kept in memory (a `testing.MemoryStore`)."""
     from .testing import recording
 
-    with recording() as store:
-        yield store
+    with recording() as backend:
+        yield backend

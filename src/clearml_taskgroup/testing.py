@@ -9,8 +9,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ._run.opening import store_for_tests
-from ._storage.memory import MemoryStore, MemoryTask
+from ._run.opening import backend_for_tests
+from ._storage.memory import MemoryBackend as MemoryStore
+from ._storage.memory import MemoryTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,9 @@ def recording() -> Iterator[MemoryStore]:
         >>> recorded.members[0].scalars
         {('loss', 'val'): [(1, 0.5)]}
     """
-    store = MemoryStore()
-    token = store_for_tests.set(store)
+    backend = MemoryStore()
+    token = backend_for_tests.set(backend)
     try:
-        yield store
+        yield backend
     finally:
-        store_for_tests.reset(token)
+        backend_for_tests.reset(token)

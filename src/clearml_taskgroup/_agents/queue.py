@@ -20,8 +20,8 @@ from .._clearml.queries import PATIENCE, Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._model.status import ENDED, Status
 from .._run.run import REASON_LENGTH, Run
-from .._storage.memory import MemoryStore
-from .._storage.online import OnlineStore
+from .._storage.memory import MemoryBackend
+from .._storage.online import OnlineBackend
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, WaitTimeoutError
@@ -186,9 +186,9 @@ class Queueing:
         with _server(run) as transport, _drafts_told():
             known = self._adopted(run, specs, transport)
             fresh = [run.attempt_of(spec) for spec in specs if spec.key not in known]
-            store = run.store
-            assert isinstance(store, (OnlineStore, MemoryStore))
-            ids = store.draft(run.info, fresh, run.parent, like_main(run, transport))
+            backend = run.backend
+            assert isinstance(backend, (OnlineBackend, MemoryBackend))
+            ids = backend.draft(run.info, fresh, run.parent, like_main(run, transport))
             for spec, task_id in zip(fresh, ids, strict=True):
                 known[spec.key] = _state(run, spec, task_id, "created")
             submission.tasks = [known[spec.key] for spec in specs]
@@ -369,8 +369,8 @@ def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
 
 def _set(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
-    if isinstance(run.store, MemoryStore):
-        run.store.set_status(state.id, status)
+    if isinstance(run.backend, MemoryBackend):
+        run.backend.set_status(state.id, status)
 
 
 @contextlib.contextmanager
@@ -385,10 +385,10 @@ def _drafts_told() -> Iterator[None]:
 @contextlib.contextmanager
 def _server(run: Run) -> Iterator[Transport | None]:
     """Opens a way to the server that is there also after the group's end; none in memory."""
-    if not isinstance(run.store, OnlineStore):
+    if not isinstance(run.backend, OnlineBackend):
         yield None
         return
-    transport = Transport(run.store.connection)
+    transport = Transport(run.backend.connection)
     try:
         yield transport
     finally:

@@ -41,7 +41,7 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
         )
     if any(not task._state.turn and not task.done and type(task) is GroupTask for task in group):
         raise SubmitError(queue, f"group.task() or group.map() was called before it, {_BODY}", _ADVICE)
-    mode = run.store.mode
+    mode = run.backend.mode
     if mode == "memory":
         return
     if mode != "online":
@@ -94,7 +94,7 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
 
 def is_idle_rank(run: Run) -> bool:
     """Whether this is a rank of a distributed job that leaves submitting to rank 0."""
-    return run.store.mode == "disabled" and _modes.distributed_rank() > 0
+    return run.backend.mode == "disabled" and _modes.distributed_rank() > 0
 
 
 def adopted(run: Run, spec: TaskSpec, transport: Transport | None) -> tuple[TaskSpec, str, Status] | None:

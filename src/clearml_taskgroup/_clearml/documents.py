@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .._model.metrics import Measure, context_of
+from .._model.metrics import MetricKey, context_of
 from .._model.name_template import Name, NameTemplate
 from .._model.past import PastTask
 from .._model.stats import Stats
@@ -78,7 +78,7 @@ _PARTS = ("first", "min", "max")
 
 def measure_of(
     template: NameTemplate, title: str, series: str, single: bool, own: Mapping[str, str]
-) -> Measure | None:
+) -> MetricKey | None:
     """Reads a name back as the measure that a report of it has; None if the template never gives it.
 
     Args:
@@ -89,22 +89,22 @@ def measure_of(
         own: The texts of the task's own fields.
     """
     fields = tuple((field, own[field]) for field in template.fields if field in own)
-    return _measure(template, title, series, single, fields)
+    return _metric_key(template, title, series, single, fields)
 
 
 @lru_cache(maxsize=65_536)
-def _measure(
+def _metric_key(
     template: NameTemplate, title: str, series: str, single: bool, fields: tuple[tuple[str, str], ...]
-) -> Measure | None:
+) -> MetricKey | None:
     """Reads a name back; the tasks of a group mostly share theirs."""
     own = dict(fields)
     found = template.parse_single(series, own) if single else template.parse(title, series, own)
     return None if found is None else (found[0], context_of(template, found[1]))
 
 
-def stats_of(task: PastTask) -> dict[Measure, Stats]:
+def stats_of(task: PastTask) -> dict[MetricKey, Stats]:
     """Gives what an earlier attempt reported."""
-    found: dict[Measure, Stats] = {}
+    found: dict[MetricKey, Stats] = {}
     for metric, context, counts, *_ in task.measures:
         key, stats = _key(metric, context), Stats(**counts)
         found[key] = _with_single_value(found[key], stats) if key in found else stats
@@ -118,15 +118,15 @@ def _with_single_value(one: Stats, other: Stats) -> Stats:
     return curve
 
 
-def names_of(task: PastTask) -> dict[Measure, list[Name]]:
+def names_of(task: PastTask) -> dict[MetricKey, list[Name]]:
     """Gives the names under which an earlier attempt's measures were logged."""
-    found: dict[Measure, list[Name]] = {}
+    found: dict[MetricKey, list[Name]] = {}
     for metric, context, _, *spelt in task.measures:
         found.setdefault(_key(metric, context), []).extend(Name(*name) for names in spelt for name in names)
     return found
 
 
-def _key(metric: str, context: Mapping[str, Any]) -> Measure:
+def _key(metric: str, context: Mapping[str, Any]) -> MetricKey:
     pairs = ((name, tuple(v) if isinstance(v, list) else v) for name, v in context.items())
     return metric, tuple(sorted(pairs))
 

@@ -280,7 +280,7 @@ def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
         task.set_parameter(name, entry["value"], value_type=entry["type"])
 
 
-def settle(task: Any, timeout: float) -> None:
+def wait_for_uploads(task: Any, timeout: float) -> None:
     """Waits until a task's own logger and uploads are through, then ends its reporting thread.
 
     Raises:

@@ -81,10 +81,10 @@ def _login(error: LoginError, hint: str) -> str:
     return f"{server}: {told[:200]}{'…' if len(told) > 200 else ''}; check its address in clearml.conf.{hint}"
 
 
-def words_of(measure: str) -> list[str]:
+def words_of(metric_key: str) -> list[str]:
     """Splits `accuracy[split=val]` into the words by which a command is given it: accuracy split=val."""
-    found = _MEASURE.fullmatch(measure)
-    return [found[1], *found[2].split(",")] if found else [measure]
+    found = _MEASURE.fullmatch(metric_key)
+    return [found[1], *found[2].split(",")] if found else [metric_key]
 
 
 def listing(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from .._group import TaskGroup
 from .._results.loading import Wanted, load_record, load_results
 from .._results.run_list import Listed, runs_on_disk, runs_on_server
 from .._run import mode as _modes
-from .._storage.online import OnlineStore
+from .._storage.online import OnlineBackend
 from .._storage.past_runs import all_runs, latest_run, load
 from ..errors import NoSuchRunError, ServerNameError
 from . import server_check
@@ -96,15 +96,15 @@ def listed(place: Place) -> list[Listed]:
     """Lists the runs of all groups, on a server and on this disk, the latest first."""
     found = {} if place.mode == "online" else {run.run: run for run in runs_on_disk(root())}
     if place.is_online:
-        store = OnlineStore(sdk.connect(server_check.PATIENCE))
+        backend = OnlineBackend(sdk.connect(server_check.PATIENCE))
         try:
-            for run in runs_on_server(store):
+            for run in runs_on_server(backend):
                 own = found.get(run.run)
                 if own is not None:
                     run.record, run.started = own.record, own.started or run.started
                 found[run.run] = run
         finally:
-            store.transport.close()
+            backend.transport.close()
     return sorted(found.values(), key=lambda run: run.started or 0, reverse=True)
 
 
@@ -280,7 +280,7 @@ def one_of(text: str, runs: list[Listed]) -> Listed:
 def context_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
     """Reads `split=val` as results have it: the value among theirs that is written so, else the text."""
     known: dict[str, list[Any]] = {}
-    for _, context in results.measures:
+    for _, context in results.metric_keys:
         for field, value in context:
             known.setdefault(field, []).append(value[0] if isinstance(value, tuple) else value)
     return {field: _value(text, known.get(field, ())) for field, text in pairs}

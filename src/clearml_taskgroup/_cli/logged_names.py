@@ -134,8 +134,8 @@ def of_past(past: PastRun) -> list[Logged]:
     ]
 
 
-def _name(measure: tuple[str, Any]) -> tuple[str, str]:
-    metric, context = measure
+def _name(metric_key: tuple[str, Any]) -> tuple[str, str]:
+    metric, context = metric_key
     split = dict(context).get("split")
     split = split[0] if isinstance(split, tuple) else split
     return metric, split if isinstance(split, str) and is_split(split) else metric

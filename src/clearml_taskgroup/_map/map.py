@@ -163,7 +163,7 @@ def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | No
         if isinstance(executor, ProcessPoolExecutor):
             pickled(fn)
         return _Submitted(fn, executor, _begun_folder(run, executor))
-    if not workers or run.store.mode == "memory":
+    if not workers or run.backend.mode == "memory":
         return _Here(fn)
     crew = Crew(pickled(fn), repr(fn), workers)
     try:
@@ -302,9 +302,9 @@ class _Submitted:
 
 def _begun_folder(run: Run, executor: Executor) -> str | None:
     """A folder beside the run's record, where workers note what they have begun."""
-    if run.record is None or isinstance(executor, ThreadPoolExecutor):
+    if run.run_log is None or isinstance(executor, ThreadPoolExecutor):
         return None
-    folder = run.record.path.with_suffix(f".{uuid.uuid4().hex[:8]}-begun")
+    folder = run.run_log.path.with_suffix(f".{uuid.uuid4().hex[:8]}-begun")
     try:
         folder.mkdir()
     except OSError:

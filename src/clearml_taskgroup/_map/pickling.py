@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._storage.online import OnlineStore
+from .._storage.online import OnlineBackend
 from ..errors import HandleError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Core:
     mode: str
     where: str
     host: str
-    record: str | None
+    run_log: str | None
     outbox: str | None
     page: str | None
     server: str | None
@@ -75,7 +75,7 @@ def handle_of(task: GroupTask) -> Handle:
         HandleError: Its data is kept in this process's memory only.
     """
     run, state = task._run, task._state
-    if run.store.mode == "memory":
+    if run.backend.mode == "memory":
         raise HandleError(
             str(task),
             "is recorded in the memory of this process, so it cannot go to another one",
@@ -94,19 +94,19 @@ def handle_of(task: GroupTask) -> Handle:
 
 def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
     run.guests.expect(run)
-    store = run.store
-    record = run.record.path if run.record is not None else None
+    backend = run.backend
+    run_log = run.run_log.path if run.run_log is not None else None
     core = Core(
         opening=uuid.uuid4().hex,
         info=attrs.evolve(run.info, script=None, metrics=None),
         task_name=group.task_name,
-        mode=store.mode,
-        where=store.where,
+        mode=backend.mode,
+        where=backend.where,
         host=platform.node(),
-        record=str(record) if record is not None else None,
-        outbox=store.share(),
-        page=store.url("{}") if store.mode == "online" else None,
-        server=store.connection.host if isinstance(store, OnlineStore) else None,
+        run_log=str(run_log) if run_log is not None else None,
+        outbox=backend.share(),
+        page=backend.url("{}") if backend.mode == "online" else None,
+        server=backend.connection.host if isinstance(backend, OnlineBackend) else None,
         parent=run.parent,
         nonfinite=run.nonfinite,
         captures=group.captures_console,
@@ -118,9 +118,9 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
         metrics = [(m.name, dict(m.aliases), m.mode, m.unit) for m in run.vocabulary.metrics.values()]
     words = zlib.compress(pickle.dumps(metrics, pickle.HIGHEST_PROTOCOL), 9)
     packed = zlib.compress(pickle.dumps(attrs.astuple(core, recurse=False), pickle.HIGHEST_PROTOCOL), 9)
-    if len(words) <= MOST_WORDS or record is None:
+    if len(words) <= MOST_WORDS or run_log is None:
         return packed, words
-    path = record.with_suffix(".words")
+    path = run_log.with_suffix(".words")
     fresh = path.with_suffix(".words-new")
     fresh.write_bytes(words)
     os.replace(fresh, path)

@@ -32,12 +32,12 @@ from .._run.state import TaskState
 from .._run.worker_counts import facts_of
 from .._run.worker_log import lives, present, tell
 from .._run.worker_sigterm import before_sigterm
-from .._storage.memory import MemoryStore
-from .._storage.offline import OfflineStore
-from .._storage.online import OnlineStore
+from .._storage.memory import MemoryBackend
+from .._storage.offline import OfflineBackend
+from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox, mark_path
 from .._storage.run_log import read_first
-from .._storage.worker import GuestStore
+from .._storage.worker import WorkerBackend
 from .._task import GroupTask
 from ..errors import GroupStateError, HandleError
 from .pickling import Core, Handle, live
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .._model.status import Status
-    from .._storage.base import Store
+    from .._storage.base import Backend
 
 MOST_RUNS = 8
 """How many runs a worker process keeps open for the next task of theirs."""
@@ -132,7 +132,7 @@ class GuestRun(Run):
         errors: list[Exception] = []
         for state in todo:
             try:
-                self.store.settle(state.id, max(0.0, deadline - time.monotonic()))
+                self.backend.wait_for_uploads(state.id, max(0.0, deadline - time.monotonic()))
             except Exception as error:  # ClearML's own uploads
                 errors.append(error)
         if not self.flush(max(1.0, deadline - time.monotonic())) and (missing := self.undelivered(todo)):
@@ -158,8 +158,8 @@ class GuestRun(Run):
 
     def store_remembers(self, task_id: str, name: str) -> None:
         """Has a store that delivers by itself know a task's name, for errors."""
-        if isinstance(self.store, OnlineStore):
-            self.store.remember(task_id, name)
+        if isinstance(self.backend, OnlineBackend):
+            self.backend.remember(task_id, name)
 
     def let_go(self) -> None:
         """Brings everything to its place and ends the threads; the process ends, or needs the run no more."""
@@ -169,7 +169,7 @@ class GuestRun(Run):
             self.tell_gone()
             for held in self.held:  # the process ends, and takes them along
                 self.tell_of(held)
-            self.store.close()
+            self.backend.close()
 
 
 class _GuestGroup(TaskGroup):
@@ -296,11 +296,11 @@ def _open(core: Core, words: bytes | str, task: str) -> _GuestGroup:
         capture="console" if core.captures else None,
         close_timeout=core.close_timeout,
     )
-    record = Path(core.record) if core.record is not None else None
-    is_here = record is not None and read_first(record).get("run") == info.run
-    store = _store(core, is_here, task)
-    run = GuestRun(info, store, group.template, group.vocabulary, core.nonfinite, None, parent=core.parent)
-    run.record_path, run.page = record if is_here else None, core.page
+    run_log = Path(core.run_log) if core.run_log is not None else None
+    is_here = run_log is not None and read_first(run_log).get("run") == info.run
+    backend = _store(core, is_here, task)
+    run = GuestRun(info, backend, group.template, group.vocabulary, core.nonfinite, None, parent=core.parent)
+    run.record_path, run.page = run_log if is_here else None, core.page
     run.reporter.start()
     group._run = group.guest = run
     if core.captures:
@@ -325,9 +325,9 @@ def _metrics(words: bytes | str, task: str) -> list[Metric] | None:
     return [Metric(name, aliases=aliases, mode=mode, unit=unit) for name, aliases, mode, unit in listed]
 
 
-def _store(core: Core, is_here: bool, task: str) -> Store:
+def _store(core: Core, is_here: bool, task: str) -> Backend:
     if core.mode == "disabled":
-        return MemoryStore(mode="disabled", where="nowhere", keep=False)
+        return MemoryBackend(mode="disabled", where="nowhere", keep=False)
     if core.mode == "offline":
         if not is_here:
             raise HandleError(
@@ -335,14 +335,14 @@ def _store(core: Core, is_here: bool, task: str) -> Store:
                 f"is an offline session in {core.where} on {core.host}, which {platform.node()} does not see",
                 "share that folder (CLEARML_CACHE_DIR) between the machines, or work online",
             )
-        return OfflineStore(Path(core.where))
+        return OfflineBackend(Path(core.where))
     if is_here and core.outbox is not None and core.host == platform.node() and os.path.exists(core.outbox):
-        return GuestStore(Path(core.outbox), lambda: _connected(core, task))
-    store = _connected(core, task)
+        return WorkerBackend(Path(core.outbox), lambda: _connected(core, task))
+    backend = _connected(core, task)
     folder = sdk.cache_folder() / "taskgroup" / core.info.group_id
     with contextlib.suppress(OSError):  # without one, what is reported is sent at once
-        store.use_outbox(Outbox.open(_own_outbox(folder, f"guest-{core.info.run}-{platform.node()}")))
-    return store
+        backend.use_outbox(Outbox.open(_own_outbox(folder, f"guest-{core.info.run}-{platform.node()}")))
+    return backend
 
 
 def _own_outbox(folder: Path, name: str) -> Path:
@@ -358,7 +358,7 @@ def _own_outbox(folder: Path, name: str) -> Path:
     return own
 
 
-def _connected(core: Core, task: str) -> OnlineStore:
+def _connected(core: Core, task: str) -> OnlineBackend:
     connection = sdk.connect()
     if connection.host != core.server:
         raise HandleError(
@@ -366,7 +366,7 @@ def _connected(core: Core, task: str) -> OnlineStore:
             f"is on the server {core.server}, but this process is set up for {connection.host}",
             "set ClearML up in the same way on all machines, and start workers after that",
         )
-    return OnlineStore(connection)
+    return OnlineBackend(connection)
 
 
 def _at_exit(run: GuestRun) -> None:

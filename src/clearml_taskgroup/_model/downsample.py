@@ -8,7 +8,7 @@ MOST = 32
 """How many points a sketch has at most."""
 
 
-class Sketch:
+class CurveSample:
     """Every n-th point of a curve; n doubles as the curve grows.
 
     Attributes:

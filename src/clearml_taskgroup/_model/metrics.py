@@ -26,7 +26,7 @@ Context = tuple[tuple[str, Any], ...]
 
 A bool stands in a tuple of its own, since Python takes 1 and True for equal.
 """
-Measure = tuple[str, Context]
+MetricKey = tuple[str, Context]
 """What a value is of: the metric's own name and the context."""
 
 
@@ -45,9 +45,9 @@ def _told_apart(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
-def measure_text(measure: Measure) -> str:
+def measure_text(metric_key: MetricKey) -> str:
     """Writes a metric and its context for people, `accuracy[split=val]`."""
-    metric, context = measure
+    metric, context = metric_key
     inside = ",".join(f"{field}={plain_text(value)}" for field, value in context)
     return f"{metric}[{inside}]" if inside else metric
 

@@ -17,7 +17,7 @@ from ..errors import TaskGroupError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._model.metrics import Measure
+    from .._model.metrics import MetricKey
     from .._plots.parts import Figure
     from .._results.results import Results
 
@@ -37,51 +37,54 @@ class Drawn:
         problem: Why there are no curves, or not all; empty if nothing is wrong.
     """
 
-    figures: Mapping[Measure, list[Figure]]
+    figures: Mapping[MetricKey, list[Figure]]
     problem: str = ""
 
 
-def drawn(results: Results, measures: Sequence[Measure], over: Sequence[str]) -> Drawn:
+def drawn(results: Results, metric_keys: Sequence[MetricKey], over: Sequence[str]) -> Drawn:
     """Draws all figures of some metrics.
 
     Args:
         results: The results.
-        measures: Which metrics.
+        metric_keys: Which metrics.
         over: The parameters to take means over, if any.
     """
-    curves, problem = _curves(results, measures)
-    found = {measure: _figures_of(results, measure, curves.get(measure, []), over) for measure in measures}
-    return Drawn({measure: figures for measure, figures in found.items() if figures}, problem)
+    curves, problem = _curves(results, metric_keys)
+    found = {
+        metric_key: _figures_of(results, metric_key, curves.get(metric_key, []), over)
+        for metric_key in metric_keys
+    }
+    return Drawn({metric_key: figures for metric_key, figures in found.items() if figures}, problem)
 
 
-def _curves(results: Results, measures: Sequence[Measure]) -> tuple[dict[Measure, list[Points]], str]:
-    most = max(20, min(200, MOST_DRAWN // max(1, len(results) * len(measures))))
-    found: dict[Measure, list[Points]] = {}
-    for measure in measures:
+def _curves(results: Results, metric_keys: Sequence[MetricKey]) -> tuple[dict[MetricKey, list[Points]], str]:
+    most = max(20, min(200, MOST_DRAWN // max(1, len(results) * len(metric_keys))))
+    found: dict[MetricKey, list[Points]] = {}
+    for metric_key in metric_keys:
         try:
-            history = results._reader.curves(results.rows, measure)
+            history = results._reader.curves(results.rows, metric_key)
         except (TaskGroupError, OSError) as error:  # the tables do not need them
             return found, f"Curves over the iterations are missing: {error}."
-        found[measure] = []
+        found[metric_key] = []
         for curve in history:
             points = zip(curve.iterations, curve.values, strict=True)
             kept = [(x, y) for x, y in points if x is not None]
             if kept:
                 xs, ys = thinned([x for x, _ in kept], [y for _, y in kept], most)
-                found[measure].append((curve.row, xs, ys))
+                found[metric_key].append((curve.row, xs, ys))
     return found, ""
 
 
 def _figures_of(
-    results: Results, measure: Measure, curves: Sequence[Points], over: Sequence[str]
+    results: Results, metric_key: MetricKey, curves: Sequence[Points], over: Sequence[str]
 ) -> list[Figure]:
-    label, mode = results.label(measure), results.mode_of(measure[0])
+    label, mode = results.label(metric_key), results.mode_of(metric_key[0])
     figures: list[Figure] = []
     if over and any(counts(row) for row, *_ in curves):
         figures.append(curves_figure(curves, label, mode, over) | WIDE)
     if curves:
         figures.append(curves_figure(curves, label, mode) | WIDE)
-    scored = scored_of(results, measure)
+    scored = scored_of(results, metric_key)
     rows = [row for row, _ in scored]
     differing = varying(rows)
     if len(scored) < 2 or not differing:
@@ -100,6 +103,6 @@ def _figures_of(
     return [*figures, one(scored, label, order[0], left)]
 
 
-def scored_of(results: Results, measure: Measure) -> list[Scored]:
+def scored_of(results: Results, metric_key: MetricKey) -> list[Scored]:
     """Gives the tasks that count with their last values."""
-    return [(row, row.stats[measure].last) for row in results if counts(row) and measure in row.stats]
+    return [(row, row.stats[metric_key].last) for row in results if counts(row) and metric_key in row.stats]

@@ -62,8 +62,8 @@ class Cell:
 
     def written(self, numeric: bool) -> str:
         """Writes it, to the right if its column has nothing but numbers."""
-        words = [self.classes, "n" if numeric else "", "none" if self.is_missing else ""]
-        joined = " ".join(word for word in words if word)
+        lookup = [self.classes, "n" if numeric else "", "none" if self.is_missing else ""]
+        joined = " ".join(word for word in lookup if word)
         kind = f' class="{joined}"' if joined else ""
         number = f' data-n="{self.number!r}"' if self.number is not None else ""
         return f"<td{kind}{number}>{self.html}</td>"

@@ -17,7 +17,7 @@ from .tables import Tables, date_text, time_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .._model.metrics import Measure
+    from .._model.metrics import MetricKey
     from .._results.results import Results
 
 
@@ -39,17 +39,17 @@ def write_report(
 ) -> Path:
     """Writes the report; the arguments are those of `Results.save_html`."""
     script = _plotly_script()
-    measures = sorted(results.measures, key=lambda measure: _rank(results, measure))
-    chosen = measures[:MOST_FIGURED] if metrics is None else _chosen(results, measures, metrics)
+    metric_keys = sorted(results.metric_keys, key=lambda metric_key: _rank(results, metric_key))
+    chosen = metric_keys[:MOST_FIGURED] if metrics is None else _chosen(results, metric_keys, metrics)
     names = _over(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
-    tables = Tables(results, measures, results.aggregate(names) if names else None)
+    tables = Tables(results, metric_keys, results.aggregate(names) if names else None)
     figures = drawn(results, chosen, names)
     title = title if title is not None else str(results.about)
     sections = [
         _head(results, title, tables),
         tables.best(),
         tables.configurations(),
-        _figure_section(results, figures, len(measures) - len(chosen)),
+        _figure_section(results, figures, len(metric_keys) - len(chosen)),
         tables.tasks(),
         tables.failures(),
         tables.details(),
@@ -130,8 +130,8 @@ def _figure_section(results: Results, figures: Drawn, without: int) -> str:
     if not figures.figures:
         return section("figures", "Figures", note(figures.problem or "There is nothing to draw."))
     tabs = [
-        f'<button type="button" aria-pressed="false">{esc(results.label(measure))}</button>'
-        for measure in figures.figures
+        f'<button type="button" aria-pressed="false">{esc(results.label(metric_key))}</button>'
+        for metric_key in figures.figures
     ]
     others = f"{counted(without, 'metric')} more without figures; save_html(…, metrics=[…]) chooses."
     return section(
@@ -144,9 +144,9 @@ def _figure_section(results: Results, figures: Drawn, without: int) -> str:
     )
 
 
-def _chosen(results: Results, measures: Sequence[Measure], metrics: Sequence[str]) -> list[Measure]:
-    known = list(dict.fromkeys(metric for metric, _ in measures))
-    vocabulary = results._words.vocabulary
+def _chosen(results: Results, metric_keys: Sequence[MetricKey], metrics: Sequence[str]) -> list[MetricKey]:
+    known = list(dict.fromkeys(metric for metric, _ in metric_keys))
+    vocabulary = results._lookup.vocabulary
     chosen = []
     for wanted in (metrics,) if isinstance(metrics, str) else metrics:
         name = wanted
@@ -154,15 +154,15 @@ def _chosen(results: Results, measures: Sequence[Measure], metrics: Sequence[str
             name, _ = vocabulary.resolve(wanted, {})
         if name not in known:
             raise ArgumentError("metrics", wanted, f"metrics among {', '.join(known) or '(none)'}")
-        chosen += [measure for measure in measures if measure[0] == name]
+        chosen += [metric_key for metric_key in metric_keys if metric_key[0] == name]
     return list(dict.fromkeys(chosen))
 
 
-def _rank(results: Results, measure: Measure) -> tuple[bool, bool]:
+def _rank(results: Results, metric_key: MetricKey) -> tuple[bool, bool]:
     """What matters most first: a metric that has a better and a worse, and values of validation."""
-    words = {str(value).lower() for _, value in measure[1]}
-    words |= set(measure[0].lower().replace("/", "_").split("_"))
-    return results.mode_of(measure[0]) is None, not words & VALIDATION
+    lookup = {str(value).lower() for _, value in metric_key[1]}
+    lookup |= set(metric_key[0].lower().replace("/", "_").split("_"))
+    return results.mode_of(metric_key[0]) is None, not lookup & VALIDATION
 
 
 def _over(results: Results) -> tuple[str, ...]:

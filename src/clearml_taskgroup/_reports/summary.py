@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, console_event, now
 from .._model.downsample import MOST as MOST_POINTS
-from .._model.downsample import Sketch
-from .._model.metrics import Measure
+from .._model.downsample import CurveSample
+from .._model.metrics import MetricKey
 from .._plots.curves import Points, curves_figure, thinned
 from .._plots.parallel import parallel_figure
 from .._results.aggregate import counts
@@ -38,7 +38,7 @@ MOST_TOLD = 20
 """Failures, or links, that are told one by one."""
 
 Figure = dict[str, Any]
-Bests = dict[Measure, tuple[Row, float]]
+Bests = dict[MetricKey, tuple[Row, float]]
 
 
 def summary_events(run: Run) -> list[str]:
@@ -59,7 +59,7 @@ def summary_events(run: Run) -> list[str]:
     plots += [("Parameters", label, figure) for label, figure in _parallels(results, best)]
     plots += [("Curves", label, figure) for label, figure in _curves(results, run)]
     events = [_plot(run.parent, f"{prefix}{title}", series, figure) for title, series, figure in plots]
-    values = {f"best {results.label(measure)}": value for measure, (_, value) in best.items()}
+    values = {f"best {results.label(metric_key)}": value for metric_key, (_, value) in best.items()}
     for status in ("completed", "failed", "stopped"):
         values[f"tasks {status}"] = sum(row.status == status for row in results)
     events += [_single_value(run.parent, f"{prefix}{name}", value) for name, value in values.items()]
@@ -69,13 +69,13 @@ def summary_events(run: Run) -> list[str]:
 def _best(results: Results) -> Bests:
     """Finds the best task for each measure of which it is known which is better."""
     best: Bests = {}
-    for measure in results.measures:
-        mode = results.mode_of(measure[0])
-        having = [row for row in results if counts(row) and measure in row.stats]
+    for metric_key in results.metric_keys:
+        mode = results.mode_of(metric_key[0])
+        having = [row for row in results if counts(row) and metric_key in row.stats]
         if mode is not None and having and len(best) < MOST_FIGURES:
             pick = max if mode == "max" else min
-            row = pick(having, key=lambda row: row.stats[measure].last)
-            best[measure] = (row, row.stats[measure].last)
+            row = pick(having, key=lambda row: row.stats[metric_key].last)
+            best[metric_key] = (row, row.stats[metric_key].last)
     return best
 
 
@@ -84,11 +84,11 @@ def _best(results: Results) -> Bests:
 
 def _table(results: Results) -> Figure:
     """A table as ClearML's `report_table` writes it: plotly's, column by column."""
-    measures = results.measures
-    head = ["task", "status", "duration (s)", *results.parameters, *map(results.label, measures)]
+    metric_keys = results.metric_keys
+    head = ["task", "status", "duration (s)", *results.parameters, *map(results.label, metric_keys)]
     body = []
     for row in results.rows[:MOST_ROWS]:
-        stats = (row.stats.get(measure) for measure in measures)
+        stats = (row.stats.get(metric_key) for metric_key in metric_keys)
         body.append(
             [
                 _linked(row),
@@ -113,49 +113,51 @@ def _linked(row: Row) -> str:
 def _parallels(results: Results, best: Bests) -> Iterator[tuple[str, Figure]]:
     if len(results) < 2 or not results.parameters:
         return
-    for measure in list(best) or results.measures[:1]:
-        mode = results.mode_of(measure[0])
-        having = [row for row in results if counts(row) and measure in row.stats]
-        scored = [(row, row.stats[measure].last) for row in _first(having, measure, mode)]
-        label = results.label(measure)
+    for metric_key in list(best) or results.metric_keys[:1]:
+        mode = results.mode_of(metric_key[0])
+        having = [row for row in results if counts(row) and metric_key in row.stats]
+        scored = [(row, row.stats[metric_key].last) for row in _first(having, metric_key, mode)]
+        label = results.label(metric_key)
         if len(scored) > 1:
             yield label, parallel_figure(scored, label, mode, _left_out(scored, having))
 
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
     states = (*run.states.values(), *run.submitted.values())
-    sketches = {state.id: state.names.sketches() for state in states}
+    samples = {state.id: state.names.samples() for state in states}
     drawn = 0
-    for measure in results.measures:
-        mode = results.mode_of(measure[0])
+    for metric_key in results.metric_keys:
+        mode = results.mode_of(metric_key[0])
         having = [
-            row for row in results if measure in row.stats and row.stats[measure].min_iteration is not None
+            row
+            for row in results
+            if metric_key in row.stats and row.stats[metric_key].min_iteration is not None
         ]
-        rows = _first(having, measure, mode)
+        rows = _first(having, metric_key, mode)
         points: list[Points] = []
         for row in rows:
-            sketch = sketches[row.id].get(measure)
-            if sketch is not None:
-                points.append((row, *_with_end(sketch, row.stats[measure])))
-        points += _read_back(results, measure, [row for row in rows if measure not in sketches[row.id]])
+            sample = samples[row.id].get(metric_key)
+            if sample is not None:
+                points.append((row, *_with_end(sample, row.stats[metric_key])))
+        points += _read_back(results, metric_key, [row for row in rows if metric_key not in samples[row.id]])
         if drawn < MOST_FIGURES and any(len(xs) > 2 for _, xs, _ in points):
             drawn += 1
-            label = results.label(measure)
+            label = results.label(metric_key)
             yield label, curves_figure(points, label, mode)
 
 
-def _with_end(sketch: Sketch, stats: Stats) -> tuple[list[int | None], list[float]]:
-    if stats.single or sketch.xs[-1] == stats.last_iteration:
-        return list(sketch.xs), list(sketch.ys)
-    return [*sketch.xs, stats.last_iteration], [*sketch.ys, stats.last]
+def _with_end(sample: CurveSample, stats: Stats) -> tuple[list[int | None], list[float]]:
+    if stats.single or sample.xs[-1] == stats.last_iteration:
+        return list(sample.xs), list(sample.ys)
+    return [*sample.xs, stats.last_iteration], [*sample.ys, stats.last]
 
 
-def _read_back(results: Results, measure: Measure, rows: Sequence[Row]) -> list[Points]:
+def _read_back(results: Results, metric_key: MetricKey, rows: Sequence[Row]) -> list[Points]:
     """Reads the curves of tasks that an earlier attempt, or another process, has reported."""
     if not rows:
         return []
     try:
-        found = results._reader.curves(rows, measure)
+        found = results._reader.curves(rows, metric_key)
     except (NoHistoryError, ServerError):  # a figure is no reason to fail, or to wait
         return []
     points: list[Points] = []
@@ -166,12 +168,12 @@ def _read_back(results: Results, measure: Measure, rows: Sequence[Row]) -> list[
     return points
 
 
-def _first(rows: Sequence[Row], measure: Measure, mode: Mode | None) -> Sequence[Row]:
+def _first(rows: Sequence[Row], metric_key: MetricKey, mode: Mode | None) -> Sequence[Row]:
     """The tasks that a figure shows, where there are too many: the best ones, if that is known."""
     if len(rows) <= MOST_TASKS:
         return rows
     if mode is not None:
-        rows = sorted(rows, key=lambda row: row.stats[measure].last, reverse=mode == "max")
+        rows = sorted(rows, key=lambda row: row.stats[metric_key].last, reverse=mode == "max")
     return rows[:MOST_TASKS]
 
 
@@ -184,8 +186,8 @@ def _left_out(shown: Sequence[Any], having: Sequence[Row]) -> str:
 
 def _lines(results: Results, best: Bests, run: Run) -> Iterator[str]:
     yield f"{results.about}: {results.counts_text()}"
-    for measure, (row, value) in best.items():
-        yield f"best {results.label(measure)} ({results.mode_of(measure[0])}): {row.name} = {value:.6g}"
+    for metric_key, (row, value) in best.items():
+        yield f"best {results.label(metric_key)} ({results.mode_of(metric_key[0])}): {row.name} = {value:.6g}"
     failed = [row for row in results if row.status == "failed"]
     for row in failed[:MOST_TOLD]:
         yield f"failed: {row.name}: {row.status_reason}"

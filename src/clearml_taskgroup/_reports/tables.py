@@ -20,7 +20,7 @@ from .html import MISSING, Cell, Column, Line, esc, is_page, link, note, section
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._model.metrics import Measure
+    from .._model.metrics import MetricKey
     from .._model.stats import Stats
     from .._results.results import Results
     from .._results.rows import AggregateRow, Row
@@ -37,7 +37,7 @@ class Tables:
     """
 
     results: Results
-    measures: Sequence[Measure]
+    metric_keys: Sequence[MetricKey]
     means: Aggregates | None
 
     @property
@@ -52,12 +52,12 @@ class Tables:
         if not self.any_value:
             return section("best", "Best values", note("No completed or open task has reported a value."))
         lines, unsaid = [], False
-        for measure in self.measures:
-            mode = self.results.mode_of(measure[0])
+        for metric_key in self.metric_keys:
+            mode = self.results.mode_of(metric_key[0])
             unsaid = unsaid or mode is None
             for better, pick, what in (("max", max, "highest"), ("min", min, "lowest")):
                 if mode in (None, better):
-                    lines.append(self._best_line(measure, pick, what))
+                    lines.append(self._best_line(metric_key, pick, what))
         columns = [
             Column("metric"),
             Column("best is" if not unsaid else "which"),
@@ -77,18 +77,18 @@ class Tables:
         )
         return section("best", "Best values", found, note(advice) if unsaid else "")
 
-    def _best_line(self, measure: Measure, pick: Any, what: str) -> Line | None:
-        scored = scored_of(self.results, measure)
+    def _best_line(self, metric_key: MetricKey, pick: Any, what: str) -> Line | None:
+        scored = scored_of(self.results, metric_key)
         if not scored:
             return None
         row, value = pick(scored, key=lambda one: one[1])
-        cells = [text_cell(self.results.label(measure)), text_cell(what), _number_cell(value)]
+        cells = [text_cell(self.results.label(metric_key)), text_cell(what), _number_cell(value)]
         cells.append(Cell(_anchored(row), classes="wide"))
         if self.means is not None:
-            having = [config for config in self.means if measure in config.stats]
-            config = pick(having, key=lambda one: one.stats[measure].mean)
-            mean = config.stats[measure]
-            cells += [Cell(esc(self._mean_texts(measure)[config.name]), mean.mean)]
+            having = [config for config in self.means if metric_key in config.stats]
+            config = pick(having, key=lambda one: one.stats[metric_key].mean)
+            mean = config.stats[metric_key]
+            cells += [Cell(esc(self._mean_texts(metric_key)[config.name]), mean.mean)]
             cells.append(Cell(_in_parts(config.name), classes="wide"))
         return Line(cells)
 
@@ -96,8 +96,8 @@ class Tables:
         if self.means is None or not self.any_value:
             return ""
         names = list(dict.fromkeys(name for config in self.means for name in config.params))
-        best = {measure: self._best_mean(measure) for measure in self.measures}
-        texts = {measure: self._mean_texts(measure) for measure in self.measures}
+        best = {metric_key: self._best_mean(metric_key) for metric_key in self.metric_keys}
+        texts = {metric_key: self._mean_texts(metric_key) for metric_key in self.metric_keys}
         params = {
             name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
         }
@@ -105,13 +105,13 @@ class Tables:
         for config in sorted(self.means, key=self._by_first):
             cells = [params[name][config.name] for name in names] or [text_cell(config.name)]
             cells.append(Cell(str(config.n), config.n))
-            for measure in self.measures:
-                mean = config.stats.get(measure)
-                good = "best" if mean is not None and mean.mean == best[measure] else ""
+            for metric_key in self.metric_keys:
+                mean = config.stats.get(metric_key)
+                good = "best" if mean is not None and mean.mean == best[metric_key] else ""
                 if mean is None:
                     cells.append(MISSING)
                 else:
-                    cells.append(Cell(esc(texts[measure][config.name]), mean.mean, classes=good))
+                    cells.append(Cell(esc(texts[metric_key][config.name]), mean.mean, classes=good))
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
         columns += [Column("n"), *self._measure_columns()]
@@ -124,14 +124,14 @@ class Tables:
         return section("configurations", "Configurations", found)
 
     def _by_first(self, config: AggregateRow) -> float:
-        if not self.measures or self.measures[0] not in config.stats:
+        if not self.metric_keys or self.metric_keys[0] not in config.stats:
             return math.inf
-        sign = 1 if self.results.mode_of(self.measures[0][0]) == "min" else -1
-        return float(sign * config.stats[self.measures[0]].mean)
+        sign = 1 if self.results.mode_of(self.metric_keys[0][0]) == "min" else -1
+        return float(sign * config.stats[self.metric_keys[0]].mean)
 
-    def _best_mean(self, measure: Measure) -> float | None:
-        mode = self.results.mode_of(measure[0])
-        means = [config.stats[measure].mean for config in self.means or () if measure in config.stats]
+    def _best_mean(self, metric_key: MetricKey) -> float | None:
+        mode = self.results.mode_of(metric_key[0])
+        means = [config.stats[metric_key].mean for config in self.means or () if metric_key in config.stats]
         return None if mode is None or not means else max(means) if mode == "max" else min(means)
 
     def tasks(self) -> str:
@@ -139,15 +139,15 @@ class Tables:
         differing = varying(results.rows)
         names = differing if len(results) > 1 else results.parameters
         same = [name for name in results.parameters if name not in names]
-        best: dict[Measure, float | None] = {}
-        for measure in self.measures:
+        best: dict[MetricKey, float | None] = {}
+        for metric_key in self.metric_keys:
             mode, values = (
-                results.mode_of(measure[0]),
-                [value for _, value in scored_of(self.results, measure)],
+                results.mode_of(metric_key[0]),
+                [value for _, value in scored_of(self.results, metric_key)],
             )
-            best[measure] = None if mode is None or not values else (max if mode == "max" else min)(values)
+            best[metric_key] = None if mode is None or not values else (max if mode == "max" else min)(values)
         params = {name: _param_cells({row.id: row.params for row in results}, name) for name in names}
-        texts = {measure: self._last_texts(measure) for measure in self.measures}
+        texts = {metric_key: self._last_texts(metric_key) for metric_key in self.metric_keys}
         lines = []
         for row in results:
             page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
@@ -157,13 +157,13 @@ class Tables:
                 text_cell(row.status.replace("_", " "), row.status),
                 *(params[name][row.id] for name in names),
             ]
-            for measure in self.measures:
-                stats = row.stats.get(measure)
-                good = stats is not None and counts(row) and stats.last == best[measure]
+            for metric_key in self.metric_keys:
+                stats = row.stats.get(metric_key)
+                good = stats is not None and counts(row) and stats.last == best[metric_key]
                 if stats is None or not math.isfinite(stats.last):
                     cells.append(MISSING)
                 else:
-                    text = texts[measure][row.id]
+                    text = texts[metric_key][row.id]
                     cells.append(Cell(text, float(stats.last), classes="best" if good else ""))
             cells.append(Cell(esc(time_text(row.duration)), round(row.duration, 3)))
             lines.append(Line(cells, "" if counts(row) else "off"))
@@ -186,14 +186,16 @@ class Tables:
             note(f"The same in all tasks: {alike}.") if same else "",
         )
 
-    def _last_texts(self, measure: Measure) -> dict[str, str]:
+    def _last_texts(self, metric_key: MetricKey) -> dict[str, str]:
         """Writes each task's last value, with as many decimals as those of the others."""
-        lasts = {row.id: row.stats[measure].last for row in self.results if measure in row.stats}
+        lasts = {row.id: row.stats[metric_key].last for row in self.results if metric_key in row.stats}
         return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
 
-    def _mean_texts(self, measure: Measure) -> dict[str, str]:
+    def _mean_texts(self, metric_key: MetricKey) -> dict[str, str]:
         """Writes each configuration's mean ± std, both with as many decimals as those of the others."""
-        means = {config.name: config.stats[measure] for config in self.means or () if measure in config.stats}
+        means = {
+            config.name: config.stats[metric_key] for config in self.means or () if metric_key in config.stats
+        }
         texts = number_texts([mean.mean for mean in means.values()])
         found = {}
         for (name, mean), text in zip(means.items(), texts, strict=True):
@@ -206,10 +208,10 @@ class Tables:
     def _measure_columns(self) -> list[Column]:
         return [
             Column(
-                self.results.label(measure),
-                first="descending" if self.results.mode_of(measure[0]) == "max" else "ascending",
+                self.results.label(metric_key),
+                first="descending" if self.results.mode_of(metric_key[0]) == "max" else "ascending",
             )
-            for measure in self.measures
+            for metric_key in self.metric_keys
         ]
 
     def failures(self) -> str:
@@ -246,9 +248,9 @@ class Tables:
         shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
         head = ["metric", "first", "last", "least", "at", "greatest", "at", "mean", "values"]
         lines = [
-            Line([text_cell(self.results.label(measure)), *_stats_cells(row.stats[measure])])
-            for measure in self.measures
-            if measure in row.stats
+            Line([text_cell(self.results.label(metric_key)), *_stats_cells(row.stats[metric_key])])
+            for metric_key in self.metric_keys
+            if metric_key in row.stats
         ]
         columns = [Column(name) for name in head]
         values = (

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from .._model.identity import display_name
-from .._model.metrics import Measure, measure_text
+from .._model.metrics import MetricKey, measure_text
 from .._text import natural
 from .export import Tabular, columns_of
 from .rows import AggregateRow, Best, Mean, Mode, Of, number, of_text
 
 if TYPE_CHECKING:
-    from .metric_lookup import Words
+    from .metric_lookup import MetricLookup
     from .rows import Row
 
 
@@ -30,7 +30,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     rows: tuple[AggregateRow, ...]
     over: tuple[str, ...]
     of: Of
-    _words: Words
+    _lookup: MetricLookup
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,11 +58,11 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        measure = self._words.find(metric, context, (m for row in self.rows for m in row.stats))
-        better = self._words.mode(measure[0], mode)
-        having = [row for row in self.rows if measure in row.stats]
-        having.sort(key=lambda row: row.stats[measure].mean, reverse=better == "max")
-        rest = [row for row in self.rows if measure not in row.stats]
+        metric_key = self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
+        better = self._lookup.mode(metric_key[0], mode)
+        having = [row for row in self.rows if metric_key in row.stats]
+        having.sort(key=lambda row: row.stats[metric_key].mean, reverse=better == "max")
+        rest = [row for row in self.rows if metric_key not in row.stats]
         return attrs.evolve(self, rows=(*having, *rest))
 
     def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
@@ -77,14 +77,14 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
         row = self.sort(metric, mode=mode, **context).rows[0]
-        measure = self._words.find(metric, context, row.stats)
-        better = self._words.mode(measure[0], mode)
-        mean = row.stats[measure]
+        metric_key = self._lookup.find(metric, context, row.stats)
+        better = self._lookup.mode(metric_key[0], mode)
+        mean = row.stats[metric_key]
         return Best(
             name=row.name,
             params=row.params,
             value=mean.mean,
-            metric=measure_text(measure),
+            metric=measure_text(metric_key),
             of=self.of,
             mode=better,
             std=mean.std,
@@ -104,10 +104,10 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
             record["unfinished"] = len(row.waiting) + len(row.unfinished)
             record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
-            for measure in self._words.in_order(row.stats):
-                mean = row.stats[measure]
+            for metric_key in self._lookup.in_order(row.stats):
+                mean = row.stats[metric_key]
                 for part in ("mean", "std", "sem", "n"):
-                    record[f"{measure_text(measure)}.{part}"] = getattr(mean, part)
+                    record[f"{measure_text(metric_key)}.{part}"] = getattr(mean, part)
             records.append(record)
         return records
 
@@ -115,10 +115,10 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         return columns_of(IDENTITY, self.rows, records)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        measures = list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
-        head = ["configuration", "n", *(of_text(self._words.label(m), self.of) for m in measures)]
+        metric_keys = list(dict.fromkeys(metric_key for row in self.rows for metric_key in row.stats))
+        head = ["configuration", "n", *(of_text(self._lookup.label(m), self.of) for m in metric_keys)]
         body = [
-            [row.name, str(row.n), *(_cell(row.stats.get(measure), row.n) for measure in measures)]
+            [row.name, str(row.n), *(_cell(row.stats.get(metric_key), row.n) for metric_key in metric_keys)]
             for row in self.rows
         ]
         return head, body
@@ -147,11 +147,11 @@ def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of
     left_out = tuple(row.name for row in members if row.status in ("failed", "stopped"))
     waiting = tuple(row.name for row in members if not counts(row) and row.name not in left_out)
     unfinished = tuple(row.name for row in counted if row.status != "completed")
-    values: dict[Measure, list[float]] = {}
+    values: dict[MetricKey, list[float]] = {}
     for row in counted:
-        for measure, stats in row.stats.items():
-            values.setdefault(measure, []).append(number(stats, of))
-    means = {measure: _mean(listed) for measure, listed in values.items()}
+        for metric_key, stats in row.stats.items():
+            values.setdefault(metric_key, []).append(number(stats, of))
+    means = {metric_key: _mean(listed) for metric_key, listed in values.items()}
     return AggregateRow(label, params, len(counted), left_out, waiting, unfinished, means)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._model.metrics import Measure, measure_text
+from .._model.metrics import MetricKey, measure_text
 from .._text import natural
 from ..errors import MissingExtraError
 from .rows import OF
@@ -26,12 +26,12 @@ IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", 
 PARTS = (*OF, "count", *(f"{part}_iteration" for part in ("first", "last", "min", "max")))
 
 
-def flat_record(row: Row, measures: Sequence[Measure]) -> dict[str, Any]:
+def flat_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
     """Writes a row, with all of some measures; None for what it does not have or nobody knows."""
     record: dict[str, Any] = {name: getattr(row, name) for name in IDENTITY}
     record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
-    for measure in measures:
-        text, stats = measure_text(measure), row.stats.get(measure)
+    for metric_key in metric_keys:
+        text, stats = measure_text(metric_key), row.stats.get(metric_key)
         for part in PARTS:
             known = stats is not None and (stats.is_counted or part not in ("mean", "count"))
             record[f"{text}.{part}"] = getattr(stats, part) if known else None

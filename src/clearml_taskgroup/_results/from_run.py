@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .history import Reader
-from .metric_lookup import Words
+from .metric_lookup import MetricLookup
 from .results import Results
 from .rows import OPEN, About, Row
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._run.state import TaskState
 
 
-def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
+def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
     """Takes a task's counts as they are at this moment."""
     return Row(
         key=state.spec.key,
@@ -28,12 +28,14 @@ def row_of(state: TaskState, words: Words, reader: Reader) -> Row:
         status_reason=state.reason,
         params=dict(state.params),
         duration=state.duration,
-        url=reader.store.url(state.id),
+        url=reader.backend.url(state.id),
         stats={
-            measure: attrs.evolve(stats) for measure, stats in list(state.names.stats.items()) if stats.count
+            metric_key: attrs.evolve(stats)
+            for metric_key, stats in list(state.names.stats.items())
+            if stats.count
         },
         names=state.names.spelt(),
-        words=words,
+        lookup=lookup,
         reader=reader,
     )
 
@@ -45,22 +47,22 @@ def results_of(run: Run, more: str = "") -> Results:
         run: The run.
         more: Why there is more to come though no task is open; empty where there is not.
     """
-    words, reader = Words(run.template, run.vocabulary), Reader(run.store)
+    lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
-    rows = tuple(row_of(state, words, reader) for state in states)
-    info, store = run.info, run.store
+    rows = tuple(row_of(state, lookup, reader) for state in states)
+    info, backend = run.info, run.backend
     about = About(
         project=info.project,
         name=info.name,
         group_id=info.group_id,
         run=info.run,
         run_number=info.number,
-        mode=store.mode,
-        where=store.where,
-        url=store.url(run.parent) if run.parent else None,
-        compare_urls=tuple(store.compare_urls([row.id for row in rows])),
+        mode=backend.mode,
+        where=backend.where,
+        url=backend.url(run.parent) if run.parent else None,
+        compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
         started=run.started,
     )
     partial = any(row.status in OPEN for row in rows)
     more = "other agents have the other points" if run.point is not None else more
-    return Results(rows, about, words, reader, partial=partial or bool(more), more=more)
+    return Results(rows, about, lookup, reader, partial=partial or bool(more), more=more)

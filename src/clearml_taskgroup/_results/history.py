@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.metrics import Measure, measure_text
+from .._model.metrics import MetricKey, measure_text
 from .export import Tabular
 from .rows import Curve, Points
 
 if TYPE_CHECKING:
     from .._clearml.events import Point
     from .._model.name_template import Name
-    from .._storage.base import Store
+    from .._storage.base import Backend
     from .rows import Row
 
 
@@ -71,10 +71,10 @@ class Reader:
     """Reads the curves of a group's tasks.
 
     Args:
-        store: Where they live.
+        backend: Where they live.
     """
 
-    store: Store
+    backend: Backend
 
     def points(self, wanted: Mapping[str, Sequence[Name]]) -> Mapping[str, Points]:
         """Reads the points of each task, sorted, the last one of each iteration; None is the first.
@@ -86,40 +86,40 @@ class Reader:
             NoHistoryError: Nothing that was reported is kept there.
             ServerError: The server is away.
         """
-        self.store.flush(FLUSHING)
-        return {task_id: _in_order(points) for task_id, points in self.store.history(wanted).items()}
+        self.backend.flush(FLUSHING)
+        return {task_id: _in_order(points) for task_id, points in self.backend.history(wanted).items()}
 
-    def curves(self, rows: Sequence[Row], measure: Measure) -> History:
+    def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
         """Reads a measure of several tasks."""
         curves = []
-        for row, points in self._of(rows, measure):
+        for row, points in self._of(rows, metric_key):
             iterations, values = zip(*_curve(points), strict=True)
             curves.append(Curve(row, iterations, values))
-        return History(tuple(curves), measure_text(measure))
+        return History(tuple(curves), measure_text(metric_key))
 
-    def count(self, rows: Sequence[Row], measure: Measure) -> None:
+    def count(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
         """Fills in sum, count and last iteration where only the server's own are known.
 
         The server's are wrong after a point was sent twice, so they are counted anew.
         """
-        unknown = [row for row in rows if measure in row.stats and not row.stats[measure].is_counted]
+        unknown = [row for row in rows if metric_key in row.stats and not row.stats[metric_key].is_counted]
         if not unknown:
             return
-        for row, points in self._of(unknown, measure):
-            stats, curve = row.stats[measure], _curve(points)
+        for row, points in self._of(unknown, metric_key):
+            stats, curve = row.stats[metric_key], _curve(points)
             stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
             stats.single = points[0][0] is None
             stats.last_iteration = None if stats.single else points[-1][0]
 
     def count_all(self, rows: Sequence[Row]) -> None:
         """Does so for all measures of some tasks."""
-        for measure in dict.fromkeys(measure for row in rows for measure in row.stats):
-            self.count(rows, measure)
+        for metric_key in dict.fromkeys(metric_key for row in rows for metric_key in row.stats):
+            self.count(rows, metric_key)
 
-    def _of(self, rows: Sequence[Row], measure: Measure) -> Iterator[tuple[Row, Points]]:
+    def _of(self, rows: Sequence[Row], metric_key: MetricKey) -> Iterator[tuple[Row, Points]]:
         """Reads the points of those that have any."""
-        having = [row for row in rows if measure in row.stats]
-        points = self.points({row.id: row.names(measure) for row in having})
+        having = [row for row in rows if metric_key in row.stats]
+        points = self.points({row.id: row.names(metric_key) for row in having})
         return ((row, points[row.id]) for row in having if points.get(row.id))
 
 

@@ -26,13 +26,13 @@ from .._model.status import ABANDONED
 from .._run import mode as _modes
 from .._run.recount import as_spelt, count_dead, spelling
 from .._storage import past_runs
-from .._storage.memory import MemoryStore
-from .._storage.offline import OfflineStore
-from .._storage.online import OnlineStore
+from .._storage.memory import MemoryBackend
+from .._storage.offline import OfflineBackend
+from .._storage.online import OnlineBackend
 from .._storage.past_runs import is_held, latest_run, load, record_of, records
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .history import Reader
-from .metric_lookup import Words
+from .metric_lookup import MetricLookup
 from .results import Results
 from .rows import OPEN, About, Row
 
@@ -82,12 +82,12 @@ def load_results(
     looked: dict[str, list[str]] = {}
     groups: list[str] = []
     if _modes.resolve(mode, tell=False) == "online":
-        store = OnlineStore(sdk.connect())
-        run = latest_of(store.transport, wanted.group_id, wanted.run)
+        backend = OnlineBackend(sdk.connect())
+        run = latest_of(backend.transport, wanted.group_id, wanted.run)
         if run is not None:
-            return _from_server(store, wanted, run, folder, listed, copies)
-        looked[f"the server {store.where}"] = runs = run_ids(store.transport, wanted.group_id)
-        groups += [] if runs else queries.group_names(store.transport, wanted.project)
+            return _from_server(backend, wanted, run, folder, listed, copies)
+        looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
+        groups += [] if runs else queries.group_names(backend.transport, wanted.project)
     if mode != "online":
         past = _on_disk(folder, wanted.run)
         if past is not None:
@@ -127,12 +127,12 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
     lives = past.status is None and is_held(past.path)
-    store = OfflineStore(sessions) if past.mode == "offline" else RecordOnly(past.path)
-    words = _words(past.template, metrics, past.metrics)
-    reader = Reader(store)
-    if isinstance(store, OfflineStore):
-        count_dead(past, store, words.template)
-    rows = [_row(_ended(task, lives), words, reader) for task in past.latest().values()]
+    backend = OfflineBackend(sessions) if past.mode == "offline" else RecordOnly(past.path)
+    lookup = _lookup(past.template, metrics, past.metrics)
+    reader = Reader(backend)
+    if isinstance(backend, OfflineBackend):
+        count_dead(past, backend, lookup.template)
+    rows = [_row(_ended(task, lives), lookup, reader) for task in past.latest().values()]
     about = About(
         project=past.project,
         name=past.name,
@@ -140,11 +140,11 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         run=past.run,
         run_number=past.number,
         mode=past.mode,
-        where=store.where,
-        url=store.url(past.parent) if past.parent else None,
+        where=backend.where,
+        url=backend.url(past.parent) if past.parent else None,
         started=past.started,
     )
-    return _results(rows, about, words, reader, "a living process works on it" if lives else "")
+    return _results(rows, about, lookup, reader, "a living process works on it" if lives else "")
 
 
 def _ended(task: PastTask, lives: bool) -> PastTask:
@@ -154,7 +154,7 @@ def _ended(task: PastTask, lives: bool) -> PastTask:
     return task
 
 
-class RecordOnly(MemoryStore):
+class RecordOnly(MemoryBackend):
     """Takes the place of a store where there is nothing but an online run's record."""
 
     def __init__(self, path: Path) -> None:
@@ -169,31 +169,31 @@ class RecordOnly(MemoryStore):
 
 
 def _from_server(
-    store: OnlineStore,
+    backend: OnlineBackend,
     wanted: Wanted,
     run: str,
     folder: Path,
     metrics: list[str | Metric] | None,
     copies: bool,
 ) -> Results:
-    documents = [doc for doc in of_run(store.transport, run) if copies or is_original(doc)]
+    documents = [doc for doc in of_run(backend.transport, run) if copies or is_original(doc)]
     parent = next((doc for doc in documents if identity_of(doc).get("kind") == "parent"), None)
     tasks = [doc for doc in documents if identity_of(doc).get("kind") == "task"]
     identity = identity_of((tasks or documents)[0])
-    words = _words(identity.get("template", ""), metrics, _stored_metrics(parent))
-    store.use_project(str((tasks or documents)[0].get("project") or ""))
-    reader = Reader(store)
+    lookup = _lookup(identity.get("template", ""), metrics, _stored_metrics(parent))
+    backend.use_project(str((tasks or documents)[0].get("project") or ""))
+    reader = Reader(backend)
     path = record_of(folder, run)
     local = load(path) if path is not None else None
     counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
     spelt = spelling(counted.values())
     latest: dict[str, Row] = {}
     for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
-        task = past_task(document, words.template)
+        task = past_task(document, lookup.template)
         task.status = task.status if task.settled else document["status"]
         task.reason = task.reason if task.settled else ""
         task.measures = as_spelt(task.measures, spelt)
-        row = _row(task, words, reader, counted.get(task.id))
+        row = _row(task, lookup, reader, counted.get(task.id))
         latest[row.key if is_original(document) else row.id] = row
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
     rows = list(latest.values())
@@ -204,12 +204,12 @@ def _from_server(
         run=run,
         run_number=whole(identity.get("run_number"), 1),
         mode="online",
-        where=store.where,
-        url=store.url(parent_id) if parent_id else None,
-        compare_urls=tuple(store.compare_urls([row.id for row in rows])),
+        where=backend.where,
+        url=backend.url(parent_id) if parent_id else None,
+        compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
         started=local.started if local is not None else started_of(documents),
     )
-    return _results(rows, about, words, reader)
+    return _results(rows, about, lookup, reader)
 
 
 def _stored_metrics(parent: Document | None) -> Any:
@@ -221,25 +221,25 @@ def _stored_metrics(parent: Document | None) -> Any:
 # --- both ----------------------------------------------------------------------------------------
 
 
-def _words(template: str, metrics: list[str | Metric] | None, stored: Any) -> Words:
+def _lookup(template: str, metrics: list[str | Metric] | None, stored: Any) -> MetricLookup:
     try:
         parsed = NameTemplate(template)
     except TemplateError:  # edited in the web page
         parsed = NameTemplate(DEFAULT_TEMPLATE)
     if metrics is not None:
-        return Words(parsed, Vocabulary.of(metrics, parsed))
-    return Words(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
+        return MetricLookup(parsed, Vocabulary.of(metrics, parsed))
+    return MetricLookup(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
 
 
-def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None = None) -> Row:
+def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask | None = None) -> Row:
     stats = stats_of(task)
     known = stats_of(counted) if counted is not None else {}
-    if isinstance(reader.store, OnlineStore):  # the order of what a server gives says nothing
+    if isinstance(reader.backend, OnlineBackend):  # the order of what a server gives says nothing
         first = list(known)
-        stats = {m: stats[m] for m in [*first, *words.in_order(stats.keys() - known.keys())] if m in stats}
-    for measure, own in known.items():  # our own record knows mean, count and last iteration
-        if measure in stats and _agree(stats[measure], own):
-            stats[measure] = own
+        stats = {m: stats[m] for m in [*first, *lookup.in_order(stats.keys() - known.keys())] if m in stats}
+    for metric_key, own in known.items():  # our own record knows mean, count and last iteration
+        if metric_key in stats and _agree(stats[metric_key], own):
+            stats[metric_key] = own
     return Row(
         key=task.key,
         name=task.name,
@@ -250,10 +250,10 @@ def _row(task: PastTask, words: Words, reader: Reader, counted: PastTask | None 
         status_reason=task.reason,
         params=task.params,
         duration=task.duration if counted is None or counted.status != task.status else counted.duration,
-        url=reader.store.url(task.id),
+        url=reader.backend.url(task.id),
         stats=stats,
         names=names_of(task),
-        words=words,
+        lookup=lookup,
         reader=reader,
     )
 
@@ -263,7 +263,7 @@ def _agree(theirs: Stats, own: Stats) -> bool:
     return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
 
 
-def _results(rows: list[Row], about: About, words: Words, reader: Reader, more: str = "") -> Results:
+def _results(rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = "") -> Results:
     rows.sort(key=lambda row: row.index)
     partial = bool(more) or any(row.status in OPEN for row in rows)
-    return Results(tuple(rows), about, words, reader, partial=partial, more=more)
+    return Results(tuple(rows), about, lookup, reader, partial=partial, more=more)

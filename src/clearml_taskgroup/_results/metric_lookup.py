@@ -9,7 +9,7 @@ import attrs
 from .._drift.parse_name import read
 from .._model.identity import typed
 from .._model.metric_words import mode_of
-from .._model.metrics import Context, Measure, Vocabulary, context_of, measure_text, plain_text
+from .._model.metrics import Context, MetricKey, Vocabulary, context_of, measure_text, plain_text
 from .._text import closest, natural
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Words:
+class MetricLookup:
     """What is needed to understand a metric and a context as `report` does."""
 
     template: NameTemplate
     vocabulary: Vocabulary | None
 
     def find(
-        self, metric: str, context: Mapping[str, Any], known: Iterable[Measure], task: str = ""
-    ) -> Measure:
+        self, metric: str, context: Mapping[str, Any], known: Iterable[MetricKey], task: str = ""
+    ) -> MetricKey:
         """Finds the one (metric, context) that is meant; fields that are left out match any.
 
         Args:
@@ -50,44 +50,44 @@ class Words:
         wanted = context_of(self.template, context)
         at_default = {field for field in context if field not in dict(wanted)}
         found = [
-            measure
-            for measure in listed
-            if measure[0] == metric
-            and _matches(measure[1], wanted, at_default)
-            and self._is_spelt(measure, spelt)
+            metric_key
+            for metric_key in listed
+            if metric_key[0] == metric
+            and _matches(metric_key[1], wanted, at_default)
+            and self._is_spelt(metric_key, spelt)
         ]
         asked = measure_text((metric, (*wanted, *spelt.items())))
         if not found:
             meant = self._meant(metric, {**dict(wanted), **spelt}, listed)
-            raise NoSuchResultError(asked, [measure_text(measure) for measure in listed], meant, task)
+            raise NoSuchResultError(asked, [measure_text(metric_key) for metric_key in listed], meant, task)
         if len(found) > 1:
-            full = [self._in_full(measure) for measure in found]
+            full = [self._in_full(metric_key) for metric_key in found]
             raise AmbiguousResultError(asked, list(map(measure_text, full)), _telling([c for _, c in full]))
         return found[0]
 
-    def _taken_apart(self, metric: str, known: Sequence[Measure]) -> tuple[str, dict[str, str]]:
+    def _taken_apart(self, metric: str, known: Sequence[MetricKey]) -> tuple[str, dict[str, str]]:
         """Splits `accuracy[split=val]` into the metric and the context's values as text."""
         if not isinstance(metric, str):
             raise ArgumentError("metric", metric, "the name of a metric, as text")
         if any(metric == name for name, _ in known) or metric in (self.vocabulary or ()):
             return metric, {}
-        for measure in known:
-            full = self._in_full(measure)
-            if metric in (measure_text(measure), self.label(measure), measure_text(full)):
-                return measure[0], {field: plain_text(value) for field, value in full[1]}
+        for metric_key in known:
+            full = self._in_full(metric_key)
+            if metric in (measure_text(metric_key), self.label(metric_key), measure_text(full)):
+                return metric_key[0], {field: plain_text(value) for field, value in full[1]}
         name, bracket, inside = metric.rpartition("[")
         pairs = [pair.partition("=") for pair in inside.removesuffix("]").split(",")]
         if not bracket or not inside.endswith("]") or not all(equals for _, equals, _ in pairs):
             return metric, {}
         return name, {field.strip(): text.strip() for field, _, text in pairs}
 
-    def _is_spelt(self, measure: Measure, spelt: Mapping[str, str]) -> bool:
-        context = {field: plain_text(value) for field, value in self._in_full(measure)[1]}
+    def _is_spelt(self, metric_key: MetricKey, spelt: Mapping[str, str]) -> bool:
+        context = {field: plain_text(value) for field, value in self._in_full(metric_key)[1]}
         return all(context.get(field) == text for field, text in spelt.items())
 
-    def _meant(self, metric: str, context: Mapping[str, Any], known: Sequence[Measure]) -> str:
+    def _meant(self, metric: str, context: Mapping[str, Any], known: Sequence[MetricKey]) -> str:
         """Guesses what was meant: another metric, another field of its context, or another value there."""
-        contexts = [dict(self._in_full(measure)[1]) for measure in known if measure[0] == metric]
+        contexts = [dict(self._in_full(metric_key)[1]) for metric_key in known if metric_key[0] == metric]
         if not contexts:
             close = closest(metric, {name for name, _ in known})
             return "" if close is None else repr(close)
@@ -106,27 +106,27 @@ class Words:
                 return f"{field}={_python(value)}"
         return ""
 
-    def _in_full(self, measure: Measure) -> Measure:
+    def _in_full(self, metric_key: MetricKey) -> MetricKey:
         """Gives a measure with the defaults of the template, by which it can be asked for."""
-        context = dict(measure[1])
+        context = dict(metric_key[1])
         left = [(field, text) for field, text in self.template.defaults.items() if field not in context]
-        return measure[0], tuple(sorted((*measure[1], *left)))
+        return metric_key[0], tuple(sorted((*metric_key[1], *left)))
 
-    def in_order(self, measures: Iterable[Measure]) -> list[Measure]:
+    def in_order(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
         """Sorts measures as they stand in files: as the vocabulary has them, then by name.
 
         Not as they were reported, which a server does not know.
         """
         place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
         return sorted(
-            dict.fromkeys(measures),
-            key=lambda measure: (place.get(measure[0], len(place)), natural(measure_text(measure))),
+            dict.fromkeys(metric_keys),
+            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(measure_text(metric_key))),
         )
 
-    def label(self, measure: Measure) -> str:
+    def label(self, metric_key: MetricKey) -> str:
         """Writes a measure for people, with the vocabulary's unit."""
-        entry = self.vocabulary.metrics.get(measure[0]) if self.vocabulary is not None else None
-        return measure_text(measure) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
+        entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
+        return measure_text(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
 
     def mode(self, metric: str, mode: Mode | None) -> Mode:
         """Gives which is better, from the call or the vocabulary.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.metrics import Measure, measure_text
+from .._model.metrics import MetricKey, measure_text
 from .._model.status import tally, tally_text
 from .._text import counted
 from ..errors import AmbiguousResultError, NoSuchResultError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .._model.stats import Stats
     from .history import History, Reader
-    from .metric_lookup import Words
+    from .metric_lookup import MetricLookup
 
 
 @attrs.frozen(repr=False)
@@ -41,7 +41,7 @@ class Results(Tabular, Sequence[Row]):
 
     rows: tuple[Row, ...]
     about: About
-    _words: Words
+    _lookup: MetricLookup
     _reader: Reader
     partial: bool = False
     _more: str = ""
@@ -80,19 +80,19 @@ class Results(Tabular, Sequence[Row]):
         """
         comparable = [row for row in self.rows if counts(row)]
         try:
-            measure = self._words.find(metric, context, (m for row in comparable for m in row.stats))
+            metric_key = self._lookup.find(metric, context, (m for row in comparable for m in row.stats))
         except NoSuchResultError as error:
             error.note = self._beside(metric, context)
             raise
-        better = self._words.mode(measure[0], mode)
-        having = self._having(comparable, measure, of)
-        values = [number(row.stats[measure], of) for row in having]
+        better = self._lookup.mode(metric_key[0], mode)
+        having = self._having(comparable, metric_key, of)
+        values = [number(row.stats[metric_key], of) for row in having]
         row, value = _extreme(having, values, better)
         return Best(
             name=row.name,
             params=row.params,
             value=value,
-            metric=measure_text(measure),
+            metric=measure_text(metric_key),
             of=of,
             mode=better,
             key=row.key,
@@ -111,11 +111,11 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
-        measure = self.find(metric, **context)
-        better = self._words.mode(measure[0], mode)
-        having = self._having([row for row in self.rows if counts(row)], measure, of)
-        having.sort(key=lambda row: number(row.stats[measure], of), reverse=better == "max")
-        rest = [row for row in self.rows if not counts(row) or measure not in row.stats]
+        metric_key = self.find(metric, **context)
+        better = self._lookup.mode(metric_key[0], mode)
+        having = self._having([row for row in self.rows if counts(row)], metric_key, of)
+        having.sort(key=lambda row: number(row.stats[metric_key], of), reverse=better == "max")
+        rest = [row for row in self.rows if not counts(row) or metric_key not in row.stats]
         return attrs.evolve(self, rows=(*having, *rest))
 
     def where(
@@ -155,7 +155,7 @@ class Results(Tabular, Sequence[Row]):
         """
         return self._reader.curves(self.rows, self.find(metric, **context))
 
-    def find(self, metric: str, **context: Any) -> Measure:
+    def find(self, metric: str, **context: Any) -> MetricKey:
         """Finds the one (metric, context) that is meant, as it stands in the rows' `stats`.
 
         Args:
@@ -166,7 +166,7 @@ class Results(Tabular, Sequence[Row]):
             NoSuchResultError: No task has it.
             AmbiguousResultError: The metric was reported under several contexts.
         """
-        return self._words.find(metric, context, (m for row in self.rows for m in row.stats))
+        return self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
 
     def _beside(self, metric: str, context: Mapping[str, Any]) -> str:
         """Tells which tasks have a value that does not count, where no other has one."""
@@ -174,22 +174,22 @@ class Results(Tabular, Sequence[Row]):
         if not rest:
             return ""
         try:
-            measure = self._words.find(metric, context, (m for row in rest for m in row.stats))
+            metric_key = self._lookup.find(metric, context, (m for row in rest for m in row.stats))
         except (NoSuchResultError, AmbiguousResultError):
             return (
                 f"{counted(len(rest), 'task')} failed, stopped or not begun" if len(rest) == len(self) else ""
             )
-        having = [row.name for row in rest if measure in row.stats]
+        having = [row.name for row in rest if metric_key in row.stats]
         names = ", ".join(having[:6]) + " …" * (len(having) > 6)
         return f"that of {counted(len(having), 'task')} that failed or stopped ({names}) does not count"
 
-    def label(self, measure: Measure) -> str:
+    def label(self, metric_key: MetricKey) -> str:
         """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
 
         Args:
-            measure: One of `measures`.
+            metric_key: One of `metric_keys`.
         """
-        return self._words.label(measure)
+        return self._lookup.label(metric_key)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
         """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
@@ -201,7 +201,7 @@ class Results(Tabular, Sequence[Row]):
         Returns:
             `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.
         """
-        return self._words.likely_mode(metric, mode)
+        return self._lookup.likely_mode(metric, mode)
 
     @property
     def parameters(self) -> list[str]:
@@ -209,14 +209,19 @@ class Results(Tabular, Sequence[Row]):
         return list(dict.fromkeys(name for row in self.rows for name in row.params))
 
     @property
-    def measures(self) -> list[Measure]:
+    def metric_keys(self) -> list[MetricKey]:
         """Each (metric, context) that some task has, in the order of their first appearance."""
-        return list(dict.fromkeys(measure for row in self.rows for measure in row.stats))
+        return list(dict.fromkeys(metric_key for row in self.rows for metric_key in row.stats))
 
-    def _having(self, rows: Sequence[Row], measure: Measure, of: Of) -> list[Row]:
-        having = [row for row in rows if measure in row.stats]
+    @property
+    def measures(self) -> list[MetricKey]:
+        """The former name of `metric_keys`."""
+        return self.metric_keys
+
+    def _having(self, rows: Sequence[Row], metric_key: MetricKey, of: Of) -> list[Row]:
+        having = [row for row in rows if metric_key in row.stats]
         if of == "mean":
-            self._reader.count(having, measure)
+            self._reader.count(having, metric_key)
         return having
 
     def aggregate(self, over: str | Sequence[str] | None = None, *, of: Of = "last") -> Aggregates:
@@ -243,7 +248,7 @@ class Results(Tabular, Sequence[Row]):
             rest = {name: value for name, value in row.params.items() if name not in names}
             groups.setdefault(label_of(rest), (rest, []))[1].append(row)
         rows = tuple(aggregate_row(label, rest, members, of) for label, (rest, members) in groups.items())
-        return Aggregates(rows, names, of, self._words)
+        return Aggregates(rows, names, of, self._lookup)
 
     def to_records(self) -> list[dict[str, Any]]:
         """Gives a flat dict for each task, for a data frame or a file.
@@ -258,8 +263,8 @@ class Results(Tabular, Sequence[Row]):
         `.last_iteration` are None, as only the tasks' whole curves tell them: `results.with_means()`
         reads these. `duration` is then by the server's clock.
         """
-        measures = self._words.in_order(self.measures)
-        return [flat_record(row, measures) for row in self.rows]
+        metric_keys = self._lookup.in_order(self.metric_keys)
+        return [flat_record(row, metric_keys) for row in self.rows]
 
     def with_means(self) -> Results:
         """Reads what `.mean`, `.count` and `.last_iteration` need, wherever they are not known yet.
@@ -311,10 +316,10 @@ class Results(Tabular, Sequence[Row]):
         return write_report(self, path, title=title, metrics=metrics, over=over)
 
     def _table(self, of: Of = "last") -> tuple[list[str], list[list[str]]]:
-        measures = self.measures
-        head = ["task", "status", *(of_text(self.label(measure), of) for measure in measures)]
+        metric_keys = self.metric_keys
+        head = ["task", "status", *(of_text(self.label(metric_key), of) for metric_key in metric_keys)]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(measure), of) for measure in measures)]
+            [row.name, row.status, *(_cell(row.stats.get(metric_key), of) for metric_key in metric_keys)]
             for row in self.rows
         ]
         return head, body

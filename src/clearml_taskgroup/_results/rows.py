@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .._model.metrics import Measure, measure_text
+from .._model.metrics import MetricKey, measure_text
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .._model.stats import Stats
     from .._model.status import Status
     from .history import Reader
-    from .metric_lookup import Words
+    from .metric_lookup import MetricLookup
 
 MOST_SHOWN = 4
 """How many values the short form of a row has."""
@@ -61,7 +61,7 @@ class AggregateRow:
     left_out: tuple[str, ...]
     waiting: tuple[str, ...]
     unfinished: tuple[str, ...]
-    stats: Mapping[Measure, Mean] = attrs.field(repr=False)
+    stats: Mapping[MetricKey, Mean] = attrs.field(repr=False)
 
 
 Points = Sequence[tuple[int | None, float]]
@@ -204,18 +204,18 @@ class Row:
     params: Mapping[str, Any]
     duration: float
     url: str | None
-    stats: Mapping[Measure, Stats] = attrs.field(repr=False)
-    _names: Mapping[Measure, Sequence[Name]] = attrs.field(repr=False, eq=False)
-    _words: Words = attrs.field(repr=False, eq=False)
+    stats: Mapping[MetricKey, Stats] = attrs.field(repr=False)
+    _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
+    _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
 
-    def names(self, measure: Measure) -> Sequence[Name]:
+    def names(self, metric_key: MetricKey) -> Sequence[Name]:
         """Gives the titles and series under which a (metric, context) was logged.
 
         Args:
-            measure: One of `stats`.
+            metric_key: One of `stats`.
         """
-        return self._names.get(measure, ())
+        return self._names.get(metric_key, ())
 
     def history(self, metric: str, **context: Any) -> Curve:
         """Gives one whole curve: `row.history("loss", split="val").values`.
@@ -227,8 +227,8 @@ class Row:
         Raises:
             NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
         """
-        measure = self._find(metric, context)
-        (curve,) = self._reader.curves([self], measure) or (Curve(self, (), ()),)
+        metric_key = self._find(metric, context)
+        (curve,) = self._reader.curves([self], metric_key) or (Curve(self, (), ()),)
         return curve
 
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
@@ -243,14 +243,14 @@ class Row:
             NoSuchResultError: The task reported no such thing.
             AmbiguousResultError: It reported the metric under several contexts; say which.
         """
-        measure = self._find(metric, context)
+        metric_key = self._find(metric, context)
         if of == "mean":
-            self._reader.count([self], measure)
-        return number(self.stats[measure], of)
+            self._reader.count([self], metric_key)
+        return number(self.stats[metric_key], of)
 
-    def _find(self, metric: str, context: Mapping[str, Any]) -> Measure:
+    def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
         told = self.status.replace("_", " ") + (f": {self.status_reason}" if self.status_reason else "")
-        return self._words.find(metric, context, self.stats, task=f"the task {self.name} ({told})")
+        return self._lookup.find(metric, context, self.stats, task=f"the task {self.name} ({told})")
 
     def __repr__(self) -> str:
         shown = list(self.stats)

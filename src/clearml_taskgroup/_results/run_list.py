@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._clearml.api import Transport
     from .._model.past import PastRun
-    from .._storage.online import OnlineStore
+    from .._storage.online import OnlineBackend
 
 
 @attrs.define
@@ -88,10 +88,10 @@ def _of_records(records: Sequence[PastRun]) -> Listed:
     )
 
 
-def runs_on_server(store: OnlineStore) -> list[Listed]:
+def runs_on_server(backend: OnlineBackend) -> list[Listed]:
     """Lists the runs of all groups on a server, the latest first; a call for each 500 tasks."""
-    documents = ask_all(store.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
-    projects = _projects(store.transport, {str(document.get("project")) for document in documents})
+    documents = ask_all(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
+    projects = _projects(backend.transport, {str(document.get("project")) for document in documents})
     runs: dict[str, list[Document]] = {}
     for document in filter(is_original, documents):
         runs.setdefault(identity_of(document)["run"], []).append(document)

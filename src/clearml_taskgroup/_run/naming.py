@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import SINGLE_VALUE_TITLE
-from .._model.metrics import Measure, Vocabulary, context_of, measure_text
+from .._model.metrics import MetricKey, Vocabulary, context_of, measure_text
 from .._model.name_template import (
     NAMES_MOST,
     NAMES_WARNED_AT,
@@ -23,7 +23,7 @@ from .reporter import Channel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._model.downsample import Sketch
+    from .._model.downsample import CurveSample
 
 
 @attrs.define(eq=False)
@@ -46,12 +46,12 @@ class Names:
     task_id: str
     fields: Mapping[str, str]
     told: set[str]
-    stats: dict[Measure, Stats] = attrs.field(factory=dict)
-    earlier: dict[Measure, list[Name]] = attrs.field(factory=dict)
-    sketched: dict[Measure, Sketch] = attrs.field(factory=dict)
+    stats: dict[MetricKey, Stats] = attrs.field(factory=dict)
+    earlier: dict[MetricKey, list[Name]] = attrs.field(factory=dict)
+    sketched: dict[MetricKey, CurveSample] = attrs.field(factory=dict)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
-    _taken: dict[Name, tuple[Measure, Channel]] = attrs.field(factory=dict)
-    _joined: dict[str, Measure] = attrs.field(factory=dict)
+    _taken: dict[Name, tuple[MetricKey, Channel]] = attrs.field(factory=dict)
+    _joined: dict[str, MetricKey] = attrs.field(factory=dict)
 
     def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
         """Gives the channels known so far for a context, by the metric as it was spelt."""
@@ -66,39 +66,41 @@ class Names:
 
     def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> Channel:
         """Makes or finds the channel of a metric and context, and keeps it in the cache."""
-        measure, name = self.resolve(metric, context)
+        metric_key, name = self.resolve(metric, context)
         if single:
             name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
         taken = self._taken.get(name)
         if taken is None:
             self._count(name)
-            first = self._joined.setdefault(f"{name.title}-{name.series}", measure)
-            if first != measure:
+            first = self._joined.setdefault(f"{name.title}-{name.series}", metric_key)
+            if first != metric_key:
                 raise NameCollisionError(
-                    name, measure_text(first), measure_text(measure), self.template.text, joined=True
+                    name, measure_text(first), measure_text(metric_key), self.template.text, joined=True
                 )
-            stats = self.stats.setdefault(measure, Stats())
-            taken = self._taken[name] = (measure, Channel(self.task_id, name, stats))
-        elif taken[0] != measure:
+            stats = self.stats.setdefault(metric_key, Stats())
+            taken = self._taken[name] = (metric_key, Channel(self.task_id, name, stats))
+        elif taken[0] != metric_key:
             raise NameCollisionError(
-                tuple(name), measure_text(taken[0]), measure_text(measure), self.template.text
+                tuple(name), measure_text(taken[0]), measure_text(metric_key), self.template.text
             )
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
 
-    def spelt(self) -> dict[Measure, list[Name]]:
+    def spelt(self) -> dict[MetricKey, list[Name]]:
         """Gives the names under which each (metric, context) was logged."""
-        names = {measure: list(earlier) for measure, earlier in self.earlier.items()}
-        for name, (measure, _) in list(self._taken.items()):
-            known = names.setdefault(measure, [])
+        names = {metric_key: list(earlier) for metric_key, earlier in self.earlier.items()}
+        for name, (metric_key, _) in list(self._taken.items()):
+            known = names.setdefault(metric_key, [])
             if name not in known:
                 known.append(name)
         return names
 
-    def sketches(self) -> dict[Measure, Sketch]:
+    def samples(self) -> dict[MetricKey, CurveSample]:
         """Gives the shapes of the curves that were reported in this run."""
         here = {
-            measure: channel.sketch for measure, channel in list(self._taken.values()) if channel.sketch.xs
+            metric_key: channel.sample
+            for metric_key, channel in list(self._taken.values())
+            if channel.sample.xs
         }
         return {**self.sketched, **here}
 
@@ -108,7 +110,7 @@ class Names:
             thing, context = self.vocabulary.resolve(thing, context)
         return self._rendered(thing, context)
 
-    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[Measure, Name]:
+    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[MetricKey, Name]:
         """Gives what a value is of, and its title and series."""
         _check_metric(metric, self.template)
         if self.vocabulary is not None:

@@ -15,11 +15,11 @@ from .._clearml.agent_task import agent_task_of_this_process
 from .._clearml.queries import last_run_number
 from .._model.name_template import NameTemplate, warn_of_titles
 from .._model.specs import RunInfo, TaskSpec
-from .._storage.memory import MemoryStore
-from .._storage.offline import OfflineStore
-from .._storage.online import OnlineStore
+from .._storage.memory import MemoryBackend
+from .._storage.offline import OfflineBackend
+from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
-from .._storage.run_log import Record
+from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
 from . import mode as _modes
 from .resume import prior_on_disk, prior_on_server
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from .._model.metrics import Vocabulary
     from .._model.past import Prior
-    from .._storage.base import Store
+    from .._storage.base import Backend
 
-store_for_tests: ContextVar[MemoryStore | None] = ContextVar("clearml_taskgroup_store", default=None)
+backend_for_tests: ContextVar[MemoryBackend | None] = ContextVar("clearml_taskgroup_store", default=None)
 
 
 def open_run(
@@ -67,7 +67,7 @@ def open_run(
     warn_of_titles(template)
     if vocabulary is not None:
         info = attrs.evolve(info, metrics=vocabulary.stored())
-    in_memory = store_for_tests.get()
+    in_memory = backend_for_tests.get()
     mode = None if in_memory is not None else _modes.resolve(mode)
     kept = mode in ("online", "offline")
     main = sdk.main_task() if kept else None
@@ -82,39 +82,39 @@ def open_run(
             _warn_of_auto_logging(main, info.name)
         if kept and provenance:
             info = attrs.evolve(info, script=sdk.detect_script())
-    store: Store
+    backend: Backend
     with contextlib.ExitStack() as undo:
         if in_memory is not None:
             run = Run(info, in_memory, template, vocabulary, nonfinite, None)
         elif mode == "disabled":
-            store = MemoryStore(mode="disabled", where="nowhere", keep=False)
-            run = Run(info, store, template, vocabulary, nonfinite, None)
+            backend = MemoryBackend(mode="disabled", where="nowhere", keep=False)
+            run = Run(info, backend, template, vocabulary, nonfinite, None)
         else:
             cache = sdk.cache_folder()
             folder = cache / "taskgroup" / info.group_id
             prior, takeover = None, resume is not None and resume.takeover
             if mode == "online":
-                store = undo.enter_context(contextlib.closing(OnlineStore(sdk.connect())))
-                store.at_agent = point.id if point is not None else None
+                backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
+                backend.at_agent = point.id if point is not None else None
                 if resume is not None:
                     alive = (main and str(main.id), sdk.agent_task_id(), outer and outer.parent)
                     ours = frozenset(parent for parent in alive if parent)
-                    prior = prior_on_server(store, info.group_id, folder, template, takeover, ours)
-                record = _record(folder, prior, takeover, required=False)
-                number = prior.number if prior else last_run_number(store.transport, info.group_id) + 1
-                if record is not None:
-                    store.use_outbox(Outbox.open(record.path.with_suffix(".outbox")))
+                    prior = prior_on_server(backend, info.group_id, folder, template, takeover, ours)
+                run_log = _record(folder, prior, takeover, required=False)
+                number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
+                if run_log is not None:
+                    backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
             else:
-                store = OfflineStore(cache / "offline")
+                backend = OfflineBackend(cache / "offline")
                 if resume is not None:
-                    prior = prior_on_disk(folder, store)
-                record = _record(folder, prior, takeover, required=True)
-                number = prior.number if prior else record.number if record else 1
-            if record is not None:
-                undo.callback(record.close)
+                    prior = prior_on_disk(folder, backend)
+                run_log = _record(folder, prior, takeover, required=True)
+                number = prior.number if prior else run_log.number if run_log else 1
+            if run_log is not None:
+                undo.callback(run_log.close)
             if point is None:
                 info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
-            run = Run(info, store, template, vocabulary, nonfinite, record, main_task=main, prior=prior)
+            run = Run(info, backend, template, vocabulary, nonfinite, run_log, main_task=main, prior=prior)
             run.retry = resume.retry if resume is not None else "new"
         run.point, run.elsewhere = point, submitted if point is None else None
         run.start(*_parent(run, main, outer))
@@ -140,11 +140,11 @@ class Resume:
     takeover: bool = False
 
 
-def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool) -> Record | None:
+def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool) -> RunLog | None:
     try:
         if prior is not None and prior.path is not None:
-            return Record.reopen(prior.path, takeover)
-        return Record.start(folder)
+            return RunLog.reopen(prior.path, takeover)
+        return RunLog.start(folder)
     except StoreError as error:
         if required:
             raise
@@ -163,15 +163,15 @@ def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpe
         return run.point.parent, None
     if main is not None:
         return str(main.id), None
-    agent = sdk.agent_task_id() if run.store.mode == "online" else None
+    agent = sdk.agent_task_id() if run.backend.mode == "online" else None
     if agent is not None:
         return agent, None
-    if outer is not None and outer.store.mode == run.store.mode:
+    if outer is not None and outer.backend.mode == run.backend.mode:
         return outer.parent, None
-    if run.store.mode == "disabled":
+    if run.backend.mode == "disabled":
         return None, None
     if run.prior is not None and run.prior.owns_parent and run.prior.parent is not None:
-        run.store.reopen([run.prior.parent])
+        run.backend.reopen([run.prior.parent])
         run.owns_parent = True
         return run.prior.parent, None
     name = run.info.name

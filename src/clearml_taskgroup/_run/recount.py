@@ -12,12 +12,12 @@ import attrs
 from .._clearml import queries
 from .._clearml.documents import measure_of, names_of, past_task, stats_of
 from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
-from .._model.metrics import Measure
+from .._model.metrics import MetricKey
 from .._model.name_template import Name, NameTemplate
 from .._model.past import PastRun, PastTask
 from .._model.stats import Stats
-from .._storage.offline import OfflineStore
-from .._storage.online import OnlineStore
+from .._storage.offline import OfflineBackend
+from .._storage.online import OnlineBackend
 from ..errors import ServerError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LONGEST = 5.0
 """The most seconds that a server may take for it: the ends of other tasks may wait meanwhile."""
-Spelt = Mapping[Name, Measure]
+Spelt = Mapping[Name, MetricKey]
 """What names stand for, as tasks that told it themselves have spelt them."""
 
 
@@ -49,20 +49,20 @@ def measures_in(
         stats.add(event["value"], None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"])
     measures = []
     for name, stats in counted.items():
-        measure = measure_of(template, *name, name.title == SINGLE_VALUE_TITLE and stats.single, own)
-        if measure is not None:
-            measures.append([measure[0], dict(measure[1]), attrs.asdict(stats), [list(name)]])
+        metric_key = measure_of(template, *name, name.title == SINGLE_VALUE_TITLE and stats.single, own)
+        if metric_key is not None:
+            measures.append([metric_key[0], dict(metric_key[1]), attrs.asdict(stats), [list(name)]])
     return measures
 
 
-def count_dead(past: PastRun, store: OfflineStore, template: NameTemplate) -> None:
+def count_dead(past: PastRun, backend: OfflineBackend, template: NameTemplate) -> None:
     """Counts what the sessions hold of those tasks whose process died, or works on them still."""
     latest = past.latest().values()
     dead = [task for task in latest if task.status is None]
     spelt = spelling(latest) if dead else {}
     for task in dead:
         own = {"group": past.name, "task": task.name, "key": task.key, "index": str(task.index)}
-        found = measures_in(store.events(task.id), template, {**own, "task_id": task.id})
+        found = measures_in(backend.events(task.id), template, {**own, "task_id": task.id})
         task.measures = as_spelt(found, spelt) or task.measures
 
 
@@ -80,14 +80,16 @@ def count_anew(run: Run, states: Iterable[TaskState], patience: float) -> None:
     others = [*run.states.values(), *run.submitted.values()]
     spelt = _spelt(state.names.spelt() for state in others if not state.died)
     found: dict[str, list[Any]] = {}
-    if isinstance(run.store, OfflineStore):
+    if isinstance(run.backend, OfflineBackend):
         for state in states:
-            events = run.store.events(state.id)
+            events = run.backend.events(state.id)
             found[state.id] = measures_in(events, run.template, state.names.fields)
-    elif isinstance(run.store, OnlineStore):
-        found = _on_server(run.store, [state.id for state in states], run.template, patience)
+    elif isinstance(run.backend, OnlineBackend):
+        found = _on_server(run.backend, [state.id for state in states], run.template, patience)
         if not found:
-            found = _in_outbox(run.store, [state for state in states if not state.names.stats], run.template)
+            found = _in_outbox(
+                run.backend, [state for state in states if not state.names.stats], run.template
+            )
     for state in states:
         past = PastTask(state.id, state.spec.key, state.spec.name, state.spec.index, state.spec.attempt, {})
         past.measures = as_spelt(found.get(state.id, []), spelt)
@@ -96,27 +98,29 @@ def count_anew(run: Run, states: Iterable[TaskState], patience: float) -> None:
 
 
 def _on_server(
-    store: OnlineStore, ids: list[str], template: NameTemplate, patience: float
+    backend: OnlineBackend, ids: list[str], template: NameTemplate, patience: float
 ) -> dict[str, list[Any]]:
     deadline = time.monotonic() + min(patience, LONGEST)
     found: dict[str, list[Any]] = {}
     for first in range(0, len(ids), queries.PAGE):
         left = deadline - time.monotonic()
-        if left <= 0 or store.trouble() is not None:
+        if left <= 0 or backend.trouble() is not None:
             return {}
         query = {"id": ids[first : first + queries.PAGE], "only_fields": list(queries.FIELDS)}
         try:
-            answer = store.transport.call("tasks.get_all", query, patience=left, wait=max(1.0, left))
+            answer = backend.transport.call("tasks.get_all", query, patience=left, wait=max(1.0, left))
         except ServerError:  # which has the values all the same, or is given them later
             return {}
         found.update((str(doc["id"]), past_task(doc, template).measures) for doc in answer["tasks"])
     return found
 
 
-def _in_outbox(store: OnlineStore, states: list[TaskState], template: NameTemplate) -> dict[str, list[Any]]:
+def _in_outbox(
+    backend: OnlineBackend, states: list[TaskState], template: NameTemplate
+) -> dict[str, list[Any]]:
     """Counts what waits for a server that is away, and what it took before, unless that is long ago."""
     events: dict[str, list[Any]] = {state.id: [] for state in states}
-    for batch in store.courier.outbox.batches() if store.courier is not None and states else ():
+    for batch in backend.sender.outbox.batches() if backend.sender is not None and states else ():
         for task_id in events.keys() & batch.keys():
             events[task_id] += map(json.loads, batch[task_id])
     return {state.id: measures_in(events[state.id], template, state.names.fields) for state in states}
@@ -136,5 +140,5 @@ def as_spelt(measures: list[Any], spelt: Spelt) -> list[Any]:
     return found
 
 
-def _spelt(names: Iterable[Mapping[Measure, Sequence[Name]]]) -> Spelt:
-    return {name: measure for known in names for measure, spelt in known.items() for name in spelt}
+def _spelt(names: Iterable[Mapping[MetricKey, Sequence[Name]]]) -> Spelt:
+    return {name: metric_key for known in names for metric_key, spelt in known.items() for name in spelt}

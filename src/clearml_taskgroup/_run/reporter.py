@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, console_event
-from .._model.downsample import Sketch
+from .._model.downsample import CurveSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._model.name_template import Name
     from .._model.stats import Stats
-    from .._storage.base import Store
+    from .._storage.base import Backend
 
 PERIOD = 0.25
 """Seconds between two looks at the queue; a quarter of what may be lost to a SIGKILL."""
@@ -44,12 +44,12 @@ LONGEST = 1e6
 class Channel:
     """Where one curve's points go: the head of its API events, its counts, its shape."""
 
-    __slots__ = ("head", "name", "passes", "sketch", "stats")
+    __slots__ = ("head", "name", "passes", "sample", "stats")
 
     def __init__(self, task_id: str, name: Name, stats: Stats) -> None:
         self.name = name
         self.stats = stats
-        self.sketch = Sketch()
+        self.sample = CurveSample()
         self.passes = 0
         self.head = (
             f'{{"type":"training_stats_scalar","task":"{task_id}",'
@@ -72,7 +72,7 @@ class Reporter:
         aside: Called by the thread after each batch.
     """
 
-    store: Store
+    backend: Backend
     lost: dict[str, int] = attrs.field(factory=dict)
     error: Exception | None = None
     aside: Callable[[], None] | None = None
@@ -163,7 +163,7 @@ class Reporter:
         """Counts the points that wait, here and in the store, for each ClearML task."""
         quiet = self._working.acquire(timeout=SLICE)  # else what goes to the store meanwhile counts twice
         try:
-            counts = dict(self.store.undelivered())
+            counts = dict(self.backend.undelivered())
             for task_id, events in list(self._pending.items()):
                 counts[task_id] = counts.get(task_id, 0) + len(events)
             for task_id, _, _, points in list(self._queue):
@@ -213,7 +213,7 @@ class Reporter:
             if self._queue and not self._is_full():
                 self._encode()  # behind what was refused, so that each task's events stay in order
             if self._pending:
-                self.store.write(self._pending)
+                self.backend.write(self._pending)
             self.error = None
         except Exception as error:  # told at close, and by points that are given up
             self.error = error
@@ -246,7 +246,7 @@ class Reporter:
                     if channel.passes:
                         channel.passes -= 1
                     else:
-                        channel.passes = channel.sketch.add(iteration, value)
+                        channel.passes = channel.sample.add(iteration, value)
 
     def _run(self) -> None:
         try:
@@ -268,7 +268,7 @@ class Reporter:
                 self._turn.notify_all()
             if stopping:
                 return
-            self.store.tend()
+            self.backend.heartbeat()
             if self.error is not None or not self._queue:
                 self._wake.wait(PERIOD)
 
@@ -280,7 +280,7 @@ class Reporter:
         self._turn = threading.Condition()
         self._wake = threading.Event()
         self._inline = True
-        self.store.after_fork()
+        self.backend.after_fork()
 
 
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from .._storage.offline import OfflineStore
-    from .._storage.online import OnlineStore
+    from .._storage.offline import OfflineBackend
+    from .._storage.online import OnlineBackend
 
 SETTLING = 60.0
 """Seconds for telling the server how the tasks of a dead process ended."""
@@ -35,17 +35,17 @@ ALIVE = 300.0
 _OPEN = ("created", "in_progress")
 
 
-def prior_on_disk(folder: Path, store: OfflineStore) -> Prior | None:
+def prior_on_disk(folder: Path, backend: OfflineBackend) -> Prior | None:
     """Finds the latest run of a group on this disk.
 
     Args:
         folder: Where this machine keeps the group's records.
-        store: The sessions, with the values of what has died.
+        backend: The sessions, with the values of what has died.
     """
     past = latest_run(folder, "offline")
     if past is None:
         return None
-    count_dead(past, store, NameTemplate(past.template))  # which the names were made with
+    count_dead(past, backend, NameTemplate(past.template))  # which the names were made with
     return _prior(past)
 
 
@@ -57,7 +57,7 @@ def _prior(past: PastRun) -> Prior:
 
 
 def prior_on_server(
-    store: OnlineStore,
+    backend: OnlineBackend,
     group_id: str,
     folder: Path,
     template: NameTemplate,
@@ -69,7 +69,7 @@ def prior_on_server(
     What this machine's outbox still holds of it is delivered first.
 
     Args:
-        store: The server.
+        backend: The server.
         group_id: The group's id.
         folder: Where this machine keeps the group's records.
         template: The group's template.
@@ -79,7 +79,7 @@ def prior_on_server(
     Raises:
         RunInUseError: It lives, and `takeover` is not given.
     """
-    found = group_tasks(store.transport, group_id)
+    found = group_tasks(backend.transport, group_id)
     if not found:
         return None
     number = max(whole(identity_of(task).get("run_number")) for task in found)
@@ -88,15 +88,15 @@ def prior_on_server(
     )  # the latest comes first
     tasks = [task for task in found if identity_of(task)["run"] == run]
     parent = next(
-        (doc for (kind, *_), doc in run_tasks(store.transport, run).items() if kind == "parent"), None
+        (doc for (kind, *_), doc in run_tasks(backend.transport, run).items() if kind == "parent"), None
     )
     local = _record_of(run, folder)
     if not takeover:
-        _refuse_living(store, number, tasks, parent, local, ours)
+        _refuse_living(backend, number, tasks, parent, local, ours)
     with _ours_alone(local, takeover):
         if local is not None and local.outbox.exists():
-            deliver_outbox(local, store)  # and the values that were in it are known from now on
-            found = group_tasks(store.transport, group_id)
+            deliver_outbox(local, backend)  # and the values that were in it are known from now on
+            found = group_tasks(backend.transport, group_id)
             tasks = [task for task in found if identity_of(task)["run"] == run]
         past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
         statuses = {task["id"]: str(task["status"]) for task in tasks}
@@ -104,7 +104,7 @@ def prior_on_server(
             _add_local(past, local, statuses)
         left = [task for task in past.values() if not task.settled and task.status is not None]
         endings = [Ending(task.id, task.status or "stopped", task.reason) for task in left]
-        if not store.finish(endings, SETTLING) and local is not None:
+        if not backend.finish(endings, SETTLING) and local is not None:
             ended = [task for task in past.values() if task.id in local.tasks and task.status is not None]
             append(local.path, [_end_of(task) for task in ended if not local.tasks[task.id].settled])
     latest: dict[str, PastTask] = {}
@@ -157,7 +157,7 @@ def _end_of(task: PastTask) -> dict[str, Any]:
 
 
 def _refuse_living(
-    store: OnlineStore,
+    backend: OnlineBackend,
     number: int,
     tasks: list[dict[str, Any]],
     parent: Mapping[str, Any] | None,
@@ -166,7 +166,7 @@ def _refuse_living(
 ) -> None:
     """Looks for signs of life on the server; the lock on a local record tells of this machine."""
     if local is None:
-        parent = parent or next(iter(ask_all(store.transport, {"id": [str(tasks[0].get("parent"))]})), None)
+        parent = parent or next(iter(ask_all(backend.transport, {"id": [str(tasks[0].get("parent"))]})), None)
         if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
             return
     else:  # has another machine gone on with it?

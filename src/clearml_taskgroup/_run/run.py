@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask, Prior
     from .._model.status import Status
-    from .._storage.base import Store
-    from .._storage.run_log import Record
+    from .._storage.base import Backend
+    from .._storage.run_log import RunLog
     from .signals import Interrupts
 
 REASON_LENGTH = 500
@@ -67,11 +67,11 @@ class Run:
     """
 
     info: RunInfo
-    store: Store
+    backend: Backend
     template: NameTemplate
     vocabulary: Vocabulary | None
     nonfinite: Literal["skip", "raise"]
-    record: Record | None
+    run_log: RunLog | None
     parent: str | None = None
     owns_parent: bool = False
     main_task: Any = None
@@ -97,7 +97,7 @@ class Run:
     _creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.reporter = Reporter(self.store)
+        self.reporter = Reporter(self.backend)
 
     @property
     def in_child(self) -> bool:
@@ -110,7 +110,7 @@ class Run:
         """Makes the parent where the run needs one of its own, and starts reporting."""
         self.parent = parent
         if parent_spec is not None:
-            (self.parent,) = self.store.create(self.info, [parent_spec], None)
+            (self.parent,) = self.backend.create(self.info, [parent_spec], None)
             self.owns_parent = True
         self._write([{"event": "run", **self._facts()}])
         self.reporter.start()
@@ -127,10 +127,10 @@ class Run:
                 raise GroupStateError(self.info.name, "has been closed", advice)
             by_key = {state.spec.key: state for state in self._again(specs, turn)}
             new = [self.attempt_of(spec) for spec in specs if spec.key not in by_key]
-            if self.store.mode == "online":  # what a SIGKILL right here leaves behind is known as ours
+            if self.backend.mode == "online":  # what a SIGKILL right here leaves behind is known as ours
                 self._write({"event": "opening", "key": s.key, "attempt": s.attempt} for s in new)
             at_agent = self.point is not None  # where nothing is made, not even the project
-            ids = [] if at_agent and not new else self.store.create(self.info, new, self.parent)
+            ids = [] if at_agent and not new else self.backend.create(self.info, new, self.parent)
             for spec, task_id in zip(new, ids, strict=True):
                 by_key[spec.key] = self.state_of(spec, task_id, turn)
             states = [by_key[spec.key] for spec in specs]
@@ -170,7 +170,7 @@ class Run:
             if self.is_done(spec.key):
                 state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
             again.append(state)
-        self.store.reopen([state.id for state in again if not state.done])
+        self.backend.reopen([state.id for state in again if not state.done])
         return again
 
     def _known(self, spec: TaskSpec, known: PastTask, turn: bool = False) -> TaskState:
@@ -217,13 +217,13 @@ class Run:
         Raises:
             NonFiniteError: The group was made with `nonfinite="raise"`.
         """
-        measure, _ = state.names.resolve(metric, context)
+        metric_key, _ = state.names.resolve(metric, context)
         if self.nonfinite == "raise":
-            raise NonFiniteError(measure_text(measure), value, state.spec.name)
-        state.nonfinite[measure] = state.nonfinite.get(measure, 0) + 1
-        if state.nonfinite[measure] == 1:
+            raise NonFiniteError(measure_text(metric_key), value, state.spec.name)
+        state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + 1
+        if state.nonfinite[metric_key] == 1:
             warnings.warn(
-                f"{measure_text(measure)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
+                f"{measure_text(metric_key)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
                 "store that, so such points are left out and counted",
                 NonFiniteWarning,
                 stacklevel=5 + self.frames,
@@ -246,7 +246,7 @@ class Run:
         """Waits until all that was reported is where it belongs; tells whether it is."""
         deadline = time.monotonic() + min(timeout, LONGEST)
         through = self.reporter.flush(timeout)
-        return self.store.flush(max(0.0, deadline - time.monotonic())) and through
+        return self.backend.flush(max(0.0, deadline - time.monotonic())) and through
 
     def waiting(self) -> dict[str, int]:
         """Counts what was reported and waits to be delivered, for each ClearML task."""
@@ -267,7 +267,7 @@ class Run:
         todo = [state for state in states if not state.finished and not state.is_open]
         if not todo or self.in_child:
             return []
-        if not last and self._is_away and self.store.trouble() is not None:
+        if not last and self._is_away and self.backend.trouble() is not None:
             return []  # once is enough to wait for a server that is away; the group's end tries again
         timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
@@ -285,7 +285,7 @@ class Run:
         count_anew(self, todo, max(1.0, deadline - time.monotonic()))
         endings = [Ending(state.id, state.status, state.reason) for state in todo]
         try:
-            refused = self.store.finish(endings, max(0.0, deadline - time.monotonic()))
+            refused = self.backend.finish(endings, max(0.0, deadline - time.monotonic()))
             if not refused:
                 for state in todo:
                     state.finished = True
@@ -335,11 +335,11 @@ class Run:
         facts = {"event": "close", "status": status, "reason": reason[:REASON_LENGTH]}
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
-        _attempt(self.store.close, errors, interrupts)
+        _attempt(self.backend.close, errors, interrupts)
         _attempt(lambda: self.guests.close(self), errors, interrupts)
-        errors.extend((*self._lost(), *self.guests.troubles, *self.store.refusals()))
-        if self.record is not None:
-            _attempt(self.record.close, errors, interrupts)
+        errors.extend((*self._lost(), *self.guests.troubles, *self.backend.refusals()))
+        if self.run_log is not None:
+            _attempt(self.run_log.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
 
     def _tell_parent(self, timeout: float) -> list[Exception]:
@@ -354,9 +354,11 @@ class Run:
         for event in events:
             self.reporter.put_event(self.parent, event)
         if events and not self.flush(timeout):
-            cause = str(self.reporter.error or self.store.trouble() or "the time for closing ran out")
+            cause = str(self.reporter.error or self.backend.trouble() or "the time for closing ran out")
             waiting = self.waiting().get(self.parent, 0)
-            return [DeliveryError(waiting, [self.info.name], self.store.where, cause, self.store.remedy())]
+            return [
+                DeliveryError(waiting, [self.info.name], self.backend.where, cause, self.backend.remedy())
+            ]
         return []
 
     def _finish_parent(self, status: Status, reason: str, timeout: float) -> list[Exception]:
@@ -364,7 +366,7 @@ class Run:
             self.parent_ended = True
             sdk.flush(self.main_task, timeout)
         elif self.owns_parent and self.parent is not None:
-            errors = self.store.finish([Ending(self.parent, status, reason)], timeout)
+            errors = self.backend.finish([Ending(self.parent, status, reason)], timeout)
             self.parent_ended = not errors
             return errors
         self.parent_ended = True
@@ -375,7 +377,7 @@ class Run:
         if self.main_task is not None:  # ClearML's own object writes all of them, from its own copy
             sdk.set_parameters(self.main_task, general(params))
         elif self.parent is not None:
-            self.store.set_parameters(self.parent, params)
+            self.backend.set_parameters(self.parent, params)
 
     def undelivered(self, states: Sequence[TaskState]) -> DeliveryError | None:
         """Tells what of the tasks' data waits to be delivered, as an error; None for nothing."""
@@ -384,13 +386,13 @@ class Run:
         if not names:
             return None
         points = sum(waiting.get(state.id, 0) for state in states)
-        cause = str(self.reporter.error or self.store.trouble() or "the time for closing ran out")
-        remedy = self.store.remedy()
+        cause = str(self.reporter.error or self.backend.trouble() or "the time for closing ran out")
+        remedy = self.backend.remedy()
         if self.reporter.error is not None and remedy:  # the disk refuses
-            kept = self.store.undelivered()
+            kept = self.backend.undelivered()
             lost = points - sum(kept.get(state.id, 0) for state in states)
             remedy = f"{lost:,} of them are lost. The others: {remedy}" if lost < points else ""
-        return DeliveryError(points, names, self.store.where, cause, remedy)
+        return DeliveryError(points, names, self.backend.where, cause, remedy)
 
     def _lost(self) -> list[Exception]:
         lost = self.reporter.lost
@@ -398,7 +400,7 @@ class Run:
             return []
         names = [state.spec.name for state in self.states.values() if state.id in lost]
         cause = f"the queue was full and nothing took them away ({self.reporter.error or 'no progress'})"
-        return [DeliveryError(sum(lost.values()), names, self.store.where, cause)]
+        return [DeliveryError(sum(lost.values()), names, self.backend.where, cause)]
 
     def summary(self) -> list[tuple[type[Warning], str]]:
         """Tells at the end what a user should know: drift, and points that were left out."""
@@ -408,7 +410,7 @@ class Run:
             reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
             found = drift(reported)
             if found:
-                kept = self.store.mode in ("online", "offline")
+                kept = self.backend.mode in ("online", "offline")
                 group = f"{self.info.project}/{self.info.name}" if kept else ""
                 told.append((DriftWarning, drift_text(found, group)))
         if self.summary_error is not None:
@@ -429,7 +431,7 @@ class Run:
             "number": self.info.number,
             "template": self.info.template,
             "metrics": self.info.metrics,
-            "mode": "agent" if self.point is not None else self.store.mode,
+            "mode": "agent" if self.point is not None else self.backend.mode,
             "parent": self.parent,
             "owns_parent": self.owns_parent,
             "pid": self._pid,
@@ -456,8 +458,8 @@ class Run:
         }
 
     def _write(self, lines: Iterable[dict[str, Any]]) -> None:
-        if self.record is not None:
-            self.record.write_all(list(lines))
+        if self.run_log is not None:
+            self.run_log.write_all(list(lines))
 
 
 def _attempt(step: Callable[[], Any], errors: list[Exception], interrupts: Interrupts) -> None:

@@ -10,7 +10,7 @@ import attrs
 from .._model.status import ENDED, Status
 
 if TYPE_CHECKING:
-    from .._model.metrics import Measure
+    from .._model.metrics import MetricKey
     from .._model.specs import TaskSpec
     from .naming import Names
 
@@ -39,10 +39,10 @@ class TaskState:
     finished: bool = False
     turn: bool = False
     done: bool = False
-    held: bool = False
+    ends_elsewhere: bool = False
     died: bool = False
     failure: tuple[BaseException, str] | None = None
-    nonfinite: dict[Measure, int] = attrs.field(factory=dict)
+    nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
 
     @property
     def is_open(self) -> bool:

@@ -15,8 +15,8 @@ from .failures import reason_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._model.downsample import Sketch
-    from .._model.metrics import Measure
+    from .._model.downsample import CurveSample
+    from .._model.metrics import MetricKey
     from .._model.name_template import Name
     from .._model.status import Status
     from .reporter import Reporter
@@ -48,10 +48,10 @@ class Facts:
     status: Status | None
     reason: str = ""
     params: Mapping[str, Any] = attrs.field(factory=dict)
-    stats: dict[Measure, Stats] = attrs.field(factory=dict)
-    names: dict[Measure, list[Name]] = attrs.field(factory=dict)
-    sketches: dict[Measure, Sketch] = attrs.field(factory=dict)
-    nonfinite: dict[Measure, int] = attrs.field(factory=dict)
+    stats: dict[MetricKey, Stats] = attrs.field(factory=dict)
+    names: dict[MetricKey, list[Name]] = attrs.field(factory=dict)
+    samples: dict[MetricKey, CurveSample] = attrs.field(factory=dict)
+    nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
     died: bool = False
@@ -65,9 +65,11 @@ def facts_of(state: TaskState, reporter: Reporter) -> Facts:
         status=None if state.is_open else state.status,
         reason=state.reason,
         params={name: value for name, value in state.params.items() if name not in own},
-        stats={measure: attrs.evolve(stats) for measure, stats in state.names.stats.items() if stats.count},
+        stats={
+            metric_key: attrs.evolve(stats) for metric_key, stats in state.names.stats.items() if stats.count
+        },
         names=state.names.spelt(),
-        sketches=state.names.sketches(),
+        samples=state.names.samples(),
         nonfinite=dict(state.nonfinite),
         lost=lost,
         failure=None if state.failure is None else written(*state.failure),
@@ -93,21 +95,21 @@ def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -
         known: What the same worker has told before, which is counted already.
     """
     before = known or Facts(None)
-    for measure, stats in facts.stats.items():
-        told = before.stats.get(measure) or Stats()
-        _add(state.names.stats.setdefault(measure, Stats()), stats, told)
-    for measure, names in facts.names.items():
-        spelt = state.names.earlier.setdefault(measure, [])
+    for metric_key, stats in facts.stats.items():
+        told = before.stats.get(metric_key) or Stats()
+        _add(state.names.stats.setdefault(metric_key, Stats()), stats, told)
+    for metric_key, names in facts.names.items():
+        spelt = state.names.earlier.setdefault(metric_key, [])
         spelt += [name for name in names if name not in spelt]
-    state.names.sketched.update(facts.sketches)
-    for measure, count in facts.nonfinite.items():
-        more = count - before.nonfinite.get(measure, 0)
-        state.nonfinite[measure] = state.nonfinite.get(measure, 0) + more
+    state.names.sketched.update(facts.samples)
+    for metric_key, count in facts.nonfinite.items():
+        more = count - before.nonfinite.get(metric_key, 0)
+        state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + more
     state.params.update(facts.params)
     state.died = state.died or facts.died
     if facts.lost > before.lost:
         more = facts.lost - before.lost
-        run.guests.troubles.append(DeliveryError(more, [state.spec.name], run.store.where, facts.trouble))
+        run.guests.troubles.append(DeliveryError(more, [state.spec.name], run.backend.where, facts.trouble))
     elif facts.trouble and facts.trouble != before.trouble:
         run.guests.troubles.append(CarriedError(facts.trouble))
     if facts.status is not None:

@@ -53,20 +53,20 @@ class Guests:
 
     def expect(self, run: Run) -> None:
         """Begins to look at the record, from its end on."""
-        if not self.expected and run.record is not None:
-            self._at = run.record.path.stat().st_size
+        if not self.expected and run.run_log is not None:
+            self._at = run.run_log.path.stat().st_size
             self.expected = True
 
     def fold(self, run: Run, patience: float) -> None:
         """Folds in what workers have told, after a moment for those that are just letting go."""
-        if not self.expected or run.record is None or run.in_child:
+        if not self.expected or run.run_log is None or run.in_child:
             return
         deadline = time.monotonic() + patience
         while True:
-            self._read(run, run.record.path)
+            self._read(run, run.run_log.path)
             dead = [guest for guest, (_, host, pid) in self._working.items() if not lives(host, pid)]
             if dead:
-                self._read(run, run.record.path)  # one that has told all since then and ended is not meant
+                self._read(run, run.run_log.path)  # one that has told all since then and ended is not meant
                 self._bury(run, dead)
             if not self._working or time.monotonic() >= deadline:
                 return
@@ -76,7 +76,7 @@ class Guests:
         """Counts the values of workers that have died, as far as they are where they belong by now."""
         died = [state for state in run.states.values() if state.died and not state.finished]
         if died and not run.in_child:
-            run.store.flush(patience)
+            run.backend.flush(patience)
             count_anew(run, died, patience)
 
     def _bury(self, run: Run, dead: list[str]) -> None:
@@ -87,8 +87,8 @@ class Guests:
 
     def close(self, run: Run) -> None:
         """Takes away what lay on the disk for workers."""
-        if run.record is not None and not run.in_child:
-            for path in run.record.path.parent.glob(f"{run.record.path.stem}.*"):
+        if run.run_log is not None and not run.in_child:
+            for path in run.run_log.path.parent.glob(f"{run.run_log.path.stem}.*"):
                 if path.suffix.endswith("-begun"):
                     shutil.rmtree(path, ignore_errors=True)
                 elif path.suffix.startswith(".words"):
@@ -133,28 +133,28 @@ def lives(host: str, pid: int) -> bool:
 # --- in the worker ---------------------------------------------------------------------------------
 
 
-def present(record: Path | None, state: TaskState) -> str:
+def present(run_log: Path | None, state: TaskState) -> str:
     """Tells that a worker has a task; gives the name under which it tells more."""
     guest = uuid.uuid4().hex
-    _append(record, "guest", guest, state, host=platform.node(), pid=os.getpid())
+    _append(run_log, "guest", guest, state, host=platform.node(), pid=os.getpid())
     return guest
 
 
-def tell(record: Path | None, guest: str, state: TaskState, facts: Facts) -> None:
+def tell(run_log: Path | None, guest: str, state: TaskState, facts: Facts) -> None:
     """Tells what a worker has counted of a task that it lets go of."""
     packed = base64.b64encode(pickle.dumps(facts, pickle.HIGHEST_PROTOCOL)).decode()
     ended: dict[str, Any] = {}
     if not state.is_open:  # what a resume needs to know, should the process that opened the run die
         ended = {"status": state.status, "reason": state.reason, "measures": measures_of(facts)}
-    _append(record, "told", guest, state, facts=packed, **ended)
+    _append(run_log, "told", guest, state, facts=packed, **ended)
 
 
-def _append(record: Path | None, event: str, guest: str, state: TaskState, **facts: Any) -> None:
-    if record is None:
+def _append(run_log: Path | None, event: str, guest: str, state: TaskState, **facts: Any) -> None:
+    if run_log is None:
         return
     line = {"event": event, "guest": guest, "id": state.id, "key": state.spec.key, **facts}
     line["time"] = round(time.time(), 3)
-    file = os.open(record, os.O_WRONLY | os.O_APPEND)
+    file = os.open(run_log, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, (json.dumps(line) + "\n").encode())  # one call: lines of other processes don't mix in
     finally:

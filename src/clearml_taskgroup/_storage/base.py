@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._model.specs import Ending, RunInfo, TaskSpec
 
 
-class Store(Protocol):
+class Backend(Protocol):
     """What a group needs of the place where its tasks and events live.
 
     `write` is called by the group's reporter thread alone (after a fork, by the child's own
@@ -71,7 +71,7 @@ class Store(Protocol):
         """Starts tasks of an earlier attempt again."""
         return
 
-    def settle(self, task_id: str, timeout: float) -> None:
+    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for what ClearML's own object of a task uploads, and lets go of it."""
         return
 
@@ -87,7 +87,7 @@ class Store(Protocol):
         """What keeps the events that wait from being delivered, as far as it is known."""
         return None
 
-    def tend(self) -> None:
+    def heartbeat(self) -> None:
         """Called by the reporter thread every now and then, while the group is open."""
         self.keep_alive()
 

@@ -11,7 +11,7 @@ import attrs
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Point, points_of
 from .._clearml.hyperparameters import SECTION, hyperparameters
-from .base import Store
+from .base import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +120,7 @@ class MemoryTask:
 
 
 @attrs.define
-class MemoryStore(Store):
+class MemoryBackend(Backend):
     """Keeps tasks and events in memory; nothing touches a disk or a network.
 
     Attributes:

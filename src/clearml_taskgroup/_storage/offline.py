@@ -22,7 +22,7 @@ from .._clearml import sdk
 from .._clearml.events import Batch, Point, points_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
-from .base import Store
+from .base import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class OfflineStore(Store):
+class OfflineBackend(Backend):
     """Tasks as ClearML offline sessions below one folder.
 
     Args:
@@ -122,17 +122,17 @@ class OfflineStore(Store):
         deadline = time.monotonic() + timeout
         for ending in endings:
             try:
-                self.settle(ending.task_id, max(0.0, deadline - time.monotonic()))
+                self.wait_for_uploads(ending.task_id, max(0.0, deadline - time.monotonic()))
                 _sync(self.root / ending.task_id / "metrics.jsonl")
             except Exception as error:  # the other tasks must still end
                 errors.append(error)
         return errors
 
-    def settle(self, task_id: str, timeout: float) -> None:
+    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for what ClearML's own object of a task writes."""
         attached = self._attached.get(task_id)
         if attached is not None:
-            sdk.settle(attached, timeout)
+            sdk.wait_for_uploads(attached, timeout)
             del self._attached[task_id]
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:

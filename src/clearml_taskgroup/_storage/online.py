@@ -19,8 +19,8 @@ from .._clearml.hyperparameters import SECTION, general, hyperparameters
 from .._clearml.queries import PATIENCE, ask, is_original
 from .._text import counted
 from ..errors import DeliveryError, ServerError
-from .base import Store
-from .sender import Courier
+from .base import Backend
+from .sender import Sender
 from .sender_batches import PATIENCE as TURN
 from .sender_batches import Delivery
 
@@ -53,7 +53,7 @@ _Out = TypeVar("_Out")
 
 
 @attrs.define(eq=False)
-class OnlineStore(Store):
+class OnlineBackend(Backend):
     """Tasks on the server that ClearML is configured for.
 
     Attributes:
@@ -63,7 +63,7 @@ class OnlineStore(Store):
     connection: sdk.Connection
     transport: Transport = attrs.field(init=False)
     delivery: Delivery = attrs.field(init=False)
-    courier: Courier | None = None
+    sender: Sender | None = None
     mode: str = "online"
     silence: float = SILENCE
     at_agent: str | None = None
@@ -88,8 +88,8 @@ class OnlineStore(Store):
 
     def use_outbox(self, outbox: Outbox) -> None:
         """Has events wait on disk, and a thread of their own take them to the server."""
-        self.courier = Courier(outbox, self.delivery, self._start_waiting, self.keep_alive)
-        self.courier.start()
+        self.sender = Sender(outbox, self.delivery, self._start_waiting, self.keep_alive)
+        self.sender.start()
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -187,10 +187,10 @@ class OnlineStore(Store):
     def write(self, batch: Batch) -> None:
         """Puts the events of all tasks into the outbox; without one, sends them in one request."""
         tasks = list(batch)
-        if self.courier is not None and not self.courier.outbox.is_gone:
-            self.courier.outbox.append(batch)
+        if self.sender is not None and not self.sender.outbox.is_gone:
+            self.sender.outbox.append(batch)
             batch.clear()
-            self.courier.tell()
+            self.sender.tell()
         else:
             self._start_waiting()
             self.delivery.send(batch)
@@ -201,31 +201,31 @@ class OnlineStore(Store):
     def flush(self, timeout: float) -> bool:
         """Waits until the server has counted what is in the outbox."""
         # In a forked child, what lies on the disk is its parent's to deliver.
-        return self.courier is None or self._in_child or self.courier.flush(timeout)
+        return self.sender is None or self._in_child or self.sender.flush(timeout)
 
     def undelivered(self) -> dict[str, int]:
         """Counts the events in the outbox, for each task."""
-        return {} if self.courier is None else self.courier.outbox.waiting()
+        return {} if self.sender is None else self.sender.outbox.waiting()
 
     def remedy(self) -> str:
         """The command that delivers what is in the outbox."""
-        if self.courier is None:
+        if self.sender is None:
             return ""
-        return f"They wait in {self.courier.outbox.path}; deliver them with: {self._command}"
+        return f"They wait in {self.sender.outbox.path}; deliver them with: {self._command}"
 
     def trouble(self) -> Exception | None:
         """What keeps the outbox from being delivered."""
-        return self.courier.error if self.courier is not None else None
+        return self.sender.error if self.sender is not None else None
 
     @property
     def _command(self) -> str:
-        assert self.courier is not None
-        record = self.courier.outbox.path.with_suffix(".jsonl")
+        assert self.sender is not None
+        record = self.sender.outbox.path.with_suffix(".jsonl")
         return f"clearml-taskgroup upload {shlex.quote(str(record))}"
 
-    def tend(self) -> None:
+    def heartbeat(self) -> None:
         """Has the courier keep tasks alive: a server that hangs must not keep points from the disk."""
-        if self.courier is None or not self.courier.is_alive:
+        if self.sender is None or not self.sender.is_alive:
             self.keep_alive()
 
     def keep_alive(self) -> None:
@@ -296,9 +296,9 @@ class OnlineStore(Store):
     def after_fork(self) -> None:
         """Has the child start nothing: its parent does."""
         self._lock, self._starting, self._in_child = threading.RLock(), threading.Lock(), True
-        if self.courier is not None:
-            self.courier.after_fork()
-            self.courier.outbox.after_fork()
+        if self.sender is not None:
+            self.sender.after_fork()
+            self.sender.outbox.after_fork()
         self._unstarted = {}
         self._last_sign = {}
 
@@ -343,18 +343,18 @@ class OnlineStore(Store):
 
     def share(self) -> str | None:
         """Has worker processes of this machine write to the outbox as well."""
-        if self.courier is None:
+        if self.sender is None:
             return None
-        self.courier.outbox.share()
-        return str(self.courier.outbox.path)
+        self.sender.outbox.share()
+        return str(self.sender.outbox.path)
 
     # --- the end -------------------------------------------------------------------------------
 
-    def settle(self, task_id: str, timeout: float) -> None:
+    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for what ClearML's own object of a task uploads."""
         attached = self._attached.get(task_id)
         if attached is not None:
-            sdk.settle(attached, timeout)
+            sdk.wait_for_uploads(attached, timeout)
             del self._attached[task_id]
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
@@ -368,7 +368,7 @@ class OnlineStore(Store):
 
         def finish_one(ending: Ending) -> list[Exception]:
             try:
-                self.settle(ending.task_id, left())
+                self.wait_for_uploads(ending.task_id, left())
                 if gone and not left():
                     raise gone[0]  # nobody waits for a server that is away, once for each task
                 if ending.task_id != self.at_agent:
@@ -390,7 +390,7 @@ class OnlineStore(Store):
             names += " …" * (len(endings) > 6)
             ends = f"the ends of {counted(len(away), 'task')} ({names})"
             problem = f"{ends} could not be told: {away[0].problem}"
-            if self.courier is not None:
+            if self.sender is not None:
                 problem += f". Tell them with: {self._command}"
             errors = [error for error in errors if error not in away]
             errors.append(Unreachable(problem))
@@ -452,9 +452,9 @@ class OnlineStore(Store):
     def close(self) -> None:
         """Lets go of the connections, and of the outbox, which stays if something is in it."""
         self.transport.closing.set()
-        if self.courier is not None:
-            self.courier.stop(STOPPING)
-            self.courier.outbox.close()
+        if self.sender is not None:
+            self.sender.stop(STOPPING)
+            self.sender.outbox.close()
         self.transport.close()
 
 

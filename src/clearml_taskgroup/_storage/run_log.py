@@ -23,7 +23,7 @@ except ImportError:  # Windows: a living run is not told from a dead one there
 
 
 @attrs.define(eq=False)
-class Record:
+class RunLog:
     """One run's record, `<cache>/taskgroup/<group id>/run-0001.jsonl`.
 
     The lines: `run` once, `task` for each task as it is opened, `end` as it ends, `close` once.
@@ -35,7 +35,7 @@ class Record:
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     @classmethod
-    def start(cls, folder: Path) -> Record:
+    def start(cls, folder: Path) -> RunLog:
         """Starts the record of a new run; its number is one that no other process has.
 
         Raises:
@@ -57,7 +57,7 @@ class Record:
         return cls(path, number, file)._alive()
 
     @classmethod
-    def reopen(cls, path: Path, takeover: bool = False) -> Record:
+    def reopen(cls, path: Path, takeover: bool = False) -> RunLog:
         """Goes on with the record of an earlier run.
 
         Raises:
@@ -78,7 +78,7 @@ class Record:
             raise StoreError(str(path), str(error)) from error
         return cls(path, run_number(path), file)._alive()
 
-    def _alive(self) -> Record:
+    def _alive(self) -> RunLog:
         _open.add(self)
         return self
 
@@ -194,7 +194,7 @@ def is_alive(pid: Any) -> bool:
     return True
 
 
-_open: weakref.WeakSet[Record] = weakref.WeakSet()
+_open: weakref.WeakSet[RunLog] = weakref.WeakSet()
 
 
 def _let_go() -> None:

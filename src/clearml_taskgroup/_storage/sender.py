@@ -28,7 +28,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
 @attrs.define(eq=False)
-class Courier:
+class Sender:
     """Delivers an outbox in order, with one request in flight.
 
     Args:

@@ -23,7 +23,7 @@ from .._clearml.queries import run_tasks
 from .._model.specs import Ending
 from .._model.status import ABANDONED, ENDED, PUBLISHED, Status
 from ..errors import ArgumentError, LoginError, ModeError, ServerError
-from .online import OnlineStore
+from .online import OnlineBackend
 from .outbox import Outbox
 from .past_runs import held, load
 from .run_log import append
@@ -79,12 +79,12 @@ def upload(path: Path, tell: Tell | None = None) -> Uploaded:
         past = load(path)
         if past is None:
             raise ArgumentError("path", str(path), "the record of a run, run-….jsonl")
-        store = OnlineStore(sdk.connect())
+        backend = OnlineBackend(sdk.connect())
         try:
             bring = _bring_offline if past.mode == "offline" else _bring_online
-            uploaded = bring(past, store, tell or _nobody)
+            uploaded = bring(past, backend, tell or _nobody)
         finally:
-            store.close()
+            backend.close()
         append(path, [{"event": "uploaded"}])
         return uploaded
 
@@ -101,27 +101,27 @@ def status_of(task: PastTask) -> tuple[Status, str]:
 # --- what an online run has left -----------------------------------------------------------------
 
 
-def _bring_online(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
-    deliver_outbox(past, store)
+def _bring_online(past: PastRun, backend: OnlineBackend, tell: Tell) -> Uploaded:
+    deliver_outbox(past, backend)
     todo = [task for task in past.tasks.values() if not task.settled]
-    problems: list[Exception] = list(store.refusals())
-    there = {str(doc["id"]): str(doc["status"]) for doc in run_tasks(store.transport, past.run).values()}
+    problems: list[Exception] = list(backend.refusals())
+    there = {str(doc["id"]): str(doc["status"]) for doc in run_tasks(backend.transport, past.run).values()}
     for done, task in enumerate(todo):
         tell(task.name, done, len(todo))
         if there.get(task.id) in ENDED and task.status in (None, there[task.id]):
             append(past.path, [{"event": "settled", "id": task.id}])  # told before the process died
             continue
-        problems += _settle(store, task.id, *status_of(task), name=task.name)
+        problems += _settle(backend, task.id, *status_of(task), name=task.name)
         append(past.path, [{"event": "settled", "id": task.id}])
     if past.owns_parent and past.parent is not None and not (past.settled or past.uploaded):
         reason = past.reason if past.status else ABANDONED
-        problems += _settle(store, past.parent, past.status or "stopped", reason)
+        problems += _settle(backend, past.parent, past.status or "stopped", reason)
     tell("", len(todo), len(todo))
-    url = store.url(past.parent) if past.parent else None
+    url = backend.url(past.parent) if past.parent else None
     return Uploaded(past.parent, {task.id: task.id for task in past.tasks.values()}, url, tuple(problems))
 
 
-def deliver_outbox(past: PastRun, store: OnlineStore) -> None:
+def deliver_outbox(past: PastRun, backend: OnlineBackend) -> None:
     """Sends the events that a run has left in its outbox."""
     if not past.outbox.exists():
         return
@@ -129,21 +129,23 @@ def deliver_outbox(past: PastRun, store: OnlineStore) -> None:
     try:
         while not outbox.is_empty:
             batch, length = outbox.next()
-            store.delivery.send(batch)
+            backend.delivery.send(batch)
             outbox.delivered(length)
     finally:
         outbox.close()
 
 
-def _settle(store: OnlineStore, task_id: str, status: Status, reason: str, name: str = "") -> list[Exception]:
+def _settle(
+    backend: OnlineBackend, task_id: str, status: Status, reason: str, name: str = ""
+) -> list[Exception]:
     """Sets a status; gives what the server has against it.
 
     Raises:
         ServerError: The server is away.
     """
-    store.remember(task_id, name or task_id)
+    backend.remember(task_id, name or task_id)
     ending = Ending(task_id, status, reason if status != "completed" else "")
-    errors = store.finish([ending], PATIENCE)
+    errors = backend.finish([ending], PATIENCE)
     for error in errors:
         if isinstance(error, (Unreachable, LoginError)):
             raise error
@@ -153,18 +155,18 @@ def _settle(store: OnlineStore, task_id: str, status: Status, reason: str, name:
 # --- an offline run ------------------------------------------------------------------------------
 
 
-def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
+def _bring_offline(past: PastRun, backend: OnlineBackend, tell: Tell) -> Uploaded:
     sessions = sdk.cache_folder() / "offline"
-    there = run_tasks(store.transport, past.run)
+    there = run_tasks(backend.transport, past.run)
     progress = _Journal.read(past.journal)
     problems: list[Exception] = []
     parent, parent_id = None, None
     if past.parent is not None and (found := _Session.read(sessions / past.parent)) is not None:
         if past.owns_parent:
             found.began = past.started
-            parent, parent_id = found, found.create(store, there, None)
+            parent, parent_id = found, found.create(backend, there, None)
         else:
-            parent_id = _outer_parent(found, store)
+            parent_id = _outer_parent(found, backend)
     ids: dict[str, str] = {}
     for done, task in enumerate(past.tasks.values()):
         tell(task.name, done, len(past.tasks))
@@ -173,27 +175,27 @@ def _bring_offline(past: PastRun, store: OnlineStore, tell: Tell) -> Uploaded:
             problems.append(ServerError(f"the task {task.name!r} has lost its session {sessions / task.id}"))
             continue
         session.began = past.started
-        ids[task.id] = session.create(store, there, parent_id)
+        ids[task.id] = session.create(backend, there, parent_id)
         if session.is_done(task.uploaded):
             continue
-        told = session.bring(store, progress, *status_of(task), name=task.name)
+        told = session.bring(backend, progress, *status_of(task), name=task.name)
         problems += told
         if not told:
             append(past.path, [{"event": "uploaded", "id": task.id, "to": session.id}])
     status, reason = (past.status, past.reason) if past.status else ("stopped", ABANDONED)
     through = past.uploaded or (parent is not None and parent.status == status)
     if parent is not None and not parent.is_done(parent.id if through else ""):
-        problems += parent.bring(store, progress, status, reason)
+        problems += parent.bring(backend, progress, status, reason)
     tell("", len(past.tasks), len(past.tasks))
-    url = store.url(parent_id) if parent_id else None
-    return Uploaded(parent_id, ids, url, (*problems, *store.refusals()))
+    url = backend.url(parent_id) if parent_id else None
+    return Uploaded(parent_id, ids, url, (*problems, *backend.refusals()))
 
 
-def _outer_parent(found: _Session, store: OnlineStore) -> str | None:
+def _outer_parent(found: _Session, backend: OnlineBackend) -> str | None:
     """Makes the parent that an outer group shares with this one; that group's upload fills it."""
     if not found.identity:  # the script's own Task.init task, which ClearML imports
         return None
-    beside = OnlineStore(store.connection)  # its project may be another one
+    beside = OnlineBackend(backend.connection)  # its project may be another one
     try:
         return found.create(beside, run_tasks(beside.transport, found.identity["run"]), None)
     finally:
@@ -236,7 +238,7 @@ class _Session:
     id: str = ""
     status: str = ""
     began: float | None = None
-    store: OnlineStore = attrs.field(init=False)
+    backend: OnlineBackend = attrs.field(init=False)
 
     @classmethod
     def read(cls, folder: Path) -> _Session | None:
@@ -253,7 +255,7 @@ class _Session:
         return {name: item["value"] for name, item in section.items()}
 
     def create(
-        self, store: OnlineStore, there: Mapping[tuple[str, str, str], dict[str, Any]], parent: str | None
+        self, backend: OnlineBackend, there: Mapping[tuple[str, str, str], dict[str, Any]], parent: str | None
     ) -> str:
         """Makes the task on the server, unless it is there."""
         identity = self.identity
@@ -271,7 +273,7 @@ class _Session:
                 "run_started": parameter(SECTION, "run_started", moment),
             }
             body["hyperparams"] = {**body["hyperparams"], SECTION: section}
-        self.id, self.status = store.make(body, self.data["project_name"], identity), "created"
+        self.id, self.status = backend.make(body, self.data["project_name"], identity), "created"
         return self.id
 
     def is_done(self, uploaded: str) -> bool:
@@ -279,14 +281,14 @@ class _Session:
         return self.status in PUBLISHED or (self.status in (*ENDED, "closed") and uploaded == self.id)
 
     def bring(
-        self, store: OnlineStore, progress: _Journal, status: Status, reason: str, name: str = ""
+        self, backend: OnlineBackend, progress: _Journal, status: Status, reason: str, name: str = ""
     ) -> list[Exception]:
         """Brings all that the session holds: artifacts, events and their files, last the status."""
-        self.store = store
-        store.restart(self.id)
+        self.backend = backend
+        backend.restart(self.id)
         self._bring_artifacts()
         self._bring_events(progress)
-        return _settle(store, self.id, status, reason, name)
+        return _settle(backend, self.id, status, reason, name)
 
     def _bring_events(self, progress: _Journal) -> None:
         old = str(self.data["id"])
@@ -298,7 +300,7 @@ class _Session:
             for events, end in _portions(file):
                 lines = [json.dumps(self._moved(event, old)) for event in events if event.get("task") == old]
                 if lines:
-                    self.store.delivery.send({self.id: lines})
+                    self.backend.delivery.send({self.id: lines})
                 progress.note(self.id, end)
 
     def _bring_artifacts(self) -> None:
@@ -311,11 +313,11 @@ class _Session:
                 continue
             artifact["uri"] = self._send_file(inside)
         if artifacts:
-            self.store.add_artifacts(self.id, artifacts)
+            self.backend.add_artifacts(self.id, artifacts)
 
     def _send_file(self, inside: str) -> str:
         """Uploads a file of the session; gives its address."""
-        url = f"{self.store.connection.files}/{inside.replace(self.data['id'], self.id)}"
+        url = f"{self.backend.connection.files}/{inside.replace(self.data['id'], self.id)}"
         sdk.upload_file(self.folder / "data" / inside, url)
         return url
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import StoreError
-from .base import Store
+from .base import Backend
 from .outbox import TORN, writing
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from .._clearml.events import Batch
     from .._model.specs import Ending, RunInfo, TaskSpec
-    from .online import OnlineStore
+    from .online import OnlineBackend
 
 
 @attrs.define(eq=False)
-class GuestStore(Store):
+class WorkerBackend(Backend):
     """Tasks on a server, as a worker on the run's own machine sees them.
 
     Args:
@@ -38,10 +38,10 @@ class GuestStore(Store):
     """
 
     outbox: Path
-    connect: Callable[[], OnlineStore]
+    connect: Callable[[], OnlineBackend]
     mode: str = "online"
     _file: int = -1
-    _online: OnlineStore | None = None
+    _online: OnlineBackend | None = None
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
 
     @property
@@ -78,7 +78,7 @@ class GuestStore(Store):
         batch.clear()
 
     @property
-    def online(self) -> OnlineStore:
+    def online(self) -> OnlineBackend:
         """The server itself, logged in to when it is first needed."""
         with self._lock:
             if self._online is None:
@@ -93,10 +93,10 @@ class GuestStore(Store):
         """Opens ClearML's own object, once for each task."""
         return self.online.clearml_task(task_id)
 
-    def settle(self, task_id: str, timeout: float) -> None:
+    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for ClearML's own uploads of a task."""
         if self._online is not None:
-            self._online.settle(task_id, timeout)
+            self._online.wait_for_uploads(task_id, timeout)
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Nothing: statuses are told by the process that opened the run."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import attrs
 
-from .._model.metrics import Measure, context_of
+from .._model.metrics import MetricKey, context_of
 from .._model.name_template import check_context
 from .._model.report_values import number
 from .._task import BoundTask, GroupTask
@@ -80,7 +80,7 @@ class Relay:
     owner: GroupTask = attrs.field(init=False)
     _bound: Mapping[str, Any] = attrs.field(init=False)
     _known: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = attrs.field(factory=dict)
-    _taken: dict[Measure, str] = attrs.field(factory=dict)
+    _taken: dict[MetricKey, str] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.task, BoundTask):

@@ -123,7 +123,7 @@ class Objective:
                         "load_if_exists=True), or leave resume=True out",
                     )
             task = group.task(name=name, key=key)
-        task._state.held = True
+        task._state.ends_elsewhere = True
         return task
 
     def _metrics(self, study: Any, count: int) -> list[str]:
