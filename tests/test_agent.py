@@ -99,7 +99,7 @@ def ran(view: View, task_id: str, space: Any = None, **options: Any) -> list[dic
 
 
 def test_the_agents_task_gets_its_one_turn(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loop has the turn of the agent's task, which takes what is reported; nothing else is made."""
     submitted = script()
@@ -125,7 +125,7 @@ def test_the_agents_task_gets_its_one_turn(
     assert loopback.task(task_id)["hyperparams"] == before[task_id]["hyperparams"]
     assert [doc["status"] for name, doc in points(loopback).items() if name != NAMES[2]] == ["queued"] * 3
     assert loopback.task(str(one.parent_id)) == before[str(one.parent_id)]
-    assert f"this agent's task is the point {NAMES[2]}\n" in capsys.readouterr().err
+    assert f"this agent's task is the configuration {NAMES[2]}\n" in caplog.text
 
 
 def test_an_unedited_point_costs_few_calls(loopback: LoopbackServer, view: View) -> None:
@@ -489,7 +489,7 @@ def test_parameters_come_from_the_task_not_the_space(loopback: LoopbackServer, v
 
 
 def test_a_draft_that_was_edited(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A point edited before its agent takes it is another one: key, name and identity follow."""
     submitted = script()
@@ -503,7 +503,7 @@ def test_a_draft_that_was_edited(
     assert identity["key"] != identity_of(doc)["key"]
     assert loopback.task(doc["id"])["name"] == "the group C=7.5,seed=1"
     assert is_original(loopback.task(doc["id"]))
-    assert "the point C=7.5,seed=1, edited from C=2,seed=1" in capsys.readouterr().err
+    assert "the configuration C=7.5,seed=1, edited from C=2,seed=1" in caplog.text
     for name in NAMES[:3]:
         finish(view, points(loopback)[name]["id"])
     results = submitted.wait(timeout=20)

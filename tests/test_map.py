@@ -110,7 +110,7 @@ def test_what_was_counted_elsewhere_is_in_the_results(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_an_exception_fails_its_own_task_and_is_in_the_record(
-    kind: str, disk: Disk, capsys: pytest.CaptureFixture[str]
+    kind: str, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others go on; what was reported before is kept; the traceback is in the task's console."""
     with engine(kind) as where, offline() as group:
@@ -128,7 +128,7 @@ def test_an_exception_fails_its_own_task_and_is_in_the_record(
         f"ValueError('odd seed {seed}')" for seed in (1, 3, 5)
     ]
     assert all("in some_raise" in failure.traceback for failure in found)
-    assert "seed=3 failed, the others go on: ValueError: odd seed 3" in capsys.readouterr().err
+    assert "seed=3 failed, the others go on: ValueError: odd seed 3" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ENGINES)

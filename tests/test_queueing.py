@@ -66,7 +66,7 @@ def submitted(limit: int | None = None, **options: Any) -> TaskGroup:
 
 
 def test_points_are_submitted_and_the_loop_has_no_turns(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each point is a task in the queue, in the space's order, with parameters, identity and script."""
     one = submitted(tags=["night"])
@@ -79,22 +79,23 @@ def test_points_are_submitted_and_the_loop_has_no_turns(
         assert (doc["parent"], doc["tags"]) == (one.parent_id, ["night"])
         assert {field: doc["script"][field] for field in SCRIPT} == SCRIPT
         assert f"C={view.parameters(doc['id'])['C']},seed={view.parameters(doc['id'])['seed']}" == name
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "4 of 4 are left to queue 'gpu'\n" in told
     assert "left to the queue 'gpu': 4 queued; group.wait() follows them" in told
 
 
 def test_a_queue_that_no_agent_serves_is_told(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where no agent serves the queue yet, a line says how to start one; where one does, none."""
     one = submitted()
     hint = "no agent serves that queue yet: clearml-agent daemon --queue gpu"
-    assert hint in capsys.readouterr().err
+    assert hint in caplog.text
+    caplog.clear()
     queue_id = one._queueing.submissions[0].queue_id
     view.call("workers.register", worker="host:gpu0", queues=[queue_id])
     submitted(name="another")
-    assert hint not in capsys.readouterr().err
+    assert hint not in caplog.text
 
 
 def test_the_end_of_the_block_leaves_the_tasks_alone(loopback: LoopbackServer, view: View) -> None:
@@ -303,7 +304,7 @@ def test_before_waiting_results_are_not_finished(view: View) -> None:
 
 
 def test_waiting_brings_statuses_and_values(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When all have ended, rows have the statuses, reasons and values that the server has."""
     one = submitted()
@@ -333,7 +334,7 @@ def test_waiting_brings_statuses_and_values(
     assert not results.partial
     row = results[0]
     assert [row.value("loss", split="val", of=of) for of in ("first", "last", "min", "max")] == [3, 2, 1, 3]
-    assert "1 completed, 1 failed, 2 stopped" in capsys.readouterr().err
+    assert "1 completed, 1 failed, 2 stopped" in caplog.text
 
 
 def test_waiting_asks_for_all_tasks_in_one_call(loopback: LoopbackServer, view: View) -> None:
@@ -387,7 +388,7 @@ def test_waiting_outlives_a_server_that_is_away(loopback: LoopbackServer, view: 
 
 
 def test_waiting_ends_where_nothing_is_to_come(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A task that somebody takes out of the queue is not waited for."""
     one = submitted()
@@ -398,11 +399,11 @@ def test_waiting_ends_where_nothing_is_to_come(
     results = one.wait(timeout=20)
     assert [row.status for row in results] == ["created", "completed", "completed", "completed"]
     assert results.partial
-    assert "1 taken out of the queue" in capsys.readouterr().err
+    assert "1 taken out of the queue" in caplog.text
 
 
 def test_ctrl_c_leaves_the_tasks_in_the_queue(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Ctrl-C ends the waiting, not the tasks, and says so."""
     one = submitted()
@@ -415,7 +416,7 @@ def test_ctrl_c_leaves_the_tasks_in_the_queue(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(random, "uniform", interrupt)  # just before a pause
         one.wait(timeout=120)
-    assert "interrupted; the tasks stay where they are: 4 queued" in capsys.readouterr().err
+    assert "interrupted; the tasks stay where they are: 4 queued" in caplog.text
     assert queue_of(loopback, "gpu") == NAMES
 
 
@@ -458,14 +459,14 @@ def test_queued_tasks_are_looked_at_not_worked_on(view: View) -> None:
 
 
 def test_a_limit_keeps_drafts_back(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At most `limit` tasks are queued; without `wait` the others stay drafts, and that is told."""
     one = submitted(limit=3)
     assert queue_of(loopback, "gpu") == NAMES[:3]
     assert by_status(loopback)[NAMES[3]] == "created"
     assert [row.status for row in one.results()] == ["queued"] * 3 + ["created"]
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "3 of 4 are left to queue 'gpu'; 1 stay drafts until there is a place (limit=3)" in told
     assert "1 draft will not be enqueued before that" in told
 
@@ -497,7 +498,7 @@ def test_waiting_fills_the_places(loopback: LoopbackServer, view: View) -> None:
 
 
 def test_cancelling_says_what_it_did(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Queued tasks and drafts are stopped, the agent of a running one is asked, ended ones stay."""
     one = submitted(limit=3)
@@ -514,7 +515,7 @@ def test_cancelling_says_what_it_did(
     )
     assert loopback.task(second.id)["status_message"] == "stopping"
     assert loopback.task(points(loopback)[NAMES[2]]["id"])["status_reason"] == "cancelled by group.cancel()"
-    assert "2 tasks dequeued, 1 asked to stop, 1 had ended" in capsys.readouterr().err
+    assert "2 tasks dequeued, 1 asked to stop, 1 had ended" in caplog.text
     view.call("tasks.stopped", task=second.id)
     assert [row.status for row in one.wait(timeout=20)] == ["completed", "stopped", "stopped", "stopped"]
 
@@ -524,7 +525,7 @@ def test_cancelling_says_what_it_did(
 
 @pytest.mark.parametrize("retry", ["new", "continue"])
 def test_resume_submits_what_is_left(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str], retry: Any
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture, retry: Any
 ) -> None:
     """Completed, queued and running points are not submitted again; failed ones are."""
     first = submitted()
@@ -534,10 +535,10 @@ def test_resume_submits_what_is_left(
     view.call("tasks.dequeue", task=ids[2])
     view.call("tasks.started", task=ids[2])
     before = set(loopback.tasks)
-    capsys.readouterr()
+    caplog.clear()
     again = submitted(resume=True, retry=retry)
     assert again.run == first.run
-    assert "1 of 4 completed already; 3 of 3 are left to queue 'gpu'" in capsys.readouterr().err
+    assert "1 of 4 completed already; 3 of 3 are left to queue 'gpu'" in caplog.text
     made = set(loopback.tasks) - before
     assert loopback.task(ids[2])["status"] == "in_progress"
     assert queue_of(loopback, "gpu") == [NAMES[3], NAMES[1]]
@@ -555,9 +556,9 @@ def test_resume_submits_what_is_left(
         if not task.done:
             finish(view, task.id)
     assert [row.status for row in again.wait(timeout=20)] == ["completed"] * 4
-    capsys.readouterr()
+    caplog.clear()
     assert len(list(submitted(resume=True))) == 4
-    assert "4 of 4 completed already; nothing is left to queue 'gpu'" in capsys.readouterr().err
+    assert "4 of 4 completed already; nothing is left to queue 'gpu'" in caplog.text
 
 
 def test_resume_brings_points_to_the_script_as_it_is_now(
@@ -582,13 +583,13 @@ def test_resume_brings_points_to_the_script_as_it_is_now(
 
 
 def test_resume_goes_on_with_half_a_submission(
-    loopback: LoopbackServer, view: View, capsys: pytest.CaptureFixture[str]
+    loopback: LoopbackServer, view: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the server refused in the middle, the drafts are enqueued and the rest is made."""
     with pytest.raises(ServerError), group() as one:
         loopback.faults.fail_next("tasks.create", status=400)
         one.sweep(SPACE, queue="gpu")
-    assert "run it again with resume=True" in capsys.readouterr().err
+    assert "run it again with resume=True" in caplog.text
     assert list(by_status(loopback).values()) == ["created"] * 3
     assert submitted(resume=True).run == one.run
     assert sorted(queue_of(loopback, "gpu")) == NAMES

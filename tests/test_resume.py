@@ -33,37 +33,33 @@ def leave(place: Place) -> dict[str, str]:
     return {str(task): task.id for task in (done, bad, pruned, dead)}
 
 
-def test_completed_tasks_are_passed_over(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completed_tasks_are_passed_over(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A sweep runs what is not completed, and says so in one line."""
     leave(place)
     with place.resume() as group:
-        capsys.readouterr()
+        caplog.clear()
         sweep = group.sweep(SPACE)
-        told = capsys.readouterr()
+        assert caplog.messages == ["1 of 4 completed already; running 3"]
         assert len(sweep) == 3
         assert [str(task) for task in sweep] == ["seed=1", "seed=2", "seed=3"]
-    assert told.err == "ClearML TaskGroup: 1 of 4 completed already; running 3\n"
-    assert told.out == ""
     assert len(group) == 4
 
 
-def test_tasks_say_what_is_completed_already(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_say_what_is_completed_already(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """`group.tasks` says the same of its space as a sweep does."""
     leave(place)
     with place.resume() as group:
-        capsys.readouterr()
+        caplog.clear()
         assert [task.done for task in group.tasks(SPACE)] == [True, False, False, False]
-    assert "ClearML TaskGroup: 1 of 4 completed already; running 3\n" in capsys.readouterr().err
+    assert "1 of 4 completed already; running 3\n" in caplog.text
 
 
-def test_nothing_is_said_where_nothing_is_passed_over(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_said_where_nothing_is_passed_over(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A sweep of which nothing is completed runs all of it without a word."""
     leave(place)
     with place.resume() as group:
         assert len(group.sweep({"seed": [1, 2]})) == 2
-    assert "completed already" not in capsys.readouterr().err
+    assert "completed already" not in caplog.text
 
 
 def test_all_others_get_another_attempt(place: Place) -> None:
@@ -178,14 +174,14 @@ def test_the_latest_run_is_gone_on_with(place: Place) -> None:
         assert group.run_number == 2
 
 
-def test_resume_without_an_earlier_run_starts_one(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_without_an_earlier_run_starts_one(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Where there is nothing to go on with, a run simply starts, and nothing is said."""
     with place.group(name="another group") as group:
         group.task({"seed": 0})
     with place.resume() as group:
         assert [str(task) for task in group.sweep(SPACE)] == [f"seed={seed}" for seed in range(4)]
         assert group.run_number == 1
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_a_changed_space_keeps_what_still_matches(place: Place) -> None:

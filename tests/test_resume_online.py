@@ -108,7 +108,7 @@ def test_an_abandoned_task_is_stopped_on_the_server(place: Place) -> None:
 
 @pytest.mark.parametrize("retry", ["new", "continue"])
 def test_queued_tasks_are_left_alone(
-    place: Place, view: View, capsys: pytest.CaptureFixture[str], retry: Any
+    place: Place, view: View, caplog: pytest.LogCaptureFixture, retry: Any
 ) -> None:
     """A task that waits for an agent is passed over by a sweep and keeps its place in the queue."""
     with place.group() as group:
@@ -117,9 +117,9 @@ def test_queued_tasks_are_left_alone(
         tasks[2].mark_failed("bad")
     view.call("tasks.enqueue", task=tasks[1].id)
     with place.resume(retry=retry) as group:
-        capsys.readouterr()
+        caplog.clear()
         assert [str(task) for task in group.sweep({"seed": range(3)})] == ["seed=2"]
-        assert "1 of 3 completed already, 1 queued for an agent; running 1" in capsys.readouterr().err
+        assert "1 of 3 completed already, 1 queued for an agent; running 1" in caplog.text
         another = group.task({"seed": 1})
         assert (another.id != tasks[1].id, another.attempt) == (True, 2)
     assert view.task(tasks[1].id)["status"] == "queued"

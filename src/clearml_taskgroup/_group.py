@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import warnings
 import weakref
 from contextvars import ContextVar, Token
@@ -16,6 +15,7 @@ from ._agents import queue as queueing
 from ._agents import submit as submitting
 from ._agents import turn as agent
 from ._clearml import sdk
+from ._log import logger
 from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._model.metrics import Metric, Vocabulary
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
@@ -840,7 +840,7 @@ class TaskGroup:
             return False
         clear_frames(exc)
         self._failures.append(Failure(task, exc, text))
-        print(f"ClearML TaskGroup: {task} failed, the loop goes on: {reason_of(exc)}", file=sys.stderr)
+        logger.warning("%s failed, the loop goes on: %s", task, reason_of(exc))
         return True
 
     def _end_by(self, task: GroupTask, exc: BaseException) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import random
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from .._clearml.documents import names_of, past_task, stats_of
 from .._clearml.parameter_text import decoded
 from .._clearml.queries import PATIENCE, Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
+from .._log import logger
 from .._model.status import ENDED, Status
 from .._run.run import REASON_LENGTH, Run
 from .._storage.memory import MemoryBackend
@@ -218,14 +218,16 @@ class Queueing:
         """Says in one line what a sweep has submitted."""
         submission = self.submissions[-1]
         if done == total:
-            _say(f"{done} of {total} completed already; nothing is left to queue {submission.queue!r}")
+            logger.info(f"{done} of {total} completed already; nothing is left to queue {submission.queue!r}")
             return
         before = f"{done} of {total} completed already; " if done else ""
         waiting = len(submission.drafts)
         rest = f"; {waiting} stay drafts until there is a place (limit={submission.limit})" if waiting else ""
-        _say(f"{before}{len(tasks) - waiting} of {len(tasks)} are left to queue {submission.queue!r}{rest}")
+        logger.info(
+            f"{before}{len(tasks) - waiting} of {len(tasks)} are left to queue {submission.queue!r}{rest}"
+        )
         if not submission.is_served:
-            _say(f"no agent serves that queue yet: clearml-agent daemon --queue {submission.queue}")
+            logger.info(f"no agent serves that queue yet: clearml-agent daemon --queue {submission.queue}")
 
     # --- following -----------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class Queueing:
                 except Unreachable as error:
                     changed, away = False, f"; the server does not answer: {error.problem}"
                 if told != (told := f"{self.counts()}{away}"):
-                    _say(told)
+                    logger.info(told)
                 if not self._to_come():
                     break
                 if deadline is not None and (left := deadline - time.monotonic()) <= 0:
@@ -268,7 +270,7 @@ class Queueing:
         try:
             yield
         except KeyboardInterrupt:
-            _say(
+            logger.info(
                 f"interrupted; the tasks stay where they are: {self.counts()}. group.wait() follows them "
                 "again, group.cancel() ends them"
             )
@@ -334,7 +336,7 @@ class Queueing:
         names = tuple(state.spec.name for state in todo if not state.is_open)
         stopping = tuple(state.spec.name for state in running if state.is_open)
         cancelled = Cancelled(names, stopping, ended)
-        _say(str(cancelled))
+        logger.info(str(cancelled))
         return cancelled
 
     def tell_of_left(self) -> None:
@@ -348,7 +350,7 @@ class Queueing:
                 f". {counted(len(self.drafts), 'draft')} will not be enqueued before that: call it, run the "
                 "script again with resume=True, or enqueue them in the web page"
             )
-        _say(text)
+        logger.info(text)
 
 
 def open_submission(run: Run, queue: str, limit: int | None) -> Submission:
@@ -378,7 +380,9 @@ def _drafts_told() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _say("the sweep was not submitted as a whole: run it again with resume=True, to go on with the rest")
+        logger.info(
+            "the sweep was not submitted as a whole: run it again with resume=True, to go on with the rest"
+        )
         raise
 
 
@@ -393,7 +397,3 @@ def _server(run: Run) -> Iterator[Transport | None]:
         yield transport
     finally:
         transport.close()
-
-
-def _say(text: str) -> None:
-    print(f"ClearML TaskGroup: {text}", file=sys.stderr)

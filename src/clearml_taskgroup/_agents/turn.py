@@ -7,7 +7,6 @@ that one turn, in the agent's own task, whose end stays the agent's business.
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +16,7 @@ from .._clearml.hyperparameters import stored_parameters
 from .._clearml.parameter_text import Text, read
 from .._clearml.queries import PATIENCE, ask_all, identity_of, is_original, whole
 from .._clearml.queues import edit_identity
+from .._log import logger
 from .._model.identity import flatten
 from .._model.search_space import Space, points
 from .._model.specs import RunInfo, TaskSpec
@@ -142,4 +142,4 @@ def _rename(point: AgentTask, spec: TaskSpec, specs: Specs, transport: Transport
 def tell(point: AgentTask, spec: TaskSpec) -> None:
     """Says in one line what runs here."""
     edited = "" if spec.key == point.identity.get("key") else f", edited from {point.identity.get('name')}"
-    print(f"ClearML TaskGroup: this agent's task is the point {spec.name}{edited}", file=sys.stderr)
+    logger.info("this agent's task is the configuration %s%s", spec.name, edited)

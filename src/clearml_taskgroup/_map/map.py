@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import shutil
-import sys
 import threading
 import time
 import uuid
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from .._log import logger
 from .._run.failures import bare, clear_frames, is_caught, reason_of
 from .._run.resume import tell_of
 from .._run.run import TASK_PATIENCE, Run
@@ -190,7 +190,7 @@ def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
         elif not known and state.status == "failed":
             state.failure = (bare(error, ended.text), ended.text)
         if not known:
-            print(f"ClearML TaskGroup: {task} failed, the others go on: {reason_of(error)}", file=sys.stderr)
+            logger.warning("%s failed, the others go on: %s", task, reason_of(error))
     return Mapped(task, None if error is not None else ended.value, error)
 
 

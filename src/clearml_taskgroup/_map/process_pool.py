@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _fork
 from .._clearml import sdk
 from .._run.failures import reason_of
 from ..errors import FunctionPickleError, WorkerStartError
@@ -320,8 +321,7 @@ def _listen() -> threading.Event:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, terminate)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget)
+    _fork.in_child(forget)
     signal.signal(signal.SIGINT, ignore)  # a function, so that programs started here listen to it
     parent = multiprocessing.parent_process()
     if parent is not None:

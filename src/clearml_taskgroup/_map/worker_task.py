@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _fork
 from .._clearml import sdk
 from .._group import TaskGroup
 from .._model.metrics import Metric
@@ -383,13 +384,10 @@ def _leave(run: GuestRun) -> None:
     run.let_go()
 
 
+@_fork.in_child
 def _forget() -> None:
     """In a forked child: what was opened here is its parent's."""
     _groups.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 def let_all_go() -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
+from .._log import OwnHandler
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -80,7 +82,7 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-class _Handler(logging.Handler):
+class _Handler(OwnHandler):
     """Hands log records to the current task, unless they reach it through a stream already."""
 
     def emit(self, record: logging.LogRecord) -> None:

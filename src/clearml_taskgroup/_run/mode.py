@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from typing import Literal
 
 from .._clearml import sdk
+from .._log import logger
 from ..errors import ArgumentError, ModeError
 
 Mode = Literal["online", "offline", "disabled"]
@@ -52,16 +52,16 @@ def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
     if sdk.is_configured():
         return "online"
     if tell:
-        _tell_once(
-            "ClearML TaskGroup: no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
+        _log_once(
+            "no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
             f"variables), so the group is offline; its data goes below {sdk.cache_folder()}"
         )
     return "offline"
 
 
 @functools.cache
-def _tell_once(text: str) -> None:
-    print(text, file=sys.stderr)
+def _log_once(text: str) -> None:
+    logger.info(text)
 
 
 def distributed_rank() -> int:

@@ -8,7 +8,6 @@ work is done in line by whoever reports or flushes.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _fork
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, console_event
 from .._model.downsample import CurveSample
 
@@ -286,10 +286,7 @@ class Reporter:
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
+@_fork.in_child
 def _renew_after_fork() -> None:
     for reporter in list(_alive):
         reporter._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_after_fork)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.documents import past_task
 from .._clearml.queries import ask_all, group_tasks, identity_of, is_at_agent, run_tasks, whole
+from .._log import logger
 from .._model.name_template import NameTemplate
 from .._model.past import PastRun, PastTask, Prior
 from .._model.specs import Ending
@@ -199,7 +199,4 @@ def tell_of(done: int, queued: int, total: int) -> None:
     if done or queued:
         waiting = f", {queued} queued for an agent" if queued else ""
         running = total - done - queued
-        print(
-            f"ClearML TaskGroup: {done} of {total} completed already{waiting}; running {running}",
-            file=sys.stderr,
-        )
+        logger.info("%d of %d completed already%s; running %d", done, total, waiting, running)

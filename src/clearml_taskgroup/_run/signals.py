@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _fork
 from .._clearml import sdk
 from .worker_sigterm import pass_on
 
@@ -109,12 +109,9 @@ def held() -> Iterator[Interrupts]:
             signal.signal(number, handler)
 
 
+@_fork.in_child
 def _forget() -> None:
     """In a forked child: it has no group to end, and a pool that terminates its workers must not wait."""
     _open.clear()
     if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+from .. import _fork
+
 _pipe: tuple[int, int] | None = None
 
 
@@ -53,6 +55,7 @@ def _watch(pipe: int, leave: Callable[[], None]) -> None:
         os._exit(128 + signal.SIGTERM)
 
 
+@_fork.in_child
 def _forget() -> None:
     """In a forked child: the thread is its parent's, and so is the pipe."""
     global _pipe
@@ -64,7 +67,3 @@ def _forget() -> None:
     if old not in (-1, _pipe[1]):
         signal.set_wakeup_fd(old)
     _pipe = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

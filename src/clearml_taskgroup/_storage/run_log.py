@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _fork
 from ..errors import RunInUseError, StoreError
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ def is_alive(pid: Any) -> bool:
 _open: weakref.WeakSet[RunLog] = weakref.WeakSet()
 
 
+@_fork.in_child
 def _let_go() -> None:
     for record in list(_open):
         record.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
