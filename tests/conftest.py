@@ -12,7 +12,7 @@ import pytest
 
 from clearml_taskgroup._run import signals as _signals
 from tests.loopback import LoopbackServer
-from tests.view import View
+from tests.support.server_view import View
 
 SETTINGS = "sdk.development.report_use_subprocess: false\n"
 

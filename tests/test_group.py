@@ -13,7 +13,7 @@ import pytest
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import GroupStateError
 from clearml_taskgroup.testing import recording
-from tests.scripts import Place, leaves, place_of, run_script, statuses
+from tests.support.scripts import Place, leaves, place_of, run_script, statuses
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

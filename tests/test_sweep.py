@@ -22,7 +22,7 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
 )
 from clearml_taskgroup.testing import recording
-from tests.scripts import Place, leaves, notes_of, place_of
+from tests.support.scripts import Place, leaves, notes_of, place_of
 
 
 @pytest.fixture(params=["memory", "offline"])

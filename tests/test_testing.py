@@ -10,7 +10,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup, testing
 from clearml_taskgroup.testing import MemoryStore, recording
-from tests.scripts import leaves
+from tests.support.scripts import leaves
 
 pytest_plugins = ["pytester"]
 

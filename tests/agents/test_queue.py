@@ -27,7 +27,7 @@ from clearml_taskgroup.errors import (
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
-from tests.submitted import (
+from tests.support.agents import (
     PROJECT,
     SCRIPT,
     add_queues,
@@ -38,7 +38,7 @@ from tests.submitted import (
     queue_of,
     script_detected,
 )
-from tests.view import View
+from tests.support.server_view import View
 
 SPACE = {"C": [0.5, 2], "seed": range(2)}
 NAMES = ["C=0.5,seed=0", "C=0.5,seed=1", "C=2,seed=0", "C=2,seed=1"]

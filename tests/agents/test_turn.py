@@ -21,7 +21,7 @@ from clearml_taskgroup._storage.past_runs import all_runs, find_run
 from clearml_taskgroup.errors import AgentParameterError, AgentTaskError, SubmitError
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
-from tests.submitted import (
+from tests.support.agents import (
     PROJECT,
     add_queues,
     agent,
@@ -31,7 +31,7 @@ from tests.submitted import (
     points,
     script_detected,
 )
-from tests.view import View
+from tests.support.server_view import View
 
 
 class Kernel(enum.Enum):

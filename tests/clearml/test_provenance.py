@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clearml_process import PRELUDE, run, start
+from tests.support.clearml_process import PRELUDE, run, start
 
 pytestmark = pytest.mark.skipif(
     subprocess.run(["git", "--version"], capture_output=True, check=False).returncode != 0, reason="needs git"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup._clearml import sdk
-from tests.clearml_process import Finished, run
 from tests.loopback import LoopbackServer
+from tests.support.clearml_process import Finished, run
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
-from tests.aftermath import NAME, PROJECT, Place, kill
-from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
+from tests.support.cli import as_json, as_json_error, command, told
+from tests.support.runs import NAME, PROJECT, Place, kill
 
 
 def make(place: Place | None = None) -> TaskGroup:

@@ -11,10 +11,10 @@ from clearml_taskgroup import Metric, NameTemplate, TaskGroup
 from clearml_taskgroup._cli import find_run
 from clearml_taskgroup._model.metrics import Vocabulary
 from clearml_taskgroup._results.run_list import Listed
-from tests.aftermath import NAME, PROJECT, Place
-from tests.commands import as_json, command, told
 from tests.loopback import LoopbackServer
-from tests.view import View
+from tests.support.cli import as_json, command, told
+from tests.support.runs import NAME, PROJECT, Place
+from tests.support.server_view import View
 
 ACCURACIES, LOSSES = ["acc", "accuracy", "Accuracy", "train_acc"], ["loss", "Loss"]
 

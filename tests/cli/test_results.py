@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
-from tests.aftermath import NAME, PROJECT, Place
-from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
+from tests.support.cli import as_json, as_json_error, command, told
+from tests.support.runs import NAME, PROJECT, Place
 
 GROUP = f"{PROJECT}/{NAME}"
 

@@ -13,9 +13,9 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._cli import server_check
-from tests.aftermath import NAME, PROJECT, Place
-from tests.commands import as_json, as_json_error, command, told
 from tests.loopback import LoopbackServer
+from tests.support.cli import as_json, as_json_error, command, told
+from tests.support.runs import NAME, PROJECT, Place
 
 GROUP = f"{PROJECT}/{NAME}"
 REFUSES = "http://127.0.0.1:9"

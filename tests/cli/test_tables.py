@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._cli.tables import fitting, folded
-from tests.commands import command
+from tests.support.cli import command
 
 MEAN = "123456.7 ± 123456.7"
 

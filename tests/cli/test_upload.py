@@ -22,9 +22,9 @@ from clearml_taskgroup._clearml import queries, sdk
 from clearml_taskgroup._cli import drift as _drift
 from clearml_taskgroup._cli import find_run, main, server_check
 from clearml_taskgroup._storage import upload as _upload
-from tests.aftermath import NAME, PROJECT, Place, curve, kill
-from tests.commands import as_json_error
 from tests.loopback import LoopbackServer
+from tests.support.cli import as_json_error
+from tests.support.runs import NAME, PROJECT, Place, curve, kill
 
 
 def command(*arguments: object) -> Result:

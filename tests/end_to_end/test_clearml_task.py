@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.clearml_process import run
 from tests.loopback import LoopbackServer
+from tests.support.clearml_process import run
 
 ATTACH = """
 from clearml_taskgroup import TaskGroup

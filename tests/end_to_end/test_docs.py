@@ -15,12 +15,12 @@ import pytest
 import clearml_taskgroup
 from clearml_taskgroup import figures
 from tests.loopback import LoopbackServer
-from tests.pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
-from tests.submitted import add_queues
+from tests.support.agents import add_queues
+from tests.support.doc_pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+README = REPOSITORY / "README.md"
+PAGES = sorted(path for path in (REPOSITORY / "docs").rglob("*.md") if "_build" not in path.parts)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def reader() -> Iterator[Reader]:
 RUNNING = [page for page in [README, *PAGES] if blocks_of(page.read_text())]
 
 
-@pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(ROOT)) for page in RUNNING])
+@pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(REPOSITORY)) for page in RUNNING])
 def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
     """A page's blocks run from top to bottom in an empty folder and print what it shows."""
     text = page.read_text()
@@ -78,7 +78,7 @@ def test_commands_exist() -> None:
 
 def test_reference_has_all_public_names() -> None:
     """Each public name stands in the reference."""
-    reference = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    reference = "\n".join(page.read_text() for page in (REPOSITORY / "docs" / "reference").glob("*.md"))
     for name in clearml_taskgroup.__all__:
         if not name.startswith("_"):
             assert re.search(rf"clearml_taskgroup\.{name}$", reference, re.M), name
@@ -112,7 +112,7 @@ def test_docstrings_name_all_arguments() -> None:
 
 def test_every_guide_has_code() -> None:
     """README, tutorial and guides show code that runs."""
-    for page in [README, ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "guides").glob("*.md")]:
+    for page in [README, REPOSITORY / "docs" / "tutorial.md", *(REPOSITORY / "docs" / "guides").glob("*.md")]:
         if page.name == "index.md":
             continue
         assert any(block.kind == "python" for block in blocks_of(page.read_text())), page

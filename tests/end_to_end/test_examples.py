@@ -14,9 +14,9 @@ import pytest
 from clearml_taskgroup._clearml.hyperparameters import SECTION
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
-from tests.scripts import Disk, environment
+from tests.support.paths import EXAMPLES
+from tests.support.scripts import Disk, environment
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 QUICK = ("beside_task_init", "final_values", "two_tasks")
 """Examples that are among the tests of every day; the others are slow."""
 RUN_OF_ITS_OWN = ("run",)

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.clearml_process import Finished, run
 from tests.loopback import LoopbackServer
+from tests.support.clearml_process import Finished, run
 
 WRITE = """
 from enum import Enum

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import RunInUseError, TaskClosedError
-from tests.aftermath import Place, kill, originals
 from tests.conftest import SETTINGS
 from tests.loopback import LoopbackServer
+from tests.support.runs import Place, kill, originals
 
 SEEDS = st.integers(0, 2)
 Points = dict[tuple[str, str], list[tuple[int, float]]]

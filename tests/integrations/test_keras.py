@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.clearml_process import run
+from tests.support.clearml_process import run
 
 if not all(importlib.util.find_spec(package) for package in ("keras", "torch")):
     pytest.skip("needs keras and torch, which CI does not install", allow_module_level=True)

@@ -13,7 +13,7 @@ from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, UnknownField
 from clearml_taskgroup.integrations import filled
 from clearml_taskgroup.integrations._metric_names import SPLITS, Relay, by_last_part, by_prefix, current_task
 from clearml_taskgroup.testing import MemoryStore, recording
-from tests.clearml_process import run
+from tests.support.clearml_process import run
 
 Opener = Callable[..., GroupTask]
 

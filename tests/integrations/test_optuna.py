@@ -25,10 +25,10 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
 )
 from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
-from tests.aftermath import Place, only, originals
-from tests.clearml_process import run
 from tests.loopback import LoopbackServer
-from tests.scripts import finished, line_of, start_script
+from tests.support.clearml_process import run
+from tests.support.runs import Place, only, originals
+from tests.support.scripts import finished, line_of, start_script
 
 optuna = pytest.importorskip("optuna", reason="needs the extra 'optuna'")
 

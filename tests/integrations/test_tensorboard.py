@@ -24,7 +24,7 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.integrations.tensorboard import SummaryWriter, _image
 from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
-from tests.clearml_process import run
+from tests.support.clearml_process import run
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from clearml_taskgroup.errors import (
     WorkerDiedError,
 )
 from clearml_taskgroup.testing import recording
-from tests import points
-from tests.scripts import Disk
-from tests.view import View
+from tests.support import worker_functions
+from tests.support.scripts import Disk
+from tests.support.server_view import View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -78,15 +78,15 @@ def curves(disk: Disk, seed: int, group: str = "the group") -> list[tuple[int, f
 
 
 def expected(seed: int) -> list[tuple[int, float]]:
-    """The points that `points.report` reports."""
-    return [(step, seed + step / 8) for step in range(points.STEPS)]
+    """The points that `worker_functions.report` reports."""
+    return [(step, seed + step / 8) for step in range(worker_functions.STEPS)]
 
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_each_point_is_run_once_and_told_in_order(kind: str, disk: Disk) -> None:
     """Records come in the space's order, with values; tasks are completed, with all their points."""
     with engine(kind) as where, offline() as group:
-        mapped = group.map(points.report, SPACE, **where)
+        mapped = group.map(worker_functions.report, SPACE, **where)
     assert [(one.task.params["seed"], one.value, one.error) for one in mapped] == [
         (seed, seed**2, None) for seed in range(6)
     ]
@@ -99,7 +99,7 @@ def test_each_point_is_run_once_and_told_in_order(kind: str, disk: Disk) -> None
 def test_what_was_counted_elsewhere_is_in_the_results(kind: str) -> None:
     """`results()` and the run's record hold first, last, least, greatest and mean of each value."""
     with engine(kind) as where, offline() as group:
-        group.map(points.report, SPACE, **where)
+        group.map(worker_functions.report, SPACE, **where)
         row = group.results()[5]
     values = [row.value("loss", split="val", of=of) for of in ("first", "last", "min", "max", "mean")]
     assert values == [5.0, 5.375, 5.0, 5.375, 5.1875]
@@ -114,7 +114,7 @@ def test_an_exception_fails_its_own_task_and_is_in_the_record(
 ) -> None:
     """The others go on; what was reported before is kept; the traceback is in the task's console."""
     with engine(kind) as where, offline() as group:
-        mapped = group.map(points.some_raise, SPACE, **where)
+        mapped = group.map(worker_functions.some_raise, SPACE, **where)
     assert [(one.value, repr(one.error)) for one in mapped] == [
         (None, f"ValueError('odd seed {seed}')") if seed % 2 else (seed**2, "None") for seed in range(6)
     ]
@@ -135,7 +135,7 @@ def test_an_exception_fails_its_own_task_and_is_in_the_record(
 def test_what_catch_names_is_in_failures(kind: str) -> None:
     """An exception of `catch` is kept in `failures` as well, once, with its traceback."""
     with engine(kind) as where, offline(catch=ValueError) as group:
-        mapped = group.map(points.some_raise, SPACE, **where)
+        mapped = group.map(worker_functions.some_raise, SPACE, **where)
     assert sorted(failure.task.params["seed"] for failure in group.failures) == [1, 3, 5]
     assert {failure.exception for failure in group.failures} == {one.error for one in mapped if one.error}
     assert all("in some_raise" in failure.traceback for failure in group.failures)
@@ -145,7 +145,7 @@ def test_what_catch_names_is_in_failures(kind: str) -> None:
 def test_a_task_may_end_itself(kind: str, disk: Disk) -> None:
     """A block, mark_failed, mark_stopped, and a caught exception in the function have the first word."""
     with engine(kind) as where, offline(catch=MemoryError) as group:
-        mapped = group.map(points.end_by_itself, {"seed": range(5)}, **where)
+        mapped = group.map(worker_functions.end_by_itself, {"seed": range(5)}, **where)
     ends = disk.ends()
     assert [ends[f"seed={seed}"] for seed in range(5)] == [
         ("completed", ""),
@@ -165,7 +165,7 @@ def test_a_task_may_end_itself(kind: str, disk: Disk) -> None:
 def test_current_and_capture_work_there(kind: str, disk: Disk) -> None:
     """In the function the task and its group are current, and what it prints is in its task's console."""
     with engine(kind) as where, offline(capture="console") as group:
-        mapped = group.map(points.say, SPACE, **where)
+        mapped = group.map(worker_functions.say, SPACE, **where)
     assert [one.value for one in mapped] == [True] * 6
     for seed in range(6):
         assert disk.sessions[f"the group seed={seed}"].console == f"printed by {seed}"
@@ -177,7 +177,7 @@ def test_the_rest_of_a_task_works_there(kind: str, disk: Disk) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with engine(kind) as where, offline() as group:
-            (one, _) = group.map(points.log_more, {"seed": [0, 1]}, **where)
+            (one, _) = group.map(worker_functions.log_more, {"seed": [0, 1]}, **where)
     session = disk.sessions["the group seed=0"]
     assert one.error is None
     assert one.task.params == {"seed": 0, "found": 7}
@@ -193,7 +193,7 @@ def test_the_rest_of_a_task_works_there(kind: str, disk: Disk) -> None:
 def test_what_cannot_travel_is_told_and_breaks_nothing(kind: str, disk: Disk) -> None:
     """Exceptions and values that cannot be pickled carry their text; `sys.exit` stops its task alone."""
     with engine(kind) as where, offline() as group:
-        mapped = group.map(points.raise_odd_kinds, {"seed": range(5)}, **where)
+        mapped = group.map(worker_functions.raise_odd_kinds, {"seed": range(5)}, **where)
     errors = [one.error for one in mapped]
     assert [type(error) for error in errors[:3]] == [CarriedError, CarriedError, ValuePickleError]
     assert "1 and 2" in str(errors[0])
@@ -212,9 +212,9 @@ def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Pat
     """Under resume what has completed is passed over, its record without a value; the rest runs once."""
     space = [{"seed": seed, "file": str(tmp_path / "ran")} for seed in range(6)]
     with engine(kind) as where, offline() as group:
-        first = group.map(points.log_run, space, **where)
+        first = group.map(worker_functions.log_run, space, **where)
     with engine(kind) as where, offline(resume=True, retry=retry) as group:
-        second = group.map(points.log_run, space, **where)
+        second = group.map(worker_functions.log_run, space, **where)
     ran = (tmp_path / "ran").read_text().split()
     assert sorted(ran[:6]) == list("012345")
     assert sorted(ran[6:]) == list("135")
@@ -238,7 +238,7 @@ def test_progress_counts_each_point(kind: str, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(_progress, "display_here", lambda redirect: Display())
     with engine(kind) as where, offline(metrics=[Metric("loss", mode="min")]) as group:
-        group.map(points.some_raise, SPACE, progress=True, **where)
+        group.map(worker_functions.some_raise, SPACE, progress=True, **where)
     assert shown[0] == "0 done, 0 failed, 6 left"
     assert shown[-1] == "3 done, 3 failed, 0 left · best loss[split=val] 0.375 (seed=0)"
 
@@ -267,13 +267,13 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
             {"workers": 1, "executor": threads},
         ):
             with pytest.raises(ArgumentError):
-                group.map(points.nothing, SPACE, **wrong)
+                group.map(worker_functions.nothing, SPACE, **wrong)
         with pytest.raises(ArgumentError, match="a function that takes a task"):
             group.map(3, SPACE, workers=2)  # type: ignore[arg-type]
         with pytest.raises(SpaceError):
-            group.map(points.nothing, {"seed": []})
+            group.map(worker_functions.nothing, {"seed": []})
         with pytest.raises(DuplicateTaskError):
-            group.map(points.nothing, [{"seed": 1}, {"seed": 1.0}])
+            group.map(worker_functions.nothing, [{"seed": 1}, {"seed": 1.0}])
         assert len(group) == 0
 
 
@@ -289,7 +289,7 @@ def test_no_more_workers_than_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_pool.Crew, "start", counted)
     for _ in range(2):
         with offline(resume=True) as group:
-            group.map(points.nothing, {"seed": range(2)}, workers=16)
+            group.map(worker_functions.nothing, {"seed": range(2)}, workers=16)
     assert started == [2]
 
 
@@ -298,7 +298,7 @@ def test_there_are_as_many_workers_as_asked_for(tmp_path: Path) -> None:
     space = {"seed": range(12), "folder": [str(tmp_path / "met")], "count": [3]}
     (tmp_path / "met").mkdir()
     with offline() as group:
-        pids = {one.value for one in group.map(points.meet, space, workers=3)}
+        pids = {one.value for one in group.map(worker_functions.meet, space, workers=3)}
     assert len(pids) == 3
     assert os.getpid() not in pids
     assert workers() == []
@@ -308,7 +308,7 @@ def test_there_are_as_many_workers_as_asked_for(tmp_path: Path) -> None:
 def test_a_death_is_told(kind: str, disk: Disk) -> None:
     """A worker that ends its process fails its own task; with `workers=` none but that."""
     with engine(kind) as where, offline() as group:
-        mapped = group.map(points.leave, SPACE, **where)
+        mapped = group.map(worker_functions.leave, SPACE, **where)
     ends = disk.ends()
     assert ends["seed=1"][0] == "failed"
     if kind == "workers":
@@ -330,7 +330,7 @@ def test_a_death_is_told(kind: str, disk: Disk) -> None:
 def test_a_worker_that_is_told_to_end_costs_its_own_point_alone(disk: Disk) -> None:
     """The point that was handed to it meanwhile, and that it never began, is run by another."""
     with offline() as group:
-        mapped = group.map(points.terminate, SPACE, workers=1)
+        mapped = group.map(worker_functions.terminate, SPACE, workers=1)
     assert [one.value for one in mapped] == [0, None, 4, 9, 16, 25]
     assert isinstance(mapped[1].error, SystemExit)
     assert disk.ends()["seed=1"] == ("stopped", "SystemExit: 143")
@@ -362,7 +362,7 @@ def test_an_executor_that_loses_a_result_loses_nothing(again: bool, tmp_path: Pa
     """A point that was through when its result got lost is neither failed nor run again."""
     with offline() as group:
         space = {"seed": [0, 2], "file": [str(tmp_path / "ran")]}
-        mapped = group.map(points.log_run, space, executor=Forgetful(again))
+        mapped = group.map(worker_functions.log_run, space, executor=Forgetful(again))
     assert [one.error for one in mapped] == [None, None]
     assert [one.task.status for one in mapped] == ["completed"] * 2
     assert (tmp_path / "ran").read_text() == "0\n2\n"
@@ -394,7 +394,7 @@ def test_an_executor_that_is_shut_down_fails_what_it_does_not_take() -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
     with offline() as group:
-        mapped = group.map(points.report, SPACE, executor=executor)
+        mapped = group.map(worker_functions.report, SPACE, executor=executor)
     assert {one.task.status for one in mapped} == {"failed"}
     assert all("shutdown" in str(one.error) for one in mapped)
 
@@ -402,7 +402,7 @@ def test_an_executor_that_is_shut_down_fails_what_it_does_not_take() -> None:
 def test_tasks_belong_to_the_process_that_opened_the_group(disk: Disk) -> None:
     """A worker that opens a task of its group is told where to."""
     with offline() as group:
-        mapped = group.map(points.open_another, {"seed": [0]}, workers=1)
+        mapped = group.map(worker_functions.open_another, {"seed": [0]}, workers=1)
     assert "opened in another process" in mapped[0].value
     assert len(disk.sessions) == 2  # the parent and the one task
 
@@ -411,7 +411,7 @@ def test_tasks_belong_to_the_process_that_opened_the_group(disk: Disk) -> None:
 def test_disabled_runs_and_keeps_nothing(kind: str, disk: Disk) -> None:
     """In the mode disabled the function runs everywhere, and values come back."""
     with engine(kind) as where, TaskGroup("the project", "the group", mode="disabled") as group:
-        mapped = group.map(points.report, SPACE, **where)
+        mapped = group.map(worker_functions.report, SPACE, **where)
     assert [one.value for one in mapped] == [seed**2 for seed in range(6)]
     assert disk.records == []
 
@@ -419,7 +419,7 @@ def test_disabled_runs_and_keeps_nothing(kind: str, disk: Disk) -> None:
 def test_a_recording_runs_here() -> None:
     """In `recording()` workers= runs in this process, so that the recording has it all."""
     with recording() as recorded, TaskGroup("the project", "the group") as group:
-        mapped = group.map(points.with_pid, SPACE, workers=4)
+        mapped = group.map(worker_functions.with_pid, SPACE, workers=4)
     assert {one.value for one in mapped} == {os.getpid()}
     assert [task.status for task in recorded.members] == ["completed"] * 6
     assert recorded.members[2].scalars == {("loss", "val"): expected(2)}
@@ -428,7 +428,7 @@ def test_a_recording_runs_here() -> None:
 def test_a_recording_refuses_foreign_processes() -> None:
     """A task in a recording cannot be pickled: the record of each point says so."""
     with recording(), TaskGroup("the project", "the group") as group, ProcessPoolExecutor(1) as pool:
-        mapped = group.map(points.report, {"seed": [0, 1]}, executor=pool)
+        mapped = group.map(worker_functions.report, {"seed": [0, 1]}, executor=pool)
     assert all("recorded in the memory" in str(one.error) for one in mapped)
     assert {one.task.status for one in mapped} == {"failed"}
 
@@ -437,7 +437,7 @@ def test_an_interrupt_here_stops_its_task(disk: Disk) -> None:
     """Ctrl-C leaves `map` as it came; the point under way is stopped, and no further one is begun."""
 
     def interrupted(task: GroupTask) -> None:
-        points.report(task)
+        worker_functions.report(task)
         if task.params["seed"] == 2:
             raise KeyboardInterrupt
 
@@ -460,7 +460,7 @@ def test_a_worker_that_is_interrupted_begins_no_more(
     begun.mkdir()
     monkeypatch.setenv("BEGUN", str(begun))
     with engine(kind, count=1, fresh=True) as where, offline() as group:
-        mapped = group.map(points.interrupt, SPACE, **where)
+        mapped = group.map(worker_functions.interrupt, SPACE, **where)
     assert {type(one.error) for one in mapped} == {KeyboardInterrupt}
     assert [path.name for path in begun.iterdir()] == ["seed=0"]
     assert {task.status for task in group} == {"stopped"}
@@ -474,7 +474,7 @@ def test_an_error_of_ours_in_the_middle_leaves_no_process(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(process_pool, "unpacked", hear)
     with pytest.raises(OSError, match="no more"), offline() as group:
-        group.map(points.report, SPACE, workers=2)
+        group.map(worker_functions.report, SPACE, workers=2)
     assert {task.status for task in group} == {"failed"}
     assert workers() == []
 
@@ -484,11 +484,11 @@ def test_online_it_is_the_same(kind: str, server: View) -> None:
     """On a server: points, consoles and statuses, with what other processes reported."""
     with engine(kind) as where:
         with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
-            mapped = group.map(points.some_raise, SPACE, **where)
+            mapped = group.map(worker_functions.some_raise, SPACE, **where)
     docs = {doc["id"]: doc for doc in server.tasks()}
     assert [docs[one.task.id]["status"] for one in mapped] == ["completed", "failed"] * 3
     for seed, one in enumerate(mapped):
-        assert server.scalars(one.task.id, points.STEPS) == {("loss", "val"): expected(seed)}
+        assert server.scalars(one.task.id, worker_functions.STEPS) == {("loss", "val"): expected(seed)}
     assert "ValueError: odd seed 3" in server.console(mapped[3].task.id)
     assert docs[mapped[3].task.id]["status_reason"] == "ValueError: odd seed 3"
     assert server.tasks("parent")[0]["status"] == "completed"
@@ -504,7 +504,7 @@ def test_online_the_rest_of_a_task_works_there(kind: str, server: View) -> None:
         warnings.simplefilter("ignore")
         with engine(kind, fresh=True) as where:
             with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
-                (one,) = group.map(points.log_more, {"seed": [0]}, **where)
+                (one,) = group.map(worker_functions.log_more, {"seed": [0]}, **where)
     assert one.error is None
     assert server.parameters(one.task.id) == {"seed": "0", "found": "7"}
     doc = server.task(one.task.id)

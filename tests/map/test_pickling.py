@@ -34,9 +34,10 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
 )
 from clearml_taskgroup.testing import recording
-from tests import points
-from tests.scripts import Disk
-from tests.view import View
+from tests.support import worker_functions
+from tests.support.paths import REPOSITORY
+from tests.support.scripts import Disk
+from tests.support.server_view import View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -251,9 +252,9 @@ def curve(disk: Disk, seed: int) -> list[tuple[int, float]]:
 
 
 def check(group: TaskGroup, disk: Disk) -> None:
-    """All four tasks have all that `points.report` reports, on disk, in the record and in the results."""
+    """All four tasks have all that `report` reports, on disk, in the run log and in the results."""
     for seed in range(4):
-        assert curve(disk, seed) == [(step, seed + step / 8) for step in range(points.STEPS)]
+        assert curve(disk, seed) == [(step, seed + step / 8) for step in range(worker_functions.STEPS)]
     assert {status for status, _ in disk.ends().values()} == {"completed"}
     assert [row.value("loss", split="val", of="max") for row in group.results()] == [
         seed + 3 / 8 for seed in range(4)
@@ -263,7 +264,7 @@ def check(group: TaskGroup, disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+@pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:
     """Tasks submitted to a process pool report, with a block of their own or without, and count."""
     context = multiprocessing.get_context(method)
@@ -275,7 +276,7 @@ def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], dis
     check(group, disk)
 
 
-@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+@pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
     """The same in joblib's `Parallel`."""
     joblib = pytest.importorskip("joblib")
@@ -286,7 +287,7 @@ def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("fn", [points.report, points.by_hand])
+@pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_a_pool_that_is_terminated_keeps_all(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:
     """`multiprocessing.Pool` ends its workers by SIGTERM right after the last result: all is counted."""
     with offline() as group:
@@ -325,7 +326,7 @@ def test_an_exception_by_hand_comes_back_and_fails_its_task(disk: Disk) -> None:
     with offline() as group, ProcessPoolExecutor(1, mp_context=context) as pool:
         task = group.task({"seed": 1})
         with pytest.raises(MemoryError, match="no room"):
-            pool.submit(points.by_hand_raises, task).result()
+            pool.submit(worker_functions.by_hand_raises, task).result()
     assert disk.ends()["seed=1"] == ("failed", "MemoryError: no room")
     assert "in by_hand_raises" in disk.sessions["the group seed=1"].console
 
@@ -336,7 +337,7 @@ def test_a_failure_by_hand_is_told(catch: Any) -> None:
     context = multiprocessing.get_context("fork")
     with offline(catch=catch) as group, ProcessPoolExecutor(1, mp_context=context) as pool:
         task = group.task({"seed": 1})
-        error = pool.submit(points.by_hand_raises, task).exception()
+        error = pool.submit(worker_functions.by_hand_raises, task).exception()
         assert isinstance(error, MemoryError) != bool(catch)
         (failure,) = group.failures
     assert (failure.task, repr(failure.exception)) == (task, "MemoryError('no room')")
@@ -374,7 +375,7 @@ def test_a_task_that_is_handed_over_twice_is_counted_once(disk: Disk) -> None:
         task.report({"loss": 100.0}, 99, split="val")
         group.flush()
         for _ in range(2):
-            pool.submit(points.report, task).result()
+            pool.submit(worker_functions.report, task).result()
             group.results()
     (stats,) = group.results()[0].stats.values()
     assert (stats.count, stats.first, stats.last, stats.max) == (9, 100.0, 2.375, 100.0)
@@ -387,14 +388,14 @@ def test_a_run_that_died_knows_what_its_workers_ended(tmp_path: Path, disk: Disk
 import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from clearml_taskgroup import TaskGroup
-from tests import points
+from tests.support import worker_functions
 group = TaskGroup("the project", "the group", mode="offline", provenance=False).open()
 tasks = group.tasks({"seed": range(2)})
 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
-    pool.submit(points.by_hand, tasks[0]).result()
+    pool.submit(worker_functions.by_hand, tasks[0]).result()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     assert subprocess.run([sys.executable, "-c", script], env=env, timeout=60, check=False).returncode == -9
     with offline(resume=True) as group:
         left = [task.params["seed"] for task in group.sweep({"seed": range(2)})]
@@ -408,7 +409,7 @@ def test_online_by_hand(server: View) -> None:
     with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
         tasks = group.tasks({"seed": range(4)})
         with ProcessPoolExecutor(2, mp_context=context) as pool:
-            assert list(pool.map(points.report, tasks)) == [0, 1, 4, 9]
+            assert list(pool.map(worker_functions.report, tasks)) == [0, 1, 4, 9]
     for task in tasks:
         seed = task.params["seed"]
         assert server.scalars(task.id, 4) == {("loss", "val"): [(step, seed + step / 8) for step in range(4)]}
@@ -424,7 +425,7 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
         task = group.task({"seed": 2})
         there = elsewhere(task, machine="another")
         with there:
-            points.report(there)
+            worker_functions.report(there)
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
         worker_task.let_all_go()
@@ -461,7 +462,7 @@ def test_a_point_that_began_on_another_machine_does_not_begin_again(
             patch.setattr(worker_task, "live", {})
             patch.setattr(worker_task, "read_first", lambda path: {})
             worker_task.let_all_go()
-            ran = [call(points.report, Parcel(None, handle), "/not there") for _ in range(2)]
+            ran = [call(worker_functions.report, Parcel(None, handle), "/not there") for _ in range(2)]
         first, second = (unpacked(one) if isinstance(one, bytes) else one for one in ran)
         assert (first.value, first.error) == (4, None)
         assert "the worker process that ran it died" in str(second.error)

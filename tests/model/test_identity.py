@@ -346,7 +346,7 @@ def test_three_characters_are_enough() -> None:
         ),
         ({"l": (1, [2.5, "x"]), "s": {2, 1}}, "l=[1,[2.5,x]],s=set([1,2])"),
         ({"p": PurePath("data/train")}, "p=path(data/train)"),
-        ({"o": Layer(3)}, "o=test_identity.Layer(width=3,_bias=True)"),
+        ({"o": Layer(3)}, "o=tests.model.test_identity.Layer(width=3,_bias=True)"),
     ],
 )
 def test_display_names(params: dict[str, Any], expected: str) -> None:

@@ -17,7 +17,7 @@ from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
-from tests.view import View
+from tests.support.server_view import View
 
 METRICS: list[str | Metric] = [Metric("loss", mode="min"), Metric("accuracy", mode="max", unit="%"), "speed"]
 

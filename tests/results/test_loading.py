@@ -22,7 +22,7 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
 )
 from tests.loopback import LoopbackServer
-from tests.view import View
+from tests.support.server_view import View
 
 METRICS = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max", aliases=["acc"])]
 

@@ -13,8 +13,8 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._results.run_list import Listed, runs_on_disk, runs_on_server
 from clearml_taskgroup._storage.online import OnlineBackend
-from tests.aftermath import Place, kill
 from tests.loopback import LoopbackServer
+from tests.support.runs import Place, kill
 
 
 def listed(mode: str) -> list[Listed]:

@@ -23,7 +23,7 @@ from clearml_taskgroup.errors import (
     StoreError,
 )
 from clearml_taskgroup.testing import recording
-from tests.scripts import HookedStore, fails_to_close, kept_in, leaves, place_of, statuses
+from tests.support.scripts import HookedStore, fails_to_close, kept_in, leaves, place_of, statuses
 
 
 def a_group(close_timeout: float = 30.0, metrics: Sequence[str] | None = None) -> TaskGroup:

@@ -19,7 +19,7 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._run import console as _console
 from clearml_taskgroup._run.console import Sink
 from tests.loopback import LoopbackServer
-from tests.scripts import Place, place_of
+from tests.support.scripts import Place, place_of
 
 
 @pytest.fixture(params=["memory", "offline"])

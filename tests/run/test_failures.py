@@ -10,7 +10,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import GroupStateError, TaskClosedError
-from tests.scripts import Place, leaves, place_of
+from tests.support.scripts import Place, leaves, place_of
 
 INTERRUPTS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit]
 

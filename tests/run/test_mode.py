@@ -11,7 +11,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._run.mode import distributed_rank, resolve
 from clearml_taskgroup.errors import ArgumentError
-from tests.scripts import Outcome, run_script
+from tests.support.scripts import Outcome, run_script
 
 UNCHANGED = """
 def main(**options):

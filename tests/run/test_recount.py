@@ -16,9 +16,9 @@ from clearml_taskgroup import NameTemplate, Results, TaskGroup
 from clearml_taskgroup._clearml.documents import measure_of
 from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import DeliveryError, NameCollisionError
-from tests import points
-from tests.aftermath import NAME, PROJECT, Place, kill
 from tests.loopback import LoopbackServer
+from tests.support import worker_functions
+from tests.support.runs import NAME, PROJECT, Place, kill
 
 OWN = {"group": "g", "task": "C=1", "key": "0a1b2c", "index": "3", "task_id": "f" * 32}
 SPACE = {"seed": range(3)}
@@ -158,10 +158,10 @@ def test_a_worker_that_is_killed_leaves_its_values(kind: str, place: Place) -> N
     """What it had delivered is in the results and curves of the run, at once and loaded again."""
     with place.group() as group:
         if kind == "workers":
-            group.map(points.fall, SPACE, workers=2)
+            group.map(worker_functions.fall, SPACE, workers=2)
         else:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
-                group.map(points.fall, {"seed": [1]}, executor=pool)
+                group.map(worker_functions.fall, {"seed": [1]}, executor=pool)
         early = group.results()
     for results in (early, group.results(), TaskGroup.load(PROJECT, NAME, mode=place.mode)):
         (row,) = results.where(seed=1)
@@ -171,7 +171,7 @@ def test_a_worker_that_is_killed_leaves_its_values(kind: str, place: Place) -> N
             ("loss", (("split", "test"),)): (0.5, 0.5, 0.5, 0.5),
         }
         assert row.value("loss", split="val", of="mean") == 1.1875
-        assert row.stats["loss", (("split", "val"),)].count == points.STEPS
+        assert row.stats["loss", (("split", "val"),)].count == worker_functions.STEPS
         assert row.history("loss", split="val").values == (1.0, 1.125, 1.25, 1.375)
         assert row.value("loss", split="test") == 0.5
 
@@ -184,7 +184,7 @@ def test_a_worker_by_hand_that_is_killed_leaves_its_values(place: Place) -> None
         for task, at in itertools.product((first, second), range(2)):
             task.report({"loss": 100.0 + at}, at, split="val")
         group.flush()  # what two processes write has the order in which they write
-        process = context.Process(target=points.fall, args=(second,))
+        process = context.Process(target=worker_functions.fall, args=(second,))
         process.start()
         process.join(60)
         assert process.exitcode == -9
@@ -196,7 +196,7 @@ def test_a_worker_by_hand_that_is_killed_leaves_its_values(place: Place) -> None
     (row,) = TaskGroup.load(PROJECT, NAME, mode=place.mode).where(seed=1)
     assert row.value("loss", split="val", of="last") == 1.375
     if place.server is None:
-        assert row.stats["loss", (("split", "val"),)].count == 2 + points.STEPS
+        assert row.stats["loss", (("split", "val"),)].count == 2 + worker_functions.STEPS
 
 
 def test_values_that_wait_for_a_server_are_counted(loopback: LoopbackServer) -> None:
@@ -204,7 +204,7 @@ def test_values_that_wait_for_a_server_are_counted(loopback: LoopbackServer) -> 
     loopback.faults.fail_next("events.add_batch", status=503, times=10_000)
     group = Place(loopback).group(close_timeout=1)
     with pytest.raises(ExceptionGroup) as failure, group:
-        group.map(points.fall, SPACE, workers=2)
+        group.map(worker_functions.fall, SPACE, workers=2)
     assert isinstance(failure.value.exceptions[0], DeliveryError)
     rows = group.results()
     assert [row.status for row in rows] == ["completed", "failed", "completed"]

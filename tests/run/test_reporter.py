@@ -20,7 +20,7 @@ from clearml_taskgroup._run import reporter as _reporter
 from clearml_taskgroup._run.reporter import Reporter
 from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
 from clearml_taskgroup.testing import MemoryStore, recording
-from tests.scripts import HookedStore, fails_to_close, kept_in
+from tests.support.scripts import HookedStore, fails_to_close, kept_in
 
 
 def a_group() -> TaskGroup:

@@ -8,8 +8,8 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import RunInUseError, TaskClosedError
-from tests.aftermath import Place, kill
-from tests.scripts import finished, start_script
+from tests.support.runs import Place, kill
+from tests.support.scripts import finished, start_script
 
 SPACE = {"seed": range(4)}
 

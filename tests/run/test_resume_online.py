@@ -14,9 +14,9 @@ from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup.errors import RunInUseError, ServerError
-from tests.aftermath import PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer
-from tests.view import View
+from tests.support.runs import PROJECT, Place, curve, kill, only, originals
+from tests.support.server_view import View
 
 
 @pytest.fixture

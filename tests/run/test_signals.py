@@ -13,7 +13,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._run.signals import TERMINATED, Interrupts, held
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
-from tests.scripts import (
+from tests.support.scripts import (
     HookedStore,
     finished,
     kept_in,

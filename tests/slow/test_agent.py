@@ -14,8 +14,9 @@ import pytest
 from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script, sdk_environment
-from tests.submitted import add_queues, points, queue_of
-from tests.view import View
+from tests.support.agents import add_queues, points, queue_of
+from tests.support.paths import EXAMPLES
+from tests.support.server_view import View
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,7 +26,7 @@ pytestmark = [
     ),
 ]
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "agents.py"
+EXAMPLE = EXAMPLES / "agents.py"
 
 SCRIPT = """
     from clearml_taskgroup import TaskGroup

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts import Disk, finished, line_of, run_script, start_script
+from tests.support.scripts import Disk, finished, line_of, run_script, start_script
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
-from tests.scripts import Disk
+from tests.support.scripts import Disk
 
 pytestmark = pytest.mark.slow
 

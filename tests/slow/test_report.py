@@ -15,7 +15,7 @@ import pytest
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup.testing import recording
 from examples.digits_sweep import SPACE, train
-from tests.browser import CHROMIUM, WHY_SKIPPED, Browser
+from tests.support.browser import CHROMIUM, WHY_SKIPPED, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)]
 

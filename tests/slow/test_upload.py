@@ -11,7 +11,8 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
-from tests.offline_runs import Killed, OfflineRun, Steps
+from tests.support.offline_run import Killed, OfflineRun, Steps
+from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -19,14 +20,13 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {repository!r})
 from clearml_taskgroup import TaskGroup
-from tests.offline_runs import Steps
+from tests.support.offline_run import Steps
 
 steps = Steps({at}, lambda: os.kill(os.getpid(), signal.SIGKILL))
 with steps.counted():
     TaskGroup.upload({record!r})
 print("steps", steps.taken)
 """
-REPOSITORY = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def test_an_upload_interrupted_over_and_over_arrives(
 def test_a_sigkill_in_an_upload(made: OfflineRun, loopback: LoopbackServer, tmp_path: Path, at: int) -> None:
     """Killed in the middle and repeated by another process, an upload brings everything once."""
     run = made.copy(tmp_path / "home" / "cache")
-    script = KILLED.format(repository=REPOSITORY, at=at, record=str(run.record))
+    script = KILLED.format(repository=str(REPOSITORY), at=at, record=str(run.record))
     done = run_script(script, loopback, tmp_path / "home", check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    again = KILLED.format(repository=REPOSITORY, at=0, record=str(run.record))
+    again = KILLED.format(repository=str(REPOSITORY), at=0, record=str(run.record))
     assert "steps" in run_script(again, loopback, tmp_path / "home").stdout
     run.check(loopback)

@@ -16,7 +16,7 @@ from clearml_taskgroup._model.specs import Ending, RunInfo, TaskSpec
 from clearml_taskgroup._storage import offline
 from clearml_taskgroup._storage.offline import OfflineBackend
 from clearml_taskgroup.errors import StoreError
-from tests.clearml_process import run
+from tests.support.clearml_process import run
 
 INFO = RunInfo("0123456789ab", "a/project", "group", "{metric}/{split=value}", ("all",))
 

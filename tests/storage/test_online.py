@@ -15,8 +15,8 @@ from clearml_taskgroup._model.specs import RunInfo
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
 from tests.loopback import LoopbackServer
-from tests.submitted import script_detected
-from tests.view import SINGLE_VALUE_ITERATION, View
+from tests.support.agents import script_detected
+from tests.support.server_view import SINGLE_VALUE_ITERATION, View
 
 
 def group_on(server: View, name: str = "online", **options: object) -> TaskGroup:

@@ -15,8 +15,8 @@ from clearml_taskgroup._storage import sender as sender
 from clearml_taskgroup._storage import sender_batches as delivery
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
-from tests.test_delivery import TOO_LARGE, point
-from tests.view import View
+from tests.storage.test_sender_batches import TOO_LARGE, point
+from tests.support.server_view import View
 
 ADD = delivery.ACTION
 LOST: list[dict[str, Any]] = [

@@ -11,7 +11,7 @@ import pytest
 
 from clearml_taskgroup._storage.run_log import RunLog, read, run_number
 from clearml_taskgroup.errors import StoreError
-from tests.scripts import Disk, place_of
+from tests.support.scripts import Disk, place_of
 
 
 def test_a_record_tells_the_story_of_its_run(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._storage import online
 from clearml_taskgroup._storage.past_runs import all_runs, load
 from clearml_taskgroup.errors import ArgumentError, LoginError, ModeError, RunInUseError, ServerError
-from tests.aftermath import NAME, PROJECT, Place, curve, kill, only, originals
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
-from tests.offline_runs import Killed, OfflineRun, Steps
+from tests.support.offline_run import Killed, OfflineRun, Steps
+from tests.support.runs import NAME, PROJECT, Place, curve, kill, only, originals
 
 
 @pytest.fixture(scope="module")

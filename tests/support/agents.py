@@ -17,7 +17,7 @@ from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.queueing import make_queue
 from tests.loopback.state import Doc
-from tests.view import View
+from tests.support.server_view import View
 
 PROJECT, NAME = "the project", "the group"
 SCRIPT = {"entry_point": "script.py", "working_dir": ".", "diff": "print('hello')\n", "binary": "python3"}

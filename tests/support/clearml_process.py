@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 MARK = "RESULT "
 PRELUDE = f"""
 import json, os, sys, threading, warnings

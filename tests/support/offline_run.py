@@ -17,9 +17,9 @@ from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._storage import run_log
 from clearml_taskgroup._storage import upload as _upload
-from tests.aftermath import originals
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
+from tests.support.runs import originals
 
 SCRIPT = """
 import os, sys
