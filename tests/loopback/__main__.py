@@ -11,9 +11,10 @@ import threading
 from pathlib import Path
 
 if not __package__:
-    # Run by file path: this folder must not shadow the standard library's modules.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-    __package__ = "tests.loopback"
+    # Run by file path: neither this folder nor those beside it may shadow installed modules.
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [*sys.path[1:], str(folder.parent)]
+    __package__ = folder.name
 
 from .server import LoopbackServer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +18,8 @@ import pytest
 from .client import Client, scalar
 from .server import LoopbackServer
 
-ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
 
 
 def test_nothing_is_left_behind() -> None:
@@ -122,13 +123,13 @@ def test_requests_under_way_are_counted(server: LoopbackServer) -> None:
 
 
 @pytest.mark.parametrize("way", ["module", "path"])
-def test_the_command_line_serves_until_it_is_told_to_stop(way: str) -> None:
-    """It prints the environment, as JSON or as exports, and ends on SIGTERM."""
-    how = ["-m", "tests.loopback", "--json"] if way == "module" else [str(Path(__file__).parent)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, *how], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    ) as process:
+def test_the_command_line_serves_until_sigterm(way: str, tmp_path: Path) -> None:
+    """It prints the environment, as JSON or as exports; a copy of the folder works on its own."""
+    if way == "module":
+        how, cwd = ["-m", "tests.loopback", "--json"], ROOT
+    else:
+        how, cwd = [str(shutil.copytree(FOLDER, tmp_path / "a_copy"))], tmp_path
+    with subprocess.Popen([sys.executable, *how], stdout=subprocess.PIPE, text=True, cwd=cwd) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if way == "module":
