@@ -6,7 +6,6 @@ import ast
 import contextlib
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 import re
 import sys
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 import clearml_taskgroup
 from clearml_taskgroup._cli import main
+from clearml_taskgroup.testing import MemoryStore
 
 project = "clearml-taskgroup"
 author = "the authors of clearml-taskgroup"
@@ -65,7 +65,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
     ),
-    ("py:.*", r"'.*'|_modes\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"'.*'|_?modes?\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
     ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
     ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
 ]
@@ -77,7 +77,8 @@ def import_for_types(package: Any) -> None:
         if found.name.endswith("__main__"):
             continue
         module = importlib.import_module(found.name)
-        for node in ast.parse(inspect.getsource(module)).body:
+        source = Path(module.__file__ or "").read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 for statement in node.body:
                     if not isinstance(statement, (ast.Import, ast.ImportFrom)):
@@ -90,6 +91,9 @@ def import_for_types(package: Any) -> None:
 frameworks = ("keras", "lightning", "transformers")
 with mock([name for name in frameworks if importlib.util.find_spec(name) is None]):
     import_for_types(clearml_taskgroup)
+
+# The class has another name inside the package, and autodoc describes an alias in one line only.
+MemoryStore.__name__ = MemoryStore.__qualname__ = "MemoryStore"
 
 MADE_BY_CALLER = ("TaskGroup", "Metric", "NameTemplate")
 
