@@ -57,7 +57,7 @@ napoleon_numpy_docstring = False
 add_module_names = False
 maximum_signature_line_length = 88
 
-# Unresolved names of this package are errors; there is no inventory for other packages, so theirs are ignored.
+# Unresolved names of this package are errors. Other packages have no inventory here: their names are ignored.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
@@ -142,7 +142,7 @@ def shorten_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 
 def find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Any) -> Any:
-    """Resolves a class by its name alone: it is defined in a private module and documented under a public one."""
+    """Resolves a class by its name alone, because it is defined in another module than documented."""
     target = str(node.get("reftarget", "")).rpartition(".")[2]
     domain = env.domains.python_domain
     found = [
