@@ -1,4 +1,4 @@
-"""How the documentation is built: `make docs`. Nothing here reaches the network."""
+"""Sphinx configuration; `make docs` builds the documentation without network access."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import contextlib
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 import re
 import sys
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 import clearml_taskgroup
 from clearml_taskgroup._cli import main
+from clearml_taskgroup.testing import MemoryStore
 
 project = "clearml-taskgroup"
 author = "the authors of clearml-taskgroup"
@@ -45,7 +45,7 @@ html_copy_source = False
 html_show_copyright = False
 pygments_style = "friendly"
 
-# Docstrings write `code` with single backticks; what can be found becomes a link as well.
+# Docstrings write `code` with single backticks; names that are documented become links.
 default_role = "name"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -57,7 +57,7 @@ napoleon_numpy_docstring = False
 add_module_names = False
 maximum_signature_line_length = 88
 
-# Strict about our own names; Python's and other libraries' have no inventory here.
+# Unresolved names of this package are errors. Other packages have no inventory here: their names are ignored.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
@@ -65,19 +65,20 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
     ),
-    ("py:.*", r"'.*'|_modes\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"'.*'|_?modes?\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
     ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
     ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
 ]
 
 
 def import_for_types(package: Any) -> None:
-    """Imports what modules import for type checkers alone, so that annotations can be read."""
+    """Runs the imports under `if TYPE_CHECKING:`, so that autodoc can resolve annotations."""
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if found.name.endswith("__main__"):
             continue
         module = importlib.import_module(found.name)
-        for node in ast.parse(inspect.getsource(module)).body:
+        source = Path(module.__file__ or "").read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 for statement in node.body:
                     if not isinstance(statement, (ast.Import, ast.ImportFrom)):
@@ -86,36 +87,39 @@ def import_for_types(package: Any) -> None:
                         exec(compile(ast.Module([statement], []), found.name, "exec"), vars(module))
 
 
-# Frameworks that are too large to install for their names alone.
+# Frameworks that are too large to install for the documentation build.
 frameworks = ("keras", "lightning", "transformers")
 with mock([name for name in frameworks if importlib.util.find_spec(name) is None]):
     import_for_types(clearml_taskgroup)
 
-MADE_BY_CALLER = ("TaskGroup", "Metric", "NameTemplate")
+# The class has another name inside the package, and autodoc describes an alias in one line only.
+MemoryStore.__name__ = MemoryStore.__qualname__ = "MemoryStore"
+
+INSTANTIATED_BY_USERS = ("TaskGroup", "Metric", "NameTemplate")
 
 
 def hide_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
 ) -> tuple[str, str | None] | None:
-    """Leaves the arguments of classes out that the library makes by itself."""
-    if signature and what in ("class", "exception") and name.rpartition(".")[2] not in MADE_BY_CALLER:
+    """Hides the constructor arguments of classes that users do not instantiate."""
+    if signature and what in ("class", "exception") and name.rpartition(".")[2] not in INSTANTIATED_BY_USERS:
         return "", None
     return None
 
 
-def add_facts(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Lists the facts that an error keeps as attributes."""
+def add_attributes(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Lists the attributes of an exception class."""
     if what == "exception" and attrs.has(obj) and "__attrs_attrs__" in vars(obj):
-        facts = ", ".join(f"``{field.name}`` ({field.type})" for field in attrs.fields(obj))
-        if facts:
-            lines += ["", f"Attributes: {facts}.", ""]
+        attributes = ", ".join(f"``{field.name}`` ({field.type})" for field in attrs.fields(obj))
+        if attributes:
+            lines += ["", f"Attributes: {attributes}.", ""]
 
 
 COLON = "\ue000"
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Hides colons where napoleon would take what stands before them for a type; annotations say those."""
+    """Replaces colons that napoleon would read as the end of a type; the annotations have the types."""
     for number, line in enumerate(lines):
         of_value = number == 0 and what in ("property", "attribute")
         if of_value or (number and lines[number - 1].strip() in ("Returns:", "Yields:")):
@@ -123,12 +127,12 @@ def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
 
 
 def show_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Brings them back."""
+    """Restores the colons that `keep_colons` replaced."""
     lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def shorten_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Writes the types of attributes without the modules that they live in."""
+    """Removes module names from the types of attributes."""
     lines[:] = [
         re.sub(r"\bclearml_taskgroup\.(?:\w+\.)*(\w+)", r"~clearml_taskgroup.\1", line)
         if ":type:" in line
@@ -138,7 +142,7 @@ def shorten_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 
 def find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Any) -> Any:
-    """Resolves a class by its own name, wherever it lives and wherever the reference has it."""
+    """Resolves a class by its name alone, because it is defined in another module than documented."""
     target = str(node.get("reftarget", "")).rpartition(".")[2]
     domain = env.domains.python_domain
     found = [
@@ -152,10 +156,10 @@ def find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, content:
 
 
 class NameRole(XRefRole):
-    """Code in docstrings: a link where it is one of our names, else what it is."""
+    """Code in docstrings: a link if it is a documented name, otherwise a literal."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Leaves alone what is no name."""
+        """Creates the reference or the literal."""
         if re.fullmatch(r"[A-Za-z_][\w.]*", self.text):
             self.name = "py:obj"
             return super().run()
@@ -163,12 +167,12 @@ class NameRole(XRefRole):
 
 
 class CommandHelp(SphinxDirective):
-    """Shows what a command's `--help` says."""
+    """Inserts the output of a command's `--help`."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Asks the command itself."""
+        """Renders the help text."""
         command, name = main, "clearml-taskgroup"
         if self.arguments:
             command = main.commands[self.arguments[0]]
@@ -179,12 +183,12 @@ class CommandHelp(SphinxDirective):
 
 
 def setup(app: Sphinx) -> None:
-    """Adds what is particular to these pages."""
-    app.add_lexer("console", BashLexer)  # commands have no prompt, to be copied as they are
+    """Registers the extensions of this file."""
+    app.add_lexer("console", BashLexer)  # commands are shown without a prompt, so that they can be copied
     app.add_role("name", NameRole())
     app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-signature", hide_signature)
-    app.connect("autodoc-process-docstring", add_facts)
+    app.connect("autodoc-process-docstring", add_attributes)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     app.connect("autodoc-process-docstring", shorten_types, priority=600)

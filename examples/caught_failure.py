@@ -1,4 +1,4 @@
-"""One configuration runs out of memory: its task fails, the others go on."""
+"""One configuration runs out of memory: its task fails, the others continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same function on a Dask cluster: here a local one, with `Client("scheduler:8786")` any other."""
+"""The same function on a Dask cluster: a local one here; use `Client("scheduler:8786")` for another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPACE = {"C": [0.01, 1.0], "seed": range(3)}
 
 
 def fit(task: GroupTask) -> float:
-    """Trains one model; gives its accuracy."""
+    """Trains one model and returns its accuracy."""
     images, labels = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(
         images / 16, labels, random_state=task.params["seed"], stratify=labels
@@ -37,7 +37,7 @@ def main() -> None:
     ):
         mapped = group.map(fit, SPACE, executor=client.get_executor())
 
-    print([point.value for point in mapped])
+    print([result.value for result in mapped])
     print(group.results().aggregate(over="seed"))
 
 

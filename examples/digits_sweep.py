@@ -1,7 +1,7 @@
 """A sweep on scikit-learn's digits: 2 parameters × 5 seeds, 45 tasks in one process.
 
-Each task trains a small network with real epochs and reports loss and accuracy for both splits;
-at the end the configurations are compared, as mean ± standard deviation over the seeds.
+Each task trains a small network for several epochs and reports loss and accuracy for both splits;
+at the end the configurations are compared as mean ± standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Scores = dict[str, dict[str, float]]
 
 
 def train(hidden: int, learning_rate: float, seed: int) -> Iterator[Scores]:
-    """Trains for some epochs; gives split → metric → value after each."""
+    """Trains for some epochs and yields split → metric → value after each."""
     images, labels = load_digits(return_X_y=True)
     x_train, x_val, y_train, y_val = train_test_split(images / 16, labels, random_state=seed, stratify=labels)
     data = {"train": (x_train, y_train), "val": (x_val, y_val)}
@@ -39,7 +39,7 @@ def train(hidden: int, learning_rate: float, seed: int) -> Iterator[Scores]:
 
 
 def main() -> None:
-    """Runs the sweep and prints what came out."""
+    """Runs the sweep and prints the results."""
     with TaskGroup(
         "digits",
         "network-sweep",
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"{len(sweep)} tasks, one after another …")
         for task in sweep:
             with task, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # scikit-learn's, of too few iterations
+                warnings.simplefilter("ignore")  # scikit-learn warns that training has not converged
                 for epoch, scores in enumerate(train(**task.params)):
                     task.report(scores, epoch, levels=("split", "metric"))
 
@@ -61,7 +61,7 @@ def main() -> None:
     print()
     print("best configuration:", configurations.best("accuracy", split="val"))
     print("best single task:  ", results.best("accuracy", split="val"))
-    print(f"{len(group)} tasks; the data is in {group.where}, the run's record in {group.record_path}")
+    print(f"{len(group)} tasks; the data is in {group.where}, the run log is {group.record_path}")
 
 
 if __name__ == "__main__":

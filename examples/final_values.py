@@ -1,4 +1,4 @@
-"""Final values only: without an iteration, values are single values of their task."""
+"""Final values only: values that are reported without an iteration are single values of their task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clearml_taskgroup import TaskGroup
 
 
 def main() -> None:
-    """Scores the points of a scikit-learn grid."""
+    """Scores the configurations of a scikit-learn grid."""
     images, labels = load_digits(return_X_y=True)
     grid = ParameterGrid([{"kernel": ["rbf"], "C": [1, 10]}, {"kernel": ["linear"], "C": [1]}])
     with TaskGroup("digits", "svm-grid", template="{metric}") as group:

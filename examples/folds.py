@@ -11,7 +11,7 @@ from clearml_taskgroup import TaskGroup
 
 
 def main() -> None:
-    """Trains on five folds and reports each epoch of each."""
+    """Trains on five folds and reports every epoch of each."""
     images, labels = load_digits(return_X_y=True)
     with TaskGroup("digits", "folds", template="{metric}/fold {fold}") as group:
         with group.task({"alpha": 0.001}) as task:

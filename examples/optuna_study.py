@@ -1,4 +1,4 @@
-"""An Optuna study, a task for each trial: pruned trials are stopped, the best is on the parent."""
+"""An Optuna study, a task for each trial: pruned trials are stopped, the best is stored on the parent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPOCHS = 5
 
 
 def objective(trial: optuna.Trial, task: GroupTask) -> float:
-    """Trains a small network; gives its accuracy on the validation split."""
+    """Trains a small network and returns its accuracy on the validation split."""
     model = MLPClassifier(
         (trial.suggest_int("hidden", 4, 64, log=True),),
         learning_rate_init=trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
@@ -33,14 +33,14 @@ def objective(trial: optuna.Trial, task: GroupTask) -> float:
         model.partial_fit(x_train, y_train, classes=np.unique(labels))
         accuracy = float(model.score(x_val, y_val))
         task.report({"loss": model.loss_}, epoch, split="train")
-        trial.report(accuracy, epoch)  # goes to the task as well
+        trial.report(accuracy, epoch)  # also a curve of the task
         if trial.should_prune():
             raise optuna.TrialPruned
     return accuracy
 
 
 def main() -> None:
-    """Runs the study and prints what came out."""
+    """Runs the study and prints the results."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize",
@@ -50,7 +50,7 @@ def main() -> None:
     metrics = [Metric("accuracy", mode="max"), Metric("loss", mode="min")]
     with TaskGroup("digits", "optuna-study", template="{metric}/{split}", metrics=metrics) as group:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn's, of too few iterations
+            warnings.simplefilter("ignore")  # scikit-learn warns that training has not converged
             study.optimize(group.objective(objective, metric="accuracy", split="val"), n_trials=12)
     print(group.results())
     print("best:", group.results().best("accuracy", split="val"))

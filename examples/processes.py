@@ -1,6 +1,6 @@
-"""A sweep on two processes: each point is a call of a function at the top level of this script.
+"""A sweep on two processes: for each configuration, a function at the top level of this script is called.
 
-What a function gives comes back, in the order of the space; what it raises fails its own task.
+Return values come back in the order of the space; an exception fails its own task only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SPACE = {"C": [0.1, 1, 10, -1], "kernel": ["linear", "rbf"]}
 
 
 def fit(task: GroupTask) -> int:
-    """Trains on each fold; gives how many support vectors there were."""
+    """Trains on each fold and returns the number of support vectors."""
     images, labels = load_digits(return_X_y=True)
     vectors = 0
     for fold, (train, test) in enumerate(KFold(FOLDS, shuffle=True, random_state=0).split(images)):
@@ -27,12 +27,12 @@ def fit(task: GroupTask) -> int:
 
 
 def main() -> None:
-    """Runs the sweep and prints what came out."""
+    """Runs the sweep and prints the results."""
     with TaskGroup("digits", "svm-processes", template="{metric}/{split}", tags=["example"]) as group:
         mapped = group.map(fit, SPACE, workers=2)
 
-    for point in mapped:
-        print(f"{point.task!s:<20} {point.task.status:<10} {point.value or point.error}")
+    for result in mapped:
+        print(f"{result.task!s:<20} {result.task.status:<10} {result.value or result.error}")
     print(group.results().best("accuracy", split="test", mode="max", of="mean"))
 
 

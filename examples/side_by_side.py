@@ -11,7 +11,7 @@ from clearml_taskgroup import TaskGroup
 
 
 def main() -> None:
-    """Trains one classifier for each loss function, an epoch each by turns."""
+    """Trains one classifier for each configuration, alternating after each epoch."""
     images, labels = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(images, labels, random_state=0)
     classes = np.unique(labels)

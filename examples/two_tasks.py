@@ -1,6 +1,6 @@
 """Two tasks open at once, with the task's name in the name of the curve.
 
-The template has no `/`, so the metric is the title: one plot for accuracy, a curve per task.
+The template has no `/`, so the metric is the title: one plot for accuracy, with a curve for each task.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from clearml_taskgroup import TaskGroup
 
 
 def main() -> None:
-    """Reports to two tasks by turns."""
+    """Reports to two tasks alternately."""
     with TaskGroup("my_project", "two-tasks", template="task_{task}_{metric}") as group:
         first = group.task(name="baseline")
         second = group.task(name="augmented")

@@ -32,6 +32,7 @@ def reader() -> Iterator[Reader]:
 
 
 RUNNING = [page for page in [README, *PAGES] if blocks_of(page.read_text())]
+RUNNING.append(README.with_name("CONTRIBUTING.md"))
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(REPOSITORY)) for page in RUNNING])
