@@ -11,20 +11,12 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
-from clearml_taskgroup._plots.curves import FEW, MOST_POINTS, curves_figure, thinned
-from clearml_taskgroup._plots.distributions import points_figure
-from clearml_taskgroup._plots.scales import (
-    MISSING,
-    PALETTE,
-    cells,
-    is_continuous,
-    is_log,
-    limits,
-    number_texts,
-    safe,
-    scale,
-    tail,
-)
+from clearml_taskgroup._plots.colours import PALETTE
+from clearml_taskgroup._plots.curves import MAX_CURVE_POINTS, MAX_LEGEND_LINES, curves_figure, downsample
+from clearml_taskgroup._plots.scales import assign_cells, axis_scale, is_continuous, is_log, limits
+from clearml_taskgroup._plots.scatter import points_figure
+from clearml_taskgroup._plots.value_text import MISSING, escape, number_texts, shorten_start
+from clearml_taskgroup._results.rows import Curve
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -80,13 +72,13 @@ def grid(params: dict[str, Any], step: int) -> float:
 
 def test_few_curves_have_their_own_colour_dash_and_name() -> None:
     """Each task is a line with all of its points; no two look alike, and the axis has the unit."""
-    results = swept({"C": range(FEW)}, lambda params, step: params["C"] / (step + 1))
+    results = swept({"C": range(MAX_LEGEND_LINES)}, lambda params, step: params["C"] / (step + 1))
     figure = figures.curves(results, "loss")
     lines = lines_of(figure)
     assert [line.name for line in lines] == [row.name for row in results]
     assert list(lines[6].x) == [0, 1, 2]
     assert list(lines[6].y) == [6.0, 3.0, 2.0]
-    assert len({(line.line.color, line.line.dash) for line in lines}) == FEW
+    assert len({(line.line.color, line.line.dash) for line in lines}) == MAX_LEGEND_LINES
     assert {line.line.color for line in lines} == set(PALETTE)
     assert figure.layout.yaxis.title.text == "loss[split=val] (nats)"
     assert figure.layout.showlegend
@@ -111,7 +103,7 @@ def test_an_outlier_takes_neither_the_colours_nor_the_axis() -> None:
     results = swept({"C": range(30)}, lambda params, _: 1e9 if params["C"] == 3 else 1 + params["C"] / 100)
     figure = figures.curves(results, "loss")
     assert figure.layout.yaxis.range[1] < 2
-    assert "beyond the axis" in figure.layout.title.text
+    assert "outside of the axis" in figure.layout.title.text
     assert len({line.line.color for line in lines_of(figure)}) > 20
 
 
@@ -144,10 +136,19 @@ def test_means_have_a_band_of_one_std() -> None:
     first, second = lines_of(figure)
     assert (first.name, second.name) == ("C=1", "C=2")
     assert list(first.y) == pytest.approx([1.1, 1.0, 0.9])
-    assert [list(point) for point in first.customdata] == [[pytest.approx(0.1), 3]] * 3
+    assert list(first.customdata) == ["± 0.1, n = 3"] * 3
     bands = [trace for trace in figure.data if trace.fill == "toself"]
     assert list(bands[0].y) == pytest.approx([1.2, 1.1, 1.0, 0.8, 0.9, 1.0])
     assert "mean ± std over seed" in figure.layout.title.text
+
+
+def test_equal_curves_have_no_band() -> None:
+    results = swept({"C": [1], "seed": range(3)}, lambda params, step: 0.4)
+    figure = figures.curves(results, "loss", over="seed")
+    assert len(figure.data) == 1
+    assert list(lines_of(figure)[0].customdata) == ["± 0, n = 3"] * 3
+    box = figures.box(swept({"C": [1, 2], "seed": range(3)}, lambda params, step: 0.4), "loss", by="C")
+    assert len(box.data) == 2
 
 
 def test_means_count_who_is_that_far() -> None:
@@ -164,8 +165,9 @@ def test_means_count_who_is_that_far() -> None:
     (line,) = lines_of(figure)
     assert list(line.x) == [0, 1, 2, 3]
     assert list(line.y) == [2.0, 2.5, 5.0, 6.0]
-    assert [n for _, n in line.customdata] == [2, 2, 1, 1]
-    assert "1 task that failed or stopped left out" in figure.layout.title.text
+    assert [text.rpartition(" ")[2] for text in line.customdata] == ["2", "2", "1", "1"]
+    assert line.customdata[-1] == "n = 1"
+    assert "without 1 task that failed or stopped" in figure.layout.title.text
 
 
 def test_many_configurations_have_no_bands() -> None:
@@ -174,7 +176,7 @@ def test_many_configurations_have_no_bands() -> None:
     figure = figures.curves(results, "loss", over=["seed"])
     assert len(lines_of(figure)) == 40
     assert not [trace for trace in figure.data if trace.fill == "toself"]
-    assert "n = %{customdata[1]}" in lines_of(figure)[0].hovertemplate
+    assert "<br>%{customdata}" in lines_of(figure)[0].hovertemplate
 
 
 def test_one_task_with_one_point() -> None:
@@ -196,7 +198,7 @@ def test_long_curves_are_thinned_but_keep_their_peaks() -> None:
     """200 points are drawn of 10,000, among them the ends and the one spike."""
     results = swept([{"C": 1}], lambda _, step: 50.0 if step == 4321 else 1.0, steps=10_000)
     (line,) = lines_of(figures.curves(results, "loss"))
-    assert len(line.x) <= MOST_POINTS
+    assert len(line.x) <= MAX_CURVE_POINTS
     assert (line.x[0], line.x[-1]) == (0, 9999)
     assert (4321, 50.0) in zip(line.x, line.y, strict=True)
 
@@ -204,7 +206,7 @@ def test_long_curves_are_thinned_but_keep_their_peaks() -> None:
 def test_curves_as_plain_data() -> None:
     """The plain form takes any curves, also none, and leaves out what is no number."""
     (row,) = swept([{"C": 1}], lambda *_: 1.0, steps=1)
-    figure = curves_figure([(row, [2, 1, None, 3], [2.0, 1.0, 9.0, math.nan])], "loss", None)
+    figure = curves_figure([Curve(row, (2, 1, None, 3), (2.0, 1.0, 9.0, math.nan))], "loss", None)
     assert (figure["data"][0]["x"], figure["data"][0]["y"]) == ([1, 2], [1.0, 2.0])
     assert "no task has values" in curves_figure([], "loss", None)["layout"]["annotations"][0]["text"]
 
@@ -269,7 +271,7 @@ def test_parallel_coordinates_of_many_parameters() -> None:
     axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
     assert len(axes) == 13
     assert axes.index("<b>p7</b>") < axes.index("<b>p23</b>")
-    assert "the 12 parameters of 30 that tell most" in figure.layout.title.text
+    assert "the 12 of 30 parameters that explain most" in figure.layout.title.text
 
 
 def test_parallel_coordinates_of_one_task() -> None:
@@ -317,7 +319,7 @@ def test_scatter_leaves_out_what_has_no_number() -> None:
     """On an axis of numbers, tasks without one are left out and counted."""
     figure = figures.scatter(random_search(), "loss", x="lr", y="depth")
     assert len(figure.data[0].x) < 60
-    assert "20 tasks left out, without a number for lr or depth" in figure.layout.title.text
+    assert "20 tasks skipped, without a number for lr or depth" in figure.layout.title.text
 
 
 def test_box() -> None:
@@ -470,8 +472,8 @@ def test_numbers_that_stand_below_each_other(values: list[float], texts: list[st
 
 def test_names_are_cut_at_their_beginning() -> None:
     """The end of a parameter's name is what tells it from others."""
-    assert tail("optimizer.schedule.warmup_epochs", 14) == "…warmup_epochs"
-    assert tail("lr", 14) == "lr"
+    assert shorten_start("optimizer.schedule.warmup_epochs", 14) == "…warmup_epochs"
+    assert shorten_start("lr", 14) == "lr"
 
 
 def test_points_over_a_parameter() -> None:
@@ -482,15 +484,15 @@ def test_points_over_a_parameter() -> None:
     figure = points_figure(scored, "loss", "lr")
     assert figure["layout"]["xaxis"]["type"] == "log"
     assert figure["data"][0]["x"] == [point["lr"] for point in space]
-    assert "1 task left out, without a number for lr" in figure["layout"]["title"]["text"]
+    assert "1 task skipped, without a number for lr" in figure["layout"]["title"]["text"]
     assert "lr = " in figure["data"][0]["hovertext"][0]
     assert points_figure(scored[-1:], "loss", "lr")["data"] == []
 
 
 def test_values_that_look_alike_stay_apart() -> None:
     """1, "1" and True are three cells; 1 and 1.0 are one."""
-    assert cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
-    assert cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
+    assert assign_cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
+    assert assign_cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
         "random forest",
         "é",
         '"None"',
@@ -499,7 +501,7 @@ def test_values_that_look_alike_stay_apart() -> None:
         '"[1]"',
         "[1]",
     )
-    assert len(set(scale(["a", "b", None, ["a"]]).places)) == 4
+    assert len(set(axis_scale(["a", "b", None, ["a"]]).places)) == 4
 
 
 def test_limits() -> None:
@@ -512,9 +514,9 @@ def test_limits() -> None:
 
 def test_text_is_no_markup() -> None:
     """What plotly would read as markup, template or formula stays text."""
-    assert safe("<b>%{x}</b>\n$x$ & co") == "&lt;b&gt;%&#123;x}&lt;/b&gt; &#36;x&#36; &amp; co"
+    assert escape("<b>%{x}</b>\n$x$ & co") == "&lt;b&gt;%&#123;x}&lt;/b&gt; &#36;x&#36; &amp; co"
 
 
 def test_thinning_keeps_short_curves() -> None:
     """A curve that is short enough stays as it is."""
-    assert thinned([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])
+    assert downsample([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])

@@ -15,7 +15,7 @@ import pytest
 from clearml_taskgroup import Metric, TaskGroup, _progress
 from clearml_taskgroup._model.metrics import Vocabulary
 from clearml_taskgroup._model.name_template import NameTemplate
-from clearml_taskgroup._progress import Standing, telling_measure
+from clearml_taskgroup._progress import Progress, choose_metric
 from clearml_taskgroup._results.metric_lookup import MetricLookup
 from clearml_taskgroup.errors import MissingExtraError
 from clearml_taskgroup.testing import recording
@@ -28,10 +28,10 @@ class Shown:
     standings: list[str] = attrs.field(factory=list)
     stops: int = 0
 
-    def show(self, standing: Standing) -> None:
+    def show(self, progress: Progress) -> None:
         """Remembers."""
-        if not self.standings or self.standings[-1] != str(standing):
-            self.standings.append(str(standing))
+        if not self.standings or self.standings[-1] != str(progress):
+            self.standings.append(str(progress))
 
     def stop(self) -> None:
         """Remembers."""
@@ -42,7 +42,7 @@ class Shown:
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     """What a sweep shows."""
     display = Shown()
-    monkeypatch.setattr(_progress, "display_here", lambda redirect: display)
+    monkeypatch.setattr(_progress, "choose_display", lambda redirect: display)
     return display
 
 
@@ -107,7 +107,7 @@ def test_the_measure_that_tells(metrics: Any, measures: Any, expected: Any) -> N
     """The first metric with a mode tells which task is best, in the split that validates."""
     template = NameTemplate("{metric}/{split}")
     words = MetricLookup(template, None if metrics is None else Vocabulary.of(metrics, template))
-    found = telling_measure(words, [(metric, (("split", split),)) for metric, split in measures])
+    found = choose_metric(words, [(metric, (("split", split),)) for metric, split in measures])
     assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 
 
@@ -183,8 +183,8 @@ def test_counts_are_shown_whatever_the_width(
     termios.tcsetattr(theirs, termios.TCSANOW, attributes)
     with os.fdopen(theirs, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        display = _progress.Terminal(redirect=False)
-        display.show(Standing(200, done=90, failed=9, current=[name, "other"], best="best loss 0.5 (C=1)"))
+        display = _progress.TerminalDisplay(redirect=False)
+        display.show(Progress(200, done=90, failed=9, current=[name, "other"], best="best loss 0.5 (C=1)"))
         display.stop()
     told = read(ours).decode()
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told).replace("\r", "\n").split("\n")
@@ -215,9 +215,9 @@ def test_a_notebook_shows_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("IPython.display")
     monkeypatch.setattr(module, "display", display, raising=False)
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    notebook = _progress.Notebook()
-    notebook.show(Standing(4))
-    notebook.show(Standing(4, done=1, failed=1, current=["a<b"]))
+    notebook = _progress.NotebookDisplay()
+    notebook.show(Progress(4))
+    notebook.show(Progress(4, done=1, failed=1, current=["a<b"]))
     notebook.stop()
     assert [(kind, data["text/plain"]) for kind, data in shown] == [
         ("display", "0 done, 0 failed, 4 left"),

@@ -326,9 +326,9 @@ class TaskGroup:
         return Sweep(self, left, self._tracker(len(done) + len(left), len(done)) if progress else None)
 
     def _tracker(self, total: int, done: int) -> Tracker:
-        from ._progress import Tracker, display_here
+        from ._progress import Tracker, choose_display
 
-        display = display_here(redirect=not self.captures_console)
+        display = choose_display(redirect=not self.captures_console)
         tracker = Tracker(total, done, MetricLookup(self.template, self.vocabulary), display)
         self._undo.append(tracker.stop)
         return tracker

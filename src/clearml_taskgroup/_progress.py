@@ -1,6 +1,6 @@
-"""How far a sweep is: done, failed, left, the current task and the best value so far.
+"""Shows the progress of a sweep: tasks done, failed and left, the current task, the best value so far.
 
-On a terminal a line that renews itself, in a notebook an output that does; nothing on a pipe.
+A terminal shows one line and a notebook one output, which are updated; a pipe or a file shows nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from ._results.rows import best_of
+from ._text import some
 from .errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -21,21 +23,22 @@ if TYPE_CHECKING:
     from ._results.metric_lookup import MetricLookup
     from ._run.state import TaskState
 
-PREFERRED = ("val", "validation", "valid", "dev", "eval", "test")
-"""Context values that a best value is rather taken of than of others."""
-BAR, TIMES = 16, 18
-"""How many columns of a terminal the bar takes, and the time that has passed with the time to come."""
+PREFERRED_CONTEXT_VALUES = ("val", "validation", "valid", "dev", "eval", "test")
+"""The best value is taken of a metric with one of these context values if there is one, the first first."""
+BAR_COLUMNS, TIME_COLUMNS = 16, 18
+"""The columns of a terminal that the bar takes, and that elapsed and remaining time take together."""
 
 
 @attrs.define
-class Standing:
-    """How far a sweep is at this moment.
+class Progress:
+    """The state of a sweep.
 
     Attributes:
-        total: How many tasks it has, with those that an earlier attempt has completed.
-        done: How many are completed, and `failed`, how many failed or were stopped.
-        current: The names of the tasks under way.
-        best: The best value so far, for people; empty where there is none.
+        total: The number of tasks, including those that an earlier attempt has completed.
+        done: The number of completed tasks.
+        failed: The number of tasks that failed or were stopped.
+        current: The names of the tasks in progress.
+        best: The best value so far as text; empty if there is none.
     """
 
     total: int
@@ -46,19 +49,18 @@ class Standing:
 
     @property
     def left(self) -> int:
-        """How many have not ended."""
+        """The number of tasks that have not ended."""
         return self.total - self.done - self.failed
 
     @property
     def counts(self) -> str:
-        """What is shown whatever else there is room for."""
+        """The part that is always shown."""
         return f"{self.done} done, {self.failed} failed, {self.left} left"
 
     @property
     def detail(self) -> str:
-        """What is cut where there is no room."""
-        more = f" and {len(self.current) - 1} more" if len(self.current) > 1 else ""
-        now = f"now {self.current[0]}{more}" if self.current else ""
+        """The part that is cut off if there is no room."""
+        now = f"now {some(self.current, 1)}" if self.current else ""
         return " · ".join(part for part in (now, self.best) if part)
 
     def __str__(self) -> str:
@@ -68,128 +70,124 @@ class Standing:
 class Display(Protocol):
     """Where progress is shown."""
 
-    def show(self, standing: Standing) -> None:
-        """Shows how far it is."""
+    def show(self, progress: Progress) -> None: ...
 
     def stop(self) -> None:
-        """Leaves the last state standing."""
+        """Stops updating; the last state stays visible."""
 
 
-class Nowhere:
-    """Shows nothing: a pipe, a file, a log."""
+class NoDisplay:
+    """Shows nothing: for pipes and files."""
 
-    def show(self, standing: Standing) -> None:
-        """Does nothing."""
+    def show(self, progress: Progress) -> None:
+        pass
 
     def stop(self) -> None:
-        """Does nothing."""
+        pass
 
 
-class Terminal:
-    """A line of a terminal, by rich.
+class TerminalDisplay:
+    """A line of a terminal, drawn by rich.
 
     Args:
-        redirect: Whether what the program prints meanwhile goes above the line by rich's doing.
+        redirect: Whether rich redirects stdout and stderr, so that printed text appears above the line.
     """
 
     def __init__(self, redirect: bool) -> None:
         try:
+            from rich import progress as rich_progress
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                Progress,
-                ProgressColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
             from rich.table import Column
         except ImportError:
             raise MissingExtraError("rich", "cli", "progress=True") from None
-        counts = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+        counts = rich_progress.TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True)
+        )
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        detail = TextColumn("{task.fields[detail]}", markup=False, table_column=rest)
-        times: list[ProgressColumn] = [TimeElapsedColumn(), TimeRemainingColumn()]
+        detail = rich_progress.TextColumn("{task.fields[detail]}", markup=False, table_column=rest)
+        times: list[rich_progress.ProgressColumn] = [
+            rich_progress.TimeElapsedColumn(),
+            rich_progress.TimeRemainingColumn(),
+        ]
         console = Console(stderr=True)
 
-        class Line(Progress):
-            """Leaves out what a narrow terminal has no room for, rather than the counts."""
+        class Line(rich_progress.Progress):
+            """A line that drops the bar and the times in a narrow terminal, but never the counts."""
 
-            standing = Standing(0)
+            progress = Progress(0)
 
             def make_tasks_table(self, tasks: Any) -> Any:
-                columns: list[ProgressColumn]
-                columns, room = [counts, detail], console.width - len(self.standing.counts)
-                if room > TIMES:
+                columns: list[rich_progress.ProgressColumn]
+                columns, room = [counts, detail], console.width - len(self.progress.counts)
+                if room > TIME_COLUMNS:
                     columns[1:1] = times
-                if room > TIMES + BAR:
-                    columns.insert(0, BarColumn(BAR))
+                if room > TIME_COLUMNS + BAR_COLUMNS:
+                    columns.insert(0, rich_progress.BarColumn(BAR_COLUMNS))
                 self.columns = tuple(columns)
                 return super().make_tasks_table(tasks)
 
-        self._progress = Line(
+        self._line = Line(
             console=console,
             refresh_per_second=5,
             redirect_stdout=redirect and sys.stdout is not None and sys.stdout.isatty(),
             redirect_stderr=redirect,
             expand=True,
         )
-        self._bar: Any = None
+        self._task: Any = None
 
-    def show(self, standing: Standing) -> None:
-        """Renews the line."""
-        self._progress.standing = standing
+    def show(self, progress: Progress) -> None:
+        self._line.progress = progress
         shown: dict[str, Any] = {
-            "completed": standing.done + standing.failed,
-            "total": standing.total,
-            "description": standing.counts,
-            "detail": standing.detail,
+            "completed": progress.done + progress.failed,
+            "total": progress.total,
+            "description": progress.counts,
+            "detail": progress.detail,
         }
-        if self._bar is None:  # what an earlier attempt has completed took no time of this one
-            self._bar = self._progress.add_task(**shown)
-            self._progress.start()
+        if self._task is None:
+            # The first state has the tasks that an earlier attempt completed, which took no time now.
+            self._task = self._line.add_task(**shown)
+            self._line.start()
         else:
-            self._progress.update(self._bar, **shown)
+            self._line.update(self._task, **shown)
 
     def stop(self) -> None:
-        """Leaves the line standing."""
-        self._progress.stop()
+        self._line.stop()
 
 
-class Notebook:
-    """An output of a notebook's cell, which needs no widgets."""
+class NotebookDisplay:
+    """An output of a notebook cell; needs no widgets."""
 
     def __init__(self) -> None:
         self._display: Any = import_module("IPython.display").display
         self._output: Any = None
 
-    def show(self, standing: Standing) -> None:
-        """Renews the output."""
-        bar = f'<progress value="{standing.done + standing.failed}" max="{standing.total}"></progress>'
-        shown = {"text/html": f"{bar} {html.escape(str(standing))}", "text/plain": str(standing)}
+    def show(self, progress: Progress) -> None:
+        bar = f'<progress value="{progress.done + progress.failed}" max="{progress.total}"></progress>'
+        shown = {"text/html": f"{bar} {html.escape(str(progress))}", "text/plain": str(progress)}
         if self._output is None:
             self._output = self._display(shown, raw=True, display_id=True)
         else:
             self._output.update(shown, raw=True)
 
     def stop(self) -> None:
-        """Leaves the output standing."""
+        pass
 
 
-def display_here(redirect: bool = True) -> Display:
-    """Makes the display that fits this process.
+def choose_display(redirect: bool = True) -> Display:
+    """Returns the display for this process: a notebook, a terminal or none.
 
     Args:
-        redirect: Whether what is printed meanwhile may be put above a terminal's line.
+        redirect: Whether stdout and stderr may be redirected, so that printed text appears above a terminal's
+            line.
 
     Raises:
-        MissingExtraError: There is a terminal, but rich is not installed.
+        MissingExtraError: stderr is a terminal, but rich is not installed.
     """
     if _in_notebook():
-        return Notebook()
+        return NotebookDisplay()
     if sys.stderr is not None and sys.stderr.isatty():
-        return Terminal(redirect)
-    return Nowhere()
+        return TerminalDisplay(redirect)
+    return NoDisplay()
 
 
 def _in_notebook() -> bool:
@@ -200,81 +198,81 @@ def _in_notebook() -> bool:
 
 @attrs.define(eq=False)
 class Tracker:
-    """Counts the tasks of one sweep as they begin and end, and shows that.
+    """Counts the tasks of one sweep as they begin and end, and updates the display.
 
     Args:
-        total: How many tasks there are.
-        done: How many of them an earlier attempt has completed.
-        words: The group's template and vocabulary.
-        display: Where it is shown.
+        total: The number of tasks.
+        done: The number of tasks that an earlier attempt has completed.
+        lookup: The group's template and vocabulary.
+        display: Where progress is shown.
     """
 
     total: int
     done: int
     lookup: MetricLookup
     display: Display
-    standing: Standing = attrs.field(init=False)
+    progress: Progress = attrs.field(init=False)
     _metric_key: MetricKey | None = None
-    _best: float | None = None
-    _under_way: dict[str, TaskState] = attrs.field(factory=dict)
+    _best: tuple[str, float] | None = None
+    _open: dict[str, TaskState] = attrs.field(factory=dict)
     _stopped: bool = False
 
     def __attrs_post_init__(self) -> None:
-        self.standing = Standing(self.total, self.done)
-        self.display.show(self.standing)
+        self.progress = Progress(self.total, self.done)
+        self.display.show(self.progress)
 
     def begun(self, state: TaskState) -> None:
-        """A task is under way."""
-        self._under_way[state.spec.key] = state
+        self._open[state.spec.key] = state
         self._show()
 
-    def look(self) -> None:
-        """Takes in which of the tasks under way have ended."""
-        for key, state in list(self._under_way.items()):
+    def update(self) -> None:
+        """Counts the tasks that have ended since the last call."""
+        for key, state in list(self._open.items()):
             if not state.is_open:
-                del self._under_way[key]
-                self.standing.done += state.status == "completed"
-                self.standing.failed += state.status != "completed"
+                del self._open[key]
+                self.progress.done += state.status == "completed"
+                self.progress.failed += state.status != "completed"
                 if state.status == "completed":
-                    self._compare(state)
+                    self._update_best(state)
         self._show()
 
     def stop(self) -> None:
-        """Shows the last state, and leaves it standing."""
+        """Shows the last state and stops the display."""
         if not self._stopped:
             self._stopped = True
-            self.look()
+            self.update()
             self.display.stop()
 
     def _show(self) -> None:
-        self.standing.current = [state.spec.name for state in self._under_way.values()]
-        self.display.show(self.standing)
+        self.progress.current = [state.spec.name for state in self._open.values()]
+        self.display.show(self.progress)
 
-    def _compare(self, state: TaskState) -> None:
-        if self._metric_key is None:
-            self._metric_key = telling_measure(self.lookup, list(state.names.stats))
-        stats = state.names.stats.get(self._metric_key) if self._metric_key is not None else None
-        if stats is None or self._metric_key is None:
+    def _update_best(self, state: TaskState) -> None:
+        stats = state.names.stats
+        metric_key = self._metric_key = self._metric_key or choose_metric(self.lookup, list(stats))
+        mode = None if metric_key is None else self.lookup.likely_mode(metric_key[0])
+        if metric_key is None or mode is None or metric_key not in stats:
             return
-        mode = self.lookup.likely_mode(self._metric_key[0])
-        if self._best is None or (stats.last > self._best if mode == "max" else stats.last < self._best):
-            self._best = stats.last
-            label = self.lookup.label(self._metric_key)
-            self.standing.best = f"best {label} {stats.last:.4g} ({state.spec.name})"
+        candidates = [(state.spec.name, stats[metric_key].last)]
+        if self._best is not None:
+            candidates.insert(0, self._best)
+        self._best = name, value = best_of(candidates, lambda item: item[1], mode)
+        self.progress.best = f"best {self.lookup.label(metric_key)} {value:.4g} ({name})"
 
 
-def telling_measure(lookup: MetricLookup, metric_keys: Sequence[MetricKey]) -> MetricKey | None:
-    """Chooses the measure by which tasks are told better from worse.
+def choose_metric(lookup: MetricLookup, metric_keys: Sequence[MetricKey]) -> MetricKey | None:
+    """Chooses the metric whose best value is shown.
 
-    The first metric of the vocabulary that has values and a mode; without a vocabulary the first one
-    whose mode can be told by its name. Of its contexts rather `val` than `test` than others.
+    It is the first metric of the vocabulary that has values and a mode; without a vocabulary the first one
+    whose mode is known by its name. Of several contexts, `val` is preferred to `test`, and that to others.
     """
     known = [metric_key for metric_key in metric_keys if lookup.likely_mode(metric_key[0]) is not None]
     vocabulary = lookup.vocabulary.metrics if lookup.vocabulary is not None else ()
     order = list(dict.fromkeys([*vocabulary, *(metric for metric, _ in known)]))
+    preferred = PREFERRED_CONTEXT_VALUES
 
     def rank(metric_key: MetricKey) -> tuple[int, int]:
-        places = (PREFERRED.index(value) for _, value in metric_key[1] if value in PREFERRED)
-        return order.index(metric_key[0]), min(places, default=len(PREFERRED))
+        places = (preferred.index(value) for _, value in metric_key[1] if value in preferred)
+        return order.index(metric_key[0]), min(places, default=len(preferred))
 
     return min(known, key=rank, default=None)

@@ -58,7 +58,7 @@ class Sweep:
         self._begun += 1
         turn = self._group._begin_turn(self, self._specs[self._begun - 1])
         if self._tracker is not None:
-            self._tracker.look()
+            self._tracker.update()
             self._tracker.begun(turn._state)
         return turn
 

@@ -1,9 +1,9 @@
 """Figures of a group's results, as `plotly.graph_objects.Figure`.
 
-They need the extra `figures`: `pip install 'clearml-taskgroup[figures]'`. Each figure can be shown in
-a notebook, changed (`figure.update_layout(…)`), written to a file, or sent to ClearML:
-`task.logger.report_plotly("accuracy", "curves", figure)`. Names and units are those of the vocabulary, the
-colours are safe for the colour-blind, and the dark end of a scale is the better one where that is known.
+They need the extra `figures`: `pip install 'clearml-taskgroup[figures]'`. A figure can be shown in a
+notebook, changed (`figure.update_layout(…)`), written to a file, or sent to ClearML:
+`task.logger.report_plotly("accuracy", "curves", figure)`. Names and units are those of the vocabulary. The
+colours are distinguishable for colour-blind people; if it is known which values are better, they are dark.
 
 Examples:
     >>> from clearml_taskgroup import figures
@@ -14,20 +14,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._plots.box import box_figure
 from ._plots.curves import curves_figure
-from ._plots.distributions import box_figure, heat_map_figure, scatter_figure
-from ._plots.parallel import Scored, parallel_figure, telling, varying
-from ._results.aggregate import counts
-from ._results.rows import Mode, Of, number, of_text
+from ._plots.heat_map import heat_map_figure
+from ._plots.parallel_coordinates import parallel_coordinates_figure
+from ._plots.parameters import by_explained_variance, varying_parameters
+from ._plots.scatter import scatter_figure
+from ._results.filtering import is_comparable, require_parameter
+from ._results.rows import Mode, Of, RowValue, with_statistic
 from ._text import counted
-from .errors import ArgumentError, MissingExtraError, NoSuchParameterError, NoSuchResultError
+from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import plotly.graph_objects
 
-    from ._plots.parts import Figure as Plain
+    from ._plots.layout import Figure
     from ._results.results import Results
 
 
@@ -42,34 +45,34 @@ def curves(
     mode: Mode | None = None,
     **context: Any,
 ) -> plotly.graph_objects.Figure:
-    """Draws a metric over the iterations: a line for each task, or means with a band.
+    """Draws a metric over the iterations: a line per task, or a mean with a band per configuration.
 
     Up to 12 lines have their own colour and dash, and a legend; more are coloured by the rank of their last
-    value. Failed and stopped tasks are grey and dotted; with `over` they are left out.
+    value. Failed and stopped tasks are grey and dotted; with `over` they are skipped.
 
     Args:
-        results: The results of a group.
-        metric: The metric, by its name or an alias.
-        over: The parameter, or several, to take the mean over (`"seed"`): a line for each configuration
-            of the others, mean ± sample standard deviation over the tasks that are that far.
-        mode: Which is better; not needed where the vocabulary says it.
-        **context: Which of its contexts, `split="val"`; needed where there are several.
+        results: A group's results.
+        metric: The metric's name or an alias.
+        over: The parameter, or several, to take the mean over (`"seed"`): a line per configuration of the
+            other parameters, mean ± sample standard deviation over the tasks that have reached that
+            iteration.
+        mode: Which values are better; not needed if the vocabulary has it.
+        **context: The context, `split="val"`; required if the metric was reported in several.
 
     Raises:
         MissingExtraError: plotly is not installed.
         NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
-        ArgumentError: No task has the parameter `over`, or the metric has only values without iterations.
+        ArgumentError: No task has the parameter `over`, or the metric was reported without iterations.
     """
     figure = _plotly("curves")
     for name in (over,) if isinstance(over, str) else (over or ()):
-        _known(results, "over", name)
+        require_parameter(results.rows, "over", name)
     metric_key = results.find(metric, **context)
-    found = results.history(metric, **context)
-    if not any(at is not None for curve in found for at in curve.iterations):
-        expected = "a metric that was reported with iterations; for single values there is figures.box(…)"
+    history = results.history(metric, **context)
+    if not any(at is not None for curve in history for at in curve.iterations):
+        expected = "a metric that was reported with iterations; figures.box(…) draws single values"
         raise ArgumentError("metric", metric, expected)
-    points = [(curve.row, curve.iterations, curve.values) for curve in found]
-    return figure(curves_figure(points, results.label(metric_key), results.mode_of(metric, mode), over))
+    return figure(curves_figure(history, results.label(metric_key), results.mode_of(metric, mode), over))
 
 
 def parallel_coordinates(
@@ -77,24 +80,24 @@ def parallel_coordinates(
 ) -> plotly.graph_objects.Figure:
     """Draws each task as a line over its parameters, coloured by its value of a metric.
 
-    Parameters that are the same in all tasks are left out. Positive numbers that span two decades or
-    more stand by their logarithm; None, and parameters that a task does not have, in a lane of their own.
+    Parameters that are the same in all tasks are skipped. Axes of positive numbers that span two decades or
+    more are logarithmic. None, and parameters that a task does not have, are below the numbers.
 
     Args:
-        results: The results of a group.
-        metric: The metric, by its name or an alias.
-        of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-        mode: Which is better; not needed where the vocabulary says it.
-        **context: Which of its contexts, `split="val"`; needed where there are several.
+        results: A group's results.
+        metric: The metric's name or an alias.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which values are better; not needed if the vocabulary has it.
+        **context: The context, `split="val"`; required if the metric was reported in several.
 
     Raises:
         MissingExtraError: plotly is not installed.
-        NoSuchResultError: No completed or open task has a value for it.
-        AmbiguousResultError: The metric was reported under several contexts.
+        NoSuchResultError: No completed or open task has a value.
+        AmbiguousResultError: The metric was reported in several contexts that match.
     """
     figure = _plotly("parallel_coordinates")
-    scored, label, note = _scored(results, metric, of, context)
-    return figure(parallel_figure(scored, label, results.mode_of(metric, mode), note))
+    row_values, label, note = _row_values(results, metric, of, context)
+    return figure(parallel_coordinates_figure(row_values, label, results.mode_of(metric, mode), note))
 
 
 def heat_map(
@@ -107,27 +110,27 @@ def heat_map(
     mode: Mode | None = None,
     **context: Any,
 ) -> plotly.graph_objects.Figure:
-    """Draws a metric for each pair of values of two parameters, the mean over all others.
+    """Draws a metric for each pair of values of two parameters, its mean over all other parameters.
 
     Args:
-        results: The results of a group.
-        metric: The metric, by its name or an alias.
-        x: The parameter from left to right; by default one that tells most of the values.
-        y: The one from below upwards; likewise.
-        of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-        mode: Which is better; not needed where the vocabulary says it.
-        **context: Which of its contexts, `split="val"`; needed where there are several.
+        results: A group's results.
+        metric: The metric's name or an alias.
+        x: The parameter on the x axis; by default one that explains most of the values.
+        y: The parameter on the y axis; by default one that explains most of the values.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which values are better; not needed if the vocabulary has it.
+        **context: The context, `split="val"`; required if the metric was reported in several.
 
     Raises:
         MissingExtraError: plotly is not installed.
-        NoSuchResultError: No completed or open task has a value for it.
-        AmbiguousResultError: The metric was reported under several contexts.
-        ArgumentError: No task has such a parameter, or there are no two that differ.
+        NoSuchResultError: No completed or open task has a value.
+        AmbiguousResultError: The metric was reported in several contexts that match.
+        ArgumentError: No task has such a parameter, or fewer than two parameters differ.
     """
     figure = _plotly("heat_map")
-    scored, label, note = _scored(results, metric, of, context)
-    x, y = _pair(results, scored, x, y)
-    return figure(heat_map_figure(scored, label, results.mode_of(metric, mode), x, y, note))
+    row_values, label, note = _row_values(results, metric, of, context)
+    x, y = _two_parameters(results, row_values, x, y)
+    return figure(heat_map_figure(row_values, label, results.mode_of(metric, mode), x, y, note))
 
 
 def scatter(
@@ -140,96 +143,93 @@ def scatter(
     mode: Mode | None = None,
     **context: Any,
 ) -> plotly.graph_objects.Figure:
-    """Draws a point for each task at the values of two parameters, coloured by a metric.
+    """Draws a point per task at its values of two parameters, coloured by a metric.
 
-    Tasks at the same place are one point, their mean. Use it where a search chose its points freely; for
-    a grid there is `heat_map`.
+    Tasks at the same place are one point with their mean. It suits a random search; for a grid use
+    `heat_map`.
 
     Args:
-        results: The results of a group.
-        metric: The metric, by its name or an alias.
-        x: The parameter from left to right; by default one that tells most of the values.
-        y: The one from below upwards; likewise.
-        of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-        mode: Which is better; not needed where the vocabulary says it.
-        **context: Which of its contexts, `split="val"`; needed where there are several.
+        results: A group's results.
+        metric: The metric's name or an alias.
+        x: The parameter on the x axis; by default one that explains most of the values.
+        y: The parameter on the y axis; by default one that explains most of the values.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which values are better; not needed if the vocabulary has it.
+        **context: The context, `split="val"`; required if the metric was reported in several.
 
     Raises:
         MissingExtraError, NoSuchResultError, AmbiguousResultError, ArgumentError: As for `heat_map`.
     """
     figure = _plotly("scatter")
-    scored, label, note = _scored(results, metric, of, context)
-    x, y = _pair(results, scored, x, y)
-    return figure(scatter_figure(scored, label, results.mode_of(metric, mode), x, y, note))
+    row_values, label, note = _row_values(results, metric, of, context)
+    x, y = _two_parameters(results, row_values, x, y)
+    return figure(scatter_figure(row_values, label, results.mode_of(metric, mode), x, y, note))
 
 
 def box(
     results: Results, metric: str, *, by: str, of: Of = "last", **context: Any
 ) -> plotly.graph_objects.Figure:
-    """Draws a box of a metric's values for each value of a parameter.
+    """Draws a box of a metric's values per value of a parameter.
 
     Args:
-        results: The results of a group.
-        metric: The metric, by its name or an alias.
-        by: The parameter. More than 20 different numbers are put into bins.
-        of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-        **context: Which of its contexts, `split="val"`; needed where there are several.
+        results: A group's results.
+        metric: The metric's name or an alias.
+        by: The parameter; more than 20 different numbers are put into bins.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        **context: The context, `split="val"`; required if the metric was reported in several.
 
     Raises:
         MissingExtraError: plotly is not installed.
-        NoSuchResultError: No completed or open task has a value for it.
-        AmbiguousResultError: The metric was reported under several contexts.
+        NoSuchResultError: No completed or open task has a value.
+        AmbiguousResultError: The metric was reported in several contexts that match.
         ArgumentError: No task has such a parameter.
     """
     figure = _plotly("box")
-    _known(results, "by", by)
-    scored, label, note = _scored(results, metric, of, context)
-    return figure(box_figure(scored, label, by, note))
+    require_parameter(results.rows, "by", by)
+    row_values, label, note = _row_values(results, metric, of, context)
+    return figure(box_figure(row_values, label, by, note))
 
 
-def _plotly(function: str) -> Any:
+def _plotly(function: str) -> Callable[[Figure], plotly.graph_objects.Figure]:
+    """Returns a function that converts plotly JSON to plotly's class.
+
+    Raises:
+        MissingExtraError: plotly is not installed.
+    """
     try:
         import plotly.graph_objects
     except ImportError:
         raise MissingExtraError("plotly", "figures", f"figures.{function}()") from None
-
-    def figure(plain: Plain) -> Any:
-        return plotly.graph_objects.Figure(plain)
-
-    return figure
+    return lambda figure: plotly.graph_objects.Figure(figure)
 
 
-def _scored(results: Results, metric: str, of: Of, context: dict[str, Any]) -> tuple[list[Scored], str, str]:
-    """Gives the tasks that count with their values, what these are, and who is left out."""
+def _row_values(
+    results: Results, metric: str, of: Of, context: dict[str, Any]
+) -> tuple[list[RowValue], str, str]:
+    """Returns the tasks that count with their values, the values' label, and a note on skipped tasks."""
     metric_key = results.find(metric, **context)
-    counting = [row for row in results if counts(row) and metric_key in row.stats]
-    if not counting:
-        known = [results.label(other) for row in results if counts(row) for other in row.stats]
+    row_values = results._values(metric_key, of)
+    if not row_values:
+        known = [results.label(other) for row in results if is_comparable(row) for other in row.stats]
         raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)))
-    scored = [(row, number(row.stats[metric_key], of)) for row in results._having(counting, metric_key, of)]
-    label = of_text(results.label(metric_key), of)
-    without = len(results) - len(counting)
-    note = f"without {counted(without, 'task')} (failed, stopped or no value)" if without else ""
-    return scored, label, note
+    label = with_statistic(results.label(metric_key), of)
+    skipped = len(results) - len(row_values)
+    note = f"without {counted(skipped, 'task')} (failed, stopped or no value)" if skipped else ""
+    return row_values, label, note
 
 
-def _known(results: Results, argument: str, name: str) -> None:
-    known = results.parameters
-    if name not in known:
-        expected = f"one of the parameters {', '.join(known) or '(none)'}"
-        raise NoSuchParameterError(argument, name, expected, known=known)
-
-
-def _pair(results: Results, scored: Sequence[Scored], x: str | None, y: str | None) -> tuple[str, str]:
+def _two_parameters(
+    results: Results, row_values: Sequence[RowValue], x: str | None, y: str | None
+) -> tuple[str, str]:
+    """Fills in those that are not given with the parameters that explain most of the values."""
     for argument, name in (("x", x), ("y", y)):
         if name is not None:
-            _known(results, argument, name)
-    rows = [row for row, _ in scored]
-    others = [name for name in telling(scored, varying(rows)) if name not in (x, y)]
-    missing = (x is None) + (y is None)
-    if len(others) < missing:
+            require_parameter(results.rows, argument, name)
+    varying = varying_parameters([row for row, _ in row_values])
+    others = [name for name in by_explained_variance(row_values, varying) if name not in (x, y)]
+    if len(others) < (x is None) + (y is None):
         argument = "x" if x is None else "y"
-        expected = f"two parameters that differ; there are {', '.join(varying(rows)) or 'none'}"
+        expected = f"two parameters that differ; there are {', '.join(varying) or 'none'}"
         raise ArgumentError(argument, None, expected)
     first = x if x is not None else others.pop(0)
     return first, y if y is not None else others.pop(0)

@@ -229,14 +229,14 @@ def test_progress_counts_each_point(kind: str, monkeypatch: pytest.MonkeyPatch) 
     """A display is shown what completed, what failed and the best value; at last nothing is under way."""
     shown: list[str] = []
 
-    class Display(_progress.Nowhere):
+    class Display(_progress.NoDisplay):
         """Keeps what it is shown."""
 
-        def show(self, standing: _progress.Standing) -> None:
+        def show(self, progress: _progress.Progress) -> None:
             """Keeps it."""
-            shown.append(str(standing))
+            shown.append(str(progress))
 
-    monkeypatch.setattr(_progress, "display_here", lambda redirect: Display())
+    monkeypatch.setattr(_progress, "choose_display", lambda redirect: Display())
     with engine(kind) as where, offline(metrics=[Metric("loss", mode="min")]) as group:
         group.map(worker_functions.some_raise, SPACE, progress=True, **where)
     assert shown[0] == "0 done, 0 failed, 6 left"

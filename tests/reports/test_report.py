@@ -349,8 +349,8 @@ def test_a_group_without_tasks_and_tasks_without_values(tmp_path: Path) -> None:
         assert "0 tasks" in page.text
         group.task({"C": 1})
     text, page = written(group.results(), tmp_path)
-    assert "There is nothing to draw" in page.text
-    assert "It reported nothing" in page.text
+    assert "There are no values to draw" in page.text
+    assert "The task has reported no values" in page.text
     assert 'id="plotly-js"' not in text
 
 

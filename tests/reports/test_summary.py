@@ -13,6 +13,7 @@ from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._model.downsample import CurveSample
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._reports import summary as _summary
+from clearml_taskgroup._results.rows import Curve
 from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
 from clearml_taskgroup.testing import recording
@@ -209,6 +210,7 @@ def test_a_single_value_is_no_end_of_a_sketched_curve() -> None:
         stats.add(float(step), step)
         sample.add(step, float(step))
     stats.add(9.0, None)
-    assert _summary._with_end(sample, stats) == ([0, 1], [0.0, 1.0])
+    row: Any = None
+    assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1), (0.0, 1.0))
     stats = attrs.evolve(stats, single=False, last=2.0, last_iteration=2)
-    assert _summary._with_end(sample, stats) == ([0, 1, 2], [0.0, 1.0, 2.0])
+    assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1, 2), (0.0, 1.0, 2.0))

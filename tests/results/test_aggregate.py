@@ -6,6 +6,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearml_taskgroup import Aggregates, TaskGroup
+from clearml_taskgroup import Aggregates, Metric, TaskGroup
+from clearml_taskgroup._results.aggregate import mean_of, standard_deviation
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, NoSuchResultError
 from clearml_taskgroup.testing import recording
 
@@ -257,6 +259,30 @@ def test_means_are_those_of_statistics(values: list[float]) -> None:
     assert mean.mean == pytest.approx(statistics.fmean(values), rel=1e-9, abs=1e-9)
     assert mean.std == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-6)
     assert mean.sem == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), rel=1e-6, abs=1e-6)
+
+
+@given(st.floats(-3.4e38, 3.4e38), st.integers(2, 50))
+def test_equal_values_have_no_spread(value: float, n: int) -> None:
+    assert standard_deviation([value] * n) == 0
+    assert str(mean_of([value] * n)).endswith(" ± 0")
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.5, math.inf], [math.nan, 1.0]])
+def test_values_without_a_spread(values: list[float]) -> None:
+    assert math.isnan(standard_deviation(values))
+
+
+def test_three_equal_values_in_every_table(tmp_path: Path) -> None:
+    """0.1 + 0.3 has no exact binary form; the spread of three equal values is 0 nevertheless."""
+    with TaskGroup("digits", "sweep", metrics=[Metric("loss", mode="min")]) as group:
+        for task in group.tasks({"C": [1, 2], "seed": range(3)}):
+            task.report({"loss": 0.1 + 0.3}, 1)
+    results = group.results()
+    assert repr(results.aggregate()).splitlines()[2].split() == ["C=1", "3", "0.4", "±", "0"]
+    assert str(results.aggregate().best("loss")) == "C=1: loss = 0.4 ± 0 (mean ± std, n=3)"
+    page = results.save_html(tmp_path / "report.html").read_text("utf-8")
+    assert "0.4 ± 0.0" in page
+    assert "e-17" not in page
 
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: round(x, 6))

@@ -268,7 +268,9 @@ def test_a_row_reads_well() -> None:
         task.report({f"m{number}": number / 3 for number in range(6)}, 1)
         group.task({"C": 2}).mark_failed("bad")
     rows = group.results()
-    assert repr(rows[0]) == f"<Row 'C=1' key={task.key} completed m0=0 m1=0.3333 m2=0.6667 m3=1 … and 2 more>"
+    assert (
+        repr(rows[0]) == f"<Row 'C=1' key={task.key} completed m0=0, m1=0.3333, m2=0.6667, m3=1 and 2 more>"
+    )
     assert repr(rows[1]) == f"<Row 'C=2' key={rows[1].key} failed>"
 
 

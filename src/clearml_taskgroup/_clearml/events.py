@@ -57,3 +57,35 @@ def points_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> lis
         for event in events
         if event.get("type") == "training_stats_scalar" and (event["metric"], event["variant"]) in wanted
     ]
+
+
+def plot_event(task_id: str, title: str, series: str, figure: Mapping[str, Any]) -> str:
+    """Writes a figure in plotly's JSON form as an API event."""
+    return json.dumps(
+        {
+            "type": "plot",
+            "task": task_id,
+            "timestamp": now(),
+            "metric": title,
+            "variant": series,
+            "iter": 0,
+            "plot_str": json.dumps(figure, separators=(",", ":")),
+        },
+        separators=(",", ":"),  # as the outbox reads it
+    )
+
+
+def single_value_event(task_id: str, name: str, value: float) -> str:
+    """Writes a value without an iteration as an API event."""
+    return json.dumps(
+        {
+            "type": "training_stats_scalar",
+            "task": task_id,
+            "timestamp": now(),
+            "metric": SINGLE_VALUE_TITLE,
+            "variant": name,
+            "value": value,
+            "iter": SINGLE_VALUE_ITERATION,
+        },
+        separators=(",", ":"),
+    )

@@ -13,7 +13,7 @@ import click
 from .._model.status import tally_text
 from .._results.aggregate import Aggregates
 from .._results.results import Results
-from .._results.rows import OF, Best, Row, of_text
+from .._results.rows import OF, Best, Row, with_statistic
 from .find_run import Mode, context_of, listed, near, parameters_of, place_of, results_of
 from .output import Command, Function, iso, json_option, mode_options, pair, print_json, run_option, when
 from .tables import print_listed, print_table
@@ -138,7 +138,7 @@ def show(
     head: str | None = None
     if sort is not None:
         meant = context_of(context, results)
-        head = of_text(results.label(results.find(sort, **meant)), of)
+        head = with_statistic(results.label(results.find(sort, **meant)), of)
         meant["mode"] = _better(results, sort, meant, better)
         shown = (
             shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)

@@ -43,7 +43,7 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     head, body = [_printable(name) for name in head], [[_printable(cell) for cell in line] for line in body]
     console = Console(highlight=False)
     if not console.is_terminal:
-        click.echo(text_table(head, body, most=None))
+        click.echo(text_table(head, body, max_lines=None))
         return
     widths = fitting(head, body, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_edge=False)

@@ -116,7 +116,7 @@ def map_points(
             if isinstance(engine, _Submitted):  # nobody tells when it has begun
                 tracker.begun(task._state)
             run.reporter.flush(TASK_PATIENCE)  # what was reported here is counted by then
-            tracker.look()
+            tracker.update()
 
     tracker = None if track is None else track(len(done) + len(left), len(done))
     endings = _Endings(run, min(group.close_timeout, TASK_PATIENCE))

@@ -1,1 +1,1 @@
-"""Figures, as plotly's JSON: pure, and plotly is not needed. `figures.py` is their public face."""
+"""Figures as plotly JSON, built without plotly. The public functions are in `figures.py`."""

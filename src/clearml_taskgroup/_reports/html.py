@@ -1,4 +1,4 @@
-"""One HTML file that loads nothing: tables that can be sorted, links, packed scripts and figures."""
+"""Writes HTML: sortable tables, sections, links, compressed data and the whole page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from .._results.export import jsonable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""Tells the browser to refuse every request, so that nothing can be loaded by accident."""
+"""Makes the browser refuse every request, so that a report never needs the network."""
 
 
 def esc(text: Any) -> str:
-    """Makes text harmless inside HTML, between tags and in attributes."""
     return html.escape(str(text), quote=True)
 
 
 def link(url: str | None, text: str) -> str:
-    """Links to a page; what is no page, as a folder on a disk, stays text."""
+    """Writes a link; only text if the URL is not a web page, as for a folder on a disk."""
     if not is_page(url):
         return esc(text)
     return f'<a href="{esc(url)}" target="_blank" rel="noopener noreferrer">{esc(text)}</a>'
@@ -49,10 +48,10 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        html: What it shows, already escaped.
-        number: What it is sorted by; None for text.
+        html: The content, already escaped.
+        number: The number to sort by; None for text.
         is_missing: Whether there is no value; such cells are sorted last.
-        classes: Words for the style sheet.
+        classes: CSS classes.
     """
 
     html: str
@@ -60,13 +59,13 @@ class Cell:
     is_missing: bool = False
     classes: str = ""
 
-    def written(self, numeric: bool) -> str:
-        """Writes it, to the right if its column has nothing but numbers."""
-        lookup = [self.classes, "n" if numeric else "", "none" if self.is_missing else ""]
-        joined = " ".join(word for word in lookup if word)
-        kind = f' class="{joined}"' if joined else ""
+    def to_html(self, numeric: bool) -> str:
+        """Writes the cell, aligned to the right if its column has only numbers."""
+        classes = [self.classes, "n" if numeric else "", "none" if self.is_missing else ""]
+        joined = " ".join(name for name in classes if name)
+        attribute = f' class="{joined}"' if joined else ""
         number = f' data-n="{self.number!r}"' if self.number is not None else ""
-        return f"<td{kind}{number}>{self.html}</td>"
+        return f"<td{attribute}{number}>{self.html}</td>"
 
 
 MISSING = Cell("–", is_missing=True)
@@ -78,7 +77,7 @@ def text_cell(text: Any, classes: str = "") -> Cell:
 
 @attrs.frozen
 class Column:
-    """The head of a column: what it is called, and which way a first click sorts."""
+    """The head of a column, and the order in which the first click sorts."""
 
     title: str
     first: str = "ascending"
@@ -86,33 +85,31 @@ class Column:
 
 @attrs.frozen
 class Line:
-    """A line of a table."""
-
     cells: Sequence[Cell]
     classes: str = ""
 
-    def written(self, numeric: Sequence[bool]) -> str:
-        kind = f' class="{self.classes}"' if self.classes else ""
-        cells = (cell.written(is_numeric) for cell, is_numeric in zip(self.cells, numeric, strict=True))
-        return f"<tr{kind}>{''.join(cells)}</tr>"
+    def to_html(self, numeric: Sequence[bool]) -> str:
+        attribute = f' class="{self.classes}"' if self.classes else ""
+        cells = (cell.to_html(is_numeric) for cell, is_numeric in zip(self.cells, numeric, strict=True))
+        return f"<tr{attribute}>{''.join(cells)}</tr>"
 
 
 def breakable(name: str) -> str:
-    """Writes a name so that a narrow column may break it: `optimizer.` and `learning_` and `rate`."""
+    """Writes a name with possible line breaks for a narrow column: `optimizer.`, `learning_`, `rate`."""
     return re.sub(r"(?<=[._/-])(?=\w)|(?<=\w)(?=\[)", "<wbr>", esc(name))
 
 
 def table(
     columns: Sequence[Column], lines: Iterable[Line], *, sortable: bool = True, label: str, caption: str = ""
 ) -> str:
-    """Writes a table; the heads of a sortable one are buttons.
+    """Writes a table.
 
     Args:
-        columns: Its columns.
-        lines: Its lines.
-        sortable: Whether a click on a head sorts.
-        label: What it is, for those who hear it.
-        caption: What it shows, in a sentence above it.
+        columns: The columns.
+        lines: The lines.
+        sortable: Whether a click on a column's head sorts.
+        label: The table's name for screen readers.
+        caption: A sentence above the table.
     """
     lines, heads, numeric = list(lines), [], []
     for at, column in enumerate(columns):
@@ -123,7 +120,7 @@ def table(
         numeric.append(all(cell.number is not None for cell in cells))
         kind = ' class="n"' if numeric[-1] else ""
         heads.append(f'<th scope="col"{kind}{first}>{title}</th>')
-    body = "\n".join(line.written(numeric) for line in lines)
+    body = "\n".join(line.to_html(numeric) for line in lines)
     above = f"<caption><span>{esc(caption)}</span></caption>" if caption else ""
     kind = ' class="sortable"' if sortable else ""
     return (
@@ -141,25 +138,25 @@ def note(text: str) -> str:
     return f'<p class="note">{esc(text)}</p>'
 
 
-def packed(name: str, text: str) -> str:
-    """Packs a text for the page's script: a third of the size, and nothing in it is markup."""
+def compressed(name: str, text: str) -> str:
+    """Compresses text for the page's script: a third of the size, and without characters of HTML."""
     data = text.encode()
-    packer = zlib.compressobj(9, wbits=-15)
-    inside = base64.b64encode(packer.compress(data) + packer.flush()).decode()
+    compressor = zlib.compressobj(9, wbits=-15)
+    inside = base64.b64encode(compressor.compress(data) + compressor.flush()).decode()
     return f'<script type="text/plain" id="{name}" data-size="{len(data)}">{inside}</script>'
 
 
-def packed_json(name: str, value: Any) -> str:
-    return packed(name, json.dumps(jsonable(value), separators=(",", ":")))
+def compressed_json(name: str, value: Any) -> str:
+    return compressed(name, json.dumps(jsonable(value), separators=(",", ":")))
 
 
 def page(title: str, sections: Sequence[str], data: Sequence[str]) -> str:
     """Writes the whole file.
 
     Args:
-        title: What the browser's tab says.
-        sections: What is seen, as HTML.
-        data: Packed scripts and figures.
+        title: The title of the browser's tab.
+        sections: The visible content.
+        data: Compressed scripts and figures.
     """
     assets = files(__package__) / "assets"
     style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
@@ -168,7 +165,7 @@ def page(title: str, sections: Sequence[str], data: Sequence[str]) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="clearml-taskgroup">
 <link rel="icon" href="data:,">

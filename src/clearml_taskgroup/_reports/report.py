@@ -1,17 +1,18 @@
-"""The report of a run: one HTML file that needs no network. What it shows, and in which order."""
+"""Writes the HTML report of a run: its sections, their order and the defaults of its arguments."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._plots.parallel import varying
+from .._plots.parameters import varying_parameters
 from .._text import counted
 from ..errors import ArgumentError, MissingExtraError
-from .figures import Drawn, drawn
-from .html import esc, is_page, link, note, packed, packed_json, page, section
+from .figures import ReportFigures, report_figures
+from .html import compressed, compressed_json, esc, is_page, link, note, page, section
 from .tables import Tables, date_text, time_text
 
 if TYPE_CHECKING:
@@ -21,12 +22,21 @@ if TYPE_CHECKING:
     from .._results.results import Results
 
 
-SEEDS = ("seed", "random_state", "random_seed", "fold", "cv_fold", "split_seed", "repeat", "replicate")
-"""Parameters over which means are taken without being asked."""
-MOST_FIGURED = 6
-"""How many metrics have figures, if none are chosen."""
-VALIDATION = {"val", "valid", "validation", "dev", "eval", "test"}
-"""Words by which values that were not trained on are known."""
+REPEAT_PARAMETERS = (
+    "seed",
+    "random_state",
+    "random_seed",
+    "fold",
+    "cv_fold",
+    "split_seed",
+    "repeat",
+    "replicate",
+)
+"""Parameters over which means are taken by default."""
+MAX_METRICS_WITH_FIGURES = 6
+"""The number of metrics that have figures by default."""
+VALIDATION_WORDS = {"val", "valid", "validation", "dev", "eval", "test"}
+"""Words in the name or the context of metrics of data that was not trained on."""
 
 
 def write_report(
@@ -37,19 +47,23 @@ def write_report(
     metrics: Sequence[str] | None = None,
     over: str | Sequence[str] | None = None,
 ) -> Path:
-    """Writes the report; the arguments are those of `Results.save_html`."""
-    script = _plotly_script()
+    """Writes the report; see `Results.save_html`."""
+    plotly_script = _plotly_script()
     metric_keys = sorted(results.metric_keys, key=lambda metric_key: _rank(results, metric_key))
-    chosen = metric_keys[:MOST_FIGURED] if metrics is None else _chosen(results, metric_keys, metrics)
-    names = _over(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
+    with_figures = (
+        metric_keys[:MAX_METRICS_WITH_FIGURES]
+        if metrics is None
+        else _given_metrics(results, metric_keys, metrics)
+    )
+    names = _repeat_parameters(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
     tables = Tables(results, metric_keys, results.aggregate(names) if names else None)
-    figures = drawn(results, chosen, names)
+    figures = report_figures(results, with_figures, names)
     title = title if title is not None else str(results.about)
     sections = [
         _head(results, title, tables),
         tables.best(),
         tables.configurations(),
-        _figure_section(results, figures, len(metric_keys) - len(chosen)),
+        _figure_section(results, figures, len(metric_keys) - len(with_figures)),
         tables.tasks(),
         tables.failures(),
         tables.details(),
@@ -59,12 +73,12 @@ def write_report(
     data = []
     if figures.figures:
         data = [
-            script,
-            packed_json("figure-data", list(figures.figures.values())),
+            plotly_script,
+            compressed_json("figure-data", list(figures.figures.values())),
         ]
-    where = Path(path)
-    where.write_text(page(title, [part for part in sections if part], data), encoding="utf-8")
-    return where
+    file = Path(path)
+    file.write_text(page(title, [part for part in sections if part], data), encoding="utf-8")
+    return file
 
 
 def _plotly_script() -> str:
@@ -72,13 +86,13 @@ def _plotly_script() -> str:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise MissingExtraError("plotly", "figures", "save_html()") from None
-    return _packed_by(get_plotlyjs)
+    return _compressed_script(get_plotlyjs)
 
 
 @cache
-def _packed_by(get_plotlyjs: Callable[[], str]) -> str:
-    """Packs plotly's script, once in a process: it takes half a second."""
-    return packed("plotly-js", get_plotlyjs())
+def _compressed_script(get_plotlyjs: Callable[[], str]) -> str:
+    """Compresses plotly's script, once per process because it takes half a second."""
+    return compressed("plotly-js", get_plotlyjs())
 
 
 def _head(results: Results, title: str, tables: Tables) -> str:
@@ -90,13 +104,11 @@ def _head(results: Results, title: str, tables: Tables) -> str:
         facts["total task time"] = time_text(sum(row.duration for row in results))
     facts["mode"] = f"{about.mode}, {about.where}" if is_page(about.where) else about.mode
     listed = "".join(f"<div><dt>{name}</dt> <dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
-    found: dict[str, int] = {}
-    for row in results:
-        found[row.status] = found.get(row.status, 0) + 1
+    statuses = Counter(row.status for row in results)
     chips = [f"<li><b>{len(results)}</b> {'task' if len(results) == 1 else 'tasks'}</li>"]
     chips += [
         f'<li class="{esc(status)}"><b>{count}</b> {esc(status.replace("_", " "))}</li>'
-        for status, count in found.items()
+        for status, count in statuses.items()
     ]
     pages = [link(about.url, "the run in ClearML ↗")] if is_page(about.url) else []
     pages += [
@@ -112,7 +124,7 @@ def _head(results: Results, title: str, tables: Tables) -> str:
         "failures": "Failed and stopped" if tables.ended_badly else "",
         "details": "Details",
     }
-    partial = '<p class="banner">Some tasks are still open: there is more to come.</p>'
+    partial = '<p class="banner">Some tasks are still open: the results are not final.</p>'
     parts = [
         f"<h1>{esc(title)}</h1>",
         f'<dl class="facts">{listed}</dl>',
@@ -126,14 +138,14 @@ def _head(results: Results, title: str, tables: Tables) -> str:
     return "<header>\n" + "\n".join(part for part in parts if part) + "\n</header>"
 
 
-def _figure_section(results: Results, figures: Drawn, without: int) -> str:
+def _figure_section(results: Results, figures: ReportFigures, without: int) -> str:
     if not figures.figures:
-        return section("figures", "Figures", note(figures.problem or "There is nothing to draw."))
+        return section("figures", "Figures", note(figures.problem or "There are no values to draw."))
     tabs = [
         f'<button type="button" aria-pressed="false">{esc(results.label(metric_key))}</button>'
         for metric_key in figures.figures
     ]
-    others = f"{counted(without, 'metric')} more without figures; save_html(…, metrics=[…]) chooses."
+    others = f"{counted(without, 'metric')} more without figures; save_html(…, metrics=[…]) selects them."
     return section(
         "figures",
         "Figures",
@@ -144,30 +156,36 @@ def _figure_section(results: Results, figures: Drawn, without: int) -> str:
     )
 
 
-def _chosen(results: Results, metric_keys: Sequence[MetricKey], metrics: Sequence[str]) -> list[MetricKey]:
+def _given_metrics(
+    results: Results, metric_keys: Sequence[MetricKey], metrics: Sequence[str]
+) -> list[MetricKey]:
     known = list(dict.fromkeys(metric for metric, _ in metric_keys))
     vocabulary = results._lookup.vocabulary
-    chosen = []
+    found = []
     for wanted in (metrics,) if isinstance(metrics, str) else metrics:
         name = wanted
         if vocabulary is not None and wanted in vocabulary:
             name, _ = vocabulary.resolve(wanted, {})
         if name not in known:
             raise ArgumentError("metrics", wanted, f"metrics among {', '.join(known) or '(none)'}")
-        chosen += [metric_key for metric_key in metric_keys if metric_key[0] == name]
-    return list(dict.fromkeys(chosen))
+        found += [metric_key for metric_key in metric_keys if metric_key[0] == name]
+    return list(dict.fromkeys(found))
 
 
 def _rank(results: Results, metric_key: MetricKey) -> tuple[bool, bool]:
-    """What matters most first: a metric that has a better and a worse, and values of validation."""
-    lookup = {str(value).lower() for _, value in metric_key[1]}
-    lookup |= set(metric_key[0].lower().replace("/", "_").split("_"))
-    return results.mode_of(metric_key[0]) is None, not lookup & VALIDATION
+    """Sorts metrics whose mode is known first, among them those of validation."""
+    words = {str(value).lower() for _, value in metric_key[1]}
+    words |= set(metric_key[0].lower().replace("/", "_").split("_"))
+    return results.mode_of(metric_key[0]) is None, not words & VALIDATION_WORDS
 
 
-def _over(results: Results) -> tuple[str, ...]:
-    """Finds the parameters that only repeat a configuration: seeds, folds."""
-    names = tuple(name for name in varying(results.rows) if name.rpartition("/")[2].lower() in SEEDS)
+def _repeat_parameters(results: Results) -> tuple[str, ...]:
+    """Finds the parameters that only repeat a configuration, as seed and fold."""
+    names = tuple(
+        name
+        for name in varying_parameters(results.rows)
+        if name.rpartition("/")[2].lower() in REPEAT_PARAMETERS
+    )
     if not names:
         return ()
     repeated = any(row.n + len(row.left_out) > 1 for row in results.aggregate(names))

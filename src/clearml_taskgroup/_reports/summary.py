@@ -1,51 +1,52 @@
-"""What the parent task is given at the end of a run: tables, figures, best values, counts, links.
+"""Draws the parent task's summary at the end of a run: table, figures, best values, counts, links.
 
-They are ClearML's own events, in the form in which its `Logger` sends plots, single values and
-console text, and go the way of all others: no ClearML object, no call more, offline as well.
+The summary consists of the API events that ClearML's own `Logger` would send for plots, single values and
+console text. They are delivered like all other events: no ClearML object, no further call, also offline.
 """
 
 from __future__ import annotations
 
 import html
-import json
 from typing import TYPE_CHECKING, Any
 
-from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, console_event, now
-from .._model.downsample import MOST as MOST_POINTS
+import attrs
+
+from .._clearml.events import console_event, plot_event, single_value_event
+from .._model.downsample import MOST as MAX_SAMPLE_POINTS
 from .._model.downsample import CurveSample
-from .._model.metrics import MetricKey
-from .._plots.curves import Points, curves_figure, thinned
-from .._plots.parallel import parallel_figure
-from .._results.aggregate import counts
+from .._model.metrics import MetricKey, measure_text
+from .._plots.curves import compact_curve, curves_figure
+from .._plots.parallel_coordinates import parallel_coordinates_figure
+from .._results.filtering import is_comparable
 from .._results.from_run import results_of
-from .._results.rows import Mode, Row
+from .._results.rows import Curve, Mode, Row, RowValue
 from ..errors import NoHistoryError, ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .._model.stats import Stats
+    from .._plots.layout import Figure
     from .._results.results import Results
     from .._run.run import Run
 
-MOST_TASKS = 100
-"""Tasks in a figure, as on ClearML's comparison page."""
-MOST_ROWS = 1000
-"""Tasks in the table."""
-MOST_FIGURES = 10
-"""Figures of each kind."""
-MOST_TOLD = 20
-"""Failures, or links, that are told one by one."""
+MAX_FIGURE_TASKS = 100
+"""The number of tasks in a figure, as on ClearML's comparison page."""
+MAX_TABLE_TASKS = 1000
+"""The number of tasks in the table."""
+MAX_FIGURES = 10
+"""The number of figures of each kind."""
+MAX_LISTED_FAILURES = 20
+"""The number of failed tasks in the console text."""
 
-Figure = dict[str, Any]
-Bests = dict[MetricKey, tuple[Row, float]]
+BestRows = dict[MetricKey, RowValue]
 
 
 def summary_events(run: Run) -> list[str]:
-    """Makes the parent's events.
+    """Builds the events of the parent.
 
     Args:
-        run: The run, its tasks at their ends.
+        run: The run, whose tasks have ended.
 
     Returns:
         API events as JSON text.
@@ -53,51 +54,52 @@ def summary_events(run: Run) -> list[str]:
     results = results_of(run)
     if run.parent is None or not results:
         return []
-    prefix = "" if run.owns_parent else f"{run.info.name}: "  # another's task, or several groups'
-    best = _best(results)
+    # The parent may be a task that is not ours, with other groups beside this one.
+    prefix = "" if run.owns_parent else f"{run.info.name}: "
+    best = _best_rows(results)
     plots = [("Results", "tasks", _table(results))]
-    plots += [("Parameters", label, figure) for label, figure in _parallels(results, best)]
+    plots += [("Parameters", label, figure) for label, figure in _parallel_coordinates(results, best)]
     plots += [("Curves", label, figure) for label, figure in _curves(results, run)]
-    events = [_plot(run.parent, f"{prefix}{title}", series, figure) for title, series, figure in plots]
+    events = [plot_event(run.parent, f"{prefix}{title}", series, figure) for title, series, figure in plots]
     values = {f"best {results.label(metric_key)}": value for metric_key, (_, value) in best.items()}
     for status in ("completed", "failed", "stopped"):
         values[f"tasks {status}"] = sum(row.status == status for row in results)
-    events += [_single_value(run.parent, f"{prefix}{name}", value) for name, value in values.items()]
-    return [*events, console_event(run.parent, "\n".join(_lines(results, best, run)))]
+    events += [single_value_event(run.parent, f"{prefix}{name}", value) for name, value in values.items()]
+    return [*events, console_event(run.parent, "\n".join(_console_lines(results, best, run)))]
 
 
-def _best(results: Results) -> Bests:
-    """Finds the best task for each measure of which it is known which is better."""
-    best: Bests = {}
+def _best_rows(results: Results) -> BestRows:
+    """Finds the best task of each metric key, if it is known which values are better."""
+    best: BestRows = {}
     for metric_key in results.metric_keys:
         mode = results.mode_of(metric_key[0])
-        having = [row for row in results if counts(row) and metric_key in row.stats]
-        if mode is not None and having and len(best) < MOST_FIGURES:
-            pick = max if mode == "max" else min
-            row = pick(having, key=lambda row: row.stats[metric_key].last)
-            best[metric_key] = (row, row.stats[metric_key].last)
+        if mode is not None and _comparable(results, metric_key) and len(best) < MAX_FIGURES:
+            best[metric_key] = results._best_row(metric_key, mode)
     return best
+
+
+def _comparable(results: Results, metric_key: MetricKey) -> list[Row]:
+    return [row for row in results if is_comparable(row) and metric_key in row.stats]
 
 
 # --- figures -------------------------------------------------------------------------------------
 
 
 def _table(results: Results) -> Figure:
-    """A table as ClearML's `report_table` writes it: plotly's, column by column."""
+    """Builds the table of the tasks, in the form of ClearML's `report_table`: plotly's, column by column."""
     metric_keys = results.metric_keys
     head = ["task", "status", "duration (s)", *results.parameters, *map(results.label, metric_keys)]
-    body = []
-    for row in results.rows[:MOST_ROWS]:
-        stats = (row.stats.get(metric_key) for metric_key in metric_keys)
-        body.append(
-            [
-                _linked(row),
-                row.status,
-                f"{row.duration:.1f}",
-                *(str(row.params.get(name, "")) for name in results.parameters),
-                *("" if found is None else f"{found.last:.6g}" for found in stats),
-            ]
-        )
+    shown = results[:MAX_TABLE_TASKS]
+    body = [
+        [
+            _link(row),
+            row.status,
+            f"{row.duration:.1f}",
+            *(str(record.get(f"params.{name}", "")) for name in results.parameters),
+            *(_number_text(record.get(f"{measure_text(metric_key)}.last")) for metric_key in metric_keys),
+        ]
+        for row, record in zip(shown, shown.to_records(), strict=True)
+    ]
     columns = [list(column) for column in zip(*body, strict=True)]
     return {
         "data": [{"type": "table", "header": {"values": head}, "cells": {"values": columns}}],
@@ -105,21 +107,27 @@ def _table(results: Results) -> Figure:
     }
 
 
-def _linked(row: Row) -> str:
+def _number_text(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _link(row: Row) -> str:
     name = html.escape(row.name)
     return f'<a href="{row.url}">{name}</a>' if row.url and row.url.startswith("http") else name
 
 
-def _parallels(results: Results, best: Bests) -> Iterator[tuple[str, Figure]]:
+def _parallel_coordinates(results: Results, best: Mapping[MetricKey, Any]) -> Iterator[tuple[str, Figure]]:
     if len(results) < 2 or not results.parameters:
         return
     for metric_key in list(best) or results.metric_keys[:1]:
         mode = results.mode_of(metric_key[0])
-        having = [row for row in results if counts(row) and metric_key in row.stats]
-        scored = [(row, row.stats[metric_key].last) for row in _first(having, metric_key, mode)]
+        comparable = _comparable(results, metric_key)
+        shown = _limit_tasks(comparable, metric_key, mode)
         label = results.label(metric_key)
-        if len(scored) > 1:
-            yield label, parallel_figure(scored, label, mode, _left_out(scored, having))
+        if len(shown) > 1:
+            note = f"{len(shown)} of {len(comparable)} tasks" if len(shown) < len(comparable) else ""
+            row_values = [(row, row.stats[metric_key].last) for row in shown]
+            yield label, parallel_coordinates_figure(row_values, label, mode, note)
 
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
@@ -128,106 +136,67 @@ def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
     drawn = 0
     for metric_key in results.metric_keys:
         mode = results.mode_of(metric_key[0])
-        having = [
-            row
-            for row in results
-            if metric_key in row.stats and row.stats[metric_key].min_iteration is not None
-        ]
-        rows = _first(having, metric_key, mode)
-        points: list[Points] = []
+        rows = [row for row in results if metric_key in row.stats and row.stats[metric_key].has_curve]
+        rows = _limit_tasks(rows, metric_key, mode)
+        curves = []
         for row in rows:
             sample = samples[row.id].get(metric_key)
             if sample is not None:
-                points.append((row, *_with_end(sample, row.stats[metric_key])))
-        points += _read_back(results, metric_key, [row for row in rows if metric_key not in samples[row.id]])
-        if drawn < MOST_FIGURES and any(len(xs) > 2 for _, xs, _ in points):
+                curves.append(_sampled_curve(row, sample, row.stats[metric_key]))
+        missing = [row for row in rows if metric_key not in samples[row.id]]
+        curves += _read_curves(results, metric_key, missing)
+        if drawn < MAX_FIGURES and any(len(curve) > 2 for curve in curves):
             drawn += 1
             label = results.label(metric_key)
-            yield label, curves_figure(points, label, mode)
+            yield label, curves_figure(curves, label, mode)
 
 
-def _with_end(sample: CurveSample, stats: Stats) -> tuple[list[int | None], list[float]]:
+def _sampled_curve(row: Row, sample: CurveSample, stats: Stats) -> Curve:
+    """Builds a curve of the sample, and of the last data point, which a sample may lack."""
+    curve = Curve(row, tuple(sample.xs), tuple(sample.ys))
     if stats.single or sample.xs[-1] == stats.last_iteration:
-        return list(sample.xs), list(sample.ys)
-    return [*sample.xs, stats.last_iteration], [*sample.ys, stats.last]
+        return curve
+    return attrs.evolve(
+        curve,
+        iterations=(*curve.iterations, stats.last_iteration),
+        values=(*curve.values, stats.last),
+    )
 
 
-def _read_back(results: Results, metric_key: MetricKey, rows: Sequence[Row]) -> list[Points]:
+def _read_curves(results: Results, metric_key: MetricKey, rows: Sequence[Row]) -> list[Curve]:
     """Reads the curves of tasks that an earlier attempt, or another process, has reported."""
     if not rows:
         return []
     try:
-        found = results._reader.curves(rows, metric_key)
-    except (NoHistoryError, ServerError):  # a figure is no reason to fail, or to wait
+        history = results._reader.curves(rows, metric_key)
+    except (NoHistoryError, ServerError):  # a missing figure must not make the end of the run fail
         return []
-    points: list[Points] = []
-    for curve in found:
-        whole = [(x, y) for x, y in zip(curve.iterations, curve.values, strict=True) if x is not None]
-        xs, ys = thinned([x for x, _ in whole], [y for _, y in whole], MOST_POINTS)
-        points.append((curve.row, xs, ys))
-    return points
+    return [compact_curve(curve, MAX_SAMPLE_POINTS) for curve in history]
 
 
-def _first(rows: Sequence[Row], metric_key: MetricKey, mode: Mode | None) -> Sequence[Row]:
-    """The tasks that a figure shows, where there are too many: the best ones, if that is known."""
-    if len(rows) <= MOST_TASKS:
+def _limit_tasks(rows: list[Row], metric_key: MetricKey, mode: Mode | None) -> list[Row]:
+    """Limits the tasks of a figure to the best ones, or to the first ones if the mode is unknown."""
+    if len(rows) <= MAX_FIGURE_TASKS:
         return rows
     if mode is not None:
         rows = sorted(rows, key=lambda row: row.stats[metric_key].last, reverse=mode == "max")
-    return rows[:MOST_TASKS]
+    return rows[:MAX_FIGURE_TASKS]
 
 
-def _left_out(shown: Sequence[Any], having: Sequence[Row]) -> str:
-    return f"{len(shown)} of {len(having)} tasks" if len(shown) < len(having) else ""
+# --- console text --------------------------------------------------------------------------------
 
 
-# --- text ----------------------------------------------------------------------------------------
-
-
-def _lines(results: Results, best: Bests, run: Run) -> Iterator[str]:
+def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
     yield f"{results.about}: {results.counts_text()}"
     for metric_key, (row, value) in best.items():
         yield f"best {results.label(metric_key)} ({results.mode_of(metric_key[0])}): {row.name} = {value:.6g}"
     failed = [row for row in results if row.status == "failed"]
-    for row in failed[:MOST_TOLD]:
+    for row in failed[:MAX_LISTED_FAILURES]:
         yield f"failed: {row.name}: {row.status_reason}"
-    if len(failed) > MOST_TOLD:
-        yield f"… and {len(failed) - MOST_TOLD} more"
+    if len(failed) > MAX_LISTED_FAILURES:
+        yield f"… and {len(failed) - MAX_LISTED_FAILURES} more"
     for _, text in run.summary():
         yield text
     for number, url in enumerate(results.about.compare_urls):
-        last = min((number + 1) * MOST_TASKS, len(results))
-        yield f"compare tasks {number * MOST_TASKS + 1} to {last}: {url}"
-
-
-# --- events --------------------------------------------------------------------------------------
-
-
-def _plot(task_id: str, title: str, series: str, figure: Figure) -> str:
-    return json.dumps(
-        {
-            "type": "plot",
-            "task": task_id,
-            "timestamp": now(),
-            "metric": title,
-            "variant": series,
-            "iter": 0,
-            "plot_str": json.dumps(figure, separators=(",", ":")),
-        },
-        separators=(",", ":"),  # as the outbox reads it
-    )
-
-
-def _single_value(task_id: str, name: str, value: float) -> str:
-    return json.dumps(
-        {
-            "type": "training_stats_scalar",
-            "task": task_id,
-            "timestamp": now(),
-            "metric": SINGLE_VALUE_TITLE,
-            "variant": name,
-            "value": value,
-            "iter": SINGLE_VALUE_ITERATION,
-        },
-        separators=(",", ":"),
-    )
+        last = min((number + 1) * MAX_FIGURE_TASKS, len(results))
+        yield f"compare tasks {number * MAX_FIGURE_TASKS + 1} to {last}: {url}"

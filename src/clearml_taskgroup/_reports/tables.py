@@ -1,4 +1,4 @@
-"""The tables of a report: best values, configurations, tasks, failures, each task's details."""
+"""The tables of an HTML report: best values, configurations, tasks, failures, details of each task."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import quote
 import attrs
 
 from .._model.identity import number_text
-from .._plots.parallel import varying
-from .._plots.scales import is_number, number_texts, plain, text_of
-from .._results.aggregate import Aggregates, counts
+from .._plots.parameters import varying_parameters
+from .._plots.scales import is_number
+from .._plots.value_text import as_number, number_texts, value_text
+from .._results.filtering import is_comparable
 from .._text import counted
-from .figures import scored_of
 from .html import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from .._model.metrics import MetricKey
     from .._model.stats import Stats
+    from .._results.aggregate import Aggregates
     from .._results.results import Results
-    from .._results.rows import AggregateRow, Row
+    from .._results.rows import AggregateRow, Mode, Row
 
 
 @attrs.frozen
@@ -31,9 +32,9 @@ class Tables:
     """The tables of one report.
 
     Attributes:
-        results: What they show.
-        measures: Each (metric, context), what matters most first.
-        means: The configurations over their seeds, if there are any.
+        results: The results.
+        metric_keys: The metrics of the columns, the most important first.
+        means: The configurations, if there is a parameter to take means over.
     """
 
     results: Results
@@ -42,7 +43,7 @@ class Tables:
 
     @property
     def any_value(self) -> bool:
-        return any(row.stats for row in self.results if counts(row))
+        return any(row.stats for row in self.results if is_comparable(row))
 
     @property
     def ended_badly(self) -> list[Row]:
@@ -51,23 +52,24 @@ class Tables:
     def best(self) -> str:
         if not self.any_value:
             return section("best", "Best values", note("No completed or open task has reported a value."))
-        lines, unsaid = [], False
+        lines, has_unknown_mode = [], False
         for metric_key in self.metric_keys:
             mode = self.results.mode_of(metric_key[0])
-            unsaid = unsaid or mode is None
-            for better, pick, what in (("max", max, "highest"), ("min", min, "lowest")):
-                if mode in (None, better):
-                    lines.append(self._best_line(metric_key, pick, what))
+            has_unknown_mode = has_unknown_mode or mode is None
+            modes: tuple[Mode, ...] = ("max", "min") if mode is None else (mode,)
+            lines += [self._best_line(metric_key, shown) for shown in modes]
         columns = [
             Column("metric"),
-            Column("best is" if not unsaid else "which"),
+            Column("which" if has_unknown_mode else "best is"),
             Column("value"),
             Column("task"),
         ]
         if self.means is not None:
             over = ", ".join(self.means.over)
             columns += [Column(f"mean ± std over {over}"), Column("configuration")]
-        advice = "Which is better was not said for all metrics: metrics=[Metric(…, mode=…)] says it."
+        advice = (
+            "Which values are better is not known for all metrics; set it by metrics=[Metric(…, mode=…)]."
+        )
         found = table(
             columns,
             [line for line in lines if line],
@@ -75,21 +77,20 @@ class Tables:
             label="best values",
             caption="The last value of each task counts; failed and stopped tasks do not.",
         )
-        return section("best", "Best values", found, note(advice) if unsaid else "")
+        return section("best", "Best values", found, note(advice) if has_unknown_mode else "")
 
-    def _best_line(self, metric_key: MetricKey, pick: Any, what: str) -> Line | None:
-        scored = scored_of(self.results, metric_key)
-        if not scored:
+    def _best_line(self, metric_key: MetricKey, mode: Mode) -> Line | None:
+        if not self.results._values(metric_key):
             return None
-        row, value = pick(scored, key=lambda one: one[1])
-        cells = [text_cell(self.results.label(metric_key)), text_cell(what), _number_cell(value)]
-        cells.append(Cell(_anchored(row), classes="wide"))
+        row, value = self.results._best_row(metric_key, mode)
+        which = {"max": "highest", "min": "lowest"}[mode]
+        cells = [text_cell(self.results.label(metric_key)), text_cell(which), _number_cell(value)]
+        cells.append(Cell(_link_to_details(row), classes="wide"))
         if self.means is not None:
-            having = [config for config in self.means if metric_key in config.stats]
-            config = pick(having, key=lambda one: one.stats[metric_key].mean)
+            config = self.means._best_row(metric_key, mode)
             mean = config.stats[metric_key]
             cells += [Cell(esc(self._mean_texts(metric_key)[config.name]), mean.mean)]
-            cells.append(Cell(_in_parts(config.name), classes="wide"))
+            cells.append(Cell(_breakable_task_name(config.name), classes="wide"))
         return Line(cells)
 
     def configurations(self) -> str:
@@ -102,7 +103,7 @@ class Tables:
             name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
         }
         lines = []
-        for config in sorted(self.means, key=self._by_first):
+        for config in sorted(self.means, key=self._rank):
             cells = [params[name][config.name] for name in names] or [text_cell(config.name)]
             cells.append(Cell(str(config.n), config.n))
             for metric_key in self.metric_keys:
@@ -114,16 +115,16 @@ class Tables:
                     cells.append(Cell(esc(texts[metric_key][config.name]), mean.mean, classes=good))
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
-        columns += [Column("n"), *self._measure_columns()]
+        columns += [Column("n"), *self._metric_columns()]
         left_out = sum(len(config.left_out) for config in self.means)
-        said = (
-            f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
-        )
-        said += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
-        found = table(columns, lines, label="configurations", caption=said)
+        over = ", ".join(self.means.over)
+        caption = f"Mean ± sample standard deviation over {over}, of each task's last value."
+        caption += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
+        found = table(columns, lines, label="configurations", caption=caption)
         return section("configurations", "Configurations", found)
 
-    def _by_first(self, config: AggregateRow) -> float:
+    def _rank(self, config: AggregateRow) -> float:
+        """Sorts configurations by their mean of the first metric, the best first."""
         if not self.metric_keys or self.metric_keys[0] not in config.stats:
             return math.inf
         sign = 1 if self.results.mode_of(self.metric_keys[0][0]) == "min" else -1
@@ -131,21 +132,21 @@ class Tables:
 
     def _best_mean(self, metric_key: MetricKey) -> float | None:
         mode = self.results.mode_of(metric_key[0])
-        means = [config.stats[metric_key].mean for config in self.means or () if metric_key in config.stats]
-        return None if mode is None or not means else max(means) if mode == "max" else min(means)
+        if self.means is None or mode is None or not self.results._values(metric_key):
+            return None
+        return self.means._best_row(metric_key, mode).stats[metric_key].mean
+
+    def _best_value(self, metric_key: MetricKey) -> float | None:
+        mode = self.results.mode_of(metric_key[0])
+        if mode is None or not self.results._values(metric_key):
+            return None
+        return self.results._best_row(metric_key, mode)[1]
 
     def tasks(self) -> str:
         results = self.results
-        differing = varying(results.rows)
-        names = differing if len(results) > 1 else results.parameters
+        names = varying_parameters(results.rows) if len(results) > 1 else results.parameters
         same = [name for name in results.parameters if name not in names]
-        best: dict[MetricKey, float | None] = {}
-        for metric_key in self.metric_keys:
-            mode, values = (
-                results.mode_of(metric_key[0]),
-                [value for _, value in scored_of(self.results, metric_key)],
-            )
-            best[metric_key] = None if mode is None or not values else (max if mode == "max" else min)(values)
+        best = {metric_key: self._best_value(metric_key) for metric_key in self.metric_keys}
         params = {name: _param_cells({row.id: row.params for row in results}, name) for name in names}
         texts = {metric_key: self._last_texts(metric_key) for metric_key in self.metric_keys}
         lines = []
@@ -159,40 +160,40 @@ class Tables:
             ]
             for metric_key in self.metric_keys:
                 stats = row.stats.get(metric_key)
-                good = stats is not None and counts(row) and stats.last == best[metric_key]
+                good = stats is not None and is_comparable(row) and stats.last == best[metric_key]
                 if stats is None or not math.isfinite(stats.last):
                     cells.append(MISSING)
                 else:
                     text = texts[metric_key][row.id]
                     cells.append(Cell(text, float(stats.last), classes="best" if good else ""))
             cells.append(Cell(esc(time_text(row.duration)), round(row.duration, 3)))
-            lines.append(Line(cells, "" if counts(row) else "off"))
+            lines.append(Line(cells, "" if is_comparable(row) else "off"))
         columns = [Column("#"), Column("task"), Column("status")]
-        columns += [Column(name) for name in names] + self._measure_columns()
+        columns += [Column(name) for name in names] + self._metric_columns()
         columns.append(Column("duration"))
         search = (
             '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
             'placeholder="failed, lr=0.1 …" autocomplete="off">'
             f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span>'
-            '<span class="soft">Click a head to sort.</span></div>'
+            '<span class="soft">Click a column head to sort.</span></div>'
         )
-        said = "The last value of each metric; the best of the tasks that count is marked."
-        alike = ", ".join(f"{name} = {text_of(results[0].params[name])}" for name in same)
+        caption = "The last value of each metric; the best of the tasks that count is marked."
+        constants = ", ".join(f"{name} = {value_text(results[0].params[name])}" for name in same)
         return section(
             "tasks",
             "All tasks",
             search,
-            table(columns, lines, label="all tasks", caption=said),
-            note(f"The same in all tasks: {alike}.") if same else "",
+            table(columns, lines, label="all tasks", caption=caption),
+            note(f"The same in all tasks: {constants}.") if same else "",
         )
 
     def _last_texts(self, metric_key: MetricKey) -> dict[str, str]:
-        """Writes each task's last value, with as many decimals as those of the others."""
+        """Formats each task's last value, with the same number of decimals in all tasks."""
         lasts = {row.id: row.stats[metric_key].last for row in self.results if metric_key in row.stats}
         return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
 
     def _mean_texts(self, metric_key: MetricKey) -> dict[str, str]:
-        """Writes each configuration's mean ± std, both with as many decimals as those of the others."""
+        """Formats each configuration's mean ± std, with the same number of decimals in all configurations."""
         means = {
             config.name: config.stats[metric_key] for config in self.means or () if metric_key in config.stats
         }
@@ -200,12 +201,12 @@ class Tables:
         found = {}
         for (name, mean), text in zip(means.items(), texts, strict=True):
             decimals = len(text.partition(".")[2])
-            exact = "e" in text or 0 < mean.std < 0.5 * 10**-decimals
-            std = f"{mean.std:.2g}" if exact else f"{mean.std:.{decimals}f}"
+            needs_digits = "e" in text or 0 < mean.std < 0.5 * 10**-decimals  # else it would read as 0
+            std = f"{mean.std:.2g}" if needs_digits else f"{mean.std:.{decimals}f}"
             found[name] = text if mean.n < 2 else f"{text} ± {std}"
         return found
 
-    def _measure_columns(self) -> list[Column]:
+    def _metric_columns(self) -> list[Column]:
         return [
             Column(
                 self.results.label(metric_key),
@@ -221,7 +222,7 @@ class Tables:
         lines = [
             Line(
                 [
-                    Cell(_anchored(row), classes="wide"),
+                    Cell(_link_to_details(row), classes="wide"),
                     text_cell(row.status.replace("_", " "), row.status),
                     text_cell(row.status_reason or "no reason was given", "reason"),
                 ]
@@ -229,7 +230,7 @@ class Tables:
             for row in rows
         ]
         columns = [Column("task"), Column("status"), Column("reason")]
-        found = table(columns, lines, label="failures", caption="What ended them, as it was told.")
+        found = table(columns, lines, label="failures", caption="The status and its reason.")
         return section("failures", "Failed and stopped", found)
 
     def details(self) -> str:
@@ -243,10 +244,10 @@ class Tables:
             ("key", esc(row.key)),
             ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
             ("where", link(row.url, row.url or "–")),
-            *((esc(name), esc(text_of(value))) for name, value in row.params.items()),
+            *((esc(name), esc(value_text(value))) for name, value in row.params.items()),
         ]
         shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
-        head = ["metric", "first", "last", "least", "at", "greatest", "at", "mean", "values"]
+        head = ["metric", "first", "last", "min", "at", "max", "at", "mean", "values"]
         lines = [
             Line([text_cell(self.results.label(metric_key)), *_stats_cells(row.stats[metric_key])])
             for metric_key in self.metric_keys
@@ -254,7 +255,9 @@ class Tables:
         ]
         columns = [Column(name) for name in head]
         values = (
-            table(columns, lines, sortable=False, label=row.name) if lines else note("It reported nothing.")
+            table(columns, lines, sortable=False, label=row.name)
+            if lines
+            else note("The task has reported no values.")
         )
         return (
             f'<details id="{_anchor(row)}"><summary>{esc(row.name)} '
@@ -264,15 +267,15 @@ class Tables:
 
 
 def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Cell]:
-    """Writes a column of parameters: numbers exactly if they are all short, else alike."""
-    values = {row: plain(params[name]) for row, params in rows.items() if name in params}
+    """Formats a column of parameters: numbers exactly if all are short, else with the same decimals."""
+    values = {row: as_number(params[name]) for row, params in rows.items() if name in params}
     numbers = {row: value for row, value in values.items() if is_number(value)}
     exact = [number_text(value) for value in numbers.values()]
     texts = exact if all(len(text) <= 9 for text in exact) else number_texts(list(numbers.values()))
     cells = {row: Cell(esc(text), float(numbers[row])) for row, text in zip(numbers, texts, strict=True)}
     for row in rows:
         if row in values and row not in cells:
-            text = text_of(values[row])
+            text = value_text(values[row])
             cells[row] = text_cell(text, "wide" if len(text) > 16 else "")
     return {row: cells.get(row, MISSING) for row in rows}
 
@@ -303,12 +306,12 @@ def _anchor(row: Row) -> str:
     return f"task-{quote(row.id)}"
 
 
-def _anchored(row: Row) -> str:
-    return f'<a href="#{_anchor(row)}">{_in_parts(row.name)}</a>'
+def _link_to_details(row: Row) -> str:
+    return f'<a href="#{_anchor(row)}">{_breakable_task_name(row.name)}</a>'
 
 
-def _in_parts(name: str) -> str:
-    """Writes a task's name so that it breaks between parameters."""
+def _breakable_task_name(name: str) -> str:
+    """Writes a task's name with possible line breaks between its parameters."""
     return ",<wbr>".join(esc(name).split(","))
 
 

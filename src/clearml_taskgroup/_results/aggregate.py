@@ -1,31 +1,40 @@
-"""Means over tasks that differ in a parameter: seeds, folds."""
+"""Means and standard deviations over tasks that differ only in a parameter, as seed or fold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
 from .._model.identity import display_name
 from .._model.metrics import MetricKey, measure_text
-from .._text import natural
-from .export import Tabular, columns_of
-from .rows import AggregateRow, Best, Mean, Mode, Of, number, of_text
+from .._text import natural, some
+from .export import Tabular, column_names
+from .filtering import is_comparable
+from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
     from .metric_lookup import MetricLookup
     from .rows import Row
 
+T = TypeVar("T")
 
-IDENTITY = ("name", "n", "left_out", "unfinished")
-"""What records have before the parameters."""
+IDENTITY_COLUMNS = ("name", "n", "left_out", "unfinished")
+"""The columns before those of the parameters."""
 
 
 @attrs.frozen(repr=False)
 class Aggregates(Tabular, Sequence[AggregateRow]):
-    """Configurations with mean and spread; made by `results.aggregate`."""
+    """A row of means and standard deviations per configuration; returned by `results.aggregate`.
+
+    Attributes:
+        rows: A row per configuration, in the order of their first tasks.
+        over: The parameters over which the means are taken.
+        of: The statistic of each task that goes into the means.
+    """
 
     rows: tuple[AggregateRow, ...]
     over: tuple[str, ...]
@@ -47,38 +56,20 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     def __iter__(self) -> Iterator[AggregateRow]:
         return iter(self.rows)
 
-    def sort(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
-        """Gives the same configurations, the best mean first; those without a value last.
-
-        Args:
-            metric: The metric, by its name or an alias.
-            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
-
-        Raises:
-            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
-        """
-        metric_key = self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
-        better = self._lookup.mode(metric_key[0], mode)
-        having = [row for row in self.rows if metric_key in row.stats]
-        having.sort(key=lambda row: row.stats[metric_key].mean, reverse=better == "max")
-        rest = [row for row in self.rows if metric_key not in row.stats]
-        return attrs.evolve(self, rows=(*having, *rest))
-
     def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
-        """Finds the configuration with the best mean.
+        """Returns the configuration with the best mean; the first one if several are equally good.
 
         Args:
-            metric: The metric, by its name or an alias.
-            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
-        row = self.sort(metric, mode=mode, **context).rows[0]
-        metric_key = self._lookup.find(metric, context, row.stats)
-        better = self._lookup.mode(metric_key[0], mode)
+        metric_key = self._find(metric, context)
+        mode = self._lookup.require_mode(metric_key[0], mode)
+        row = self._best_row(metric_key, mode)
         mean = row.stats[metric_key]
         return Best(
             name=row.name,
@@ -86,89 +77,134 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             value=mean.mean,
             metric=measure_text(metric_key),
             of=self.of,
-            mode=better,
+            mode=mode,
             std=mean.std,
             sem=mean.sem,
             n=mean.n,
         )
 
-    def to_records(self) -> list[dict[str, Any]]:
-        """Gives a flat dict for each configuration, for a data frame or a file.
+    def sort(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
+        """Returns the same configurations, the best mean first and those without a value last.
 
-        The entries: `name`, `n`, `left_out` and `unfinished` (how many tasks failed or were stopped, and
-        how many have not ended), `params.C` for each parameter, and for each metric
-        and context `accuracy[split=val].mean`, `.std`, `.sem` and `.n`.
+        Args:
+            metric: The metric's name or an alias.
+            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            **context: The context, `split="val"`; required if the metric was reported in several.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
+        """
+        metric_key = self._find(metric, context)
+        mode = self._lookup.require_mode(metric_key[0], mode)
+        ranked = [row for row in self.rows if metric_key in row.stats]
+        ranked.sort(key=lambda row: row.stats[metric_key].mean, reverse=mode == "max")
+        rest = [row for row in self.rows if metric_key not in row.stats]
+        return attrs.evolve(self, rows=(*ranked, *rest))
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Returns a flat dict per configuration, for a data frame or a file.
+
+        The entries: `name`; `n`; `left_out`, the number of tasks that failed or were stopped; `unfinished`,
+        the number of tasks that have not ended; `params.C` for each parameter; and for each metric and
+        context `accuracy[split=val].mean`, `.std`, `.sem` and `.n`.
         """
         records = []
         for row in self.rows:
             record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
             record["unfinished"] = len(row.waiting) + len(row.unfinished)
             record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
-            for metric_key in self._lookup.in_order(row.stats):
+            for metric_key in self._lookup.sort(row.stats):
                 mean = row.stats[metric_key]
-                for part in ("mean", "std", "sem", "n"):
-                    record[f"{measure_text(metric_key)}.{part}"] = getattr(mean, part)
+                for field in ("mean", "std", "sem", "n"):
+                    record[f"{measure_text(metric_key)}.{field}"] = getattr(mean, field)
             records.append(record)
         return records
 
+    def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
+        return self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
+
+    def _best_row(self, metric_key: MetricKey, mode: Mode) -> AggregateRow:
+        rows = [row for row in self.rows if metric_key in row.stats]
+        return best_of(rows, lambda row: row.stats[metric_key].mean, mode)
+
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        return columns_of(IDENTITY, self.rows, records)
+        return column_names(IDENTITY_COLUMNS, self.rows, records)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         metric_keys = list(dict.fromkeys(metric_key for row in self.rows for metric_key in row.stats))
-        head = ["configuration", "n", *(of_text(self._lookup.label(m), self.of) for m in metric_keys)]
+        labels = [with_statistic(self._lookup.label(metric_key), self.of) for metric_key in metric_keys]
         body = [
             [row.name, str(row.n), *(_cell(row.stats.get(metric_key), row.n) for metric_key in metric_keys)]
             for row in self.rows
         ]
-        return head, body
+        return ["configuration", "n", *labels], body
 
     def _notes(self) -> list[str]:
         notes = [f"mean ± std over {', '.join(self.over)}"]
-        for what, names in (
+        for text, names in (
             ("not counted in, failed or stopped", [name for row in self.rows for name in row.left_out]),
             ("not counted in, not finished", [name for row in self.rows for name in row.waiting]),
             ("counted in, but still open", [name for row in self.rows for name in row.unfinished]),
         ):
             if names:
-                notes.append(f"{what}: {len(names)} ({', '.join(names[:6])}{' …' if len(names) > 6 else ''})")
+                notes.append(f"{text}: {len(names)} ({some(names)})")
         return notes
 
 
 def _cell(mean: Mean | None, n: int) -> str:
-    """Writes a mean, with how many tasks it is over where some of the configuration's have no value."""
+    """Formats a mean, with its own n if some of the configuration's tasks have no value."""
     if mean is None:
         return "–"
     return str(mean) if mean.n == n else f"{mean} (n={mean.n})"
 
 
-def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of) -> AggregateRow:
-    counted = [row for row in members if counts(row)]
-    left_out = tuple(row.name for row in members if row.status in ("failed", "stopped"))
-    waiting = tuple(row.name for row in members if not counts(row) and row.name not in left_out)
-    unfinished = tuple(row.name for row in counted if row.status != "completed")
+def aggregate_row(name: str, params: dict[str, Any], members: Sequence[Row], of: Of) -> AggregateRow:
+    comparable = [row for row in members if is_comparable(row)]
+    ended_badly = tuple(row.name for row in members if row.status in ("failed", "stopped"))
+    waiting = tuple(row.name for row in members if not is_comparable(row) and row.name not in ended_badly)
+    unfinished = tuple(row.name for row in comparable if row.status != "completed")
     values: dict[MetricKey, list[float]] = {}
-    for row in counted:
+    for row in comparable:
         for metric_key, stats in row.stats.items():
-            values.setdefault(metric_key, []).append(number(stats, of))
-    means = {metric_key: _mean(listed) for metric_key, listed in values.items()}
-    return AggregateRow(label, params, len(counted), left_out, waiting, unfinished, means)
+            values.setdefault(metric_key, []).append(statistic(stats, of))
+    means = {metric_key: mean_of(listed) for metric_key, listed in values.items()}
+    return AggregateRow(name, params, len(comparable), ended_badly, waiting, unfinished, means)
 
 
-def _mean(values: list[float]) -> Mean:
-    n = len(values)
-    mean = math.fsum(values) / n
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.nan
-    return Mean(mean, std, std / math.sqrt(n), n)
+def group_by_configuration(
+    items: Iterable[T], row_of: Callable[[T], Row], over: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any], list[T]]]:
+    """Groups items by the configuration of their rows: all parameters but those of `over`.
+
+    Returns:
+        The name, the parameters and the items of each configuration.
+    """
+    groups: dict[str, tuple[dict[str, Any], list[T]]] = {}
+    for item in items:
+        params = {name: value for name, value in row_of(item).params.items() if name not in over}
+        groups.setdefault(_configuration_name(params), (params, []))[1].append(item)
+    return ((name, params, members) for name, (params, members) in groups.items())
 
 
-def label_of(params: Mapping[str, Any]) -> str:
+def _configuration_name(params: Mapping[str, Any]) -> str:
     try:
         return display_name(params) or "all"
-    except ValueError:  # parameters without a stable form, given with key=
+    except ValueError:  # parameters without a stable form; such tasks were given key=
         return ",".join(f"{name}={params[name]!r}" for name in sorted(params)) or "all"
 
 
-def counts(row: Row) -> bool:
-    """Tells whether a task's values count: those of failed and stopped ones do not."""
-    return row.status in ("completed", "in_progress")
+def mean_of(values: Sequence[float]) -> Mean:
+    std = standard_deviation(values)
+    return Mean(statistics.fmean(values), std, std / math.sqrt(len(values)), len(values))
+
+
+def standard_deviation(values: Sequence[float]) -> float:
+    """Computes the sample standard deviation (n - 1), in exact arithmetic.
+
+    Returns:
+        The standard deviation, exactly 0 for equal values; NaN for fewer than two values or if one of them
+        is not finite.
+    """
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.stdev(values)

@@ -1,4 +1,4 @@
-"""A task's results as a flat record: a line of a file or a data frame."""
+"""Results as flat records, CSV, JSON and pandas, and as tables of text and HTML for people."""
 
 from __future__ import annotations
 
@@ -22,59 +22,25 @@ if TYPE_CHECKING:
     from .rows import AggregateRow, Row
 
 
-IDENTITY = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
-PARTS = (*OF, "count", *(f"{part}_iteration" for part in ("first", "last", "min", "max")))
-
-
-def flat_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
-    """Writes a row, with all of some measures; None for what it does not have or nobody knows."""
-    record: dict[str, Any] = {name: getattr(row, name) for name in IDENTITY}
-    record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
-    for metric_key in metric_keys:
-        text, stats = measure_text(metric_key), row.stats.get(metric_key)
-        for part in PARTS:
-            known = stats is not None and (stats.is_counted or part not in ("mean", "count"))
-            record[f"{text}.{part}"] = getattr(stats, part) if known else None
-    return record
-
-
-def columns_of(
-    identity: Sequence[str],
-    rows: Sequence[Row | AggregateRow],
-    records: Sequence[Mapping[str, Any]],
-) -> list[str]:
-    """Gives the names that records have: what a row is, all parameters, what was reported."""
-    params = sorted({f"params.{name}" for row in rows for name in row.params}, key=natural)
-    return list(dict.fromkeys([*identity, *params, *(name for record in records for name in record)]))
-
-
-MOST_LINES = 40
-"""How many lines a table shows a person; the others are in the records."""
+IDENTITY_COLUMNS = ("key", "name", "index", "id", "attempt", "status", "status_reason", "duration")
+"""The columns of a task's record before those of the parameters."""
+METRIC_COLUMNS = (*OF, "count", *(f"{name}_iteration" for name in ("first", "last", "min", "max")))
+"""What a task's record has of each metric key: attributes of `Stats`."""
+MAX_TABLE_LINES = 40
+"""The number of lines that a table shows; the records have all of them."""
 
 
 class Tabular:
-    """Rows that can be taken elsewhere."""
+    """Base class of sequences of rows that can be exported and shown as a table."""
 
     __slots__ = ()
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Gives a flat dict for each row."""
+        """Returns a flat dict per row."""
         raise NotImplementedError
-
-    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Gives the names that records have, in the order of their first appearance."""
-        return list(dict.fromkeys(name for record in records for name in record))
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        """Gives the head and the cells of what a person is shown."""
-        raise NotImplementedError
-
-    def _notes(self) -> list[str]:
-        """What a person must know beside the table, a sentence each."""
-        return []
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Gives a pandas data frame, a line for each row, with the columns of `to_records`.
+        """Returns a pandas data frame with a line per row and the columns of `to_records`.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -87,10 +53,10 @@ class Tabular:
         return pandas.DataFrame(records, columns=self._columns(records))
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Writes CSV with a line of column names, those of `to_records`.
+        """Writes CSV with the columns of `to_records`, their names in the first line.
 
         Args:
-            path: The file to write; None for the text alone.
+            path: The file to write; None to only return the text.
 
         Returns:
             The text.
@@ -100,18 +66,29 @@ class Tabular:
         writer = csv.DictWriter(text, self._columns(records), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-        return _written(text.getvalue(), path)
+        return _save(text.getvalue(), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """Writes the records as a JSON list; what is not a number, or infinite, becomes null.
+        """Writes the records as a JSON list; NaN and infinite numbers become null.
 
         Args:
-            path: The file to write; None for the text alone.
+            path: The file to write; None to only return the text.
 
         Returns:
             The text.
         """
-        return _written(json.dumps(jsonable(self.to_records()), indent=2), path)
+        return _save(json.dumps(jsonable(self.to_records()), indent=2), path)
+
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        return list(dict.fromkeys(name for record in records for name in record))
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Returns the head and the cells of the table for people."""
+        raise NotImplementedError
+
+    def _notes(self) -> list[str]:
+        """Returns the sentences below the table."""
+        return []
 
     def __repr__(self) -> str:
         head, body = self._table()
@@ -123,14 +100,30 @@ class Tabular:
         return html_table(head, body) + notes
 
 
-def _written(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
-    return text
+def row_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
+    """Builds the record of a task; None for values that the task does not have or that are unknown."""
+    record: dict[str, Any] = {name: getattr(row, name) for name in IDENTITY_COLUMNS}
+    record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
+    for metric_key in metric_keys:
+        text, stats = measure_text(metric_key), row.stats.get(metric_key)
+        for column in METRIC_COLUMNS:
+            known = stats is not None and (stats.is_counted or column not in ("mean", "count"))
+            record[f"{text}.{column}"] = getattr(stats, column) if known else None
+    return record
+
+
+def column_names(
+    identity: Sequence[str],
+    rows: Sequence[Row | AggregateRow],
+    records: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Returns the columns of records in order: identity, all parameters, metrics."""
+    params = sorted({f"params.{name}" for row in rows for name in row.params}, key=natural)
+    return list(dict.fromkeys([*identity, *params, *(name for record in records for name in record)]))
 
 
 def jsonable(value: Any) -> Any:
-    """Brings a value into the forms that JSON knows."""
+    """Converts a value to JSON's types: NaN and infinite numbers to None, unknown objects to text."""
     if isinstance(value, Mapping):
         return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -142,9 +135,11 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
-def text_table(head: Sequence[str], body: Sequence[Sequence[str]], most: int | None = MOST_LINES) -> str:
-    """Writes a table for people, its first lines; all of them where `most` is None."""
-    shown = body[:most]
+def text_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], max_lines: int | None = MAX_TABLE_LINES
+) -> str:
+    """Writes a table as text, its first `max_lines` lines; all of them if that is None."""
+    shown = body[:max_lines]
     widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -156,8 +151,8 @@ def text_table(head: Sequence[str], body: Sequence[Sequence[str]], most: int | N
 
 
 def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Writes a table for a notebook, its first 40 lines."""
-    shown = body[:MOST_LINES]
+    """Writes a table as HTML for a notebook, its first 40 lines."""
+    shown = body[:MAX_TABLE_LINES]
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
@@ -165,3 +160,9 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     rows = "".join(line(cells, "td") for cells in shown)
     more = f"<div>… and {len(body) - len(shown)} more</div>" if len(body) > len(shown) else ""
     return f"<table><thead>{line(head, 'th')}</thead><tbody>{rows}</tbody></table>{more}"
+
+
+def _save(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text

@@ -1,4 +1,4 @@
-"""Which rows are meant: by parameters, by a row's own facts, by a function."""
+"""Selects rows: by parameters, by fields of the row, by a function; and those whose values count."""
 
 from __future__ import annotations
 
@@ -14,46 +14,52 @@ if TYPE_CHECKING:
     from .rows import Row
 
 
-FACTS = ("status", "key", "name", "index", "id", "attempt")
-"""What rows can be chosen by besides their parameters."""
+ROW_FIELDS = ("status", "key", "name", "index", "id", "attempt")
+"""The fields of a row that `Results.where` accepts besides parameters."""
 STATUSES = ("created", "queued", "in_progress", "completed", "failed", "stopped")
+ONE_VALUE_EXPECTED = "one value to compare with; for other conditions write where(lambda row: {})"
 
 
-def chosen(
-    rows: Sequence[Row], wanted: Mapping[str, Any] | Callable[[Row], Any] | None, more: Mapping[str, Any]
+def is_comparable(row: Row) -> bool:
+    """Whether a task's values count: those of failed and stopped tasks do not."""
+    return row.status in ("completed", "in_progress")
+
+
+def filter_rows(
+    rows: Sequence[Row], given: Mapping[str, Any] | Callable[[Row], Any] | None, more: Mapping[str, Any]
 ) -> list[Row]:
-    """Chooses rows; see `Results.where`.
+    """Selects rows; see `Results.where`.
 
     Raises:
-        ArgumentError: No task has such a parameter, or the value is of another type than theirs.
+        ArgumentError: No task has such a parameter, or the value differs in type from those of the tasks.
     """
-    is_wanted = None
-    if wanted is not None and not isinstance(wanted, Mapping):
-        if not callable(wanted):
-            raise ArgumentError("where", wanted, "a dict of parameters, or a function that is given a row")
-        is_wanted, wanted = wanted, None
+    predicate = None
+    if given is not None and not isinstance(given, Mapping):
+        if not callable(given):
+            raise ArgumentError("where", given, "a dict of parameters, or a function that is given a row")
+        predicate, given = given, None
     known = {name for row in rows for name in row.params}
-    asked = {name: _typed(name, value) for name, value in flatten({**(wanted or {}), **more}).items()}
-    facts = {name: asked.pop(name) for name in FACTS if name in asked and name not in known}
-    for name, value in facts.items():
+    params = {name: _typed(name, value) for name, value in flatten({**(given or {}), **more}).items()}
+    fields = {name: params.pop(name) for name in ROW_FIELDS if name in params and name not in known}
+    for name, value in fields.items():
         if name == "status" and value not in STATUSES:
             close = closest(value, STATUSES)
             hint = f"; did you mean {close!r}?" if close is not None else ""
             raise ArgumentError("status", value, f"one of {', '.join(STATUSES)}{hint}")
-    for name, value in asked.items():
+    for name, value in params.items():
         require_parameter(rows, "where", name)
         _require_type(rows, name, value)
     return [
         row
         for row in rows
-        if has_parameters(row.params, asked)
-        and all(str(getattr(row, name)) == str(value) for name, value in facts.items())
-        and (is_wanted is None or is_wanted(row))
+        if has_parameters(row.params, params)
+        and all(str(getattr(row, name)) == str(value) for name, value in fields.items())
+        and (predicate is None or predicate(row))
     ]
 
 
 def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tells whether parameters have these values, given in typed form."""
+    """Whether parameters have these values, which are given in typed form."""
     have = stored_parameters(params)
     return all(name in have and is_same(have[name], value) for name, value in wanted.items())
 
@@ -63,12 +69,12 @@ def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str =
 
     Args:
         rows: The tasks.
-        argument: What it is asked for by.
+        argument: The argument that named the parameter.
         name: The parameter.
-        call: The call that asks for it where nobody gave it.
+        call: The call whose default named the parameter; empty if the user did.
 
     Raises:
-        NoSuchParameterError: None of them has it.
+        NoSuchParameterError: No task has it.
     """
     known = list(dict.fromkeys(name for row in rows for name in row.params))
     if name not in known and rows:
@@ -76,11 +82,11 @@ def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str =
         raise NoSuchParameterError(argument, name, expected, call, known)
 
 
-def names_of(over: str | Sequence[str]) -> tuple[str, ...]:
-    """Reads one name or several.
+def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
+    """Converts one name or several to a tuple.
 
     Raises:
-        ArgumentError: It is neither.
+        ArgumentError: The argument is neither.
     """
     names = (over,) if isinstance(over, str) else tuple(over) if isinstance(over, Iterable) else (over,)
     if not all(isinstance(name, str) for name in names):
@@ -92,25 +98,22 @@ def _typed(name: str, value: Any) -> Any:
     try:
         return typed(value, name)
     except ParameterError:
-        raise ArgumentError(name, value, _A_FUNCTION.format(f"row.params[{name!r}] …")) from None
-
-
-_A_FUNCTION = "one value, which can be compared; for all else write where(lambda row: {})"
+        raise ArgumentError(name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] …")) from None
 
 
 def _require_type(rows: Sequence[Row], name: str, value: Any) -> None:
-    """Refuses a value that no task has, where some have one that reads alike."""
+    """Refuses a value that no task has if a task has one that looks equal, as 1 and "1" do."""
     have = [row.params[name] for row in rows if name in row.params]
     if any(has_parameters({name: one}, {name: value}) for one in have):
         return
     for one in have:
         if isinstance(value, list) and any(has_parameters({name: one}, {name: item}) for item in value):
-            raise ArgumentError(name, value, _A_FUNCTION.format(f"row.params[{name!r}] in {value!r}"))
-        if _reads_alike(one, value):
+            raise ArgumentError(name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] in {value!r}"))
+        if _looks_equal(one, value):
             raise ArgumentError(name, value, f"{one!r} ({type(one).__name__}), as the tasks have it")
 
 
-def _reads_alike(one: Any, other: Any) -> bool:
+def _looks_equal(one: Any, other: Any) -> bool:
     if str(one) == str(other):
         return True
     try:

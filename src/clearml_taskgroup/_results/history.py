@@ -1,4 +1,4 @@
-"""Whole curves, read back from where the tasks live."""
+"""Reads whole curves back from where the tasks are stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from .._model.metrics import MetricKey, measure_text
 from .export import Tabular
-from .rows import Curve, Points
+from .rows import Curve, DataPoints
 
 if TYPE_CHECKING:
     from .._clearml.events import Point
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from .rows import Row
 
 
-FLUSHING = 30.0
-"""Seconds for which reading waits until what was reported is where it is read from."""
+FLUSH_TIMEOUT_S = 30.0
+"""How long reading waits until reported values are stored."""
 
 
 @attrs.frozen(repr=False)
 class History(Tabular, Sequence[Curve]):
-    """A curve for each task that has one; made by `results.history`."""
+    """The curves of one metric key, one per task that has it; returned by `results.history`.
+
+    Attributes:
+        curves: The curves, in the order of the results' rows.
+        metric: The metric with its context, `loss[split=val]`.
+    """
 
     curves: tuple[Curve, ...]
     metric: str
@@ -46,7 +51,7 @@ class History(Tabular, Sequence[Curve]):
         return iter(self.curves)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Gives a flat dict for each point: `key`, `name`, `params.C` …, `iteration`, `value`."""
+        """Returns a flat dict per data point: `key`, `name`, `params.C` …, `iteration`, `value`."""
         return [
             {"key": curve.row.key, "name": curve.row.name}
             | {f"params.{name}": value for name, value in curve.row.params.items()}
@@ -68,66 +73,65 @@ class History(Tabular, Sequence[Curve]):
 
 @attrs.frozen
 class Reader:
-    """Reads the curves of a group's tasks.
-
-    Args:
-        backend: Where they live.
-    """
+    """Reads the curves of a group's tasks from a backend."""
 
     backend: Backend
 
-    def points(self, wanted: Mapping[str, Sequence[Name]]) -> Mapping[str, Points]:
-        """Reads the points of each task, sorted, the last one of each iteration; None is the first.
+    def points(self, names: Mapping[str, Sequence[Name]]) -> Mapping[str, DataPoints]:
+        """Reads data points, sorted by iteration, the latest one of each iteration.
 
         Args:
-            wanted: For each ClearML task id, the titles and series that hold them.
+            names: The titles and series to read, for each ClearML task id.
+
+        Returns:
+            The data points of each task. A value without an iteration comes first, with None.
 
         Raises:
-            NoHistoryError: Nothing that was reported is kept there.
-            ServerError: The server is away.
+            NoHistoryError: The backend keeps no data points.
+            ServerError: The server cannot be reached.
         """
-        self.backend.flush(FLUSHING)
-        return {task_id: _in_order(points) for task_id, points in self.backend.history(wanted).items()}
+        self.backend.flush(FLUSH_TIMEOUT_S)
+        return {
+            task_id: _latest_by_iteration(points) for task_id, points in self.backend.history(names).items()
+        }
 
     def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
-        """Reads a measure of several tasks."""
         curves = []
-        for row, points in self._of(rows, metric_key):
-            iterations, values = zip(*_curve(points), strict=True)
+        for row, points in self._points_of(rows, metric_key):
+            iterations, values = zip(*_without_single_value(points), strict=True)
             curves.append(Curve(row, iterations, values))
         return History(tuple(curves), measure_text(metric_key))
 
-    def count(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
-        """Fills in sum, count and last iteration where only the server's own are known.
+    def complete_stats(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
+        """Fills in sum, count and last iteration of rows whose statistics came from the server.
 
-        The server's are wrong after a point was sent twice, so they are counted anew.
+        The server's own are wrong after a data point was sent twice, so they are computed from the curves.
         """
-        unknown = [row for row in rows if metric_key in row.stats and not row.stats[metric_key].is_counted]
-        if not unknown:
+        incomplete = [row for row in rows if metric_key in row.stats and not row.stats[metric_key].is_counted]
+        if not incomplete:
             return
-        for row, points in self._of(unknown, metric_key):
-            stats, curve = row.stats[metric_key], _curve(points)
+        for row, points in self._points_of(incomplete, metric_key):
+            stats, curve = row.stats[metric_key], _without_single_value(points)
             stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
             stats.single = points[0][0] is None
             stats.last_iteration = None if stats.single else points[-1][0]
 
-    def count_all(self, rows: Sequence[Row]) -> None:
-        """Does so for all measures of some tasks."""
+    def complete_all_stats(self, rows: Sequence[Row]) -> None:
         for metric_key in dict.fromkeys(metric_key for row in rows for metric_key in row.stats):
-            self.count(rows, metric_key)
+            self.complete_stats(rows, metric_key)
 
-    def _of(self, rows: Sequence[Row], metric_key: MetricKey) -> Iterator[tuple[Row, Points]]:
-        """Reads the points of those that have any."""
+    def _points_of(self, rows: Sequence[Row], metric_key: MetricKey) -> Iterator[tuple[Row, DataPoints]]:
+        """Reads the data points of the rows that have any."""
         having = [row for row in rows if metric_key in row.stats]
         points = self.points({row.id: row.names(metric_key) for row in having})
         return ((row, points[row.id]) for row in having if points.get(row.id))
 
 
-def _curve(points: Points) -> Points:
-    """Leaves out the value without an iteration, which comes first, if there is a curve beside it."""
+def _without_single_value(points: DataPoints) -> DataPoints:
+    """Removes the value without an iteration if there is a curve as well."""
     return points[1:] if len(points) > 1 and points[0][0] is None else points
 
 
-def _in_order(points: Sequence[Point]) -> list[tuple[int | None, float]]:
+def _latest_by_iteration(points: Sequence[Point]) -> list[tuple[int | None, float]]:
     latest: dict[int | None, float] = dict(points)
     return sorted(latest.items(), key=lambda point: -1 if point[0] is None else point[0])

@@ -236,7 +236,7 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask
     known = stats_of(counted) if counted is not None else {}
     if isinstance(reader.backend, OnlineBackend):  # the order of what a server gives says nothing
         first = list(known)
-        stats = {m: stats[m] for m in [*first, *lookup.in_order(stats.keys() - known.keys())] if m in stats}
+        stats = {m: stats[m] for m in [*first, *lookup.sort(stats.keys() - known.keys())] if m in stats}
     for metric_key, own in known.items():  # our own record knows mean, count and last iteration
         if metric_key in stats and _agree(stats[metric_key], own):
             stats[metric_key] = own

@@ -1,4 +1,4 @@
-"""What values are of, found again: (metric, context) as a user asks for it; tables for people."""
+"""Finds the metric key that a user means by `accuracy`, `accuracy[split=val]` or an alias."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class MetricLookup:
-    """What is needed to understand a metric and a context as `report` does."""
+    """A group's template and vocabulary, by which metrics are found, labelled, sorted and compared."""
 
     template: NameTemplate
     vocabulary: Vocabulary | None
@@ -30,21 +30,21 @@ class MetricLookup:
     def find(
         self, metric: str, context: Mapping[str, Any], known: Iterable[MetricKey], task: str = ""
     ) -> MetricKey:
-        """Finds the one (metric, context) that is meant; fields that are left out match any.
+        """Finds the one metric key that matches; context fields that are not given match any value.
 
         Args:
-            metric: The metric, by its name or an alias, or with its context as tables and files have
-                it, `accuracy[split=val]`.
-            context: Which of its contexts.
-            known: What there are values for.
-            task: The one task that is asked, for an error.
+            metric: The metric's name or an alias, or the metric with its context as in tables and files,
+                `accuracy[split=val]`.
+            context: The context.
+            known: The metric keys that have values.
+            task: The task that is searched, for the error message; empty for all tasks.
 
         Raises:
-            NoSuchResultError: Nothing matches.
+            NoSuchResultError: No metric key matches.
             AmbiguousResultError: More than one matches.
         """
         listed = list(dict.fromkeys(known))
-        metric, spelt = self._taken_apart(metric, listed)
+        metric, texts = self._split_label(metric, listed)
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
         wanted = context_of(self.template, context)
@@ -54,25 +54,73 @@ class MetricLookup:
             for metric_key in listed
             if metric_key[0] == metric
             and _matches(metric_key[1], wanted, at_default)
-            and self._is_spelt(metric_key, spelt)
+            and self._has_context_texts(metric_key, texts)
         ]
-        asked = measure_text((metric, (*wanted, *spelt.items())))
+        asked = measure_text((metric, (*wanted, *texts.items())))
         if not found:
-            meant = self._meant(metric, {**dict(wanted), **spelt}, listed)
-            raise NoSuchResultError(asked, [measure_text(metric_key) for metric_key in listed], meant, task)
+            suggestion = self._suggestion(metric, {**dict(wanted), **texts}, listed)
+            raise NoSuchResultError(
+                asked, [measure_text(metric_key) for metric_key in listed], suggestion, task
+            )
         if len(found) > 1:
-            full = [self._in_full(metric_key) for metric_key in found]
-            raise AmbiguousResultError(asked, list(map(measure_text, full)), _telling([c for _, c in full]))
+            full = [self._with_defaults(metric_key) for metric_key in found]
+            example = _distinguishing_fields([context for _, context in full])
+            raise AmbiguousResultError(asked, list(map(measure_text, full)), example)
         return found[0]
 
-    def _taken_apart(self, metric: str, known: Sequence[MetricKey]) -> tuple[str, dict[str, str]]:
-        """Splits `accuracy[split=val]` into the metric and the context's values as text."""
+    def label(self, metric_key: MetricKey) -> str:
+        """Formats a metric key with its unit: `time[split=val] (s)`."""
+        entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
+        return measure_text(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
+
+    def sort(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
+        """Sorts metric keys for files: in the order of the vocabulary, then by name.
+
+        The order in which they were first reported is not used because a server does not know it.
+        """
+        place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
+        return sorted(
+            dict.fromkeys(metric_keys),
+            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(measure_text(metric_key))),
+        )
+
+    def require_mode(self, metric: str, mode: Mode | None) -> Mode:
+        """Returns whether greater or smaller is better, from the call or else the vocabulary.
+
+        Raises:
+            ArgumentError: Neither has it.
+        """
+        if mode is None and self.vocabulary is not None:
+            name, _ = self.vocabulary.resolve(self._split_label(metric, ())[0], {})
+            mode = self.vocabulary.metrics[name].mode
+        if mode not in ("max", "min"):
+            expected = f"'max' or 'min', whichever is better (or metrics=[Metric({metric!r}, mode=…)])"
+            raise ArgumentError("mode", mode, expected)
+        return mode
+
+    def likely_mode(self, metric: str, mode: Mode | None = None) -> Mode | None:
+        """Returns the mode from the call, the vocabulary or well-known words as `loss`; else None.
+
+        For displays only: a guess may be wrong.
+        """
+        if mode is not None:
+            return self.require_mode(metric, mode)
+        known = self.vocabulary
+        metric, _ = self._split_label(metric, ())
+        if known is not None and metric in known:
+            named: Mode | None = known.metrics[known.resolve(metric, {})[0]].mode
+            if named is not None:
+                return named
+        return mode_of(read(metric, metric).words)
+
+    def _split_label(self, metric: str, known: Sequence[MetricKey]) -> tuple[str, dict[str, str]]:
+        """Splits `accuracy[split=val]` into the metric and its context values as text."""
         if not isinstance(metric, str):
             raise ArgumentError("metric", metric, "the name of a metric, as text")
         if any(metric == name for name, _ in known) or metric in (self.vocabulary or ()):
             return metric, {}
         for metric_key in known:
-            full = self._in_full(metric_key)
+            full = self._with_defaults(metric_key)
             if metric in (measure_text(metric_key), self.label(metric_key), measure_text(full)):
                 return metric_key[0], {field: plain_text(value) for field, value in full[1]}
         name, bracket, inside = metric.rpartition("[")
@@ -81,13 +129,15 @@ class MetricLookup:
             return metric, {}
         return name, {field.strip(): text.strip() for field, _, text in pairs}
 
-    def _is_spelt(self, metric_key: MetricKey, spelt: Mapping[str, str]) -> bool:
-        context = {field: plain_text(value) for field, value in self._in_full(metric_key)[1]}
-        return all(context.get(field) == text for field, text in spelt.items())
+    def _has_context_texts(self, metric_key: MetricKey, texts: Mapping[str, str]) -> bool:
+        context = {field: plain_text(value) for field, value in self._with_defaults(metric_key)[1]}
+        return all(context.get(field) == text for field, text in texts.items())
 
-    def _meant(self, metric: str, context: Mapping[str, Any], known: Sequence[MetricKey]) -> str:
-        """Guesses what was meant: another metric, another field of its context, or another value there."""
-        contexts = [dict(self._in_full(metric_key)[1]) for metric_key in known if metric_key[0] == metric]
+    def _suggestion(self, metric: str, context: Mapping[str, Any], known: Sequence[MetricKey]) -> str:
+        """Suggests another metric, another field of the context or another value of a field."""
+        contexts = [
+            dict(self._with_defaults(metric_key)[1]) for metric_key in known if metric_key[0] == metric
+        ]
         if not contexts:
             close = closest(metric, {name for name, _ in known})
             return "" if close is None else repr(close)
@@ -99,60 +149,18 @@ class MetricLookup:
             shown = plain_text(value)
             alike = [have for have in values if plain_text(have) == shown]
             if alike and all(typed(have) != typed(value) for have in alike):
-                return f"{field}={_python(alike[0])}"
+                return f"{field}={_python_literal(alike[0])}"
             close = closest(shown, {plain_text(have): None for have in values})
             if not alike and close is not None:
                 value = next(have for have in values if plain_text(have) == close)
-                return f"{field}={_python(value)}"
+                return f"{field}={_python_literal(value)}"
         return ""
 
-    def _in_full(self, metric_key: MetricKey) -> MetricKey:
-        """Gives a measure with the defaults of the template, by which it can be asked for."""
+    def _with_defaults(self, metric_key: MetricKey) -> MetricKey:
+        """Adds the template's defaults to the context, so that it can be asked for by them."""
         context = dict(metric_key[1])
-        left = [(field, text) for field, text in self.template.defaults.items() if field not in context]
-        return metric_key[0], tuple(sorted((*metric_key[1], *left)))
-
-    def in_order(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
-        """Sorts measures as they stand in files: as the vocabulary has them, then by name.
-
-        Not as they were reported, which a server does not know.
-        """
-        place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
-        return sorted(
-            dict.fromkeys(metric_keys),
-            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(measure_text(metric_key))),
-        )
-
-    def label(self, metric_key: MetricKey) -> str:
-        """Writes a measure for people, with the vocabulary's unit."""
-        entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
-        return measure_text(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
-
-    def mode(self, metric: str, mode: Mode | None) -> Mode:
-        """Gives which is better, from the call or the vocabulary.
-
-        Raises:
-            ArgumentError: Neither says.
-        """
-        if mode is None and self.vocabulary is not None:
-            name, _ = self.vocabulary.resolve(self._taken_apart(metric, ())[0], {})
-            mode = self.vocabulary.metrics[name].mode
-        if mode not in ("max", "min"):
-            expected = f"'max' or 'min', which of them is better (or metrics=[Metric({metric!r}, mode=…)])"
-            raise ArgumentError("mode", mode, expected)
-        return mode
-
-    def likely_mode(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is probably better, for what is only shown; None where nobody can tell."""
-        if mode is not None:
-            return self.mode(metric, mode)
-        known = self.vocabulary
-        metric, _ = self._taken_apart(metric, ())
-        if known is not None and metric in known:
-            named: Mode | None = known.metrics[known.resolve(metric, {})[0]].mode
-            if named is not None:
-                return named
-        return mode_of(read(metric, metric).words)
+        missing = [(field, text) for field, text in self.template.defaults.items() if field not in context]
+        return metric_key[0], tuple(sorted((*metric_key[1], *missing)))
 
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:
@@ -161,11 +169,11 @@ def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:
     return same and not at_default & have.keys()
 
 
-def _telling(contexts: Sequence[Context]) -> str:
-    """Writes the first of some contexts, as far as it takes to tell it from the others."""
-    telling = [pair for pair in contexts[0] if not all(pair in context for context in contexts)]
-    return ", ".join(f"{field}={_python(value)}" for field, value in telling) or "split=…"
+def _distinguishing_fields(contexts: Sequence[Context]) -> str:
+    """Writes the fields of the first context that not all contexts share, as keyword arguments."""
+    fields = [pair for pair in contexts[0] if not all(pair in context for context in contexts)]
+    return ", ".join(f"{field}={_python_literal(value)}" for field, value in fields) or "split=…"
 
 
-def _python(value: Any) -> str:
+def _python_literal(value: Any) -> str:
     return repr(value[0] if isinstance(value, tuple) else value)

@@ -1,4 +1,4 @@
-"""Rows, best, aggregate: what the tasks of a group reported, to be compared."""
+"""Results: the rows of a group's tasks, to compare, filter, aggregate and export."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import attrs
 
 from .._model.metrics import MetricKey, measure_text
 from .._model.status import tally, tally_text
-from .._text import counted
+from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
-from .aggregate import Aggregates, aggregate_row, counts, label_of
-from .export import IDENTITY, Tabular, columns_of, flat_record
-from .filtering import chosen, names_of, require_parameter
-from .rows import About, Best, Mode, Of, Row, number, of_text
+from .aggregate import Aggregates, aggregate_row, group_by_configuration
+from .export import IDENTITY_COLUMNS, Tabular, column_names, row_record
+from .filtering import filter_rows, is_comparable, parameter_names, require_parameter
+from .rows import About, Best, Mode, Of, Row, RowValue, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @attrs.frozen(repr=False)
 class Results(Tabular, Sequence[Row]):
-    """The results of a group, a row for each task; made by `group.results()` and `TaskGroup.load`.
+    """The results of a group, one row per task; returned by `group.results()` and `TaskGroup.load`.
 
-    Failed and stopped tasks keep their rows, but neither `best` nor `aggregate` counts them in.
+    Failed and stopped tasks have rows, but their values do not count in `best` and `aggregate`.
 
-    Wherever a metric is asked for, it may also be given with its context as columns are called:
-    `results.best("accuracy[split=val]")` is `results.best("accuracy", split="val")`.
+    A metric may be given with its context, as columns are named: `results.best("accuracy[split=val]")` is
+    the same as `results.best("accuracy", split="val")`.
 
     Attributes:
-        rows: A row for each task, in the order of their places in the space.
-        about: Which run they are of.
-        partial: Whether something is still open, so that there is more to come.
+        rows: A row per task, in the order of the tasks' positions in the search space.
+        about: The run that the results belong to.
+        partial: Whether tasks are still open, so that the results are not final.
     """
 
     rows: tuple[Row, ...]
@@ -62,129 +62,111 @@ class Results(Tabular, Sequence[Row]):
         return iter(self.rows)
 
     def best(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Best:
-        """Finds the task with the best value.
+        """Returns the task with the best value.
 
         Args:
-            metric: The metric, by its name or an alias.
-            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
-            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Returns:
-            The best task; the one that was opened first, if several are equally good.
+            The best task; the one with the lowest index if several are equally good.
 
         Raises:
-            NoSuchResultError: No completed or open task has a value for it.
-            AmbiguousResultError: The metric was reported under several contexts.
-            ArgumentError: Neither the call nor the vocabulary gives the mode.
+            NoSuchResultError: No completed or open task has a value.
+            AmbiguousResultError: The metric was reported in several contexts that match.
+            ArgumentError: Neither the call nor the vocabulary has the mode.
         """
-        comparable = [row for row in self.rows if counts(row)]
+        comparable = [row for row in self.rows if is_comparable(row)]
         try:
             metric_key = self._lookup.find(metric, context, (m for row in comparable for m in row.stats))
         except NoSuchResultError as error:
-            error.note = self._beside(metric, context)
+            error.note = self._why_not_comparable(metric, context)
             raise
-        better = self._lookup.mode(metric_key[0], mode)
-        having = self._having(comparable, metric_key, of)
-        values = [number(row.stats[metric_key], of) for row in having]
-        row, value = _extreme(having, values, better)
+        mode = self._lookup.require_mode(metric_key[0], mode)
+        row, value = self._best_row(metric_key, mode, of)
         return Best(
             name=row.name,
             params=row.params,
             value=value,
             metric=measure_text(metric_key),
             of=of,
-            mode=better,
+            mode=mode,
             key=row.key,
             id=row.id,
         )
 
     def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
-        """Gives the same rows, the best first; those that do not count, or have no value, last.
+        """Returns the same rows, the best first; rows without a value that counts come last.
 
         Args:
-            metric: The metric, by its name or an alias.
-            mode: `"max"` or `"min"`; not needed where the vocabulary says it.
-            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
         metric_key = self.find(metric, **context)
-        better = self._lookup.mode(metric_key[0], mode)
-        having = self._having([row for row in self.rows if counts(row)], metric_key, of)
-        having.sort(key=lambda row: number(row.stats[metric_key], of), reverse=better == "max")
-        rest = [row for row in self.rows if not counts(row) or metric_key not in row.stats]
-        return attrs.evolve(self, rows=(*having, *rest))
+        mode = self._lookup.require_mode(metric_key[0], mode)
+        ranked = sorted(self._values(metric_key, of), key=lambda item: item[1], reverse=mode == "max")
+        rest = [row for row in self.rows if not is_comparable(row) or metric_key not in row.stats]
+        return attrs.evolve(self, rows=(*(row for row, _ in ranked), *rest))
 
     def where(
         self, params: Mapping[str, Any] | Callable[[Row], Any] | None = None, /, **parameters: Any
     ) -> Results:
-        """Gives the rows whose parameters have these values: `results.where(C=1)`.
+        """Returns the rows whose parameters have these values: `results.where(C=1)`.
 
-        Also `where(status="failed")`, or another of a row's own facts (`key`, `name`, `index`, `id`,
-        `attempt`), unless a parameter is called like it.
+        Fields of a row work as well, `where(status="failed")`: `status`, `key`, `name`, `index`, `id` and
+        `attempt`, unless a parameter has that name.
 
         Args:
-            params: Parameters as a dict, for names that are no Python names; or a function that is given
-                a row and tells whether it is wanted, `lambda row: row.duration > 60`.
+            params: Parameters as a dict, for names that are not Python identifiers; or a function that is
+                given a row and returns whether to keep it, `lambda row: row.duration > 60`.
             **parameters: Parameters.
 
         Raises:
-            ArgumentError: No task has such a parameter; or none has this value, but some have one that
-                reads alike and is of another type, as 1 and "1".
+            ArgumentError: No task has such a parameter; or no task has this value, but one has a value that
+                looks equal and is of another type, as 1 and "1".
         """
-        return attrs.evolve(self, rows=tuple(chosen(self.rows, params, parameters)))
+        return attrs.evolve(self, rows=tuple(filter_rows(self.rows, params, parameters)))
 
     def history(self, metric: str, **context: Any) -> History:
-        """Gives whole curves, one for each task that has the metric.
+        """Reads whole curves, one per task that has the metric.
 
-        Offline they are read from the sessions; online from the server, a call for each task.
+        Offline they are read from the session folders; online from the server, with one call per task.
 
         Args:
-            metric: The metric, by its name or an alias.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
-            NoSuchResultError: No task has it.
-            AmbiguousResultError: The metric was reported under several contexts.
-            NoHistoryError: Curves are not kept here: the mode `disabled`, or an online run's
-                record on this disk.
-            ServerError: The server is away.
+            NoSuchResultError: No task has the metric.
+            AmbiguousResultError: The metric was reported in several contexts that match.
+            NoHistoryError: Curves are not kept here: the mode is `disabled`, or the results were loaded from
+                an online run's log on this disk.
+            ServerError: The server cannot be reached.
         """
         return self._reader.curves(self.rows, self.find(metric, **context))
 
     def find(self, metric: str, **context: Any) -> MetricKey:
-        """Finds the one (metric, context) that is meant, as it stands in the rows' `stats`.
+        """Finds the one (metric, context) that matches, as in the `stats` of the rows.
 
         Args:
-            metric: The metric, by its name or an alias.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
-            NoSuchResultError: No task has it.
-            AmbiguousResultError: The metric was reported under several contexts.
+            NoSuchResultError: No task has the metric.
+            AmbiguousResultError: The metric was reported in several contexts that match.
         """
         return self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
 
-    def _beside(self, metric: str, context: Mapping[str, Any]) -> str:
-        """Tells which tasks have a value that does not count, where no other has one."""
-        rest = [row for row in self.rows if not counts(row)]
-        if not rest:
-            return ""
-        try:
-            metric_key = self._lookup.find(metric, context, (m for row in rest for m in row.stats))
-        except (NoSuchResultError, AmbiguousResultError):
-            return (
-                f"{counted(len(rest), 'task')} failed, stopped or not begun" if len(rest) == len(self) else ""
-            )
-        having = [row.name for row in rest if metric_key in row.stats]
-        names = ", ".join(having[:6]) + " …" * (len(having) > 6)
-        return f"that of {counted(len(having), 'task')} that failed or stopped ({names}) does not count"
-
     def label(self, metric_key: MetricKey) -> str:
-        """Writes a (metric, context) for people, with the vocabulary's unit: `time[split=val] (s)`.
+        """Formats a (metric, context) with the unit of the vocabulary: `time[split=val] (s)`.
 
         Args:
             metric_key: One of `metric_keys`.
@@ -192,14 +174,15 @@ class Results(Tabular, Sequence[Row]):
         return self._lookup.label(metric_key)
 
     def mode_of(self, metric: str, mode: Mode | None = None) -> Mode | None:
-        """Gives which is better, for figures: from the call, the vocabulary, or a well-known word.
+        """Returns which values are better, for displays: a guess if neither call nor vocabulary has it.
 
         Args:
-            metric: The metric, by its name or an alias.
-            mode: What the caller says, which goes before what the vocabulary says.
+            metric: The metric's name or an alias.
+            mode: The mode that the caller was given; it takes precedence over the vocabulary.
 
         Returns:
-            `"max"` (`accuracy`), `"min"` (`loss`), or None where nobody can tell.
+            `"max"` or `"min"`, from the call, the vocabulary or well-known words in the metric's name
+            (`accuracy`, `loss`); None if it is unknown.
         """
         return self._lookup.likely_mode(metric, mode)
 
@@ -218,60 +201,51 @@ class Results(Tabular, Sequence[Row]):
         """The former name of `metric_keys`."""
         return self.metric_keys
 
-    def _having(self, rows: Sequence[Row], metric_key: MetricKey, of: Of) -> list[Row]:
-        having = [row for row in rows if metric_key in row.stats]
-        if of == "mean":
-            self._reader.count(having, metric_key)
-        return having
-
     def aggregate(self, over: str | Sequence[str] | None = None, *, of: Of = "last") -> Aggregates:
-        """Takes the mean over a parameter: seeds, folds.
+        """Computes mean and standard deviation over a parameter, as seed or fold.
 
         Args:
-            over: The parameter, or several, that the tasks of one configuration differ in; by default
+            over: The parameter, or several, in which the tasks of one configuration differ; by default
                 `"seed"`.
-            of: Which value of each task goes into the mean.
+            of: The statistic of each task that goes into the mean.
 
         Returns:
-            A row for each configuration of the other parameters.
+            A row per configuration of the other parameters.
 
         Raises:
             ArgumentError: No task has such a parameter.
         """
-        names = ("seed",) if over is None else names_of(over)
+        names = ("seed",) if over is None else parameter_names(over)
         for name in names:
             require_parameter(self.rows, "over", name, "aggregate()" if over is None else "")
         if of == "mean":
             self.with_means()
-        groups: dict[str, tuple[dict[str, Any], list[Row]]] = {}
-        for row in self.rows:
-            rest = {name: value for name, value in row.params.items() if name not in names}
-            groups.setdefault(label_of(rest), (rest, []))[1].append(row)
-        rows = tuple(aggregate_row(label, rest, members, of) for label, (rest, members) in groups.items())
-        return Aggregates(rows, names, of, self._lookup)
+        groups = group_by_configuration(self.rows, lambda row: row, names)
+        return Aggregates(tuple(aggregate_row(*group, of) for group in groups), names, of, self._lookup)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Gives a flat dict for each task, for a data frame or a file.
+        """Returns a flat dict per task, for a data frame or a file.
 
         The entries: `key`, `name`, `index`, `id`, `attempt`, `status`, `status_reason`, `duration`;
-        `params.C` for each parameter of the task; `accuracy[split=val].last` (and `.first`, `.min`,
-        `.max`, `.mean`, `.count`, and the first four with `_iteration`) for each metric and context that
-        some task has, sorted by the vocabulary and then by name. What is not known is None. They are the
-        same, in the same order, wherever the results were loaded from.
+        `params.C` for each parameter of the task; and for each metric and context that some task has
+        `accuracy[split=val].last` (and `.first`, `.min`, `.max`, `.mean`, `.count`, and the first four with
+        `_iteration`), sorted by the vocabulary and then by name. Unknown values are None. The entries and
+        their order are the same wherever the results were loaded from.
 
-        Loaded from a server by a machine that has no record of the run, `.mean`, `.count` and
-        `.last_iteration` are None, as only the tasks' whole curves tell them: `results.with_means()`
-        reads these. `duration` is then by the server's clock.
+        If the results were loaded from a server and this machine has no log of the run, `.mean`, `.count` and
+        `.last_iteration` are None because they need the tasks' whole curves: `results.with_means()` reads
+        these. `duration` is then measured by the server's clock.
         """
-        metric_keys = self._lookup.in_order(self.metric_keys)
-        return [flat_record(row, metric_keys) for row in self.rows]
+        metric_keys = self._lookup.sort(self.metric_keys)
+        return [row_record(row, metric_keys) for row in self.rows]
 
     def with_means(self) -> Results:
-        """Reads what `.mean`, `.count` and `.last_iteration` need, wherever they are not known yet.
+        """Reads what `.mean`, `.count` and `.last_iteration` need, where they are unknown.
 
-        Known they are of a run of this process, from disk, and from a server if this machine has the
-        record of the run. Else the curves are read from the server, in a call for each task, metric and
-        context. The server's own means are not used, as they are wrong once a point was sent twice.
+        They are known for a run of this process, for a run loaded from disk, and for a run loaded from a
+        server if this machine has the run's log. Otherwise the curves are read from the server, with one
+        call per task, metric and context. The server's own means are not used: they are wrong after a data
+        point was sent twice.
 
         Returns:
             These results.
@@ -279,11 +253,8 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoHistoryError, ServerError: As for `history`.
         """
-        self._reader.count_all(self.rows)
+        self._reader.complete_all_stats(self.rows)
         return self
-
-    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        return columns_of(IDENTITY, self.rows, records)
 
     def save_html(
         self,
@@ -293,16 +264,17 @@ class Results(Tabular, Sequence[Row]):
         metrics: Sequence[str] | None = None,
         over: str | Sequence[str] | None = None,
     ) -> Path:
-        """Writes a report: one HTML file with tables and figures, which opens without a network.
+        """Writes a report: one HTML file with tables and figures that needs no network.
 
-        Where curves cannot be read, because the mode is `disabled` or the server is away, it says so.
+        If curves cannot be read, because the mode is `disabled` or the server cannot be reached, the report
+        has no curves and a note with the reason.
 
         Args:
             path: The file to write.
             title: The heading; by default the project, the group and the run's number.
-            metrics: The metrics that have figures; by default the first six.
-            over: The parameter, or several, to take means over; by default those that are called
-                `seed`, `fold` or the like. `()` for none.
+            metrics: The metrics to draw figures of; by default the first six.
+            over: The parameter, or several, to take means over; by default those that are called `seed`,
+                `fold` or the like. `()` for none.
 
         Returns:
             The path.
@@ -315,35 +287,58 @@ class Results(Tabular, Sequence[Row]):
 
         return write_report(self, path, title=title, metrics=metrics, over=over)
 
+    def counts_text(self) -> str:
+        """Formats the number of tasks of each status: `40 completed, 5 failed`."""
+        return tally_text(tally(row.status for row in self.rows))
+
+    def _values(self, metric_key: MetricKey, of: Of = "last") -> list[RowValue]:
+        """Returns the tasks that count and have the metric, each with its value."""
+        rows = [row for row in self.rows if is_comparable(row) and metric_key in row.stats]
+        if of == "mean":
+            self._reader.complete_stats(rows, metric_key)
+        return [(row, statistic(row.stats[metric_key], of)) for row in rows]
+
+    def _best_row(self, metric_key: MetricKey, mode: Mode, of: Of = "last") -> RowValue:
+        """Returns the best task and its value; at least one task must have a value that counts."""
+        return best_of(self._values(metric_key, of), lambda item: item[1], mode)
+
+    def _why_not_comparable(self, metric: str, context: Mapping[str, Any]) -> str:
+        """Names the tasks whose value does not count, if no other task has one."""
+        rest = [row for row in self.rows if not is_comparable(row)]
+        if not rest:
+            return ""
+        try:
+            metric_key = self._lookup.find(metric, context, (m for row in rest for m in row.stats))
+        except (NoSuchResultError, AmbiguousResultError):
+            all_ended_badly = len(rest) == len(self)
+            return f"{counted(len(rest), 'task')} failed, stopped or not begun" if all_ended_badly else ""
+        names = [row.name for row in rest if metric_key in row.stats]
+        tasks = f"{counted(len(names), 'task')} that failed or stopped ({some(names)})"
+        return f"that of {tasks} does not count"
+
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        return column_names(IDENTITY_COLUMNS, self.rows, records)
+
     def _table(self, of: Of = "last") -> tuple[list[str], list[list[str]]]:
         metric_keys = self.metric_keys
-        head = ["task", "status", *(of_text(self.label(metric_key), of) for metric_key in metric_keys)]
+        labels = [with_statistic(self.label(metric_key), of) for metric_key in metric_keys]
         body = [
             [row.name, row.status, *(_cell(row.stats.get(metric_key), of) for metric_key in metric_keys)]
             for row in self.rows
         ]
-        return head, body
+        return ["task", "status", *labels], body
 
     def _notes(self) -> list[str]:
-        note = f", {_what_is_missing(self.rows, self._more)}" if self.partial else ""
+        note = f", {_partial_text(self.rows, self._more)}" if self.partial else ""
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
-
-    def counts_text(self) -> str:
-        """Tells how many tasks are how far: `40 completed, 5 failed`."""
-        return tally_text(tally(row.status for row in self.rows))
-
-
-def _extreme(rows: Sequence[Row], values: Sequence[float], mode: Mode) -> tuple[Row, float]:
-    pick: Callable[..., float] = max if mode == "max" else min
-    value = pick(values)
-    return rows[list(values).index(value)], value
 
 
 def _cell(stats: Stats | None, of: Of) -> str:
-    return "–" if stats is None else f"{number(stats, of):.4g}"
+    return "–" if stats is None else f"{statistic(stats, of):.4g}"
 
 
-def _what_is_missing(rows: Sequence[Row], more: str) -> str:
+def _partial_text(rows: Sequence[Row], more: str) -> str:
+    """Says why results are partial: which tasks are open, or else `more`."""
     statuses = {row.status for row in rows}
     if statuses & {"queued", "created"}:
         return "not finished: group.wait() follows those that agents run"

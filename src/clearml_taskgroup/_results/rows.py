@@ -1,13 +1,14 @@
-"""Rows of results: what one task, or one configuration, has reported."""
+"""Data classes of results: a row per task, a row per configuration, curves, best values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
 from .._model.metrics import MetricKey, measure_text
+from .._text import some
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -17,181 +18,42 @@ if TYPE_CHECKING:
     from .history import Reader
     from .metric_lookup import MetricLookup
 
-MOST_SHOWN = 4
-"""How many values the short form of a row has."""
-
-
-@attrs.frozen
-class Mean:
-    """Mean and spread over the tasks of one configuration.
-
-    Attributes:
-        mean: The arithmetic mean.
-        std: The sample standard deviation (n - 1), NaN for one task.
-        sem: The standard error of the mean, std / √n.
-        n: How many tasks have a value.
-    """
-
-    mean: float
-    std: float
-    sem: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g}" if self.n < 2 else f"{self.mean:.4g} ± {self.std:.2g}"
-
-
-@attrs.frozen
-class AggregateRow:
-    """One configuration, over its tasks.
-
-    Attributes:
-        name: The configuration for people, `C=1`.
-        params: The parameters that its tasks share.
-        n: How many tasks are counted in.
-        left_out: The names of those that are not, because they failed or were stopped.
-        waiting: The names of those that are not, because they have not begun.
-        unfinished: The names of those that are, though they are still open.
-        stats: For each (metric, context): mean, std, sem, n.
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    n: int
-    left_out: tuple[str, ...]
-    waiting: tuple[str, ...]
-    unfinished: tuple[str, ...]
-    stats: Mapping[MetricKey, Mean] = attrs.field(repr=False)
-
-
-Points = Sequence[tuple[int | None, float]]
-"""Iteration and value of each point."""
-
-
-@attrs.frozen
-class Curve:
-    """What one task reported of one metric in one context.
-
-    Attributes:
-        row: The task.
-        iterations: The x values, ascending; a single None where the task reported nothing but a value
-            without one. Beside a curve such a value is `last` in the task's stats, and no point here.
-        values: The value at each; where one iteration was reported twice, the later one.
-    """
-
-    row: Row = attrs.field(repr=lambda row: repr(row.name))
-    iterations: tuple[int | None, ...]
-    values: tuple[float, ...]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
+T = TypeVar("T")
 
 Of = Literal["first", "last", "min", "max", "mean"]
-Mode = Literal["max", "min"]
+"""Which statistic of a task's values is compared."""
 OF = ("first", "last", "min", "max", "mean")
-
-
-def number(stats: Stats, of: Of) -> float:
-    if of not in OF:
-        raise ArgumentError("of", of, "one of " + ", ".join(map(repr, OF)))
-    return float(getattr(stats, of))
-
-
-def of_text(label: str, of: Of) -> str:
-    """Says which of a task's values are meant, where they are not the last ones: `max of accuracy`."""
-    return label if of == "last" else f"{of} of {label}"
-
-
-@attrs.frozen
-class Best:
-    """The best task, or configuration, for one metric.
-
-    Attributes:
-        name: Which it is, for people.
-        params: Its parameters.
-        value: Its value, or its mean over several tasks.
-        metric: What was asked, with its context, `accuracy[split=val]`.
-        of: Which of a task's values it is: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-        mode: Which was taken for better, `"max"` or `"min"`.
-        key: The task's key; None for a configuration.
-        id: The ClearML task's id; None for a configuration.
-        std: The sample standard deviation over the tasks of a configuration; None for a task.
-        sem: The standard error of the mean; None for a task.
-        n: How many tasks it is a mean over.
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    value: float
-    metric: str
-    of: Of
-    mode: Mode
-    key: str | None = None
-    id: str | None = None
-    std: float | None = None
-    sem: float | None = None
-    n: int = 1
-
-    def __str__(self) -> str:
-        spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
-        if self.std is not None and self.n < 2:
-            spread = f" (n={self.n})"
-        return f"{self.name}: {of_text(self.metric, self.of)} = {self.value:.6g}{spread}"
-
+Mode = Literal["max", "min"]
+"""Whether greater or smaller values are better."""
 
 OPEN = ("created", "queued", "in_progress")
 """The statuses of tasks that have not ended."""
+MAX_REPR_METRICS = 4
+"""The number of metrics in `repr(row)`."""
 
-
-@attrs.frozen
-class About:
-    """Which run some results are of.
-
-    Attributes:
-        project: The group's project.
-        name: The group's name.
-        group_id: The group's id, 12 hexadecimal digits.
-        run: The run's id, 32 hexadecimal digits.
-        run_number: The run's number for people.
-        mode: `"online"`, `"offline"`, `"disabled"` or `"memory"`.
-        where: Where the data lies: a server's address, a folder.
-        url: Where to look at the parent.
-        compare_urls: The pages that compare the tasks, for each 100 of them.
-        started: When the run was opened, in seconds since 1970; None if that is not known.
-    """
-
-    project: str
-    name: str
-    group_id: str
-    run: str
-    run_number: int
-    mode: str
-    where: str
-    url: str | None = None
-    compare_urls: tuple[str, ...] = ()
-    started: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.project}/{self.name}, run {self.run_number}"
+DataPoints = Sequence[tuple[int | None, float]]
+"""Iteration and value of each data point."""
+RowValue = tuple["Row", float]
+"""A task and the value by which it is compared."""
 
 
 @attrs.frozen(repr=False)
 class Row:
-    """One task's results.
+    """The results of one task.
 
     Attributes:
         key: The task's stable identity in the group.
-        name: Its readable name.
-        index: Its place in the space, from 0.
-        id: The ClearML task's id; offline a temporary one.
-        attempt: Which attempt at this key it is, from 1.
-        status: How far it is, in ClearML's words.
-        status_reason: Why it failed or stopped; else empty.
-        params: Its parameters, on one level.
-        duration: Seconds from opening to the end.
-        url: Where to look at it; offline its session folder; None if there is no such place.
-        stats: For each (metric, context): first, last, min, max with their iterations, mean, count.
+        name: The task's readable name.
+        index: The task's position in the search space, from 0.
+        id: The id of the ClearML task; a temporary id in offline mode.
+        attempt: The number of this attempt at the key, from 1.
+        status: The task's status, in ClearML's words.
+        status_reason: Why the task failed or was stopped; empty otherwise.
+        params: The task's parameters, flattened to one level.
+        duration: Seconds from opening the task to its end.
+        url: The task's page, or its session folder in offline mode; None if there is neither.
+        stats: The statistics of each (metric, context): first, last, min and max with their iterations,
+            mean and count.
     """
 
     key: str
@@ -210,19 +72,19 @@ class Row:
     _reader: Reader = attrs.field(repr=False, eq=False)
 
     def names(self, metric_key: MetricKey) -> Sequence[Name]:
-        """Gives the titles and series under which a (metric, context) was logged.
+        """Returns the titles and series under which a metric was logged.
 
         Args:
-            metric_key: One of `stats`.
+            metric_key: A key of `stats`.
         """
         return self._names.get(metric_key, ())
 
     def history(self, metric: str, **context: Any) -> Curve:
-        """Gives one whole curve: `row.history("loss", split="val").values`.
+        """Reads one whole curve: `row.history("loss", split="val").values`.
 
         Args:
-            metric: The metric, by its name or an alias.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
             NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
@@ -232,32 +94,179 @@ class Row:
         return curve
 
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
-        """Gives one value: `row.value("accuracy", split="val", of="max")`.
+        """Returns one value: `row.value("accuracy", split="val", of="max")`.
 
         Args:
-            metric: The metric, by its name or an alias.
-            of: Which of its values: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
-            **context: Which of its contexts, `split="val"`; needed where there are several.
+            metric: The metric's name or an alias.
+            of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+            **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
-            NoSuchResultError: The task reported no such thing.
-            AmbiguousResultError: It reported the metric under several contexts; say which.
+            NoSuchResultError: The task did not report the metric.
+            AmbiguousResultError: The task reported the metric in several contexts that match.
         """
         metric_key = self._find(metric, context)
         if of == "mean":
-            self._reader.count([self], metric_key)
-        return number(self.stats[metric_key], of)
+            self._reader.complete_stats([self], metric_key)
+        return statistic(self.stats[metric_key], of)
 
     def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
-        told = self.status.replace("_", " ") + (f": {self.status_reason}" if self.status_reason else "")
-        return self._lookup.find(metric, context, self.stats, task=f"the task {self.name} ({told})")
+        status = self.status.replace("_", " ") + (f": {self.status_reason}" if self.status_reason else "")
+        return self._lookup.find(metric, context, self.stats, task=f"the task {self.name} ({status})")
 
     def __repr__(self) -> str:
-        shown = list(self.stats)
-        values = "".join(f" {measure_text(m)}={self.stats[m].last:.4g}" for m in shown[:MOST_SHOWN])
-        more = f" … and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
-        return f"<Row {self.name!r} key={self.key} {self.status}{values}{more}>"
+        values = some([f"{measure_text(m)}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
+        return f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>"
 
     def __str__(self) -> str:
         values = "  ".join(f"{measure_text(m)}={s.last:.6g}" for m, s in self.stats.items())
         return f"{self.name}  {self.status}  {values}".rstrip()
+
+
+@attrs.frozen
+class Curve:
+    """The data points of one metric key of one task.
+
+    Attributes:
+        row: The task.
+        iterations: The x values, ascending. A single None if the task reported only a value without an
+            iteration. If the task also reported a curve, that value is `last` in the task's statistics
+            and not part of the curve.
+        values: The value at each iteration; the later one if an iteration was reported twice.
+    """
+
+    row: Row = attrs.field(repr=lambda row: repr(row.name))
+    iterations: tuple[int | None, ...]
+    values: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@attrs.frozen
+class Mean:
+    """Mean and spread over the tasks of one configuration.
+
+    Attributes:
+        mean: The arithmetic mean.
+        std: The sample standard deviation (n - 1); NaN for one task.
+        sem: The standard error of the mean, std / √n; NaN for one task.
+        n: The number of tasks with a value.
+    """
+
+    mean: float
+    std: float
+    sem: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g}" if self.n < 2 else f"{self.mean:.4g} ± {self.std:.2g}"
+
+
+@attrs.frozen
+class AggregateRow:
+    """The results of one configuration over its tasks.
+
+    Attributes:
+        name: The configuration in readable form, `C=1`.
+        params: The parameters that the configuration's tasks share.
+        n: The number of tasks that count: those completed or in progress.
+        left_out: The names of the tasks that do not count because they failed or were stopped.
+        waiting: The names of the tasks that do not count because they have not begun.
+        unfinished: The names of the tasks that count although they are still in progress.
+        stats: Mean, std, sem and n for each (metric, context).
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    n: int
+    left_out: tuple[str, ...]
+    waiting: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    stats: Mapping[MetricKey, Mean] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Best:
+    """The best task, or the best configuration, for one metric.
+
+    Attributes:
+        name: The name of the task or configuration.
+        params: Its parameters.
+        value: Its value; for a configuration the mean over its tasks.
+        metric: The metric with its context, `accuracy[split=val]`.
+        of: The statistic that was compared: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which values were taken as better, `"max"` or `"min"`.
+        key: The task's key; None for a configuration.
+        id: The id of the ClearML task; None for a configuration.
+        std: The sample standard deviation over the configuration's tasks, NaN if there is only one; None
+            for a task.
+        sem: The standard error of the mean; None for a task.
+        n: The number of tasks in the mean; 1 for a task.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    value: float
+    metric: str
+    of: Of
+    mode: Mode
+    key: str | None = None
+    id: str | None = None
+    std: float | None = None
+    sem: float | None = None
+    n: int = 1
+
+    def __str__(self) -> str:
+        spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
+        if self.std is not None and self.n < 2:
+            spread = f" (n={self.n})"
+        return f"{self.name}: {with_statistic(self.metric, self.of)} = {self.value:.6g}{spread}"
+
+
+@attrs.frozen
+class About:
+    """The run that results belong to.
+
+    Attributes:
+        project: The group's project.
+        name: The group's name.
+        group_id: The group's id, 12 hexadecimal digits.
+        run: The run's id, 32 hexadecimal digits.
+        run_number: The run's number, from 1.
+        mode: `"online"`, `"offline"`, `"disabled"` or `"memory"`.
+        where: Where the data is stored: the address of a server or a folder.
+        url: The parent's page; None if there is none.
+        compare_urls: The pages that compare the tasks, 100 tasks each.
+        started: When the run was opened, in seconds since 1970; None if unknown.
+    """
+
+    project: str
+    name: str
+    group_id: str
+    run: str
+    run_number: int
+    mode: str
+    where: str
+    url: str | None = None
+    compare_urls: tuple[str, ...] = ()
+    started: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.name}, run {self.run_number}"
+
+
+def statistic(stats: Stats, of: Of) -> float:
+    if of not in OF:
+        raise ArgumentError("of", of, "one of " + ", ".join(map(repr, OF)))
+    return float(getattr(stats, of))
+
+
+def with_statistic(label: str, of: Of) -> str:
+    """Prefixes a metric's label with the statistic, unless that is the last value: `max of accuracy`."""
+    return label if of == "last" else f"{of} of {label}"
+
+
+def best_of(items: Iterable[T], value: Callable[[T], float], mode: Mode) -> T:
+    """Returns the item with the best value; the first one if several are equally good."""
+    return max(items, key=value) if mode == "max" else min(items, key=value)

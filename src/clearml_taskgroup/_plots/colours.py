@@ -1,0 +1,53 @@
+"""Colours of figures: a palette, a scale from worse to better, colours of text.
+
+All are distinguishable for colour-blind people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""The colours of Okabe and Ito without yellow, which is hard to see on white."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+GREY = "#8a8f98"
+COLOUR_SEQUENCE = (
+    "#440154",
+    "#482878",
+    "#3e4989",
+    "#31688e",
+    "#26828e",
+    "#1f9e89",
+    "#35b779",
+    "#6ece58",
+)
+"""Viridis without its pale end, which is hard to see on white."""
+
+
+def colour_scale(reverse: bool) -> list[list[Any]]:
+    """Returns plotly's colour scale; its dark end is at the greatest value unless reversed."""
+    colours = COLOUR_SEQUENCE if reverse else COLOUR_SEQUENCE[::-1]
+    return [[at / (len(colours) - 1), colour] for at, colour in enumerate(colours)]
+
+
+def colour_of(share: float, reverse: bool) -> str:
+    """Interpolates the colour scale: share 0 is the colour of the smallest value, 1 of the greatest."""
+    colours = COLOUR_SEQUENCE if reverse else COLOUR_SEQUENCE[::-1]
+    at = min(max(share, 0.0), 1.0) * (len(colours) - 1)
+    low = min(int(at), len(colours) - 2)
+    parts = zip(_rgb(colours[low]), _rgb(colours[low + 1]), strict=True)
+    return "#" + "".join(f"{round(one + (other - one) * (at - low)):02x}" for one, other in parts)
+
+
+def text_colour_on(colour: str) -> str:
+    red, green, blue = _rgb(colour)
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "#ffffff"
+
+
+def with_opacity(colour: str, opacity: float) -> str:
+    red, green, blue = _rgb(colour)
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -1,0 +1,148 @@
+"""Parallel coordinates: a line per task over an axis per parameter, as plotly JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._text import counted
+from .colours import colour_of
+from .layout import (
+    Figure,
+    add_note,
+    base_layout,
+    empty_figure,
+    join_sentences,
+    rank_shares,
+    row_hover_text,
+)
+from .parameters import by_explained_variance, parameter_values, varying_parameters
+from .scales import axis_scale, limits
+from .value_text import escape, shorten, shorten_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._results.rows import Mode, RowValue
+
+
+MAX_AXES = 12
+"""The number of parameters that are shown; of more, those that explain most of the values."""
+MAX_CROWDED_PLACES = 14
+"""On axes with up to this many places, the lines are spread around each place to keep them apart."""
+
+
+def parallel_coordinates_figure(
+    row_values: Sequence[RowValue], label: str, mode: Mode | None, note: str = ""
+) -> Figure:
+    """Draws each task as a line over an axis per parameter and one for the value.
+
+    Args:
+        row_values: The tasks and their values.
+        label: The values' label.
+        mode: Which values are better; they are dark.
+        note: A sentence on what was skipped.
+
+    Returns:
+        The figure. Parameters that are the same in all tasks are skipped; of more than 12 parameters those
+        that explain most of the values are shown. Lines that meet in one place are spread a little, by
+        their value.
+    """
+    rows, values = [row for row, _ in row_values], [value for _, value in row_values]
+    names = varying_parameters(rows)
+    if not row_values:
+        return empty_figure(label, join_sentences("no task has a value", note))
+    if not names:
+        return empty_figure(label, join_sentences("no parameter differs between the tasks", note))
+    layout = base_layout(f"Parameters and {label}", [note] if note else [])
+    if len(names) > MAX_AXES:
+        add_note(layout, f"the {MAX_AXES} of {len(names)} parameters that explain most")
+        chosen = set(by_explained_variance(row_values, names)[:MAX_AXES])
+        names = [name for name in names if name in chosen]
+    shares = rank_shares(values)
+    low, high = limits(values)
+    columns, annotations, lines = [], [], []
+    for at, name in enumerate([*names, ""]):
+        found = axis_scale(
+            parameter_values(rows, name) if name else [min(max(value, low), high) for value in values]
+        )
+        crowded = (
+            name and 1 < found.number_of_places <= MAX_CROWDED_PLACES and len(rows) > found.number_of_places
+        )
+        spread = min(0.05, 0.35 / (found.number_of_places - 1)) if crowded else 0.0
+        columns.append(
+            [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
+        )
+        max_chars = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
+        title = (shorten_start(name, max_chars) if name else shorten(label, max_chars)) + (
+            " (log)" if found.is_log else ""
+        )
+        above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
+        head = _axis_text(at, above, f"<b>{escape(title)}</b>", "center")
+        if len(title) > 16 and not name:  # it would be cut off on a narrow page
+            head |= {"xanchor": "right", "xshift": 44}
+        elif len(title) > 16 and at == 0:
+            head |= {"xanchor": "left", "xshift": -44}
+        annotations.append(head)
+        for place, text in _without_overlaps(found.ticks):  # text right of the last axis, else left
+            annotations.append(_axis_text(at, place, escape(shorten(text, 18)), "right" if name else "left"))
+        lines.append(_axis_line(at))
+    order = sorted(range(len(rows)), key=lambda at: shares[at], reverse=mode == "min")
+    width, opacity = (2, 1.0) if len(rows) <= 30 else (1.2, 0.75)
+    data: list[Figure] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": list(range(len(columns))),
+            "y": [float(f"{column[at]:.4f}") for column in columns],
+            "line": {"color": colour_of(shares[at], mode == "min"), "width": width},
+            "marker": {"size": 4, "color": colour_of(shares[at], mode == "min")},
+            "opacity": opacity,
+            "name": escape(row.name),
+            "hovertemplate": f"{row_hover_text(row)}<br>{escape(label)} = {value:.5g}<extra></extra>",
+            "showlegend": False,
+        }
+        for at, (row, value) in ((at, row_values[at]) for at in order)
+    ]
+    add_note(layout, f"{counted(len(rows), 'task')}, coloured by the rank of their value")
+    if (low, high) != (min(values), max(values)):
+        add_note(layout, "outliers are at the end of the last axis")
+    hidden = {"visible": False, "fixedrange": True}
+    layout["xaxis"] = hidden | {"range": [-0.35, len(columns) - 1 + 0.35]}
+    layout["yaxis"] = hidden | {"range": [-0.06, 1.22]}
+    layout |= {"annotations": annotations, "shapes": lines}
+    layout["margin"] |= {"b": 16, "l": 48, "r": 48}
+    return {"data": data, "layout": layout}
+
+
+def _axis_text(at: int, place: float, text: str, anchor: str) -> Figure:
+    return {
+        "x": at,
+        "y": place,
+        "text": text,
+        "xanchor": anchor,
+        "xshift": {"right": -5, "left": 5}.get(anchor, 0),
+        "showarrow": False,
+        "bgcolor": "rgba(255,255,255,0.75)",
+        "borderpad": 1,
+    }
+
+
+def _axis_line(at: int) -> Figure:
+    return {
+        "type": "line",
+        "layer": "below",
+        "x0": at,
+        "x1": at,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": "#9aa0a8", "width": 1},
+    }
+
+
+def _without_overlaps(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Skips ticks that would overlap the one below them."""
+    kept: list[tuple[float, str]] = []
+    for place, text in sorted(ticks):
+        if not kept or place - kept[-1][0] >= 0.04:
+            kept.append((place, text))
+    return kept
