@@ -122,5 +122,5 @@ def test_an_iterable_of_dicts_is_kept_as_it_is(listed: list[dict[str, Any]]) -> 
 @pytest.mark.parametrize("space", [[], (), iter([])], ids=["list", "tuple", "exhausted"])
 def test_a_space_without_points_is_refused(space: Any) -> None:
     """A sweep over nothing is a mistake, often an iterator that was used up before."""
-    with pytest.raises(SpaceError, match=r"no points.*exhausted"):
+    with pytest.raises(SpaceError, match=r"no configurations.*exhausted"):
         points(space)

@@ -39,7 +39,7 @@ from ._storage.upload import Tell, Uploaded, upload
 from ._sweep import AgentTurn, Sweep
 from ._task import Failure, GroupTask, failure_of
 from ._text import counted
-from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnguardedScriptError, UnknownTaskError
+from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnknownTaskError, WorkerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -176,7 +176,7 @@ class TaskGroup:
                 self.name, "has been opened before", "make a new TaskGroup(…) for another run"
             )
         if is_unguarded():
-            raise UnguardedScriptError(self.name)
+            raise WorkerStartError(f"the group {self.name!r} would be opened again by a worker process")
         outer = _current.get()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
@@ -231,7 +231,7 @@ class TaskGroup:
             The task, open until its block, the group or a `mark_…` ends it.
 
         Raises:
-            UnnamedTaskError: Neither parameters nor name nor key were given.
+            ArgumentError: Neither parameters nor name nor key were given.
             ParameterError: A parameter cannot be part of an identity.
             DuplicateTaskError: The run has a task with this key.
             ServerNameError: A ClearML server would refuse the task's name.

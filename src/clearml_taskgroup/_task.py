@@ -21,7 +21,6 @@ from .errors import (
     ArgumentError,
     CarriedError,
     LostPointsWarning,
-    NameCollisionError,
     ParameterError,
     ReportError,
     TaskClosedError,
@@ -384,11 +383,14 @@ class GroupTask(Reporting):
         parts = [(context, values)] if levels is None else unfold(values, checked_levels(levels), context)
         for inner, metrics in parts:
             for metric in metrics:
-                metric_key, name = names.resolve(metric, inner)
+                metric_key, _ = names.resolve(metric, inner)
                 first = spelt.setdefault(metric_key, metric)
                 if first != metric:
                     meant = measure_text(metric_key)
-                    raise NameCollisionError(name, first, metric, names.template.text, metric=meant)
+                    raise ReportError(
+                        f"{first!r} and {metric!r} in one report both stand for {meant}; "
+                        "report only one of them"
+                    )
 
     def _tell_lost(self) -> None:
         if "lost" not in self._run.told:

@@ -94,7 +94,11 @@ def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any
         except ParameterError:  # NaN
             continue
         return value, False
-    raise AgentParameterError(name, text.value, _expected(text.type, known))
+    raise AgentParameterError(
+        name,
+        f"of the agent's task is {text.value!r}, which cannot be read as {_expected(text.type, known)}",
+        "fix it in the task's section General, and enqueue the task again",
+    )
 
 
 _KINDS = {bool: "bool", int: "number", float: "number", type(None): "NoneType", str: "str", list: "list"}

@@ -38,6 +38,10 @@ _PLAIN_TEXT = re.compile(r"[A-Za-z_][\w.+\-/ ]*(?<! )")
 _WORDS_THAT_ARE_NOT_TEXT = frozenset({"None", "True", "False", "inf", "nan"})
 _SHORT_FLOATS = {"float32": "f", "float16": "e"}
 _GIVE_KEY = "give key= to name the task yourself"
+_LONGER_NAME = (
+    f"choose a longer one: a ClearML server refuses task names and parts of a project's path that have fewer "
+    f"than {SHORTEST_SERVER_NAME} characters"
+)
 
 
 def group_id(project: str, name: str) -> str:
@@ -74,7 +78,7 @@ def canonical_project(project: str) -> str:
             problem = "has a blank part"
             if part:
                 problem = f"has the part {part!r} of {counted(len(part), 'character')}"
-            raise ServerNameError("project", project, problem)
+            raise ServerNameError(f"the project {project!r}", problem, _LONGER_NAME)
     return "/".join(parts)
 
 
@@ -94,7 +98,7 @@ def canonical_task_name(name: str, what: str = "task name") -> str:
     tidy = _tidy(name)
     if len(tidy) < SHORTEST_SERVER_NAME:
         problem = f"has {counted(len(tidy), 'character')}" if tidy else "is blank"
-        raise ServerNameError(what, name, problem)
+        raise ServerNameError(f"the {what} {name!r}", problem, _LONGER_NAME)
     return tidy
 
 

@@ -16,7 +16,6 @@ from ..errors import (
     ContextValueError,
     MissingFieldError,
     NameWarning,
-    ReservedFieldError,
     TemplateError,
     UnknownFieldError,
 )
@@ -145,7 +144,9 @@ class NameTemplate:
         title, series = self._fill(self._title, texts), self._fill(self._series, texts)
         for what, text in (("title", title), ("series", series)):
             if not text.strip():
-                raise BlankNameError(what, self.text)
+                raise BlankNameError(
+                    self.text, f"gives a blank {what}", "fill it in with text that is not blank"
+                )
         return Name(title, series)
 
     def single_value_name(self, name: Name) -> str:
@@ -368,12 +369,11 @@ def check_context(template: NameTemplate, context: Mapping[str, Any]) -> None:
     """Checks that a template has a field for each entry of a context.
 
     Raises:
-        ReservedFieldError: A field is one that the group fills in.
-        UnknownFieldError: The template has no such field.
+        UnknownFieldError: The template has no such field, or the group fills it in itself.
     """
     for field in context:
         if field in TASK_FIELDS or field == "metric":
-            raise ReservedFieldError(field)
+            raise UnknownFieldError(field)
         if field not in template.fields:
             raise UnknownFieldError(field, template.text, template.context_fields)
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ArgumentError, MetricValueError, ReportError, ReservedFieldError
+from ..errors import ArgumentError, MetricValueError, ReportError, UnknownFieldError
 from .name_template import TASK_FIELDS
 
 
@@ -45,7 +45,7 @@ def checked_levels(levels: Sequence[str]) -> tuple[str, ...]:
         )
     for word in words:
         if word in TASK_FIELDS:
-            raise ReservedFieldError(word)
+            raise UnknownFieldError(word)
     return words
 
 

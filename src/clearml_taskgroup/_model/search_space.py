@@ -32,7 +32,7 @@ def points(space: Space) -> list[dict[str, Any]]:
     """
     if isinstance(space, Mapping):
         if not space:
-            raise SpaceError("the space is an empty dict", "give at least one parameter, {'C': [1, 10]}")
+            raise SpaceError("the space", "is an empty dict", "give at least one parameter, {'C': [1, 10]}")
         names = list(space)
         return [
             dict(zip(names, values, strict=True))
@@ -40,46 +40,52 @@ def points(space: Space) -> list[dict[str, Any]]:
         ]
     if isinstance(space, (str, bytes)) or not isinstance(space, Iterable):
         raise SpaceError(
-            f"the space is {space!r}, a {type(space).__name__}",
+            "the space",
+            f"is {space!r}, a {type(space).__name__}",
             "give a dict of lists, {'C': [1, 10]}, or an iterable of dicts",
         )
     listed = [_point(index, point) for index, point in enumerate(space)]
     if not listed:
-        raise SpaceError("the space has no points", "give at least one; an iterator may be exhausted already")
+        raise SpaceError(
+            "the space", "has no configurations", "give at least one; an iterator may be exhausted already"
+        )
     return listed
 
 
 def _values(name: str, values: Any) -> list[Any]:
     if isinstance(values, (str, bytes)):
         raise SpaceError(
-            f"the parameter {name!r} has the bare string {values!r}, which would be taken apart "
-            "letter by letter",
+            f"the parameter {name!r}",
+            f"has the bare string {values!r}, which would be taken apart letter by letter",
             f"write {{{name!r}: [{values!r}]}}",
         )
     if isinstance(values, Mapping):
         raise SpaceError(
-            f"the parameter {name!r} has a dict where its values should be listed",
+            f"the parameter {name!r}",
+            "has a dict where its values should be listed",
             f"write {{{name!r}: [{{…}}, {{…}}]}}, or use names with '/': {{'{name}/…': […]}}",
         )
     if isinstance(values, AbstractSet) and not isinstance(values, MappingView):  # a dict's keys have an order
         raise SpaceError(
-            f"the parameter {name!r} has a set, which has no order of its own",
+            f"the parameter {name!r}",
+            "has a set, which has no order of its own",
             f"write a list, {{{name!r}: sorted(…)}}",
         )
     if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise SpaceError(
-            f"the parameter {name!r} has the single value {values!r}", f"write {{{name!r}: [{values!r}]}}"
+            f"the parameter {name!r}", f"has the single value {values!r}", f"write {{{name!r}: [{values!r}]}}"
         )
     listed = list(values)
     if not listed:
-        raise SpaceError(f"the parameter {name!r} has no values", "give at least one, or leave it out")
+        raise SpaceError(f"the parameter {name!r}", "has no values", "give at least one, or leave it out")
     return listed
 
 
 def _point(index: int, point: Any) -> dict[str, Any]:
     if not isinstance(point, Mapping):
         raise SpaceError(
-            f"item {index} of the space is {point!r}, a {type(point).__name__}",
+            f"item {index} of the space",
+            f"is {point!r}, a {type(point).__name__}",
             "an iterable space holds dicts: [{'C': 1}, {'C': 10}]",
         )
     return dict(point)

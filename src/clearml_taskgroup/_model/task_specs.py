@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ArgumentError, DuplicateTaskError, ParameterError, UnnamedTaskError
+from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .identity import canonical_task_name, display_name, flatten, task_key
 from .name_template import fill_task_name
 from .specs import TaskSpec
@@ -51,7 +51,7 @@ class Specs:
         """Makes the spec of one task; nothing is taken by it yet.
 
         Raises:
-            UnnamedTaskError: Neither parameters nor name nor key were given.
+            ArgumentError: Neither parameters nor name nor key were given.
             ParameterError: A parameter cannot be part of an identity.
             ServerNameError: A ClearML server would refuse the task's name.
         """
@@ -64,7 +64,7 @@ class Specs:
         if key is None:
             key = task_key(flat) if flat else name
         if key is None:
-            raise UnnamedTaskError()
+            raise ArgumentError("params", None, "a dict, {'C': 1}, or instead name='baseline' or key='…'")
         name = name or _readable(flat) or key
         if self._names.get(name, key) != key:
             name = f"{name}~{key}"

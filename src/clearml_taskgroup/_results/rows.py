@@ -241,7 +241,7 @@ class Row:
 
         Raises:
             NoSuchResultError: The task reported no such thing.
-            AmbiguousResultError: It reported the metric under several contexts; say which.
+            AmbiguousResultError: It reported the metric under several contexts.
         """
         metric_key = self._find(metric, context)
         if of == "mean":

@@ -132,7 +132,12 @@ class Names:
     def _count(self, name: Name) -> None:
         count = len(self._taken) + 1
         if count > NAMES_MOST:
-            raise TooManyNamesError(self.fields["task"], NAMES_MOST, self.template.text)
+            raise TooManyNamesError(
+                self.fields["task"],
+                f"has {NAMES_MOST:,} names already, as many as a ClearML server keeps for one task",
+                f"the template {self.template.text!r} puts something that counts up into the name: give it "
+                "as the iteration instead, report(values, iteration)",
+            )
         if count > NAMES_WARNED_AT and "names" not in self.told:
             self.told.add("names")
             warnings.warn(
@@ -148,4 +153,4 @@ def _check_metric(metric: Any, template: NameTemplate) -> None:
     if not isinstance(metric, str):
         raise MetricValueError(metric, None)
     if not metric.strip():
-        raise BlankNameError("metric's name", template.text)
+        raise BlankNameError(template.text, "was given a blank metric", "give its name as text")
