@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, TaskGroup
-from clearml_taskgroup._model.identity import typed
+from clearml_taskgroup._model.identity import typed_json
 from clearml_taskgroup._model.metrics import measure_text
 from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import (
@@ -193,7 +193,7 @@ REPORTS = st.lists(st.tuples(TEXTS, FIELDS, FIELDS, st.booleans()), min_size=2, 
 def said(template: NameTemplate, field: str, value: Any) -> str:
     """Which context value is meant: by type and value, a default like what is left out."""
     shown = str(int(value)) if type(value) is float and value == int(value) else str(value)
-    return "default" if template.defaults.get(field) == shown else repr(typed(value))
+    return "default" if template.defaults.get(field) == shown else repr(typed_json(value))
 
 
 @settings(deadline=None, max_examples=300)

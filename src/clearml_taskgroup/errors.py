@@ -63,8 +63,8 @@ class MissingFieldError(TaskGroupError, ValueError):
             return (
                 f"{needs}, which a group fills in for its tasks; outside of a group write render(…, {given})"
             )
-        advice = f"write report(…, {given}), task.bind({given}), or a default: {{{self.field}=value}}"
-        return f"{needs}, which was not given; {advice}"
+        default = f"give the template a default: {{{self.field}=value}}"
+        return f"{needs}, which was not given; write report(…, {given}), task.bind({given}), or {default}"
 
 
 @attrs.define(slots=False, repr=False)

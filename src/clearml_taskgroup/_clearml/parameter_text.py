@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._model.identity import is_same, typed
+from .._model.identity import is_same_json, typed_json
 from ..errors import AgentParameterError, ParameterError
 from .hyperparameters import parameter
 
@@ -90,7 +90,7 @@ def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any
     guesses = _attempts(lambda: _literal(text.value)) if text.type == "NoneType" else []
     for value in (*same_type, *as_cast, *members, *written, *like_known, *guesses):
         try:
-            typed(value, name)
+            typed_json(value, name)
         except ParameterError:  # NaN
             continue
         return value, False
@@ -119,7 +119,7 @@ def _attempts(make: Callable[[], Any]) -> list[Any]:
 
 def _is(value: Any, stored: Any) -> bool:
     try:
-        return is_same(typed(value), stored)
+        return is_same_json(typed_json(value), stored)
     except ParameterError:
         return False
 

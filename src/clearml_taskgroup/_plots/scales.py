@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._model.identity import display_name, typed
+from .._model.identity import display_name, typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def short(text: str, most: int = LONGEST) -> str:
 def plain(value: Any) -> Any:
     """Gives numbers of other libraries as Python's; leaves all other values as they are."""
     try:
-        known = typed(value)
+        known = typed_json(value)
     except ValueError:
         return value
     return known if isinstance(known, (int, float)) else value

@@ -11,8 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, console_event, now
-from .._model.downsample import MOST as MOST_POINTS
-from .._model.downsample import CurveSample
+from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
 from .._model.metrics import MetricKey
 from .._plots.curves import Points, curves_figure, thinned
 from .._plots.parallel import parallel_figure
@@ -163,7 +162,7 @@ def _read_back(results: Results, metric_key: MetricKey, rows: Sequence[Row]) -> 
     points: list[Points] = []
     for curve in found:
         whole = [(x, y) for x, y in zip(curve.iterations, curve.values, strict=True) if x is not None]
-        xs, ys = thinned([x for x, _ in whole], [y for _, y in whole], MOST_POINTS)
+        xs, ys = thinned([x for x, _ in whole], [y for _, y in whole], MAX_SAMPLE_POINTS)
         points.append((curve.row, xs, ys))
     return points
 
