@@ -18,25 +18,28 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ValueError,
         ["'fold'", "'{metric}'", "{split}"],
     ),
-    (errors.ReservedFieldError("task"), ValueError, ["'task'", "choose another name"]),
+    (errors.UnknownFieldError("task"), ValueError, ["'task'", "choose another name"]),
     (errors.ContextValueError("split", [1]), TypeError, ["split=[1]", "a list", "split=str(…)"]),
-    (errors.BlankNameError("title", "{metric}"), ValueError, ["the title is blank", "'{metric}'"]),
+    (
+        errors.BlankNameError("{m}", "gives a blank title", "give text"),
+        ValueError,
+        ["the template '{m}' gives a blank title; give text"],
+    ),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}"), ValueError, ["x and y", "'a'", "'b'", "'{m}'"]),
-    (errors.TooManyNamesError("C=1", 2000, "{metric}"), ValueError, ["'C=1'", "2,000", "iteration"]),
+    (
+        errors.TooManyNamesError("C=1", "has 2", "use iteration"),
+        ValueError,
+        ["task 'C=1' has 2; use iteration"],
+    ),
     (errors.VocabularyError("says two things"), ValueError, ["says two things"]),
     (
         errors.UnknownMetricError("los", ["loss", "acc"], "loss"),
         ValueError,
         ["'los'", "mean 'loss'?", "loss, acc"],
     ),
-    (
-        errors.AliasContextError("val_loss", "split", "train", "val"),
-        ValueError,
-        ["'val_loss'", "'train'", "'val'"],
-    ),
     (errors.MetricValueError("loss", "x"), TypeError, ["'loss' is 'x', a str", "float(…)"]),
     (errors.ReportError("report() was given 3"), TypeError, ["report() was given 3"]),
-    (errors.NonFiniteError("loss", float("inf"), "C=1"), ValueError, ["'loss' is inf", "'C=1'", "skip"]),
+    (errors.NonFiniteError("'loss'", "is inf", "skip it"), ValueError, ["'loss' is inf; skip it"]),
     (errors.ParameterError("f", "is a lambda", "give key="), ValueError, ["'f' is a lambda", "give key="]),
     (
         errors.NoSuchRunError("run 3 of 'digits/svm'", ["the disk below /c"], ["run 1"]),
@@ -48,12 +51,6 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         LookupError,
         ["this disk, where its project has", "did you mean 'sweep'?", "other, sweep"],
     ),
-    (
-        errors.NoSuchTasksError("project", ["digits"]),
-        LookupError,
-        ["the project 'digits' could not be found"],
-    ),
-    (errors.NoSuchTasksError("task", ["a", "b"]), LookupError, ["the tasks 'a', 'b' could not be found"]),
     (errors.NoHistoryError("in the mode 'disabled'", "do this"), LookupError, ["'disabled'", "do this"]),
     (
         errors.MissingExtraError("pandas", "pandas", "to_pandas()"),
@@ -63,7 +60,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (
         errors.DuplicateTaskError("abc", "one", "two", (2, 5)),
         ValueError,
-        ["'abc'", "the space holds this point twice", "2 and 5", "leave one"],
+        ["'abc'", "the space has it twice", "2 and 5", "leave one"],
     ),
     (
         errors.TaskClosedError("C=1", "completed", True, unused=True),
@@ -71,11 +68,10 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ["Nothing was reported", "start a new run"],
     ),
     (
-        errors.SweepOverError(2),
+        errors.SweepOverError("this sweep", "has ended", "use group.tasks(…)"),
         RuntimeError,
-        ["had its turns (2 points)", "group.tasks(…)"],
+        ["this sweep has ended; use group.tasks(…)"],
     ),
-    (errors.UnnamedTaskError(), ValueError, ["group.task({'C': 1})", "name=", "key="]),
     (
         errors.DuplicateTaskError("abc", "one", "two"),
         ValueError,
@@ -85,11 +81,11 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.UnknownTaskError("C=1", ["a", "b"], []), LookupError, ["2 tasks match C=1: a, b", "key="]),
     (errors.UnknownTaskError("C=1", [], []), LookupError, ["no tasks yet"]),
     (
-        errors.ServerNameError("project", "ab", "is short"),
+        errors.ServerNameError("the project 'ab'", "is short", "choose a longer one"),
         ValueError,
-        ["project 'ab' is short", "3 characters"],
+        ["the project 'ab' is short; choose a longer one"],
     ),
-    (errors.SpaceError("the space is 3", "give a dict"), ValueError, ["the space is 3; give a dict"]),
+    (errors.SpaceError("the space", "is 3", "give a dict"), ValueError, ["the space is 3; give a dict"]),
     (
         errors.GroupStateError("sweep", "is not open", "open it"),
         RuntimeError,
@@ -107,12 +103,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (errors.RunInUseError("run-7", group="a/b"), RuntimeError, ["the run run-7 of a/b is still in use"]),
     (errors.TaskClosedError("C=1", "completed", done=True), RuntimeError, ["if task.done: continue"]),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}", joined=True), ValueError, ["stored as 'a-b'"]),
-    (
-        errors.NameCollisionError(("a", "b"), "lr", "rate", "{m}", metric="rate"),
-        ValueError,
-        ["both stand for rate", "report only one of 'lr' and 'rate'"],
-    ),
-    (errors.ModeError("mode is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
+    (errors.ModeError("mode", "is online", "leave it"), RuntimeError, ["mode is online; leave it"]),
     (errors.ArgumentError("of", "x", "'last'"), ValueError, ["of='x' was given; expected 'last'"]),
     (
         errors.DeliveryError(1234, ["a", "b"], "/tmp/x", "disk full"),
@@ -126,12 +117,11 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         ["'gpu': the group is offline; leave it out"],
     ),
     (
-        errors.UnknownQueueError("gup", ["cpu", "gpu"]),
+        errors.UnknownQueueError("gup", "is away", "create it"),
         LookupError,
-        ["no queue 'gup'", "did you mean 'gpu'?", "cpu, gpu", "--queue gup --create-queue"],
+        ["the queue 'gup' is away; create it"],
     ),
-    (errors.UnknownQueueError("gpu", []), LookupError, ["It has: none"]),
-    (errors.QueuedTaskError("C=1", "queued"), RuntimeError, ["'C=1' (queued)", "the loop over the sweep"]),
+    (errors.QueuedTaskError("C=1", "is queued", "wait"), RuntimeError, ["the task 'C=1' is queued; wait"]),
     (
         errors.WaitTimeoutError(1.5, "2 queued", ["C=1", "C=2"]),
         TimeoutError,
@@ -139,31 +129,24 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     ),
     (errors.AgentTaskError("C=1", "is lost", "find it"), RuntimeError, ["task 'C=1' is lost; find it"]),
     (
-        errors.AgentParameterError("C", "fast", "a float"),
+        errors.AgentParameterError("C", "is 'fast'", "fix it"),
         ValueError,
-        ["'C'", "'fast'", "as a float", "section General"],
+        ["the parameter 'C' is 'fast'; fix it"],
     ),
     (errors.HandleError("C=1", "is far", "come"), RuntimeError, ["the task 'C=1' is far; come"]),
     (
-        errors.FunctionPickleError("<lambda>", "no"),
+        errors.FunctionPickleError("<lambda>", "cannot be sent", "move it"),
         TypeError,
-        ["<lambda>", "(no)", "top level", "ThreadPoolExecutor", "loky"],
+        ["<lambda> cannot be sent; move it"],
     ),
-    (errors.ValuePickleError("C=1", "lock", "no"), TypeError, ["'C=1' gave a lock", "(no)", "plain data"]),
+    (errors.ValuePickleError("C=1", "gave a lock", "stop"), TypeError, ["task 'C=1' gave a lock; stop"]),
     (errors.CarriedError("Odd: 1", "Traceback"), RuntimeError, ["Odd: 1"]),
     (
-        errors.WorkerDiedError("C=1", "it was killed"),
+        errors.WorkerDiedError("C=1", "was killed", "resume it"),
         RuntimeError,
-        ["'C=1' was not finished: it was killed", "resume=True"],
+        ["the task 'C=1' was killed; resume it"],
     ),
-    (
-        errors.BrokenExecutorError("C=1", "Pool", "a death"),
-        RuntimeError,
-        ["'C=1' was waiting", "Pool broke (a death)", "resume=True", "workers=N"],
-    ),
-    (errors.BrokenExecutorError("C=1", "Pool", "a death", True), RuntimeError, ["'C=1' was running"]),
     (errors.WorkerStartError("it ended"), RuntimeError, ["it ended", 'if __name__ == "__main__":']),
-    (errors.UnguardedScriptError("sweep"), RuntimeError, ["'sweep'", 'if __name__ == "__main__":']),
     (
         errors.NoSuchResultError("los", ["loss"], "'loss'"),
         LookupError,
@@ -177,7 +160,7 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
     (
         errors.AmbiguousResultError("loss", ["a", "b"], "split='a'"),
         LookupError,
-        ["loss may mean a, b", "say which, as with split='a'"],
+        ["loss may mean a, b", "choose one, as with split='a'"],
     ),
     (
         errors.NoSuchParameterError("over", "sed", "one of the parameters C, seed", known=["C", "seed"]),
@@ -200,7 +183,7 @@ def test_every_error_has_an_example_here() -> None:
     """No error class goes untested, and each is of the one family."""
     raised = {type(error) for error, _, _ in EXAMPLES}
     family = {kind for kind in CLASSES if issubclass(kind, BaseException) and not issubclass(kind, Warning)}
-    assert raised == family - {TaskGroupError}
+    assert raised == family - {TaskGroupError, errors.AdviceError}
     assert all(issubclass(kind, TaskGroupError) for kind in family)
 
 
@@ -214,7 +197,7 @@ def test_every_warning_is_of_one_family(kind: type[Warning]) -> None:
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_class_says_when_you_meet_it(kind: type[Exception]) -> None:
     """The docstring tells the situation, as a reader of the reference needs it."""
-    assert (kind.__doc__ or "").startswith(("You meet this", "The base of every"))
+    assert (kind.__doc__ or "").startswith(("Raised ", "Recorded ", "Given ", "The base of "))
 
 
 @pytest.mark.parametrize(("error", "base", "parts"), EXAMPLES)
@@ -232,7 +215,7 @@ def test_errors_survive_pickling_and_copying(
     error: TaskGroupError, base: type[Exception], parts: list[str]
 ) -> None:
     """An error that crosses a process border keeps its class, its facts and its sentence."""
-    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is type(error)
         assert str(other) == str(error)
         assert vars(other) == vars(error)

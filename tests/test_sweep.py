@@ -159,7 +159,7 @@ def test_a_second_loop_over_a_sweep_that_is_over_is_an_error(place: Place) -> No
     with place.group() as group:
         sweep = group.sweep({"seed": [0, 1]})
         assert [task.index for task in iter(iter(sweep))] == [0, 1]
-        with pytest.raises(SweepOverError, match="has had its turns"):
+        with pytest.raises(SweepOverError, match="has ended and its tasks are closed"):
             for _ in sweep:
                 pytest.fail("there is no other turn")
         with pytest.raises(SweepOverError):

@@ -16,12 +16,12 @@ from ._agents import submit as submitting
 from ._agents import turn as agent
 from ._clearml import sdk
 from ._log import logger
-from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed_json
 from ._model.metrics import Metric, Vocabulary
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
-from ._model.search_space import Space, points
+from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
-from ._model.task_specs import Specs, checked_tags
+from ._model.task_specs import TaskSpecs, checked_tags
 from ._results.filtering import has_parameters
 from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
@@ -39,7 +39,7 @@ from ._storage.upload import Tell, Uploaded, upload
 from ._sweep import AgentTurn, Sweep
 from ._task import Failure, GroupTask, failure_of
 from ._text import counted
-from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnguardedScriptError, UnknownTaskError
+from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnknownTaskError, WorkerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -148,7 +148,7 @@ class TaskGroup:
         self._turns: list[tuple[weakref.ref[Sweep], GroupTask]] = []
         self._sweeps = 0
         self._queueing = queueing.Queueing()
-        self._specs = Specs(self.name, self.task_name)
+        self._specs = TaskSpecs(self.name, self.task_name)
         self._failures: list[Failure] = []
         self._tokens: list[Token[TaskGroup | None]] = []
         self._undo: list[Callable[[], None]] = []
@@ -176,7 +176,7 @@ class TaskGroup:
                 self.name, "has been opened before", "make a new TaskGroup(…) for another run"
             )
         if is_unguarded():
-            raise UnguardedScriptError(self.name)
+            raise WorkerStartError(f"the group {self.name!r} would be opened again by a worker process")
         outer = _current.get()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
@@ -194,7 +194,7 @@ class TaskGroup:
         else:
             self.captures_console = False  # the agent does
         if run.prior is not None:
-            self._specs.keep({key: task.index for key, task in run.prior.attempts.items()})
+            self._specs.keep_indices({key: task.index for key, task in run.prior.attempts.items()})
         undo = [_signals.catch_sigterm()]
         if self.captures_console:
             undo.append(_console.install())
@@ -231,7 +231,7 @@ class TaskGroup:
             The task, open until its block, the group or a `mark_…` ends it.
 
         Raises:
-            UnnamedTaskError: Neither parameters nor name nor key were given.
+            ArgumentError: Neither parameters nor name nor key were given.
             ParameterError: A parameter cannot be part of an identity.
             DuplicateTaskError: The run has a task with this key.
             ServerNameError: A ClearML server would refuse the task's name.
@@ -241,11 +241,11 @@ class TaskGroup:
         submitting.refuse_beside(self, run, "group.task()")
         if if_exists not in ("error", "return"):
             raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
-        spec = self._specs.one(params, name=name, key=key, tags=tags)
+        spec = self._specs.make(params, name=name, key=key, tags=tags)
         if if_exists == "return" and spec.key in self._tasks:
             return self._tasks[spec.key]
-        self._specs.refuse_double(spec)
-        self._specs.reserve(1)
+        self._specs.refuse_duplicate(spec)
+        self._specs.reserve_indices(1)
         return self._open_tasks(run, [spec])[0]
 
     def tasks(self, space: Space) -> list[GroupTask]:
@@ -262,7 +262,7 @@ class TaskGroup:
         """
         run = self._opened()
         submitting.refuse_beside(self, run, "group.tasks()")
-        specs = self._specs.many(points(space))
+        specs = self._specs.make_all(configurations(space))
         if run.prior is not None:
             tell_of(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
         return self._open_tasks(run, specs)
@@ -316,7 +316,7 @@ class TaskGroup:
             return Sweep(self, [])
         if queue is not None:
             return self._submit(run, space, queue.strip(), limit)
-        specs = self._specs.many(points(space))
+        specs = self._specs.make_all(configurations(space))
         if run.prior is None:
             return Sweep(self, specs, self._tracker(len(specs), 0) if progress else None)
         done = [spec for spec in specs if run.is_done(spec.key)]
@@ -369,12 +369,12 @@ class TaskGroup:
     def _submit(self, run: Run, space: Space, queue: str, limit: int | None) -> Sweep:
         submitting.check(self, run, queue)
         submission = queueing.open_submission(run, queue, limit)
-        found = self._specs.many(points(space))
+        found = self._specs.make_all(configurations(space))
         specs = [attrs.evolve(spec, queue=queue, sweep=self._sweeps) for spec in found]
         done = [spec for spec in specs if run.is_done(spec.key)]
         states = self._queueing.submit(run, [s for s in specs if not run.is_done(s.key)], submission)
         self._open_tasks(run, done)
-        self._specs.take(state.spec for state in states)
+        self._specs.add(state.spec for state in states)
         run.submitted.update((state.spec.key, state) for state in states)
         self._tasks.update((state.spec.key, queueing.QueuedTask(self, run, state)) for state in states)
         self._queueing.tell_of(len(done), states, len(specs))
@@ -465,7 +465,7 @@ class TaskGroup:
         if run.elsewhere is not None:
             return []
         submitting.refuse_beside(self, run, "group.map()")
-        specs, track = self._specs.many(points(space)), self._tracker if progress else None
+        specs, track = self._specs.make_all(configurations(space)), self._tracker if progress else None
         return map_points(self, run, fn, specs, workers, executor, track)
 
     def __reduce__(self) -> str:
@@ -478,13 +478,13 @@ class TaskGroup:
 
     def _add(self, run: Run, specs: list[TaskSpec], states: list[TaskState]) -> list[GroupTask]:
         added = [GroupTask(self, run, state) for state in states]
-        self._specs.take(specs)
+        self._specs.add(specs)
         self._tasks.update((task.key, task) for task in added)
         return added
 
     def _begin_turn(self, sweep: Sweep, spec: TaskSpec) -> GroupTask:
         run = self._opened()
-        self._specs.refuse_double(spec)
+        self._specs.refuse_duplicate(spec)
         for other, left in list(self._turns):
             if other() is None:  # a loop that was left
                 self._stop_if_unknown(left)
@@ -551,7 +551,7 @@ class TaskGroup:
             UnknownTaskError: No task matches, or more than one does.
         """
         wanted = {
-            parameter: typed(value, parameter)
+            parameter: typed_json(value, parameter)
             for parameter, value in flatten({**(params or {}), **parameters}).items()
         }
         found = [

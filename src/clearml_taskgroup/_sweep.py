@@ -45,7 +45,14 @@ class Sweep:
 
     def __iter__(self) -> Sweep:
         if self._is_over:
-            raise SweepOverError(len(self))
+            raise SweepOverError(
+                f"this sweep of {counted(len(self), 'configuration')}",
+                "has ended and its tasks are closed",
+                "do all the work of a task in one loop, or open all tasks at once with group.tasks(…), whose "
+                "list can be looped over again. `for task in group` gives the existing tasks, "
+                "group.results() their values; to run the configurations again, call group.sweep(…) in a "
+                "new TaskGroup",
+            )
         return self
 
     def __next__(self) -> GroupTask:

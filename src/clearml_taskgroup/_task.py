@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, Never, SupportsIndex
 import attrs
 
 from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
-from ._model.identity import flatten, is_same, typed
+from ._model.identity import flatten, is_same_json, typed_json
 from ._model.metrics import MetricKey, measure_text
 from ._model.name_template import Name, check_context
-from ._model.report_values import checked_levels, number, unfold, whole
+from ._model.report_values import checked_levels, flatten_nested, to_float, to_iteration
 from ._run import console as _console
 from ._run.run import Run
 from .errors import (
     ArgumentError,
     CarriedError,
     LostPointsWarning,
-    NameCollisionError,
     ParameterError,
     ReportError,
     TaskClosedError,
@@ -343,14 +342,14 @@ class GroupTask(Reporting):
             raise _closed(state)
         if levels is None and not isinstance(values, Mapping):
             raise refused(values)
-        at = iteration if iteration is None or type(iteration) is int else whole(iteration)
+        at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
         if levels is None:
             self._collect(values, context, at is None, points)
         else:
-            for inner, metrics in unfold(values, checked_levels(levels), context):
+            for inner, metrics in flatten_nested(values, checked_levels(levels), context):
                 self._collect(metrics, inner, at is None, points)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
@@ -364,7 +363,7 @@ class GroupTask(Reporting):
         names = self._state.names
         cache = names.cache(context, single)
         for metric, value in values.items():
-            x = value if type(value) is float else number(metric, value)
+            x = value if type(value) is float else to_float(metric, value)
             if -LARGEST <= x <= LARGEST:
                 channel = cache.get(metric)
                 if channel is None:
@@ -381,14 +380,19 @@ class GroupTask(Reporting):
         if len(set(channels)) == len(channels):
             return
         names, spelt = self._state.names, dict[MetricKey, str]()
-        parts = [(context, values)] if levels is None else unfold(values, checked_levels(levels), context)
+        parts = (
+            [(context, values)] if levels is None else flatten_nested(values, checked_levels(levels), context)
+        )
         for inner, metrics in parts:
             for metric in metrics:
-                metric_key, name = names.resolve(metric, inner)
+                metric_key, _ = names.resolve(metric, inner)
                 first = spelt.setdefault(metric_key, metric)
                 if first != metric:
                     meant = measure_text(metric_key)
-                    raise NameCollisionError(name, first, metric, names.template.text, metric=meant)
+                    raise ReportError(
+                        f"{first!r} and {metric!r} in one report both stand for {meant}; "
+                        "report only one of them"
+                    )
 
     def _tell_lost(self) -> None:
         if "lost" not in self._run.told:
@@ -447,7 +451,9 @@ class GroupTask(Reporting):
         self._require_open()
         flat = flatten(params)
         for name in flat.keys() & self._state.spec.params.keys():
-            if not is_same(typed(flat[name], name), typed(self._state.spec.params[name], name)):
+            if not is_same_json(
+                typed_json(flat[name], name), typed_json(self._state.spec.params[name], name)
+            ):
                 raise ParameterError(
                     name,
                     f"is {self._state.spec.params[name]!r} in this task's identity, so it cannot become "

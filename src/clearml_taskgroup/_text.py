@@ -1,4 +1,4 @@
-"""Small helpers for messages: counts, lists of names, suggestions, natural order."""
+"""Text helpers for messages: counts, lists of names, suggestions, natural order."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """Gives a key that sorts text for people: `step 2` before `step 10`."""
+    """Returns a sort key for natural order: `step 2` before `step 10`."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
 def closest(given: Any, known: Iterable[Any]) -> Any:
-    """Finds what is spelt most like something, whatever its case; None where nothing is close."""
-    spelt = {str(one).lower(): one for one in known}
-    close = difflib.get_close_matches(str(given).lower(), spelt, n=1, cutoff=0.5)
-    return spelt[close[0]] if close else None
+    """Returns the entry of `known` that is spelt most similarly, ignoring case; None if none is close."""
+    by_text = {str(one).lower(): one for one in known}
+    matches = difflib.get_close_matches(str(given).lower(), by_text, n=1, cutoff=0.5)
+    return by_text[matches[0]] if matches else None
 
 
 def did_you_mean(given: Any, known: Iterable[Any]) -> str:
@@ -28,11 +28,11 @@ def did_you_mean(given: Any, known: Iterable[Any]) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """Writes a number of things, `1 task`, `1,000 tasks`."""
+    """Returns a number with its noun: `1 task`, `1,000 tasks`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def some(names: Sequence[str], most: int = 6) -> str:
-    """Joins names for a sentence, naming the first few and counting the rest."""
+    """Joins names for a message: the first few, then `and 5 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

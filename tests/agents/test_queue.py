@@ -352,7 +352,7 @@ def test_waiting_has_a_limit_in_time(loopback: LoopbackServer, view: View) -> No
     """After `timeout` seconds an error names the tasks; they stay in the queue, and results are there."""
     one = submitted()
     with pytest.raises(
-        WaitTimeoutError, match=r"after 0.05 s 4 tasks had not finished \(4 queued\): C=0.5,seed=0"
+        WaitTimeoutError, match=r"after 0.05 s 4 tasks had not ended \(4 queued\): C=0.5,seed=0"
     ):
         one.wait(timeout=0.05)
     assert queue_of(loopback, "gpu") == NAMES

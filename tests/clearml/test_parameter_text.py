@@ -14,7 +14,7 @@ import pytest
 
 from clearml_taskgroup._clearml.hyperparameters import general
 from clearml_taskgroup._clearml.parameter_text import Text, decoded, read
-from clearml_taskgroup._model.identity import is_same, typed
+from clearml_taskgroup._model.identity import is_same_json, typed_json
 from clearml_taskgroup.errors import AgentParameterError
 
 
@@ -67,7 +67,7 @@ def text_of(value: Any) -> Text:
 @pytest.mark.parametrize("value", VALUES, ids=label)
 def test_what_the_script_knows_comes_back_as_it_is(value: Any) -> None:
     """A value that the script's own space holds is given back, the very object, unedited."""
-    params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {"p": ["another", value]})
+    params, edited = read({"p": text_of(value)}, {"p": typed_json(value)}, {"p": ["another", value]})
     assert params["p"] is value
     assert edited == []
 
@@ -79,8 +79,8 @@ MADE_AGAIN = [v for v in VALUES if not isinstance(v, (np.ndarray, Schedule))]
 @pytest.mark.parametrize("value", [*MADE_AGAIN, Schedule(0.5, [1])], ids=label)  # type: ignore[arg-type]
 def test_what_it_does_not_know_means_the_same(value: Any) -> None:
     """A value that the space no longer holds is made again of what was recorded, unedited."""
-    params, edited = read({"p": text_of(value)}, {"p": typed(value)}, {})
-    assert is_same(typed(params["p"]), typed(value))
+    params, edited = read({"p": text_of(value)}, {"p": typed_json(value)}, {})
+    assert is_same_json(typed_json(params["p"]), typed_json(value))
     assert type(value).__module__ == "numpy" or type(params["p"]) is type(value)
     assert edited == []
 
@@ -115,7 +115,7 @@ def test_what_it_does_not_know_means_the_same(value: Any) -> None:
 def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: Any) -> None:
     """Edited text is read as the type that was recorded."""
     written = attrs.evolve(text_of(value), value=text)
-    params, edited = read({"p": written}, {"p": typed(value)}, {"p": [value]})
+    params, edited = read({"p": written}, {"p": typed_json(value)}, {"p": [value]})
     assert params["p"] == expected
     assert type(params["p"]) is type(expected)
     assert edited == ["p"]
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_told(value: Any, text: str, expected: str) -> No
     """Text that is nothing of the type is an error that says parameter, text and type."""
     written = attrs.evolve(text_of(value), value=text)
     with pytest.raises(AgentParameterError, match=f"'p' .* cannot be read as {expected}"):
-        read({"p": written}, {"p": typed(value)}, {"p": [value]})
+        read({"p": written}, {"p": typed_json(value)}, {"p": [value]})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_object_is_chosen_by_how_it_is_written() -> None:
     """An object that text cannot make is found among those that the script has."""
     one, other = Schedule(0.5), Schedule(0.7)
     written = attrs.evolve(text_of(one), value=str(other))
-    params, edited = read({"p": written}, {"p": typed(one)}, {"p": [one, other]})
+    params, edited = read({"p": written}, {"p": typed_json(one)}, {"p": [one, other]})
     assert (params, edited) == ({"p": other}, ["p"])
 
 

@@ -17,7 +17,6 @@ from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _progress
 from clearml_taskgroup._map import process_pool
 from clearml_taskgroup.errors import (
     ArgumentError,
-    BrokenExecutorError,
     CarriedError,
     DuplicateTaskError,
     FunctionPickleError,
@@ -317,7 +316,7 @@ def test_a_death_is_told(kind: str, disk: Disk) -> None:
         assert [one.value for one in mapped] == [0, None, 4, 9, 16, 25]
         assert [ends[f"seed={seed}"][0] for seed in (0, 2, 3, 4, 5)] == ["completed"] * 5
     else:
-        assert isinstance(mapped[1].error, BrokenExecutorError)
+        assert isinstance(mapped[1].error, WorkerDiedError)
         assert "was running" in str(mapped[1].error)
         for one in mapped:
             status, reason = ends[str(one.task)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearml_taskgroup._model.downsample import MOST, CurveSample
+from clearml_taskgroup._model.downsample import MAX_SAMPLE_POINTS, CurveSample
 
 
 @given(st.integers(0, 2000))
@@ -18,13 +18,13 @@ def test_a_sketch_is_evenly_spread(count: int) -> None:
             passes -= 1
         else:
             passes = sample.add(step * 3, float(step))
-    assert len(sample.xs) == len(sample.ys) <= MOST
+    assert len(sample.xs) == len(sample.ys) <= MAX_SAMPLE_POINTS
     assert [x / 3 for x in sample.xs] == list(sample.ys)
     assert list(sample.ys[:1]) == [0.0][:count]
     gaps = {b - a for a, b in zip(sample.ys, sample.ys[1:], strict=False)}
     assert len(gaps) <= 1
-    if count >= MOST:
-        assert len(sample.xs) >= MOST // 2
+    if count >= MAX_SAMPLE_POINTS:
+        assert len(sample.xs) >= MAX_SAMPLE_POINTS // 2
         assert count - 1 - sample.ys[-1] < gaps.pop()
     else:
         assert len(sample.xs) == count

@@ -33,7 +33,7 @@ from clearml_taskgroup._model.identity import (
     flatten,
     group_id,
     task_key,
-    typed,
+    typed_json,
 )
 from clearml_taskgroup.errors import ArgumentError, ParameterError, ServerNameError
 
@@ -249,7 +249,7 @@ def test_a_refused_field_is_named_with_its_owner() -> None:
 @pytest.mark.parametrize("function", [relu, cached, len, np.mean])
 def test_functions_are_known_by_module_path(function: Callable[..., Any]) -> None:
     """A function is its module path, also a builtin, a cached or a dispatched one."""
-    assert typed(function) == {"function": f"{function.__module__}.{function.__qualname__}"}
+    assert typed_json(function) == {"function": f"{function.__module__}.{function.__qualname__}"}
 
 
 def test_a_spawned_process_sees_the_script_as_main() -> None:
@@ -454,4 +454,4 @@ def test_forms_of_keys_and_names(params: dict[str, Any], length: int) -> None:
     assert flatten(flat) == flat
     again = pickle.loads(pickle.dumps(params))
     assert (key(again), name(again)) == (key(params), name(params))
-    json.dumps({name: typed(value) for name, value in flat.items()}, allow_nan=False)
+    json.dumps({name: typed_json(value) for name, value in flat.items()}, allow_nan=False)

@@ -18,7 +18,6 @@ from clearml_taskgroup.errors import (
     ContextValueError,
     MissingFieldError,
     NameWarning,
-    ReservedFieldError,
     TemplateError,
     UnknownFieldError,
 )
@@ -101,7 +100,7 @@ def test_values_of_fields(value: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, b"x", object(), float("nan"), np.array([1, 2])])
 def test_values_that_no_name_is_made_of(value: Any) -> None:
     """A list, a dict or an array in a name is refused by the field's name, with what to write."""
-    with pytest.raises(ContextValueError, match=r"write x=str\(…\)"):
+    with pytest.raises(ContextValueError, match=r"give text, .*x=str\(…\)"):
         NameTemplate("{metric}/{x}").render("loss", x=value)
 
 
@@ -153,16 +152,16 @@ def test_reserved_fields_are_told(backend: MemoryStore, field: str) -> None:
     for template in ("{metric}/{split=value}", f"{{metric}}/{{{field}}}"):
         with TaskGroup("digits", "sweep", template=template) as group:
             task = group.task({"C": 1})
-            with pytest.raises(ReservedFieldError, match=f"'{field}' was given as context"):
+            with pytest.raises(UnknownFieldError, match=f"'{field}' was given, but the group fills"):
                 task.report({"loss": 1.0}, 1, **{field: "x"})
-            with pytest.raises(ReservedFieldError):
+            with pytest.raises(UnknownFieldError):
                 task.bind(**{field: "x"})
 
 
 @pytest.mark.parametrize("field", ["self", "values", "iteration", "levels"])
 def test_the_words_of_report_are_no_fields(field: str) -> None:
     """A field that `report` takes as an argument of its own could never be given."""
-    with pytest.raises(TemplateError, match="takes as an argument of its own"):
+    with pytest.raises(TemplateError, match="is the name of an argument"):
         NameTemplate(f"{{metric}}/{{{field}}}")
 
 
@@ -204,9 +203,9 @@ def test_templates_that_cannot_be_read(template: Any, told: str) -> None:
 @pytest.mark.parametrize("split", ["", " ", "\t"])
 def test_blank_names_are_refused(split: str) -> None:
     """A title or series of nothing but blanks is an error that says which."""
-    with pytest.raises(BlankNameError, match="the series is blank"):
+    with pytest.raises(BlankNameError, match="a blank series"):
         NameTemplate("{metric}/{split}").render("loss", split=split)
-    with pytest.raises(BlankNameError, match="the title is blank"):
+    with pytest.raises(BlankNameError, match="a blank title"):
         NameTemplate("{split}/{metric}").render("loss", split=split)
     with pytest.raises(BlankNameError):
         NameTemplate("x_{metric}").render(split)
@@ -246,7 +245,7 @@ def test_a_template_may_be_given_ready_made(backend: MemoryStore) -> None:
 @pytest.mark.parametrize("template", ["{task}/{metric}", "{metric} {key}/x", "{index}/{metric}"])
 def test_per_task_titles_are_warned_of(backend: MemoryStore, template: str) -> None:
     """A per-task field in the title is warned of once, where the group is opened."""
-    with pytest.warns(NameWarning, match="cannot be laid over each other") as caught:
+    with pytest.warns(NameWarning, match="curves of several tasks in one plot") as caught:
         with TaskGroup("digits", "sweep", template=template) as group:
             group.tasks({"C": [1, 2, 3]})
     assert [warning.filename for warning in caught] == [__file__]

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from clearml_taskgroup._model.search_space import points
+from clearml_taskgroup._model.search_space import configurations
 from clearml_taskgroup.errors import SpaceError
 
 
 def test_a_dict_of_lists_is_their_product() -> None:
     """The last parameter changes fastest, as in nested loops."""
-    assert points({"C": [1, 10], "seed": range(2)}) == [
+    assert configurations({"C": [1, 10], "seed": range(2)}) == [
         {"C": 1, "seed": 0},
         {"C": 1, "seed": 1},
         {"C": 10, "seed": 0},
@@ -30,19 +30,19 @@ def test_a_dict_of_lists_is_their_product() -> None:
 def test_values_may_be_any_sequence_or_iterator() -> None:
     """Tuples, ranges, arrays, iterators and dict views list values as well as lists do."""
     space: dict[str, Any] = {"a": (1, 2), "b": np.array([0.5, 1.5]), "c": iter("xy"), "d": {"k": 1}.values()}
-    assert [tuple(point.values()) for point in points(space)][:3] == [
+    assert [tuple(point.values()) for point in configurations(space)][:3] == [
         (1, 0.5, "x", 1),
         (1, 0.5, "y", 1),
         (1, 1.5, "x", 1),
     ]
-    assert points({"model": {"svm": 1, "mlp": 2}.keys()}) == [{"model": "svm"}, {"model": "mlp"}]
-    assert points(MappingProxyType({"a": [1]})) == [{"a": 1}]
+    assert configurations({"model": {"svm": 1, "mlp": 2}.keys()}) == [{"model": "svm"}, {"model": "mlp"}]
+    assert configurations(MappingProxyType({"a": [1]})) == [{"a": 1}]
 
 
 def test_values_stay_what_they_are() -> None:
     """A point holds the very objects that were listed, lists and dicts among them."""
     layers, options = [64, 32], {"p": 0.5}
-    (point,) = points({"layers": [layers], "options": [options]})
+    (point,) = configurations({"layers": [layers], "options": [options]})
     assert point["layers"] is layers
     assert point["options"] is options
 
@@ -50,16 +50,16 @@ def test_values_stay_what_they_are() -> None:
 def test_scikit_learns_spaces_are_taken_as_they_are() -> None:
     """`ParameterGrid` and `ParameterSampler` keep their points and their order."""
     grid = ParameterGrid([{"kernel": ["rbf"], "C": [1, 10]}, {"kernel": ["linear"]}])
-    assert points(grid) == list(grid)
+    assert configurations(grid) == list(grid)
     sampler = ParameterSampler({"C": [1, 2, 3, 4], "seed": range(9)}, n_iter=5, random_state=0)
-    assert points(sampler) == list(sampler)
-    assert len(points(sampler)) == 5
+    assert configurations(sampler) == list(sampler)
+    assert len(configurations(sampler)) == 5
 
 
 def test_points_are_copies() -> None:
     """Changing the dict of a point leaves the user's own dict as it was."""
     mine = {"C": 1}
-    points([mine])[0]["C"] = 2
+    configurations([mine])[0]["C"] = 2
     assert mine == {"C": 1}
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_space(space: Any, told: list[str]) -> None:
     """A bare string, a single value, a set or an empty list is refused, with what to write."""
     for pattern in told:
         with pytest.raises(SpaceError, match=pattern):
-            points(space)
+            configurations(space)
 
 
 VALUES = st.lists(st.integers() | st.text(max_size=3) | st.none() | st.booleans(), min_size=1, max_size=4)
@@ -101,7 +101,7 @@ VALUES = st.lists(st.integers() | st.text(max_size=3) | st.none() | st.booleans(
 def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> None:
     """Size and order of a dict's points are those of `itertools.product`."""
     expected = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    assert points(space) == expected
+    assert configurations(space) == expected
 
 
 @settings(deadline=None, max_examples=100)
@@ -116,11 +116,11 @@ def test_an_iterable_of_dicts_is_kept_as_it_is(listed: list[dict[str, Any]]) -> 
     def generator() -> Iterator[dict[str, Any]]:
         yield from listed
 
-    assert points(listed) == points(tuple(listed)) == points(generator()) == listed
+    assert configurations(listed) == configurations(tuple(listed)) == configurations(generator()) == listed
 
 
 @pytest.mark.parametrize("space", [[], (), iter([])], ids=["list", "tuple", "exhausted"])
 def test_a_space_without_points_is_refused(space: Any) -> None:
     """A sweep over nothing is a mistake, often an iterator that was used up before."""
-    with pytest.raises(SpaceError, match=r"no points.*exhausted"):
-        points(space)
+    with pytest.raises(SpaceError, match=r"no configurations.*exhausted"):
+        configurations(space)

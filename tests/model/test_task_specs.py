@@ -16,7 +16,6 @@ from clearml_taskgroup.errors import (
     DuplicateTaskError,
     ParameterError,
     ServerNameError,
-    UnnamedTaskError,
 )
 from clearml_taskgroup.testing import MemoryStore, recording
 
@@ -55,7 +54,7 @@ def test_neither_parameters_nor_name_nor_key(group: TaskGroup) -> None:
     """A task that nothing tells apart is refused, with the three ways to tell it."""
     nothing: tuple[dict[str, Any] | None, ...] = (None, {})
     for params in nothing:
-        with pytest.raises(UnnamedTaskError, match="name='baseline'"):
+        with pytest.raises(ArgumentError, match="name='baseline'"):
             group.task(params)
 
 
@@ -155,7 +154,7 @@ def test_doubles_in_a_space_are_refused_before_any_task(group: TaskGroup, way: s
     """A space with one point twice opens no task at all; the error shows both spellings."""
     with pytest.raises(DuplicateTaskError, match=r"'C': 1\.0.*'C': 1\}"):
         getattr(group, way)([{"C": 2}, {"C": 1}, {"C": 1.0}])
-    with pytest.raises(DuplicateTaskError, match="this point twice, as its points 2 and 3; leave") as caught:
+    with pytest.raises(DuplicateTaskError, match="it twice, as its configurations 2 and 3; leave") as caught:
         getattr(group, way)({"C": [2, 1, 1.0]})
     assert "if_exists" not in str(caught.value)
     assert len(group) == 0

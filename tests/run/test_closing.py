@@ -285,7 +285,7 @@ def test_a_task_that_a_thread_opens_while_the_group_closes_is_refused() -> None:
     with recording() as backend:
         with a_group() as group:
             assert group._run is not None
-            spec = group._specs.one(None, name="late")
+            spec = group._specs.make(None, name="late")
         with pytest.raises(GroupStateError, match="has been closed"):
             group._run.create([spec])
     assert statuses(backend) == {"the group": "completed"}

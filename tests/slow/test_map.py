@@ -313,7 +313,7 @@ def test_executors_with_failures_and_kills(kind: str, tmp_path: Path, server: Lo
         assert failed == sorted([*raising, *killed])
         assert len(ran) == 60
     else:
-        assert found["errors"][9].startswith("BrokenExecutorError: the task 'seed=9' was running")
+        assert found["errors"][9].startswith("WorkerDiedError: the task 'seed=9' was running")
         assert "was waiting" in found["errors"][59]
 
 
@@ -435,7 +435,7 @@ with group() as group:
 def test_a_group_outside_the_guard_is_named(tmp_path: Path) -> None:
     """The worker says which group it would have opened once more."""
     found = run(GUARD_BELOW.replace("METHOD", "spawn"), tmp_path, None, code=1)
-    assert "UnguardedScriptError: the group 'the map' would be opened once more" in found["stderr"]
+    assert "WorkerStartError: the group 'the map' would be opened again" in found["stderr"]
     assert len(Disk(tmp_path / "cache").records) == 1
 
 

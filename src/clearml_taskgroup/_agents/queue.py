@@ -104,7 +104,11 @@ class QueuedTask(GroupTask):
         self._require_open()
 
     def _require_open(self) -> None:
-        raise QueuedTaskError(self._state.spec.name, self._state.status)
+        raise QueuedTaskError(
+            self._state.spec.name,
+            f"({self._state.status}) was submitted to a queue, so only its agent reports to it and ends it",
+            "put this work into the loop over the sweep, which the agent runs",
+        )
 
 
 @attrs.frozen

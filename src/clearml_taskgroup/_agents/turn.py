@@ -18,13 +18,13 @@ from .._clearml.queries import PATIENCE, ask_all, identity_of, is_original, whol
 from .._clearml.queues import edit_identity
 from .._log import logger
 from .._model.identity import flatten
-from .._model.search_space import Space, points
+from .._model.search_space import Space, configurations
 from .._model.specs import RunInfo, TaskSpec
 
 if TYPE_CHECKING:
     from .._clearml.agent_task import AgentTask
     from .._clearml.api import Transport
-    from .._model.task_specs import Specs
+    from .._model.task_specs import TaskSpecs
 
 
 NOT_CAUGHT = (
@@ -36,7 +36,7 @@ _COPIES = ("{}", "Clone Of {}", "Clone of {}")
 
 
 def spec_of_turn(
-    point: AgentTask, specs: Specs, info: RunInfo, ordinal: int, space: Space
+    point: AgentTask, specs: TaskSpecs, info: RunInfo, ordinal: int, space: Space
 ) -> TaskSpec | None:
     """Gives the point's spec if a sweep is the one that it came from.
 
@@ -59,7 +59,7 @@ def spec_of_turn(
     }
     stored = json.loads(identity.get("params") or "{}")
     known: dict[str, list[Any]] = {}
-    for one in points(space):
+    for one in configurations(space):
         for name, value in flatten(one).items():
             known.setdefault(name, []).append(value)
     if not known.keys() & stored.keys():  # the script has skipped a sweep, and this is another one
@@ -77,12 +77,14 @@ def spec_of_turn(
         task_id=point.id,
     )
     if edited:
-        fresh = specs.one(params, index=spec.index)
+        fresh = specs.make(params, index=spec.index)
         spec = attrs.evolve(spec, key=fresh.key, name=fresh.name, task_name=fresh.task_name)
     return spec
 
 
-def claim(point: AgentTask, spec: TaskSpec, info: RunInfo, specs: Specs, transport: Transport) -> TaskSpec:
+def claim(
+    point: AgentTask, spec: TaskSpec, info: RunInfo, specs: TaskSpecs, transport: Transport
+) -> TaskSpec:
     """Has the agent's task stand for what it runs: its identity follows edited parameters.
 
     A copy that was made in the web page, or a task that was reset, becomes an original of its run
@@ -130,7 +132,7 @@ def _as_new_attempt(
     return attrs.evolve(spec, attempt=1, index=index)
 
 
-def _rename(point: AgentTask, spec: TaskSpec, specs: Specs, transport: Transport) -> None:
+def _rename(point: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: Transport) -> None:
     """Renames the ClearML task, unless somebody has given it a name by hand."""
     was, now = str(point.document.get("name", "")), specs.task_name_of(spec.name, spec.key, spec.index)
     old_name, old_key = point.identity.get("name", ""), point.identity.get("key", "")

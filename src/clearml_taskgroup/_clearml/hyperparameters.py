@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .._model.identity import typed
+from .._model.identity import typed_json
 from ..errors import ParameterError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
     stored = {}
     for name, value in params.items():
         try:
-            stored[name] = typed(value, name)
+            stored[name] = typed_json(value, name)
         except ParameterError:
             stored[name] = {"repr": [type(value).__qualname__, repr(value)]}
     return stored

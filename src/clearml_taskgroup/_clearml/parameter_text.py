@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._model.identity import is_same, typed
+from .._model.identity import is_same_json, typed_json
 from ..errors import AgentParameterError, ParameterError
 from .hyperparameters import parameter
 
@@ -90,11 +90,15 @@ def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any
     guesses = _attempts(lambda: _literal(text.value)) if text.type == "NoneType" else []
     for value in (*same_type, *as_cast, *members, *written, *like_known, *guesses):
         try:
-            typed(value, name)
+            typed_json(value, name)
         except ParameterError:  # NaN
             continue
         return value, False
-    raise AgentParameterError(name, text.value, _expected(text.type, known))
+    raise AgentParameterError(
+        name,
+        f"of the agent's task is {text.value!r}, which cannot be read as {_expected(text.type, known)}",
+        "fix it in the task's section General, and enqueue the task again",
+    )
 
 
 _KINDS = {bool: "bool", int: "number", float: "number", type(None): "NoneType", str: "str", list: "list"}
@@ -115,7 +119,7 @@ def _attempts(make: Callable[[], Any]) -> list[Any]:
 
 def _is(value: Any, stored: Any) -> bool:
     try:
-        return is_same(typed(value), stored)
+        return is_same_json(typed_json(value), stored)
     except ParameterError:
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._text import counted
+from .._text import counted, did_you_mean, some
 from ..errors import ServerError, UnknownQueueError
 from .api import Refused, Transport
 from .hyperparameters import SECTION, parameter
@@ -29,7 +29,12 @@ def find_queue(transport: Transport, wanted: str) -> str:
         for queue in found:
             if queue[field] == wanted:
                 return str(queue["id"])
-    raise UnknownQueueError(wanted, sorted(str(queue["name"]) for queue in found))
+    names = sorted(str(queue["name"]) for queue in found)
+    raise UnknownQueueError(
+        wanted,
+        f"is not on the server{did_you_mean(wanted, names)}, which has: {some(names) or 'none'}",
+        f"choose one of them, or create it: clearml-agent daemon --queue {wanted} --create-queue",
+    )
 
 
 def statuses(transport: Transport, ids: Sequence[str], patience: float = PATIENCE) -> dict[str, str]:

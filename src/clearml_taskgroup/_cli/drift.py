@@ -15,9 +15,8 @@ from .._clearml.sdk import connect
 from .._drift.compare import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
 from .._storage.past_runs import all_runs
 from .._text import counted
-from ..errors import NoSuchTasksError
 from .find_run import Mode, near, place_of, results_of, root
-from .logged_names import Logged, of_past, of_project, of_results, of_tasks
+from .logged_names import Logged, NoSuchTasksError, of_past, of_project, of_results, of_tasks
 from .output import Command, Failure, json_option, mode_options, print_json, since
 from .results import is_below
 from .server_check import PATIENCE

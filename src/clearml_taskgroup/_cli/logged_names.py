@@ -10,10 +10,11 @@ import attrs
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import PAGE, ask_all, created_of, identity_of
 from .._drift.parse_name import is_split
-from ..errors import NoSuchTasksError
+from .._text import some
+from ..errors import TaskGroupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .._clearml.api import Transport
     from .._model.past import PastRun
@@ -33,6 +34,18 @@ _FIELDS = (
     f"hyperparams.{SECTION}.kind",
     f"hyperparams.{SECTION}.group_name",
 )
+
+
+@attrs.define(slots=False, repr=False)
+class NoSuchTasksError(TaskGroupError, LookupError):
+    """Raised when tasks or projects do not exist, or the credentials do not allow to read them."""
+
+    kind: str
+    asked: Sequence[str]
+
+    def __str__(self) -> str:
+        asked = some([repr(name) for name in self.asked])
+        return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
 
 
 @attrs.frozen

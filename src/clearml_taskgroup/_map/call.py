@@ -80,7 +80,7 @@ class Parcel:
 
 def died(task: GroupTask, how: str) -> Ended:
     """What came of a point whose process died."""
-    error = WorkerDiedError(str(task), how)
+    error = WorkerDiedError(str(task), f"was not finished: {how}", "resume=True runs it again")
     return Ended(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
 
 
@@ -106,7 +106,13 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
     try:
         value = _dumps(ended.value)
     except Exception as cause:  # whatever an object's own code raises
-        ended = Ended(error=ValuePickleError(str(task), type(ended.value).__name__, reason_of(cause)))
+        unpicklable = ValuePickleError(
+            str(task),
+            f"returned a {type(ended.value).__name__}, which cannot be sent back from its process "
+            f"({reason_of(cause)})",
+            "return plain data, or log it with task.clearml_task.upload_artifact",
+        )
+        ended = Ended(error=unpicklable)
         value, ended.text = _dumps(None), f"{ended.error}\n"
         if state.is_open:
             run.reporter.put_text(task.id, ended.text)

@@ -19,7 +19,7 @@ from .._run.resume import tell_of
 from .._run.run import TASK_PATIENCE, Run
 from .._run.worker_counts import Facts, fold
 from .._task import Failure, GroupTask
-from ..errors import ArgumentError, BrokenExecutorError, TaskGroupError
+from ..errors import ArgumentError, TaskGroupError, WorkerDiedError
 from .call import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
 from .process_pool import Crew, pickled
 
@@ -285,7 +285,13 @@ class _Submitted:
                 return ended  # it was through, and its result got lost
         if isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ == "KilledWorker":
             kind, began = type(self.executor).__name__, has_begun(self.folder, task.id)
-            error = BrokenExecutorError(str(task), kind, reason_of(error), began)
+            was = "was running" if began else "was waiting"
+            error = WorkerDiedError(
+                str(task),
+                f"{was} when the executor {kind} broke ({reason_of(error)})",
+                "run the script again with resume=True, which skips completed tasks. With workers=N a worker "
+                "that dies ends one task only",
+            )
         reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
         return Ended(error=error, facts=Facts("failed", reason, died=True), text=f"{reason}\n")
 

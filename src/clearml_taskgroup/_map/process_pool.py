@@ -50,7 +50,16 @@ def pickled(fn: Function) -> bytes:
     try:
         return pickle.dumps(fn, pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        raise FunctionPickleError(repr(fn), reason_of(error)) from error
+        raise unpicklable(repr(fn), reason_of(error)) from error
+
+
+def unpicklable(function: str, cause: str) -> FunctionPickleError:
+    return FunctionPickleError(
+        function,
+        f"cannot be sent to another process ({cause})",
+        "define it at the top level of a module or script, or run it in threads "
+        "(executor=ThreadPoolExecutor()) or with loky (executor=loky.get_reusable_executor())",
+    )
 
 
 def start_method() -> str:
@@ -188,7 +197,7 @@ class Crew:
             worker.begun = True
             return None
         if data.startswith(_UNFIT):
-            raise FunctionPickleError(self.name, data[len(_UNFIT) :].decode())
+            raise unpicklable(self.name, data[len(_UNFIT) :].decode())
         task, worker.task = worker.task, None
         assert task is not None
         return task, unpacked(data)

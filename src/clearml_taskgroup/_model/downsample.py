@@ -1,19 +1,19 @@
-"""A curve at low resolution, kept while it is reported: bounded, whatever comes."""
+"""A downsampled copy of a curve, of bounded size, filled while the curve is reported."""
 
 from __future__ import annotations
 
 from array import array
 
-MOST = 32
-"""How many points a sketch has at most."""
+MAX_SAMPLE_POINTS = 32
+"""The most data points that a `CurveSample` keeps."""
 
 
 class CurveSample:
-    """Every n-th point of a curve; n doubles as the curve grows.
+    """Every n-th data point of a curve; n doubles whenever the sample is full.
 
     Attributes:
         xs: Iterations.
-        ys: The value at each.
+        ys: The value at each iteration.
     """
 
     __slots__ = ("_step", "xs", "ys")
@@ -24,8 +24,8 @@ class CurveSample:
         self._step = 1
 
     def add(self, iteration: int, value: float) -> int:
-        """Takes a point; gives how many of the next ones are to be passed over."""
-        if len(self.xs) == MOST:
+        """Adds a data point; returns how many of the following ones the caller has to skip."""
+        if len(self.xs) == MAX_SAMPLE_POINTS:
             del self.xs[1::2], self.ys[1::2]
             self._step *= 2
         self.xs.append(iteration)

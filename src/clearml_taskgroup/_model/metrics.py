@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import attrs
 
 from ..errors import (
-    AliasContextError,
+    ReportError,
     UnknownMetricError,
     VocabularyError,
 )
@@ -171,7 +171,7 @@ class Vocabulary:
 
         Raises:
             UnknownMetricError: No metric is spelt like this.
-            AliasContextError: The context contradicts what the alias carries.
+            ReportError: The context contradicts what the alias carries.
         """
         try:
             name, carried = self._spellings[metric]
@@ -180,5 +180,8 @@ class Vocabulary:
             raise UnknownMetricError(metric, list(self.metrics), close[0] if close else None) from None
         for field, value in carried.items():
             if field in context and context[field] != value:
-                raise AliasContextError(metric, field, context[field], value)
+                raise ReportError(
+                    f"{metric!r} stands for {field}={value!r}, but {field}={context[field]!r} was given; "
+                    f"leave {field}= out or use the metric's own name"
+                )
         return name, {**carried, **context}

@@ -1,4 +1,4 @@
-"""Name templates: metric and context → ClearML's title and series. Pure."""
+"""Name templates: from metric and context to ClearML's title and series, and back. Pure."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ from ..errors import (
     ContextValueError,
     MissingFieldError,
     NameWarning,
-    ReservedFieldError,
     TemplateError,
     UnknownFieldError,
 )
-from .identity import number_text, typed
+from .identity import number_text, typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_TEMPLATE = "{metric}/{split=value}"
 TASK_FIELDS = frozenset({"group", "task", "key", "index", "task_id"})
-"""The fields that a group fills in by itself."""
+"""The fields that a group fills in itself."""
 PER_TASK_FIELDS = TASK_FIELDS - {"group"}
-NAMES_WARNED_AT, NAMES_MOST = 1000, 2000
-"""A server keeps the last values of 2,000 title/series pairs for each task."""
+MANY_NAMES_PER_TASK, MAX_NAMES_PER_TASK = 1000, 2000
+"""Names of one task: how many are warned about, and how many title/series pairs a server keeps."""
 
-_WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
-_PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|/|[^{}/]+")
-_TAKEN = dict.fromkeys(("self", "values", "iteration", "levels"), "report()") | dict.fromkeys(
+_LITERALS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+_TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|/|[^{}/]+")
+_ARGUMENT_NAMES = dict.fromkeys(("self", "values", "iteration", "levels"), "report()") | dict.fromkeys(
     ("mode", "of"), "results().best()"
 )
 
 
 class Name(NamedTuple):
-    """What a value is logged as: ClearML's title (the plot) and series (the curve)."""
+    """The name of a logged value: ClearML's title (the plot) and series (the curve)."""
 
     title: str
     series: str
@@ -60,17 +59,23 @@ _Part = str | _Field
 
 @attrs.frozen(init=False)
 class NameTemplate:
-    """A template for names, as `"{metric}/{split=value}"`.
+    """A template for the names of scalars, such as `"{metric}/{split=value}"`.
 
-    A field is `{field}`, or `{field=default}` with a default. `{metric}` is required. The
-    template, not what is filled in, is split at its first `/` into ClearML's title and series; a
-    template without `/` is the series, and the title is the metric. `{{` and `}}` are braces.
+    A field is `{field}`, or `{field=default}` with a default. `{metric}` is required. The template is
+    split at its first `/` into ClearML's title and series before the fields are filled in, so a `/` in
+    a metric does not split it. A template without `/` is the series, and the title is the metric.
+    `{{` and `}}` are literal braces.
 
     Args:
         text: The template.
 
+    Attributes:
+        text: The template.
+        fields: The names of all fields, each once.
+        defaults: The defaults of the fields that have one.
+
     Raises:
-        TemplateError: The text cannot be read.
+        TemplateError: The text is not a valid template.
 
     Examples:
         >>> NameTemplate("{metric}/{split=value}").render(metric="loss", split="val")
@@ -85,13 +90,13 @@ class NameTemplate:
     _split: bool = attrs.field(repr=False)
 
     def __init__(self, text: str) -> None:
-        title, series = _parse(text)
+        title, series = _parse_template(text)
         fields = [part for part in (*(title or ()), *series) if isinstance(part, _Field)]
         defaults: dict[str, str] = {}
         for field in fields:
             if field.default is not None and defaults.setdefault(field.name, field.default) != field.default:
                 raise TemplateError(
-                    text, f"gives {field.name!r} two defaults", "give it one, at its first place"
+                    text, f"gives {field.name!r} two defaults", "give it one, where it is first used"
                 )
         names = tuple(dict.fromkeys(field.name for field in fields))
         if "metric" not in names:
@@ -111,29 +116,29 @@ class NameTemplate:
 
     @property
     def context_fields(self) -> tuple[str, ...]:
-        """The fields that a report fills in, all but the metric and the task's own."""
+        """The fields that context fills in: all but the metric and those that the group fills in."""
         return tuple(f for f in self.fields if f != "metric" and f not in TASK_FIELDS)
 
     @property
     def title_fields(self) -> tuple[str, ...]:
-        """The fields of the title's half."""
+        """The fields of the title."""
         return tuple(part.name for part in self._title if isinstance(part, _Field))
 
     def render(self, metric: str, **fields: Any) -> Name:
-        """Fills the template in.
+        """Fills in the template.
 
         Args:
             metric: The metric's name.
             **fields: A value for each other field: text, a number, a bool, an enum or None.
 
         Returns:
-            The name, a pair of title and series.
+            Title and series.
 
         Raises:
-            MissingFieldError: A field without a default is not given.
-            UnknownFieldError: A field is given that the template does not have.
-            ContextValueError: The metric is not text, or a field has a value of another kind.
-            BlankNameError: The title or the series is blank once filled in.
+            MissingFieldError: A field without a default was not given.
+            UnknownFieldError: A field was given that the template does not have.
+            ContextValueError: The metric is not text, or a field has a value of another type.
+            BlankNameError: The title or the series is blank once it is filled in.
         """
         if not isinstance(metric, str):
             raise ContextValueError("metric", metric)
@@ -145,30 +150,32 @@ class NameTemplate:
         title, series = self._fill(self._title, texts), self._fill(self._series, texts)
         for what, text in (("title", title), ("series", series)):
             if not text.strip():
-                raise BlankNameError(what, self.text)
+                raise BlankNameError(
+                    self.text, f"gives a blank {what}", "fill it in with text that is not blank"
+                )
         return Name(title, series)
 
     def single_value_name(self, name: Name) -> str:
-        """Gives the one name of a value without iterations: the template as written, filled in.
+        """Returns the name of a single value (one without iterations), which has no title of its own.
 
         Args:
-            name: What `render` gave.
+            name: The name that `render` returned.
         """
         return f"{name.title}/{name.series}" if self._split else name.series
 
     def parse(self, title: str, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-        """Reads a rendered name back, as far as that is possible.
+        """Parses a rendered name back into metric and context.
 
         Args:
             title: The title.
             series: The series.
-            own: The task's own fields, as they were filled in.
+            own: The texts of the fields that the group filled in.
 
         Returns:
-            Metric and context, with numbers, bools and None where the text is one; None if the template never
-            gives this name.
+            Metric and context, with a number, bool or None where the text reads like one; None if the
+            template cannot render this name.
         """
-        pattern = f"{_pattern(self._title, own)}\0{_pattern(self._series, own)}"
+        pattern = f"{_regex(self._title, own)}\0{_regex(self._series, own)}"
         seen: set[str] = set()
 
         def once(match: re.Match[str]) -> str:
@@ -182,31 +189,31 @@ class NameTemplate:
         if found is None:
             return None
         fields = found.groupdict()
-        return fields.pop("metric"), {field: _read(text) for field, text in fields.items()}
+        return fields.pop("metric"), {field: _parse_value(text) for field, text in fields.items()}
 
     def parse_single(self, name: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-        """Reads the name of a single value back; see `parse`.
+        """Parses the name of a single value back into metric and context; see `parse`.
 
         Args:
             name: The name.
-            own: The texts of the task's own fields.
+            own: The texts of the fields that the group filled in.
         """
         if not self._split:
-            fields = _pattern(self._series, own)
+            fields = _regex(self._series, own)
             metric = re.fullmatch(re.sub(r"\x01(\w+)\x01", r"(.+?)", fields), name, re.DOTALL)
             return None if metric is None else self._parse_unsplit(name, own)
         places = (place for place, letter in enumerate(name) if letter == "/")
         parsed = (self.parse(name[:place], name[place + 1 :], own) for place in places)
         found = [fields for fields in parsed if fields is not None]
-        # "train/loss/value" is the metric "train/loss": a default is likelier than a '/' in a field.
+        # "train/loss/value" is read as the metric "train/loss": defaults are likelier than a '/' in a field.
         likely = (one for one in found if self._is_at_default(one[1]))
         return next(likely, found[0] if found else None)
 
     def _is_at_default(self, fields: Mapping[str, Any]) -> bool:
-        return all(fields.get(field) == _read(default) for field, default in self.defaults.items())
+        return all(fields.get(field) == _parse_value(default) for field, default in self.defaults.items())
 
     def _parse_unsplit(self, series: str, own: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-        """Without a '/', the title is the metric, which the series has in it somewhere."""
+        """Parses a name of a template without '/': the series contains the title, which is the metric."""
         for start in range(len(series)):
             for end in range(len(series), start, -1):
                 if found := self.parse(series[start:end], series, own):
@@ -226,7 +233,7 @@ class NameTemplate:
         return "".join(filled)
 
 
-def _pattern(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
+def _regex(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
     pieces = []
     for part in parts:
         if isinstance(part, str):
@@ -238,10 +245,10 @@ def _pattern(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
     return "".join(pieces)
 
 
-def _read(text: str) -> Any:
-    """Reads a field's text back: a number, a bool or None where one is written like this."""
-    if text in _WORDS:
-        return _WORDS[text]
+def _parse_value(text: str) -> Any:
+    """Converts a field's text to a number, a bool or None if it reads like one."""
+    if text in _LITERALS:
+        return _LITERALS[text]
     for kind in (int, float):
         try:
             value = kind(text)
@@ -252,14 +259,14 @@ def _read(text: str) -> Any:
     return text
 
 
-def _parse(text: str) -> tuple[tuple[_Part, ...] | None, tuple[_Part, ...]]:
+def _parse_template(text: str) -> tuple[tuple[_Part, ...] | None, tuple[_Part, ...]]:
     if not isinstance(text, str):
         raise TemplateError(str(text), "is not text", "write it like '{metric}/{split=value}'")
     halves: list[list[_Part]] = [[]]
-    for piece in _PIECES.finditer(text):
+    for piece in _TOKENS.finditer(text):
         token, inside = piece.group(), piece.group(1)
         if inside is not None:
-            halves[-1].append(_field(text, inside))
+            halves[-1].append(_parse_field(text, inside))
         elif token in ("{", "}"):
             raise TemplateError(
                 text, f"has a lone {token!r}", f"write {token * 2!r} for the character, or close the field"
@@ -282,48 +289,48 @@ def check_task_name(template: str) -> str:
     """Checks the template of the ClearML tasks' names, `"{group} {task}"`.
 
     Raises:
-        TemplateError: It cannot be read, or has other fields than the task's own.
+        TemplateError: It is not a valid template, or has a field that is not known in advance.
     """
     for field in _task_name_fields(template):
         if field.name not in TASK_FIELDS - {"task_id"} or field.default is not None:
             raise TemplateError(
                 template,
-                f"has {field}, which is not known when a task is made",
+                f"has {field}, which is not known when a task is created",
                 "use {group}, {task}, {key}, {index}",
             )
     return template
 
 
 def fill_task_name(template: str, fields: Mapping[str, str]) -> str:
-    """Fills the template of the ClearML tasks' names in."""
-    title, series = _parse(template)
+    """Fills in the template of the ClearML tasks' names."""
+    title, series = _parse_template(template)
     parts = (*title, "/", *series) if title is not None else series
     return "".join(part if isinstance(part, str) else fields[part.name] for part in parts)
 
 
 def _task_name_fields(template: str) -> list[_Field]:
-    title, series = _parse(template)
+    title, series = _parse_template(template)
     return [part for part in (*(title or ()), *series) if isinstance(part, _Field)]
 
 
-def _field(text: str, inside: str) -> _Field:
+def _parse_field(text: str, inside: str) -> _Field:
     name, equals, default = inside.partition("=")
     if not name.isidentifier():
         raise TemplateError(
             text,
             f"has the field {{{inside}}}, which is not a name",
-            "a field is {field} or {field=default}; numbers are filled in as they are",
+            "write {field} or {field=default}; format specifications are not supported",
         )
-    if name in _TAKEN:
+    if name in _ARGUMENT_NAMES:
         raise TemplateError(
             text,
-            f"has the field {{{name}}}, which {_TAKEN[name]} takes as an argument of its own",
-            "call the field something else, as {epoch} or {phase}",
+            f"has the field {{{name}}}, which is the name of an argument of {_ARGUMENT_NAMES[name]}",
+            "choose another name, such as {epoch} or {phase}",
         )
     if name in TASK_FIELDS or name == "metric":
         if equals:
             raise TemplateError(
-                text, f"gives {{{name}}} a default, though it is always filled in", f"write {{{name}}}"
+                text, f"gives {{{name}}} a default, but it is always filled in", f"write {{{name}}}"
             )
         return _Field(name)
     if equals and not default.strip():
@@ -332,7 +339,7 @@ def _field(text: str, inside: str) -> _Field:
 
 
 def field_text(field: str, value: Any) -> str:
-    """Writes a context value as it stands in a name; equal numbers read alike.
+    """Returns the text of a context value in names, the same for equal numbers.
 
     Raises:
         ContextValueError: The value is not text, a number, a bool, an enum or None.
@@ -348,13 +355,13 @@ def field_text(field: str, value: Any) -> str:
 
 
 def canonical_context_value(field: str, value: Any) -> Any:
-    """Brings a context value into the form by which contexts are compared.
+    """Returns the form of a context value by which contexts are compared.
 
     Raises:
         ContextValueError: The value is not text, a number, a bool, an enum or None.
     """
     try:
-        plain = typed(value, field)
+        plain = typed_json(value, field)
     except ValueError:
         raise ContextValueError(field, value) from None
     if isinstance(plain, dict) and "enum" in plain:
@@ -365,26 +372,21 @@ def canonical_context_value(field: str, value: Any) -> Any:
 
 
 def check_context(template: NameTemplate, context: Mapping[str, Any]) -> None:
-    """Checks that a template has a field for each entry of a context.
-
-    Raises:
-        ReservedFieldError: A field is one that the group fills in.
-        UnknownFieldError: The template has no such field.
-    """
+    """Raises `UnknownFieldError` if the template lacks a field of the context, or the group fills it in."""
     for field in context:
         if field in TASK_FIELDS or field == "metric":
-            raise ReservedFieldError(field)
+            raise UnknownFieldError(field)
         if field not in template.fields:
             raise UnknownFieldError(field, template.text, template.context_fields)
 
 
-def warn_of_titles(template: NameTemplate) -> None:
+def warn_about_title(template: NameTemplate) -> None:
     own = [field for field in template.title_fields if field in PER_TASK_FIELDS]
     if own:
         warnings.warn(
             f"the template {template.text!r} has {{{own[0]}}} in its title, so each task gets a plot of its "
-            "own and their curves cannot be laid over each other on ClearML's comparison page; put it after "
-            "the '/', into the series",
+            "own, and ClearML's comparison page cannot show the curves of several tasks in one plot; put it "
+            "after the '/', into the series",
             NameWarning,
             stacklevel=5,
         )

@@ -1,4 +1,4 @@
-"""Reading what `report` is given: numbers, iterations, nested dicts. Pure."""
+"""Converts the arguments of `report`: numbers, iterations, nested dicts. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ArgumentError, MetricValueError, ReportError, ReservedFieldError
+from ..errors import ArgumentError, MetricValueError, ReportError, UnknownFieldError
 from .name_template import TASK_FIELDS
 
 
-def number(metric: Any, value: Any) -> float:
-    """Reads a number: Python's, numpy's, a tensor of one element; not text."""
+def to_float(metric: Any, value: Any) -> float:
+    """Converts a number of Python or numpy, or a tensor of one element; text is refused."""
     try:
         plain = value.item() if hasattr(value, "item") and not isinstance(value, Mapping) else value
-        if not isinstance(plain, (str, bytes, bytearray)):  # which float() would read
+        if not isinstance(plain, (str, bytes, bytearray)):  # float() would accept them
             return float(plain)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
@@ -24,7 +24,7 @@ def number(metric: Any, value: Any) -> float:
     raise MetricValueError(metric, value)
 
 
-def whole(iteration: Any) -> int:
+def to_iteration(iteration: Any) -> int:
     try:
         return operator.index(iteration)
     except TypeError:
@@ -38,21 +38,21 @@ def whole(iteration: Any) -> int:
 
 
 def checked_levels(levels: Sequence[str]) -> tuple[str, ...]:
-    words = tuple(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else (levels,)
-    if words.count("metric") != 1 or len(set(words)) != len(words):
+    names = tuple(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else (levels,)
+    if names.count("metric") != 1 or len(set(names)) != len(names):
         raise ArgumentError(
-            "levels", levels, "what each level of keys stands for, 'metric' once: ('split', 'metric')"
+            "levels", levels, "a name for each level of the dict, one of them 'metric': ('split', 'metric')"
         )
-    for word in words:
-        if word in TASK_FIELDS:
-            raise ReservedFieldError(word)
-    return words
+    for name in names:
+        if name in TASK_FIELDS:
+            raise UnknownFieldError(name)
+    return names
 
 
-def unfold(
+def flatten_nested(
     values: Any, levels: tuple[str, ...], context: dict[str, Any], path: tuple[Any, ...] = ()
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Walks a nested dict; gives for each number its context and metric."""
+    """Walks a nested dict; yields context and metric for each number."""
     if len(path) == len(levels):
         inner = dict(zip(levels, path, strict=True))
         metric = inner.pop("metric")
@@ -63,8 +63,8 @@ def unfold(
     if not isinstance(values, Mapping):
         where = " → ".join(map(repr, path)) or "the outermost level"
         raise ReportError(
-            f"levels={levels!r} says that the dict is {len(levels)} deep, but at {where} there is "
-            f"{values!r}; name as many levels as there are"
+            f"levels={levels!r} was given for a dict of {len(levels)} levels, but at {where} there is "
+            f"{values!r}; name as many levels as the dict has"
         )
     for key, item in values.items():
-        yield from unfold(item, levels, context, (*path, key))
+        yield from flatten_nested(item, levels, context, (*path, key))

@@ -1,4 +1,4 @@
-"""What a user asks for → task specs: key, names, place in the space; doubles are refused."""
+"""From the arguments of `group.task` and search spaces to task specs; duplicate keys are refused."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import attrs
 
-from ..errors import ArgumentError, DuplicateTaskError, ParameterError, UnnamedTaskError
+from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .identity import canonical_task_name, display_name, flatten, task_key
 from .name_template import fill_task_name
 from .specs import TaskSpec
 
 
 @attrs.define
-class Specs:
-    """The specs of one run's tasks.
+class TaskSpecs:
+    """Creates the specs of one run's tasks: keys, names and indices, each unique in the run.
 
     Args:
         group: The group's name.
@@ -24,22 +24,22 @@ class Specs:
 
     group: str
     task_name: str
-    _taken: dict[str, TaskSpec] = attrs.field(factory=dict)
-    _names: dict[str, str] = attrs.field(factory=dict)
+    _specs_by_key: dict[str, TaskSpec] = attrs.field(factory=dict)
+    _key_of_name: dict[str, str] = attrs.field(factory=dict)
     _next_index: int = 0
-    _kept: dict[str, int] = attrs.field(factory=dict)
-    _places: set[int] = attrs.field(factory=set)
+    _earlier_indices: dict[str, int] = attrs.field(factory=dict)
+    _used_indices: set[int] = attrs.field(factory=set)
 
-    def keep(self, places: Mapping[str, int]) -> None:
-        """Keeps the places that keys had in an earlier run, so that no other task gets one of them."""
-        self._kept.update(places)
-        self._places.update(places.values())
+    def keep_indices(self, indices: Mapping[str, int]) -> None:
+        """Keeps the indices that keys had in an earlier run: no other task gets one of them."""
+        self._earlier_indices.update(indices)
+        self._used_indices.update(indices.values())
 
-    def reserve(self, count: int) -> None:
-        """Sets places in the space aside."""
+    def reserve_indices(self, count: int) -> None:
+        """Advances the index of the next task."""
         self._next_index += count
 
-    def one(
+    def make(
         self,
         params: Mapping[str, Any] | None,
         *,
@@ -48,15 +48,15 @@ class Specs:
         key: str | None = None,
         tags: Iterable[str] = (),
     ) -> TaskSpec:
-        """Makes the spec of one task; nothing is taken by it yet.
+        """Creates the spec of one task, without adding it.
 
         Raises:
-            UnnamedTaskError: Neither parameters nor name nor key were given.
+            ArgumentError: Neither parameters nor name nor key were given.
             ParameterError: A parameter cannot be part of an identity.
             ServerNameError: A ClearML server would refuse the task's name.
         """
         if params is not None and not isinstance(params, Mapping):
-            raise ArgumentError("params", params, "a dict of parameter → value")
+            raise ArgumentError("params", params, "a dict of parameter to value")
         for what, text in (("name", name), ("key", key)):
             if text is not None and (not isinstance(text, str) or not text.strip()):
                 raise ArgumentError(what, text, "text that is not blank")
@@ -64,15 +64,15 @@ class Specs:
         if key is None:
             key = task_key(flat) if flat else name
         if key is None:
-            raise UnnamedTaskError()
-        name = name or _readable(flat) or key
-        if self._names.get(name, key) != key:
+            raise ArgumentError("params", None, "a dict, {'C': 1}, or instead name='baseline' or key='…'")
+        name = name or _display_name_or_blank(flat) or key
+        if self._key_of_name.get(name, key) != key:
             name = f"{name}~{key}"
-        index = self._place(key, self._next_index if index is None else index)
+        index = self._free_index(key, self._next_index if index is None else index)
         return TaskSpec(key, name, self.task_name_of(name, key, index), index, 1, flat, checked_tags(tags))
 
     def task_name_of(self, name: str, key: str, index: int) -> str:
-        """Gives the name of a ClearML task.
+        """Returns the name of a ClearML task.
 
         Raises:
             ServerNameError: A ClearML server would refuse it.
@@ -80,60 +80,58 @@ class Specs:
         fields = {"group": self.group, "task": name, "key": key, "index": str(index)}
         return canonical_task_name(fill_task_name(self.task_name, fields))
 
-    def many(self, points: list[dict[str, Any]]) -> list[TaskSpec]:
-        """Makes the specs of a space's points, checked against each other and what is taken.
+    def make_all(self, configurations: list[dict[str, Any]]) -> list[TaskSpec]:
+        """Creates the specs of a search space's configurations, without adding them.
 
-        Their places in the space are set aside, unless they are refused.
+        Their indices are reserved, unless an error is raised.
 
         Raises:
-            DuplicateTaskError: Two of them have the same key, or one is taken.
+            DuplicateTaskError: Two of them have the same key, or the run has a task with the key of one.
         """
         specs: dict[str, TaskSpec] = {}
-        before, names, first = set(self._places), dict(self._names), self._next_index
+        before, names, first = set(self._used_indices), dict(self._key_of_name), self._next_index
         try:
-            for offset, point in enumerate(points):
-                spec = self.one(point, index=first + offset)
-                self.refuse_double(spec)
+            for offset, params in enumerate(configurations):
+                spec = self.make(params, index=first + offset)
+                self.refuse_duplicate(spec)
                 if spec.key in specs:
                     places = 1 + list(specs).index(spec.key), 1 + offset
-                    raise DuplicateTaskError(spec.key, _shown(specs[spec.key]), _shown(spec), places)
+                    raise DuplicateTaskError(
+                        spec.key, _description(specs[spec.key]), _description(spec), places
+                    )
                 specs[spec.key] = spec
-                self._places.add(spec.index)
-                self._names[spec.name] = spec.key
+                self._used_indices.add(spec.index)
+                self._key_of_name[spec.name] = spec.key
         except BaseException:
-            self._places, self._names = before, names
+            self._used_indices, self._key_of_name = before, names
             raise
-        self.reserve(len(points))
+        self.reserve_indices(len(configurations))
         return list(specs.values())
 
-    def _place(self, key: str, place: int) -> int:
-        """Gives a key the place that it had, else the one asked for, or where that is taken the next."""
-        if key in self._kept:
-            return self._kept[key]
-        return place if place not in self._places else 1 + max(self._places)
+    def _free_index(self, key: str, index: int) -> int:
+        """Returns the index that the key had in an earlier run, else `index`, or the next free one."""
+        if key in self._earlier_indices:
+            return self._earlier_indices[key]
+        return index if index not in self._used_indices else 1 + max(self._used_indices)
 
-    def refuse_double(self, spec: TaskSpec) -> None:
-        """Checks that the run has no task with this key.
+    def refuse_duplicate(self, spec: TaskSpec) -> None:
+        """Raises `DuplicateTaskError` if the run has a task with this key."""
+        if spec.key in self._specs_by_key:
+            raise DuplicateTaskError(spec.key, _description(self._specs_by_key[spec.key]), _description(spec))
 
-        Raises:
-            DuplicateTaskError: It has.
-        """
-        if spec.key in self._taken:
-            raise DuplicateTaskError(spec.key, _shown(self._taken[spec.key]), _shown(spec))
-
-    def take(self, specs: Iterable[TaskSpec]) -> None:
-        """Notes that tasks have been opened."""
+    def add(self, specs: Iterable[TaskSpec]) -> None:
+        """Adds the specs of tasks that were opened."""
         for spec in specs:
-            self._taken[spec.key] = spec
-            self._places.add(spec.index)
-            self._names[spec.name] = spec.key
+            self._specs_by_key[spec.key] = spec
+            self._used_indices.add(spec.index)
+            self._key_of_name[spec.name] = spec.key
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Checks tags: several texts, not one.
+    """Checks that tags are a list of texts, not one text.
 
     Raises:
-        ArgumentError: They are a bare string, or not all text.
+        ArgumentError: They are a bare string, or one of them is blank or not text.
     """
     if isinstance(tags, str):
         raise ArgumentError("tags", tags, f"a list of texts, [{tags!r}]")
@@ -144,12 +142,12 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
-def _readable(flat: Mapping[str, Any]) -> str:
+def _display_name_or_blank(flat: Mapping[str, Any]) -> str:
     try:
         return display_name(flat, short=True)
-    except ParameterError:  # with key= given, parameters need not be an identity
+    except ParameterError:  # key= was given for parameters that have no key of their own
         return ""
 
 
-def _shown(spec: TaskSpec) -> str:
+def _description(spec: TaskSpec) -> str:
     return f"the task {spec.name!r} ({dict(spec.params)!r})" if spec.params else f"the task {spec.name!r}"

@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.identity import display_name, typed
+from .._model.identity import display_name, typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def value_text(value: Any) -> str:
 def as_number(value: Any) -> Any:
     """Converts numbers of other libraries, as numpy's, to Python's; returns other values unchanged."""
     try:
-        known = typed(value)
+        known = typed_json(value)
     except ValueError:
         return value
     return known if isinstance(known, (int, float)) else value

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import console_event, plot_event, single_value_event
-from .._model.downsample import MOST as MAX_SAMPLE_POINTS
-from .._model.downsample import CurveSample
+from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
 from .._model.metrics import MetricKey, measure_text
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.parallel_coordinates import parallel_coordinates_figure

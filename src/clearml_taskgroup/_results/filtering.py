@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.hyperparameters import stored_parameters
-from .._model.identity import flatten, is_same, typed
+from .._model.identity import flatten, is_same_json, typed_json
 from .._text import closest
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
@@ -61,7 +61,7 @@ def filter_rows(
 def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether parameters have these values, which are given in typed form."""
     have = stored_parameters(params)
-    return all(name in have and is_same(have[name], value) for name, value in wanted.items())
+    return all(name in have and is_same_json(have[name], value) for name, value in wanted.items())
 
 
 def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str = "") -> None:
@@ -96,7 +96,7 @@ def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
 
 def _typed(name: str, value: Any) -> Any:
     try:
-        return typed(value, name)
+        return typed_json(value, name)
     except ParameterError:
         raise ArgumentError(name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] …")) from None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._drift.parse_name import read
-from .._model.identity import typed
+from .._model.identity import typed_json
 from .._model.metric_words import mode_of
 from .._model.metrics import Context, MetricKey, Vocabulary, context_of, measure_text, plain_text
 from .._text import closest, natural
@@ -148,7 +148,7 @@ class MetricLookup:
                 return "" if close is None else f"{close}="
             shown = plain_text(value)
             alike = [have for have in values if plain_text(have) == shown]
-            if alike and all(typed(have) != typed(value) for have in alike):
+            if alike and all(typed_json(have) != typed_json(value) for have in alike):
                 return f"{field}={_python_literal(alike[0])}"
             close = closest(shown, {plain_text(have): None for have in values})
             if not alike and close is not None:
@@ -165,7 +165,7 @@ class MetricLookup:
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:
     have = dict(context)
-    same = all(field in have and typed(have[field]) == typed(value) for field, value in wanted)
+    same = all(field in have and typed_json(have[field]) == typed_json(value) for field, value in wanted)
     return same and not at_default & have.keys()
 
 

@@ -43,8 +43,8 @@ def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
         who = "the script's Task.init task is" if live else "ClearML is set"
         switch = "before Task.init" if live else "or unset CLEARML_OFFLINE_MODE"
         raise ModeError(
-            f"mode={mode!r} was given, but {who} {now}, and ClearML's offline switch holds for the "
-            "whole process",
+            f"mode={mode!r}",
+            f"was given, but {who} {now}, and ClearML's offline switch holds for the whole process",
             f"leave mode= out to go along with it, or call Task.set_offline({mode == 'offline'}) {switch}",
         )
     if mode is not None or live or now == "offline":

@@ -10,8 +10,8 @@ import attrs
 from .._clearml.events import SINGLE_VALUE_TITLE
 from .._model.metrics import MetricKey, Vocabulary, context_of, measure_text
 from .._model.name_template import (
-    NAMES_MOST,
-    NAMES_WARNED_AT,
+    MANY_NAMES_PER_TASK,
+    MAX_NAMES_PER_TASK,
     Name,
     NameTemplate,
     check_context,
@@ -131,14 +131,19 @@ class Names:
 
     def _count(self, name: Name) -> None:
         count = len(self._taken) + 1
-        if count > NAMES_MOST:
-            raise TooManyNamesError(self.fields["task"], NAMES_MOST, self.template.text)
-        if count > NAMES_WARNED_AT and "names" not in self.told:
+        if count > MAX_NAMES_PER_TASK:
+            raise TooManyNamesError(
+                self.fields["task"],
+                f"has {MAX_NAMES_PER_TASK:,} names already, as many as a ClearML server keeps for one task",
+                f"the template {self.template.text!r} puts something that counts up into the name: give it "
+                "as the iteration instead, report(values, iteration)",
+            )
+        if count > MANY_NAMES_PER_TASK and "names" not in self.told:
             self.told.add("names")
             warnings.warn(
-                f"the task {self.fields['task']!r} has logged over {NAMES_WARNED_AT:,} different names "
-                f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps {NAMES_MOST:,}. "
-                "What counts up belongs into iteration: report(values, iteration)",
+                f"the task {self.fields['task']!r} has logged over {MANY_NAMES_PER_TASK:,} different names "
+                f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps "
+                f"{MAX_NAMES_PER_TASK:,}. What counts up belongs into iteration: report(values, iteration)",
                 NameWarning,
                 stacklevel=6,
             )
@@ -148,4 +153,4 @@ def _check_metric(metric: Any, template: NameTemplate) -> None:
     if not isinstance(metric, str):
         raise MetricValueError(metric, None)
     if not metric.strip():
-        raise BlankNameError("metric's name", template.text)
+        raise BlankNameError(template.text, "was given a blank metric", "give its name as text")

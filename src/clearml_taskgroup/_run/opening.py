@@ -13,7 +13,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.agent_task import agent_task_of_this_process
 from .._clearml.queries import last_run_number
-from .._model.name_template import NameTemplate, warn_of_titles
+from .._model.name_template import NameTemplate, warn_about_title
 from .._model.specs import RunInfo, TaskSpec
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -64,7 +64,7 @@ def open_run(
         StoreError: The place where the data goes cannot be written to.
         RunInUseError: The run to resume is still at work.
     """
-    warn_of_titles(template)
+    warn_about_title(template)
     if vocabulary is not None:
         info = attrs.evolve(info, metrics=vocabulary.stored())
     in_memory = backend_for_tests.get()

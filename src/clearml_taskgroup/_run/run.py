@@ -219,7 +219,11 @@ class Run:
         """
         metric_key, _ = state.names.resolve(metric, context)
         if self.nonfinite == "raise":
-            raise NonFiniteError(measure_text(metric_key), value, state.spec.name)
+            raise NonFiniteError(
+                repr(measure_text(metric_key)),
+                f"is {value!r} in the task {state.spec.name!r}, which ClearML cannot store",
+                'fix the value, or write nonfinite="skip" to skip such data points',
+            )
         state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + 1
         if state.nonfinite[metric_key] == 1:
             warnings.warn(

@@ -72,7 +72,8 @@ def upload(path: Path, tell: Tell | None = None) -> Uploaded:
     """
     if sdk.task_mode() == "offline":
         raise ModeError(
-            "an upload needs a server, but ClearML is set offline",
+            "ClearML",
+            "is set offline, but an upload needs a server",
             "unset CLEARML_OFFLINE_MODE, or call Task.set_offline(False) before",
         )
     with held(path):

@@ -9,7 +9,7 @@ import attrs
 
 from .._model.metrics import MetricKey, context_of
 from .._model.name_template import check_context
-from .._model.report_values import number
+from .._model.report_values import to_float
 from .._task import BoundTask, GroupTask
 from ..errors import ArgumentError, LeftOutWarning, MetricValueError, NameCollisionError, UnknownMetricError
 from . import filled
@@ -98,7 +98,7 @@ class Relay:
         left: dict[str, Exception] = {}
         for key, value in values.items():
             try:
-                plain = number(key, value)
+                plain = to_float(key, value)
                 metric, context = self.place(key)
             except (MetricValueError, NameCollisionError, UnknownMetricError) as error:
                 if self.strict:

@@ -285,7 +285,7 @@ def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
     for trial in met.study.get_trials(deepcopy=False):
         name, key = met.names(trial.number)
         if key in run.prior.attempts and trial.number != current.number:
-            specs.append(group._specs.one(None, name=name, key=key))
+            specs.append(group._specs.make(None, name=name, key=key))
             params[key] = trial.params
     states = run.recall(specs)
     for state in states:
