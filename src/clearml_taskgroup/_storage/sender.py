@@ -71,18 +71,19 @@ class Sender:
     def flush(self, timeout: float) -> bool:
         """Waits until all that is in the outbox now was counted by the server."""
         deadline = time.monotonic() + timeout
-        end = self.outbox.end
+        end = self.outbox.total_written
         if self.is_alive:
             with self._news:
                 self._hurry = True
                 self._news.notify_all()
                 self._news.wait_for(
-                    lambda: self.outbox.progress >= end or self._ended, max(0.0, deadline - time.monotonic())
+                    lambda: self.outbox.total_sent >= end or self._ended,
+                    max(0.0, deadline - time.monotonic()),
                 )
         if not self.is_alive:
-            while self.outbox.progress < end and self._deliver() and time.monotonic() < deadline:
+            while self.outbox.total_sent < end and self._deliver() and time.monotonic() < deadline:
                 pass
-        return self.outbox.progress >= end
+        return self.outbox.total_sent >= end
 
     def stop(self, timeout: float) -> None:
         """Ends the thread; what is undelivered stays in the outbox."""

@@ -9,7 +9,7 @@ import attrs
 
 from .._clearml.api import Refused, Transport, Unreachable
 from ..errors import LoginError
-from .outbox import TORN, parsed
+from .outbox import TORN, parse_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -73,20 +73,20 @@ class Delivery:
             Unreachable: The server takes nothing at all at this moment.
         """
         if self._parked or (b"#" in data and TORN in data):  # one byte is found 50 times as fast as two
-            return parsed(data)
+            return parse_lines(data)
         try:
             answer = self.transport.call(ACTION, lines=data[:-1], patience=PATIENCE, most_500=1)
         except LoginError as error:
             raise Unreachable(error.problem) from error
         except Refused:
-            return parsed(data)
+            return parse_lines(data)
         if int(answer.get("added", 0)) >= data.count(b"\n"):
             start = data.rfind(b"\n" + SCALAR.encode()) + 1
             line = data[start : data.index(b"\n", start)].decode()
             if line.startswith(SCALAR):
                 self._last_taken = line
             return {}
-        batch = parsed(data)
+        batch = parse_lines(data)
         self._park_named(answer, dict(batch), batch)
         return batch
 
