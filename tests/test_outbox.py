@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup._clearml.events import console_event
-from clearml_taskgroup._storage import outbox as module
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage.append_file import shared_lock
 from clearml_taskgroup._storage.outbox import Outbox, sent_path
 from clearml_taskgroup.errors import StoreError
@@ -159,14 +159,14 @@ def test_the_file_starts_anew_when_much_was_delivered(path: Path) -> None:
     outbox = Outbox.open(path)
     lines = [event("a", step) for step in range(1000)]
     most = 0
-    while outbox.total_sent < 2.5 * module.RECYCLED_AT:
+    while outbox.total_sent < 2.5 * limits.OUTBOX_RECYCLE_BYTES:
         outbox.append({"a": lines})
         most = max(most, outbox.size)
         assert drained(outbox) == [("a", step) for step in range(1000)]
-    assert module.RECYCLED_AT <= most < module.RECYCLED_AT + 2 * module.CHUNK
-    assert outbox.size < module.RECYCLED_AT
+    assert limits.OUTBOX_RECYCLE_BYTES <= most < limits.OUTBOX_RECYCLE_BYTES + 2 * limits.SENDER_CHUNK_BYTES
+    assert outbox.size < limits.OUTBOX_RECYCLE_BYTES
     outbox.append({"a": [event("a", 7)]})
-    assert outbox.total_written > outbox.total_sent > 2 * module.RECYCLED_AT
+    assert outbox.total_written > outbox.total_sent > 2 * limits.OUTBOX_RECYCLE_BYTES
     assert drained(crashed(outbox)) == [("a", 7)]
 
 
@@ -175,7 +175,7 @@ def test_a_file_is_not_emptied_while_a_forked_child_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a child appends while its parent would empty the file is kept; afterwards the file starts anew."""
-    monkeypatch.setattr(module, "RECYCLED_AT", 100)
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 100)
     outbox = Outbox.open(path)
     outbox.append({"a": [event("a", 0)]})
     writes, may_end = os.pipe(), os.pipe()
@@ -203,7 +203,7 @@ def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three children append while their parent delivers and empties the file again and again."""
-    monkeypatch.setattr(module, "RECYCLED_AT", 1000)
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 1000)
     outbox = Outbox.open(path)
     children = []
     for number in range(3):
@@ -221,8 +221,8 @@ def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
     found += drained(outbox)
     for number in range(3):
         assert [step for name, step in found if name == f"c{number}"] == list(range(500))
-    assert outbox.total_sent > 10 * module.RECYCLED_AT
-    assert outbox.size < 10 * module.RECYCLED_AT
+    assert outbox.total_sent > 10 * limits.OUTBOX_RECYCLE_BYTES
+    assert outbox.size < 10 * limits.OUTBOX_RECYCLE_BYTES
 
 
 def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
@@ -242,12 +242,12 @@ def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert expected == 200_000
-    assert peak < 7 * module.CHUNK < 0.7 * written
+    assert peak < 7 * limits.SENDER_CHUNK_BYTES < 0.7 * written
 
 
 def test_a_line_longer_than_a_chunk_arrives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One long console text is read whole."""
-    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 100)
     outbox = Outbox.open(path)
     text = console_event("a", "x" * 1000)
     outbox.append({"a": [text]})

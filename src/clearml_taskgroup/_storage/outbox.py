@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .. import _fork
+from .._model import limits
 from .append_file import append, disk_errors, end_torn_line, exclusive_lock, is_torn, shared_lock
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
     from .._clearml.events import Batch
 
-CHUNK = 2 * 1024 * 1024
-"""Bytes that are read, and sent, at a time: what undelivered points cost in memory."""
-RECYCLED_AT = 8 * 1024 * 1024
-"""Bytes after which the file of delivered events starts anew."""
 _OWNER_ONLY = 0o600
 TORN = b"#\n"
 """Ends a line that a crash cut short; a line that ends like this is skipped by the reader."""
@@ -126,7 +123,7 @@ class Outbox:
 
     def read(self) -> bytes:
         """Reads the next events that wait, as whole lines."""
-        want = CHUNK
+        want = limits.SENDER_CHUNK_BYTES
         while True:
             data = os.pread(self._file, want, self.sent)
             end = data.rfind(b"\n") + 1
@@ -147,7 +144,7 @@ class Outbox:
             if self._file < 0:
                 return  # closed before the server answered
             self.sent += length
-            if self.sent < RECYCLED_AT:
+            if self.sent < limits.OUTBOX_RECYCLE_BYTES:
                 self._save_sent()
                 return
             with exclusive_lock(self._file) if self._shared else contextlib.nullcontext(True) as alone:
@@ -168,7 +165,7 @@ class Outbox:
 
     def batches(self, at: int = 0) -> Iterator[Batch]:
         """Reads all events in the file from the offset `at` on, delivered or not."""
-        while self._file >= 0 and (data := os.pread(self._file, CHUNK, at)):
+        while self._file >= 0 and (data := os.pread(self._file, limits.SENDER_CHUNK_BYTES, at)):
             end = data.rfind(b"\n") + 1 or len(data)
             yield parse_lines(data[:end])
             at += end
