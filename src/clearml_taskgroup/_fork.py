@@ -1,4 +1,4 @@
-"""What a forked child renews: locks, threads and open files belong to its parent."""
+"""One registry of what happens around a fork: a child's locks, threads and open files are its parent's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_before_fork: list[Callable[[], None]] = []
 _in_child: list[Callable[[], None]] = []
+
+
+def before_fork(callback: Callable[[], None]) -> Callable[[], None]:
+    """Registers a function that the parent calls right before each fork."""
+    _before_fork.append(callback)
+    return callback
 
 
 def in_child(callback: Callable[[], None]) -> Callable[[], None]:
@@ -17,10 +24,15 @@ def in_child(callback: Callable[[], None]) -> Callable[[], None]:
     return callback
 
 
-def _after_fork() -> None:
+def _call_before_fork() -> None:
+    for callback in _before_fork:
+        callback()
+
+
+def _call_in_child() -> None:
     for callback in _in_child:
         callback()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_call_before_fork, after_in_child=_call_in_child)

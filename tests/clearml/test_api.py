@@ -13,6 +13,7 @@ import requests
 
 from clearml_taskgroup._clearml import api, sdk
 from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
+from clearml_taskgroup._model import limits
 from clearml_taskgroup.errors import LoginError, ServerError
 from tests.loopback import LoopbackServer
 
@@ -28,10 +29,10 @@ def label(fault: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
-    monkeypatch.setattr(api, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(api, "LONGEST_PAUSE", 0.005)
-    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.001)
-    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.005)
+    monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 0.005)
+    monkeypatch.setattr(sdk, "MIN_LOGIN_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(sdk, "MAX_LOGIN_RETRY_DELAY_S", 0.005)
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ def test_pauses_grow_and_vary(
     loopback: LoopbackServer, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each pause is about twice the one before, up to a limit, with jitter."""
-    monkeypatch.setattr(api, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(api, "LONGEST_PAUSE", 8.0)
+    monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 1.0)
+    monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 8.0)
     pauses = transport.closing = Pauses()
     loopback.faults.fail_next(ASK, status=502, times=6)
     transport.call(ASK, patience=1000)
@@ -191,8 +192,8 @@ def test_close_ends_the_waiting_at_once(
     loopback: LoopbackServer, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that waits for its next attempt ends with the transport, without another attempt."""
-    monkeypatch.setattr(api, "FIRST_PAUSE", 600.0)
-    monkeypatch.setattr(api, "LONGEST_PAUSE", 600.0)
+    monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 600.0)
+    monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 600.0)
     loopback.faults.fail_next(ASK, status=502, times=99)
     errors: list[Exception] = []
 
@@ -330,7 +331,7 @@ def test_wrong_credentials_are_told_at_once(
 
 def test_a_server_that_stays_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first login is given up after a while, with what to check."""
-    monkeypatch.setattr(sdk, "LOGIN_PATIENCE", 0.1)
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.1)
     loopback.faults.outage = True
     with pytest.raises(LoginError, match=r"cannot log in.*mode='offline'"):
         sdk.connect()

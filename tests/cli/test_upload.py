@@ -18,9 +18,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import queries, sdk
+from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._cli import drift as _drift
 from clearml_taskgroup._cli import find_run, main, server_check
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import upload as _upload
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json_error
@@ -372,7 +373,7 @@ def test_a_server_that_goes_away_in_the_middle(
     make("one group")
     make("two groups")
     loopback.faults.fail_next("tasks.completed", kind="drop_before", times=50)
-    monkeypatch.setattr(queries, "PATIENCE", 0.0)
+    monkeypatch.setattr(limits, "API_TIMEOUT_S", 0.0)
     result = command("upload", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()

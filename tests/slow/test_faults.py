@@ -26,10 +26,10 @@ POINTS, MEMORY = 1_000_000, 50
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
     for module in (api, sender):
-        monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
-        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.001)
-    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.01)
+        monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 0.001)
+        monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr(sdk, "MIN_LOGIN_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(sdk, "MAX_LOGIN_RETRY_DELAY_S", 0.01)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -11,14 +11,14 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage import sender as sender
-from clearml_taskgroup._storage import sender_batches as delivery
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
 from tests.storage.test_sender_batches import TOO_LARGE, point
 from tests.support.server_view import View
 
-ADD = delivery.ACTION
+ADD = batch_sender.ACTION
 LOST: list[dict[str, Any]] = [
     {"kind": "drop_after"},
     {"kind": "truncate"},
@@ -36,10 +36,10 @@ def label(fault: dict[str, Any]) -> str:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice."""
     for module in (api, sender):
-        monkeypatch.setattr(module, "FIRST_PAUSE", 0.002)
-        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(sdk, "LOGIN_PAUSE", 0.002)
-    monkeypatch.setattr(sdk, "LONGEST_LOGIN_PAUSE", 0.02)
+        monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 0.002)
+        monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 0.02)
+    monkeypatch.setattr(sdk, "MIN_LOGIN_RETRY_DELAY_S", 0.002)
+    monkeypatch.setattr(sdk, "MAX_LOGIN_RETRY_DELAY_S", 0.02)
 
 
 def a_group(name: str = "the group", **options: Any) -> TaskGroup:

@@ -21,9 +21,9 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._run import reporter as _reporter
 from clearml_taskgroup._storage import sender as sender
-from clearml_taskgroup._storage import sender_batches as delivery
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import DeliveryError, ServerError, StoreWarning
 from tests.loopback import LoopbackServer
@@ -37,9 +37,9 @@ ADD = "events.add_batch"
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts that a test does not notice."""
     for module in (api, sender):
-        monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
-        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(delivery, "PATIENCE", 0.2)
+        monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 0.01)
+        monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 0.05)
+    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.2)
 
 
 @pytest.fixture

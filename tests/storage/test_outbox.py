@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup._clearml.events import console_event
-from clearml_taskgroup._storage import outbox as module
-from clearml_taskgroup._storage.outbox import Outbox, mark_path
+from clearml_taskgroup._model import limits
+from clearml_taskgroup._storage.append_file import shared_lock
+from clearml_taskgroup._storage.outbox import Outbox, sent_path
 from clearml_taskgroup.errors import StoreError
 
 Write = Callable[[int, bytes], int]
@@ -47,7 +48,7 @@ def drained(outbox: Outbox) -> list[tuple[str, int]]:
 def crashed(outbox: Outbox) -> Outbox:
     """Opens the file again as the next process does after a SIGKILL of this one."""
     os.close(outbox._file)
-    os.close(outbox._mark)
+    os.close(outbox._sent_file)
     return Outbox.open(outbox.path)
 
 
@@ -97,7 +98,7 @@ def test_files_are_the_owners_alone(path: Path) -> None:
     finally:
         os.umask(before)
     outbox.append({"a": [event("a", 0)]})
-    modes = [stat.S_IMODE(found.stat().st_mode) for found in (path, mark_path(path))]
+    modes = [stat.S_IMODE(found.stat().st_mode) for found in (path, sent_path(path))]
     outbox.close()
     assert modes == [0o600, 0o600]
 
@@ -139,7 +140,7 @@ def test_a_child_killed_as_it_writes_holds_up_nobody(path: Path) -> None:
 def test_a_mark_beyond_the_file_passes_over_nothing(path: Path) -> None:
     """A mark that was left behind by a removed file does not hide what is written later."""
     outbox = Outbox.open(path)
-    mark_path(path).write_text(f"{100:<20}")
+    sent_path(path).write_text(f"{100:<20}")
     again = crashed(outbox)
     again.append({"a": [event("a", 0), event("a", 1)]})
     assert drained(crashed(again)) == [("a", 0), ("a", 1)]
@@ -149,7 +150,7 @@ def test_a_mark_that_cannot_be_read_sends_all_again(path: Path) -> None:
     """A mark that holds no number loses nothing."""
     outbox = Outbox.open(path)
     outbox.append({"a": [event("a", 0)]})
-    mark_path(path).write_bytes(b"\0" * 20)
+    sent_path(path).write_bytes(b"\0" * 20)
     assert drained(crashed(outbox)) == [("a", 0)]
 
 
@@ -158,14 +159,14 @@ def test_the_file_starts_anew_when_much_was_delivered(path: Path) -> None:
     outbox = Outbox.open(path)
     lines = [event("a", step) for step in range(1000)]
     most = 0
-    while outbox.progress < 2.5 * module.RECYCLED_AT:
+    while outbox.total_sent < 2.5 * limits.OUTBOX_RECYCLE_BYTES:
         outbox.append({"a": lines})
         most = max(most, outbox.size)
         assert drained(outbox) == [("a", step) for step in range(1000)]
-    assert module.RECYCLED_AT <= most < module.RECYCLED_AT + 2 * module.CHUNK
-    assert outbox.size < module.RECYCLED_AT
+    assert limits.OUTBOX_RECYCLE_BYTES <= most < limits.OUTBOX_RECYCLE_BYTES + 2 * limits.SENDER_CHUNK_BYTES
+    assert outbox.size < limits.OUTBOX_RECYCLE_BYTES
     outbox.append({"a": [event("a", 7)]})
-    assert outbox.end > outbox.progress > 2 * module.RECYCLED_AT
+    assert outbox.total_written > outbox.total_sent > 2 * limits.OUTBOX_RECYCLE_BYTES
     assert drained(crashed(outbox)) == [("a", 7)]
 
 
@@ -174,14 +175,14 @@ def test_a_file_is_not_emptied_while_a_forked_child_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a child appends while its parent would empty the file is kept; afterwards the file starts anew."""
-    monkeypatch.setattr(module, "RECYCLED_AT", 100)
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 100)
     outbox = Outbox.open(path)
     outbox.append({"a": [event("a", 0)]})
     writes, may_end = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
         outbox.after_fork()
-        with module.writing(outbox._file):
+        with shared_lock(outbox._file):
             os.write(writes[1], b".")
             os.read(may_end[0], 1)
             os.write(outbox._file, f"{event('child', 0)}\n".encode())
@@ -202,7 +203,7 @@ def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three children append while their parent delivers and empties the file again and again."""
-    monkeypatch.setattr(module, "RECYCLED_AT", 1000)
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 1000)
     outbox = Outbox.open(path)
     children = []
     for number in range(3):
@@ -220,8 +221,8 @@ def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
     found += drained(outbox)
     for number in range(3):
         assert [step for name, step in found if name == f"c{number}"] == list(range(500))
-    assert outbox.progress > 10 * module.RECYCLED_AT
-    assert outbox.size < 10 * module.RECYCLED_AT
+    assert outbox.total_sent > 10 * limits.OUTBOX_RECYCLE_BYTES
+    assert outbox.size < 10 * limits.OUTBOX_RECYCLE_BYTES
 
 
 def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
@@ -241,12 +242,12 @@ def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert expected == 200_000
-    assert peak < 7 * module.CHUNK < 0.7 * written
+    assert peak < 7 * limits.SENDER_CHUNK_BYTES < 0.7 * written
 
 
 def test_a_line_longer_than_a_chunk_arrives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One long console text is read whole."""
-    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 100)
     outbox = Outbox.open(path)
     text = console_event("a", "x" * 1000)
     outbox.append({"a": [text]})
@@ -314,7 +315,7 @@ def test_a_folder_that_cannot_be_made_is_a_named_error(tmp_path: Path) -> None:
 
 def test_a_mark_that_cannot_be_opened_leaves_no_file_open(path: Path) -> None:
     """Where only the second file cannot be opened, the first is closed again."""
-    mark_path(path).mkdir(parents=True)
+    sent_path(path).mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(StoreError):
         Outbox.open(path)

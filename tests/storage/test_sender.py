@@ -1,4 +1,4 @@
-"""The courier: takes events from the outbox to the server, however long it is away."""
+"""The sender: takes events from the outbox to the server, however long it is away."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from clearml_taskgroup._clearml.api import Refused, Unreachable
 from clearml_taskgroup._storage import sender as module
+from clearml_taskgroup._storage.batch_sender import BatchSender
 from clearml_taskgroup._storage.outbox import Outbox
 from clearml_taskgroup._storage.sender import Sender
-from clearml_taskgroup._storage.sender_batches import Delivery
 from clearml_taskgroup.errors import LoginError
 
 Answer = Callable[[list[int]], "int | Exception"]
@@ -67,9 +67,9 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 @pytest.fixture
 def sender(outbox: Outbox, server: Server) -> Iterator[Sender]:
-    """A courier whose thread has not been started."""
+    """A sender whose thread has not been started."""
     transport: Any = server
-    found = Sender(outbox, Delivery(transport), lambda: None)
+    found = Sender(outbox, BatchSender(transport), lambda: None)
     yield found
     found.stop(10)
     assert found._thread is None or not found._thread.is_alive()
@@ -79,7 +79,7 @@ def put(sender: Sender, *steps: int) -> None:
     """Hands events over as the store does."""
     line = '{{"type":"training_stats_scalar","task":"a","metric":"m","variant":"v","value":0.5,"iter":{}}}'
     sender.outbox.append({"a": [line.format(step) for step in steps]})
-    sender.tell()
+    sender.notify()
 
 
 def away(steps: list[int]) -> Exception:
@@ -102,7 +102,7 @@ def test_tasks_are_started_before_their_events_are_sent(outbox: Outbox, server: 
     order: list[str] = []
     server.answer = lambda steps: order.append("sent") or len(steps)  # type: ignore[func-returns-value]
     transport: Any = server
-    sender = Sender(outbox, Delivery(transport), lambda: order.append("started"))
+    sender = Sender(outbox, BatchSender(transport), lambda: order.append("started"))
     put(sender, 0)
     assert sender.flush(10)
     assert order == ["started", "sent"]
@@ -139,8 +139,8 @@ def test_a_flush_hurries_a_long_pause(
     sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for delivery does not wait for the pause between two attempts."""
-    monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 1000.0)
+    monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 1000.0)
+    monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 1000.0)
     server.answer = away
     sender.start()
     put(sender, 0)
@@ -153,7 +153,7 @@ def test_a_flush_hurries_a_long_pause(
 def test_the_pauses_grow_to_a_limit(sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stays away is asked ever less often, up to a limit."""
     pauses: list[float] = []
-    wait_for = sender._news.wait_for
+    wait_for = sender._changed.wait_for
 
     def wait(condition: Callable[[], bool], timeout: float | None = None) -> bool:
         pauses.append(timeout or 0.0)
@@ -162,13 +162,13 @@ def test_the_pauses_grow_to_a_limit(sender: Sender, server: Server, monkeypatch:
         return wait_for(condition, 0)
 
     monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
-    monkeypatch.setattr(sender._news, "wait_for", wait)
+    monkeypatch.setattr(sender._changed, "wait_for", wait)
     server.answer = away
     put(sender, 0)
     sender.start()
     server.wait_for_requests(13)
     assert pauses[:3] == [0.5, 1.0, 2.0]
-    assert pauses[7:12] == [module.LONGEST_PAUSE] * 5
+    assert pauses[7:12] == [module.MAX_RETRY_DELAY_S] * 5
 
 
 def test_a_flush_does_not_wait_for_what_comes_later(sender: Sender, server: Server) -> None:
@@ -227,7 +227,7 @@ def test_the_end_does_not_wait_for_a_pause(
     sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopping ends the thread in the middle of a pause, and keeps what waits."""
-    monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
+    monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 1000.0)
     server.answer = away
     sender.start()
     put(sender, 0)
@@ -250,7 +250,7 @@ def test_what_a_forked_child_writes_is_found(sender: Sender, server: Server) -> 
 
 
 def test_a_child_is_not_held_by_its_parents_locks(sender: Sender) -> None:
-    """Whatever lock the courier held as the process forked, the child goes on."""
+    """Whatever lock the sender held as the process forked, the child goes on."""
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -258,7 +258,7 @@ def test_a_child_is_not_held_by_its_parents_locks(sender: Sender) -> None:
             held.set()
             done.wait(10)
 
-    news = sender._news
+    news = sender._changed
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(10)
@@ -285,7 +285,7 @@ def test_tasks_are_kept_alive_whether_or_not_there_are_events(outbox: Outbox, se
 
     server.answer = away
     transport: Any = server
-    sender = Sender(outbox, Delivery(transport), lambda: None, meanwhile)
+    sender = Sender(outbox, BatchSender(transport), lambda: None, meanwhile)
     sender.start()
     with changed:
         assert changed.wait_for(lambda: len(calls) >= 2, 10)
@@ -337,8 +337,8 @@ def test_a_torn_end_that_a_full_disk_cannot_end_does_not_spin(
 
 def test_small_batches_are_gathered(sender: Sender, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a request the next waits for more, unless somebody waits for it or there is much."""
-    monkeypatch.setattr(module, "LOOK", 1000.0)
-    monkeypatch.setattr(module, "ENOUGH", 2000)
+    monkeypatch.setattr(module, "POLL_S", 1000.0)
+    monkeypatch.setattr(module, "FULL_REQUEST_BYTES", 2000)
     sender.start()
     put(sender, 0)
     server.wait_for_requests(1)

@@ -12,11 +12,12 @@ import pytest
 from clearml_taskgroup._clearml import api, sdk
 from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
 from clearml_taskgroup._clearml.events import Batch
-from clearml_taskgroup._storage import sender_batches as delivery
-from clearml_taskgroup._storage.sender_batches import Delivery
+from clearml_taskgroup._model import limits
+from clearml_taskgroup._storage import batch_sender
+from clearml_taskgroup._storage.batch_sender import BatchSender
 from tests.loopback import LoopbackServer
 
-ADD = delivery.ACTION
+ADD = batch_sender.ACTION
 TOO_LARGE = 1e39
 TOO_FAR = 2**63
 
@@ -24,20 +25,20 @@ TOO_FAR = 2**63
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice, and patience that ends."""
-    monkeypatch.setattr(api, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(api, "LONGEST_PAUSE", 0.002)
-    monkeypatch.setattr(delivery, "PATIENCE", 0.1)
+    monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 0.002)
+    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.1)
 
 
 @pytest.fixture
-def sender(loopback: LoopbackServer) -> Iterator[Delivery]:
-    """A delivery to the loopback server."""
+def sender(loopback: LoopbackServer) -> Iterator[BatchSender]:
+    """A sender to the loopback server."""
     transport = Transport(sdk.connect())
-    yield Delivery(transport)
+    yield BatchSender(transport)
     transport.close()
 
 
-def new_task(sender: Delivery, status: str = "in_progress") -> str:
+def new_task(sender: BatchSender, status: str = "in_progress") -> str:
     """Makes a task on the server, which is started or published."""
     body = {"name": "task", "type": "training"}
     task_id = str(sender.transport.call("tasks.create", body, patience=20)["id"])
@@ -72,7 +73,7 @@ def last_of(loopback: LoopbackServer, task_id: str) -> Any:
 # --- all is well -------------------------------------------------------------------------------
 
 
-def test_tasks_are_mixed_in_one_request(loopback: LoopbackServer, sender: Delivery) -> None:
+def test_tasks_are_mixed_in_one_request(loopback: LoopbackServer, sender: BatchSender) -> None:
     """A batch of several tasks is one request, each task's events in order, and is empty after it."""
     tasks = [new_task(sender) for _ in range(3)]
     batch = {task_id: points(task_id, 5) for task_id in tasks}
@@ -97,10 +98,10 @@ class Fake:
         self.requests.append(list(lines))
         return {"added": self.answer(list(lines))}
 
-    def delivery(self) -> Delivery:
-        """A delivery over this transport."""
-        found: Any = Delivery(self)  # type: ignore[arg-type]
-        assert isinstance(found, Delivery)
+    def sender(self) -> BatchSender:
+        """A sender over this transport."""
+        found: Any = BatchSender(self)  # type: ignore[arg-type]
+        assert isinstance(found, BatchSender)
         return found
 
 
@@ -109,7 +110,7 @@ def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Fake(len)
     batch = {name: [f"{name} {n} {'x' * 100_000}" for n in range(150)] for name in ("a", "b")}
     lines = [line for events in batch.values() for line in events]
-    server.delivery().send(batch)
+    server.sender().send(batch)
     assert batch == {}
     sizes = [len("\n".join(request)) for request in server.requests]
     assert len(sizes) == 4
@@ -119,15 +120,15 @@ def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_line_that_is_longer_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line longer than a request should be is a request of its own."""
-    monkeypatch.setattr(delivery, "CHUNK", 10)
+    monkeypatch.setattr(limits, "SENDER_REQUEST_BYTES", 10)
     server = Fake(len)
-    server.delivery().send({"a": ["1234", "x" * 50, "5678", "9"]})
+    server.sender().send({"a": ["1234", "x" * 50, "5678", "9"]})
     assert server.requests == [["1234"], ["x" * 50], ["5678", "9"]]
 
 
 def test_what_was_delivered_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch in several requests, only those that were not taken stay in it."""
-    monkeypatch.setattr(delivery, "CHUNK", 10)
+    monkeypatch.setattr(limits, "SENDER_REQUEST_BYTES", 10)
 
     def answer(lines: list[str]) -> int:
         if "c" * 9 in lines:
@@ -136,7 +137,7 @@ def test_what_was_delivered_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -
 
     batch = {"one": ["a" * 9, "b" * 9, "c" * 9], "two": ["d" * 9]}
     with pytest.raises(Unreachable):
-        Fake(answer).delivery().send(batch)
+        Fake(answer).sender().send(batch)
     assert batch == {"one": ["c" * 9], "two": ["d" * 9]}
 
 
@@ -144,7 +145,7 @@ def test_what_was_delivered_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("how", ["deleted", "published"])
-def test_a_refused_task_is_parked(loopback: LoopbackServer, sender: Delivery, how: str) -> None:
+def test_a_refused_task_is_parked(loopback: LoopbackServer, sender: BatchSender, how: str) -> None:
     """A task that the server does not take events for costs one request nothing, and is sent no more."""
     good = new_task(sender)
     bad = new_task(sender, "published" if how == "published" else "in_progress")
@@ -162,7 +163,7 @@ def test_a_refused_task_is_parked(loopback: LoopbackServer, sender: Delivery, ho
     assert (first.items, second.items) == (6, 2)
 
 
-def test_refused_tasks_alone_cost_one_request(loopback: LoopbackServer, sender: Delivery) -> None:
+def test_refused_tasks_alone_cost_one_request(loopback: LoopbackServer, sender: BatchSender) -> None:
     """Where all tasks of a batch have gone, the server's 400 is believed at once."""
     gone = ["f" * 32, "e" * 32]
     sender.send({task_id: points(task_id, 50) for task_id in gone})
@@ -177,7 +178,7 @@ def test_refused_tasks_alone_cost_one_request(loopback: LoopbackServer, sender: 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
 @pytest.mark.parametrize("poison", ["value", "iteration"])
 def test_a_poisoned_event_costs_itself_alone(
-    loopback: LoopbackServer, sender: Delivery, at: int, first: bool, poison: str
+    loopback: LoopbackServer, sender: BatchSender, at: int, first: bool, poison: str
 ) -> None:
     """An event that the server answers 500 for is found; every other is there, the last one last."""
     one, bad, other = (new_task(sender) for _ in range(3))
@@ -197,7 +198,7 @@ def test_a_poisoned_event_costs_itself_alone(
     assert loopback.peak_in_flight(ADD) == 1
 
 
-def test_several_poisoned_events_cost_themselves_alone(loopback: LoopbackServer, sender: Delivery) -> None:
+def test_several_poisoned_events_cost_themselves_alone(loopback: LoopbackServer, sender: BatchSender) -> None:
     """Poisoned events in several tasks are each found and counted."""
     tasks = [new_task(sender) for _ in range(8)]
     batch = {task_id: points(task_id, 10) for task_id in tasks}
@@ -212,7 +213,7 @@ def test_several_poisoned_events_cost_themselves_alone(loopback: LoopbackServer,
     )
 
 
-def test_a_poisoned_event_alone_waits_for_proof(loopback: LoopbackServer, sender: Delivery) -> None:
+def test_a_poisoned_event_alone_waits_for_proof(loopback: LoopbackServer, sender: BatchSender) -> None:
     """A 500 for the only event there is might be an outage: it is kept until another is taken."""
     task_id = new_task(sender)
     batch = {task_id: [point(task_id, TOO_LARGE, 0)]}
@@ -242,7 +243,7 @@ def test_a_refusal_without_a_name_is_split(status: int, bad: int) -> None:
     batch = {task_id: [f"{task_id}{n}" for n in range(10)] for task_id in "abc"}
     batch["b"][bad] = "poison"
     wanted = [line for events in batch.values() for line in events if line != "poison"]
-    sender = server.delivery()
+    sender = server.sender()
     sender.send(batch)
     assert sorted(taken) == sorted(wanted)
     assert {task_id: refusal.events for task_id, refusal in sender.refused.items()} == {"b": 1}
@@ -251,16 +252,16 @@ def test_a_refusal_without_a_name_is_split(status: int, bad: int) -> None:
 
 def test_the_last_event_is_tried_more_than_once() -> None:
     """A passing 500 in the middle of a search does not pass for a bad event."""
-    line = f'{delivery.SCALAR},"task":"a"}}'
+    line = f'{batch_sender.SCALAR},"task":"a"}}'
 
     class Stumbles(Fake):
         def call(self, action: str, *, lines: Sequence[str], **limits: Any) -> dict[str, Any]:
             probe = limits["patience"] == 0
-            if len(lines) > 1 or (not probe and limits["most_500"] < delivery.MOST_500):
+            if len(lines) > 1 or (not probe and limits["most_500"] < batch_sender.MAX_ANSWERS_500):
                 raise Refused("stumbled", 500)
             return super().call(action, lines=lines)
 
-    sender = Stumbles(len).delivery()
+    sender = Stumbles(len).sender()
     sender.send({"a": [line] * 4})
     assert sender.refused == {}
 
@@ -281,7 +282,9 @@ def break_down(loopback: LoopbackServer, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["500", "503", "403", "404", "no connection", "revoked"])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
-def test_an_outage_refuses_nothing(loopback: LoopbackServer, sender: Delivery, how: str, first: bool) -> None:
+def test_an_outage_refuses_nothing(
+    loopback: LoopbackServer, sender: BatchSender, how: str, first: bool
+) -> None:
     """While the server takes nothing, everything is kept; when it is back, everything is delivered."""
     tasks = [new_task(sender) for _ in range(3)]
     if not first:
@@ -302,22 +305,22 @@ def test_an_outage_refuses_nothing(loopback: LoopbackServer, sender: Delivery, h
 
 
 def test_an_outage_in_the_middle_of_a_search(
-    loopback: LoopbackServer, sender: Delivery, monkeypatch: pytest.MonkeyPatch
+    loopback: LoopbackServer, sender: BatchSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An outage that begins while a poisoned event is searched for refuses nothing but that event."""
     tasks = [new_task(sender) for _ in range(2)]
     batch = {task_id: points(task_id, 16) for task_id in tasks}
     batch[tasks[1]][9] = point(tasks[1], TOO_LARGE, 9)
-    real = Delivery._is_healthy
+    real = BatchSender._is_healthy
     probes: list[bool] = []
 
-    def then_breaks(self: Delivery, part: Batch, batch: Batch) -> bool:
+    def then_breaks(self: BatchSender, part: Batch, batch: Batch) -> bool:
         probes.append(real(self, part, batch))
         if len(probes) == 2:
             loopback.faults.fail_next(ADD, status=500, times=1_000_000)
         return probes[-1]
 
-    monkeypatch.setattr(Delivery, "_is_healthy", then_breaks)
+    monkeypatch.setattr(BatchSender, "_is_healthy", then_breaks)
     with pytest.raises(Unreachable):
         sender.send(batch)
     assert probes[:2] == [True, True]
@@ -329,7 +332,7 @@ def test_an_outage_in_the_middle_of_a_search(
     assert sum(refusal.events for refusal in sender.refused.values()) == 1
 
 
-def test_the_event_that_proves_health_may_have_gone(loopback: LoopbackServer, sender: Delivery) -> None:
+def test_the_event_that_proves_health_may_have_gone(loopback: LoopbackServer, sender: BatchSender) -> None:
     """If the task of the last event that was taken is deleted, others show that the server works."""
     gone, stays = new_task(sender), new_task(sender)
     sender.send({gone: points(gone, 2)})

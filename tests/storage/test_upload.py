@@ -13,6 +13,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.api import Transport, Unreachable
 from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._storage import online
 from clearml_taskgroup._storage.past_runs import all_runs, load
@@ -252,9 +253,7 @@ def test_a_server_that_is_away_is_told(
     full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a server an upload is a clear error, and a later one does it all."""
-    from clearml_taskgroup._clearml import sdk
-
-    monkeypatch.setattr(sdk, "LOGIN_PATIENCE", 0.0)
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.0)
     loopback.faults.outage = True
     with pytest.raises(LoginError, match="cannot log in"):
         TaskGroup.upload(full.record)
@@ -291,7 +290,7 @@ def test_what_an_online_run_left_is_delivered(
     loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Points, ends and the parent's end that a server did not take are delivered by an upload."""
-    monkeypatch.setattr(online, "PATIENCE", 1.0)
+    monkeypatch.setattr(limits, "API_TIMEOUT_S", 1.0)
     if when == "silent":  # the server goes away before the tasks are even started
         monkeypatch.setattr(online.OnlineBackend, "_start_waiting", lambda *_: None)
     group = Place(loopback).open(close_timeout=0.3)

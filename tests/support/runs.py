@@ -37,9 +37,9 @@ def kill(group: TaskGroup) -> None:
         sender = run.backend.sender
         if sender is not None:
             sender.stop(10)
-            for file in (sender.outbox._file, sender.outbox._mark):
+            for file in (sender.outbox._file, sender.outbox._sent_file):
                 os.close(file)
-            sender.outbox._file = sender.outbox._mark = -1
+            sender.outbox._file = sender.outbox._sent_file = -1
     if run.run_log is not None:
         run.run_log.after_fork()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import random
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,11 @@ import attrs
 from .._clearml.api import Transport, Unreachable
 from .._clearml.documents import names_of, past_task, stats_of
 from .._clearml.parameter_text import decoded
-from .._clearml.queries import PATIENCE, Document, identity_of
+from .._clearml.queries import Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
+from .._model.backoff import Backoff
+from .._model.limits import API_TIMEOUT_S
 from .._model.status import ENDED, Status
 from .._run.run import REASON_LENGTH, Run
 from .._storage.memory import MemoryBackend
@@ -242,7 +243,7 @@ class Queueing:
             WaitTimeoutError: They had not after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, told = FIRST_PAUSE, ""
+        backoff, told = Backoff(FIRST_PAUSE, LONGEST_PAUSE, factor=1.5), ""
         with _server(run) as transport, self._interrupts():
             while transport is not None and self.open_tasks:
                 away = ""
@@ -262,8 +263,9 @@ class Queueing:
                         self._look_at(run, transport, running, TURN)
                     names = [state.spec.name for state in self.open_tasks]
                     raise WaitTimeoutError(timeout or 0.0, self.counts(), names)
-                pause = FIRST_PAUSE if changed else min(pause * 1.5, LONGEST_PAUSE)
-                transport.closing.wait(min(pause * random.uniform(0.75, 1.25), left))
+                if changed:
+                    backoff.reset()
+                transport.closing.wait(min(backoff.next_pause(), left))
 
     def _to_come(self) -> bool:
         """Whether any task will end without somebody's help: not one that was taken out of its queue."""
@@ -280,7 +282,7 @@ class Queueing:
             )
             raise
 
-    def refresh(self, run: Run, transport: Transport, patience: float = PATIENCE) -> bool:
+    def refresh(self, run: Run, transport: Transport, patience: float = API_TIMEOUT_S) -> bool:
         """Asks how far the tasks are, in one call for each 500; tells whether anything changed."""
         drafts = {id(state) for state in self.drafts}
         asked = [state for state in self.open_tasks if id(state) not in drafts]

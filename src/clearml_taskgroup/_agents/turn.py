@@ -14,10 +14,11 @@ import attrs
 from .._clearml import sdk
 from .._clearml.hyperparameters import stored_parameters
 from .._clearml.parameter_text import Text, read
-from .._clearml.queries import PATIENCE, ask_all, identity_of, is_original, whole
+from .._clearml.queries import ask_all, identity_of, is_original, whole
 from .._clearml.queues import edit_identity
 from .._log import logger
 from .._model.identity import flatten
+from .._model.limits import API_TIMEOUT_S
 from .._model.search_space import Space, configurations
 from .._model.specs import RunInfo, TaskSpec
 
@@ -138,7 +139,7 @@ def _rename(point: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: Trans
     old_name, old_key = point.identity.get("name", ""), point.identity.get("key", "")
     old = specs.task_name_of(old_name, old_key, whole(point.identity.get("index")))
     if was != now and was in [form.format(old) for form in _COPIES]:
-        transport.call("tasks.update", {"task": point.id, "name": now}, patience=PATIENCE)
+        transport.call("tasks.update", {"task": point.id, "name": now}, patience=API_TIMEOUT_S)
 
 
 def tell(point: AgentTask, spec: TaskSpec) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import requests
 
+from .._model import limits
+from .._model.backoff import Backoff
 from ..errors import LoginError, ServerError
 from .sdk import Connection, LoginDelayed
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 509})
 """What a server, or a proxy before it, answers when trying again may help."""
-CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
 MOST_401 = 5
 """How many tokens in a row a server may refuse that has just given them."""
 LINES = "application/json-lines"
@@ -64,7 +64,7 @@ class Transport:
         *,
         lines: list[str] | bytes | None = None,
         patience: float,
-        wait: float = ANSWER_SECONDS,
+        wait: float = limits.API_ANSWER_TIMEOUT_S,
         most_500: int = 6,
         on_doubt: Callable[[], str | None] | None = None,
     ) -> dict[str, Any]:
@@ -94,7 +94,8 @@ class Transport:
             data = ("\n".join(lines) if lines is not None else json.dumps(body or {})).encode()
         deadline = time.monotonic() + patience
         kind = LINES if lines is not None else "application/json"
-        pause, expired, failures = FIRST_PAUSE, 0, 0
+        backoff = Backoff(MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S)
+        expired = failures = 0
         while True:
             doubt = True
             try:
@@ -120,9 +121,8 @@ class Transport:
             left = deadline - time.monotonic()
             if left <= 0 or self.closing.is_set():
                 raise Unreachable(problem)
-            if self.closing.wait(min(pause * random.uniform(0.5, 1.5), left)):
+            if self.closing.wait(min(backoff.next_pause(), left)):
                 raise Unreachable(problem)
-            pause = min(pause * 2, LONGEST_PAUSE)
             if doubt and on_doubt is not None and (found := on_doubt()) is not None:
                 return {"id": found}
 
@@ -132,7 +132,7 @@ class Transport:
             f"{self.connection.host}/{action}",
             data=data,
             headers=headers,
-            timeout=(min(CONNECT_SECONDS, wait), wait),
+            timeout=(min(limits.API_CONNECT_TIMEOUT_S, wait), wait),
             verify=self.connection.verify,
         )
 

@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .._model import limits
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from .api import Transport
 
-PATIENCE = 120.0
-"""Seconds for which a question waits for a server that does not answer."""
 PAGE = 500
 """The most tasks that a server gives in one page."""
 FIELDS = (
@@ -41,7 +40,7 @@ Document = dict[str, Any]
 
 def ask(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
     """Asks for tasks, once."""
-    return list(transport.call("tasks.get_all", dict(query), patience=PATIENCE)["tasks"])
+    return list(transport.call("tasks.get_all", dict(query), patience=limits.API_TIMEOUT_S)["tasks"])
 
 
 def ask_all(
@@ -115,7 +114,7 @@ def run_ids(transport: Transport, group_id: str) -> list[str]:
 def group_names(transport: Transport, project: str) -> list[str]:
     """Finds the names of a project's groups, by the first task of each run; the latest first."""
     query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
-    found = transport.call("projects.get_all", query, patience=PATIENCE)["projects"]
+    found = transport.call("projects.get_all", query, patience=limits.API_TIMEOUT_S)["projects"]
     ids = [str(each["id"]) for each in found if each["name"] == project]
     if not ids:
         return []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._model import limits
 from .._text import counted, did_you_mean, some
 from ..errors import ServerError, UnknownQueueError
 from .api import Refused, Transport
 from .hyperparameters import SECTION, parameter
-from .queries import FIELDS, PAGE, PATIENCE, Document
+from .queries import FIELDS, PAGE, Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ def find_queue(transport: Transport, wanted: str) -> str:
         UnknownQueueError: There is none.
     """
     body = {"only_fields": ["id", "name"], "page_size": PAGE, "page": 0}
-    found = transport.call("queues.get_all", body, patience=PATIENCE)["queues"]
+    found = transport.call("queues.get_all", body, patience=limits.API_TIMEOUT_S)["queues"]
     for field in ("name", "id"):
         for queue in found:
             if queue[field] == wanted:
@@ -37,13 +38,17 @@ def find_queue(transport: Transport, wanted: str) -> str:
     )
 
 
-def statuses(transport: Transport, ids: Sequence[str], patience: float = PATIENCE) -> dict[str, str]:
+def statuses(
+    transport: Transport, ids: Sequence[str], patience: float = limits.API_TIMEOUT_S
+) -> dict[str, str]:
     """Asks how far tasks are; those that are gone are left out."""
     found = _asked(transport, ids, ("id", "status"), patience)
     return {str(task["id"]): str(task["status"]) for task in found}
 
 
-def documents(transport: Transport, ids: Sequence[str], patience: float = PATIENCE) -> list[Document]:
+def documents(
+    transport: Transport, ids: Sequence[str], patience: float = limits.API_TIMEOUT_S
+) -> list[Document]:
     """Asks for all that is to know of tasks."""
     return _asked(transport, ids, _WHOLE, patience)
 
@@ -101,7 +106,7 @@ def _many(
     answers: list[Mapping[str, Any]] = []
     for part in _pages(ids):
         try:
-            answer = transport.call(action, {**body, "ids": part}, patience=PATIENCE)
+            answer = transport.call(action, {**body, "ids": part}, patience=limits.API_TIMEOUT_S)
         except Refused as refusal:  # where not even one of them could be
             failed |= dict.fromkeys(part, refusal.problem)
             continue
@@ -114,7 +119,7 @@ def _many(
 def edit_script(transport: Transport, task_id: str, script: Mapping[str, Any]) -> None:
     """Replaces the script that an agent is to start for a task."""
     body = {"task": task_id, "force": True, "script": {**_NO_SCRIPT, **script}}
-    transport.call("tasks.edit", body, patience=PATIENCE)
+    transport.call("tasks.edit", body, patience=limits.API_TIMEOUT_S)
 
 
 def edit_identity(
@@ -134,16 +139,18 @@ def edit_identity(
     try:
         if items:
             edits = {"hyperparams": list(items.values()), "replace_hyperparams": "none"}
-            transport.call("tasks.edit_hyper_params", {**body, **edits}, patience=PATIENCE)
+            transport.call("tasks.edit_hyper_params", {**body, **edits}, patience=limits.API_TIMEOUT_S)
         if marker:
-            transport.call("tasks.edit_runtime", {**body, "add_or_update": marker}, patience=PATIENCE)
+            transport.call(
+                "tasks.edit_runtime", {**body, "add_or_update": marker}, patience=limits.API_TIMEOUT_S
+            )
     except Refused:  # these two take drafts and running tasks alone
         fields = ("hyperparams", "runtime")
-        (task,) = _asked(transport, [task_id], fields, PATIENCE)
+        (task,) = _asked(transport, [task_id], fields, limits.API_TIMEOUT_S)
         sections = task.get("hyperparams") or {}
         sections[SECTION] = {**sections.get(SECTION, {}), **items}
         body |= {"hyperparams": sections, "runtime": {**(task.get("runtime") or {}), **marker}}
-        transport.call("tasks.edit", body, patience=PATIENCE)
+        transport.call("tasks.edit", body, patience=limits.API_TIMEOUT_S)
 
 
 def _pages(ids: Sequence[str]) -> Iterator[list[str]]:

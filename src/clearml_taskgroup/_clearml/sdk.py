@@ -25,7 +25,6 @@ test_clearml.py` tries each on the lowest and the newest supported version:
 from __future__ import annotations
 
 import os
-import random
 import re
 import sys
 import threading
@@ -36,14 +35,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from .._model import limits
+from .._model.backoff import Backoff
 from ..errors import LoginError, ProvenanceWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOGIN_PATIENCE = 30.0
-"""Seconds for which a group that opens waits for a server that does not let anybody in."""
-LOGIN_PAUSE, LONGEST_LOGIN_PAUSE = 0.5, 5.0
+MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
 _PASSING = re.compile(
     r"ConnectionError|Timeout|RetryError|ChunkedEncodingError|\(error (?:408|429|5\d\d) from"
 )
@@ -128,30 +127,29 @@ def api_server() -> tuple[str, bool]:
     return str(Session.get_api_server_host()).rstrip("/"), verify
 
 
-def connect(patience: float | None = None) -> Connection:
+def connect(timeout: float | None = None) -> Connection:
     """Logs in at the configured server, again for a while where it does not answer.
 
     Args:
-        patience: Seconds to wait for it; None for those of a group that opens.
+        timeout: Seconds to wait for it; None: `limits.LOGIN_TIMEOUT_S`.
 
     Raises:
         LoginError: It cannot be reached, or refuses the credentials, which is told at once.
     """
     from clearml.backend_api import Session
 
-    deadline = time.monotonic() + (LOGIN_PATIENCE if patience is None else patience)
-    pause = LOGIN_PAUSE
+    deadline = time.monotonic() + (limits.LOGIN_TIMEOUT_S if timeout is None else timeout)
+    backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
     while True:
         retries = {"total": 2, "connect": 2, "read": 2, "status": 2, "redirect": 2, "backoff_factor": 0.1}
         try:
             session: Any = Session(http_retries_config=retries)
             break
         except Exception as error:  # requests', urllib3's and ClearML's own
-            told = _login_error(error)
-            if not isinstance(told, LoginDelayed) or time.monotonic() + pause > deadline:
-                raise told from error
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(pause * 2, LONGEST_LOGIN_PAUSE)
+            login_error, pause = _login_error(error), backoff.next_pause()
+            if not isinstance(login_error, LoginDelayed) or time.monotonic() + pause > deadline:
+                raise login_error from error
+        time.sleep(pause)
     session._session_timeout = (10.0, 60.0)  # ClearML's own limit for a new token is five minutes
     try:
         web: str | None = Session.get_app_server_host().rstrip("/")

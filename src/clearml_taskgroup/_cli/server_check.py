@@ -9,6 +9,7 @@ import requests
 import urllib3
 
 from .._clearml import sdk
+from .._model.backoff import Backoff
 
 PATIENCE = 3.0
 """Seconds after which a command does without a server."""
@@ -41,6 +42,7 @@ def trouble(*, needed: bool = False) -> str | None:
 
 def _asked(host: str, verify: bool, patience: float) -> str | None:
     deadline = time.monotonic() + patience
+    backoff = Backoff(PAUSE, PAUSE)
     while True:
         left = max(0.1, deadline - time.monotonic())
         try:
@@ -61,9 +63,10 @@ def _asked(host: str, verify: bool, patience: float) -> str | None:
             if "resol" in told or "getaddrinfo" in told:  # NameResolutionError
                 return "its name is not known"
             problem = "the connection breaks"
-        if time.monotonic() + PAUSE >= deadline:
+        pause = backoff.next_pause()
+        if time.monotonic() + pause >= deadline:
             return problem
-        time.sleep(PAUSE)
+        time.sleep(pause)
 
 
 _NO_ADDRESS = (

@@ -36,7 +36,7 @@ from .._run.worker_sigterm import before_sigterm
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
-from .._storage.outbox import Outbox, mark_path
+from .._storage.outbox import Outbox, sent_path
 from .._storage.run_log import read_first
 from .._storage.worker import WorkerBackend
 from .._task import GroupTask
@@ -354,7 +354,7 @@ def _own_outbox(folder: Path, name: str) -> Path:
         if pid.isdigit() and not lives(platform.node(), int(pid)):
             with contextlib.suppress(OSError):  # another worker was quicker
                 os.replace(left, own)
-                os.replace(mark_path(left), mark_path(own))
+                os.replace(sent_path(left), sent_path(own))
                 break
     return own
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._storage.append_file import append_to
 from .recount import count_anew
 from .worker_counts import Facts, fold, measures_of
 
@@ -154,8 +155,4 @@ def _append(run_log: Path | None, event: str, guest: str, state: TaskState, **fa
         return
     line = {"event": event, "guest": guest, "id": state.id, "key": state.spec.key, **facts}
     line["time"] = round(time.time(), 3)
-    file = os.open(run_log, os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(file, (json.dumps(line) + "\n").encode())  # one call: lines of other processes don't mix in
-    finally:
-        os.close(file)
+    append_to(run_log, (json.dumps(line) + "\n").encode())

@@ -1,4 +1,4 @@
-"""ClearML's offline sessions: a folder for each task, written without a ClearML object.
+"""ClearML's offline sessions: one folder per task, written without a ClearML object.
 
 The layout is ClearML's own (`Task._save_data_to_offline_dir`, `Metrics._do_write_events`), and
 `Task.import_offline_session` reads it: `task.json` with the task's properties, `metrics.jsonl`
@@ -22,6 +22,7 @@ from .._clearml import sdk
 from .._clearml.events import Batch, Point, points_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
+from .append_file import append_to, disk_errors, end_torn_line
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class OfflineBackend(Backend):
-    """Tasks as ClearML offline sessions below one folder.
+    """Tasks as ClearML offline sessions in one folder.
 
     Args:
         root: ClearML's folder of offline sessions, `<cache>/offline`.
@@ -55,75 +56,85 @@ class OfflineBackend(Backend):
         """The session folder of a task."""
         return self.root / task_id
 
+    def _events_path(self, task_id: str) -> Path:
+        return self.root / task_id / "metrics.jsonl"
+
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
-        """Makes a session folder with its `task.json` for each task, or for none of them."""
+        """Creates a session folder with its `task.json` for each task; if one fails, for none."""
         script = json.dumps(dict(run.script)) if run.script else None
         ids: list[str] = []
         for spec in specs:
             task_id = f"offline-{uuid.uuid4().hex}"
             folder = self.root / task_id
-            try:
-                folder.mkdir(parents=True)
-                (folder / "task.json").write_text(_task_json(run, spec, task_id, folder, script))
-            except OSError as error:
-                for made in (*ids, task_id):
-                    shutil.rmtree(self.root / made, ignore_errors=True)
-                raise StoreError(str(folder), str(error)) from error
             ids.append(task_id)
+            try:
+                with disk_errors(folder):
+                    folder.mkdir(parents=True)
+                    (folder / "task.json").write_text(_task_json(run, spec, task_id, folder, script))
+            except StoreError:
+                for created in ids:
+                    shutil.rmtree(self.root / created, ignore_errors=True)
+                raise
         return ids
 
     def write(self, batch: Batch) -> None:
-        """Appends the events of each task to its `metrics.jsonl`, whole or not at all.
+        """Appends the events of each task to its `metrics.jsonl`, all of them or none.
 
         Raises:
-            StoreError: The first that a task met; the other tasks' events were written.
+            StoreError: The error of the first task that failed; the other tasks' events were written.
         """
-        refused: StoreError | None = None
+        failed: StoreError | None = None
         for task_id in list(batch):
+            path = self._events_path(task_id)
             try:
-                _append(self.root / task_id / "metrics.jsonl", f"[{','.join(batch[task_id])}]\n".encode())
+                with disk_errors(path):
+                    # ClearML's own writer may append to the same file.
+                    append_to(path, f"[{','.join(batch[task_id])}]\n".encode(), create=True)
                 del batch[task_id]
             except StoreError as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def reopen(self, ids: Sequence[str]) -> None:
-        """Ends a line that a crash cut short, so that it takes no later one with it."""
+        """Ends lines that a crash cut short."""
         for task_id in ids:
-            path = self.root / task_id / "metrics.jsonl"
-            if _is_torn(path):
-                _append(path, b"\n")
+            path = self._events_path(task_id)
+            if not path.exists():  # a task without data
+                continue
+            with disk_errors(path):
+                file = os.open(path, os.O_RDWR | os.O_APPEND)
+                try:
+                    end_torn_line(file)
+                finally:
+                    os.close(file)
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
-        """Rewrites `task.json`, or has ClearML do it once its own object is attached."""
+        """Adds parameters to `task.json`, through ClearML's own object if one is attached."""
         with self._lock:
             attached = self._attached.get(task_id)
             if attached is not None:
                 sdk.set_parameters(attached, general(params))
                 return
             path = self.root / task_id / "task.json"
-            try:
+            with disk_errors(path):
                 data = json.loads(path.read_text())
                 data["hyperparams"].setdefault("General", {}).update(general(params))
                 fresh = path.with_suffix(".json.new")
                 fresh.write_text(json.dumps(data))
                 os.replace(fresh, path)
-            except OSError as error:
-                raise StoreError(str(path), str(error)) from error
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Waits for ClearML's own uploads and has the disk take everything.
+        """Waits for ClearML's own uploads and syncs the sessions to disk.
 
-        The status is not in the session, where ClearML's importer would ignore it, but in the
-        run's record.
+        Statuses are in the run log only: ClearML's importer ignores a status in the session.
         """
         errors: list[Exception] = []
         deadline = time.monotonic() + timeout
         for ending in endings:
             try:
                 self.wait_for_uploads(ending.task_id, max(0.0, deadline - time.monotonic()))
-                _sync(self.root / ending.task_id / "metrics.jsonl")
+                _sync(self._events_path(ending.task_id))
             except Exception as error:  # the other tasks must still end
                 errors.append(error)
         return errors
@@ -136,13 +147,13 @@ class OfflineBackend(Backend):
             del self._attached[task_id]
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Reads the sessions' events; a session that is gone has none."""
+        """Reads data points from the sessions; a deleted session has none."""
         return {task_id: points_of(self.events(task_id), names) for task_id, names in wanted.items()}
 
     def events(self, task_id: str) -> Iterator[dict[str, Any]]:
-        """Reads the API events of a session, without a line that a crash cut short."""
+        """Reads the API events of a session; a line that a crash cut short is skipped."""
         try:
-            lines = (self.root / task_id / "metrics.jsonl").open(encoding="utf-8")
+            lines = self._events_path(task_id).open(encoding="utf-8")
         except FileNotFoundError:
             return
         with lines:
@@ -151,13 +162,12 @@ class OfflineBackend(Backend):
                     yield from json.loads(line)
 
     def clearml_task(self, task_id: str) -> Any:
-        """Attaches ClearML's own object to the session, once for each task."""
+        """Opens ClearML's own object of a task, once."""
         with self._lock:
             if task_id not in self._attached:
-                try:
-                    (self.root / task_id / "data").mkdir(exist_ok=True)
-                except OSError as error:
-                    raise StoreError(str(self.root / task_id), str(error)) from error
+                folder = self.root / task_id
+                with disk_errors(folder):
+                    (folder / "data").mkdir(exist_ok=True)
                 self._switched = self._switched or sdk.go_offline()
                 self._attached[task_id] = sdk.open_task(task_id)
             return self._attached[task_id]
@@ -167,9 +177,9 @@ class OfflineBackend(Backend):
         return (self.root / task_id).as_uri()
 
     def close(self) -> None:
-        """Lets go of ClearML's offline switch, if attaching had to turn it on.
+        """Turns ClearML's offline switch back if `clearml_task` turned it on.
 
-        Not where ClearML's own uploads of a task are still under way: online, they would go astray.
+        Not while ClearML's own uploads of a task are under way: they would go to a server.
         """
         if self._switched and not self._attached:
             self._switched = False
@@ -193,41 +203,13 @@ def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script:
     return f'{text[:-1]}, "script": {script}}}' if script else text
 
 
-def _append(path: Path, data: bytes) -> None:
-    """Appends in one system call, so that lines of ours and of ClearML's own writer never mix."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            written = os.write(file, data)
-            if written < len(data):
-                os.ftruncate(file, os.fstat(file).st_size - written)
-                raise OSError(f"only {written} of {len(data)} bytes could be written")
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise StoreError(str(path), str(error)) from error
-
-
-def _is_torn(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if not size:
-                return False
-            file.seek(size - 1)
-            return file.read(1) != b"\n"
-    except OSError:  # nothing was written yet
-        return False
-
-
 def _sync(path: Path) -> None:
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # a task without data
         return
     try:
-        os.fsync(file)
-    except OSError as error:
-        raise StoreError(str(path), str(error)) from error
+        with disk_errors(path):
+            os.fsync(file)
     finally:
         os.close(file)

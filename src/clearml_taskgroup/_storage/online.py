@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from .._clearml import sdk
-from .._clearml.api import ANSWER_SECONDS, Refused, Transport, Unreachable
+from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Point
 from .._clearml.hyperparameters import SECTION, general, hyperparameters
-from .._clearml.queries import PATIENCE, ask, is_original
+from .._clearml.queries import ask, is_original
+from .._model import limits
 from .._text import counted
 from ..errors import DeliveryError, ServerError
 from .base import Backend
+from .batch_sender import BatchSender
 from .sender import Sender
-from .sender_batches import PATIENCE as TURN
-from .sender_batches import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,7 +62,7 @@ class OnlineBackend(Backend):
 
     connection: sdk.Connection
     transport: Transport = attrs.field(init=False)
-    delivery: Delivery = attrs.field(init=False)
+    batch_sender: BatchSender = attrs.field(init=False)
     sender: Sender | None = None
     mode: str = "online"
     silence: float = SILENCE
@@ -79,7 +79,7 @@ class OnlineBackend(Backend):
 
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
-        self.delivery = Delivery(self.transport)
+        self.batch_sender = BatchSender(self.transport)
 
     @property
     def where(self) -> str:
@@ -88,7 +88,7 @@ class OnlineBackend(Backend):
 
     def use_outbox(self, outbox: Outbox) -> None:
         """Has events wait on disk, and a thread of their own take them to the server."""
-        self.sender = Sender(outbox, self.delivery, self._start_waiting, self.keep_alive)
+        self.sender = Sender(outbox, self.batch_sender, self._start_waiting, self.keep_alive)
         self.sender.start()
 
     # --- opening -------------------------------------------------------------------------------
@@ -162,12 +162,16 @@ class OnlineBackend(Backend):
             found = ask(self.transport, {**query, "only_fields": ["id", "runtime", "hyperparams"]})
             return next((str(task["id"]) for task in found if is_original(task)), None)
 
-        return str(self.transport.call("tasks.create", body, patience=PATIENCE, on_doubt=made_already)["id"])
+        return str(
+            self.transport.call("tasks.create", body, patience=limits.API_TIMEOUT_S, on_doubt=made_already)[
+                "id"
+            ]
+        )
 
     def _find_or_make_project(self, name: str) -> str:
         def find() -> str | None:
             query = {"name": f"^{re.escape(name)}$", "only_fields": ["id", "name"]}
-            found = self.transport.call("projects.get_all", query, patience=PATIENCE)["projects"]
+            found = self.transport.call("projects.get_all", query, patience=limits.API_TIMEOUT_S)["projects"]
             return next((str(project["id"]) for project in found if project["name"] == name), None)
 
         project = find()
@@ -175,7 +179,11 @@ class OnlineBackend(Backend):
             return project
         body = {"name": name, "description": ""}
         try:
-            return str(self.transport.call("projects.create", body, patience=PATIENCE, on_doubt=find)["id"])
+            return str(
+                self.transport.call("projects.create", body, patience=limits.API_TIMEOUT_S, on_doubt=find)[
+                    "id"
+                ]
+            )
         except Refused as refusal:
             # Another process has made it since.
             if refusal.subcode == _TAKEN and (project := find()) is not None:
@@ -190,10 +198,10 @@ class OnlineBackend(Backend):
         if self.sender is not None and not self.sender.outbox.is_gone:
             self.sender.outbox.append(batch)
             batch.clear()
-            self.sender.tell()
+            self.sender.notify()
         else:
             self._start_waiting()
-            self.delivery.send(batch)
+            self.batch_sender.send(batch)
         now = time.monotonic()
         with self._lock:
             self._last_sign.update((task_id, now) for task_id in tasks if task_id in self._last_sign)
@@ -246,7 +254,7 @@ class OnlineBackend(Backend):
         with contextlib.suppress(ServerError):  # the next ping is early enough
             self.transport.call("tasks.ping", {"task": task_id}, patience=0)
 
-    def _start_waiting(self, patience: float = TURN) -> None:
+    def _start_waiting(self, patience: float = limits.SENDER_TIMEOUT_S) -> None:
         deadline = time.monotonic() + patience
         # Who ends a task waits for the thread that starts it just now.
         if not self._starting.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
@@ -282,7 +290,7 @@ class OnlineBackend(Backend):
         """Starts a task, whatever its status."""
         body = {"task": task_id, "force": True}
         with contextlib.suppress(Refused):  # one that is gone is told as its events are refused
-            self.transport.call("tasks.started", body, patience=PATIENCE)
+            self.transport.call("tasks.started", body, patience=limits.API_TIMEOUT_S)
 
     def remember(self, task_id: str, name: str) -> None:
         """Notes a task's name, for errors."""
@@ -291,7 +299,7 @@ class OnlineBackend(Backend):
     def add_artifacts(self, task_id: str, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Notes artifacts, whose files are in their places, with a task."""
         body = {"task": task_id, "artifacts": list(artifacts), "force": True}
-        self.transport.call("tasks.add_or_update_artifacts", body, patience=PATIENCE)
+        self.transport.call("tasks.add_or_update_artifacts", body, patience=limits.API_TIMEOUT_S)
 
     def after_fork(self) -> None:
         """Has the child start nothing: its parent does."""
@@ -306,7 +314,7 @@ class OnlineBackend(Backend):
         """Adds parameters to the section `General`."""
         items = list(general(params).values())
         body = {"task": task_id, "hyperparams": items, "replace_hyperparams": "none", "force": True}
-        self.transport.call("tasks.edit_hyper_params", body, patience=PATIENCE)
+        self.transport.call("tasks.edit_hyper_params", body, patience=limits.API_TIMEOUT_S)
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
         """Reads whole curves, every point, one call for each task and title (and 200,000 points)."""
@@ -322,7 +330,9 @@ class OnlineBackend(Backend):
         body: dict[str, Any] = {"task": task_id, "metric": metric, "key": "iter", "batch_size": CURVE}
         points: list[Point] = []
         while True:
-            answer = self.transport.call("events.scalar_metrics_iter_raw", body, patience=PATIENCE)
+            answer = self.transport.call(
+                "events.scalar_metrics_iter_raw", body, patience=limits.API_TIMEOUT_S
+            )
             curve = answer["variants"].get(name.series) or {"iter": [], "y": []}
             at = (None if iteration == SINGLE_VALUE_ITERATION else iteration for iteration in curve["iter"])
             points += zip(at, curve["y"], strict=True)
@@ -423,7 +433,7 @@ class OnlineBackend(Backend):
         """Tells which tasks' data the server did not take, and why."""
         return [
             DeliveryError(refusal.events, [self._names.get(task_id, task_id)], self.where, refusal.reason)
-            for task_id, refusal in self.delivery.refused.items()
+            for task_id, refusal in self.batch_sender.refused.items()
         ]
 
     def use_project(self, project: str) -> None:
@@ -460,7 +470,7 @@ class OnlineBackend(Backend):
 
 def _wait(left: float) -> float:
     """The time for one answer where a block's end waits for it: a server that hangs gets a second."""
-    return min(ANSWER_SECONDS, max(1.0, left))
+    return min(limits.API_ANSWER_TIMEOUT_S, max(1.0, left))
 
 
 def _all_at_once(call: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:

@@ -1,8 +1,7 @@
-"""Events on disk until a server has counted them: a file of JSON lines, sent in order.
+"""The outbox: a file of events that wait until a server has counted them, sent in order.
 
-What is handed over is on disk before it is sent (so a SIGKILL costs nothing of it), and taken out
-when it was counted. The disk is asked to keep it by the operating system's own rhythm, not by an
-fsync for each batch: a power cut may cost the last half minute.
+Events are written to the file before they are sent, so a SIGKILL loses none of them. The file is not
+synced for each batch: a power cut may cost the last half minute.
 """
 
 from __future__ import annotations
@@ -12,11 +11,13 @@ import itertools
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from ..errors import StoreError
+from .. import _fork
+from .._model import limits
+from .append_file import append, disk_errors, end_torn_line, exclusive_lock, is_torn, shared_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,121 +25,112 @@ if TYPE_CHECKING:
 
     from .._clearml.events import Batch
 
-try:
-    import fcntl
-except ImportError:  # Windows: a file with several writers is not emptied there
-    fcntl = None  # type: ignore[assignment]
-
-
-CHUNK = 2 * 1024 * 1024
-"""Bytes that are read, and sent, at a time: what undelivered points cost in memory."""
-RECYCLED_AT = 8 * 1024 * 1024
-"""Bytes after which the file of delivered events starts anew."""
-_OWNER_ALONE = 0o600
+_OWNER_ONLY = 0o600
 TORN = b"#\n"
-"""Ends a line that a crash cut short; what ends so is skipped in reading."""
+"""Ends a line that a crash cut short; a line that ends like this is skipped by the reader."""
 
 
 @attrs.define(eq=False)
 class Outbox:
-    """One run's undelivered events, `run-0001.outbox`, and how far they are, `run-0001.sent`."""
+    """One run's undelivered events, `run-0001.outbox`, and how much of it was delivered, `run-0001.sent`.
+
+    Attributes:
+        path: The file of events.
+        sent: How many of its bytes the server has counted.
+    """
 
     path: Path
     sent: int = 0
     _file: int = -1
-    _mark: int = -1
+    _sent_file: int = -1
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-    _shared: bool = False
-    _foreign: bool = False
-    _recycled: int = 0
+    _shared: bool = False  # other processes may write to the file, too
+    _in_child: bool = False
+    _recycled: int = 0  # bytes that were delivered and removed from the file
 
     @classmethod
     def open(cls, path: Path) -> Outbox:
-        """Opens a run's outbox, with what an earlier process has left in it.
+        """Opens a run's outbox, with the events that an earlier process left in it.
 
         Raises:
             StoreError: The folder cannot be written to.
         """
-        try:
+        with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWNER_ALONE)
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWNER_ONLY)
             try:
-                mark = os.open(mark_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ALONE)
+                sent_file = os.open(sent_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
             except OSError:
                 os.close(file)
                 raise
-        except OSError as error:
-            raise StoreError(str(path), str(error)) from error
-        sent = os.pread(mark, 20, 0).strip()
-        outbox = cls(path, 0, file, mark)
+        sent = os.pread(sent_file, 20, 0).strip()
+        outbox = cls(path, 0, file, sent_file)
         outbox.sent = min(int(sent), outbox.size) if sent.isdigit() else 0
-        outbox._note()  # a mark that is beyond the end would pass over what is written from now on
-        if outbox._is_torn():
-            with contextlib.suppress(OSError):  # a full disk; the next event that fits is behind it
-                os.write(file, TORN)
-        _alive.add(outbox)
+        outbox._save_sent()  # a number beyond the file's end would hide what is written from now on
+        with contextlib.suppress(OSError):  # on a full disk; the next event that fits comes after it
+            end_torn_line(file, TORN)
+        _open_outboxes.add(outbox)
         return outbox
 
     @property
     def size(self) -> int:
-        """Bytes in the file, with what a forked child has added."""
+        """Bytes in the file, including those of other processes."""
         return os.fstat(self._file).st_size if self._file >= 0 else self.sent
 
     @property
     def is_empty(self) -> bool:
-        """Whether all was delivered."""
+        """Whether all events were delivered."""
         return self.sent >= self.size
 
     @property
-    def end(self) -> int:
-        """How many bytes were written since the file was opened, and before."""
+    def total_written(self) -> int:
+        """Bytes that were ever written, including those that were delivered and removed."""
         with self._lock:
             return self._recycled + self.size
 
     @property
-    def progress(self) -> int:
-        """How many of them were counted by the server."""
+    def total_sent(self) -> int:
+        """How many of `total_written` the server has counted."""
         return self._recycled + self.sent
 
     @property
     def is_gone(self) -> bool:
-        """Whether the run has ended and its file been removed, as a forked child may find it."""
+        """Whether the run has ended and removed the file; a forked child may see this."""
         return self._file < 0 or os.fstat(self._file).st_nlink == 0
 
     def append(self, batch: Batch) -> None:
-        """Writes events to the disk, all of them or none.
+        """Writes events to the file, all of them or none.
 
         Raises:
-            StoreError: The disk refuses.
+            StoreError: The disk is full or broken.
         """
         lines = itertools.chain.from_iterable(batch.values())
         data = "\n".join(itertools.chain(lines, ("",))).encode()
-        with self._lock, writing(self._file) if self._foreign else contextlib.nullcontext():
-            try:
-                if self._shared and self._is_torn():
-                    data = TORN + data  # a child was killed as it wrote
-                written = os.write(self._file, data)
-                if written < len(data):
-                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                    raise OSError(f"only {written} of {len(data)} bytes could be written")
-            except OSError as error:
-                raise StoreError(str(self.path), str(error)) from error
+        with self._lock, shared_lock(self._file) if self._in_child else contextlib.nullcontext():
+            with disk_errors(self.path):
+                if self._shared and is_torn(self._file):  # a child was killed while it wrote
+                    data = TORN + data
+                append(self._file, data)
 
     def next(self) -> tuple[Batch, int]:
-        """Reads the next events that wait; gives them with their length in bytes."""
+        """Reads the next events that wait.
+
+        Returns:
+            The events, and their length in bytes for `delivered`.
+        """
         data = self.read()
-        return parsed(data), len(data)
+        return parse_lines(data), len(data)
 
     def read(self) -> bytes:
-        """Reads the next events that wait, as lines."""
-        want = CHUNK
+        """Reads the next events that wait, as whole lines."""
+        want = limits.SENDER_CHUNK_BYTES
         while True:
             data = os.pread(self._file, want, self.sent)
             end = data.rfind(b"\n") + 1
             if end or not data:
                 return data[:end]
             if len(data) < want:
-                # Cut short; where a child is just writing it, this lands behind the end of it.
+                # The line is torn. If a child is still writing it, this lands after its end.
                 try:
                     os.write(self._file, TORN)
                 except OSError:
@@ -147,24 +139,24 @@ class Outbox:
                 want *= 2  # a line longer than a chunk
 
     def delivered(self, length: int) -> None:
-        """Notes that the events which `next` gave were counted by the server."""
+        """Marks the next `length` bytes as counted by the server."""
         with self._lock:
             if self._file < 0:
-                return  # closed while the server answered
+                return  # closed before the server answered
             self.sent += length
-            if self.sent < RECYCLED_AT:
-                self._note()
+            if self.sent < limits.OUTBOX_RECYCLE_BYTES:
+                self._save_sent()
                 return
-            with _alone(self._file) if self._shared else contextlib.nullcontext(True) as alone:
+            with exclusive_lock(self._file) if self._shared else contextlib.nullcontext(True) as alone:
                 if alone and self.sent >= self.size:
                     self._recycled, self.sent = self._recycled + self.sent, 0
-                    self._note()
+                    self._save_sent()
                     os.ftruncate(self._file, 0)
                 else:
-                    self._note()
+                    self._save_sent()
 
     def waiting(self) -> dict[str, int]:
-        """Counts the events that wait, for each ClearML task, without holding them in memory."""
+        """Counts the events that wait, per ClearML task, without holding them in memory."""
         counts: dict[str, int] = {}
         for batch in self.batches(self.sent):
             for task_id, events in batch.items():
@@ -172,90 +164,58 @@ class Outbox:
         return counts
 
     def batches(self, at: int = 0) -> Iterator[Batch]:
-        """Reads what is in the file from a place on, delivered or not."""
-        while self._file >= 0 and (data := os.pread(self._file, CHUNK, at)):
+        """Reads all events in the file from the offset `at` on, delivered or not."""
+        while self._file >= 0 and (data := os.pread(self._file, limits.SENDER_CHUNK_BYTES, at)):
             end = data.rfind(b"\n") + 1 or len(data)
-            yield parsed(data[:end])
+            yield parse_lines(data[:end])
             at += end
 
     def close(self) -> None:
-        """Lets go of the files, and removes them if all was delivered."""
+        """Closes the files; removes them if all events were delivered."""
         with self._lock:
             if self._file < 0:
                 return
             try:
                 if self.sent >= self.size:
                     self.path.unlink(missing_ok=True)
-                    mark_path(self.path).unlink(missing_ok=True)
+                    sent_path(self.path).unlink(missing_ok=True)
                 else:
                     os.fsync(self._file)
             finally:
                 os.close(self._file)
-                os.close(self._mark)
-                self._file = self._mark = -1
-        _alive.discard(self)
+                os.close(self._sent_file)
+                self._file = self._sent_file = -1
+        _open_outboxes.discard(self)
 
-    def _note(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: after a crash, some would be sent again
-            os.pwrite(self._mark, f"{self.sent:<20}".encode(), 0)
-
-    def _is_torn(self) -> bool:
-        size = self.size
-        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+    def _save_sent(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk: after a crash, some events are sent again
+            os.pwrite(self._sent_file, f"{self.sent:<20}".encode(), 0)
 
     def share(self) -> None:
-        """Has other processes write to the file as well, from now on."""
-        # Not while the file starts anew, which would take away what they write.
+        """Prepares for other processes that write to the file, too."""
+        # Wait while the file is being emptied, which would remove what they write. Not for ever: a
+        # fork must not hang on a lock.
         locked = self._lock.acquire(timeout=1.0)
         self._shared = True
         if locked:
             self._lock.release()
 
     def after_fork(self) -> None:
-        """In the child: the file has two writers, and locks of its own tell them apart."""
+        """Opens the file again in a forked child: file locks of its own keep the two processes apart."""
         self._lock = threading.Lock()
-        self._shared = self._foreign = True
+        self._shared = self._in_child = True
         with contextlib.suppress(OSError):  # the run has ended: see `is_gone`
             file, self._file = self._file, os.open(self.path, os.O_RDWR | os.O_APPEND)
             os.close(file)
 
 
-@contextlib.contextmanager
-def writing(file: int) -> Iterator[None]:
-    """Holds off the process that empties the file, while another one writes to it."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_SH)
-    try:
-        yield
-    finally:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-@contextlib.contextmanager
-def _alone(file: int) -> Iterator[bool]:
-    """Tells whether no other process writes to the file, and keeps it so."""
-    if fcntl is None:
-        yield False
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def mark_path(path: Path) -> Path:
-    """Where it is kept how far an outbox was delivered."""
+def sent_path(path: Path) -> Path:
+    """The file that stores how many bytes of an outbox were delivered."""
     return path.with_suffix(".sent")
 
 
-def parsed(data: bytes) -> Batch:
-    """Reads JSON lines as events by task; a line that a crash cut short is passed over."""
+def parse_lines(data: bytes) -> Batch:
+    """Reads JSON lines as events by task; a line that a crash cut short is skipped."""
     batch: Batch = {}
     for line in data.decode(errors="replace").split("\n"):
         head, found, rest = line.partition('"task":"')
@@ -268,13 +228,10 @@ def parsed(data: bytes) -> Batch:
     return batch
 
 
-_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+_open_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 
-def _note_fork() -> None:
-    for outbox in list(_alive):
+@_fork.before_fork
+def _share_outboxes() -> None:
+    for outbox in list(_open_outboxes):
         outbox.share()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_note_fork)

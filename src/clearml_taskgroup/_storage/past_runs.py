@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._model.past import PastRun, PastTask
 from ..errors import ArgumentError
-from .run_log import in_use, lock, read, read_first, run_number
+from .append_file import end_torn_line, lock
+from .run_log import in_use, read, read_first, run_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,13 +150,11 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         RunInUseError: A living process holds it.
     """
-    file = os.open(path, os.O_RDWR)
+    file = os.open(path, os.O_RDWR | os.O_APPEND)
     try:
         if not lock(file):
             raise in_use(path)
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            os.pwrite(file, b"\n", size)  # ends a line that a crash cut short
+        end_torn_line(file)
         yield
     finally:
         os.close(file)

@@ -1,4 +1,7 @@
-"""The run's own record on disk: what was opened, how it ended. Append-only JSON lines."""
+"""The run log: one JSONL file per run that lists which tasks were opened and how they ended.
+
+Lines are only ever appended, by the process that opened the run and by its worker processes.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,24 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import _fork
-from ..errors import RunInUseError, StoreError
+from ..errors import RunInUseError
+from .append_file import append as append_bytes
+from .append_file import append_to, disk_errors, end_torn_line, lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows: a living run is not told from a dead one there
-    fcntl = None  # type: ignore[assignment]
-
 
 @attrs.define(eq=False)
 class RunLog:
-    """One run's record, `<cache>/taskgroup/<group id>/run-0001.jsonl`.
+    """The log of one open run, `<cache>/taskgroup/<group id>/run-0001.jsonl`.
 
-    The lines: `run` once, `task` for each task as it is opened, `end` as it ends, `close` once.
+    Each line has an `event`: `run` once, `task` when a task opens, `end` when it ends, `close` once.
+    The file is locked while the run is open.
+
+    Attributes:
+        path: The file.
+        number: The run's number, as in the file's name.
     """
 
     path: Path
@@ -37,12 +42,12 @@ class RunLog:
 
     @classmethod
     def start(cls, folder: Path) -> RunLog:
-        """Starts the record of a new run; its number is one that no other process has.
+        """Creates the log of a new run, with a number that no other process has.
 
         Raises:
             StoreError: The folder cannot be written to.
         """
-        try:
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             number = 1 + max((run_number(path) for path in folder.glob("run-*.jsonl")), default=0)
             while True:
@@ -52,68 +57,61 @@ class RunLog:
                     break
                 except FileExistsError:
                     number += 1
-        except OSError as error:
-            raise StoreError(str(folder), str(error)) from error
         lock(file)
-        return cls(path, number, file)._alive()
+        return cls(path, number, file)
 
     @classmethod
     def reopen(cls, path: Path, takeover: bool = False) -> RunLog:
-        """Goes on with the record of an earlier run.
+        """Opens the log of an earlier run to continue it.
+
+        Args:
+            path: The file.
+            takeover: Whether to continue it although a living process has it open.
 
         Raises:
-            RunInUseError: A living process holds it, and `takeover` is not given.
+            RunInUseError: A living process has it open, and `takeover` is False.
             StoreError: It cannot be written to.
         """
-        try:
+        with disk_errors(path):
             file = os.open(path, os.O_RDWR | os.O_APPEND)
             if not lock(file) and not takeover:
                 os.close(file)
-                if any(record.path == path and record._file >= 0 for record in _open):
+                if any(log.path == path and log._file >= 0 for log in _open_logs):
                     raise RunInUseError(str(path), "this living process has it open, close() that group")
                 raise in_use(path)
-            size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b"\n":
-                os.write(file, b"\n")  # ends a line that a crash cut short
-        except OSError as error:
-            raise StoreError(str(path), str(error)) from error
-        return cls(path, run_number(path), file)._alive()
+            end_torn_line(file)
+        return cls(path, run_number(path), file)
 
-    def _alive(self) -> RunLog:
-        _open.add(self)
-        return self
+    def __attrs_post_init__(self) -> None:
+        _open_logs.add(self)
 
     def after_fork(self) -> None:
-        """Has a child let go: the record, and the lock on it, are its parent's."""
+        """Closes the file in a forked child: it, and the lock on it, belong to the parent process."""
         file, self._file = self._file, -1
         self._lock = threading.Lock()
         if file >= 0:
             os.close(file)
 
     def write(self, event: str, **facts: Any) -> None:
-        """Appends a line; each is whole, whatever other processes append."""
+        """Appends a line; it is whole, whatever other processes append."""
         self.write_all([{"event": event, **facts}])
 
     def write_all(self, lines: list[dict[str, Any]]) -> None:
-        """Appends several lines at once, each with the time in seconds.
+        """Appends several lines at once, each with the time in seconds; does nothing after `close`.
 
         Raises:
-            StoreError: The disk refuses.
+            StoreError: The disk is full or broken.
         """
         at = round(time.time(), 3)
         data = "".join(json.dumps({**line, "time": at}, default=str) + "\n" for line in lines).encode()
         with self._lock:
             if self._file < 0:
                 return
-            try:
-                written = os.write(self._file, data)
-            except OSError as error:
-                raise StoreError(str(self.path), str(error)) from error
-            if written < len(data):
-                raise StoreError(str(self.path), f"only {written} of {len(data)} bytes could be written")
+            with disk_errors(self.path):
+                append_bytes(self._file, data)
 
     def close(self) -> None:
-        """Has the disk take the record and lets go of the file."""
+        """Syncs the file to disk and closes it."""
         with self._lock:
             file, self._file = self._file, -1
             if file >= 0:
@@ -124,26 +122,26 @@ class RunLog:
 
 
 def run_number(path: Path) -> int:
-    """Reads a run's number from its record's file name; 0 if it is something else."""
+    """Reads a run's number from the name of its log; 0 if it has another name."""
     digits = path.stem.removeprefix("run-")
     return int(digits) if digits.isdigit() else 0
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Reads a record; a line that a crash cut short is passed over."""
+    """Reads the lines of a run log; a line that a crash cut short is skipped."""
     lines = []
     for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict):  # any file may have been given for a record
+        if isinstance(event, dict):  # users may give any file as a run log
             lines.append(event)
     return lines
 
 
 def read_first(path: Path) -> dict[str, Any]:
-    """Reads a record's first line; empty where there is none."""
+    """Reads the first line of a run log; empty if there is none."""
     try:
         with path.open("rb") as file:
             line: dict[str, Any] = json.loads(file.readline())
@@ -153,28 +151,13 @@ def read_first(path: Path) -> dict[str, Any]:
 
 
 def append(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Appends lines to the record of a run that no process has open."""
+    """Appends lines to the log of a run that no process has open."""
     at = round(time.time(), 3)
-    with path.open("a") as file:
-        file.write("".join(json.dumps({**line, "time": at}) + "\n" for line in lines))
-
-
-def lock(file: int) -> bool:
-    """Locks an open record for this process; tells whether nobody else holds it.
-
-    The lock goes with the process, however it ends.
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    append_to(path, "".join(json.dumps({**line, "time": at}) + "\n" for line in lines).encode())
 
 
 def in_use(path: Path) -> RunInUseError:
-    """Tells whose run it is that a living process holds, and which process that is, if it is known."""
+    """Makes the error for a run that a living process has open; names group and process if known."""
     runs = [line for line in read(path) if line.get("event") == "run"]
     facts = runs[-1] if runs else {}
     group = f"{facts['project']}/{facts['name']}" if {"project", "name"} <= facts.keys() else ""
@@ -185,8 +168,8 @@ def in_use(path: Path) -> RunInUseError:
 
 
 def is_alive(pid: Any) -> bool:
-    """Tells whether a process lives on this machine, not on Windows."""
-    if not isinstance(pid, int) or fcntl is None:
+    """Whether a process of this machine is alive; always False on Windows."""
+    if not isinstance(pid, int) or os.name == "nt":  # where the signal 0 ends a process
         return False
     try:
         os.kill(pid, 0)
@@ -195,10 +178,10 @@ def is_alive(pid: Any) -> bool:
     return True
 
 
-_open: weakref.WeakSet[RunLog] = weakref.WeakSet()
+_open_logs: weakref.WeakSet[RunLog] = weakref.WeakSet()
 
 
 @_fork.in_child
-def _let_go() -> None:
-    for record in list(_open):
-        record.after_fork()
+def _close_logs() -> None:
+    for log in list(_open_logs):
+        log.after_fork()

@@ -1,9 +1,8 @@
-"""One thread that takes events from the outbox to the server, however long the server is away."""
+"""The sender: one thread that delivers the outbox to the server, however long the server is away."""
 
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,20 +10,21 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._clearml.api import Unreachable
+from .._model.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._clearml.events import Batch
     from ..errors import ServerError
+    from .batch_sender import BatchSender
     from .outbox import Outbox
-    from .sender_batches import Delivery
 
-LOOK = 0.25
-"""Seconds after which the outbox is looked at for what a forked child has written."""
-ENOUGH = 512 * 1024
-"""Bytes that are sent at once; for fewer, `LOOK` is waited after the last request, if nobody waits."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+POLL_S = 0.25
+"""How often an empty outbox is checked for events of other processes, which cannot notify the sender."""
+FULL_REQUEST_BYTES = 512 * 1024
+"""While less than this waits, the sender pauses `POLL_S` between requests: many small ones cost more."""
+MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.5, 20.0
 
 
 @attrs.define(eq=False)
@@ -32,116 +32,121 @@ class Sender:
     """Delivers an outbox in order, with one request in flight.
 
     Args:
-        outbox: Where the events wait.
-        delivery: How they are sent.
-        before: Called before events are sent: their tasks have to be started first.
-        meanwhile: Called every now and then, whether there are events or not.
+        outbox: The file in which events wait.
+        batch_sender: Sends them.
+        before_send: Called before each request: starts the tasks that wait for it.
+        keep_alive: Called regularly, whether events wait or not.
+
+    Attributes:
+        error: Why the last request failed; None if it succeeded.
     """
 
     outbox: Outbox
-    delivery: Delivery
-    before: Callable[[], None]
-    meanwhile: Callable[[], None] = lambda: None
+    batch_sender: BatchSender
+    before_send: Callable[[], None]
+    keep_alive: Callable[[], None] = lambda: None
     error: ServerError | None = None
-    _news: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
+    _changed: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
     _thread: threading.Thread | None = None
     _stopping: bool = False
     _ended: bool = False
-    _hurry: bool = False
+    _flushing: bool = False  # somebody waits in `flush`: pauses are cut short
+    # What is being sent: lines from the outbox or, once one was refused, the events that are left of them.
     _data: bytes = attrs.field(default=b"", repr=False)
     _batch: Batch = attrs.field(factory=dict, repr=False)
     _length: int = 0
 
     def start(self) -> None:
-        """Starts the thread; where none can start any more, `flush` does the work."""
-        self._thread = threading.Thread(target=self._run, name="clearml-taskgroup-courier", daemon=True)
+        """Starts the thread; if no thread can start any more, `flush` delivers."""
+        self._thread = threading.Thread(target=self._run, name="clearml-taskgroup-sender", daemon=True)
         with contextlib.suppress(RuntimeError):
             self._thread.start()
 
-    def tell(self) -> None:
-        """Tells the thread that there is something new."""
-        with self._news:
-            self._news.notify_all()
+    def notify(self) -> None:
+        """Wakes the thread: there are new events in the outbox."""
+        with self._changed:
+            self._changed.notify_all()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is at work."""
+        """Whether the thread is running."""
         return not self._ended and self._thread is not None and self._thread.is_alive()
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all that is in the outbox now was counted by the server."""
+        """Waits until the server has counted everything that is in the outbox now.
+
+        Returns:
+            Whether it has, after at most `timeout` seconds.
+        """
         deadline = time.monotonic() + timeout
-        end = self.outbox.end
+        end = self.outbox.total_written
         if self.is_alive:
-            with self._news:
-                self._hurry = True
-                self._news.notify_all()
-                self._news.wait_for(
-                    lambda: self.outbox.progress >= end or self._ended, max(0.0, deadline - time.monotonic())
-                )
+            with self._changed:
+                self._flushing = True
+                self._changed.notify_all()
+                left = max(0.0, deadline - time.monotonic())
+                self._changed.wait_for(lambda: self.outbox.total_sent >= end or self._ended, left)
         if not self.is_alive:
-            while self.outbox.progress < end and self._deliver() and time.monotonic() < deadline:
+            while self.outbox.total_sent < end and self._deliver() and time.monotonic() < deadline:
                 pass
-        return self.outbox.progress >= end
+        return self.outbox.total_sent >= end
 
     def stop(self, timeout: float) -> None:
         """Ends the thread; what is undelivered stays in the outbox."""
-        with self._news:
+        with self._changed:
             self._stopping = True
-            self._news.notify_all()
+            self._changed.notify_all()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout)
 
     def after_fork(self) -> None:
-        """In the child: the thread is its parent's, and so is whatever it held locked."""
-        self._news = threading.Condition()
+        """In a forked child: the thread runs in the parent only, and may have held the lock."""
+        self._changed = threading.Condition()
         self._thread = None
 
     def _run(self) -> None:
         try:
             self._loop()
-        finally:  # whatever ended the thread: who waits for it does the work himself
-            with self._news:
+        finally:  # whatever ended the thread, threads that wait in `flush` deliver themselves
+            with self._changed:
                 self._ended = True
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def _loop(self) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S)
         while not self._stopping:
-            self.meanwhile()
+            self.keep_alive()
             if self.outbox.is_empty:
-                with self._news:
+                with self._changed:
                     if not self._stopping and self.outbox.is_empty:
-                        self._news.wait(LOOK)
-                continue
-            if self._deliver():
-                pause = FIRST_PAUSE
-                with self._news:
-                    self._news.notify_all()
-                    self._hurry = self._hurry and not self.outbox.is_empty
-                    # Many small requests would cost more than the events in them.
-                    if self.outbox.size - self.outbox.sent < ENOUGH:
-                        self._news.wait_for(lambda: self._stopping or self._hurry, LOOK)
-                continue
-            with self._news:
-                self._news.wait_for(lambda: self._stopping or self._hurry, pause * random.uniform(0.5, 1.0))
-                hurry, self._hurry = self._hurry, False
-            pause = FIRST_PAUSE if hurry else pause
-            pause = min(pause * 2, LONGEST_PAUSE)
+                        self._changed.wait(POLL_S)
+            elif self._deliver():
+                backoff.reset()
+                with self._changed:
+                    self._changed.notify_all()
+                    self._flushing = self._flushing and not self.outbox.is_empty
+                    if self.outbox.size - self.outbox.sent < FULL_REQUEST_BYTES:
+                        self._changed.wait_for(lambda: self._stopping or self._flushing, POLL_S)
+            else:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping or self._flushing, backoff.next_pause())
+                    if self._flushing:
+                        backoff.reset()
+                    self._flushing = False
 
     def _deliver(self) -> bool:
-        """Sends the next events; tells whether the server took them."""
+        """Sends the next events; gives whether the server took them."""
         if not self._length:
             self._data = self.outbox.read()
             self._length = len(self._data)
         if not self._length:
-            return False  # a line that is cut short, on a disk too full to end it
+            return False  # a torn line, on a disk too full to end it
         try:
-            self.before()
+            self.before_send()
             if self._data:
-                self._batch, self._data = self.delivery.send_lines(self._data), b""
+                self._batch, self._data = self.batch_sender.send_lines(self._data), b""
             if self._batch:
-                self.delivery.send(self._batch)
+                self.batch_sender.send(self._batch)
         except Unreachable as error:
             self.error = error
             return False

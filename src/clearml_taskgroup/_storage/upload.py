@@ -130,7 +130,7 @@ def deliver_outbox(past: PastRun, backend: OnlineBackend) -> None:
     try:
         while not outbox.is_empty:
             batch, length = outbox.next()
-            backend.delivery.send(batch)
+            backend.batch_sender.send(batch)
             outbox.delivered(length)
     finally:
         outbox.close()
@@ -301,7 +301,7 @@ class _Session:
             for events, end in _portions(file):
                 lines = [json.dumps(self._moved(event, old)) for event in events if event.get("task") == old]
                 if lines:
-                    self.backend.delivery.send({self.id: lines})
+                    self.backend.batch_sender.send({self.id: lines})
                 progress.note(self.id, end)
 
     def _bring_artifacts(self) -> None:

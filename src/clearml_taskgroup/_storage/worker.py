@@ -1,13 +1,12 @@
-"""Where a worker process puts the events of a task that another process has opened.
+"""Storage for worker processes: the events of a task that another process has opened.
 
-On the same machine a worker appends to the run's own outbox, and the process that opened the run
-delivers it: one login, one request in flight, and no task ends before its points are through. On
-another machine, where that file is not, the worker delivers by itself.
+On the same machine a worker appends to the run's outbox, which the process that opened the run
+delivers: one login, one request in flight, and no task ends before its points are delivered. On
+another machine, which does not have that file, the worker delivers its events itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import StoreError
+from .append_file import append, disk_errors, shared_lock
 from .base import Backend
-from .outbox import TORN, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +28,11 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class WorkerBackend(Backend):
-    """Tasks on a server, as a worker on the run's own machine sees them.
+    """Tasks on a server, for a worker on the machine of the process that opened the run.
 
     Args:
-        outbox: The run's outbox.
-        connect: Logs in at the server, where that is needed.
+        outbox: The file of the run's outbox.
+        connect: Logs in to the server; called when the server is first needed.
     """
 
     outbox: Path
@@ -46,40 +44,32 @@ class WorkerBackend(Backend):
 
     @property
     def where(self) -> str:
-        """The outbox, which the run's own process delivers."""
+        """The outbox, which the process that opened the run delivers."""
         return str(self.outbox)
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
-        """Never called: tasks are opened in one process."""
+        """Never called: only the process that opened the run creates tasks."""
         raise NotImplementedError
 
     def write(self, batch: Batch) -> None:
         """Appends events to the run's outbox, all of them or none.
 
         Raises:
-            StoreError: The disk refuses, or the run has ended and taken its outbox away.
+            StoreError: The disk is full or broken, or the run has ended and removed its outbox.
         """
         data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
-        try:
+        with disk_errors(self.outbox):
             if self._file < 0:
                 self._file = os.open(self.outbox, os.O_WRONLY | os.O_APPEND)
             if os.fstat(self._file).st_nlink == 0:
                 raise OSError("the group has been closed in the process that opened it")
-            with writing(self._file):
-                written = os.write(
-                    self._file, data
-                )  # one call, so that no other writer's lines get in between
-                if written < len(data):
-                    with contextlib.suppress(OSError):
-                        os.write(self._file, b"\n" + TORN)
-                    raise OSError(f"only {written} of {len(data)} bytes could be written")
-        except OSError as error:
-            raise StoreError(str(self.outbox), str(error)) from error
+            with shared_lock(self._file):
+                append(self._file, data)
         batch.clear()
 
     @property
     def online(self) -> OnlineBackend:
-        """The server itself, logged in to when it is first needed."""
+        """The server; the first use logs in."""
         with self._lock:
             if self._online is None:
                 self._online = self.connect()
@@ -90,7 +80,7 @@ class WorkerBackend(Backend):
         self.online.set_parameters(task_id, params)
 
     def clearml_task(self, task_id: str) -> Any:
-        """Opens ClearML's own object, once for each task."""
+        """Opens ClearML's own object of a task, once."""
         return self.online.clearml_task(task_id)
 
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:
@@ -99,11 +89,11 @@ class WorkerBackend(Backend):
             self._online.wait_for_uploads(task_id, timeout)
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Nothing: statuses are told by the process that opened the run."""
+        """Does nothing: the process that opened the run sets the statuses."""
         return []
 
     def close(self) -> None:
-        """Lets go of the file and of the connection."""
+        """Closes the file and the connection."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)

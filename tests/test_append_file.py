@@ -1,0 +1,158 @@
+"""Files of whole lines that several processes append to."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearml_taskgroup._storage.append_file import (
+    append,
+    append_to,
+    disk_errors,
+    end_torn_line,
+    exclusive_lock,
+    is_torn,
+    lock,
+    shared_lock,
+)
+from clearml_taskgroup.errors import StoreError
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lines.jsonl"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[int]:
+    opened = opened_at(path)
+    yield opened
+    os.close(opened)
+
+
+def opened_at(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+
+def write_only(monkeypatch: pytest.MonkeyPatch, length: int, then: bytes = b"") -> None:
+    """A disk that takes `length` bytes of each write; afterwards another process appends `then`."""
+    write = os.write
+
+    def short(file: int, data: bytes) -> int:
+        written = write(file, data[:length])
+        if then:
+            other = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_APPEND)
+            write(other, then)
+            os.close(other)
+        return written
+
+    monkeypatch.setattr(os, "write", short)
+
+
+def test_a_short_write_is_undone(path: Path, file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(file, b"one\n")
+    with monkeypatch.context() as patch:
+        write_only(patch, 3)
+        with pytest.raises(OSError, match="only 3 of 8 bytes could be written"):
+            append(file, b"two two\n")
+    append(file, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_undoing_a_short_write_removes_no_line_of_another_process(
+    path: Path, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(file, b"one\n")
+    with monkeypatch.context() as patch:
+        write_only(patch, 3, then=b"\nother\n")
+        with pytest.raises(OSError, match="only 3 of 8 bytes"):
+            append(file, b"two two\n")
+    assert path.read_bytes() == b"one\ntwo\nother\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"#\n"])
+def test_a_torn_line_is_ended_once(path: Path, file: int, end: bytes) -> None:
+    append(file, b"one\n")
+    os.write(file, b"tw")
+    assert is_torn(file)
+    end_torn_line(file, end)
+    end_torn_line(file, end)
+    assert not is_torn(file)
+    append(file, b"three\n")
+    assert path.read_bytes() == b"one\ntw" + end + b"three\n"
+
+
+def test_an_empty_file_is_not_torn(path: Path, file: int) -> None:
+    end_torn_line(file)
+    assert path.read_bytes() == b""
+
+
+def test_a_path_is_appended_to_and_created_only_on_request(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        append_to(path, b"one\n")
+    append_to(path, b"one\n", create=True)
+    append_to(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_disk_error_names_the_file(path: Path) -> None:
+    with pytest.raises(StoreError, match=r"lines\.jsonl.*No space left") as raised, disk_errors(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+@needs_fork
+def test_a_lock_is_held_as_long_as_its_process_lives(path: Path, file: int) -> None:
+    locked, may_end = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        own = opened_at(path)
+        os.write(locked[1], b"y" if lock(own) else b"n")
+        os.read(may_end[0], 1)
+        os._exit(0)  # without closing the file
+    assert os.read(locked[0], 1) == b"y"
+    assert not lock(file)
+    os.write(may_end[1], b".")
+    os.waitpid(child, 0)
+    assert lock(file)
+    for end in (*locked, *may_end):
+        os.close(end)
+
+
+def test_shared_locks_keep_an_exclusive_one_out(path: Path, file: int) -> None:
+    others = [opened_at(path), opened_at(path)]
+    with shared_lock(others[0]), shared_lock(others[1]):
+        with exclusive_lock(file) as alone:
+            assert not alone
+        assert not lock(file)
+    with exclusive_lock(file) as alone:
+        assert alone
+        assert not lock(others[0])
+    assert lock(others[0])
+    for other in others:
+        os.close(other)
+
+
+@needs_fork
+def test_lines_of_two_processes_never_mix(path: Path) -> None:
+    children = []
+    for name in (b"a", b"b"):
+        child = os.fork()
+        if not child:
+            own = opened_at(path)
+            for _ in range(500):
+                append(own, name * 5000 + b"\n")
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    lines = path.read_bytes().splitlines()
+    assert sorted(set(lines)) == [b"a" * 5000, b"b" * 5000]
+    assert len(lines) == 1000
