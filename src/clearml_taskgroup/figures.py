@@ -21,7 +21,7 @@ from ._plots.layout import skipped_note
 from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.parameters import by_explained_variance, varying_parameters
 from ._plots.scatter import scatter_figure
-from ._results.filtering import is_comparable, require_parameter
+from ._results.filtering import is_comparable, parameter_names, require_parameter
 from ._results.rows import Mode, Of, RowValue, with_statistic
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
@@ -65,7 +65,7 @@ def curves(
         ArgumentError: No task has the parameter `over`, or the metric was reported without iterations.
     """
     figure = _plotly("curves")
-    for name in (over,) if isinstance(over, str) else (over or ()):
+    for name in parameter_names(over or ()):
         require_parameter(results.rows, "over", name)
     metric_key = results.find(metric, **context)
     history = results.history(metric, **context)
