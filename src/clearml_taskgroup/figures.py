@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from ._plots.box import box_figure
 from ._plots.curves import curves_figure
 from ._plots.heat_map import heat_map_figure
+from ._plots.layout import skipped_note
 from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.parameters import by_explained_variance, varying_parameters
 from ._plots.scatter import scatter_figure
-from ._results.filtering import is_comparable, require_parameter
+from ._results.filtering import is_comparable, parameter_names, require_parameter
 from ._results.rows import Mode, Of, RowValue, with_statistic
-from ._text import counted
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def curves(
         ArgumentError: No task has the parameter `over`, or the metric was reported without iterations.
     """
     figure = _plotly("curves")
-    for name in (over,) if isinstance(over, str) else (over or ()):
+    for name in parameter_names(over or ()):
         require_parameter(results.rows, "over", name)
     metric_key = results.find(metric, **context)
     history = results.history(metric, **context)
@@ -213,9 +213,7 @@ def _row_values(
         known = [results.label(other) for row in results if is_comparable(row) for other in row.stats]
         raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)))
     label = with_statistic(results.label(metric_key), of)
-    skipped = len(results) - len(row_values)
-    note = f"without {counted(skipped, 'task')} (failed, stopped or no value)" if skipped else ""
-    return row_values, label, note
+    return row_values, label, skipped_note(len(results) - len(row_values))
 
 
 def _two_parameters(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._results.aggregate import group_by_configuration, standard_deviation
-from .._results.filtering import is_comparable
+from .._results.filtering import is_comparable, parameter_names
 from .._results.rows import Curve
 from .._text import counted
 from .colours import DASHES, GREY, PALETTE, colour_of, with_opacity
@@ -57,7 +57,7 @@ def curves_figure(
         The figure. Up to 12 lines have a legend; more are coloured by the rank of their last value.
     """
     tasks = [task for task in map(_task_curve, curves) if task.xs]
-    names = (over,) if isinstance(over, str) else tuple(over or ())
+    names = parameter_names(over or ())
     notes = []
     if names:
         lines, skipped = _mean_lines(tasks, names), [task for task in tasks if not is_comparable(task.row)]

@@ -57,10 +57,11 @@ def heat_map_figure(
         for at_x, name_x in enumerate(across.names):
             values = found.get((at_y, at_x), [])
             means[-1].append(float(f"{statistics.fmean(values):.6g}") if values else None)
-            where = (
-                f"{escape(shorten(x, 50))} = {escape(name_x)}<br>{escape(shorten(y, 50))} = {escape(name_y)}"
-            )
-            texts[-1].append(f"{where}<br>{spread_text(values)}" if values else f"{where}<br>no task")
+            lines = [
+                f"{escape(shorten(x, 50))} = {escape(name_x)}",
+                f"{escape(shorten(y, 50))} = {escape(name_y)}",
+            ]
+            texts[-1].append("<br>".join([*lines, spread_text(values) if values else "no task"]))
     trace: Figure = {
         "type": "heatmap",
         "x": list(range(len(across.names))),

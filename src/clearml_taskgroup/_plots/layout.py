@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._results.aggregate import standard_deviation
+from .._text import counted
 from .colours import colour_scale
 from .scales import limits
 from .value_text import escape, number_texts, shorten, shorten_start, value_text
@@ -70,6 +71,10 @@ def add_note(layout: Figure, note: str) -> None:
     layout["title"]["text"] = f"{title}<br><sub>{'<br>'.join(lines)}</sub>"
     layout["margin"]["t"] = 52 + 16 * len(lines)
     layout["title"]["pad"] = {"t": 24}  # plotly moves the first line up with each further line
+
+
+def skipped_note(skipped: int) -> str:
+    return f"without {counted(skipped, 'task')} (failed, stopped or no value)" if skipped else ""
 
 
 def title_by(label: str, *names: str) -> str:

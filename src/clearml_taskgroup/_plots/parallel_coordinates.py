@@ -73,9 +73,8 @@ def parallel_coordinates_figure(
             [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
         max_chars = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
-        title = (shorten_start(name, max_chars) if name else shorten(label, max_chars)) + (
-            " (log)" if found.is_log else ""
-        )
+        title = shorten_start(name, max_chars) if name else shorten(label, max_chars)
+        title += " (log)" if found.is_log else ""
         above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
         head = _axis_text(at, above, f"<b>{escape(title)}</b>", "center")
         if len(title) > 16 and not name:  # it would be cut off on a narrow page

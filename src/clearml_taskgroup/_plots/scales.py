@@ -27,7 +27,7 @@ MAX_DISCRETE_NUMBERS = 5
 """Up to this many different numbers are always treated as categories."""
 NUMBER_OF_BINS = 8
 MAX_MAGNITUDE = 1e150
-"""Larger numbers are treated as text."""
+"""Numbers of a larger magnitude are not drawn as numbers."""
 OUTLIER_RATIO = 8
 """Outliers are excluded from an axis if they would make it this many times longer."""
 

@@ -79,12 +79,11 @@ def scatter_figure(
         ]
         more = [f"and {len(ones) - MAX_HOVER_TASKS} more"] if len(ones) > MAX_HOVER_TASKS else []
         value = f"{escape(label)} = {mean:.5g}"
-        head = (
-            [row_hover_text(ones[0][0]), value]
-            if len(ones) == 1
-            else [value, spread_text([v for _, v in ones])]
-        )
-        texts.append("<br>".join([*head, *(names if len(ones) > 1 else []), *more]))
+        if len(ones) == 1:
+            lines = [row_hover_text(ones[0][0]), value]
+        else:
+            lines = [value, spread_text([value for _, value in ones]), *names, *more]
+        texts.append("<br>".join(lines))
     marker = {
         "color": rounded(means),
         "cmin": low,

@@ -9,12 +9,12 @@ import attrs
 from .._plots.box import box_figure
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.heat_map import heat_map_figure
+from .._plots.layout import skipped_note
 from .._plots.parallel_coordinates import parallel_coordinates_figure
 from .._plots.parameters import by_explained_variance, parameter_values, varying_parameters
 from .._plots.scales import MAX_CELLS, distinct, is_continuous
 from .._plots.scatter import points_figure, scatter_figure
 from .._results.filtering import is_comparable
-from .._text import counted
 from ..errors import TaskGroupError
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _metric_figures(
     varying = varying_parameters(rows)
     if len(row_values) < 2 or not varying:
         return figures
-    skipped = len(results) - len(row_values)
-    note = f"without {counted(skipped, 'task')} (failed, stopped or no value)" if skipped else ""
+    note = skipped_note(len(results) - len(row_values))
     figures.append(parallel_coordinates_figure(row_values, label, mode, note) | FULL_WIDTH)
     order = by_explained_variance(row_values, [name for name in varying if name not in over] or varying)
     values = {name: parameter_values(rows, name) for name in order[:2]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._plots.parameters import varying_parameters
+from .._results.filtering import parameter_names
 from .._text import counted
 from ..errors import ArgumentError, MissingExtraError
 from .figures import ReportFigures, report_figures
@@ -55,7 +56,7 @@ def write_report(
         if metrics is None
         else _given_metrics(results, metric_keys, metrics)
     )
-    names = _repeat_parameters(results) if over is None else (over,) if isinstance(over, str) else tuple(over)
+    names = _repeat_parameters(results) if over is None else parameter_names(over)
     tables = Tables(results, metric_keys, results.aggregate(names) if names else None)
     figures = report_figures(results, with_figures, names)
     title = title if title is not None else str(results.about)

@@ -266,4 +266,4 @@ def _agree(theirs: Stats, own: Stats) -> bool:
 def _results(rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = "") -> Results:
     rows.sort(key=lambda row: row.index)
     partial = bool(more) or any(row.status in OPEN for row in rows)
-    return Results(tuple(rows), about, lookup, reader, partial=partial, more=more)
+    return Results(tuple(rows), about, lookup, reader, partial=partial, partial_reason=more)

@@ -44,7 +44,7 @@ class Results(Tabular, Sequence[Row]):
     _lookup: MetricLookup
     _reader: Reader
     partial: bool = False
-    _more: str = ""
+    _partial_reason: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -329,7 +329,7 @@ class Results(Tabular, Sequence[Row]):
         return ["task", "status", *labels], body
 
     def _notes(self) -> list[str]:
-        note = f", {_partial_text(self.rows, self._more)}" if self.partial else ""
+        note = f", {_partial_text(self.rows, self._partial_reason)}" if self.partial else ""
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
 
 
@@ -337,11 +337,11 @@ def _cell(stats: Stats | None, of: Of) -> str:
     return "–" if stats is None else f"{statistic(stats, of):.4g}"
 
 
-def _partial_text(rows: Sequence[Row], more: str) -> str:
-    """Says why results are partial: which tasks are open, or else `more`."""
+def _partial_text(rows: Sequence[Row], reason: str) -> str:
+    """Says why results are partial: which tasks are open, or else the reason."""
     statuses = {row.status for row in rows}
     if statuses & {"queued", "created"}:
         return "not finished: group.wait() follows those that agents run"
-    if "in_progress" in statuses or not more:
+    if "in_progress" in statuses or not reason:
         return f"partial: {'' if 'in_progress' in statuses else 'other '}tasks are still open"
-    return f"partial: {more}"
+    return f"partial: {reason}"

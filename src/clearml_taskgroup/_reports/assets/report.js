@@ -1,7 +1,7 @@
 "use strict";
 
-// Unpacks raw deflate (RFC 1951). A browser's own DecompressionStream would be ready only after the
-// page has loaded, and a picture or a print of the page would lack its figures.
+// Decompresses raw deflate (RFC 1951). The browser's DecompressionStream is asynchronous: a screenshot or a
+// print of the page could lack its figures.
 function inflate(bytes, size) {
   const out = new Uint8Array(size);
   let end = 0, from = 0, held = 0, have = 0;
@@ -92,7 +92,7 @@ function inflate(bytes, size) {
   return out;
 }
 
-function unpacked(id) {
+function decompressed(id) {
   const element = document.getElementById(id);
   const packed = atob(element.textContent.trim());
   const bytes = new Uint8Array(packed.length);
@@ -100,7 +100,7 @@ function unpacked(id) {
   return new TextDecoder().decode(inflate(bytes, Number(element.dataset.size)));
 }
 
-// --- tables: numbers by size, then text; what is missing stays last both ways
+// --- tables: numbers are sorted by size, then text; missing values are last in both orders
 
 function valueOf(row, column) {
   const cell = row.cells[column];
@@ -170,9 +170,9 @@ openTarget();
 const plots = document.getElementById("plots");
 if (plots) {
   const script = document.createElement("script");
-  script.textContent = unpacked("plotly-js");
+  script.textContent = decompressed("plotly-js");
   document.head.append(script);
-  const figures = JSON.parse(unpacked("figure-data"));
+  const figures = JSON.parse(decompressed("figure-data"));
   const config = {
     responsive: true,
     displaylogo: false,
@@ -191,7 +191,7 @@ if (plots) {
   };
   buttons.forEach((button, at) => button.addEventListener("click", () => show(at)));
   show(0);
-  // Paper is narrower than the screen, and figures do not follow by themselves.
+  // Paper is narrower than the screen, and figures do not adapt to it by themselves.
   const onPaper = { autosize: false, width: 960, height: 330 };
   const onScreen = { autosize: true, width: null, height: null };
   const redraw = (size) => { for (const plot of plots.children) Plotly.relayout(plot, size); };
