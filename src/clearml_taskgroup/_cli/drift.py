@@ -1,4 +1,4 @@
-"""`drift`: what the names of existing projects suffer from, and what would cure it."""
+"""`drift`: what the names of existing projects suffer from, and what fixes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import click
 from .._clearml.api import Transport
 from .._clearml.queries import PAGE
 from .._clearml.sdk import connect
-from .._drift.compare import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
+from .._drift.compare import (
+    DEFAULT_GROUP,
+    DEFAULT_PROJECT,
+    LoggedMetric,
+    Spelling,
+    find_metrics,
+    mergeable_parts,
+    reported_both,
+    vocabulary_code,
+)
 from .._storage.past_runs import all_runs
 from .._text import counted
 from .find_run import Mode, near, place_of, results_of, root
@@ -68,7 +77,7 @@ def drift_command(
     mode: Mode | None,
     as_json: bool,
 ) -> None:
-    """Find metrics that tasks spell in different ways, and print the vocabulary that would cure it.
+    """Find metrics that tasks spell in different ways, and print the vocabulary that fixes them.
 
     It looks at the names alone, of any tasks, also of those that no TaskGroup made; archived ones are left
     out. Names are taken for one metric if nothing but case, separators, well-known abbreviations, the split
@@ -92,7 +101,7 @@ def drift_command(
             raise
         raise CannotLook(f"{error}; did you mean --project {shlex.quote(name)}?") from None
     logged = [task for task in logged if since is None or (task.created or since) >= since]
-    metrics = metrics_of({task.id: task.names for task in logged})
+    metrics = find_metrics({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
     if as_json:
         print_json(_facts(logged, metrics))
@@ -181,7 +190,7 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
     if not drifting:
         click.echo(f"{looked_at}: no drift")
     else:
-        apart = sum(len(parts_of(metric)) > 1 for metric in drifting)
+        apart = sum(len(mergeable_parts(metric)) > 1 for metric in drifting)
         kept = f", {apart} of them by names that some tasks report both of" if apart else ""
         click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{kept}")
     for metric in drifting:
@@ -207,12 +216,12 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
 
 
 def _cure(logged: list[Logged], metrics: list[LoggedMetric]) -> str:
-    """Writes the cure, with the names of the project and the group that all tasks are of, if they are."""
+    """Returns the code of the vocabulary, with project and group if all tasks have the same."""
     projects, groups = {task.project for task in logged}, {task.group for task in logged}
     project = projects.pop() if len(projects) == 1 else ""
     group = groups.pop() if len(groups) == 1 else ""
     fields = frozenset().union(*(task.fields for task in logged))
-    return cure(metrics, project or PROJECT, group or GROUP, fields)
+    return vocabulary_code(metrics, project or DEFAULT_PROJECT, group or DEFAULT_GROUP, fields)
 
 
 def _few(spelling: Spelling, names: dict[str, str], most: int = 2) -> str:
@@ -234,7 +243,7 @@ def _metric(metric: LoggedMetric) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "mode": metric.mode,
-        "merged": len(parts_of(metric)) == 1,
+        "merged": len(mergeable_parts(metric)) == 1,
         "spellings": [
             {
                 "title": spelling.title,
