@@ -43,7 +43,7 @@ def test_a_run_is_deleted(form: str) -> None:
     assert [run["run"] for run in as_json("list")] == [kept.run]
     assert "was not found" in told("discard", group.run, "--yes", code=1)
     assert command("discard", kept.run, "--yes").stdout == (
-        f"deleted run 1 of {PROJECT}/{NAME} ({kept.run[:12]}; 2 tasks; something of it is on no server)\n"
+        f"deleted run 1 of {PROJECT}/{NAME} ({kept.run[:12]}; 2 tasks; not all of it is on a server)\n"
     )
     assert files() == set()
 
@@ -55,9 +55,9 @@ def test_it_asks_and_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in ("n\n", ""):
         refused = command("discard", group.run, answer=answer)
         assert (refused.exit_code, files()) == (1, before)
-        assert "something of it is on no server" in refused.stdout
+        assert "not all of it is on a server" in refused.stdout
         assert all(str(path) in refused.stdout for path in before)
-    assert "without being asked: --yes" in command("discard", group.run, answer="").stderr
+    assert "without a question with --yes" in command("discard", group.run, answer="").stderr
     assert "--yes" not in command("discard", group.run, answer="n\n").stderr
     assert "add --yes" in as_json_error("discard", group.run, code=2)
     assert command("discard", group.run, answer="y\n").exit_code == 0

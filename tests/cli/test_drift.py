@@ -174,7 +174,7 @@ def test_what_tasks_report_both_of_is_not_merged() -> None:
     text = command("drift", "--group", f"{PROJECT}/{NAME}")
     assert text.exit_code == 1
     assert text.stdout.startswith(
-        "3 tasks, 1 metric: 1 spelt in different ways, 1 of them by names that some tasks report both of\n"
+        "3 tasks, 1 metric: 1 spelt in different ways, 1 of them with names that some tasks report both of\n"
     )
     assert "  1 task reports both learning_rate and lr: they are not merged\n" in text.stdout
     facts = as_json("drift", "--group", f"{PROJECT}/{NAME}", code=1)
@@ -262,7 +262,7 @@ def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) 
     assert found_in(as_json(*project, "--since", tasks[1]["created"], code=1)) == {"loss": {"LOSS", "losss"}}
     assert command(*project, "--since", "2199-01-01").stdout == "0 tasks, 0 metrics: no drift\n"
     for wrong in ("yesterday", "2026-13-01", "7w"):
-        assert f"'{wrong}' is no date" in told(*project, "--since", wrong, code=2)
+        assert f"'{wrong}' is not a date" in told(*project, "--since", wrong, code=2)
 
 
 @pytest.mark.parametrize("where", ["disk", "server", "server alone"])

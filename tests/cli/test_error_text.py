@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from clearml_taskgroup._cli.error_text import listing, plainly, words_of
+from clearml_taskgroup._cli.error_text import command_message, metric_arguments, some_distinct
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -21,7 +21,7 @@ from clearml_taskgroup.errors import (
 ERRORS = [
     (
         AmbiguousResultError("top 1", ["top 1[split=val]", "top 1[split=train]"]),
-        "top 1 may mean top 1[split=val], top 1[split=train]; say which, as in: 'top 1' split=val",
+        "top 1 may mean top 1[split=val], top 1[split=train]; choose one, as in: 'top 1' split=val",
     ),
     (
         NoSuchResultError("los", ["loss[fold=1,split=val]"]),
@@ -48,31 +48,33 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "told"), ERRORS, ids=lambda value: type(value).__name__)
 def test_errors_are_told_in_words_to_type(error: Exception, told: str) -> None:
     """What is to be done is told as words of the command line."""
-    assert plainly(error) == told
+    assert command_message(error) == told
     assert "mode='" not in told
 
 
 def test_other_errors_stay_as_they_are() -> None:
     """An error that is about the disk keeps its advice."""
     error = StoreError("/full", "no space left")
-    assert plainly(error) == str(error)
+    assert command_message(error) == str(error)
 
 
 def test_a_login_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed login is told by the server's name, without ClearML's whole text."""
-    assert "no ClearML server is configured" in plainly(LoginError("cannot log in"))
+    assert "no ClearML server is configured" in command_message(LoginError("cannot log in"))
     monkeypatch.setenv("CLEARML_API_ACCESS_KEY", "key")
     monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
-    refused = plainly(LoginError("cannot log in: Failed getting token (error 401 from x): Unauthorized"))
+    refused = command_message(
+        LoginError("cannot log in: Failed getting token (error 401 from x): Unauthorized")
+    )
     assert refused.startswith("the ClearML server http://127.0.0.1:9 refuses the credentials; check ")
-    long = plainly(LoginError("cannot log in: " + "HTTPConnectionPool " * 100), offline=True)
+    long = command_message(LoginError("cannot log in: " + "HTTPConnectionPool " * 100), offline=True)
     assert len(long) < 400
     assert long.endswith("--offline")
 
 
 def test_measures_as_words() -> None:
     """A heading of a table is split into what a shell is given."""
-    assert words_of("accuracy[split=val]") == ["accuracy", "split=val"]
-    assert words_of("loss") == ["loss"]
-    assert shlex.join(words_of("a b[k=v w]")) == "'a b' 'k=v w'"
-    assert listing("abcdefgh") == "a, b, c, d, e, f and 2 more"
+    assert metric_arguments("accuracy[split=val]") == ["accuracy", "split=val"]
+    assert metric_arguments("loss") == ["loss"]
+    assert shlex.join(metric_arguments("a b[k=v w]")) == "'a b' 'k=v w'"
+    assert some_distinct("abcdefgh") == "a, b, c, d, e, f and 2 more"

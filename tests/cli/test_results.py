@@ -143,7 +143,7 @@ def test_a_later_run_on_disk_is_told(loopback: LoopbackServer) -> None:
     result = command("show", GROUP)
     assert online.run[:12] in result.stdout
     assert result.stderr == (
-        f"a later run, 2 ({offline.run[:12]}), is on this disk alone; --offline shows it\n"
+        f"a later run, 2 ({offline.run[:12]}), is on this disk only; --offline shows it\n"
     )
     assert command("show", GROUP, "--run", 1).stderr == command("show", GROUP, "--online").stderr == ""
     assert command("upload", GROUP).exit_code == 0
@@ -176,13 +176,13 @@ def test_what_is_no_group(tmp_path: Path) -> None:
 
 def test_digits_of_several_runs() -> None:
     """First digits that may mean two runs are told with both of them."""
-    from clearml_taskgroup._cli.find_run import one_of
+    from clearml_taskgroup._cli.find_run import run_with_id
     from clearml_taskgroup._cli.output import Failure
     from clearml_taskgroup._results.run_list import Listed
 
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
     with pytest.raises(Failure, match="'abcdef' may mean abcdef0, abcdef1; give more digits"):
-        one_of("abcdef", runs)
+        run_with_id("abcdef", runs)
 
 
 def test_a_group_that_is_not_there_has_neighbours() -> None:
@@ -379,7 +379,7 @@ def test_a_metric_as_tables_head_it() -> None:
     for text in ("accuracy[split=train]", "accuracy[split=train] (%)"):
         assert as_json("best", GROUP, text) == split
     line = told("best", GROUP, "accuracy", code=1)
-    assert line.endswith("accuracy[split=train]; say which, as in: accuracy split=val")
+    assert line.endswith("accuracy[split=train]; choose one, as in: accuracy split=val")
     assert as_json("best", GROUP, *line.rpartition("as in: ")[2].split())["metric"] == "accuracy[split=val]"
     assert "did you mean accuracy split=val?" in told("best", GROUP, "accuracy[split=va]", code=1)
     make(name="with no words")

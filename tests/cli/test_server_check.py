@@ -43,7 +43,7 @@ def test_the_disk_stands_in() -> None:
         result = command(*arguments)
         assert (result.exit_code, group.run[:12] in result.stdout) == (0, arguments[0] != "best")
         assert result.stderr == (
-            f"the ClearML server {REFUSES} does not answer (the connection is refused); this is what is on "
+            f"the ClearML server {REFUSES} does not answer (the connection is refused); showing what is on "
             "this disk\n"
         )
         assert "file://" in result.stdout or arguments == ("list",)
@@ -83,17 +83,17 @@ def test_a_server_that_comes_back(loopback: LoopbackServer) -> None:
 
 def test_how_it_is_away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What keeps a server from answering is told in a few words; one that answers has no trouble."""
-    assert server_check.trouble() is None
-    monkeypatch.setattr(server_check, "PATIENCE", 0.2)
+    assert server_check.why_unreachable() is None
+    monkeypatch.setattr(server_check, "TIMEOUT_S", 0.2)
     loopback.faults.fail_next("debug.ping", status=502, times=9)
-    assert server_check.trouble() == "it answers 502"
+    assert server_check.why_unreachable() == "it answers 502"
     loopback.faults.clear()
     loopback.faults.outage = True
-    assert server_check.trouble() == "the connection breaks"
+    assert server_check.why_unreachable() == "the connection breaks"
     loopback.faults.clear()
-    for host, told_as in ((REFUSES, "the connection is refused"), ("nonsense", "that is no address")):
+    for host, told_as in ((REFUSES, "the connection is refused"), ("nonsense", "it is not a valid address")):
         monkeypatch.setenv("CLEARML_API_HOST", host)
-        assert server_check.trouble() == told_as
+        assert server_check.why_unreachable() == told_as
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def silent() -> Iterator[str]:
 
 def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers is not waited for, nor a name that nobody looks up."""
-    monkeypatch.setattr(server_check, "PATIENCE", 0.2)
+    monkeypatch.setattr(server_check, "TIMEOUT_S", 0.2)
     monkeypatch.setenv("CLEARML_API_HOST", silent)
-    assert server_check.trouble() == "nothing came for 0.2 s"
+    assert server_check.why_unreachable() == "timed out after 0.2 s"
     asked, done = threading.Event(), threading.Event()
 
     def hangs(*_: Any) -> str | None:
@@ -117,8 +117,8 @@ def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -
         done.wait(20)
         return None
 
-    monkeypatch.setattr(server_check, "_asked", hangs)
-    assert server_check.trouble() == "nothing came for 0.2 s"
+    monkeypatch.setattr(server_check, "_ping", hangs)
+    assert server_check.why_unreachable() == "timed out after 0.2 s"
     assert asked.is_set()
     done.set()
 
@@ -157,5 +157,5 @@ def test_clearml_is_set_offline(loopback: LoopbackServer, monkeypatch: pytest.Mo
 def test_the_address_is_read_without_asking(loopback: LoopbackServer) -> None:
     """The configured server is named without a login."""
     host = loopback.environment()["CLEARML_API_HOST"]
-    assert server_check.name() == f"the ClearML server {host}"
+    assert server_check.server_name() == f"the ClearML server {host}"
     assert loopback.calls == []

@@ -111,7 +111,7 @@ def test_nothing_waits() -> None:
     result = command("pending")
     assert (result.exit_code, result.output) == (
         0,
-        f"nothing waits below {sdk.cache_folder() / 'taskgroup'}\n",
+        f"no pending runs below {sdk.cache_folder() / 'taskgroup'}\n",
     )
     assert json.loads(command("pending", "--json").output) == []
 
@@ -194,7 +194,7 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
-    monkeypatch.setattr(server_check, "LONGER", 0.0)
+    monkeypatch.setattr(server_check, "REQUIRED_TIMEOUT_S", 0.0)
     make()
     loopback.faults.outage = True
     result = command("upload", f"{PROJECT}/{NAME}")
@@ -351,7 +351,7 @@ def test_errors_as_json() -> None:
 
 def test_nothing_to_upload() -> None:
     """Where nothing waits, `upload --all` says so."""
-    assert command("upload", "--all").stdout.startswith("nothing waits below ")
+    assert command("upload", "--all").stdout.startswith("no pending runs below ")
     assert json.loads(command("upload", "--all", "--json").stdout) == []
 
 

@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
 from clearml_taskgroup._clearml.events import SINGLE_VALUE_TITLE
-from clearml_taskgroup._drift.compare import Spelling, cure, drifting, metrics_of, parts_of, reported_both
-from clearml_taskgroup._drift.parse_name import SUMMARY, read
-from clearml_taskgroup._model.metric_words import distance, is_typo
+from clearml_taskgroup._drift.compare import (
+    Spelling,
+    find_drift,
+    find_metrics,
+    mergeable_parts,
+    reported_both,
+    vocabulary_code,
+)
+from clearml_taskgroup._drift.parse_name import SUMMARY, parse_name
+from clearml_taskgroup._model.metric_words import edit_distance, is_typo
 from clearml_taskgroup._model.metrics import Vocabulary
 
 Name = str | tuple[str, str]
@@ -37,11 +44,11 @@ def project(*kinds: Iterable[Name], tasks: int = 10) -> dict[str, list[tuple[str
 
 def sets(*kinds: Iterable[Name], tasks: int = 10) -> list[set[str]]:
     """Finds the sets of names that look alike, as they are shown."""
-    return [{str(s) for s in metric.spellings} for metric in drifting(project(*kinds, tasks=tasks))]
+    return [{str(s) for s in metric.spellings} for metric in find_drift(project(*kinds, tasks=tasks))]
 
 
 def vocabulary_of(code: str) -> Vocabulary:
-    """Runs the code that would cure a project, up to its vocabulary, which is checked with its template."""
+    """Runs generated code up to its vocabulary, which is checked with its template."""
     seen: dict[str, Any] = {}
 
     def group(project: str, name: str, *, template: str, metrics: Any) -> None:
@@ -75,7 +82,7 @@ def test_a_project_of_fifty_tasks(others: str, seed: int) -> None:
         else:
             names += [name for name in OTHERS if chance.random() < 0.5]
         reported[f"t{number}"] = [(name, name) for name in names]
-    found = drifting(reported)
+    found = find_drift(reported)
     assert {m.name: {str(s) for s in m.spellings} for m in found} == {
         "accuracy": set(ACCURACIES),
         "loss": set(LOSSES),
@@ -92,7 +99,7 @@ def test_names_by_chance(seed: int) -> None:
         f"t{number}": [("the " + name, name) for name in names if chance.random() < 0.4]
         for number in range(50)
     }
-    found = drifting({task: [(series, "value") for _, series in names] for task, names in reported.items()})
+    found = find_drift({task: [(series, "value") for _, series in names] for task, names in reported.items()})
     assert [{s.title for s in metric.spellings} for metric in found] == [set(ACCURACIES), set(LOSSES)]
 
 
@@ -238,7 +245,7 @@ def test_names_that_are_alike(one: Name, other: Name) -> None:
     """Two spellings of one metric in different tasks are found, in either order, also of one task each."""
     for kinds in (([one], [other]), ([other, "x"], [one, "x"])):
         for tasks in (1, 10):
-            (found,) = drifting(project(*kinds, tasks=tasks))
+            (found,) = find_drift(project(*kinds, tasks=tasks))
             assert {(s.title, s.series) for s in found.spellings} == {pair(one), pair(other)}
 
 
@@ -292,7 +299,7 @@ def test_one_script_does_not_drift(names: list[Name]) -> None:
 def test_two_frameworks_drift() -> None:
     """Keras beside Lightning: the losses and accuracies of both are one thing, and nothing else is."""
     lightning = ["train_loss", "valid_loss", "train_acc", "valid_acc", "epoch"]
-    found = drifting(project([*KERAS, "lr"], lightning))
+    found = find_drift(project([*KERAS, "lr"], lightning))
     assert {m.name: {s.alias: dict(s.carried) for s in m.spellings} for m in found} == {
         "accuracy": {
             "accuracy": {},
@@ -348,24 +355,24 @@ def test_a_value_without_a_split_is_in_the_same_plot() -> None:
 def test_one_title_above_all_is_a_heading() -> None:
     """Where everything has one title, it is not of the metric's name; where there are two, it is."""
     names = [("run A", "acc"), ("run A", "accuracy"), ("run A", "epoch")]
-    assert {m.name for m in metrics_of(project(names[:1], names[1:]))} == {"accuracy", "epoch"}
+    assert {m.name for m in find_metrics(project(names[:1], names[1:]))} == {"accuracy", "epoch"}
     assert sets([("resnet", "acc")], [("vgg", "acc")]) == []
-    assert [m.name for m in metrics_of(project([("lr", "pg0")], [("lr", "pg1")]))] == ["lr/pg0", "lr/pg1"]
+    assert [m.name for m in find_metrics(project([("lr", "pg0")], [("lr", "pg1")]))] == ["lr/pg0", "lr/pg1"]
 
 
 def test_monitors_are_no_metrics() -> None:
     """ClearML's resource plots are passed over."""
     names: list[Name] = [(":monitor:gpu", "gpu_0_temperature"), (":monitor:machine", "cpu_usage")]
-    assert metrics_of(project(names)) == []
+    assert find_metrics(project(names)) == []
 
 
 def test_single_values_are_told_by_clearmls_title() -> None:
     """The title of single values is ClearML's."""
     assert SUMMARY == SINGLE_VALUE_TITLE
-    assert str(read(SUMMARY, "acc")) == "acc"
+    assert str(parse_name(SUMMARY, "acc")) == "acc"
 
 
-# --- what to call it, and the cure -------------------------------------------------------------
+# --- what to call it, and the vocabulary
 
 
 @pytest.mark.parametrize(
@@ -388,13 +395,15 @@ def test_single_values_are_told_by_clearmls_title() -> None:
 )
 def test_what_a_metric_is_called(names: list[str], name: str, mode: str | None) -> None:
     """The name is in full and in lower case; the mode is guessed for well-known words alone."""
-    (found,) = drifting(project(*([name] for name in names)))
+    (found,) = find_drift(project(*([name] for name in names)))
     assert (found.name, found.mode) == (name, mode)
 
 
 def test_the_cure_is_code() -> None:
     """What is printed is a list of metrics with aliases and context, and a template that takes them."""
-    code = cure(metrics_of(project(["acc", "loss"], ["accuracy", "Loss", "epoch"], ["train_acc", "loss"])))
+    code = vocabulary_code(
+        find_metrics(project(["acc", "loss"], ["accuracy", "Loss", "epoch"], ["train_acc", "loss"]))
+    )
     assert code == (
         "from clearml_taskgroup import Metric, TaskGroup\n"
         "\n"
@@ -413,14 +422,14 @@ def test_the_cure_is_code() -> None:
 def test_the_cure_keeps_apart_what_tasks_report_both_of() -> None:
     """Two spellings of one curve that a task reports both of stay two metrics, and a comment says so."""
     reported = project(["acc", "accuracy"], ["acc"], ["Accuracy"], ["val_acc"], tasks=3)
-    code = cure(metrics_of(reported))
+    code = vocabulary_code(find_metrics(reported))
     assert (
         '    Metric("accuracy", mode="max", aliases={"Accuracy": {}, "val_acc": {"split": "val"}}),\n'
         '    Metric("acc", mode="max"),\n'
         '    # tasks that report both "acc" and "accuracy": 3; they stay two metrics\n'
     ) in code
-    (found,) = drifting(reported)
-    assert [[str(spelling) for spelling in part] for part in parts_of(found)] == [
+    (found,) = find_drift(reported)
+    assert [[str(spelling) for spelling in part] for part in mergeable_parts(found)] == [
         ["accuracy", "Accuracy", "val_acc"],
         ["acc"],
     ]
@@ -432,7 +441,7 @@ def test_the_cure_keeps_apart_what_tasks_report_both_of() -> None:
 
 def test_names_of_two_splits_are_merged_though_a_task_reports_both() -> None:
     """What a task reports of several splits does not clash."""
-    code = cure(metrics_of(project(["train_acc", "val_acc"], ["accuracy"])))
+    code = vocabulary_code(find_metrics(project(["train_acc", "val_acc"], ["accuracy"])))
     vocabulary = vocabulary_of(code)
     assert vocabulary.resolve("train_acc", {}) == ("accuracy", {"split": "train"})
     assert vocabulary.resolve("val_acc", {}) == ("accuracy", {"split": "val"})
@@ -441,7 +450,9 @@ def test_names_of_two_splits_are_merged_though_a_task_reports_both() -> None:
 
 def test_other_contexts_have_fields_in_the_template() -> None:
     """Folds, seeds and ranks that are part of a name become fields of their own."""
-    code = cure(metrics_of(project(["loss_fold_1", "Loss_fold2"], ["Loss_fold_1", "loss_fold2"])))
+    code = vocabulary_code(
+        find_metrics(project(["loss_fold_1", "Loss_fold2"], ["Loss_fold_1", "loss_fold2"]))
+    )
     assert 'template="{metric}/{split=value} fold={fold=all}"' in code
     assert vocabulary_of(code).resolve("Loss_fold2", {}) == ("loss", {"fold": 2})
 
@@ -449,7 +460,7 @@ def test_other_contexts_have_fields_in_the_template() -> None:
 def test_long_entries_are_broken() -> None:
     """An entry that does not fit in a line has a line for each alias, and stays valid."""
     names = ["".join(letters) for letters in itertools.product("aA", "cC", "cC")]
-    code = cure(metrics_of(project(*([name] for name in names))))
+    code = vocabulary_code(find_metrics(project(*([name] for name in names))))
     assert max(map(len, code.splitlines())) <= 100
     assert {vocabulary_of(code).resolve(name, {})[0] for name in names} == {"accuracy"}
 
@@ -493,11 +504,11 @@ def meant(vocabulary: Vocabulary, spelling: Spelling) -> Any:
 @given(PROJECTS)
 def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) -> None:
     """Whatever a project logs, each name is in one metric, and the printed vocabulary takes it."""
-    found = metrics_of(reported)
+    found = find_metrics(reported)
     spellings = [(s.title, s.series) for metric in found for s in metric.spellings]
     logged = {name for names in reported.values() for name in names if not name[0].startswith(":monitor:")}
     assert sorted(spellings) == sorted(logged)
-    vocabulary = vocabulary_of(cure(found))
+    vocabulary = vocabulary_of(vocabulary_code(found))
     for metric in found:
         for spelling in metric.spellings:
             assert not spelling.alias.strip() or spelling.alias in vocabulary
@@ -522,7 +533,7 @@ def test_the_order_of_tasks_does_not_matter(
     again = {task: chance.sample(names, len(names)) for task, names in shuffled}
 
     def found(given: dict[str, list[tuple[str, str]]]) -> set[frozenset[tuple[str, str]]]:
-        return {frozenset((s.title, s.series) for s in metric.spellings) for metric in drifting(given)}
+        return {frozenset((s.title, s.series) for s in metric.spellings) for metric in find_drift(given)}
 
     assert found(reported) == found(again)
 
@@ -546,13 +557,13 @@ def test_case_and_separators_never_matter(name: str) -> None:
 def test_many_names_take_no_time() -> None:
     """A project of 2,000 names, as a class-wise evaluation logs them, is looked through."""
     names = [f"iou_class{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}x" for i in range(2000)]
-    assert drifting(project(names, names[:1000], tasks=1)) == []
+    assert find_drift(project(names, names[:1000], tasks=1)) == []
 
 
 @pytest.mark.parametrize(("one", "other", "apart"), [("loss", "loss", 0), ("abc", "acb", 1), ("a", "xyz", 3)])
 def test_distance(one: str, other: str, apart: int) -> None:
     """Inserting, dropping, changing a letter and swapping two neighbours are one step each."""
-    assert distance(one, other) == distance(other, one) == apart
+    assert edit_distance(one, other) == edit_distance(other, one) == apart
 
 
 def test_short_words_have_no_typos() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._drift.compare import LoggedMetric, cure, drifting, metrics_of
+from clearml_taskgroup._drift.compare import LoggedMetric, find_drift, find_metrics, vocabulary_code
 
 FAMILIES = [
     [
@@ -86,7 +86,7 @@ def name_in(style: str, metric: LoggedMetric) -> set[str]:
 @pytest.mark.parametrize("seed", range(4))
 def test_families(style: str, seed: int) -> None:
     """Each family is found whole and alone, however the scripts hand their names to ClearML."""
-    metrics = metrics_of(made(seed, style))
+    metrics = find_metrics(made(seed, style))
     found = sorted(sorted(name_in(style, metric)) for metric in metrics)
     assert found == sorted(map(sorted, FAMILIES))
     told = sorted(sorted(name_in(style, metric)) for metric in metrics if metric.drifts)
@@ -97,7 +97,7 @@ def test_families(style: str, seed: int) -> None:
 def test_the_cure_makes_one_name_of_each_family(style: str) -> None:
     """The code runs as it was printed; each spelling is then one name, and no two families share one."""
     ran: dict[str, Any] = {}
-    exec(cure(metrics_of(made(0, style)), "vision", "all"), ran)
+    exec(vocabulary_code(find_metrics(made(0, style)), "vision", "all"), ran)
     group = ran["group"]
     assert isinstance(group, TaskGroup)
     assert (group.project, group.name) == ("vision", "all")
@@ -112,6 +112,6 @@ def test_two_tasks_are_enough() -> None:
     for (at, one), (place, other) in combinations(
         [(at, name) for at, family in enumerate(FAMILIES) for name in family], 2
     ):
-        found = metrics_of({"a": [(one, one)], "b": [(other, other)]})
+        found = find_metrics({"a": [(one, one)], "b": [(other, other)]})
         assert len(found) == (1 if at == place else 2), (one, other)
-        assert not (at != place and drifting({"a": [(one, one), (other, other)], "b": [(one, one)]}))
+        assert not (at != place and find_drift({"a": [(one, one), (other, other)], "b": [(one, one)]}))

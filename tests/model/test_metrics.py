@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
-from clearml_taskgroup._drift.warn import drift, drift_text
+from clearml_taskgroup._drift.warn import drift_warning, partly_reported
 from clearml_taskgroup.errors import (
     DriftWarning,
     ReportError,
@@ -180,7 +180,9 @@ def test_drift_is_told_at_the_end(backend: MemoryStore) -> None:
 
 def test_drift_hints_at_what_looks_alike() -> None:
     """Other spellings of a metric are named as such; names that only resemble it are not."""
-    text = drift_text(drift({"a": ["acc", "loss_a"], "b": ["val_accuracy", "loss_b"], "c": ["Acc"]}))
+    text = drift_warning(
+        partly_reported({"a": ["acc", "loss_a"], "b": ["val_accuracy", "loss_b"], "c": ["Acc"]})
+    )
     assert text.splitlines()[1:-1] == [
         "  'Acc', 'acc', 'val_accuracy' look like one metric",
         "  'loss_a': in a, not in b, c",
@@ -193,7 +195,7 @@ def test_the_warning_stays_short_and_names_the_command() -> None:
     words = [f"word{'x' * n}" for n in range(30)]
     spelt = [[f"{word}Loss", f"{word}_loss", f"{word}-loss"] for word in words]
     reported = {f"t{n}": [names[n % 3] for names in spelt] + [f"other_{n}"] for n in range(100)}
-    text = drift_text(drift(reported), "digits/my sweep")
+    text = drift_warning(partly_reported(reported), "digits/my sweep")
     assert len(text.splitlines()) < 10
     assert len(text) < 700
     assert "and 125 more" in text
@@ -224,7 +226,7 @@ def test_a_vocabulary_leaves_no_drift(backend: MemoryStore) -> None:
 def test_drift_names_a_few_tasks_of_many() -> None:
     """In a group of many tasks, the first two are named and the rest counted."""
     reported = {f"t{n}": ["loss"] if n else ["loss", "extra"] for n in range(100)}
-    found = drift(reported)
+    found = partly_reported(reported)
     assert found == {"extra": (["t0"], [f"t{n}" for n in range(1, 100)])}
-    assert "'extra': in t0, not in t1, t2 and 97 more" in drift_text(found)
-    assert drift({}) == drift({"a": ["x"], "b": ["x"]}) == {}
+    assert "'extra': in t0, not in t1, t2 and 97 more" in drift_warning(found)
+    assert partly_reported({}) == partly_reported({"a": ["x"], "b": ["x"]}) == {}

@@ -6,7 +6,7 @@ import sys
 
 try:
     import click
-    import rich  # noqa: F401 - told here, before any command is made
+    import rich  # noqa: F401 - a missing rich is reported here, before the commands are defined
 except ImportError:
     sys.exit("clearml-taskgroup: the command needs the extra 'cli': pip install 'clearml-taskgroup[cli]'")
 
@@ -23,10 +23,10 @@ from .upload import discard, pending, upload_command
 )
 @click.version_option(package_name="clearml-taskgroup")
 def main() -> None:
-    """Look at the groups of ClearML tasks that a TaskGroup made, and at the metrics of any project.
+    """Show the groups of ClearML tasks that a TaskGroup created, and the metrics of any project.
 
-    Exit codes: 0, all is well; 1, what was asked for is not there, or failed; 2, the command was not
-    understood. `drift` has 1 for drift that it found, and 2 for everything that kept it from looking.
+    Exit codes: 0, success; 1, something was not found, or failed; 2, wrong usage. `drift` exits with 1 if it
+    found drift, and with 2 for every error.
     """
 
 

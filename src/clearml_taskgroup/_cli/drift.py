@@ -1,4 +1,4 @@
-"""`drift`: what the names of existing projects suffer from, and what would cure it."""
+"""The command `drift`: metrics that the tasks of projects spell differently, and a vocabulary for them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,48 @@ import click
 from .._clearml.api import Transport
 from .._clearml.queries import PAGE
 from .._clearml.sdk import connect
-from .._drift.compare import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
+from .._drift.compare import (
+    DEFAULT_GROUP,
+    DEFAULT_PROJECT,
+    LoggedMetric,
+    Spelling,
+    find_metrics,
+    mergeable_parts,
+    reported_both,
+    vocabulary_code,
+)
 from .._storage.past_runs import all_runs
-from .._text import counted
-from .find_run import Mode, near, place_of, results_of, root
-from .logged_names import Logged, NoSuchTasksError, of_past, of_project, of_results, of_tasks
-from .output import Command, Failure, json_option, mode_options, print_json, since
+from .._text import counted, some
+from .find_run import Mode, choose_place, results_of, root, suggestions
+from .logged_names import (
+    LoggedNames,
+    NoSuchTasksError,
+    names_of_project,
+    names_of_results,
+    names_of_run,
+    names_of_tasks,
+)
+from .output import Command, Failure, json_option, mode_options, parse_since, print_json
 from .results import is_below
-from .server_check import PATIENCE
+from .server_check import TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST = 10
-"""How many of the metrics that some tasks lack are named to people."""
+MAX_PARTIAL_METRICS_SHOWN = 10
+"""The most metrics that are named in the line about metrics that only some tasks report."""
 
 
-class CannotLook(Failure):
-    """A failure of a command for which 1 means that it found something."""
+class NotChecked(Failure):
+    """An error of `LinterCommand`, with exit code 2."""
 
     exit_code = 2
 
 
 class LinterCommand(Command):
-    """A command for which 1 means that it found something, and 2 that it could not look."""
+    """A command that exits with 1 if it found something, and with 2 for errors."""
 
-    failure = CannotLook
+    failure = NotChecked
 
 
 @click.command(
@@ -46,16 +62,18 @@ class LinterCommand(Command):
     epilog="Example: clearml-taskgroup drift --project digits",
 )
 @click.argument("tasks", nargs=-1, metavar="[TASK_ID]...")
-@click.option("--project", "projects", multiple=True, help="All tasks of a project, whoever made them.")
-@click.option("--group", "groups", multiple=True, help="The tasks of a group's latest run; as GROUP of show.")
+@click.option("--project", "projects", multiple=True, help="All tasks of a project, with or without a group.")
 @click.option(
-    "--sub-projects/--no-sub-projects", "below", default=True, help="Also the projects below (the default)."
+    "--group", "groups", multiple=True, help="The tasks of a group's latest run; like GROUP of show."
+)
+@click.option(
+    "--sub-projects/--no-sub-projects", "below", default=True, help="Also its sub-projects (the default)."
 )
 @click.option(
     "--since",
     metavar="DATE",
-    callback=since,
-    help="Only tasks created since: a date, a moment (in local time, if it does not say), or days, as 7d.",
+    callback=parse_since,
+    help="Only tasks created since a date, a time (local, without a time zone), or some days ago: 7d.",
 )
 @mode_options
 @json_option
@@ -68,14 +86,14 @@ def drift_command(
     mode: Mode | None,
     as_json: bool,
 ) -> None:
-    """Find metrics that tasks spell in different ways, and print the vocabulary that would cure it.
+    """Find metrics that tasks spell in different ways, and print a vocabulary with one name for each.
 
-    It looks at the names alone, of any tasks, also of those that no TaskGroup made; archived ones are left
-    out. Names are taken for one metric if nothing but case, separators, well-known abbreviations, the split
-    (train, val, test) or a misspelling tells them apart, and hardly any task reports both. Those that
-    some tasks report both of are named, and stay two metrics in what it prints.
+    Only the names are compared, of any tasks, also of those without a TaskGroup; archived tasks are
+    skipped. Two names count as one metric if they differ only in case, separators, well-known
+    abbreviations, the split (train, val, test) or a misspelling, and hardly any task reports both. Names
+    that some tasks report both of are listed, and stay two metrics in the vocabulary.
 
-    Exit codes, as linters have them: 0, no drift; 1, drift was found; 2, it could not look.
+    Exit codes, as of linters: 0, no drift; 1, drift was found; 2, an error.
     """
     if not (tasks or projects or groups):
         raise click.UsageError("give --project, --group or the ids of tasks")
@@ -83,41 +101,41 @@ def drift_command(
         raise click.UsageError("give --project or --group: a group is in its project, --group project/name")
     group = next((task for task in tasks if "/" in task), None)
     if group is not None:
-        raise click.UsageError(f"{group!r} is no task's id; for a group write --group {group}")
+        raise click.UsageError(f"{group!r} is not the id of a task; for a group write --group {group}")
     try:
-        logged = _logged(tasks, projects, groups, below, mode, since)
+        logged = _logged_names(tasks, projects, groups, below, mode, since)
     except NoSuchTasksError as error:
         name = next((name for name in error.asked if error.kind == "task" and not _is_id(name)), None)
         if name is None:
             raise
-        raise CannotLook(f"{error}; did you mean --project {shlex.quote(name)}?") from None
+        raise NotChecked(f"{error}; did you mean --project {shlex.quote(name)}?") from None
     logged = [task for task in logged if since is None or (task.created or since) >= since]
-    metrics = metrics_of({task.id: task.names for task in logged})
+    metrics = find_metrics({task.id: task.names for task in logged})
     drifting = [metric for metric in metrics if metric.drifts]
     if as_json:
-        print_json(_facts(logged, metrics))
+        print_json(_drift_json(logged, metrics))
     else:
-        _tell(logged, metrics, drifting)
+        _print(logged, metrics, drifting)
     if drifting:
         click.get_current_context().exit(1)
 
 
-def _logged(
+def _logged_names(
     tasks: tuple[str, ...],
     projects: tuple[str, ...],
     groups: tuple[str, ...],
     below: bool,
     mode: Mode | None,
     since: float | None,
-) -> list[Logged]:
+) -> list[LoggedNames]:
     found = [task for group in groups for task in _of_group(group, mode, since)]
-    online = bool(tasks or projects) and place_of(mode, or_disk=False).is_online
+    online = bool(tasks or projects) and choose_place(mode, disk_fallback=False).is_online
     if online:
-        transport = Transport(connect(PATIENCE))
+        transport = Transport(connect(TIMEOUT_S))
         try:
             for project in projects:
                 found += _of_project(transport, project, below, since)
-            found += of_tasks(transport, tasks) if tasks else []
+            found += names_of_tasks(transport, tasks) if tasks else []
         finally:
             transport.close()
     elif tasks or projects:
@@ -129,67 +147,71 @@ def _is_id(text: str) -> bool:
     return re.fullmatch("(offline-)?[0-9a-f]{4,32}", text) is not None
 
 
-def _of_group(group: str, mode: Mode | None, since: float | None) -> list[Logged]:
-    """Takes the tasks of a group; when they were created, from their records or the server, if it matters."""
-    results = results_of(group, None, mode, or_disk=False)
-    found = of_results(results)
+def _of_group(group: str, mode: Mode | None, since: float | None) -> list[LoggedNames]:
+    """Returns the tasks of a group; with `since`, with their creation times, from run logs or the server."""
+    results = results_of(group, None, mode, disk_fallback=False)
+    found = names_of_results(results)
     if since is None or not found:
         return found
     created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
     missing = [task.id for task in found if task.id not in created]
-    if missing and results.about.mode == "online" and place_of(mode).is_online:
-        transport = Transport(connect(PATIENCE))
+    if missing and results.about.mode == "online" and choose_place(mode).is_online:
+        transport = Transport(connect(TIMEOUT_S))
         try:
-            created.update((task.id, task.created) for task in of_tasks(transport, missing))
+            created.update((task.id, task.created) for task in names_of_tasks(transport, missing))
         finally:
             transport.close()
     return [attrs.evolve(task, created=created.get(task.id) or results.about.started) for task in found]
 
 
-def _of_project(transport: Transport, project: str, below: bool, since: float | None) -> list[Logged]:
+def _of_project(transport: Transport, project: str, below: bool, since: float | None) -> list[LoggedNames]:
     try:
-        return of_project(transport, project, below=below, since=since)
+        return names_of_project(transport, project, below=below, since=since)
     except NoSuchTasksError as error:
         query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
-        answer = transport.call("projects.get_all", query, patience=PATIENCE)
-        raise CannotLook(f"{error}{_near(project, (each['name'] for each in answer['projects']))}") from None
+        answer = transport.call("projects.get_all", query, patience=TIMEOUT_S)
+        raise NotChecked(
+            f"{error}{_suggested_projects(project, (each['name'] for each in answer['projects']))}"
+        ) from None
 
 
-def _near(project: str, names: Iterable[str]) -> str:
-    return near(project, {name: name.rpartition("/")[2] for name in names})
+def _suggested_projects(project: str, names: Iterable[str]) -> str:
+    return suggestions(project, {name: name.rpartition("/")[2] for name in names})
 
 
-def _on_disk(tasks: tuple[str, ...], projects: tuple[str, ...], below: bool) -> list[Logged]:
-    found: list[Logged] = []
+def _on_disk(tasks: tuple[str, ...], projects: tuple[str, ...], below: bool) -> list[LoggedNames]:
+    found: list[LoggedNames] = []
     runs = all_runs(root())
     for project in projects:
         own = [run for run in runs if (is_below if below else str.__eq__)(run.project, project)]
         if not own:
-            neighbours = _near(project, (run.project for run in runs))
-            raise CannotLook(f"the project {project!r} has no runs on this disk{neighbours}")
-        found += [task for run in own for task in of_past(run)]
-    known = {task.id: task for run in runs for task in of_past(run)}
+            suggested = _suggested_projects(project, (run.project for run in runs))
+            raise NotChecked(f"the project {project!r} has no runs on this disk{suggested}")
+        found += [task for run in own for task in names_of_run(run)]
+    known = {task.id: task for run in runs for task in names_of_run(run)}
     missing = [task for task in tasks if task not in known]
     if missing:
         raise NoSuchTasksError("task", missing)
     return [*found, *(known[task] for task in tasks)]
 
 
-def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[LoggedMetric]) -> None:
+def _print(logged: list[LoggedNames], metrics: list[LoggedMetric], drifting: list[LoggedMetric]) -> None:
     names = {task.id: task.name for task in logged}
     looked_at = f"{counted(len(logged), 'task')}, {counted(len(metrics), 'metric')}"
     if not drifting:
         click.echo(f"{looked_at}: no drift")
     else:
-        apart = sum(len(parts_of(metric)) > 1 for metric in drifting)
-        kept = f", {apart} of them by names that some tasks report both of" if apart else ""
-        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{kept}")
+        apart = sum(len(mergeable_parts(metric)) > 1 for metric in drifting)
+        unmerged = f", {apart} of them with names that some tasks report both of" if apart else ""
+        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{unmerged}")
     for metric in drifting:
         click.echo(f"\n{metric.name}")
         width = max(len(str(spelling)) for spelling in metric.spellings)
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
-            click.echo(f"  {spelling!s:{width}}  {_few(spelling, names)}{' ·' + context if context else ''}")
+            click.echo(
+                f"  {spelling!s:{width}}  {_task_text(spelling, names)}{' ·' + context if context else ''}"
+            )
         for one, other, both in reported_both(metric):
             report = "reports" if both == 1 else "report"
             click.echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
@@ -197,44 +219,43 @@ def _tell(logged: list[Logged], metrics: list[LoggedMetric], drifting: list[Logg
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
     partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
     if partly:
-        told = [f"{name} ({count})" for name, count in partly[:MOST]]
-        more = f" and {len(partly) - MOST} more" if len(partly) > MOST else ""
-        click.echo(f"\nonly some tasks report {', '.join(told)}{more}")
+        counted_names = [f"{name} ({count})" for name, count in partly]
+        click.echo(f"\nonly some tasks report {some(counted_names, MAX_PARTIAL_METRICS_SHOWN)}")
     if not drifting:
         return
-    click.echo("\none name for each, as code to paste (metrics that do not drift are there as they are):\n")
-    click.echo(_cure(logged, metrics))
+    click.echo("\none name for each, as code to paste (metrics without drift are unchanged):\n")
+    click.echo(_vocabulary_code(logged, metrics))
 
 
-def _cure(logged: list[Logged], metrics: list[LoggedMetric]) -> str:
-    """Writes the cure, with the names of the project and the group that all tasks are of, if they are."""
+def _vocabulary_code(logged: list[LoggedNames], metrics: list[LoggedMetric]) -> str:
+    """Returns the code of the vocabulary, with project and group if all tasks have the same."""
     projects, groups = {task.project for task in logged}, {task.group for task in logged}
     project = projects.pop() if len(projects) == 1 else ""
     group = groups.pop() if len(groups) == 1 else ""
     fields = frozenset().union(*(task.fields for task in logged))
-    return cure(metrics, project or PROJECT, group or GROUP, fields)
+    return vocabulary_code(metrics, project or DEFAULT_PROJECT, group or DEFAULT_GROUP, fields)
 
 
-def _few(spelling: Spelling, names: dict[str, str], most: int = 2) -> str:
+def _task_text(spelling: Spelling, names: dict[str, str], most: int = 2) -> str:
     shown = sorted(names[task] or task for task in spelling.tasks)[:most]
     rest = len(spelling.tasks) - len(shown)
     return f"{counted(len(spelling.tasks), 'task')}: {', '.join(shown)}{f' and {rest} more' if rest else ''}"
 
 
-def _facts(logged: list[Logged], metrics: list[LoggedMetric]) -> dict[str, Any]:
+def _drift_json(logged: list[LoggedNames], metrics: list[LoggedMetric]) -> dict[str, Any]:
     return {
         "tasks": len(logged),
-        "drift": [_metric(metric) for metric in metrics if metric.drifts],
-        "others": [_metric(metric) for metric in metrics if not metric.drifts],
-        "vocabulary": _cure(logged, metrics),
+        "drift": [_metric_json(metric) for metric in metrics if metric.drifts],
+        "others": [_metric_json(metric) for metric in metrics if not metric.drifts],
+        "vocabulary": _vocabulary_code(logged, metrics),
     }
 
 
-def _metric(metric: LoggedMetric) -> dict[str, Any]:
+def _metric_json(metric: LoggedMetric) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "mode": metric.mode,
-        "merged": len(parts_of(metric)) == 1,
+        "merged": len(mergeable_parts(metric)) == 1,
         "spellings": [
             {
                 "title": spelling.title,

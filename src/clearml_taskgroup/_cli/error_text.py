@@ -1,4 +1,4 @@
-"""Errors in the command's own words: its options and arguments, not Python's."""
+"""Error messages for the command line: with options and arguments in place of Python calls."""
 
 from __future__ import annotations
 
@@ -28,35 +28,41 @@ NO_SERVER = (
     "no ClearML server is configured; run clearml-init, or set CLEARML_API_HOST, CLEARML_API_ACCESS_KEY and "
     "CLEARML_API_SECRET_KEY"
 )
-_MEASURE = re.compile(r"(.+?)\[(.*=.*)\]")
-_REFUSED = re.compile(r"\b(40[13]|[Uu]nauthorized|[Ii]nvalid (?:key|credentials|token))\b")
+_METRIC_WITH_CONTEXT = re.compile(r"(.+?)\[(.*=.*)\]")
+_CREDENTIALS_REFUSED = re.compile(r"\b(40[13]|[Uu]nauthorized|[Ii]nvalid (?:key|credentials|token))\b")
 
 
-def plainly(error: Exception, *, offline: bool = False) -> str:
-    """Writes an error as one line.
+def command_message(error: Exception, *, offline: bool = False) -> str:
+    """Returns the message of an error, in terms of the command line.
 
     Args:
-        error: What went wrong.
+        error: The error.
         offline: Whether the command has the option `--offline`.
     """
     match error:
         case AmbiguousResultError():
-            one = shlex.join(words_of(error.candidates[0]))
-            return f"{error.asked} may mean {listing(error.candidates)}; say which, as in: {one}"
+            example = shlex.join(metric_arguments(error.candidates[0]))
+            return f"{error.asked} may mean {some_distinct(error.candidates)}; choose one, as in: {example}"
         case NoSuchResultError():
-            names = {name: known for known in reversed(error.known) for name in (known, words_of(known)[0])}
+            names = {
+                name: known for known in reversed(error.known) for name in (known, metric_arguments(known)[0])
+            }
             close = difflib.get_close_matches(error.asked, names, n=1)
-            hint = f"did you mean {shlex.join(words_of(names[close[0]]))}? There is" if close else "there is"
-            return f"no task has a value for {error.asked}; {hint}: {listing(error.known) or 'nothing'}"
+            hint = (
+                f"did you mean {shlex.join(metric_arguments(names[close[0]]))}? There is"
+                if close
+                else "there is"
+            )
+            return f"no task has a value for {error.asked}; {hint}: {some_distinct(error.known) or 'nothing'}"
         case LoginError():
-            return _login(error, " To look at this disk alone: --offline" if offline else "")
+            return _login_error(error, " To use this disk only: --offline" if offline else "")
         case RunInUseError():
             return f"the run {error.who} is still in use: {error.since}; wait until it has ended"
         case NoHistoryError():
             return f"the curves that were reported are not kept {error.where}"
         case UnknownMetricError():
             hint = f"did you mean {error.suggestion}? There" if error.suggestion else "there"
-            return f"no metric of this run is called {error.metric}; {hint} is: {listing(error.known)}"
+            return f"no metric of this run is called {error.metric}; {hint} is: {some_distinct(error.known)}"
         case NoSuchParameterError(argument="where" | "over"):
             close = closest(error.given, error.known)
             hint = f"did you mean {close}? Expected" if close is not None else "expected"
@@ -68,25 +74,26 @@ def plainly(error: Exception, *, offline: bool = False) -> str:
     return str(error)
 
 
-def _login(error: LoginError, hint: str) -> str:
+def _login_error(error: LoginError, hint: str) -> str:
     if not sdk.is_configured():
         return NO_SERVER
-    server = server_check.name()
-    if _REFUSED.search(error.problem):
+    server = server_check.server_name()
+    if _CREDENTIALS_REFUSED.search(error.problem):
         return (
             f"{server} refuses the credentials; check those in clearml.conf, or CLEARML_API_ACCESS_KEY and "
             f"CLEARML_API_SECRET_KEY.{hint}"
         )
-    told = " ".join(error.problem.split())
-    return f"{server}: {told[:200]}{'…' if len(told) > 200 else ''}; check its address in clearml.conf.{hint}"
+    problem = " ".join(error.problem.split())
+    problem = f"{problem[:200]}…" if len(problem) > 200 else problem
+    return f"{server}: {problem}; check its address in clearml.conf.{hint}"
 
 
-def words_of(metric_key: str) -> list[str]:
-    """Splits `accuracy[split=val]` into the words by which a command is given it: accuracy split=val."""
-    found = _MEASURE.fullmatch(metric_key)
+def metric_arguments(metric_key: str) -> list[str]:
+    """Converts `accuracy[split=val]` to arguments of a command: accuracy split=val."""
+    found = _METRIC_WITH_CONTEXT.fullmatch(metric_key)
     return [found[1], *found[2].split(",")] if found else [metric_key]
 
 
-def listing(names: Iterable[str]) -> str:
-    """Names the first few, each once, and counts the rest."""
+def some_distinct(names: Iterable[str]) -> str:
+    """Joins names, each once: the first few, then `and 5 more`."""
     return some(list(dict.fromkeys(names)))

@@ -1,4 +1,4 @@
-"""Which run is meant: from what a person types to the results of one run."""
+"""Finds the run that a command's arguments name, and where to look for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .._storage.online import OnlineBackend
 from .._storage.past_runs import all_runs, latest_run, load
 from ..errors import NoSuchRunError, ServerNameError
 from . import server_check
-from .error_text import NO_SERVER, listing
+from .error_text import NO_SERVER, some_distinct
 from .output import Failure
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 
 Mode = Literal["online", "offline"]
 
-ALIKE = 0.7
-"""How alike, from 0 to 1, a name has to be to be the one that was meant."""
-FORMS = "project/name, the id of a group, the id of a run or its first six digits, or the path of a record"
+MIN_SIMILARITY = 0.7
+"""The similarity, from 0 to 1, from which on a name is suggested."""
+GROUP_FORMS = (
+    "project/name, the id of a group, the id of a run or its first six digits, or the path of a run log"
+)
 
 
 def root() -> Path:
-    """Gives the folder below which the records of this disk are."""
+    """The folder of the run logs on this disk."""
     return sdk.cache_folder() / "taskgroup"
 
 
@@ -49,28 +51,28 @@ class Place:
     """Where to look.
 
     Attributes:
-        mode: `"online"` for the server alone, `"offline"` for this disk alone, None for both.
-        away: Whether this disk is looked at because the server does not answer.
+        mode: `"online"` for the server only, `"offline"` for this disk only, None for both.
+        is_fallback: Whether this disk is used because the server does not answer.
     """
 
     mode: Mode | None
-    away: bool = False
+    is_fallback: bool = False
 
     @property
     def is_online(self) -> bool:
-        """Whether the server is looked at."""
+        """Whether to ask the server."""
         return self.mode != "offline"
 
 
-def place_of(mode: Mode | None, *, or_disk: bool = True) -> Place:
-    """Finds where to look: where no server is configured, this disk; else the server, if it answers.
+def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
+    """Chooses where to look: this disk if no server is configured, else the server if it answers.
 
     Args:
-        mode: What was asked for.
-        or_disk: Whether this disk may stand in for a server that is away, which is told on stderr.
+        mode: The option `--online` or `--offline`.
+        disk_fallback: Whether to use this disk if the server does not answer, with a line on stderr.
 
     Raises:
-        Failure: The server is asked for and there is none, or it is away.
+        Failure: The server is required, and none is configured or it does not answer.
     """
     is_set_offline = sdk.task_mode() == "offline"
     if mode == "online" and is_set_offline:
@@ -79,24 +81,26 @@ def place_of(mode: Mode | None, *, or_disk: bool = True) -> Place:
         raise Failure(NO_SERVER)
     if mode == "offline" or is_set_offline or not sdk.is_configured():
         return Place("offline")
-    if mode is None and _modes.resolve(None, tell=False) != "online":  # another rank of a job
+    if (
+        mode is None and _modes.resolve(None, tell=False) != "online"
+    ):  # a rank other than 0 of a distributed job
         return Place("offline")
-    needed = mode == "online" or not or_disk
-    trouble = server_check.trouble(needed=needed)
-    if trouble is None:
+    needed = mode == "online" or not disk_fallback
+    problem = server_check.why_unreachable(needed=needed)
+    if problem is None:
         return Place(mode)
-    told = f"{server_check.name()} does not answer ({trouble})"
+    no_answer = f"{server_check.server_name()} does not answer ({problem})"
     if needed:
-        raise Failure(f"{told}; look at this disk alone with --offline, or try again when it is back")
-    click.echo(f"{told}; this is what is on this disk", err=True)
-    return Place("offline", away=True)
+        raise Failure(f"{no_answer}; use this disk only with --offline, or try again later")
+    click.echo(f"{no_answer}; showing what is on this disk", err=True)
+    return Place("offline", is_fallback=True)
 
 
-def listed(place: Place) -> list[Listed]:
-    """Lists the runs of all groups, on a server and on this disk, the latest first."""
+def list_runs(place: Place) -> list[Listed]:
+    """Lists the runs of all groups on the server and on this disk, the latest first."""
     found = {} if place.mode == "online" else {run.run: run for run in runs_on_disk(root())}
     if place.is_online:
-        backend = OnlineBackend(sdk.connect(server_check.PATIENCE))
+        backend = OnlineBackend(sdk.connect(server_check.TIMEOUT_S))
         try:
             for run in runs_on_server(backend):
                 own = found.get(run.run)
@@ -111,71 +115,74 @@ def listed(place: Place) -> list[Listed]:
 # --- which run ---------------------------------------------------------------------------------
 
 
-def results_of(group: str, run: str | None, mode: Mode | None, *, or_disk: bool = True) -> Results:
-    """Loads the results of the run that is meant.
+def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback: bool = True) -> Results:
+    """Loads the results of a run.
 
     Args:
-        group: What was given for GROUP.
-        run: What was given for `--run`: a number, or the first digits of an id; None for the latest.
-        mode: Where to look; None for where ClearML is set to, then this disk.
-        or_disk: Whether this disk may stand in for a server that is away.
+        group: The argument GROUP.
+        run: The option `--run`: a number, or the first digits of an id; None for the latest run.
+        mode: Where to look; None for ClearML's own setting, then this disk.
+        disk_fallback: Whether to use this disk if the server does not answer.
 
     Raises:
-        click.UsageError: The text is none of the forms.
-        Failure: There is no such run, or several are meant.
+        click.UsageError: GROUP has none of the known forms.
+        Failure: The run does not exist, or the id is ambiguous.
     """
     if Path(group).is_file():
         return load_record(Path(group))
-    which = _which(run)
+    which = _parse_run(run)
     if "/" not in group.strip("/") and not _is_id(group):
-        runs = listed(place_of(mode))
-        near = _groups_of(group, runs) or f"{group!r} is none of them{_near(group, runs)}"
-        raise click.UsageError(f"GROUP is {FORMS}; {near}")
-    place = place_of(mode, or_disk=or_disk)
+        runs = list_runs(choose_place(mode))
+        near = _groups_of(group, runs) or f"{group!r} is none of them{_suggested_groups(group, runs)}"
+        raise click.UsageError(f"GROUP is {GROUP_FORMS}; {near}")
+    place = choose_place(mode, disk_fallback=disk_fallback)
     if _is_id(group):
-        return load_results(_by_id(group, which, listed(place)), mode=place.mode)
+        return load_results(_by_id(group, which, list_runs(place)), mode=place.mode)
     project, _, name = group.rpartition("/")
     try:
         results = TaskGroup.load(project, name, which, mode=place.mode)
         if which is None and place.mode is None and results.about.mode == "online":
-            _tell_of_later_run(results)
+            _note_later_run_on_disk(results)
         return results
     except (NoSuchRunError, ServerNameError) as error:
         if isinstance(error, NoSuchRunError) and error.known:
             raise
-        runs = listed(place)
-        exact = next((known for known in runs if _label(known) == group), None)  # a name may have a /
+        runs = list_runs(place)
+        exact = next((known for known in runs if _label(known) == group), None)  # a name may contain a /
         if exact is not None:
             return load_results(Wanted(exact.project, exact.group, exact.group_id, which), mode=place.mode)
         where = "the server" if place.mode == "online" else "this disk"
         places = error.places if isinstance(error, NoSuchRunError) else [where]
         looked = f"looked at {' and '.join(places)}"
         near = _groups_of(group, runs)
-        near = f"; {near}" if near else _near(group, runs)
+        near = f"; {near}" if near else _suggested_groups(group, runs)
         raise Failure(f"the group {group} was not found; {looked}{near}") from None
 
 
-def _tell_of_later_run(results: Results) -> None:
-    """Says that a run on this disk is later than the latest one on the server."""
+def _note_later_run_on_disk(results: Results) -> None:
+    """Prints a line on stderr if this disk has a later run than the server."""
     about = results.about
     later = latest_run(root() / about.group_id, "offline")
     if later is None or later.uploaded or later.run == about.run:
         return
     if (later.started or 0) > (about.started or 0):
-        told = f"a later run, {later.number} ({later.run[:12]}), is on this disk alone"
-        click.echo(f"{told}; --offline shows it", err=True)
+        click.echo(
+            f"a later run, {later.number} ({later.run[:12]}), is on this disk only; --offline shows it",
+            err=True,
+        )
 
 
 def run_on_disk(text: str, run: str | None = None) -> PastRun:
-    """Finds the run on this disk that is meant: by a record's path, an id, or a group's name.
+    """Finds a run on this disk by the path of its run log, an id, or the name of its group.
 
     Args:
-        text: What was given.
-        run: What was given for `--run`.
+        text: The argument GROUP.
+        run: The option `--run`.
 
     Raises:
-        click.UsageError: The text is none of the forms.
-        Failure, NoSuchRunError: There is no such run, or several are meant.
+        click.UsageError: GROUP has none of the known forms.
+        Failure: The id is ambiguous, or the disk has no such group.
+        NoSuchRunError: The run does not exist.
     """
     path = Path(text)
     by_parent = next((past for past in all_runs(root()) if past.parent == text), None)
@@ -185,13 +192,16 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
         runs = runs_on_disk(root())
         mine = [known for known in runs if text.strip("/") in (_label(known), known.group_id)]
         if mine:
-            path = _one_of_group(mine, text, _which(run)).record or path
+            path = _one_of_group(mine, text, _parse_run(run)).record or path
         elif _is_id(text):
-            path = one_of(text, runs).record or path
+            path = run_with_id(text, runs).record or path
         elif "/" in text.strip("/"):
-            raise Failure(f"the group {text} was not found; looked at this disk, {root()}{_near(text, runs)}")
+            suggested = _suggested_groups(text, runs)
+            raise Failure(f"the group {text} was not found; looked at this disk, {root()}{suggested}")
         else:
-            raise click.UsageError(f"a run is meant by {FORMS}; {text!r} is none of them{_near(text, runs)}")
+            raise click.UsageError(
+                f"GROUP is {GROUP_FORMS}; {text!r} is none of them{_suggested_groups(text, runs)}"
+            )
     past = load(path) if path.is_file() else None
     if past is None:
         raise NoSuchRunError("a run", [f"the file {path}"])
@@ -199,7 +209,7 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
 
 
 def _one_of_group(runs: list[Listed], group: str, which: int | str | None) -> Listed:
-    """Picks the run with a number, or with an id that begins like this; the latest one."""
+    """Returns the latest run with this number or beginning of its id; with None, the latest run."""
     numbered = sorted(runs, key=lambda known: known.number, reverse=True)
     for known in numbered:
         if which is None or known.number == which or (isinstance(which, str) and known.run.startswith(which)):
@@ -208,7 +218,7 @@ def _one_of_group(runs: list[Listed], group: str, which: int | str | None) -> Li
     raise NoSuchRunError(f"run {which} of the group {group}", [f"this disk, {root()}"], have)
 
 
-def _which(run: str | None) -> int | str | None:
+def _parse_run(run: str | None) -> int | str | None:
     return int(run) if run is not None and run.isdigit() and len(run) < 6 else run
 
 
@@ -221,48 +231,50 @@ def _label(run: Listed) -> str:
 
 
 def _groups_of(project: str, runs: Iterable[Listed]) -> str:
-    """Says which groups a project has; empty where it is no project with groups."""
+    """Returns a message with the groups of a project; empty if it has none."""
     names = sorted({shlex.quote(_label(run)) for run in runs if run.project == project.strip("/")})
-    return f"{project!r} is a project, with the groups: {listing(names)}" if names else ""
+    return f"{project!r} is a project, with the groups: {some_distinct(names)}" if names else ""
 
 
-def _near(text: str, runs: Iterable[Listed]) -> str:
-    """Says which groups may have been meant, of all projects."""
-    return near(text, {_label(run): run.group for run in runs}) or ", which has: no runs"
+def _suggested_groups(text: str, runs: Iterable[Listed]) -> str:
+    """Returns a message with the groups whose names are similar."""
+    return suggestions(text, {_label(run): run.group for run in runs}) or ", which has: no runs"
 
 
-def near(text: str, names: Mapping[str, str]) -> str:
-    """Says which names may have been meant, or which there are; nothing where there are none.
+def suggestions(text: str, names: Mapping[str, str]) -> str:
+    """Returns a message with the names that are similar to a text, or else with the first names.
 
     Args:
-        text: What was asked for.
-        names: The names in full, each with its last part.
+        text: The name that was not found.
+        names: All names, each with its last part.
     """
     own = text.strip("/").rpartition("/")[2]
-    likeness = {name: max(_like(text, name), _like(own, last)) for name, last in names.items()}
-    meant = sorted((name for name in names if likeness[name] > ALIKE), key=lambda name: -likeness[name])
-    if meant:
-        return f"; did you mean {' or '.join(map(shlex.quote, meant[:3]))}?"
-    return f"; there is: {listing(names)}" if names else ""
+    similarity = {name: max(_similarity(text, name), _similarity(own, last)) for name, last in names.items()}
+    similar = sorted(
+        (name for name in names if similarity[name] > MIN_SIMILARITY), key=lambda name: -similarity[name]
+    )
+    if similar:
+        return f"; did you mean {' or '.join(map(shlex.quote, similar[:3]))}?"
+    return f"; there is: {some_distinct(names)}" if names else ""
 
 
-def _like(text: str, other: str) -> float:
+def _similarity(text: str, other: str) -> float:
     return difflib.SequenceMatcher(None, text.strip("/").casefold(), other.casefold()).ratio()
 
 
 def _by_id(text: str, which: int | str | None, runs: list[Listed]) -> Wanted:
-    """Finds a run by its id's first digits, or a group's by the group's id."""
+    """Finds a run by the id of its group or the beginning of its own id."""
     for run in runs:
         if run.group_id == text:
             return Wanted(run.project, run.group, text, which)
-    found = one_of(text, runs)
+    found = run_with_id(text, runs)
     if which not in (None, found.number) and not (isinstance(which, str) and found.run.startswith(which)):
         raise click.UsageError(f"{text!r} is run {found.number} itself; leave --run out")
     return Wanted(found.project, found.group, found.group_id, found.run)
 
 
-def one_of(text: str, runs: list[Listed]) -> Listed:
-    """Finds the one run whose id begins like this.
+def run_with_id(text: str, runs: list[Listed]) -> Listed:
+    """Returns the run whose id begins with a text.
 
     Raises:
         NoSuchRunError: There is none.
@@ -277,22 +289,22 @@ def one_of(text: str, runs: list[Listed]) -> Listed:
     return found[0]
 
 
-def context_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
-    """Reads `split=val` as results have it: the value among theirs that is written so, else the text."""
+def parse_context(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
+    """Converts `split=val` to context values of the results that have this text; else keeps the text."""
     known: dict[str, list[Any]] = {}
     for _, context in results.metric_keys:
         for field, value in context:
             known.setdefault(field, []).append(value[0] if isinstance(value, tuple) else value)
-    return {field: _value(text, known.get(field, ())) for field, text in pairs}
+    return {field: _parse_value(text, known.get(field, ())) for field, text in pairs}
 
 
-def parameters_of(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
-    """Reads `C=1` as the tasks' parameters have it."""
-    return {name: _value(text, (row.params.get(name) for row in results)) for name, text in pairs}
+def parse_parameters(pairs: Iterable[tuple[str, str]], results: Results) -> dict[str, Any]:
+    """Converts `C=1` to parameter values of the tasks that have this text; else keeps the text."""
+    return {name: _parse_value(text, (row.params.get(name) for row in results)) for name, text in pairs}
 
 
-def _value(text: str, known: Iterable[Any]) -> Any:
-    """Finds a value by its text, `1` for 1 and for 1.0."""
+def _parse_value(text: str, known: Iterable[Any]) -> Any:
+    """Returns the known value with this text (`1` for 1 and for 1.0), else the text."""
     for value in known:
         if value is None or isinstance(value, bool):
             same = text.casefold() == str(value).casefold()  # true as well as True

@@ -1,4 +1,4 @@
-"""Under which names tasks logged: any tasks of a server, or those of a run, whoever made them."""
+"""The names that tasks logged scalars under: of any tasks on a server, or of the tasks of a run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from .._model.past import PastRun
     from .._results.results import Results
 
-PATIENCE = 60.0
-"""Seconds for which a question waits for a server that does not answer."""
-COMPLETED = ("completed", "published", "publishing", "closed", "created")
-"""ClearML's words for tasks that did not fail, and are not stopped or under way. One that has values and
-was never started is of a script with `Task.create`, which sets no status."""
+API_TIMEOUT_S = 60.0
+"""Seconds after which an API call to a server that does not answer fails."""
+COMPLETED_STATUSES = ("completed", "published", "publishing", "closed", "created")
+"""ClearML's statuses of completed tasks. `created` is one of them: a task that has values but was never
+started comes from a script with `Task.create`, which sets no status."""
 _FIELDS = (
     "id",
     "name",
@@ -49,16 +49,16 @@ class NoSuchTasksError(TaskGroupError, LookupError):
 
 
 @attrs.frozen
-class Logged:
+class LoggedNames:
     """One task and the names that it logged.
 
     Attributes:
-        id, name: Which task it is.
+        id, name: The task's id and name.
         names: Titles and series; a single value's title is `Summary`.
-        completed: Whether it has done all that it was to do.
-        project, group: Those of its group, where they are known; else empty.
-        fields: The fields of the contexts that it gave to `report`, if a group made it.
-        created: When it was created, in seconds since 1970; None if that is not known.
+        completed: Whether it was completed.
+        project, group: Project and name of its group; empty if not known.
+        fields: The context fields that it gave to `report`, if it belongs to a group.
+        created: When it was created, in seconds since 1970; None if not known.
     """
 
     id: str
@@ -71,21 +71,21 @@ class Logged:
     created: float | None = None
 
 
-def of_project(
+def names_of_project(
     transport: Transport, project: str, *, below: bool = True, since: float | None = None
-) -> list[Logged]:
-    """Asks a server for the tasks of a project that are not archived, in a call for each 500.
+) -> list[LoggedNames]:
+    """Gets the tasks of a project from the server, without archived ones, 500 in each call.
 
-    Parents of groups are left out: what they log is of their tasks' metrics.
+    Parents of groups are skipped: their values repeat those of their tasks.
 
     Args:
-        transport: The way to the server.
+        transport: The connection to the server.
         project: The project's path.
-        below: Whether the projects below it count, too.
+        below: Whether to include sub-projects.
         since: Only tasks that were created since, in seconds since 1970.
 
     Raises:
-        NoSuchTasksError: There is no such project.
+        NoSuchTasksError: The project does not exist.
     """
     path = project.strip("/")
     pattern = f"^{re.escape(path)}{'(/.*)?' if below else ''}$"
@@ -95,31 +95,33 @@ def of_project(
     query = {"project": found, "system_tags": ["-archived"]}
     documents = ask_all(transport, query, _FIELDS, since)
     tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
-    return [attrs.evolve(_logged(document), project=path) for document in tasks]
+    return [attrs.evolve(_from_document(document), project=path) for document in tasks]
 
 
-def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:
-    """Asks a server for tasks by their ids.
+def names_of_tasks(transport: Transport, ids: Iterable[str]) -> list[LoggedNames]:
+    """Gets tasks from the server by their ids.
 
     Raises:
-        NoSuchTasksError: Some are not there.
+        NoSuchTasksError: Some do not exist.
     """
     wanted = list(dict.fromkeys(ids))
-    found: dict[str, Logged] = {}
+    found: dict[str, LoggedNames] = {}
     for start in range(0, len(wanted), PAGE):
         query = {"id": wanted[start : start + PAGE]}
-        found.update((document["id"], _logged(document)) for document in ask_all(transport, query, _FIELDS))
+        found.update(
+            (document["id"], _from_document(document)) for document in ask_all(transport, query, _FIELDS)
+        )
     missing = [task for task in wanted if task not in found]
     if missing:
         raise NoSuchTasksError("task", missing)
     return [found[task] for task in wanted]
 
 
-def of_results(results: Results) -> list[Logged]:
-    """Takes the names of a run's tasks: metric and context, whatever template they went through."""
+def names_of_results(results: Results) -> list[LoggedNames]:
+    """Returns the names of a run's tasks: metric and split, whatever the template."""
     about = results.about
     return [
-        Logged(
+        LoggedNames(
             row.id,
             row.name,
             **_names(row.stats),
@@ -131,10 +133,10 @@ def of_results(results: Results) -> list[Logged]:
     ]
 
 
-def of_past(past: PastRun) -> list[Logged]:
-    """Takes the names of a run's tasks from its record."""
+def names_of_run(past: PastRun) -> list[LoggedNames]:
+    """Returns the names of a run's tasks from its run log."""
     return [
-        Logged(
+        LoggedNames(
             task.id,
             task.name,
             **_names((metric, tuple(context.items())) for metric, context, *_ in task.measures),
@@ -155,7 +157,7 @@ def _name(metric_key: tuple[str, Any]) -> tuple[str, str]:
 
 
 def _names(measures: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Takes the names of a task of a group: metrics and splits, and the fields of all contexts."""
+    """Returns the arguments `names` (metrics and splits) and `fields` of a `LoggedNames`."""
     listed = list(measures)
     return {
         "names": tuple(dict.fromkeys(map(_name, listed))),
@@ -163,16 +165,16 @@ def _names(measures: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _logged(document: dict[str, Any]) -> Logged:
+def _from_document(document: dict[str, Any]) -> LoggedNames:
     entries = (
         entry for variants in (document.get("last_metrics") or {}).values() for entry in variants.values()
     )
     names = tuple((str(entry["metric"]), str(entry["variant"])) for entry in entries)
-    return Logged(
+    return LoggedNames(
         str(document["id"]),
         str(document.get("name") or ""),
         names,
-        completed=document.get("status") in COMPLETED,
+        completed=document.get("status") in COMPLETED_STATUSES,
         group=identity_of(document).get("group_name", ""),
         created=created_of(document),
     )
@@ -183,7 +185,7 @@ def _projects(transport: Transport, pattern: str) -> list[str]:
     while True:
         paging = {"page_size": PAGE, "page": len(found) // PAGE, "order_by": ["name"]}
         body = {"name": pattern, "only_fields": ["id"], **paging}
-        page = transport.call("projects.get_all", body, patience=PATIENCE)["projects"]
+        page = transport.call("projects.get_all", body, patience=API_TIMEOUT_S)["projects"]
         found += [str(project["id"]) for project in page]
         if len(page) < PAGE:
             return found

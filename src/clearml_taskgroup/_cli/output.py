@@ -1,4 +1,4 @@
-"""What commands print: JSON, one line for an error; the options that they share."""
+"""What all commands share: JSON output, one-line errors, common options, times as text."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import click
 
 from .._results.export import jsonable
 from ..errors import TaskGroupError
-from .error_text import plainly
+from .error_text import command_message
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as of shells."""
-ASCII = "clearml-taskgroup-ascii"
-"""How characters are written that a terminal does not have."""
+EXIT_INTERRUPTED = 130
+"""The exit code after Ctrl-C, as in shells."""
+ASCII_FALLBACK = "clearml-taskgroup-ascii"
+"""The codec error handler that replaces characters which the terminal cannot show."""
 
 
 class Failure(click.ClickException):
-    """One line on stderr, and exit code 1."""
+    """An error that prints one line on stderr and exits with 1."""
 
     exit_code = 1
 
@@ -34,7 +34,7 @@ class Failure(click.ClickException):
 
 
 class Command(click.Command):
-    """A command whose errors are one line each."""
+    """A command that prints each error as one line."""
 
     failure = Failure
 
@@ -42,60 +42,60 @@ class Command(click.Command):
         """Runs the command."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # as in `… | head`; click knows how to end then
+        except BrokenPipeError:  # as in `… | head`; click handles it
             raise
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(EXIT_INTERRUPTED)
         except Failure as failure:
             raise self.failure(failure.message) from None
         except (TaskGroupError, OSError) as error:
-            raise self.failure(plainly(error, offline="mode" in ctx.params)) from None
+            raise self.failure(command_message(error, offline="mode" in ctx.params)) from None
 
 
 class Commands(click.Group):
-    """The commands; with `--json` an error is on stdout as well, as JSON."""
+    """The group of commands; with `--json` an error is also printed to stdout, as JSON."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Runs what the command line says."""
+        """Runs the command line."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors=ASCII)
+                stream.reconfigure(errors=ASCII_FALLBACK)
         return super().main(*args, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Reads which command is meant."""
-        ctx.meta[ARGUMENTS] = list(args)
+        """Parses the name of the command."""
+        ctx.meta[ARGUMENTS_KEY] = list(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command that is meant."""
+        """Runs the chosen command."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            if "--json" in ctx.meta[ARGUMENTS]:
+            if "--json" in ctx.meta[ARGUMENTS_KEY]:
                 print_json({"error": error.format_message()})
             raise
 
 
-ARGUMENTS = f"{__name__}.arguments"
-"""Where a context keeps what was typed behind the command's name."""
-_PLAIN = {"±": "+-", "–": "-", "…": "...", "·": "|", "“": '"', "”": '"', "’": "'"}
+ARGUMENTS_KEY = f"{__name__}.arguments"
+"""The key of the command line's arguments in `click.Context.meta`."""
+_ASCII_TEXT = {"±": "+-", "–": "-", "…": "...", "·": "|", "“": '"', "”": '"', "’": "'"}
 
 
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Writes what a terminal's encoding does not have in another way."""
+def _to_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replaces characters that the terminal's encoding does not have."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, "?") for letter in text), error.end
+    return "".join(_ASCII_TEXT.get(letter, "?") for letter in text), error.end
 
 
-codecs.register_error(ASCII, _in_ascii)
+codecs.register_error(ASCII_FALLBACK, _to_ascii)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Reads `field=value`, as the type of a click parameter."""
+def parse_pair(text: str) -> tuple[str, str]:
+    """The click type of `field=value` arguments."""
     field, equals, value = text.partition("=")
     if not field or not equals:
         raise click.BadParameter(f"{text!r} is not of the form field=value, as split=val")
@@ -107,11 +107,11 @@ Function = Callable[..., Any]
 
 def json_option(function: Function) -> Function:
     """Adds `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON.")(function)
 
 
-def since(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """Reads a date, a moment or `7d`, days before now; gives seconds since 1970. A callback of click."""
+def parse_since(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """The click callback of a date, a time or `7d` (days ago); returns seconds since 1970."""
     if text is None:
         return None
     if re.fullmatch(r"\d{1,5}d", text):
@@ -120,7 +120,7 @@ def since(context: click.Context, parameter: click.Parameter, text: str | None) 
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{text!r} is no date (2026-11-23), no moment (2026-11-23T09:00) and no number of days (7d)"
+            f"{text!r} is not a date (2026-11-23), a time (2026-11-23T09:00) or a number of days (7d)"
         ) from None
 
 
@@ -133,27 +133,25 @@ def run_option(function: Function) -> Function:
 
 def mode_options(function: Function) -> Function:
     """Adds `--online` and `--offline`."""
-    online = click.option("--online", "mode", flag_value="online", help="Look on the server alone.")
+    online = click.option("--online", "mode", flag_value="online", help="Use the server only.")
     offline = click.option(
         "--offline",
         "mode",
         flag_value="offline",
-        help="Look at the records on this disk alone. Without either, where ClearML is set to, then on "
-        "this disk.",
+        help="Use the run logs on this disk only. Without either: ClearML's setting, then this disk.",
     )
     return online(offline(function))
 
 
 def print_json(value: Any) -> None:
-    """Prints JSON."""
     click.echo(json.dumps(jsonable(value), indent=2))
 
 
-def when(seconds: float | None) -> str:
-    """Writes a moment for people, in local time."""
+def local_time(seconds: float | None) -> str:
+    """Returns a time as text, in local time."""
     return "–" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def iso(seconds: float | None) -> str | None:
-    """Writes a moment for programs, in UTC."""
+def utc_time(seconds: float | None) -> str | None:
+    """Returns a time in ISO format, in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""`list`, `show`, `best`, `report`: which runs there are, and what they came to."""
+"""The commands `list`, `show`, `best` and `report`, for runs and their results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from .._model.status import tally_text
 from .._results.aggregate import Aggregates
 from .._results.results import Results
 from .._results.rows import OF, Best, Row, with_statistic
-from .find_run import Mode, context_of, listed, near, parameters_of, place_of, results_of
-from .output import Command, Function, iso, json_option, mode_options, pair, print_json, run_option, when
-from .tables import print_listed, print_table
+from .find_run import Mode, choose_place, list_runs, parse_context, parse_parameters, results_of, suggestions
+from .output import (
+    Command,
+    Function,
+    json_option,
+    local_time,
+    mode_options,
+    parse_pair,
+    print_json,
+    run_option,
+    utc_time,
+)
+from .tables import print_first, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +37,23 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def group_argument(function: Function) -> Function:
-    """Adds GROUP, `--run` and where to look."""
+    """Adds GROUP, `--run`, `--online`, `--offline` and `--json`."""
     return click.argument("group")(run_option(mode_options(json_option(function))))
 
 
 def rows_options(function: Function) -> Function:
-    """Adds what chooses and sums up rows."""
-    better = click.option("--mode", "better", type=click.Choice(["max", "min"]), help="Which is better.")
-    of = click.option("--of", default="last", type=click.Choice(OF), help="Which of a task's values.")
+    """Adds the options that filter and aggregate tasks."""
+    better = click.option(
+        "--mode", "better", type=click.Choice(["max", "min"]), help="Which direction is better."
+    )
+    of = click.option("--of", default="last", type=click.Choice(OF), help="Which value of each curve.")
     over = click.option("--over", multiple=True, metavar="PARAM", help="Take the mean over a parameter.")
     where = click.option(
         "--where",
         multiple=True,
-        type=pair,
+        type=parse_pair,
         metavar="PARAM=VALUE",
-        help="Only tasks with this parameter; given twice for one parameter, with either value.",
+        help="Only tasks with this value of a parameter; repeat it for several values.",
     )
     return better(of(over(where(function))))
 
@@ -55,50 +67,50 @@ def rows_options(function: Function) -> Function:
     short_help="List the runs of all groups.",
     epilog="Example: clearml-taskgroup list --project digits -n 10",
 )
-@click.option("--project", help="Only runs of this project, and of those below it.")
-@click.option("-n", "most", type=click.IntRange(1), help="At most so many.")
+@click.option("--project", help="Only runs of this project and its sub-projects.")
+@click.option("-n", "most", type=click.IntRange(1), help="At most this many.")
 @mode_options
 @json_option
 def list_command(project: str | None, most: int | None, mode: Mode | None, as_json: bool) -> None:
     """List the runs of all groups, the latest first.
 
-    A task that was tried again counts once, with its latest attempt. Where the server does not answer,
-    this disk is looked at instead. Exit code 1: the project has no runs, or the server is away and there are
-    none on this disk.
+    A task with several attempts counts once, with its latest attempt. If the server does not answer, the
+    runs on this disk are listed. Exit code 1: the project has no runs, or the server does not answer and
+    this disk has none.
     """
-    place = place_of(mode)
-    known = listed(place)
+    place = choose_place(mode)
+    known = list_runs(place)
     runs = [run for run in known if project is None or is_below(run.project, project)][:most]
     if as_json:
-        print_json([_facts(run) for run in runs])
+        print_json([_run_json(run) for run in runs])
     elif not runs and project is None:
         click.echo("no runs")
     if not runs and project is not None:
-        there = near(
+        hint = suggestions(
             project, {name: name.rpartition("/")[2] for name in sorted({run.project for run in known})}
         )
-        click.echo(f"no runs in the project {project!r}{there}", err=True)
-    if not runs and (project is not None or place.away):
+        click.echo(f"no runs in the project {project!r}{hint}", err=True)
+    if not runs and (project is not None or place.is_fallback):
         click.get_current_context().exit(1)
     if runs and not as_json:
         head = ["run", "project", "group", "number", "tasks", "started", "mode"]
-        print_table(head, [_line(run) for run in runs])
+        print_table(head, [_table_row(run) for run in runs])
 
 
 def is_below(project: str, wanted: str) -> bool:
-    """Tells whether a project is another one, or below it."""
+    """Whether a project is another one, or one of its sub-projects."""
     return project == wanted.strip("/") or project.startswith(wanted.strip("/") + "/")
 
 
-def _line(run: Listed) -> list[str]:
-    number, started = str(run.number), when(run.started)
+def _table_row(run: Listed) -> list[str]:
+    number, started = str(run.number), local_time(run.started)
     tasks = tally_text(run.statuses) or "none"
     return [run.run[:12], run.project, run.group, number, tasks, started, run.mode]
 
 
-def _facts(run: Listed) -> dict[str, Any]:
+def _run_json(run: Listed) -> dict[str, Any]:
     facts = attrs.asdict(run, recurse=False)
-    return {**facts, "started": iso(run.started), "tasks": run.tasks}
+    return {**facts, "started": utc_time(run.started), "tasks": run.tasks}
 
 
 # --- show --------------------------------------------------------------------------------------
@@ -110,8 +122,8 @@ def _facts(run: Listed) -> dict[str, Any]:
     epilog="Example: clearml-taskgroup show digits/svm-sweep --sort loss --mode min",
 )
 @group_argument
-@click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
-@click.option("--sort", metavar="METRIC", help="The best first, by this metric.")
+@click.argument("context", nargs=-1, type=parse_pair, metavar="[field=value]...")
+@click.option("--sort", metavar="METRIC", help="Sort by this metric, the best first.")
 @rows_options
 def show(
     group: str,
@@ -128,45 +140,45 @@ def show(
     """Show the results of a run, a line for each task; with --over, for each configuration.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
-    record. field=value, as split=val, says which of its contexts --sort means; accuracy[split=val] does as
-    well. On a terminal that is too narrow for all metrics the first ones are shown.
+    run log. field=value, such as split=val, chooses the context of --sort METRIC, like
+    "accuracy[split=val]". On a terminal that is too narrow for all metrics the first ones are shown.
     """
     if context and sort is None:
-        raise click.UsageError("field=value belongs to --sort METRIC; tasks are chosen with --where")
-    results = _chosen(results_of(group, run, mode), where)
+        raise click.UsageError("field=value belongs to --sort METRIC; filter tasks with --where")
+    results = _filtered(results_of(group, run, mode), where)
     shown: Results | Aggregates = results.aggregate(over, of=of) if over else results
     head: str | None = None
     if sort is not None:
-        meant = context_of(context, results)
-        head = with_statistic(results.label(results.find(sort, **meant)), of)
-        meant["mode"] = _better(results, sort, meant, better)
+        chosen = parse_context(context, results)
+        head = with_statistic(results.label(results.find(sort, **chosen)), of)
+        chosen["mode"] = _require_mode(results, sort, chosen, better)
         shown = (
-            shown.sort(sort, **meant) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **meant)
+            shown.sort(sort, **chosen) if isinstance(shown, Aggregates) else shown.sort(sort, of=of, **chosen)
         )
     about = results.about
     if as_json:
-        facts = {**attrs.asdict(about), "started": iso(about.started), "partial": results.partial}
+        facts = {**attrs.asdict(about), "started": utc_time(about.started), "partial": results.partial}
         what = "configurations" if over else "tasks"
         print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
         return
-    click.echo(f"{about} ({about.run[:12]}), {when(about.started)}, {about.mode}")
+    click.echo(f"{about} ({about.run[:12]}), {local_time(about.started)}, {about.mode}")
     if isinstance(shown, Results) and of == "mean":
         shown.with_means()
     table = shown._table(of) if isinstance(shown, Results) else shown._table()
-    print_table(*_with_first(head, *table))
+    print_table(*_with_sorted_first(head, *table))
     for note in shown._notes():
         click.echo(note)
     reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
     if reasons:
-        print_listed("why tasks failed:", reasons)
+        print_first("why tasks failed:", reasons)
     if about.url:
         click.echo(about.url)
 
 
-def _with_first(
+def _with_sorted_first(
     name: str | None, head: list[str], body: list[list[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Puts the column that sorts before the others' values: a terminal may not have room for all."""
+    """Moves the column of `--sort` before the other values: a terminal may not have room for all."""
     if name not in head[2:]:
         return head, body
     place = head.index(name)
@@ -174,11 +186,11 @@ def _with_first(
     return [head[column] for column in order], [[line[column] for column in order] for line in body]
 
 
-def _chosen(results: Results, where: Pairs) -> Results:
-    """Leaves the tasks that have one of the values that are given for each parameter."""
+def _filtered(results: Results, where: Pairs) -> Results:
+    """Keeps the tasks that have, for each parameter, one of the given values."""
     wanted: dict[str, set[str]] = {}
     for name, text in where:
-        found = results.where(parameters_of([(name, text)], results))
+        found = results.where(parse_parameters([(name, text)], results))
         wanted.setdefault(name, set()).update(row.id for row in found)
     if not wanted:
         return results
@@ -186,11 +198,11 @@ def _chosen(results: Results, where: Pairs) -> Results:
     return results.where(lambda row: row.id in ids)
 
 
-def _better(results: Results, metric: str, context: dict[str, Any], better: Any) -> Any:
+def _require_mode(results: Results, metric: str, context: dict[str, Any], better: Any) -> Any:
     name, _ = results.find(metric, **context)
     mode = results.mode_of(name, better)
     if mode is None:
-        raise click.UsageError(f"nobody can tell which {name} is better; add --mode max or --mode min")
+        raise click.UsageError(f"the better direction of {name} is not known; add --mode max or --mode min")
     return mode
 
 
@@ -199,12 +211,12 @@ def _better(results: Results, metric: str, context: dict[str, Any], better: Any)
 
 @click.command(
     cls=Command,
-    short_help="Name the best task for a metric.",
+    short_help="Show the best task for a metric.",
     epilog="Example: clearml-taskgroup best digits/svm-sweep accuracy split=val",
 )
 @group_argument
 @click.argument("metric")
-@click.argument("context", nargs=-1, type=pair, metavar="[field=value]...")
+@click.argument("context", nargs=-1, type=parse_pair, metavar="[field=value]...")
 @rows_options
 def best(
     group: str,
@@ -218,18 +230,20 @@ def best(
     over: Sequence[str],
     where: Pairs,
 ) -> None:
-    """Name the best task for a METRIC; with --over, the best configuration, by its mean.
+    """Show the best task for a METRIC; with --over, the best configuration by its mean.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
-    record. field=value, as split=val, says which of the metric's contexts, or METRIC does, as tables head it:
-    "accuracy[split=val]". Failed and stopped tasks do not
-    count. Which is better is what the run's vocabulary says, or else a well-known word (accuracy, loss).
+    run log. field=value, such as split=val, chooses the context of METRIC; or write METRIC like a column of
+    show, "accuracy[split=val]". Failed and stopped tasks do not count. The better direction comes from
+    --mode, the run's vocabulary, or a well-known word (accuracy, loss).
     """
-    results = _chosen(results_of(group, run, mode), where)
-    meant = context_of(context, results)
-    meant["mode"] = _better(results, metric, meant, better)
+    results = _filtered(results_of(group, run, mode), where)
+    chosen = parse_context(context, results)
+    chosen["mode"] = _require_mode(results, metric, chosen, better)
     found: Best = (
-        results.aggregate(over, of=of).best(metric, **meant) if over else results.best(metric, of=of, **meant)
+        results.aggregate(over, of=of).best(metric, **chosen)
+        if over
+        else results.best(metric, of=of, **chosen)
     )
     row = next((row for row in results if row.id == found.id), None)
     if as_json:
@@ -239,10 +253,10 @@ def best(
     for name, value in found.params.items():
         click.echo(f"  {name} = {value}")
     if row is not None:
-        click.echo(_where(row))
+        click.echo(_url_or_id(row))
 
 
-def _where(row: Row) -> str:
+def _url_or_id(row: Row) -> str:
     return row.url or row.id
 
 
@@ -255,7 +269,9 @@ def _where(row: Row) -> str:
     epilog="Example: clearml-taskgroup report digits/svm-sweep -o svm.html",
 )
 @group_argument
-@click.option("--over", multiple=True, metavar="PARAM", help="Take means over this; by default seeds, folds.")
+@click.option(
+    "--over", multiple=True, metavar="PARAM", help="Take means over a parameter; by default seed or fold."
+)
 @click.option(
     "-o",
     "--output",
@@ -270,13 +286,13 @@ def report(
     over: Sequence[str],
     output: Path | None,
 ) -> None:
-    """Write a run's results to one HTML file, which opens without a network; needs plotly.
+    """Write a run's results to one HTML file, which needs no network; needs plotly.
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
-    record. Without -o the file is called after the group and the run, in this folder.
+    run log. Without -o the file has the name of the group and the run, in the current folder.
     """
     if output is not None and output.suffix.casefold() not in ("", ".html", ".htm"):
-        raise click.UsageError(f"a report is HTML: give -o a name that ends in .html, not {output.suffix}")
+        raise click.UsageError(f"a report is HTML; give -o a name that ends in .html, not {output.suffix}")
     to_stdout = output == Path("-")
     if to_stdout and as_json:
         raise click.UsageError("-o - and --json both write to stdout; give one of them")

@@ -1,4 +1,4 @@
-"""Whether the configured server answers: asked before a command would wait for it."""
+"""Checks whether the configured server answers, so that commands do not wait for one that is down."""
 
 from __future__ import annotations
 
@@ -9,64 +9,61 @@ import requests
 import urllib3
 
 from .._clearml import sdk
-from .._model.backoff import Backoff
 
-PATIENCE = 3.0
-"""Seconds after which a command does without a server."""
-LONGER = 10.0
-"""Seconds for a command that cannot do without."""
-PAUSE = 0.3
-GATEWAY = (502, 503, 504)
-"""What a proxy answers for a server that is away."""
+TIMEOUT_S = 3.0
+"""Seconds to wait for a server that a command can do without."""
+REQUIRED_TIMEOUT_S = 10.0
+"""Seconds to wait for a server that a command needs."""
+RETRY_PAUSE_S = 0.3
+GATEWAY_STATUS_CODES = (502, 503, 504)
+"""The status codes of a proxy in front of a server that is down."""
 
 
-def trouble(*, needed: bool = False) -> str | None:
-    """Gives what keeps the configured server from answering, in a few words; None if it answers.
+def why_unreachable(*, needed: bool = False) -> str | None:
+    """Returns why the configured server does not answer, in a few words; None if it answers.
 
-    A refused connection is told at once, all else after some seconds.
+    A refused connection is reported at once, anything else after `TIMEOUT_S`.
 
     Args:
-        needed: Whether the command can do nothing without the server.
+        needed: Whether the command needs the server; then it waits for `REQUIRED_TIMEOUT_S`.
     """
-    patience = LONGER if needed else PATIENCE
+    timeout = REQUIRED_TIMEOUT_S if needed else TIMEOUT_S
     host, verify = sdk.api_server()
     if not verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     found: list[str | None] = []
-    # A name that cannot be looked up takes longer than any timeout of a connection says.
-    asking = threading.Thread(target=lambda: found.append(_asked(host, verify, patience)), daemon=True)
+    # The timeout of a connection does not include the look-up of the name, so a thread limits the whole.
+    asking = threading.Thread(target=lambda: found.append(_ping(host, verify, timeout)), daemon=True)
     asking.start()
-    asking.join(patience + PAUSE)
-    return found[0] if found else _silence(patience)
+    asking.join(timeout + RETRY_PAUSE_S)
+    return found[0] if found else _timed_out(timeout)
 
 
-def _asked(host: str, verify: bool, patience: float) -> str | None:
-    deadline = time.monotonic() + patience
-    backoff = Backoff(PAUSE, PAUSE)
+def _ping(host: str, verify: bool, timeout: float) -> str | None:
+    deadline = time.monotonic() + timeout
     while True:
         left = max(0.1, deadline - time.monotonic())
         try:
             answer = requests.get(f"{host}/debug.ping", timeout=left, verify=verify)
-            if answer.status_code not in GATEWAY:
+            if answer.status_code not in GATEWAY_STATUS_CODES:
                 return None
             problem = f"it answers {answer.status_code}"
         except _NO_ADDRESS:
-            return "that is no address"
+            return "it is not a valid address"
         except requests.exceptions.SSLError:
             return "its certificate is not accepted"
         except requests.Timeout:
-            return _silence(patience)
+            return _timed_out(timeout)
         except requests.RequestException as error:
-            told = str(error)
-            if "refused" in told:
+            text = str(error)
+            if "refused" in text:
                 return "the connection is refused"
-            if "resol" in told or "getaddrinfo" in told:  # NameResolutionError
+            if "resol" in text or "getaddrinfo" in text:  # NameResolutionError
                 return "its name is not known"
             problem = "the connection breaks"
-        pause = backoff.next_pause()
-        if time.monotonic() + pause >= deadline:
+        if time.monotonic() + RETRY_PAUSE_S >= deadline:
             return problem
-        time.sleep(pause)
+        time.sleep(RETRY_PAUSE_S)
 
 
 _NO_ADDRESS = (
@@ -76,10 +73,10 @@ _NO_ADDRESS = (
 )
 
 
-def _silence(patience: float) -> str:
-    return f"nothing came for {patience:g} s"
+def _timed_out(timeout: float) -> str:
+    return f"timed out after {timeout:g} s"
 
 
-def name() -> str:
-    """Gives the configured server, for people."""
+def server_name() -> str:
+    """The configured server, for messages."""
     return f"the ClearML server {sdk.api_server()[0]}"

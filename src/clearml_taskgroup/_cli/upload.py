@@ -1,4 +1,4 @@
-"""`pending`, `upload`, `discard`: the runs that are on this disk."""
+"""The commands `pending`, `upload` and `discard`, for the runs on this disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .._storage.upload import upload
 from .._text import counted
 from ..errors import ServerError, TaskGroupError
 from . import server_check
-from .error_text import NO_SERVER, plainly
+from .error_text import NO_SERVER, command_message
 from .find_run import root, run_on_disk
-from .output import ARGUMENTS, Command, Failure, iso, json_option, print_json, run_option, when
+from .output import ARGUMENTS_KEY, Command, Failure, json_option, local_time, print_json, run_option, utc_time
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 
     from .._model.past import PastRun
 
-MOST = 10
-"""How many files are named before they are deleted."""
-KEPT = "All of it stays on this disk; once the server answers, run again"
+MAX_FILES_SHOWN = 10
+"""The most files that are listed before they are deleted."""
+NOTHING_LOST = "All data stays on this disk; once the server answers, run again"
 
-_SHOWN = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
+_HEAD = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
 
 
-def _line(past: PastRun) -> list[str]:
+def _row(past: PastRun) -> list[str]:
     tasks = tally_text(statuses_of(past)) or "none"
-    state = "closed" if past.status is not None else _facts(past)["status"]  # its tasks may have failed
+    state = (
+        "closed" if past.status is not None else _run_json(past)["status"]
+    )  # the status itself may be failed
     return [
         past.run[:12],
         past.project,
@@ -48,11 +50,11 @@ def _line(past: PastRun) -> list[str]:
         past.mode,
         tasks,
         state,
-        when(past.started),
+        local_time(past.started),
     ]
 
 
-def _facts(past: PastRun) -> dict[str, Any]:
+def _run_json(past: PastRun) -> dict[str, Any]:
     return {
         "run": past.run,
         "project": past.project,
@@ -62,88 +64,88 @@ def _facts(past: PastRun) -> dict[str, Any]:
         "tasks": len(past.latest()),
         "statuses": statuses_of(past),
         "status": past.status or ("in use" if is_held(past.path) else "not closed"),
-        "started": iso(past.started),
+        "started": utc_time(past.started),
         "record": str(past.path),
     }
 
 
 @click.command(
     cls=Command,
-    short_help="List the runs that are on no server.",
+    short_help="List the runs that are not fully on a server.",
     epilog="Example: clearml-taskgroup pending --json",
 )
 @json_option
 def pending(as_json: bool) -> None:
-    """List the runs of which something is not on a server yet, the latest first."""
+    """List the runs with data that is not on a server yet, the latest first."""
     waiting = [past for past in all_runs(root()) if past.is_pending]
     waiting.sort(key=lambda past: past.started or 0, reverse=True)
     if as_json:
-        print_json([_facts(past) for past in waiting])
+        print_json([_run_json(past) for past in waiting])
         return
     if not waiting:
-        click.echo(f"nothing waits below {root()}")
+        click.echo(f"no pending runs below {root()}")
         return
-    print_table(_SHOWN, [_line(past) for past in waiting])
-    click.echo("throw one away with: clearml-taskgroup discard RUN")
-    click.echo("bring one to a server with: clearml-taskgroup upload RUN")
+    print_table(_HEAD, [_row(past) for past in waiting])
+    click.echo("delete one with: clearml-taskgroup discard RUN")
+    click.echo("upload one with: clearml-taskgroup upload RUN")
 
 
 @click.command(
     "upload",
     cls=Command,
-    short_help="Bring runs to the server.",
+    short_help="Upload runs to the server.",
     epilog="Example: clearml-taskgroup upload digits/svm-sweep",
 )
 @click.argument("runs", nargs=-1, metavar="GROUP...")
 @run_option
-@click.option("--all", "everything", is_flag=True, help="Upload every run that waits.")
+@click.option("--all", "everything", is_flag=True, help="Upload every pending run.")
 @json_option
 def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_json: bool) -> None:
-    """Bring runs to the configured server, each task with the status that it earned.
+    """Upload runs to the configured server; each task gets its own status there.
 
     GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
-    six digits; or the path of a record. It can be interrupted and run again.
+    six digits; or the path of a run log. An upload can be interrupted and repeated.
     """
     if bool(runs) == everything:
         raise click.UsageError("give the runs to upload, or --all")
     if run is not None and len(runs) != 1:
         raise click.UsageError("--run belongs to one GROUP")
     failed = False
-    brought: list[dict[str, Any]] = []
+    uploaded_runs: list[dict[str, Any]] = []
     found = (
         [past for past in all_runs(root()) if past.is_pending]
         if everything
         else [run_on_disk(given, run) for given in runs]
     )
-    again = shlex.join(["clearml-taskgroup", *click.get_current_context().meta[ARGUMENTS]])
+    again = shlex.join(["clearml-taskgroup", *click.get_current_context().meta[ARGUMENTS_KEY]])
     if found:
-        _need_server(again)
+        _require_server(again)
     for past in found:
         try:
-            brought.append(_upload_one(past, quiet=as_json))
-            failed = failed or bool(brought[-1]["problems"])
-        except ServerError as error:  # none of the others would fare better
-            raise Failure(f"{_title(past)}: {plainly(error)} {KEPT}: {again}") from None
+            uploaded_runs.append(_upload_one(past, quiet=as_json))
+            failed = failed or bool(uploaded_runs[-1]["problems"])
+        except ServerError as error:  # the other runs would fail in the same way
+            raise Failure(f"{_title(past)}: {command_message(error)} {NOTHING_LOST}: {again}") from None
         except TaskGroupError as error:
             failed = True
-            click.echo(f"{_title(past)}: {plainly(error)}", err=True)
+            click.echo(f"{_title(past)}: {command_message(error)}", err=True)
     if not found and not as_json:
-        click.echo(f"nothing waits below {root()}")
+        click.echo(f"no pending runs below {root()}")
     if as_json:
-        print_json(brought)
+        print_json(uploaded_runs)
     sys.exit(1 if failed else 0)
 
 
-def _need_server(again: str) -> None:
+def _require_server(again: str) -> None:
     if sdk.task_mode() == "offline":
         raise Failure(
-            f"ClearML is set offline, and an upload needs a server: env -u CLEARML_OFFLINE_MODE {again}"
+            f"ClearML is set offline, but an upload needs a server: env -u CLEARML_OFFLINE_MODE {again}"
         )
     if not sdk.is_configured():
-        raise Failure(f"{NO_SERVER}. {KEPT}: {again}")
-    trouble = server_check.trouble(needed=True)
-    if trouble is not None:
-        raise Failure(f"{server_check.name()} does not answer ({trouble}). {KEPT}: {again}")
+        raise Failure(f"{NO_SERVER}. {NOTHING_LOST}: {again}")
+    problem = server_check.why_unreachable(needed=True)
+    if problem is not None:
+        raise Failure(f"{server_check.server_name()} does not answer ({problem}). {NOTHING_LOST}: {again}")
 
 
 def _title(past: PastRun) -> str:
@@ -163,11 +165,11 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
     problems = [str(problem) for problem in uploaded.problems]
     if not quiet:
         keys = {past.tasks[task].key for task in uploaded.ids}
-        there = f"{counted(len(keys), 'task')} on the server"
-        click.echo(f"{_title(past)}: {there}" + (f", {uploaded.url}" if uploaded.url else ""))
+        delivered = f"{counted(len(keys), 'task')} on the server"
+        click.echo(f"{_title(past)}: {delivered}" + (f", {uploaded.url}" if uploaded.url else ""))
         for problem in problems:
             click.echo(f"{_title(past)}: {problem}", err=True)
-    return {**_facts(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
+    return {**_run_json(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
 
 
 # --- discard -----------------------------------------------------------------------------------
@@ -183,50 +185,51 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
-    """Delete a run from this disk: its record, its offline sessions, and what waits to be delivered.
+    """Delete a run from this disk: its run log, its offline sessions, and undelivered data.
 
     GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
-    six digits; or the path of a record. What is on a server stays there. A run that a living process works on
-    is refused.
+    six digits; or the path of a run log. Data on a server stays there. A run that is still in use is refused.
     """
     if as_json and not yes:
-        raise click.UsageError("--json asks nothing; add --yes to delete")
+        raise click.UsageError("--json does not ask; add --yes to delete")
     past = run_on_disk(group, run)
     with held(past.path):
-        paths = _belongings(past)
-        lost = "something of it is on no server" if past.is_pending else "all of it is on a server"
+        paths = _paths_of(past)
+        where = "not all of it is on a server" if past.is_pending else "all of it is on a server"
         tasks = counted(len(past.latest()), "task")
-        what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {lost})"
+        what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
         if not yes:
             click.echo(f"{what}:")
-            for path in paths[:MOST]:
+            for path in paths[:MAX_FILES_SHOWN]:
                 click.echo(f"  {path}")
-            if len(paths) > MOST:
-                click.echo(f"  … and {len(paths) - MOST:,} more")
+            if len(paths) > MAX_FILES_SHOWN:
+                click.echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
             try:
                 click.confirm("delete these?", abort=True)
             except click.Abort as abort:
-                if isinstance(abort.__context__, EOFError):  # there is nobody to ask
-                    raise Failure("nothing answers; to delete them without being asked: --yes") from None
+                if isinstance(abort.__context__, EOFError):  # stdin is closed
+                    raise Failure("no answer on stdin; delete them without a question with --yes") from None
                 raise
-        for path in paths:  # the record last: until then it can be run again
+        for path in paths:  # the run log last, so that an interrupted command can be repeated
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # there are other runs
+    with contextlib.suppress(OSError):  # it has other runs
         past.path.parent.rmdir()
     if as_json:
-        print_json({**_facts(past), "deleted": [str(path) for path in paths]})
+        print_json({**_run_json(past), "deleted": [str(path) for path in paths]})
     else:
         click.echo(f"deleted {what}")
 
 
-def _belongings(past: PastRun) -> list[Path]:
-    """Gives what belongs to a run, its record last."""
+def _paths_of(past: PastRun) -> list[Path]:
+    """Lists the files and folders of a run, its run log last."""
     sessions = past.path.absolute().parent.parent.parent / "offline"
     ids = [*past.tasks, *([past.parent] if past.owns_parent and past.parent else [])]
     folders = [sessions / task for task in ids] if past.mode == "offline" else []
-    own = [folder for folder in folders if folder.parent == sessions]  # an id is never a path
+    own = [
+        folder for folder in folders if folder.parent == sessions
+    ]  # an id cannot be a path out of the folder
     beside = sorted(past.path.parent.glob(f"{past.path.stem}.*"))  # outbox, journal
     return [path for path in (*own, *beside) if path.exists() and path != past.path] + [past.path]

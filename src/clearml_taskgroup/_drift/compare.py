@@ -1,8 +1,8 @@
-"""Drift: which of the names that tasks logged look like one metric, spelt differently. Pure.
+"""Finds drift: logged names that mean one metric but are spelt differently. Pure.
 
-Two names are never alike because they resemble each other as texts: the words that are left after
-case, separators, well-known abbreviations and the split must be the same, or one a misspelling.
-What tasks report together is what it is called by one script, and so rarely the same thing twice.
+Names are compared by their words, not as texts: the words that remain without case, separators,
+well-known abbreviations and the split must be the same, or one of them misspelt. Names that the same
+tasks report are rarely one metric, because one script rarely logs the same value twice.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Literal
 
 import attrs
 
-from .._model.metric_words import QUALITY, has_quality, is_typo, loose, mode_of, shortened
-from .parse_name import MONITOR, Context, Reading, is_heading, read, same_splits
+from .._model.metric_words import QUALITY_WORDS, has_quality, is_typo, loose_form, mode_of, one_letter_less
+from .parse_name import MONITOR, Context, ParsedName, is_common_heading, parse_name, validation_synonyms
 
-ALWAYS_TOGETHER = 0.9
-"""The share of tasks from which on two names that always come together do not drift."""
-HARDLY_TOGETHER = 0.1
-"""The share of the rarer one's tasks up to which two names count as never reported together."""
+ALWAYS_TOGETHER_SHARE = 0.9
+"""Two names do not drift if at least this share of the tasks that report either reports both."""
+RARELY_TOGETHER_SHARE = 0.1
+"""Two names count as reported separately if at most this share of the rarer one's tasks reports both."""
 
-PROJECT, GROUP = "my project", "my group"
-"""What code to paste has where nothing is known of the group's names."""
+DEFAULT_PROJECT, DEFAULT_GROUP = "my project", "my group"
+"""The names in generated code if the tasks are of several projects or groups, or of none."""
 
 Names = Iterable[tuple[str, str]]
 """The titles and series that a task logged; a single value's title is `Summary`."""
@@ -35,8 +35,9 @@ class Spelling:
     Attributes:
         title, series: The name, as ClearML has it.
         tasks: The tasks that logged it.
-        context: What the name says beside the metric, `{"split": "train"}`.
-        alias: What `report` would be given for it, and `carried`, the context that is in there.
+        context: The context in the name, `{"split": "train"}`.
+        alias: What a script would give to `report` for it.
+        carried: The part of the context that `alias` contains.
     """
 
     title: str
@@ -45,20 +46,20 @@ class Spelling:
     context: Mapping[str, Any]
     alias: str
     carried: Mapping[str, Any]
-    _reading: Reading = attrs.field(repr=False, eq=False)
+    _parsed: ParsedName = attrs.field(repr=False, eq=False)
 
     def __str__(self) -> str:
-        return str(self._reading)
+        return str(self._parsed)
 
 
 @attrs.frozen
 class LoggedMetric:
-    """One metric, by all the names under which it was logged.
+    """One metric with all the names under which it was logged.
 
     Attributes:
-        name: What to call it.
-        spellings: Its names, the most used first.
-        mode: Which is better, where the words say so.
+        name: A name for it in a vocabulary.
+        spellings: The names under which it was logged, the most used first.
+        mode: Which direction is better; None if its words do not say so.
         drifts: Whether tasks spell it differently.
     """
 
@@ -69,194 +70,198 @@ class LoggedMetric:
 
     @property
     def tasks(self) -> frozenset[str]:
-        """The tasks that logged it, by whatever name."""
+        """The tasks that logged it, under any name."""
         return frozenset().union(*(spelling.tasks for spelling in self.spellings))
 
 
-def metrics_of(reported: Mapping[str, Names]) -> list[LoggedMetric]:
-    """Finds which names are of which metric.
+def find_metrics(reported: Mapping[str, Names]) -> list[LoggedMetric]:
+    """Groups the names that tasks logged by metric.
 
     Args:
-        reported: The names that each task logged, by something that tells the tasks apart.
+        reported: The names that each task logged, by an id of the task.
 
     Returns:
-        All metrics, those that drift first, the most used first.
+        All metrics: those that drift first, then the most used first.
     """
     tasks: dict[tuple[str, str], set[str]] = {}
     for task, names in reported.items():
         for title, series in names:
             if not title.startswith(MONITOR):
                 tasks.setdefault((title, series), set()).add(task)
-    heading = is_heading(tasks)
-    readings = {name: read(*name, heading=heading) for name in tasks}
-    by_task: dict[str, list[Reading]] = {}
+    heading = is_common_heading(tasks)
+    parsed_names = {name: parse_name(*name, heading=heading) for name in tasks}
+    by_task: dict[str, list[ParsedName]] = {}
     for name, having in tasks.items():
         for task in having:
-            by_task.setdefault(task, []).append(readings[name])
-    same = same_splits(by_task.values())
+            by_task.setdefault(task, []).append(parsed_names[name])
+    same = validation_synonyms(by_task.values())
     groups: dict[tuple[tuple[str, ...], str], list[Spelling]] = {}
     for name, having in tasks.items():
-        reading = readings[name]
+        parsed = parsed_names[name]
         spelling = Spelling(
             *name,
             tasks=frozenset(having),
-            context=_unified(reading.context, same),
-            alias=reading.alias,
-            carried=_unified(reading.carried, same),
-            reading=reading,
+            context=_with_one_validation_split(parsed.context, same),
+            alias=parsed.alias,
+            carried=_with_one_validation_split(parsed.carried, same),
+            parsed=parsed,
         )
-        groups.setdefault((("".join(reading.words),), reading.period), []).append(spelling)
-    found = [_metric(spellings) for spellings in _merged([groups[key] for key in sorted(groups)])]
+        groups.setdefault((("".join(parsed.words),), parsed.period), []).append(spelling)
+    found = [
+        _logged_metric(spellings) for spellings in _merge_groups([groups[key] for key in sorted(groups)])
+    ]
     found.sort(key=lambda metric: (not metric.drifts, -len(metric.tasks), metric.name))
     return found
 
 
-def drifting(reported: Mapping[str, Names]) -> list[LoggedMetric]:
-    """Finds the metrics that tasks spell differently; see `metrics_of`."""
-    return [metric for metric in metrics_of(reported) if metric.drifts]
+def find_drift(reported: Mapping[str, Names]) -> list[LoggedMetric]:
+    """Returns the metrics that tasks spell differently; see `find_metrics`."""
+    return [metric for metric in find_metrics(reported) if metric.drifts]
 
 
-def _unified(context: Context, same: Mapping[str, str]) -> dict[str, Any]:
+def _with_one_validation_split(context: Context, same: Mapping[str, str]) -> dict[str, Any]:
     return {field: same.get(value, value) if field == "split" else value for field, value in context}
 
 
-def _together(one: Spelling, other: Spelling) -> int:
+def _count_with_both(one: Spelling, other: Spelling) -> int:
     return len(one.tasks & other.tasks)
 
 
-def _apart(one: Spelling, other: Spelling) -> bool:
-    """Tells whether hardly any task reports both."""
-    return _together(one, other) <= HARDLY_TOGETHER * min(len(one.tasks), len(other.tasks))
+def _rarely_together(one: Spelling, other: Spelling) -> bool:
+    """Whether hardly any task reports both."""
+    return _count_with_both(one, other) <= RARELY_TOGETHER_SHARE * min(len(one.tasks), len(other.tasks))
 
 
-def _vary(one: Spelling, other: Spelling) -> bool:
-    """Tells whether there are tasks that report one of two names without the other."""
-    return _together(one, other) < ALWAYS_TOGETHER * len(one.tasks | other.tasks)
+def _often_separate(one: Spelling, other: Spelling) -> bool:
+    """Whether enough tasks report one of two names without the other."""
+    return _count_with_both(one, other) < ALWAYS_TOGETHER_SHARE * len(one.tasks | other.tasks)
 
 
 # --- which names are of one metric -------------------------------------------------------------
 
 
-def _merged(groups: list[list[Spelling]]) -> list[list[Spelling]]:
-    """Joins groups of names that resemble each other, as far as no task contradicts."""
+def _merge_groups(groups: list[list[Spelling]]) -> list[list[Spelling]]:
+    """Merges groups of similar names, unless tasks report names of both groups."""
     homes = list(groups)
-    for at, other in _resembling([group[0]._reading for group in groups]):
+    for at, other in _similar_pairs([group[0]._parsed for group in groups]):
         one, two = homes[at], homes[other]
-        if one is not two and _fit(one, two):
+        if one is not two and _can_merge(one, two):
             one += two
             homes = [one if home is two else home for home in homes]
     return list({id(home): home for home in homes}.values())
 
 
-def _resembling(readings: list[Reading]) -> Iterable[tuple[int, int]]:
-    """Gives the places of pairs that resemble each other, though not in all of their words."""
+def _similar_pairs(parsed_names: list[ParsedName]) -> Iterable[tuple[int, int]]:
+    """Yields the indices of pairs of similar names, whose words are not all the same."""
     places: dict[tuple[Any, ...], list[int]] = {}
-    for at, reading in enumerate(readings):
-        words, period = reading.words, reading.period
-        places.setdefault(("loose", loose(words), period), []).append(at)
+    for at, parsed in enumerate(parsed_names):
+        words, period = parsed.words, parsed.period
+        places.setdefault(("loose", loose_form(words), period), []).append(at)
         if period in ("", "epoch"):
             places.setdefault(("epoch", words), []).append(at)
         for number, word in enumerate(words):
             if word.isalpha():
                 rest = (number, words[:number], words[number + 1 :], period)
                 places.setdefault(("quality", *rest), []).append(at)
-                for shorter in shortened(word):  # two words that are one letter apart share such a form
+                for shorter in one_letter_less(word):  # words at distance one share such a form
                     places.setdefault(("typo", *rest, shorter), []).append(at)
-    by_step = {reading.words for reading in readings if reading.period not in ("", "epoch")}
+    by_step = {parsed.words for parsed in parsed_names if parsed.period not in ("", "epoch")}
     for (kind, what, *_), found in places.items():
         if len(found) == 1 or (kind == "epoch" and what in by_step):
             continue
-        known = {at for at in found if kind == "quality" and readings[at].words[what] in QUALITY}
+        known = {at for at in found if kind == "quality" and parsed_names[at].words[what] in QUALITY_WORDS}
         pairs = product(sorted(known), (at for at in found if at not in known))
         for one, other in combinations(found, 2) if kind != "quality" else pairs:
-            if kind in ("loose", "epoch") or is_typo(readings[one].words[what], readings[other].words[what]):
+            if kind in ("loose", "epoch") or is_typo(
+                parsed_names[one].words[what], parsed_names[other].words[what]
+            ):
                 yield one, other
 
 
-def _fit(one: list[Spelling], other: list[Spelling]) -> bool:
-    return all(_apart(a, b) for a in one for b in other if a.context == b.context)
+def _can_merge(one: list[Spelling], other: list[Spelling]) -> bool:
+    return all(_rarely_together(a, b) for a in one for b in other if a.context == b.context)
 
 
 # --- whether they drift ------------------------------------------------------------------------
 
 
 def _drifts(spellings: list[Spelling]) -> bool:
-    return any(_conflict(one, other) for one, other in combinations(spellings, 2))
+    return any(_is_drift(one, other) for one, other in combinations(spellings, 2))
 
 
-def _conflict(one: Spelling, other: Spelling) -> bool:
-    """Tells whether two names of one metric hide from each other that they are."""
-    first, second = one._reading, other._reading
-    if first.single != second.single and _curve(first) == _curve(second):
+def _is_drift(one: Spelling, other: Spelling) -> bool:
+    """Whether two names of one metric cannot be compared in ClearML because they differ."""
+    first, second = one._parsed, other._parsed
+    if first.single != second.single and _curve_name(first) == _curve_name(second):
         return False
     if one.context == other.context:
-        return _vary(one, other)
+        return _often_separate(one, other)
     if ("split" in one.context) != ("split" in other.context) and not has_quality(first.words):
         return False  # `train_time` is not `time`
-    if first.scheme[0] == second.scheme[0] == one.alias == other.alias and not (one.carried or other.carried):
-        return False  # they are in one plot, under the metric's name: `loss/value` beside `loss/val`
+    if first.layout[0] == second.layout[0] == one.alias == other.alias and not (one.carried or other.carried):
+        return False  # both are in the plot with the metric's name: `loss/value` and `loss/val`
     if {k: v for k, v in one.context.items() if k != "split"} != {
         k: v for k, v in other.context.items() if k != "split"
     }:
         return False
-    if first.core != second.core:
-        return _vary(one, other)
-    return first.single == second.single and first.scheme != second.scheme and _apart(one, other)
+    if first.raw_words != second.raw_words:
+        return _often_separate(one, other)
+    return first.single == second.single and first.layout != second.layout and _rarely_together(one, other)
 
 
-def _curve(reading: Reading) -> tuple[str, str]:
-    """The title and series of a curve with the name of a single value."""
-    if not reading.single:
-        return reading.title, reading.series
-    title, _, series = reading.series.partition("/")
+def _curve_name(parsed: ParsedName) -> tuple[str, str]:
+    """Returns title and series, for a single value those of a curve with its name."""
+    if not parsed.single:
+        return parsed.title, parsed.series
+    title, _, series = parsed.series.partition("/")
     return title, series or title
 
 
-# --- what to call it ---------------------------------------------------------------------------
+# --- its name ---------------------------------------------------------------------------
 
 
-def _metric(spellings: list[Spelling]) -> LoggedMetric:
+def _logged_metric(spellings: list[Spelling]) -> LoggedMetric:
     spellings = sorted(spellings, key=lambda spelling: (-len(spelling.tasks), str(spelling)))
-    best = max(spellings, key=lambda spelling: (has_quality(spelling._reading.words), len(spelling.tasks)))
-    words, drifts = best._reading.words, _drifts(spellings)
-    periods = {spelling._reading.period for spelling in spellings}
+    best = max(spellings, key=lambda spelling: (has_quality(spelling._parsed.words), len(spelling.tasks)))
+    words, drifts = best._parsed.words, _drifts(spellings)
+    periods = {spelling._parsed.period for spelling in spellings}
     names = {spelling.alias for spelling in spellings}
     if not drifts and len(names) == 1 and not spellings[0].carried:
-        (name,) = names  # it is called one thing, and may stay so
+        (name,) = names  # all tasks call it the same
     else:
-        name = best._reading.name if drifts else "_".join(best._reading.core)
+        name = best._parsed.name if drifts else "_".join(best._parsed.raw_words)
         if len(periods) == 1 and periods != {""}:
             name = f"{name}_{periods.pop()}"
-    if not name.strip():  # names of blanks and nothing else
+    if not name.strip():  # names of blanks only
         name = next((alias for alias in sorted(names) if alias.strip()), "")
     mode: Any = mode_of(words)
     return LoggedMetric(name, tuple(spellings), mode, drifts)
 
 
-# --- the cure ----------------------------------------------------------------------------------
+# --- the vocabulary
 
 
 def reported_both(metric: LoggedMetric) -> list[tuple[str, str, int]]:
-    """Finds the names of one curve that some tasks report both of, with how many these are.
+    """Lists pairs of names of one curve that some tasks report both of, with the number of these tasks.
 
-    A vocabulary refuses two names of one metric in one report: such names cannot be merged.
+    They cannot be merged, because a vocabulary refuses two names of one metric in one report.
     """
     return [
-        (one.alias, other.alias, _together(one, other))
+        (one.alias, other.alias, _count_with_both(one, other))
         for one, other in combinations(metric.spellings, 2)
-        if _clash(one, other)
+        if _reported_together(one, other)
     ]
 
 
-def parts_of(metric: LoggedMetric) -> list[list[Spelling]]:
-    """Divides the names of a metric into as many as no task reports two of; mostly that is one part."""
+def mergeable_parts(metric: LoggedMetric) -> list[list[Spelling]]:
+    """Splits the names of a metric into parts that can be merged: no task reports two names of one part."""
     spelt: dict[str, list[Spelling]] = {}
     for spelling in sorted(metric.spellings, key=lambda spelling: spelling.alias != metric.name):
         spelt.setdefault(spelling.alias, []).append(spelling)
     parts: list[list[Spelling]] = []
     for own in spelt.values():
         for part in parts:
-            if not any(_clash(one, other) for one in own for other in part):
+            if not any(_reported_together(one, other) for one in own for other in part):
                 part += own
                 break
         else:
@@ -264,62 +269,65 @@ def parts_of(metric: LoggedMetric) -> list[list[Spelling]]:
     return parts
 
 
-def _clash(one: Spelling, other: Spelling) -> bool:
+def _reported_together(one: Spelling, other: Spelling) -> bool:
     named = one.alias.strip() and other.alias.strip() and one.alias != other.alias
-    return bool(named) and one.context == other.context and _together(one, other) > 0
+    return bool(named) and one.context == other.context and _count_with_both(one, other) > 0
 
 
-def cure(
-    metrics: Iterable[LoggedMetric], project: str = PROJECT, name: str = GROUP, fields: Iterable[str] = ()
+def vocabulary_code(
+    metrics: Iterable[LoggedMetric],
+    project: str = DEFAULT_PROJECT,
+    name: str = DEFAULT_GROUP,
+    fields: Iterable[str] = (),
 ) -> str:
-    """Writes the vocabulary under which each metric has one name, as code to paste.
+    """Returns code to paste: a vocabulary that gives each metric one name.
 
-    Names of one metric that some tasks report both of stay metrics of their own there.
+    Names of one metric that some tasks report both of stay separate metrics.
 
     Args:
-        metrics: What `metrics_of` found.
-        project: The project of the group that the code makes.
-        name: Its name.
-        fields: Fields of contexts that the template must have beside those of the names.
+        metrics: The metrics that `find_metrics` returned.
+        project: The project of the group in the code.
+        name: The name of that group.
+        fields: Further context fields for the template, beside those found in the names.
     """
     listed = [metric for metric in metrics if metric.name.strip()]
     taken = {spelling.alias for metric in listed for spelling in metric.spellings}
-    told: set[str] = set()
+    used: set[str] = set()
     lines, needed = [], {field for field in fields if field != "split"}
     for metric in listed:
-        for number, part in enumerate(parts_of(metric)):
+        for number, part in enumerate(mergeable_parts(metric)):
             own = {spelling.alias for spelling in part}
             chosen = metric.name if number == 0 or len(own) > 1 else part[0].alias
-            while chosen in told or (chosen in taken and chosen not in own):
+            while chosen in used or (chosen in taken and chosen not in own):
                 chosen += "_"
             aliases = {
                 spelling.alias: spelling.carried
                 for spelling in part
-                if spelling.alias.strip() and spelling.alias not in told and spelling.alias != chosen
+                if spelling.alias.strip() and spelling.alias not in used and spelling.alias != chosen
             }
             if number and not aliases and chosen not in own:
-                continue  # another metric has all of its names
-            told |= {chosen, *aliases}
-            lines += _entry(chosen, metric.mode, aliases)
+                continue  # its names are all used by other metrics
+            used |= {chosen, *aliases}
+            lines += _metric_code(chosen, metric.mode, aliases)
         needed |= {field for spelling in metric.spellings for field in spelling.context if field != "split"}
-        lines += [*_twice(metric), *_by_hand(metric)]
+        lines += [*_unmerged_comments(metric), *_split_comments(metric)]
     more = "".join(f" {field}={{{field}=all}}" for field in sorted(needed))
     template = "{metric}/{split=value}" + more
     head = ["from clearml_taskgroup import Metric, TaskGroup", "", "metrics = ["]
-    names = f"{_quoted(project)}, {_quoted(name)}"
-    group = f"group = TaskGroup({names}, template={_quoted(template)}, metrics=metrics)"
+    names = f"{_string_code(project)}, {_string_code(name)}"
+    group = f"group = TaskGroup({names}, template={_string_code(template)}, metrics=metrics)"
     return "\n".join([*head, *lines, "]", group])
 
 
-def _entry(name: str, mode: str | None, aliases: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    parts = [_quoted(name)]
+def _metric_code(name: str, mode: str | None, aliases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    parts = [_string_code(name)]
     if mode is not None:
-        parts.append(f"mode={_quoted(mode)}")
+        parts.append(f"mode={_string_code(mode)}")
     if any(aliases.values()):
-        entries = [f"{_quoted(alias)}: {_context(carried)}" for alias, carried in aliases.items()]
+        entries = [f"{_string_code(alias)}: {_dict_code(carried)}" for alias, carried in aliases.items()]
         parts.append("aliases={" + ", ".join(entries) + "}")
     elif aliases:
-        entries = [_quoted(alias) for alias in aliases]
+        entries = [_string_code(alias) for alias in aliases]
         parts.append("aliases=[" + ", ".join(entries) + "]")
     line = f"    Metric({', '.join(parts)})," if len(parts) > 1 else f"    {parts[0]},"
     if len(line) <= 100 or not aliases:
@@ -329,38 +337,40 @@ def _entry(name: str, mode: str | None, aliases: Mapping[str, Mapping[str, Any]]
     return [f"    Metric({', '.join(parts)}", *(f"        {entry}," for entry in entries), f"    {end}),"]
 
 
-def _twice(metric: LoggedMetric) -> list[str]:
-    """Tells of names of one curve that stay apart."""
+def _unmerged_comments(metric: LoggedMetric) -> list[str]:
     return [
-        f"    # tasks that report both {_quoted(one)} and {_quoted(other)}: {both}; they stay two metrics"
-        for one, other, both in reported_both(metric)
+        f"    # tasks that report both {_string_code(one)} and {_string_code(other)}: {count}; "
+        "they stay two metrics"
+        for one, other, count in reported_both(metric)
     ]
 
 
-def _by_hand(metric: LoggedMetric) -> list[str]:
-    """Tells of splits that scripts have to spell alike, as no alias stands for them."""
-    known: dict[tuple[str, Any], list[Spelling]] = {}
+def _split_comments(metric: LoggedMetric) -> list[str]:
+    """Comments on splits that no alias can fix, so that scripts have to change."""
+    by_split: dict[tuple[str, Any], list[Spelling]] = {}
     for spelling in metric.spellings if metric.drifts else ():
         if "split" in spelling.context and "split" not in spelling.carried:
-            known.setdefault((spelling.alias, spelling.context["split"]), []).append(spelling)
+            by_split.setdefault((spelling.alias, spelling.context["split"]), []).append(spelling)
     lines = []
-    for (_, split), spellings in known.items():
-        written = list(dict.fromkeys(spelling._reading.written_split for spelling in spellings))
+    for (_, split), spellings in by_split.items():
+        written = list(dict.fromkeys(spelling._parsed.written_split for spelling in spellings))
         if len(written) > 1:
-            names = ", ".join(map(_quoted, written))
-            lines.append(f"    # {_quoted(metric.name)} has the splits {names}: write split={_quoted(split)}")
+            names = ", ".join(map(_string_code, written))
+            lines.append(
+                f"    # {_string_code(metric.name)} has the splits {names}: write split={_string_code(split)}"
+            )
     return lines
 
 
-def _context(carried: Mapping[str, Any]) -> str:
+def _dict_code(carried: Mapping[str, Any]) -> str:
     inside = (
-        f"{_quoted(field)}: {_quoted(value) if isinstance(value, str) else value}"
+        f"{_string_code(field)}: {_string_code(value) if isinstance(value, str) else value}"
         for field, value in carried.items()
     )
     return "{" + ", ".join(inside) + "}"
 
 
-def _quoted(text: str) -> str:
-    """Writes text as Python does, in the double quotes of code for people."""
+def _string_code(text: str) -> str:
+    """Returns a string literal, with double quotes if possible."""
     plain = repr(text)
     return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in text and "\\'" not in plain else plain

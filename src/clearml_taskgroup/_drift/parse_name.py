@@ -1,4 +1,4 @@
-"""What a logged name says: its words, the split they are of, and the metric that is left. Pure."""
+"""Parses a logged name into the metric's words and its context, such as the split. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._model.metric_words import (
-    LIKE_VAL,
-    LONGEST,
-    NUMBERED,
-    PERCENT,
+    ABBREVIATIONS,
+    FILLER_WORDS,
+    KNOWN_WORDS,
+    MAX_PHRASE_WORDS,
+    NUMBERED_CONTEXTS,
+    PERCENT_METRICS,
     PERIODS,
     PHRASES,
-    QUALITY,
-    SCORE,
-    SHORT,
+    QUALITY_WORDS,
+    SCORE_WORDS,
     SPLITS,
-    TOP,
-    WORDS,
-    WRAPPING,
-    distance,
+    TOP_K_METRICS,
+    VALIDATION_SYNONYMS,
+    edit_distance,
     has_quality,
 )
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SUMMARY = "Summary"
-"""The title under which ClearML keeps single values, their names as the series."""
+"""The title of single values in ClearML; the series is the value's name."""
 MONITOR = ":monitor:"
-"""How the titles of ClearML's resource plots begin; they are no metrics."""
+"""The prefix of the titles of ClearML's resource plots, which are ignored."""
 
-_PIECES = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*|[<>]=?|\+|-(?=$|[\s/)])")
-_CAMEL = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^A-Za-z]+")
+_TOKENS = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*|[<>]=?|\+|-(?=$|[\s/)])")
+_CAMEL_CASE_PARTS = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^A-Za-z]+")
 
 Context = tuple[tuple[str, Any], ...]
-"""What a name says beside the metric, `(("split", "val"),)`."""
+"""The context in a name, `(("split", "val"),)`."""
 
 
 @attrs.frozen
@@ -52,31 +52,31 @@ class _Token:
 
     @property
     def word(self) -> str:
-        word = SHORT.get(self.letters, self.letters)
-        return word + (_percent(self.digits) if word in PERCENT else self.digits)
+        word = ABBREVIATIONS.get(self.letters, self.letters)
+        return word + (_to_percent(self.digits) if word in PERCENT_METRICS else self.digits)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Its word, or two of them for `acc@5`; but `acc_5` is the accuracy of some fifth thing."""
-        word = SHORT.get(self.letters, self.letters)
-        if word in TOP and self.digits and re.fullmatch(r"[^\W\d_]+@?\d+", self.raw):
+        """Its word, or two words for `acc@5`; but `acc_5` is the accuracy of a fifth thing."""
+        word = ABBREVIATIONS.get(self.letters, self.letters)
+        if word in TOP_K_METRICS and self.digits and re.fullmatch(r"[^\W\d_]+@?\d+", self.raw):
             return (f"top{self.digits}", word)
         return (self.word,)
 
     @property
     def context(self) -> tuple[str, Any] | None:
-        """The split, or fold and the like, that the token stands for."""
+        """The split, the fold or another numbered context that the token stands for."""
         split = _split_of(self.letters)
         if split is not None:
             return ("split", split + self.digits)
-        if self.letters in NUMBERED and self.digits.isdigit():
+        if self.letters in NUMBERED_CONTEXTS and self.digits.isdigit():
             return (self.letters, int(self.digits))
         return None
 
 
 @attrs.frozen
-class _Half:
-    """What a title or a series says."""
+class _ParsedText:
+    """A parsed title or series."""
 
     text: str
     plain: str
@@ -84,11 +84,11 @@ class _Half:
     words: tuple[str, ...]
     period: str
     context: Context
-    core: tuple[str, ...]
+    raw_words: tuple[str, ...]
 
     @property
-    def scheme(self) -> str:
-        """The text with its context left open, so that `train_loss` and `val_loss` are alike."""
+    def layout(self) -> str:
+        """The text with placeholders for its context: the same for `train_loss` and `val_loss`."""
         text = self.plain
         for token in reversed(self.tokens):
             if self.context and token.context in self.context:
@@ -97,17 +97,18 @@ class _Half:
 
 
 @attrs.frozen
-class Reading:
-    """What one logged name says.
+class ParsedName:
+    """A parsed logged name.
 
     Attributes:
         title, series: The name, as ClearML has it.
-        words: The metric's words, in full and in lower case.
-        period: Per what it was taken, `"epoch"`; empty where the name does not say.
-        context: What else it says, `(("split", "val"),)`.
-        core: The metric as it is written.
-        scheme: How the whole name is written, its context left open.
-        alias: What `report` would be given for it, and `carried`, the context that is in there.
+        words: The metric's words, in lower case and without abbreviations.
+        period: The period that the value is of, `"epoch"`; empty if the name does not say.
+        context: The context in the name, `(("split", "val"),)`.
+        raw_words: The metric's words as they are written.
+        layout: Title and series with placeholders for the context.
+        alias: What a script would give to `report` for it.
+        carried: The part of the context that `alias` contains.
     """
 
     title: str
@@ -115,8 +116,8 @@ class Reading:
     words: tuple[str, ...]
     period: str
     context: Context
-    core: tuple[str, ...]
-    scheme: tuple[str, str]
+    raw_words: tuple[str, ...]
+    layout: tuple[str, str]
     alias: str
     carried: Context
 
@@ -127,9 +128,9 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """What to call the metric: its words, with numbers as they are written, `precision@1`."""
+        """A name for the metric: its words, with numbers as they are written, `precision@1`."""
         parts = list(self.words)
-        for at, raw in enumerate(self.core if len(self.core) == len(parts) else ()):
+        for at, raw in enumerate(self.raw_words if len(self.raw_words) == len(parts) else ()):
             stem = parts[at].rstrip("0123456789.")
             if stem != parts[at] and has_quality([stem]) and (set("@_") & set(raw) or "." in parts[at]):
                 parts[at] = stem + re.sub(r"^[^\W\d_]+|\s", "", raw)
@@ -137,9 +138,9 @@ class Reading:
 
     @property
     def written_split(self) -> str:
-        """The split, as it is written beside the metric."""
+        """The split as it is written beside the metric."""
         text = next((text for text in (self.series, self.title) if text != self.alias), "")
-        return " ".join(token.raw for token in _tokens(text) if _split_of(token.letters) is not None)
+        return " ".join(token.raw for token in _tokenize(text) if _split_of(token.letters) is not None)
 
     def __str__(self) -> str:
         if self.single or self.title == self.series:
@@ -147,113 +148,113 @@ class Reading:
         return f"{self.title}/{self.series}"
 
 
-def read(title: str, series: str, *, heading: bool = False) -> Reading:
-    """Reads a logged name.
+def parse_name(title: str, series: str, *, heading: bool = False) -> ParsedName:
+    """Parses a logged name.
 
     Args:
         title: ClearML's title; for a single value `Summary`.
         series: ClearML's series; for a single value its name.
-        heading: Whether the title stands above everything, so that the series alone is the metric.
+        heading: Whether the title is the same for all names, so that the series alone is the metric.
     """
     shown, _, rest = series.partition("/") if title == SUMMARY else (title, "", series)
     if heading and title != SUMMARY:
         shown, rest = series, ""
-    first, second = _half(shown), _half(rest or shown)
+    first, second = _parse_text(shown), _parse_text(rest or shown)
     contexts = dict(first.context)
-    words, core = _joined(first, second)
+    words, raw_words = _join_words(first, second)
     if not words or any(contexts.get(field, value) != value for field, value in second.context):
-        return _as_it_stands(title, series, first, second if rest else first)
+        return _unparsed(title, series, first, second if rest else first)
     context = tuple(sorted({**contexts, **dict(second.context)}.items()))
     whole = [half for half in (first, second) if sorted(half.words) == sorted(words)]
     half = max(whole, key=lambda half: len(half.context), default=None)
     if title == SUMMARY and rest and not first.words:
-        half = None  # somebody has written `val/acc`; a group would have made `acc/val` of it
-    return Reading(
+        half = None  # `val/acc` was written by hand; a group would have rendered `acc/val`
+    return ParsedName(
         title,
         series,
         words,
         first.period or second.period,
         context,
-        core,
-        (first.scheme, second.scheme),
+        raw_words,
+        (first.layout, second.layout),
         half.text if half is not None else f"{shown}/{rest}",
         half.context if half is not None else context,
     )
 
 
-def is_heading(names: Iterable[tuple[str, str]]) -> bool:
-    """Tells whether all names have one title that is no more than a heading above series, the metrics."""
+def is_common_heading(names: Iterable[tuple[str, str]]) -> bool:
+    """Whether all names have the same title, which is only a heading, and the series are the metrics."""
     shown = [(title, series) for title, series in names if title != SUMMARY]
     if len({title for title, _ in shown}) != 1:
         return False
-    half = _half(shown[0][0])
-    named = any(has_quality(_half(series).words) for _, series in shown)
+    half = _parse_text(shown[0][0])
+    named = any(has_quality(_parse_text(series).words) for _, series in shown)
     return named and not half.context and not has_quality(half.words)
 
 
 def is_split(text: str) -> bool:
-    """Tells whether a text is a well-known split and nothing else: `val`, not `holdout`."""
-    half = _half(text)
+    """Whether a text is a well-known split and nothing else: `val`, but not `holdout`."""
+    half = _parse_text(text)
     return not half.words and [field for field, _ in half.context] == ["split"]
 
 
-def _as_it_stands(title: str, series: str, first: _Half, second: _Half) -> Reading:
-    """Reads a name that is nothing but a split, or says two, as a metric of its own."""
+def _unparsed(title: str, series: str, first: _ParsedText, second: _ParsedText) -> ParsedName:
+    """Returns a name that is only a split, or that has two splits, as a metric of its own."""
     texts = list(dict.fromkeys((first.text, second.text)))
     tokens = first.tokens if len(texts) == 1 else (*first.tokens, *second.tokens)
     words = tuple(dict.fromkeys(token.letters + token.digits for token in tokens))
-    core = tuple(token.raw for token in tokens)
-    return Reading(title, series, words, "", (), core, (first.text, second.text), "/".join(texts), ())
+    raw_words = tuple(token.raw for token in tokens)
+    return ParsedName(title, series, words, "", (), raw_words, (first.text, second.text), "/".join(texts), ())
 
 
-def _joined(first: _Half, second: _Half) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Joins the words of title and series, without what is said twice."""
+def _join_words(first: _ParsedText, second: _ParsedText) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Joins the words of title and series, each once."""
     for one, other in ((first, second), (second, first)):
-        if set(other.words) <= set(one.words) or (one.words and set(other.words) <= WRAPPING):
-            return one.words, one.core
-    if set(first.words) <= SCORE or set(second.words) <= SCORE:
-        best = second if set(first.words) <= SCORE else first
-        return best.words, best.core
+        if set(other.words) <= set(one.words) or (one.words and set(other.words) <= FILLER_WORDS):
+            return one.words, one.raw_words
+    if set(first.words) <= SCORE_WORDS or set(second.words) <= SCORE_WORDS:
+        best = second if set(first.words) <= SCORE_WORDS else first
+        return best.words, best.raw_words
     more = [word for word in second.words if word not in first.words]
-    return (*first.words, *more), (*first.core, *second.core)
+    return (*first.words, *more), (*first.raw_words, *second.raw_words)
 
 
 @functools.lru_cache(maxsize=4096)
-def _half(text: str) -> _Half:
+def _parse_text(text: str) -> _ParsedText:
     plain = unicodedata.normalize("NFKC", text)
-    tokens = tuple(_tokens(plain))
+    tokens = tuple(_tokenize(plain))
     found = {token.context for token in tokens if token.context is not None}
     fields = [field for field, _ in found]
     context: Context = tuple(sorted(found)) if len(set(fields)) == len(fields) else ()
     rest = [token for token in tokens if token.context not in context]
     period = ""
     periods = {PERIODS[token.letters] for token in rest if token.letters in PERIODS and not token.digits}
-    if len(periods) == 1 and has_quality(_words(rest)):
+    if len(periods) == 1 and has_quality(_full_words(rest)):
         (period,) = periods
         rest = [token for token in rest if token.letters not in PERIODS or token.digits]
-    for needless in (WRAPPING, SCORE):
-        kept = [token for token in rest if token.letters not in needless or token.digits]
-        if rest and rest[0].letters == "value" and has_quality(_words(kept)):
+    for filler in (FILLER_WORDS, SCORE_WORDS):
+        kept = [token for token in rest if token.letters not in filler or token.digits]
+        if rest and rest[0].letters == "value" and has_quality(_full_words(kept)):
             kept.insert(0, rest[0])  # `value_loss` is not `loss`, as `loss_value` is
         rest = kept or rest
-    words = _words(rest)
+    words = _full_words(rest)
     if not tokens and text.strip():
         words = (text.strip(),)
-    return _Half(text, plain, tokens, words, period, context, tuple(token.raw for token in rest))
+    return _ParsedText(text, plain, tokens, words, period, context, tuple(token.raw for token in rest))
 
 
-def _words(tokens: Iterable[_Token]) -> tuple[str, ...]:
-    """Writes the words out in full, known phrases as one."""
+def _full_words(tokens: Iterable[_Token]) -> tuple[str, ...]:
+    """Returns the words without abbreviations, known phrases as one word."""
     listed = list(tokens)
     found: list[str] = []
     at = 0
     while at < len(listed):
-        for length in range(min(LONGEST, len(listed) - at), 0, -1):
+        for length in range(min(MAX_PHRASE_WORDS, len(listed) - at), 0, -1):
             part = listed[at : at + length]
             phrase = PHRASES.get(tuple(token.letters for token in part))
             if phrase is not None and not any(token.digits for token in part[:-1]):
                 digits = part[-1].digits
-                found.append(phrase + (_percent(digits) if phrase in PERCENT else digits))
+                found.append(phrase + (_to_percent(digits) if phrase in PERCENT_METRICS else digits))
                 at += length
                 break
         else:
@@ -262,14 +263,14 @@ def _words(tokens: Iterable[_Token]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _percent(digits: str) -> str:
-    """Writes fractions in percent: `0.5` as `50`, `0.5.0.95` as `50.95`."""
+def _to_percent(digits: str) -> str:
+    """Converts fractions to percent: `0.5` to `50`, `0.5.0.95` to `50.95`."""
     return re.sub(r"(?<!\d)0\.(\d\d?)(?!\d)", lambda match: match[1].ljust(2, "0"), digits)
 
 
-def _tokens(text: str) -> list[_Token]:
+def _tokenize(text: str) -> list[_Token]:
     found: list[_Token] = []
-    for match in _PIECES.finditer(text):
+    for match in _TOKENS.finditer(text):
         piece, start = match[0], match.start()
         if piece[0].isdigit() and found and found[-1].letters.isalpha():
             last = found.pop()
@@ -277,21 +278,21 @@ def _tokens(text: str) -> list[_Token]:
             raw = text[last.start : match.end()]
             found.append(_Token(last.letters, digits, raw, last.start, match.end()))
             continue
-        for part in _parts(piece):
+        for part in _split_into_words(piece):
             found.append(_Token(part.casefold(), "", part, start, start + len(part)))
             start += len(part)
     return found
 
 
-def _parts(piece: str) -> list[str]:
-    """Splits a run of letters into words: `valLoss`, `valloss`; known ones as `mAP` stay whole."""
-    if piece.casefold() in WORDS or not piece.isascii():
+def _split_into_words(piece: str) -> list[str]:
+    """Splits letters into words: `valLoss`, `valloss`; known words such as `mAP` stay whole."""
+    if piece.casefold() in KNOWN_WORDS or not piece.isascii():
         return [piece]
     parts: list[str] = []
-    for part in _CAMEL.findall(piece):
+    for part in _CAMEL_CASE_PARTS.findall(piece):
         lower = part.casefold()
         for split in sorted(SPLITS, key=len, reverse=True):
-            if lower.startswith(split) and lower[len(split) :] in (QUALITY | SHORT.keys()):
+            if lower.startswith(split) and lower[len(split) :] in (QUALITY_WORDS | ABBREVIATIONS.keys()):
                 parts += [part[: len(split)], part[len(split) :]]
                 break
         else:
@@ -303,19 +304,19 @@ def _parts(piece: str) -> list[str]:
 def _split_of(word: str) -> str | None:
     if word in SPLITS:
         return SPLITS[word]
-    if len(word) >= 7 and word not in WORDS:
+    if len(word) >= 7 and word not in KNOWN_WORDS:
         for known in ("training", "validation", "evaluation"):
-            if word[0] == known[0] and distance(word, known) <= 1:
+            if word[0] == known[0] and edit_distance(word, known) <= 1:
                 return SPLITS[known]
     return None
 
 
-def same_splits(readings: Iterable[Iterable[Reading]]) -> Mapping[str, str]:
-    """Finds the splits that are the validation split by another name: no task has both."""
-    same = dict.fromkeys(LIKE_VAL, "val")
-    for task in readings:
-        splits = {value for reading in task for field, value in reading.context if field == "split"}
-        for word in LIKE_VAL:
+def validation_synonyms(parsed_names: Iterable[Iterable[ParsedName]]) -> Mapping[str, str]:
+    """Maps splits such as `eval` to `val`, unless a task has both."""
+    same = dict.fromkeys(VALIDATION_SYNONYMS, "val")
+    for task in parsed_names:
+        splits = {value for parsed in task for field, value in parsed.context if field == "split"}
+        for word in VALIDATION_SYNONYMS:
             if word in splits and "val" in splits:
                 same.pop(word, None)
     return same

@@ -1,4 +1,4 @@
-"""The warning at the end of a group whose tasks report differently named metrics."""
+"""The warning at the end of a group whose tasks do not all report the same metrics."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import shlex
 from typing import TYPE_CHECKING
 
 from .._text import some
-from .compare import drifting
+from .compare import find_drift
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-MOST_TOLD = 5
-"""How many lines a warning has for what drifts."""
+MAX_WARNING_LINES = 5
+"""The most metrics that the warning names."""
 
 
-def drift(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str], list[str]]]:
-    """Finds the metrics that some tasks report and others don't.
+def partly_reported(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str], list[str]]]:
+    """Finds the metrics that some tasks report and others do not.
 
     Args:
         reported: The metrics that each task reported, by the task's name.
 
     Returns:
-        For each such metric, the tasks that report it and those that don't.
+        For each such metric, the tasks that report it and those that do not.
     """
     metrics = dict.fromkeys(metric for names in reported.values() for metric in names)
     found = {}
@@ -33,32 +33,32 @@ def drift(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[list[str],
     return found
 
 
-def drift_text(found: Mapping[str, tuple[list[str], list[str]]], group: str = "") -> str:
-    """Tells what `drift` found, for people, in a few lines.
+def drift_warning(found: Mapping[str, tuple[list[str], list[str]]], group: str = "") -> str:
+    """Returns the text of the warning.
 
     Args:
-        found: What `drift` found.
-        group: What the command `drift` knows the group by; empty if it does not.
+        found: The result of `partly_reported`.
+        group: The group's name for the command `drift`; empty if the command cannot find it.
     """
     alike = _alike(found)
     lines = [f"{some(list(map(repr, names)), 4)} look like one metric" for names in alike]
-    told = {name for names in alike for name in names}
+    in_alike = {name for names in alike for name in names}
     lines += [
         f"{metric!r}: in {some(have, 2)}, not in {some(lack, 2)}"
         for metric, (have, lack) in found.items()
-        if metric not in told
+        if metric not in in_alike
     ]
-    more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
-    told_of = ["the tasks of this group do not all report the same metrics:", *lines[:MOST_TOLD], *more]
-    cure = "give the group metrics=[…], with aliases, to have one name for each"
+    more = [f"and {len(lines) - MAX_WARNING_LINES} more"] if len(lines) > MAX_WARNING_LINES else []
+    head = ["the tasks of this group do not all report the same metrics:", *lines[:MAX_WARNING_LINES], *more]
+    advice = "give the group metrics=[…], with aliases, to have one name for each"
     command = f"; as code to paste: clearml-taskgroup drift --group {shlex.quote(group)}" if group else ""
-    return "\n  ".join(told_of) + f"\n{cure}{command}"
+    return "\n  ".join(head) + f"\n{advice}{command}"
 
 
 def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> list[list[str]]:
-    """Gives the names that look like one metric, spelt differently by other tasks."""
+    """Groups the names that look like one metric, spelt differently by different tasks."""
     reported: dict[str, list[tuple[str, str]]] = {}
     for metric, (have, _) in found.items():
         for task in have:
             reported.setdefault(task, []).append((metric, metric))
-    return [[spelling.title for spelling in same.spellings] for same in drifting(reported)]
+    return [[spelling.title for spelling in same.spellings] for same in find_drift(reported)]

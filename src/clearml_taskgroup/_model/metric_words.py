@@ -1,4 +1,4 @@
-"""Words of metrics' names: which are short for which, which are a split, which are alike. Pure."""
+"""Well-known words of metric names: abbreviations, splits, which direction is better, misspellings. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
     "dev": "dev",
 }
-LIKE_VAL = ("eval", "dev")
-"""Splits that are the validation split, unless a project has both."""
+VALIDATION_SYNONYMS = ("eval", "dev")
+"""Splits that are the validation split under another name, unless a project has both."""
 PERIODS = {"epoch": "epoch", "step": "step", "batch": "batch", "iter": "iteration", "iteration": "iteration"}
-NUMBERED = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
-WRAPPING = frozenset(
+NUMBERED_CONTEXTS = frozenset(("fold", "seed", "rank", "trial", "client", "run"))
+FILLER_WORDS = frozenset(
     (
         *("value", "values", "metric", "metrics", "scalar", "scalars", "summary", "result", "results"),
         *("series", "curve", "curves", "plot", "plots", "history", "performance"),
     )
 )
-"""Words that say nothing of which metric it is."""
-SCORE = frozenset(("score", "scores"))
+"""Words that do not distinguish metrics."""
+SCORE_WORDS = frozenset(("score", "scores"))
 
 PHRASES: dict[tuple[str, ...], str] = {
     ("root", "mean", "squared", "error"): "rmse",
@@ -70,9 +70,9 @@ PHRASES: dict[tuple[str, ...], str] = {
     **{("time", short): f"{period}_time" for short, period in PERIODS.items()},
     **{("time", "per", short): f"{period}_time" for short, period in PERIODS.items()},
 }
-"""Words that are one together; to what is left of them they are as one word."""
-LONGEST = max(map(len, PHRASES))
-SHORT = {
+"""Phrases, and the one word that each is treated as."""
+MAX_PHRASE_WORDS = max(map(len, PHRASES))
+ABBREVIATIONS = {
     "acc": "accuracy",
     "accu": "accuracy",
     "prec": "precision",
@@ -126,42 +126,44 @@ MORE_IS_BETTER = _set_of(
 LESS_IS_BETTER = _set_of(
     "loss error mse mae rmse mape nll bce cross_entropy perplexity wer cer fid lpips logloss brier"
 )
-NEITHER = _set_of(
+NO_DIRECTION = _set_of(
     "weight scale std var variance threshold count num time gap delta diff difference ratio target neg "
     "negative coef coefficient lambda"
 )
-QUALITY = MORE_IS_BETTER | LESS_IS_BETTER
-"""Words that name how good a model is, in full."""
+QUALITY_WORDS = MORE_IS_BETTER | LESS_IS_BETTER
+"""Words that name a quality of a model, without abbreviations."""
 LOSSES = _set_of("cross_entropy nll bce")
-"""What is a loss by itself: `bce_loss` is `bce`."""
-TOP = _set_of("accuracy error")
-"""What is written with the number of guesses behind it: `acc@5`, `acc5`, for `top5_accuracy`."""
-PERCENT = _set_of("map ap ar iou")
-"""What is taken at a share that is written as a fraction or in percent: `mAP@0.5`, `mAP50`."""
-WORDS = QUALITY | SHORT.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
+"""Metrics that are losses without the word: `bce_loss` is `bce`."""
+TOP_K_METRICS = _set_of("accuracy error")
+"""Metrics that may be followed by a number of guesses: `acc@5`, `acc5`, for `top5_accuracy`."""
+PERCENT_METRICS = _set_of("map ap ar iou")
+"""Metrics at a threshold that is written as a fraction or in percent: `mAP@0.5`, `mAP50`."""
+KNOWN_WORDS = (
+    QUALITY_WORDS | ABBREVIATIONS.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
+)
 
 
 def has_quality(words: Iterable[str]) -> bool:
-    """Tells whether one of the words names how good a model is."""
-    return any(word in QUALITY or word.rstrip("0123456789.") in QUALITY for word in words)
+    """Whether one of the words names a quality of a model."""
+    return any(word in QUALITY_WORDS or word.rstrip("0123456789.") in QUALITY_WORDS for word in words)
 
 
 def mode_of(words: Iterable[str]) -> Literal["max", "min"] | None:
-    """Guesses which is better, `"max"` or `"min"`; None where the words do not say it clearly."""
-    plain = {word if word in QUALITY else word.rstrip("0123456789.") for word in words}
-    if plain & NEITHER:
+    """Returns which direction is better, `"max"` or `"min"`; None if the words are not clear about it."""
+    plain = {word if word in QUALITY_WORDS else word.rstrip("0123456789.") for word in words}
+    if plain & NO_DIRECTION:
         return None
     if plain & LESS_IS_BETTER:
         return "min"
     return "max" if plain & MORE_IS_BETTER else None
 
 
-def loose(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Gives what stays the same where the metric stands elsewhere, or is AUC for ROC AUC, or plural.
+def loose_form(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns a form of a name's words that is the same for names that differ in details only.
 
-    Likewise where `loss` stands behind what is a loss anyway.
-    `loss_cls` is `cls_loss`; but `en_de_bleu` is not `de_en_bleu`, nor is the precision at a recall
-    the recall at a precision.
+    These are the position of the metric (`loss_cls`, `cls_loss`), AUC for ROC AUC, a plural, and
+    `loss` beside a metric that is a loss. The order of other words counts: `en_de_bleu` is not
+    `de_en_bleu`, and the precision at a recall is not the recall at a precision.
     """
     alike = tuple("roc_auc" if word == "auc" else _singular(word) for word in words)
     if LOSSES.intersection(alike):
@@ -172,29 +174,29 @@ def loose(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _singular(word: str) -> str:
     for ending in ("es", "s"):
-        if word.endswith(ending) and word.removesuffix(ending) in QUALITY:
+        if word.endswith(ending) and word.removesuffix(ending) in QUALITY_WORDS:
             return word.removesuffix(ending)
     return word
 
 
 def is_typo(one: str, other: str) -> bool:
-    """Tells whether two words are probably one, misspelt; never where digits are in them."""
+    """Whether two words are probably the same, one misspelt; never if they contain digits."""
     if one == other or not (one.isalpha() and other.isalpha()) or one[0] != other[0]:
         return False
-    if (one in WORDS and other in WORDS) or abs(len(one) - len(other)) > 1:
+    if (one in KNOWN_WORDS and other in KNOWN_WORDS) or abs(len(one) - len(other)) > 1:
         return False
     shorter, longer = sorted((one, other), key=len)
-    # Another letter makes another word (interval, internal), and another ending another form of a
-    # word that nobody knows (generate, generated).
+    # For words that are not metrics, a replaced letter makes another word (interval, internal), and
+    # another ending another form (generate, generated): neither counts as misspelt.
     same_letters = _letters_apart(shorter, longer) <= 1
-    if one in QUALITY or other in QUALITY:
+    if one in QUALITY_WORDS or other in QUALITY_WORDS:
         if _without_doubles(one) == _without_doubles(other):
             return True
         if len(longer) >= 8:
-            return distance(one, other) <= (2 if same_letters else 1)
-        return len(shorter) >= 5 and same_letters and distance(one, other) == 1
+            return edit_distance(one, other) <= (2 if same_letters else 1)
+        return len(shorter) >= 5 and same_letters and edit_distance(one, other) == 1
     british = "z" in one + other and one.replace("z", "s") == other.replace("z", "s")
-    moved = same_letters and one[-1] == other[-1] and distance(one, other) == 1
+    moved = same_letters and one[-1] == other[-1] and edit_distance(one, other) == 1
     return len(shorter) >= 8 and (moved or british)
 
 
@@ -202,8 +204,8 @@ def _without_doubles(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", word)
 
 
-def shortened(word: str) -> set[str]:
-    """Gives a word and all that is left of it without one letter."""
+def one_letter_less(word: str) -> set[str]:
+    """Returns a word, and each text that is left of it without one letter."""
     return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
 
 
@@ -218,8 +220,8 @@ def _letters_apart(shorter: str, longer: str) -> int:
     return missing + len(rest)
 
 
-def distance(one: str, other: str) -> int:
-    """Counts the letters to insert, drop, change or swap with their neighbour."""
+def edit_distance(one: str, other: str) -> int:
+    """Counts the letters to insert, delete, replace or swap with a neighbour (optimal string alignment)."""
     before: list[int] = []
     last = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._drift.parse_name import read
+from .._drift.parse_name import parse_name
 from .._model.identity import typed_json
 from .._model.metric_words import mode_of
 from .._model.metrics import Context, MetricKey, Vocabulary, context_of, measure_text, plain_text
@@ -111,7 +111,7 @@ class MetricLookup:
             named: Mode | None = known.metrics[known.resolve(metric, {})[0]].mode
             if named is not None:
                 return named
-        return mode_of(read(metric, metric).words)
+        return mode_of(parse_name(metric, metric).words)
 
     def _split_label(self, metric: str, known: Sequence[MetricKey]) -> tuple[str, dict[str, str]]:
         """Splits `accuracy[split=val]` into the metric and its context values as text."""

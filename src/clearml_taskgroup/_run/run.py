@@ -18,7 +18,7 @@ from .._clearml import sdk
 from .._clearml.api import Unreachable
 from .._clearml.documents import names_of, stats_of
 from .._clearml.hyperparameters import general, stored_parameters
-from .._drift.warn import drift, drift_text
+from .._drift.warn import drift_warning, partly_reported
 from .._model.metrics import Vocabulary, measure_text
 from .._model.specs import Ending, RunInfo, TaskSpec
 from .._text import counted
@@ -412,11 +412,11 @@ class Run:
         if self.vocabulary is None:
             completed = [state for state in self.states.values() if state.status == "completed"]
             reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
-            found = drift(reported)
+            found = partly_reported(reported)
             if found:
                 kept = self.backend.mode in ("online", "offline")
                 group = f"{self.info.project}/{self.info.name}" if kept else ""
-                told.append((DriftWarning, drift_text(found, group)))
+                told.append((DriftWarning, drift_warning(found, group)))
         if self.summary_error is not None:
             told.append((TaskGroupWarning, f"the parent task has no summary: {self.summary_error!r}"))
         more = sum(count - 1 for state in self.states.values() for count in state.nonfinite.values())
