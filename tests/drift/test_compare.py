@@ -360,7 +360,6 @@ def test_monitors_are_no_metrics() -> None:
 
 
 def test_single_values_are_told_by_clearmls_title() -> None:
-    """The title of single values is ClearML's."""
     assert SUMMARY == SINGLE_VALUE_TITLE
     assert str(read(SUMMARY, "acc")) == "acc"
 
