@@ -38,8 +38,10 @@ def isolated(
 ) -> Iterator[None]:
     """Hides the user's configuration, and gives each test a cache folder of its own.
 
-    A group that a test leaves open on purpose must not keep its signal handler for the next one.
+    A group that a test leaves open on purpose must not keep its signal handler for the next one. A shell's
+    background job ignores SIGINT, which tests raise.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in users_environment:
         monkeypatch.delenv(name, raising=False)
     settings = tmp_path / "clearml.conf"

@@ -518,5 +518,4 @@ def test_text_is_no_markup() -> None:
 
 
 def test_thinning_keeps_short_curves() -> None:
-    """A curve that is short enough stays as it is."""
     assert downsample([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])

@@ -234,8 +234,6 @@ def test_a_group_that_is_collected_stops_its_tasks(place: Place) -> None:
 
 
 def test_a_group_that_was_closed_is_collected_in_silence(place: Place) -> None:
-    """No warning for a group that was closed."""
-
     def use() -> None:
         with place.group() as group:
             group.task(name="the task")

@@ -228,7 +228,6 @@ def test_a_notebook_shows_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pipe_shows_nothing(tmp_path: Path) -> None:
-    """On a pipe there is nothing of it."""
     out, told = run(tmp_path, terminal=False)
     assert told == ""
     assert out == "printed by C=1\nprinted by C=2\nprinted by C=3\n"

@@ -94,7 +94,6 @@ def test_context_and_template_must_match(backend: MemoryStore) -> None:
 
 
 def test_an_empty_report(task: GroupTask, backend: MemoryStore) -> None:
-    """A report of nothing logs nothing."""
     task.report({}, 1)
     assert scalars(task, backend) == {}
 
@@ -215,7 +214,6 @@ def test_the_identity_cannot_be_set(task: GroupTask, backend: MemoryStore, value
 
 
 def test_set_parameters_of_an_ended_task(task: GroupTask) -> None:
-    """A task that has ended takes no parameters."""
     task.close()
     with pytest.raises(TaskClosedError):
         task.set_parameters({"a": 1})

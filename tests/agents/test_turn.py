@@ -256,7 +256,6 @@ def test_other_groups_run_nothing_there(loopback: LoopbackServer, view: View) ->
 
 
 def test_an_agents_task_that_is_no_point_stays_the_parent(loopback: LoopbackServer, view: View) -> None:
-    """A script that an agent runs for its own sake submits, and its task is the points' parent."""
     project = view.call("projects.create", name="elsewhere", description="")["id"]
     task_id = view.call("tasks.create", name="the controller", type="training", project=project)["id"]
     with agent(view, task_id):

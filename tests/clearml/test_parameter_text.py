@@ -113,7 +113,6 @@ def test_what_it_does_not_know_means_the_same(value: Any) -> None:
     ],
 )
 def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: Any) -> None:
-    """Edited text is read as the type that was recorded."""
     written = attrs.evolve(text_of(value), value=text)
     params, edited = read({"p": written}, {"p": typed_json(value)}, {"p": [value]})
     assert params["p"] == expected

@@ -110,7 +110,6 @@ def test_too_few_digits() -> None:
 
 
 def test_a_group_means_its_latest_run() -> None:
-    """A group's name or id means its latest run, --run an earlier one."""
     first, second, third = make(), make(), make()
     assert "run 7" in told("discard", f"{PROJECT}/{NAME}", "--run", 7, "--yes", code=1)
     assert as_json("discard", f"{PROJECT}/{NAME}", "--run", 2, "--yes")["run"] == second.run

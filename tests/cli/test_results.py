@@ -202,7 +202,6 @@ def test_a_group_that_is_not_there_has_neighbours() -> None:
 
 @pytest.mark.parametrize("where", ["disk", "server"])
 def test_a_project_is_no_group(where: str, request: pytest.FixtureRequest) -> None:
-    """Where a project is given for a group, its groups are told."""
     mode: Any = "offline" if where == "disk" else "online"
     if where == "server":
         request.getfixturevalue("loopback")
@@ -406,7 +405,6 @@ def test_best_names_a_task() -> None:
 
 
 def test_best_over_seeds() -> None:
-    """With --over the best configuration is named, by its mean."""
     make()
     found = as_json("best", GROUP, "loss", "--mode", "max", "--over", "seed")
     assert (found["name"], found["n"], found["params"]) == ("C=0.5", 3, {"C": 0.5})

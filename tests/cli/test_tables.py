@@ -67,7 +67,6 @@ def test_what_fits_is_shown_whole(group: TaskGroup, monkeypatch: pytest.MonkeyPa
 
 
 def test_reasons_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reason is cut to the width of the terminal."""
     with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
         group.task({"C": 1}).mark_failed("too large " * 20)
     lines = on_terminal(monkeypatch, 60, "show", group.run)

@@ -238,7 +238,6 @@ def test_help_has_an_example(arguments: tuple[str, ...], example: str) -> None:
 
 
 def test_the_version() -> None:
-    """--version names the package and its version."""
     from clearml_taskgroup import __version__
 
     assert __version__ in command("--version").output

@@ -367,7 +367,6 @@ def test_monitors_are_no_metrics() -> None:
 
 
 def test_single_values_are_told_by_clearmls_title() -> None:
-    """The title of single values is ClearML's."""
     assert SUMMARY == SINGLE_VALUE_TITLE
     assert str(parse_name(SUMMARY, "acc")) == "acc"
 

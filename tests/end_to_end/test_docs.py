@@ -78,7 +78,6 @@ def test_commands_exist() -> None:
 
 
 def test_reference_has_all_public_names() -> None:
-    """Each public name stands in the reference."""
     reference = "\n".join(page.read_text() for page in (REPOSITORY / "docs" / "reference").glob("*.md"))
     for name in clearml_taskgroup.__all__:
         if not name.startswith("_"):

@@ -49,7 +49,6 @@ class Line(LightningModule):  # type: ignore[misc,unused-ignore]
         return self.step(batch, "val")
 
     def test_step(self, batch: Any, index: int) -> Any:
-        """Lightning's."""
         return self.step(batch, "test")
 
     def configure_optimizers(self) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import warm_python
 from .server import LoopbackServer
 
 CONFIGURATION = """\
@@ -70,15 +70,7 @@ def run_script(
     environment = {**sdk_environment(server, home), **(extra or {})}
     path = home / "script.py"
     path.write_text(textwrap.dedent(script), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=home,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    done = warm_python.run(path, env=environment, cwd=home, timeout=timeout)
     if check and done.returncode:
         raise AssertionError(f"the script exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

@@ -9,7 +9,6 @@ from .server import LoopbackServer
 
 
 def test_models_have_events_too(api: Client) -> None:
-    """An event may belong to a model."""
     model = api.call("models.create", name="net", uri="http://x")["id"]
     event = {**scalar("", 1.0), "model_event": True, "model": model}
     assert api.batch("events.add_batch", [event])["added"] == 1

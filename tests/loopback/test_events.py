@@ -46,7 +46,6 @@ def test_a_resend_overwrites_points_and_plots(api: Client, server: LoopbackServe
 
 
 def test_a_resend_duplicates_log_lines(api: Client, server: LoopbackServer) -> None:
-    """Console lines have no identity."""
     task = api.task()
     for _ in range(2):
         api.batch("events.add_batch", [log(task, "line")])
@@ -190,7 +189,6 @@ def test_published_tasks_can_be_unlocked_for_an_event(api: Client) -> None:
 
 
 def test_events_of_a_completed_task_are_taken(api: Client) -> None:
-    """Completion locks nothing."""
     task = api.task()
     api.move(task, "started", "completed")
     assert api.batch("events.add_batch", [scalar(task, 1.0)])["added"] == 1

@@ -68,7 +68,6 @@ def test_the_root_is_there(files: FilesClient) -> None:
 
 
 def test_a_post_must_be_a_form(files: FilesClient) -> None:
-    """A plain post is refused."""
     assert files.send("POST", "/", b"hello")[0] == 400
 
 

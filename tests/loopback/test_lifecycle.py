@@ -172,12 +172,10 @@ def test_a_late_event_still_counts(api: Client, server: LoopbackServer) -> None:
 
 
 def test_a_ping_of_an_unknown_task_is_no_error(api: Client) -> None:
-    """Pings are not checked."""
     assert api.call("tasks.ping", task="nope") == {}
 
 
 def test_a_queue_hands_out_tasks_in_order(api: Client, server: LoopbackServer) -> None:
-    """First in, first out, and then nothing."""
     queue = api.call("queues.create", name="gpu")["id"]
     tasks = [api.task(name) for name in ("first", "second")]
     for task in tasks:
@@ -255,7 +253,6 @@ def test_deleting_a_queue_frees_its_tasks(api: Client, server: LoopbackServer) -
 
 
 def test_workers_come_and_go(api: Client) -> None:
-    """A worker registers, reports and leaves."""
     queue = api.call("queues.create", name="gpu")["id"]
     api.call("workers.register", worker="host:0", queues=[queue], timeout=60)
     task = put(api, "in_progress")

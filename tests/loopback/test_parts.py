@@ -99,7 +99,6 @@ def test_hyperparameters_are_edited_and_removed(api: Client, server: LoopbackSer
 
 
 def test_configuration_objects_are_edited_and_removed(api: Client) -> None:
-    """Configuration goes by name."""
     task = api.task()
     items = [{"name": "net", "value": "a"}, {"name": "data", "value": "b"}]
     api.call("tasks.edit_configuration", task=task, configuration=items)

@@ -90,14 +90,12 @@ def test_a_token_opens_the_door_until_it_expires(api: Client, server: LoopbackSe
 
 
 def test_the_life_of_tokens_can_be_set(api: Client, server: LoopbackServer) -> None:
-    """A token with a life that is over is refused."""
     server.credentials.lifetime = -1.0
     token = "Bearer " + api.call("auth.login")["token"]
     assert api.send("/server.info", authorization=token).code == (401, 30)
 
 
 def test_a_tampered_token_is_refused(api: Client) -> None:
-    """The signature covers the claims."""
     head, _, signature = api.call("auth.login")["token"].split(".")
     forged = base64.urlsafe_b64encode(b'{"exp": 9999999999, "serial": 9}').decode().rstrip("=")
     reply = api.send("/server.info", authorization=f"Bearer {head}.{forged}.{signature}")
@@ -130,7 +128,6 @@ def test_a_violation_is_refused_and_recorded(api: Client, server: LoopbackServer
 
 
 def test_a_missing_field_is_a_violation(api: Client, server: LoopbackServer) -> None:
-    """Required fields are required."""
     assert api.reply("tasks.get_by_id").code == (400, 12)
     assert "'task' is a required property" in server.violations[0].message
 
@@ -150,7 +147,6 @@ def test_null_means_absent(api: Client, server: LoopbackServer) -> None:
 
 
 def test_a_body_that_is_no_json_is_a_bad_request(api: Client, server: LoopbackServer) -> None:
-    """Broken JSON is refused and recorded."""
     assert api.send("/projects.create", b"{nonsense").code == (400, 0)
     assert len(server.violations) == 1
 
@@ -172,7 +168,6 @@ def test_a_malformed_line_fails_the_whole_batch(api: Client, server: LoopbackSer
 
 
 def test_an_empty_batch_is_refused(api: Client) -> None:
-    """A batch needs a line."""
     assert api.send("/events.add_batch", b"", content_type="application/json-lines").code == (400, 17)
 
 
@@ -217,7 +212,6 @@ def test_a_condition_can_be_waited_for(api: Client, server: LoopbackServer) -> N
 
 
 def test_a_batch_of_updates_is_checked_line_by_line(api: Client, server: LoopbackServer) -> None:
-    """A violation in a batch names the line."""
     task = api.task()
     reply = api.batch_reply("tasks.update_batch", [{"task": task, "name": "fine"}, {"task": 5}])
     assert reply.code == (400, 12)

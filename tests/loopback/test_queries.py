@@ -63,7 +63,6 @@ def test_simple_filters(api: Client) -> None:
 
 
 def test_a_broken_pattern_is_refused(api: Client) -> None:
-    """Names are patterns, and a pattern must compile."""
     assert api.reply("tasks.get_all", name="(").code == (400, 21)
 
 
@@ -113,7 +112,6 @@ def test_a_dot_in_a_name_must_be_escaped(api: Client) -> None:
 
 
 def test_runtime_is_filtered_by_key(api: Client) -> None:
-    """A runtime key must have the very value."""
     api.task("marked", runtime={"marker": "1"})
     api.task("other", runtime={"marker": "2"})
     found = api.call("tasks.get_all", {"runtime.marker": "1"})["tasks"]

@@ -68,7 +68,6 @@ def test_a_short_name_is_refused(api: Client, name: str) -> None:
 
 
 def test_a_name_loses_the_spaces_around_it(api: Client, server: LoopbackServer) -> None:
-    """Spaces around a name are not part of it."""
     assert server.task(api.task("  abc "))["name"] == "abc"
 
 
@@ -80,7 +79,6 @@ def test_references_must_exist(api: Client, field: str) -> None:
 
 
 def test_an_unknown_type_is_refused(api: Client) -> None:
-    """Types are an enumeration."""
     assert code_of(api, "tasks.create", name="task", type="folly") == (400, 12)
 
 
@@ -102,7 +100,6 @@ def test_a_new_task_can_be_edited(api: Client, server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("steps", [["started"], ["started", "completed"]])
 def test_a_started_task_is_edited_with_force_only(api: Client, steps: list[str]) -> None:
-    """Without force an edit is for new tasks."""
     task = api.task()
     api.move(task, *steps)
     assert code_of(api, "tasks.edit", task=task, comment="x") == (400, 110)
@@ -153,7 +150,6 @@ def test_a_clone_keeps_inputs_only(api: Client, server: LoopbackServer) -> None:
 
 
 def test_a_clone_of_an_orphan_has_its_source_as_parent(api: Client, server: LoopbackServer) -> None:
-    """Without a living parent, the source becomes the parent."""
     parent = api.task("parent")
     source = api.task("source", parent=parent)
     api.call("tasks.delete", task=parent)

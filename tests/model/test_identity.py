@@ -355,7 +355,6 @@ def test_display_names(params: dict[str, Any], expected: str) -> None:
 
 
 def test_long_names_are_cut_and_stay_unique() -> None:
-    """A long name is cut to the length and ends in the key, so that it stays unique."""
     left, right = ({"text": "x" * 100 + end} for end in "ab")
     assert len(name(left)) == len(name(right)) == 80
     assert name(left) != name(right)

@@ -212,7 +212,6 @@ def test_blank_names_are_refused(split: str) -> None:
 
 
 def test_fields_and_defaults_can_be_asked() -> None:
-    """A template tells its fields, its context fields and its defaults."""
     template = NameTemplate("{metric}/{task}-{split=value}-{fold}")
     assert template.fields == ("metric", "task", "split", "fold")
     assert template.context_fields == ("split", "fold")

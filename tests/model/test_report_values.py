@@ -113,7 +113,6 @@ def test_values_that_are_no_dict(task: GroupTask, values: Any) -> None:
 
 @pytest.mark.parametrize("metric", [1, None, ("a",)])
 def test_metrics_that_are_no_text(task: GroupTask, metric: Any) -> None:
-    """A key of the dict that is no text is refused."""
     with pytest.raises(MetricValueError, match="metric name"):
         task.report({metric: 0.5}, 1)
 

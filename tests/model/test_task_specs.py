@@ -44,7 +44,6 @@ def test_parameters_make_key_and_name(group: TaskGroup) -> None:
 
 
 def test_without_parameters_the_key_is_the_name(group: TaskGroup) -> None:
-    """A task with nothing but a name has it as its key; with nothing but a key, as its name."""
     assert group.task(name="baseline").key == "baseline"
     assert str(group.task(key="final").name) == "final"
     assert group.task({}, name="empty").key == "empty"

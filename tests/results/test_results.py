@@ -171,7 +171,6 @@ def test_no_task_that_counts() -> None:
 
 
 def test_tasks_without_the_metric_are_left_out() -> None:
-    """The best is sought among the tasks that have the metric."""
     with TaskGroup("digits", "sweep", metrics=["loss", "accuracy"]) as group:
         first, second = group.tasks({"C": [1, 2]})
         first.report({"loss": 0.5}, 1)

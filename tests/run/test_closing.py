@@ -292,7 +292,6 @@ def test_a_task_that_a_thread_opens_while_the_group_closes_is_refused() -> None:
 
 
 def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
-    """Closing waits for a thread that is just opening a task, and ends that task too."""
     opening, go_on = threading.Event(), threading.Event()
 
     class Slow(HookedStore):
@@ -314,7 +313,6 @@ def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
 
 
 def test_a_reason_is_cut_to_what_a_server_takes() -> None:
-    """A very long reason is cut."""
     with recording() as backend, a_group() as group:
         group.task(name="the task").mark_failed("x" * 10_000)
     assert backend.members[0].reason == "x" * _run.REASON_LENGTH

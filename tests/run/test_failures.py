@@ -52,7 +52,6 @@ def test_a_normal_end_completes_tasks_that_ran_side_by_side(place: Place) -> Non
 
 
 def test_a_group_without_tasks_ends_as_completed(place: Place) -> None:
-    """A group that opened nothing has a completed parent."""
     with place.group():
         pass
     assert place.statuses() == {"run": "completed"}
@@ -157,7 +156,6 @@ def test_an_interrupt_in_the_groups_block_stops_what_is_open(place: Place, kind:
 def test_an_interrupt_in_a_tasks_own_block_stops_it_and_the_rest(
     place: Place, kind: type[BaseException]
 ) -> None:
-    """A task's own block ends as stopped by an interrupt, as the rest of the group does."""
     interrupt = kind("enough")
     with leaves(interrupt), place.group(catch=Exception) as group:
         beside = group.task(name="beside")
@@ -183,8 +181,6 @@ def test_an_interrupt_in_a_loop_without_task_blocks_stops_the_turn(
 
 
 def test_a_cancelled_coroutine_stops_its_tasks(place: Place) -> None:
-    """Cancelling the asyncio task in whose coroutine the block is stops the group."""
-
     async def train(started: asyncio.Event) -> None:
         with place.group() as group, group.task({"seed": 0}):
             started.set()

@@ -110,7 +110,6 @@ def test_ranks_other_than_0_choose_disabled(tmp_path: Path, rank: str, mode: str
 
 
 def test_a_mode_that_was_asked_for_goes_before_the_rank(tmp_path: Path) -> None:
-    """A rank that is asked to keep its tasks does."""
     env = {"RANK": "1", "WORLD_SIZE": "4"}
     outcome = run_script(UNCHANGED + 'main(mode="offline")', tmp_path, env=env)
     assert (outcome.out, kept(outcome)) == ("offline 2 0.5\n", True)

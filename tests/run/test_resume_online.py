@@ -240,7 +240,6 @@ def test_copies_are_left_out(place: Place, view: View) -> None:
 
 
 def test_a_task_that_was_reset_is_run_again(place: Place, view: View) -> None:
-    """A task that somebody reset in the web page is run again, as a task of its own, in its place."""
     with place.group() as group:
         tasks = group.tasks({"seed": range(3)})
     view.call("tasks.reset", task=tasks[1].id, force=True)

@@ -373,7 +373,6 @@ def test_a_group_in_another_thread_touches_no_handler() -> None:
 
 
 def test_a_group_that_another_thread_closes_gives_the_handler_back_later() -> None:
-    """Closed in another thread our handler stays for the moment; the next group puts the old one back."""
     with recording():
         group = a_group().open()
         thread = threading.Thread(target=group.close)

@@ -70,7 +70,6 @@ def test_a_third_of_all_requests_fails(short_pauses: None, loopback: LoopbackSer
 
 
 def test_a_million_points_wait_in_bounded_memory_and_arrive_in_order(tmp_path: Path) -> None:
-    """A million points that a server in an outage cannot take cost little memory, and arrive in order."""
     script = """
 import resource, sys
 from clearml_taskgroup import TaskGroup

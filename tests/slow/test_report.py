@@ -80,7 +80,6 @@ def test_the_digits_example(digits: Path, browser: Browser) -> None:
 
 
 def test_figures_are_there_when_the_page_has_loaded(digits: Path, browser: Browser) -> None:
-    """Whoever takes a picture as the page has loaded has the figures in it."""
     script = (
         "addEventListener('load', () => { plotsAtLoad = document.querySelectorAll('.main-svg').length; });"
     )

@@ -124,8 +124,6 @@ def test_no_file_is_left_when_all_was_delivered(loopback: LoopbackServer) -> Non
 
 
 def test_threads_and_files_are_as_many_for_one_task_as_for_hundreds(group: TaskGroup) -> None:
-    """Two threads and three files for the group, however many tasks are open."""
-
     def held() -> tuple[int, int]:
         links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         threads = [thread.name for thread in threading.enumerate()]

@@ -131,7 +131,6 @@ def test_values_of_any_kind_and_any_text_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    """A record that cannot start is an error that names the folder."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write to .*/file/runs"):
         RunLog.start(tmp_path / "file" / "runs")

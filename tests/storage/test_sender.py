@@ -308,7 +308,6 @@ def test_a_part_that_was_taken_is_not_sent_again(sender: Sender, server: Server)
 
 
 def test_a_doubtful_batch_goes_again_before_what_is_newer(sender: Sender, server: Server) -> None:
-    """A batch whose answer was lost is sent again as it was, before anything newer."""
     server.answer = away
     put(sender, 0, 1)
     assert not sender.flush(0)

@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from tests.loopback import warm_python
+
 MARK = "RESULT "
 PRELUDE = f"""
 import json, os, sys, threading, warnings
@@ -108,7 +110,8 @@ def run(
     """
     file = file or home / "script.py"
     file.write_text((PRELUDE if prelude else "") + textwrap.dedent(script))
-    return start([str(file)], home, env=env, cwd=cwd or file.parent, timeout=timeout)
+    done = warm_python.run(file, env=environment(home, env), cwd=cwd or file.parent, timeout=timeout)
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def start(

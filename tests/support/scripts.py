@@ -26,6 +26,7 @@ from clearml_taskgroup._model.specs import Ending
 from clearml_taskgroup._run.opening import backend_for_tests
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.testing import MemoryStore
+from tests.loopback import warm_python
 
 CONFIGURATION = "sdk.development.report_use_subprocess: false\n"
 PRELUDE = """\
@@ -136,14 +137,19 @@ def environment(tmp_path: Path, env: Mapping[str, str] | None = None) -> dict[st
     }
 
 
+def written(source: str, tmp_path: Path) -> Path:
+    """Writes a script into a folder, beneath the prelude."""
+    script = tmp_path / "script.py"
+    script.write_text(PRELUDE + textwrap.dedent(source))
+    return script
+
+
 def start_script(
     source: str, tmp_path: Path, *, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
     """Starts a script in a fresh process, with pipes for all three of its streams."""
-    script = tmp_path / "script.py"
-    script.write_text(PRELUDE + textwrap.dedent(source))
     return subprocess.Popen(
-        [sys.executable, *options, str(script)],
+        [sys.executable, *options, str(written(source, tmp_path))],
         cwd=tmp_path,
         env=environment(tmp_path, env),
         stdin=subprocess.PIPE,
@@ -183,7 +189,11 @@ def run_script(
     timeout: float = 60.0,
 ) -> Outcome:
     """Runs a script in a fresh process to its end."""
-    return finished(start_script(source, tmp_path, env=env, options=options), tmp_path, timeout)
+    if options:
+        return finished(start_script(source, tmp_path, env=env, options=options), tmp_path, timeout)
+    script = written(source, tmp_path)
+    done = warm_python.run(script, env=environment(tmp_path, env), cwd=tmp_path, timeout=timeout)
+    return Outcome(tmp_path / "cache", done.returncode, done.stdout, done.stderr)
 
 
 def _quiet(given: Any) -> None:
