@@ -10,7 +10,7 @@ import attrs
 import click
 
 from .._clearml.api import Transport
-from .._clearml.queries import PAGE
+from .._clearml.queries import MAX_PAGE_TASKS
 from .._clearml.sdk import connect
 from .._drift.compare import GROUP, PROJECT, LoggedMetric, Spelling, cure, metrics_of, parts_of, reported_both
 from .._storage.past_runs import all_runs
@@ -151,8 +151,8 @@ def _of_project(transport: Transport, project: str, below: bool, since: float | 
     try:
         return of_project(transport, project, below=below, since=since)
     except NoSuchTasksError as error:
-        query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
-        answer = transport.call("projects.get_all", query, patience=PATIENCE)
+        query = {"only_fields": ["name"], "page_size": MAX_PAGE_TASKS, "page": 0, "order_by": ["name"]}
+        answer = transport.call("projects.get_all", query, timeout=PATIENCE)
         raise CannotLook(f"{error}{_near(project, (each['name'] for each in answer['projects']))}") from None
 
 

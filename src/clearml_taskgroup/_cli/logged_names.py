@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.hyperparameters import SECTION
-from .._clearml.queries import PAGE, ask_all, created_of, identity_of
+from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks
 from .._drift.parse_name import is_split
 from ..errors import NoSuchTasksError
 
@@ -80,7 +80,7 @@ def of_project(
     if not found:
         raise NoSuchTasksError("project", [project])
     query = {"project": found, "system_tags": ["-archived"]}
-    documents = ask_all(transport, query, _FIELDS, since)
+    documents = query_all_tasks(transport, query, _FIELDS, since)
     tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
     return [attrs.evolve(_logged(document), project=path) for document in tasks]
 
@@ -93,9 +93,11 @@ def of_tasks(transport: Transport, ids: Iterable[str]) -> list[Logged]:
     """
     wanted = list(dict.fromkeys(ids))
     found: dict[str, Logged] = {}
-    for start in range(0, len(wanted), PAGE):
-        query = {"id": wanted[start : start + PAGE]}
-        found.update((document["id"], _logged(document)) for document in ask_all(transport, query, _FIELDS))
+    for start in range(0, len(wanted), MAX_PAGE_TASKS):
+        query = {"id": wanted[start : start + MAX_PAGE_TASKS]}
+        found.update(
+            (document["id"], _logged(document)) for document in query_all_tasks(transport, query, _FIELDS)
+        )
     missing = [task for task in wanted if task not in found]
     if missing:
         raise NoSuchTasksError("task", missing)
@@ -161,16 +163,16 @@ def _logged(document: dict[str, Any]) -> Logged:
         names,
         completed=document.get("status") in COMPLETED,
         group=identity_of(document).get("group_name", ""),
-        created=created_of(document),
+        created=created_at(document),
     )
 
 
 def _projects(transport: Transport, pattern: str) -> list[str]:
     found: list[str] = []
     while True:
-        paging = {"page_size": PAGE, "page": len(found) // PAGE, "order_by": ["name"]}
+        paging = {"page_size": MAX_PAGE_TASKS, "page": len(found) // MAX_PAGE_TASKS, "order_by": ["name"]}
         body = {"name": pattern, "only_fields": ["id"], **paging}
-        page = transport.call("projects.get_all", body, patience=PATIENCE)["projects"]
+        page = transport.call("projects.get_all", body, timeout=PATIENCE)["projects"]
         found += [str(project["id"]) for project in page]
-        if len(page) < PAGE:
+        if len(page) < MAX_PAGE_TASKS:
             return found

@@ -87,7 +87,7 @@ class Reader:
             ServerError: The server is away.
         """
         self.backend.flush(FLUSHING)
-        return {task_id: _in_order(points) for task_id, points in self.backend.history(wanted).items()}
+        return {task_id: _in_order(points) for task_id, points in self.backend.read_points(wanted).items()}
 
     def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
         """Reads a measure of several tasks."""
