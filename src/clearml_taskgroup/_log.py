@@ -1,4 +1,4 @@
-"""The package's logger; without any logging set-up its lines go to stderr."""
+"""The package's logger; its lines go to stderr unless logging is configured."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ logger = logging.getLogger("clearml_taskgroup")
 
 
 class OwnHandler(logging.Handler):
-    """A handler of this package, which does not count as a set-up of the user's."""
+    """A handler of this package: it does not mean that the user has configured logging."""
 
 
 class StderrHandler(OwnHandler):
-    """Writes to the current stderr while neither this logger nor the root logger has a handler."""
+    """Writes to stderr as long as neither this logger nor the root logger has a handler of the user's."""
 
     @property
     def stream(self) -> object:
-        """The stream of this moment: notebooks and tests replace `sys.stderr`."""
+        """The current `sys.stderr`, which notebooks and tests replace; console capture reads this."""
         return sys.stderr
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -322,7 +322,7 @@ def test_waiting_brings_statuses_and_values(
     ]
     view.call("tasks.dequeue", task=ids[0])
     view.call("tasks.started", task=ids[0])
-    view.transport.call("events.add_batch", lines=[json.dumps(event) for event in events], patience=5)
+    view.transport.call("events.add_batch", lines=[json.dumps(event) for event in events], timeout=5)
     view.call("tasks.completed", task=ids[0])
     finish(view, ids[1], "failed", "worker execution exit code 1")
     finish(view, ids[2], "stopped", "by hand")
@@ -371,7 +371,7 @@ def test_what_running_tasks_have_so_far_is_there_after_a_timeout(
         one.wait(timeout=0)
     for value in (2.0, 1.0):
         line = json.dumps({**event, "iter": 0, "value": value})
-        view.transport.call("events.add_batch", lines=[line], patience=5)
+        view.transport.call("events.add_batch", lines=[line], timeout=5)
         with pytest.raises(WaitTimeoutError, match="1 running, 3 queued"):
             one.wait(timeout=0)
         row = one.results()[0]

@@ -60,17 +60,17 @@ class Pauses(threading.Event):
 # --- what is tried again -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", sorted(api.RETRIED))
+@pytest.mark.parametrize("status", sorted(api.RETRIED_STATUSES))
 def test_a_passing_answer_is_tried_again(loopback: LoopbackServer, transport: Transport, status: int) -> None:
     """429, 500, 502, 503, 504 and 509 are tried again until the server answers."""
     loopback.faults.fail_next(ASK, status=status, times=2)
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
     assert loopback.count(ASK) == 3
 
 
 def test_the_list_of_passing_answers() -> None:
     """The answers that are tried again are the six that the issue names."""
-    assert {429, 500, 502, 503, 504, 509} == api.RETRIED
+    assert {429, 500, 502, 503, 504, 509} == api.RETRIED_STATUSES
 
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "truncate"])
@@ -79,14 +79,14 @@ def test_a_broken_connection_is_tried_again(
 ) -> None:
     """A connection that ends before the whole answer is there is tried again."""
     loopback.faults.fail_next(ASK, kind=kind, times=2)
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
     assert loopback.count(ASK) == 3
 
 
 def test_an_answer_that_is_late_is_tried_again(loopback: LoopbackServer, transport: Transport) -> None:
     """An answer that does not come in the time for one is asked for again."""
     loopback.faults.fail_next(ASK, kind="delay", delay=0.6)
-    assert transport.call(ASK, patience=20, wait=0.2) == {"projects": []}
+    assert transport.call(ASK, timeout=20, answer_timeout=0.2) == {"projects": []}
     assert loopback.count(ASK) == 2
 
 
@@ -102,7 +102,7 @@ def test_a_refused_connection_is_tried_again(loopback: LoopbackServer, transport
             return super().wait(timeout)
 
     transport.connection.host, transport.closing = closed, Starts()
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
     assert len(transport.closing.seconds) == 3
 
 
@@ -122,7 +122,7 @@ def test_a_page_of_a_proxy_is_no_answer(
         return found
 
     monkeypatch.setattr(Transport, "_post", lambda self, *args: answer(*args))
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
     assert pages == []
 
 
@@ -134,7 +134,7 @@ def test_pauses_grow_and_vary(
     monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 8.0)
     pauses = transport.closing = Pauses()
     loopback.faults.fail_next(ASK, status=502, times=6)
-    transport.call(ASK, patience=1000)
+    transport.call(ASK, timeout=1000)
     for seconds, middle in zip(pauses.seconds, (1, 2, 4, 8, 8, 8), strict=True):
         assert 0.5 * middle <= seconds <= 1.5 * middle
     assert any(seconds != round(seconds) for seconds in pauses.seconds)
@@ -146,7 +146,7 @@ def test_pauses_grow_and_vary(
 def test_a_400_is_told_at_once(loopback: LoopbackServer, transport: Transport) -> None:
     """What the server says no to is not asked twice, and its reason is kept."""
     with pytest.raises(Refused, match="Invalid task id") as refused:
-        transport.call("tasks.get_by_id", {"task": "0" * 32}, patience=20)
+        transport.call("tasks.get_by_id", {"task": "0" * 32}, timeout=20)
     assert (refused.value.status, refused.value.subcode) == (400, 101)
     assert loopback.count("tasks.get_by_id") == 1
 
@@ -156,7 +156,7 @@ def test_other_refusals_are_told_at_once(loopback: LoopbackServer, transport: Tr
     """Other answers of the 400 kind, a proxy's too, are not tried again."""
     loopback.faults.fail_next(ASK, status=status)
     with pytest.raises(Refused) as refused:
-        transport.call(ASK, patience=20)
+        transport.call(ASK, timeout=20)
     assert (refused.value.status, loopback.count(ASK)) == (status, 1)
 
 
@@ -164,7 +164,7 @@ def test_500s_are_believed_to_pass_so_often(loopback: LoopbackServer, transport:
     """A 500 that stays is told after the number of attempts that the caller gives."""
     loopback.faults.fail_next(ASK, status=500, times=99)
     with pytest.raises(Refused, match="500"):
-        transport.call(ASK, patience=20, most_500=4)
+        transport.call(ASK, timeout=20, attempts_on_500=4)
     assert loopback.count(ASK) == 4
 
 
@@ -175,7 +175,7 @@ def test_without_patience_there_is_one_attempt(loopback: LoopbackServer, transpo
     """Patience 0 is one attempt, whose failure names the server."""
     loopback.faults.fail_next(ASK, status=502, times=99)
     with pytest.raises(Unreachable, match="502"):
-        transport.call(ASK, patience=0)
+        transport.call(ASK, timeout=0)
     assert loopback.count(ASK) == 1
 
 
@@ -184,7 +184,7 @@ def test_patience_ends(loopback: LoopbackServer, transport: Transport) -> None:
     loopback.faults.outage = True
     before = time.monotonic()
     with pytest.raises(Unreachable, match=f"{ASK} got no answer from http://127"):
-        transport.call(ASK, patience=0.3)
+        transport.call(ASK, timeout=0.3)
     assert 0.25 < time.monotonic() - before < 5
 
 
@@ -199,7 +199,7 @@ def test_close_ends_the_waiting_at_once(
 
     def call() -> None:
         try:
-            transport.call(ASK, patience=3600)
+            transport.call(ASK, timeout=3600)
         except ServerError as error:
             errors.append(error)
 
@@ -227,7 +227,7 @@ def test_a_lost_answer_is_asked_for(
         return next(iter(loopback.projects), None)
 
     body = {"name": "once", "description": ""}
-    found = transport.call("projects.create", body, patience=20, on_doubt=find)
+    found = transport.call("projects.create", body, timeout=20, find_created=find)
     assert [found["id"]] == list(loopback.projects)
     assert loopback.count("projects.create") == 1
 
@@ -239,7 +239,7 @@ def test_an_answer_before_any_deed_leaves_no_doubt(
     """A busy server and an old token did nothing, so there is nothing to ask for."""
     loopback.faults.fail_next("projects.create", **fault)
     body = {"name": "once", "description": ""}
-    transport.call("projects.create", body, patience=20, on_doubt=lambda: pytest.fail("it was asked"))
+    transport.call("projects.create", body, timeout=20, find_created=lambda: pytest.fail("it was asked"))
     assert loopback.count("projects.create") == 2
 
 
@@ -250,7 +250,7 @@ def test_an_expired_token_is_renewed(loopback: LoopbackServer, transport: Transp
     """After a 401 there is a new token, and the call is made again without a pause."""
     pauses = transport.closing = Pauses()
     loopback.expire_tokens()
-    assert transport.call(ASK, patience=0) == {"projects": []}
+    assert transport.call(ASK, timeout=0) == {"projects": []}
     assert [call.endpoint for call in loopback.calls] == [ASK, "auth.login", ASK]
     assert pauses.seconds == []
 
@@ -258,19 +258,19 @@ def test_an_expired_token_is_renewed(loopback: LoopbackServer, transport: Transp
 def test_a_token_may_expire_more_than_once(loopback: LoopbackServer, transport: Transport) -> None:
     """A second and a third 401 in one call are survived as well."""
     loopback.faults.fail_next(ASK, kind="expired", times=3)
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
 
 
 def test_tokens_that_are_never_taken_are_told(loopback: LoopbackServer, transport: Transport) -> None:
     """A server that refuses every token which it gives is a login error, not a refusal of the data."""
     loopback.faults.fail_next(ASK, kind="expired", times=99)
     with pytest.raises(LoginError, match="401"):
-        transport.call(ASK, patience=20)
-    assert loopback.count(ASK) == api.MOST_401 + 1
+        transport.call(ASK, timeout=20)
+    assert loopback.count(ASK) == api.MAX_RENEWALS + 1
 
 
 FAULTS: list[dict[str, Any]] = [
-    *({"status": status} for status in sorted(api.RETRIED)),
+    *({"status": status} for status in sorted(api.RETRIED_STATUSES)),
     {"kind": "drop_before"},
     {"kind": "drop_after"},
     {"kind": "truncate"},
@@ -284,7 +284,7 @@ def test_a_new_token_survives_faults(
     """ClearML's own exceptions, where a new token fails, are failed attempts like any other."""
     loopback.expire_tokens()
     loopback.faults.fail_next("auth.login", **fault, times=7)
-    assert transport.call(ASK, patience=20) == {"projects": []}
+    assert transport.call(ASK, timeout=20) == {"projects": []}
     assert loopback.count("auth.login") >= 8
 
 
@@ -293,7 +293,7 @@ def test_a_new_token_is_not_waited_for_without_end(loopback: LoopbackServer, tra
     loopback.expire_tokens()
     loopback.faults.fail_next("auth.login", status=500, times=999_999)
     with pytest.raises(Unreachable, match="log in"):
-        transport.call(ASK, patience=0.2)
+        transport.call(ASK, timeout=0.2)
 
 
 def test_credentials_that_were_revoked_are_told_at_once(
@@ -303,7 +303,7 @@ def test_credentials_that_were_revoked_are_told_at_once(
     loopback.expire_tokens()
     loopback.credentials.secret_key = "another"
     with pytest.raises(LoginError, match="invalid credentials"):
-        transport.call(ASK, patience=20)
+        transport.call(ASK, timeout=20)
     assert loopback.count("auth.login") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,18 @@ import pytest
 from clearml_taskgroup._clearml import sdk
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import Finished, run
+
+
+def test_each_private_part_is_listed() -> None:
+    """The list at the top of `sdk` names each private attribute and each submodule that is used."""
+    listed, code = sdk.__doc__ or "", Path(sdk.__file__).read_text().partition('"""\n\nfrom')[2]
+    private = set(re.findall(r"\b(?:Task|Session|session|ScriptInfo)\.(_[A-Za-z]\w*)", code))
+    private |= set(re.findall(r'"(_Task__\w+)"', code))
+    private |= set(re.findall(r"\b(?:Session|session|ScriptInfo)\.([a-z]\w*)", code))
+    for names in re.findall(r"from clearml\.[\w.]+ import ([\w, ]+)", code):
+        private |= set(names.split(", "))
+    assert len(private) > 15
+    assert {name for name in private if name not in listed} == set()
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def foreign(server: View, project: str, name: str, names: list[tuple[str, str]],
         }
         for title, series in names
     ]
-    server.transport.call("events.add_batch", lines=[json.dumps(event) for event in events], patience=20)
+    server.transport.call("events.add_batch", lines=[json.dumps(event) for event in events], timeout=20)
     return str(task)
 
 
@@ -80,8 +80,8 @@ def test_more_tasks_than_a_page(server: View, monkeypatch: pytest.MonkeyPatch) -
     from clearml_taskgroup._clearml import queries
     from clearml_taskgroup._cli import logged_names
 
-    monkeypatch.setattr(queries, "PAGE", 3)
-    monkeypatch.setattr(logged_names, "PAGE", 3)
+    monkeypatch.setattr(queries, "MAX_PAGE_TASKS", 3)
+    monkeypatch.setattr(logged_names, "MAX_PAGE_TASKS", 3)
     ids = [
         foreign(server, f"{server.project}/part {n}", f"task {n}", [("acc" if n else "ACC", "val")])
         for n in range(7)
@@ -249,7 +249,7 @@ def test_only_tasks_since_a_date(server: View, monkeypatch: pytest.MonkeyPatch) 
     """--since leaves older tasks out; of those no more than a page is asked for."""
     from clearml_taskgroup._clearml import queries
 
-    monkeypatch.setattr(queries, "PAGE", 2)
+    monkeypatch.setattr(queries, "MAX_PAGE_TASKS", 2)
     for name in ("loss", "Loss", "LOSS", "losss"):
         foreign(server, server.project, name, [(name, name)])
     project = ("drift", "--project", server.project)

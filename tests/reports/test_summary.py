@@ -158,10 +158,10 @@ def test_beside_a_task_of_the_users_own(loopback: LoopbackServer, monkeypatch: A
 
     transport = Transport(sdk.connect())
     body = {"name": "the agent's", "type": "training"}
-    agents = transport.call("tasks.create", body, patience=5)["id"]
+    agents = transport.call("tasks.create", body, timeout=5)["id"]
     monkeypatch.setattr(sdk, "agent_task_id", lambda: agents)
     swept(mode="online")
-    events = transport.call("events.get_task_plots", {"task": agents}, patience=5)["plots"]
+    events = transport.call("events.get_task_plots", {"task": agents}, timeout=5)["plots"]
     assert "the sweep: Results" in {event["metric"] for event in events}
 
 

@@ -170,7 +170,7 @@ def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: An
 
     event = {"type": "training_stats_scalar", "task": task.id, "metric": "loss", "variant": "value"}
     lines = [json.dumps({**event, "value": 4.0, "iter": 1, "timestamp": 1})]
-    Transport(sdk.connect()).call("events.add_batch", lines=lines, patience=5)
+    Transport(sdk.connect()).call("events.add_batch", lines=lines, timeout=5)
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
     row = TaskGroup.load("digits", "sweep")[0]
     assert (row.value("loss", of="mean"), row.stats["loss", ()].count) == (2.5, 2)

@@ -57,7 +57,7 @@ def test_copies_are_not_listed(loopback: LoopbackServer) -> None:
 def loopback_call(task_id: str) -> None:
     """Copies a task as the web page does."""
     backend = OnlineBackend(sdk.connect())
-    backend.transport.call("tasks.clone", {"task": task_id, "new_task_name": "a copy"}, patience=5)
+    backend.transport.call("tasks.clone", {"task": task_id, "new_task_name": "a copy"}, timeout=5)
 
 
 def retried(place: Place) -> TaskGroup:

@@ -11,6 +11,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import group_tasks, is_original
 from clearml_taskgroup._clearml.sdk import connect
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.specs import RunInfo
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import DeliveryError, LoginError, ServerError
@@ -247,7 +248,7 @@ def test_numbers_that_no_server_takes_stay_away(server: View) -> None:
     assert server.scalars(good.id, 4) == {("loss", "value"): [(step, 3.0) for step in range(4)]}
 
 
-def test_silent_tasks_are_pinged(loopback: LoopbackServer) -> None:
+def test_silent_tasks_are_pinged(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open tasks that report nothing, and the parent, are pinged; ended ones are not."""
     group = TaskGroup("pings", "silent", mode="online", provenance=False).open()
     ended, silent = group.tasks({"seed": range(2)})
@@ -257,7 +258,7 @@ def test_silent_tasks_are_pinged(loopback: LoopbackServer) -> None:
     assert isinstance(backend, OnlineBackend)
     backend.keep_alive()
     assert loopback.count("tasks.ping") == 0
-    backend.silence = 0.0
+    monkeypatch.setattr(limits, "PING_AFTER_S", 0.0)
     backend.keep_alive()
     pinged = {call.body["task"] for call in loopback.calls if call.endpoint == "tasks.ping"}
     group.close()

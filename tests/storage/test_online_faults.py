@@ -11,6 +11,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage import sender as sender
 from clearml_taskgroup.errors import DeliveryError, ServerError
@@ -158,16 +159,16 @@ def test_a_start_that_fails_is_made_good(loopback: LoopbackServer) -> None:
     check(loopback, group, 5)
 
 
-def test_pings_may_fail(loopback: LoopbackServer) -> None:
+def test_pings_may_fail(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ping that fails is no error, and costs the group nothing."""
     with a_group() as group:
         task = group.task({"seed": 0})
         backend: Any = group._run and group._run.backend
         loopback.faults.fail_next("tasks.ping", status=502, times=99)
-        backend.silence = 0.0
+        monkeypatch.setattr(limits, "PING_AFTER_S", 0.0)
         backend.keep_alive()
         assert loopback.count("tasks.ping") >= 2
-        backend.silence = 1e6
+        monkeypatch.setattr(limits, "PING_AFTER_S", 1e6)
         task.report({"loss": 0.0}, 0)
     check(loopback, group, 1)
 

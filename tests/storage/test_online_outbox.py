@@ -278,7 +278,7 @@ def test_one_error_tells_which_ends_were_not_told(spaced_cache: None, loopback: 
     loopback.faults.outage = True
     error = closing_error(group, 0.3)
     assert isinstance(error, ServerError)
-    assert "the ends of 3 tasks (seed=0, seed=1, seed=2) could not be told" in str(error)
+    assert "the ends of 3 tasks (seed=0, seed=1, seed=2) could not be set" in str(error)
     loopback.faults.outage = False
     run_told_command(error)
     assert {task["status"] for task in loopback.tasks.values()} == {"completed"}

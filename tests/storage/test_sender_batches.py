@@ -41,9 +41,9 @@ def sender(loopback: LoopbackServer) -> Iterator[BatchSender]:
 def new_task(sender: BatchSender, status: str = "in_progress") -> str:
     """Makes a task on the server, which is started or published."""
     body = {"name": "task", "type": "training"}
-    task_id = str(sender.transport.call("tasks.create", body, patience=20)["id"])
+    task_id = str(sender.transport.call("tasks.create", body, timeout=20)["id"])
     for action in ("started", "completed", "publish")[: 3 if status == "published" else 1]:
-        sender.transport.call(f"tasks.{action}", {"task": task_id}, patience=20)
+        sender.transport.call(f"tasks.{action}", {"task": task_id}, timeout=20)
     return task_id
 
 
@@ -150,7 +150,7 @@ def test_a_refused_task_is_parked(loopback: LoopbackServer, sender: BatchSender,
     good = new_task(sender)
     bad = new_task(sender, "published" if how == "published" else "in_progress")
     if how == "deleted":
-        sender.transport.call("tasks.delete", {"task": bad, "force": True}, patience=20)
+        sender.transport.call("tasks.delete", {"task": bad, "force": True}, timeout=20)
     sender.send({bad: points(bad, 3), good: points(good, 3)})
     batch = {bad: points(bad, 2, 3), good: points(good, 2, 3)}
     sender.send(batch)
@@ -256,8 +256,8 @@ def test_the_last_event_is_tried_more_than_once() -> None:
 
     class Stumbles(Fake):
         def call(self, action: str, *, lines: Sequence[str], **limits: Any) -> dict[str, Any]:
-            probe = limits["patience"] == 0
-            if len(lines) > 1 or (not probe and limits["most_500"] < batch_sender.MAX_ANSWERS_500):
+            probe = limits["timeout"] == 0
+            if len(lines) > 1 or (not probe and limits["attempts_on_500"] < batch_sender.MAX_ANSWERS_500):
                 raise Refused("stumbled", 500)
             return super().call(action, lines=lines)
 
@@ -336,7 +336,7 @@ def test_the_event_that_proves_health_may_have_gone(loopback: LoopbackServer, se
     """If the task of the last event that was taken is deleted, others show that the server works."""
     gone, stays = new_task(sender), new_task(sender)
     sender.send({gone: points(gone, 2)})
-    sender.transport.call("tasks.delete", {"task": gone, "force": True}, patience=20)
+    sender.transport.call("tasks.delete", {"task": gone, "force": True}, timeout=20)
     batch = {stays: points(stays, 6)}
     batch[stays][2] = point(stays, TOO_LARGE, 2)
     for _ in range(20):  # the proof is looked for at random

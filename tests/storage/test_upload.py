@@ -272,7 +272,7 @@ def test_a_server_that_goes_away_is_told(
     real = Transport.call
 
     def impatient(self: Transport, action: str, *args: Any, **kwargs: Any) -> Any:
-        return real(self, action, *args, **{**kwargs, "patience": 0.0})
+        return real(self, action, *args, **{**kwargs, "timeout": 0.0})
 
     monkeypatch.setattr(Transport, "call", impatient)
     loopback.faults.fail_next(call, status=503, times=40)
@@ -292,7 +292,7 @@ def test_what_an_online_run_left_is_delivered(
     """Points, ends and the parent's end that a server did not take are delivered by an upload."""
     monkeypatch.setattr(limits, "API_TIMEOUT_S", 1.0)
     if when == "silent":  # the server goes away before the tasks are even started
-        monkeypatch.setattr(online.OnlineBackend, "_start_waiting", lambda *_: None)
+        monkeypatch.setattr(online.OnlineBackend, "_start_tasks", lambda *_: None)
     group = Place(loopback).open(close_timeout=0.3)
     tasks = group.tasks({"seed": range(3)})
     if when != "silent":

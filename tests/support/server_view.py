@@ -35,7 +35,7 @@ class View:
 
     def call(self, action: str, **body: Any) -> Doc:
         """Makes one call."""
-        return self.transport.call(action, body, patience=20)
+        return self.transport.call(action, body, timeout=20)
 
     def project_id(self) -> str | None:
         """The id of the test's project, if it has been made."""

@@ -18,7 +18,6 @@ from .._clearml.queries import Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.backoff import Backoff
-from .._model.limits import API_TIMEOUT_S
 from .._model.status import ENDED, Status
 from .._run.run import REASON_LENGTH, Run
 from .._storage.memory import MemoryBackend
@@ -282,7 +281,7 @@ class Queueing:
             )
             raise
 
-    def refresh(self, run: Run, transport: Transport, patience: float = API_TIMEOUT_S) -> bool:
+    def refresh(self, run: Run, transport: Transport, patience: float | None = None) -> bool:
         """Asks how far the tasks are, in one call for each 500; tells whether anything changed."""
         drafts = {id(state) for state in self.drafts}
         asked = [state for state in self.open_tasks if id(state) not in drafts]
@@ -291,7 +290,9 @@ class Queueing:
         self._look_at(run, transport, changed, patience)
         return bool(changed)
 
-    def _look_at(self, run: Run, transport: Transport, states: Sequence[TaskState], patience: float) -> None:
+    def _look_at(
+        self, run: Run, transport: Transport, states: Sequence[TaskState], patience: float | None
+    ) -> None:
         docs = documents(transport, [state.id for state in states], patience)
         found = {str(doc["id"]): doc for doc in docs}
         for state in states:

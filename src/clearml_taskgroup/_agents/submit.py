@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.queries import ask
+from .._clearml.queries import query_tasks
 from .._clearml.queues import edit_identity, edit_script
 from .._run import mode as _modes
 from .._task import GroupTask
@@ -119,7 +119,7 @@ def like_main(run: Run, transport: Transport | None) -> dict[str, Any]:
     if run.main_task is None or transport is None:
         return {}
     query = {"id": [str(run.main_task.id)], "only_fields": list(_CARRIED)}
-    main = next(iter(ask(transport, query)), {})
+    main = next(iter(query_tasks(transport, query)), {})
     ours = ("General", "TaskGroup")
     sections = {name: items for name, items in (main.get("hyperparams") or {}).items() if name not in ours}
     found = {**{field: main.get(field) for field in _CARRIED}, "hyperparams": sections}

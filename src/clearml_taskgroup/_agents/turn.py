@@ -14,11 +14,10 @@ import attrs
 from .._clearml import sdk
 from .._clearml.hyperparameters import stored_parameters
 from .._clearml.parameter_text import Text, read
-from .._clearml.queries import ask_all, identity_of, is_original, whole
+from .._clearml.queries import identity_of, is_original, parse_count, query_all_tasks
 from .._clearml.queues import edit_identity
 from .._log import logger
 from .._model.identity import flatten
-from .._model.limits import API_TIMEOUT_S
 from .._model.search_space import Space, configurations
 from .._model.specs import RunInfo, TaskSpec
 
@@ -70,8 +69,8 @@ def spec_of_turn(
         key=identity.get("key", ""),
         name=identity.get("name", ""),
         task_name=str(point.document.get("name", "")),
-        index=whole(identity.get("index")),
-        attempt=whole(identity.get("attempt"), 1),
+        index=parse_count(identity.get("index")),
+        attempt=parse_count(identity.get("attempt"), 1),
         params=params,
         queue=identity.get("queue", ""),
         sweep=ordinal,
@@ -121,15 +120,15 @@ def _as_new_attempt(
         "hyperparams.TaskGroup.run.value": ["__$any", run],
         "hyperparams.TaskGroup.kind.value": ["task"],
     }
-    found = ask_all(transport, query, ("id", "hyperparams.TaskGroup", "runtime"))
+    found = query_all_tasks(transport, query, ("id", "hyperparams.TaskGroup", "runtime"))
     others = [identity_of(task) for task in found if task["id"] != point.id and is_original(task)]
     same = [one for one in others if one.get("key") == spec.key]
     if same:
-        attempt = 1 + max(whole(one.get("attempt"), 1) for one in same)
-        return attrs.evolve(spec, attempt=attempt, index=whole(same[0].get("index")))
+        attempt = 1 + max(parse_count(one.get("attempt"), 1) for one in same)
+        return attrs.evolve(spec, attempt=attempt, index=parse_count(same[0].get("index")))
     if spec.key == point.identity.get("key"):
         return spec  # a task that was reset
-    index = spec.index if marked else 1 + max((whole(one.get("index")) for one in others), default=-1)
+    index = spec.index if marked else 1 + max((parse_count(one.get("index")) for one in others), default=-1)
     return attrs.evolve(spec, attempt=1, index=index)
 
 
@@ -137,9 +136,9 @@ def _rename(point: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: Trans
     """Renames the ClearML task, unless somebody has given it a name by hand."""
     was, now = str(point.document.get("name", "")), specs.task_name_of(spec.name, spec.key, spec.index)
     old_name, old_key = point.identity.get("name", ""), point.identity.get("key", "")
-    old = specs.task_name_of(old_name, old_key, whole(point.identity.get("index")))
+    old = specs.task_name_of(old_name, old_key, parse_count(point.identity.get("index")))
     if was != now and was in [form.format(old) for form in _COPIES]:
-        transport.call("tasks.update", {"task": point.id, "name": now}, patience=API_TIMEOUT_S)
+        transport.call("tasks.update", {"task": point.id, "name": now})
 
 
 def tell(point: AgentTask, spec: TaskSpec) -> None:

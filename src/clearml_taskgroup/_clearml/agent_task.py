@@ -10,7 +10,7 @@ import attrs
 from ..errors import AgentTaskError
 from . import sdk
 from .api import Transport
-from .queries import FIELDS, Document, ask, identity_of, whole
+from .queries import FIELDS, Document, identity_of, parse_count, query_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,9 @@ class AgentTask:
     def joined(self, info: RunInfo) -> RunInfo:
         """Gives the run that it is part of."""
         return attrs.evolve(
-            info, run=self.identity.get("run", info.run), number=whole(self.identity.get("run_number"), 1)
+            info,
+            run=self.identity.get("run", info.run),
+            number=parse_count(self.identity.get("run_number"), 1),
         )
 
     def begin(self) -> None:
@@ -90,7 +92,7 @@ class AgentTask:
                 )
         if self.begun:
             return None
-        ordinal = whole(self.identity.get("sweep"))
+        ordinal = parse_count(self.identity.get("sweep"))
         return AgentTaskError(
             self.identity.get("name", self.id),
             f"is a point of sweep {ordinal} (counted from 0) of the group "
@@ -114,7 +116,7 @@ def agent_task_of_this_process(mode: str) -> AgentTask | None:
         return None
     transport = Transport(sdk.connect())
     try:
-        found = ask(transport, {"id": [task_id], "only_fields": list(FIELDS)})
+        found = query_tasks(transport, {"id": [task_id], "only_fields": list(FIELDS)})
     finally:
         transport.close()
     point = AgentTask(found[0], mode == "online", os.environ.get(RAN) == task_id) if found else None

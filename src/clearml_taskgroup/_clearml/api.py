@@ -1,4 +1,4 @@
-"""One call to a ClearML API server: back-off with jitter, a renewed token, a limit in time."""
+"""Call a ClearML API server: repeat a failed call with back-off, renew the token, keep a time limit."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .sdk import Connection, LoginDelayed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RETRIED = frozenset({429, 500, 502, 503, 504, 509})
-"""What a server, or a proxy before it, answers when trying again may help."""
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 509})
+"""HTTP statuses of a server, or of a proxy before it, after which another attempt may succeed."""
 MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
-MOST_401 = 5
-"""How many tokens in a row a server may refuse that has just given them."""
-LINES = "application/json-lines"
+MAX_RENEWALS = 5
+"""How often one call renews its token: a server that refuses five new ones will refuse the next."""
+JSON, JSON_LINES = "application/json", "application/json-lines"
 
 
 @attrs.define(slots=False, repr=False)
 class Refused(ServerError):
-    """The server's answer that trying again will not change, or that stayed the same.
+    """The server answered with an error that another attempt will not change.
 
     Attributes:
         status: The HTTP status.
@@ -41,15 +41,15 @@ class Refused(ServerError):
 
 
 class Unreachable(ServerError):
-    """No usable answer came in the time that there was."""
+    """No usable answer came within the time limit."""
 
 
 @attrs.define(eq=False)
 class Transport:
-    """Calls to one API server, from any thread.
+    """Calls one API server, from any thread.
 
     Args:
-        connection: Where the server is, and the token.
+        connection: The server's address, and the token.
     """
 
     connection: Connection
@@ -63,59 +63,64 @@ class Transport:
         body: dict[str, Any] | None = None,
         *,
         lines: list[str] | bytes | None = None,
-        patience: float,
-        wait: float = limits.API_ANSWER_TIMEOUT_S,
-        most_500: int = 6,
-        on_doubt: Callable[[], str | None] | None = None,
+        timeout: float | None = None,
+        answer_timeout: float | None = None,
+        attempts_on_500: int = 6,
+        find_created: Callable[[], str | None] | None = None,
     ) -> dict[str, Any]:
-        """Makes one call, again and again while that can help.
+        """Makes one call; repeats it while another attempt may succeed.
 
         Args:
             action: Service and action, `tasks.create`.
             body: The request.
-            lines: For batches instead of a body: JSON texts, a line each, or joined to lines already.
-            patience: The most seconds to try for; one attempt is made in any case.
-            wait: The most seconds that one attempt waits for its answer.
-            most_500: How often the answer 500 is believed to be passing.
-            on_doubt: Called before another attempt where the server may have acted on the last
-                one; what it gives, if not None, is the id of what the call was to make.
+            lines: For batches, instead of a body: JSON texts, as a list or already joined to lines.
+            timeout: Seconds after which no further attempt begins, `limits.API_TIMEOUT_S` by default;
+                there is always a first attempt.
+            answer_timeout: Seconds that one attempt waits for its answer,
+                `limits.API_ANSWER_TIMEOUT_S` by default.
+            attempts_on_500: After how many answers with status 500 to give up: some faults pass, but
+                a bad request can cause it as well.
+            find_created: Called before another attempt if the server may have carried out the last
+                one. Returns the id of what the call was to create if it exists, else None.
 
         Returns:
             The answer's data.
 
         Raises:
-            Refused: The server said no, and why.
-            Unreachable: There was no usable answer in time.
-            LoginError: The server does not take the credentials any more.
+            Refused: The server answered with an error.
+            Unreachable: There was no usable answer within the time limit.
+            LoginError: The server does not accept the credentials any more.
         """
         if isinstance(lines, bytes):
             data = lines
         else:
             data = ("\n".join(lines) if lines is not None else json.dumps(body or {})).encode()
-        deadline = time.monotonic() + patience
-        kind = LINES if lines is not None else "application/json"
+        content_type = JSON if lines is None else JSON_LINES
+        deadline = time.monotonic() + (limits.API_TIMEOUT_S if timeout is None else timeout)
+        if answer_timeout is None:
+            answer_timeout = limits.API_ANSWER_TIMEOUT_S
         backoff = Backoff(MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S)
-        expired = failures = 0
+        renewals = answers_500 = 0
         while True:
-            doubt = True
+            may_be_done = True  # whether the server may have carried out this attempt
             try:
-                answer = self._post(action, data, kind, wait)
+                answer = self._post(action, data, content_type, answer_timeout)
                 if answer.status_code == 200:
                     return _data(answer)
-                problem = f"{action} was answered with {_told(answer)}"
-                doubt = answer.status_code not in (401, 429)
+                problem = f"{action} was answered with {_reason(answer)}"
+                may_be_done = answer.status_code not in (401, 429)
                 if answer.status_code == 401:
-                    if expired == MOST_401:
+                    if renewals == MAX_RENEWALS:
                         raise LoginError(problem)
                     self.connection.renew()
-                    expired += 1
-                    if expired == 1:
+                    renewals += 1
+                    if renewals == 1:  # the token had expired
                         continue
-                failures += answer.status_code == 500
-                if answer.status_code not in {401, *RETRIED} or failures >= most_500:
+                answers_500 += answer.status_code == 500
+                if answer.status_code not in {401, *RETRIED_STATUSES} or answers_500 >= attempts_on_500:
                     raise Refused(problem, answer.status_code, _subcode(answer))
             except LoginDelayed as delayed:
-                problem, doubt = delayed.problem, False
+                problem, may_be_done = delayed.problem, False
             except (requests.RequestException, ValueError) as error:
                 problem = f"{action} got no answer from {self.connection.host} ({type(error).__name__})"
             left = deadline - time.monotonic()
@@ -123,16 +128,16 @@ class Transport:
                 raise Unreachable(problem)
             if self.closing.wait(min(backoff.next_pause(), left)):
                 raise Unreachable(problem)
-            if doubt and on_doubt is not None and (found := on_doubt()) is not None:
+            if may_be_done and find_created is not None and (found := find_created()) is not None:
                 return {"id": found}
 
-    def _post(self, action: str, data: bytes, kind: str, wait: float) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.connection.token()}", "Content-Type": kind}
+    def _post(self, action: str, data: bytes, content_type: str, timeout: float) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.connection.token()}", "Content-Type": content_type}
         return self._session().post(
             f"{self.connection.host}/{action}",
             data=data,
             headers=headers,
-            timeout=(min(limits.API_CONNECT_TIMEOUT_S, wait), wait),
+            timeout=(min(limits.API_CONNECT_TIMEOUT_S, timeout), timeout),
             verify=self.connection.verify,
         )
 
@@ -142,17 +147,17 @@ class Transport:
         return self._http
 
     def close(self) -> None:
-        """Ends the waiting of calls under way and lets go of the connections."""
+        """Ends the pauses of calls under way and closes the connections."""
         self.closing.set()
         if self._http is not None and self._pid == os.getpid():
             self._http.close()
 
 
 def _data(answer: requests.Response) -> dict[str, Any]:
-    told = answer.json()
-    if not isinstance(told, dict) or "data" not in told:  # a proxy's own page
+    content = answer.json()
+    if not isinstance(content, dict) or "data" not in content:  # a proxy's own page
         raise ValueError("not an answer of a ClearML server")
-    data = told["data"]
+    data = content["data"]
     return data if isinstance(data, dict) else {}
 
 
@@ -164,7 +169,7 @@ def _meta(answer: requests.Response) -> dict[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
-def _told(answer: requests.Response) -> str:
+def _reason(answer: requests.Response) -> str:
     meta = _meta(answer)
     reason = meta.get("result_msg") or answer.reason or "no reason"
     return f"{answer.status_code}/{meta.get('result_subcode', 0)}: {reason}"

@@ -14,7 +14,7 @@ from .._model.past import PastTask
 from .._model.stats import Stats
 from .._model.status import ABANDONED, Status
 from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
-from .queries import identity_of, is_at_agent, whole
+from .queries import identity_of, is_on_agent, parse_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +39,11 @@ def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
         id=str(task["id"]),
         key=identity.get("key", ""),
         name=identity.get("name", ""),
-        index=whole(identity.get("index")),
-        attempt=whole(identity.get("attempt"), 1),
+        index=parse_count(identity.get("index")),
+        attempt=parse_count(identity.get("attempt"), 1),
         params=_params(task, identity.get("params", "")),
         duration=_duration(task),
-        status=None if is_at_agent(task) else _ENDED.get(status, "stopped"),
+        status=None if is_on_agent(task) else _ENDED.get(status, "stopped"),
         reason=str(task.get("status_reason") or "") if status in _ENDED else ABANDONED,
         settled=status in _ENDED,
         measures=list(measures_of(task.get("last_metrics") or {}, template, own)),

@@ -1,4 +1,4 @@
-"""API events: scalars, single values, console lines."""
+"""API events: what a server stores of scalars, single values and console lines."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 Batch = dict[str, list[str]]
-"""Events to deliver: for each ClearML task id, API events as JSON text, in order."""
+"""Events by ClearML task id: API events as JSON text, in order."""
 
 Point = tuple[int | None, float]
-"""Iteration and value; None for a value that was reported without an iteration."""
+"""A data point: iteration and value; the iteration of a single value is None."""
 
 SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
-"""Title and iteration by which ClearML marks a value without iteration (`Logger.report_single_value`)."""
+"""Title and iteration that ClearML gives to single values (`Logger.report_single_value`)."""
 FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
-"""The iterations that a server's index accepts, without the mark of single values."""
+"""The range of iterations that a server accepts, without that of single values."""
 LARGEST = 3.4e38
-"""The largest magnitude that a ClearML server stores; beyond it a whole batch is refused."""
+"""The largest magnitude that a server stores; one larger value makes it refuse the whole batch."""
 
 
 def console_event(task_id: str, text: str, level: str = "INFO") -> str:
@@ -40,17 +40,17 @@ def console_event(task_id: str, text: str, level: str = "INFO") -> str:
             "worker": os.uname().nodename if hasattr(os, "uname") else "",
             "msg": text,
         },
-        separators=(",", ":"),  # as the outbox reads it
+        separators=(",", ":"),  # the form that the outbox parses
     )
 
 
 def now() -> int:
-    """The time in milliseconds, as API events have it."""
+    """The current time in milliseconds, as in API events."""
     return time.time_ns() // 1_000_000
 
 
 def points_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> list[Point]:
-    """Picks the points of some titles and series out of API events."""
+    """Selects the data points of some titles and series from API events."""
     wanted = {tuple(name) for name in names}
     return [
         (None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"], event["value"])

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 SECTION = "TaskGroup"
-"""The hyperparameter section that holds all identity (hyperparameters survive clone and reset)."""
+"""The hyperparameter section for the identity of a task: hyperparameters survive clone and reset."""
 
 
 def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:
-    """Writes a task's parameters and identity as ClearML's hyperparameter sections."""
+    """Makes ClearML's hyperparameter sections from a task's parameters and identity."""
     identity: dict[str, str | int] = {
         "group": run.group_id,
         "group_name": run.name,
@@ -47,18 +47,18 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
 
 
 def general(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Writes the user's parameters as entries of ClearML's section `General`."""
+    """Makes the entries of ClearML's section `General` from the user's parameters."""
     return {name: parameter("General", name, value) for name, value in params.items()}
 
 
 def parameter(section: str, name: str, value: Any) -> dict[str, str]:
-    """Writes one ClearML hyperparameter; a server takes text values only."""
+    """Makes one ClearML hyperparameter; its value is text, because a server accepts no other."""
     text = "" if value is None else str(value)
     return {"section": section, "name": name, "value": text, "type": type(value).__name__}
 
 
 def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes parameters as typed JSON; what has no stable form is kept as its `repr`."""
+    """Makes typed JSON from parameters; a value without a stable form is stored as its `repr`."""
     stored = {}
     for name, value in params.items():
         try:

@@ -1,4 +1,4 @@
-"""What a server knows of groups and their runs: a group's tasks are found by their own section."""
+"""Query a server for tasks, groups and runs: a group's tasks are found by their section `TaskGroup`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .._model import limits
+from .events import SINGLE_VALUE_ITERATION
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from .._model.name_template import Name
     from .api import Transport
+    from .events import Point
 
-PAGE = 500
-"""The most tasks that a server gives in one page."""
+MAX_PAGE_TASKS = 500
+"""How many tasks a server gives in one page at most."""
+MAX_ANSWER_POINTS = 200_000
+"""How many data points a server gives in one answer at most."""
 FIELDS = (
     "id",
     "name",
@@ -32,45 +36,60 @@ FIELDS = (
     "last_update",
     "execution.queue",
 )
-"""What is asked of each task."""
+"""The fields of a task that the library reads."""
 
 Document = dict[str, Any]
-"""A server's task document, with the fields that were asked for."""
+"""A task as the server describes it, with the fields that were queried."""
 
 
-def ask(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
-    """Asks for tasks, once."""
-    return list(transport.call("tasks.get_all", dict(query), patience=limits.API_TIMEOUT_S)["tasks"])
+def query_tasks(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
+    """Queries tasks with one call."""
+    return list(transport.call("tasks.get_all", dict(query))["tasks"])
 
 
-def ask_all(
+def query_all_tasks(
     transport: Transport,
     query: Mapping[str, Any],
     fields: tuple[str, ...] = FIELDS,
     since: float | None = None,
 ) -> list[Document]:
-    """Asks for tasks, in one call for each 500, the latest first.
+    """Queries tasks page by page, the latest first.
 
     Args:
         transport: The way to the server.
-        query: What they must have.
-        fields: What is asked of each.
-        since: Only tasks that were created since, in seconds since 1970; of the others no more than a
-            page is asked for. It needs the field `created`.
+        query: The filters of `tasks.get_all`.
+        fields: Which fields of each task to get.
+        since: Only tasks that were created since then, in seconds since 1970; ends with the first
+            page that has an older one. Needs the field `created`.
     """
     found: list[Document] = []
     while True:
-        paging = {"order_by": ["-created"], "page_size": PAGE, "page": len(found) // PAGE}
-        page = ask(transport, {**query, **paging, "only_fields": list(fields)})
+        paging = {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": len(found) // MAX_PAGE_TASKS}
+        page = query_tasks(transport, {**query, **paging, "only_fields": list(fields)})
         found += page
-        known = [task for task in found if since is None or (created_of(task) or since) >= since]
-        if len(page) < PAGE or len(known) < len(found):
-            return known
+        recent = [task for task in found if since is None or (created_at(task) or since) >= since]
+        if len(page) < MAX_PAGE_TASKS or len(recent) < len(found):
+            return recent
+
+
+def read_points(transport: Transport, task_id: str, name: Name) -> list[Point]:
+    """Reads every data point of one title and series of a task."""
+    metric = {"metric": name.title, "variants": [name.series]}
+    body: dict[str, Any] = {"task": task_id, "metric": metric, "key": "iter", "batch_size": MAX_ANSWER_POINTS}
+    points: list[Point] = []
+    while True:
+        answer = transport.call("events.scalar_metrics_iter_raw", body)
+        curve = answer["variants"].get(name.series) or {"iter": [], "y": []}
+        at = (None if iteration == SINGLE_VALUE_ITERATION else iteration for iteration in curve["iter"])
+        points += zip(at, curve["y"], strict=True)
+        if not answer.get("scroll_id") or answer["returned"] < MAX_ANSWER_POINTS:
+            return points
+        body["scroll_id"] = answer["scroll_id"]
 
 
 def last_run_number(transport: Transport, group_id: str) -> int:
     """Finds the number of a group's latest run, 0 where there is none."""
-    found = ask(
+    found = query_tasks(
         transport,
         {
             f"hyperparams.{SECTION}.group.value": [group_id],
@@ -80,16 +99,16 @@ def last_run_number(transport: Transport, group_id: str) -> int:
             "page": 0,
         },
     )
-    return max((whole(identity_of(task).get("run_number")) for task in found), default=0)
+    return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
 
 
-def latest_of(transport: Transport, group_id: str, run: int | str | None) -> str | None:
+def find_run_id(transport: Transport, group_id: str, run: int | str | None) -> str | None:
     """Finds the id of a group's run.
 
     Args:
         transport: The way to the server.
         group_id: The group's id.
-        run: The run's number, its id or the first digits of that; None for the latest.
+        run: The run's number, its id or the first digits of the id; None for the latest run.
     """
     if isinstance(run, str):
         return next((known for known in run_ids(transport, group_id) if known.startswith(run)), None)
@@ -97,30 +116,30 @@ def latest_of(transport: Transport, group_id: str, run: int | str | None) -> str
     if run is not None:
         query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
     fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number")]
-    found = ask(
+    found = query_tasks(
         transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 10, "page": 0}
     )
     runs = [identity_of(task) for task in found]
-    return max(runs, key=lambda identity: whole(identity.get("run_number")))["run"] if runs else None
+    return max(runs, key=lambda identity: parse_count(identity.get("run_number")))["run"] if runs else None
 
 
 def run_ids(transport: Transport, group_id: str) -> list[str]:
     """Finds the ids of a group's runs, the latest first."""
     query = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    found = ask_all(transport, query, (f"hyperparams.{SECTION}.run.value",))
+    found = query_all_tasks(transport, query, (f"hyperparams.{SECTION}.run.value",))
     return list(dict.fromkeys(identity_of(task)["run"] for task in found))
 
 
 def group_names(transport: Transport, project: str) -> list[str]:
     """Finds the names of a project's groups, by the first task of each run; the latest first."""
     query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
-    found = transport.call("projects.get_all", query, patience=limits.API_TIMEOUT_S)["projects"]
+    found = transport.call("projects.get_all", query)["projects"]
     ids = [str(each["id"]) for each in found if each["name"] == project]
     if not ids:
         return []
     tasks: dict[str, Any] = {"project": ids, f"hyperparams.{SECTION}.index.value": ["0"]}
-    tasks |= {"order_by": ["-created"], "page_size": PAGE, "page": 0}
-    firsts = ask(transport, {**tasks, "only_fields": [f"hyperparams.{SECTION}.group_name.value"]})
+    tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0}
+    firsts = query_tasks(transport, {**tasks, "only_fields": [f"hyperparams.{SECTION}.group_name.value"]})
     return [
         name for name in dict.fromkeys(identity_of(task).get("group_name", "") for task in firsts) if name
     ]
@@ -132,24 +151,24 @@ def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) ->
     Args:
         transport: The way to the server.
         group_id: The group's id.
-        copies: Whether copies made in the web page are wanted too.
+        copies: Whether to include copies that were made in the web page.
     """
     query = {
         f"hyperparams.{SECTION}.group.value": [group_id],
         f"hyperparams.{SECTION}.kind.value": ["task"],
     }
-    return [task for task in ask_all(transport, query) if copies or is_original(task)]
+    return [task for task in query_all_tasks(transport, query) if copies or is_original(task)]
 
 
-def of_run(transport: Transport, run: str) -> list[Document]:
-    """Finds a run's tasks and its parent, with copies made in the web page, the latest first."""
-    return ask_all(transport, {f"hyperparams.{SECTION}.run.value": [run]})
+def all_run_tasks(transport: Transport, run: str) -> list[Document]:
+    """Finds a run's tasks, parent and copies that were made in the web page, the latest first."""
+    return query_all_tasks(transport, {f"hyperparams.{SECTION}.run.value": [run]})
 
 
 def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Document]:
     """Finds a run's tasks and its parent, by kind, key and attempt."""
     by_identity = {}
-    for task in filter(is_original, of_run(transport, run)):
+    for task in filter(is_original, all_run_tasks(transport, run)):
         identity = identity_of(task)
         name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
         by_identity[name] = task
@@ -157,13 +176,13 @@ def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Docu
 
 
 def is_original(task: Mapping[str, Any]) -> bool:
-    """Tells a task that a group opened from a copy that was made of it in the web page."""
+    """Whether a group opened the task; False for a copy that was made in the web page."""
     marker = (task.get("runtime") or {}).get("taskgroup_run")
     return bool(marker) and marker == identity_of(task).get("run")
 
 
-def is_at_agent(task: Mapping[str, Any]) -> bool:
-    """Tells a task that waits for an agent, as a draft too, or is run by one."""
+def is_on_agent(task: Mapping[str, Any]) -> bool:
+    """Whether an agent runs the task, or will: a draft or queued."""
     submitted = bool(identity_of(task).get("queue"))
     if task["status"] == "in_progress":
         return submitted or bool((task.get("execution") or {}).get("queue"))
@@ -171,19 +190,19 @@ def is_at_agent(task: Mapping[str, Any]) -> bool:
 
 
 def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
-    """Reads the values of the section `TaskGroup` from a server's task document."""
+    """Reads the values of a task's section `TaskGroup`."""
     section = (task.get("hyperparams") or {}).get(SECTION) or {}
     return {name: str(item.get("value", "")) for name, item in section.items()}
 
 
-def started_of(documents: Iterable[Document]) -> float | None:
-    """Finds when a run began, in seconds since 1970: as it was opened, or long before it was uploaded."""
-    told = [identity_of(document).get("run_started") or document.get("created") for document in documents]
-    return min((moment for moment in map(_seconds, told) if moment is not None), default=None)
+def run_started_at(documents: Iterable[Document]) -> float | None:
+    """Finds when a run was opened, in seconds since 1970; an uploaded run has its own entry for it."""
+    moments = [identity_of(document).get("run_started") or document.get("created") for document in documents]
+    return min((moment for moment in map(_seconds, moments) if moment is not None), default=None)
 
 
-def created_of(document: Document) -> float | None:
-    """Finds when a task was created, in seconds since 1970; None if that is not known."""
+def created_at(document: Document) -> float | None:
+    """When a task was created, in seconds since 1970; None if that is not known."""
     return _seconds(document.get("created"))
 
 
@@ -194,6 +213,6 @@ def _seconds(moment: Any) -> float | None:
         return None
 
 
-def whole(text: str | None, default: int = 0) -> int:
-    """Reads a whole number that a person may have edited in the web page."""
+def parse_count(text: str | None, default: int = 0) -> int:
+    """Reads a number from 0; the default if somebody has edited it to something else in the web page."""
     return int(text) if text and text.isdigit() else default

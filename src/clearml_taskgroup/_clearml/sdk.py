@@ -1,25 +1,26 @@
-"""The only module that imports clearml.
+"""All uses of the clearml package: no other module imports it.
 
-Nothing is imported before it is needed (`import clearml` takes half a second). Every use of a
-part of ClearML that is not documented as public is listed here, with its reason; `tests/
-test_clearml.py` tries each on the lowest and the newest supported version:
+clearml is imported inside of the functions, because `import clearml` takes half a second. These parts
+of it are private or not documented; `tests/test_clearml.py` tries each on the lowest and the newest
+supported version:
 
-* `Task._Task__main_task`: the documented `Task.current_task()` calls `Task.init` in the child
-  processes of a script that has a main task.
-* `Task._Task__reporter`, its `stop()`: ends the reporting thread of one attached task; the
-  documented `Task.close()` zips the whole session as well.
-* `Task._Task__exit_hook`: to recognise ClearML's own signal handler.
-* `clearml.config.get_cache_dir` and `config_obj`: where offline sessions lie, and whether a
-  server is configured; no documented call tells either without a connection.
-* `clearml.backend_api.Session`, its `host`, `token`, `config`, `refresh_token()`,
-  `_session_timeout`, `get_api_server_host()`, `get_app_server_host()` and
-  `check_min_api_server_version()`: where the server is and who we are. Its own `send_request`
-  waits for hours, without a limit that a block's end could set.
-* `clearml.backend_interface.task.repo.ScriptInfo.get`: repository, commit, diff, entry point and
-  requirements, as `Task.init` detects them, which puts them on the main task alone.
-* `Session._sessions_weakrefs` and `Task._default_session`: the documented `Task.set_offline(False)`
-  connects every session that was made offline, which blocks without a network and raises without
-  credentials; so it gets to see none, and whoever needs a session next makes a new one.
+* `Task._Task__main_task`: the task of `Task.init`. The documented `Task.current_task()` may call
+  `Task.init` in a child process of a script that has a main task.
+* `Task._Task__exit_hook`: tells ClearML's own signal handler from the user's.
+* `Task._Task__reporter` and its `stop()`: ends the reporting thread of one attached task. The documented
+  `Task.close()` also zips the whole session.
+* `Session._sessions_weakrefs`, `Task._default_session` and `Task._set_default_session()`: turn the
+  offline switch back. The documented `Task.set_offline(False)` connects every session that was made
+  offline, which blocks without a network and raises without credentials. So it is shown no session, and
+  the default session from before is put back.
+* `clearml.config.config_obj` and `get_cache_dir`: whether a server is configured, and where offline
+  sessions are. Documented calls need a connection for that.
+* `clearml.backend_api.Session` with `host`, `token`, `config`, `refresh_token()`, `_session_timeout`,
+  `get_api_server_host()`, `get_app_server_host()`, `get_files_server_host()` and
+  `check_min_api_server_version()`: addresses, credentials and the token. Its own `send_request` repeats
+  a call for hours, and the end of a block could not limit that.
+* `clearml.backend_interface.task.repo.ScriptInfo` with `get` and `detect_running_module`: repository,
+  commit, diff, entry point and requirements. `Task.init` detects them for the main task alone.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
-_PASSING = re.compile(
+_TEMPORARY_ERROR = re.compile(
     r"ConnectionError|Timeout|RetryError|ChunkedEncodingError|\(error (?:408|429|5\d\d) from"
 )
-"""What ClearML's text for a failed login shows where another attempt may help."""
+"""Matches ClearML's message for a failed login after which another attempt may succeed."""
 
 SCRIPT_FIELDS = (
     "repository",
@@ -62,7 +63,7 @@ SCRIPT_FIELDS = (
 
 @attrs.define
 class _Switch:
-    """Who needs ClearML's offline switch turned on, and the default session from before."""
+    """How many backends need ClearML's offline switch on, and the default session from before."""
 
     lock: threading.Lock = attrs.field(factory=threading.Lock)
     holders: int = 0
@@ -73,19 +74,19 @@ _switch = _Switch()
 
 
 class LoginDelayed(LoginError):
-    """A login that failed in a way that may pass."""
+    """A login that failed; another attempt may succeed."""
 
 
 @attrs.define
 class Connection:
-    """Where ClearML's server is, and the token that opens it.
+    """The addresses of ClearML's servers, and the token for them.
 
     Attributes:
         host: The API server's address, without a `/` at its end.
         files: The files server's address.
-        web: The web server's address, or None where ClearML cannot tell.
+        web: The web server's address, None if ClearML does not know it.
         verify: Whether the server's certificate is checked.
-        new_pages: Whether the web server speaks of tasks (API 2.31 and newer), not experiments.
+        new_pages: Whether the web pages' paths say "tasks" (API 2.31 and newer), not "experiments".
     """
 
     host: str
@@ -96,10 +97,11 @@ class Connection:
     _session: Any
 
     def token(self) -> str:
-        """Gives a token that is valid for a while; ClearML's session renews it in time.
+        """Gives a valid token; ClearML's session renews it before it expires.
 
         Raises:
-            LoginError: It had to be renewed, and could not be (`LoginDelayed`: this time).
+            LoginError: It had to be renewed, and the server refused.
+            LoginDelayed: It had to be renewed, and the server was away.
         """
         try:
             return str(self._session.token)
@@ -110,7 +112,8 @@ class Connection:
         """Gets a new token, because the server refused the old one.
 
         Raises:
-            LoginError: The server refuses the credentials (`LoginDelayed`: it was away).
+            LoginError: The server refuses the credentials.
+            LoginDelayed: The server was away.
         """
         try:
             self._session.refresh_token()
@@ -119,7 +122,7 @@ class Connection:
 
 
 def api_server() -> tuple[str, bool]:
-    """Gives the configured API server's address, and whether its certificate is checked; asks nobody."""
+    """Reads from the configuration: the API server's address, and whether to check its certificate."""
     from clearml.backend_api import Session
     from clearml.config import config_obj
 
@@ -128,13 +131,13 @@ def api_server() -> tuple[str, bool]:
 
 
 def connect(timeout: float | None = None) -> Connection:
-    """Logs in at the configured server, again for a while where it does not answer.
+    """Logs in to the configured server; tries again while it does not answer.
 
     Args:
-        timeout: Seconds to wait for it; None: `limits.LOGIN_TIMEOUT_S`.
+        timeout: The most seconds to try for, `limits.LOGIN_TIMEOUT_S` by default.
 
     Raises:
-        LoginError: It cannot be reached, or refuses the credentials, which is told at once.
+        LoginError: It refuses the credentials (raised at once), or cannot be reached.
     """
     from clearml.backend_api import Session
 
@@ -166,10 +169,10 @@ def connect(timeout: float | None = None) -> Connection:
 
 
 def upload_file(local: Path, url: str) -> None:
-    """Uploads a file to ClearML's files server, or wherever the address points.
+    """Uploads a file to ClearML's files server or another storage, by the address.
 
     Raises:
-        LoginError: The server is away, or refuses.
+        LoginError: The storage is away or refuses.
     """
     from clearml import StorageManager
 
@@ -180,17 +183,17 @@ def upload_file(local: Path, url: str) -> None:
 
 
 def _login_error(error: Exception) -> LoginError:
-    kind = LoginDelayed if _PASSING.search(f"{type(error)} {error}") else LoginError
+    kind = LoginDelayed if _TEMPORARY_ERROR.search(f"{type(error)} {error}") else LoginError
     return kind(f"cannot log in: {error}")
 
 
 def agent_task_id() -> str | None:
-    """Gives the id of the task that a ClearML agent runs this script as, if one does."""
+    """Gives the id of the task that a ClearML agent runs this script as; None without an agent."""
     return os.environ.get("CLEARML_TASK_ID") or None
 
 
 def main_task() -> Any | None:
-    """Gives the script's own `Task.init` task, if there is one in this process."""
+    """Gives the task of the script's `Task.init`; None if this process has none."""
     if "clearml" not in sys.modules:
         return None
     from clearml import Task
@@ -199,14 +202,14 @@ def main_task() -> Any | None:
 
 
 def task_mode() -> Literal["online", "offline"]:
-    """Gives what ClearML is set to at this moment, for the whole process."""
+    """Gives the mode that ClearML is set to now, for the whole process."""
     from clearml import Task
 
     return "offline" if Task.is_offline() else "online"
 
 
 def is_configured() -> bool:
-    """Tells whether ClearML knows credentials for a server, from a file or the environment."""
+    """Whether ClearML has credentials for a server, from a file or the environment."""
     from clearml.config import config_obj
 
     if any(os.environ.get(name) for name in ("CLEARML_API_ACCESS_KEY", "CLEARML_AUTH_TOKEN")):
@@ -215,19 +218,19 @@ def is_configured() -> bool:
 
 
 def cache_folder() -> Path:
-    """Gives ClearML's cache folder, below which it keeps offline sessions in `offline/`."""
+    """Gives ClearML's cache folder; offline sessions are in its folder `offline`."""
     from clearml.config import get_cache_dir
 
     return Path(get_cache_dir()).absolute()
 
 
 def go_offline() -> bool:
-    """Turns ClearML's process-wide offline switch on, for one holder.
+    """Turns ClearML's process-wide offline switch on.
 
-    Only called where no main task is live (a mode that contradicts one is refused before).
+    Only called without a live main task: a mode that contradicts one is refused before.
 
     Returns:
-        Whether the caller holds the switch, and has to let go with `go_back_online`.
+        Whether the caller has to call `go_back_online` later; False if the user turned the switch on.
     """
     from clearml import Task
 
@@ -242,9 +245,9 @@ def go_offline() -> bool:
 
 
 def go_back_online() -> None:
-    """Lets go of the switch; the last holder turns it back.
+    """Turns the offline switch back, once each caller of `go_offline` has called this.
 
-    Not if a main task has come to live offline since.
+    Not if a main task was started offline in the meantime.
     """
     from clearml import Task
     from clearml.backend_api import Session
@@ -264,14 +267,14 @@ def open_task(task_id: str) -> Any:
     from clearml import Task
 
     task: Any = Task.get_task(task_id=task_id)
-    task.reload()  # else ClearML files debug samples of an offline session under "unknown"
+    task.reload()  # else ClearML stores debug samples of an offline session under "unknown"
     return task
 
 
 def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
     """Adds hyperparameters through ClearML's own object.
 
-    As text with its type: given the values themselves, ClearML drops those that are not builtin.
+    Values are given as text with their type, because ClearML drops values that are not builtin.
     """
     for entry in entries.values():
         name = f"{entry['section']}/{entry['name']}"
@@ -279,10 +282,10 @@ def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def wait_for_uploads(task: Any, timeout: float) -> None:
-    """Waits until a task's own logger and uploads are through, then ends its reporting thread.
+    """Waits until a task's own logger and uploads are done, then ends its reporting thread.
 
     Raises:
-        TimeoutError: They were not through after `timeout` seconds.
+        TimeoutError: They were not done after `timeout` seconds.
     """
     flush(task, timeout)
     reporter = getattr(task, "_Task__reporter", None)
@@ -291,15 +294,16 @@ def wait_for_uploads(task: Any, timeout: float) -> None:
 
 
 def flush(task: Any, timeout: float) -> None:
-    """Waits until what was reported to a task by ClearML's own logger is through.
+    """Waits until what a task's own logger reported has been sent.
 
     Raises:
-        TimeoutError: It was not through after `timeout` seconds; ClearML's call knows no limit.
+        TimeoutError: It was not sent after `timeout` seconds.
     """
+    # In a thread, because ClearML's call has no time limit.
     waiting = threading.Thread(target=task.flush, kwargs={"wait_for_uploads": True}, daemon=True)
     try:
         waiting.start()
-    except RuntimeError:  # the interpreter is ending and starts no thread any more
+    except RuntimeError:  # no thread can start while the interpreter ends
         task.flush(wait_for_uploads=True)
         return
     waiting.join(timeout)
@@ -311,12 +315,12 @@ def detect_script() -> dict[str, Any] | None:
     """Detects repository, commit, diff, entry point and requirements of the running script.
 
     Returns:
-        The fields of ClearML's `script` property, or None where there is no script (a console).
+        The fields of ClearML's `script` property; None without a script (in a console).
     """
     from clearml.backend_interface.task.repo import ScriptInfo
 
     result, _ = ScriptInfo.get([sys.argv[0]], create_requirements=True)
-    for message in result.warning_messages:  # of a diff that is too large to be stored
+    for message in result.warning_messages:  # for instance that the diff is too large to be stored
         warnings.warn(message.strip("=<> "), ProvenanceWarning, stacklevel=5)
     if not result.script:
         return None
@@ -325,7 +329,7 @@ def detect_script() -> dict[str, Any] | None:
 
 
 def is_signal_handler(handler: Any) -> bool:
-    """Tells whether a signal handler is the one that `Task.init` installs."""
+    """Whether a signal handler is the one that `Task.init` installs."""
     if "clearml" not in sys.modules:
         return False
     from clearml import Task

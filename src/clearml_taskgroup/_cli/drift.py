@@ -10,7 +10,7 @@ import attrs
 import click
 
 from .._clearml.api import Transport
-from .._clearml.queries import PAGE
+from .._clearml.queries import MAX_PAGE_TASKS
 from .._clearml.sdk import connect
 from .._drift.compare import (
     DEFAULT_GROUP,
@@ -168,8 +168,8 @@ def _of_project(transport: Transport, project: str, below: bool, since: float | 
     try:
         return names_of_project(transport, project, below=below, since=since)
     except NoSuchTasksError as error:
-        query = {"only_fields": ["name"], "page_size": PAGE, "page": 0, "order_by": ["name"]}
-        answer = transport.call("projects.get_all", query, patience=TIMEOUT_S)
+        query = {"only_fields": ["name"], "page_size": MAX_PAGE_TASKS, "page": 0, "order_by": ["name"]}
+        answer = transport.call("projects.get_all", query, timeout=TIMEOUT_S)
         raise NotChecked(
             f"{error}{_suggested_projects(project, (each['name'] for each in answer['projects']))}"
         ) from None

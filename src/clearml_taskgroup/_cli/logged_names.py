@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.hyperparameters import SECTION
-from .._clearml.queries import PAGE, ask_all, created_of, identity_of
+from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks
 from .._drift.parse_name import is_split
 from .._text import some
 from ..errors import TaskGroupError
@@ -93,7 +93,7 @@ def names_of_project(
     if not found:
         raise NoSuchTasksError("project", [project])
     query = {"project": found, "system_tags": ["-archived"]}
-    documents = ask_all(transport, query, _FIELDS, since)
+    documents = query_all_tasks(transport, query, _FIELDS, since)
     tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
     return [attrs.evolve(_from_document(document), project=path) for document in tasks]
 
@@ -106,10 +106,11 @@ def names_of_tasks(transport: Transport, ids: Iterable[str]) -> list[LoggedNames
     """
     wanted = list(dict.fromkeys(ids))
     found: dict[str, LoggedNames] = {}
-    for start in range(0, len(wanted), PAGE):
-        query = {"id": wanted[start : start + PAGE]}
+    for start in range(0, len(wanted), MAX_PAGE_TASKS):
+        query = {"id": wanted[start : start + MAX_PAGE_TASKS]}
         found.update(
-            (document["id"], _from_document(document)) for document in ask_all(transport, query, _FIELDS)
+            (document["id"], _from_document(document))
+            for document in query_all_tasks(transport, query, _FIELDS)
         )
     missing = [task for task in wanted if task not in found]
     if missing:
@@ -176,16 +177,16 @@ def _from_document(document: dict[str, Any]) -> LoggedNames:
         names,
         completed=document.get("status") in COMPLETED_STATUSES,
         group=identity_of(document).get("group_name", ""),
-        created=created_of(document),
+        created=created_at(document),
     )
 
 
 def _projects(transport: Transport, pattern: str) -> list[str]:
     found: list[str] = []
     while True:
-        paging = {"page_size": PAGE, "page": len(found) // PAGE, "order_by": ["name"]}
+        paging = {"page_size": MAX_PAGE_TASKS, "page": len(found) // MAX_PAGE_TASKS, "order_by": ["name"]}
         body = {"name": pattern, "only_fields": ["id"], **paging}
-        page = transport.call("projects.get_all", body, patience=API_TIMEOUT_S)["projects"]
+        page = transport.call("projects.get_all", body, timeout=API_TIMEOUT_S)["projects"]
         found += [str(project["id"]) for project in page]
-        if len(page) < PAGE:
+        if len(page) < MAX_PAGE_TASKS:
             return found

@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 
 from .._clearml.hyperparameters import SECTION
-from .._model.limits import API_TIMEOUT_S
 from .._run.failures import add_note, reason_of, text_of
 from .._run.run import TASK_PATIENCE
 from .._run.worker_counts import Facts, facts_of, read_back, written
@@ -242,13 +241,13 @@ def _begin_on_server(task: ReopenedTask) -> Ended | None:
     if not isinstance(backend, OnlineBackend):
         return None
     query = {"id": [task.id], "only_fields": [f"hyperparams.{SECTION}.worker"]}
-    (found, *_) = backend.transport.call("tasks.get_all", query, patience=API_TIMEOUT_S)["tasks"] or [{}]
+    (found, *_) = backend.transport.call("tasks.get_all", query)["tasks"] or [{}]
     worker = ((found.get("hyperparams") or {}).get(SECTION) or {}).get("worker")
     if worker is not None:
         return died(task, f"the worker process that ran it died ({worker['value']})")
     item = {"section": SECTION, "name": "worker", "value": f"{platform.node()} {os.getpid()}", "type": "str"}
     body = {"task": task.id, "hyperparams": [item], "replace_hyperparams": "none", "force": True}
-    backend.transport.call("tasks.edit_hyper_params", body, patience=API_TIMEOUT_S)
+    backend.transport.call("tasks.edit_hyper_params", body)
     return None
 
 

@@ -104,7 +104,7 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
         where=backend.where,
         host=platform.node(),
         run_log=str(run_log) if run_log is not None else None,
-        outbox=backend.share(),
+        outbox=backend.share_outbox(),
         page=backend.url("{}") if backend.mode == "online" else None,
         server=backend.connection.host if isinstance(backend, OnlineBackend) else None,
         parent=run.parent,

@@ -160,7 +160,7 @@ class GuestRun(Run):
     def store_remembers(self, task_id: str, name: str) -> None:
         """Has a store that delivers by itself know a task's name, for errors."""
         if isinstance(self.backend, OnlineBackend):
-            self.backend.remember(task_id, name)
+            self.backend.remember_name(task_id, name)
 
     def let_go(self) -> None:
         """Brings everything to its place and ends the threads; the process ends, or needs the run no more."""

@@ -92,7 +92,8 @@ class Reader:
         """
         self.backend.flush(FLUSH_TIMEOUT_S)
         return {
-            task_id: _latest_by_iteration(points) for task_id, points in self.backend.history(names).items()
+            task_id: _latest_by_iteration(points)
+            for task_id, points in self.backend.read_points(names).items()
         }
 
     def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:

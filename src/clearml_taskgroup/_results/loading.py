@@ -12,13 +12,13 @@ from .._clearml import queries, sdk
 from .._clearml.documents import names_of, past_task, stats_of
 from .._clearml.queries import (
     Document,
+    all_run_tasks,
+    find_run_id,
     identity_of,
     is_original,
-    latest_of,
-    of_run,
+    parse_count,
     run_ids,
-    started_of,
-    whole,
+    run_started_at,
 )
 from .._model.metrics import Metric, Vocabulary
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
@@ -83,7 +83,7 @@ def load_results(
     groups: list[str] = []
     if _modes.resolve(mode, tell=False) == "online":
         backend = OnlineBackend(sdk.connect())
-        run = latest_of(backend.transport, wanted.group_id, wanted.run)
+        run = find_run_id(backend.transport, wanted.group_id, wanted.run)
         if run is not None:
             return _from_server(backend, wanted, run, folder, listed, copies)
         looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
@@ -160,7 +160,7 @@ class RecordOnly(MemoryBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(mode="online", where=str(path), keep=False)
 
-    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
         """Has no curves."""
         raise NoHistoryError(f"in the record {self.where}", "load the run from the server: mode='online'")
 
@@ -176,7 +176,7 @@ def _from_server(
     metrics: list[str | Metric] | None,
     copies: bool,
 ) -> Results:
-    documents = [doc for doc in of_run(backend.transport, run) if copies or is_original(doc)]
+    documents = [doc for doc in all_run_tasks(backend.transport, run) if copies or is_original(doc)]
     parent = next((doc for doc in documents if identity_of(doc).get("kind") == "parent"), None)
     tasks = [doc for doc in documents if identity_of(doc).get("kind") == "task"]
     identity = identity_of((tasks or documents)[0])
@@ -188,7 +188,7 @@ def _from_server(
     counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
     spelt = spelling(counted.values())
     latest: dict[str, Row] = {}
-    for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
+    for document in sorted(tasks, key=lambda doc: parse_count(identity_of(doc).get("attempt"), 1)):
         task = past_task(document, lookup.template)
         task.status = task.status if task.settled else document["status"]
         task.reason = task.reason if task.settled else ""
@@ -202,12 +202,12 @@ def _from_server(
         name=wanted.name,
         group_id=wanted.group_id,
         run=run,
-        run_number=whole(identity.get("run_number"), 1),
+        run_number=parse_count(identity.get("run_number"), 1),
         mode="online",
         where=backend.where,
         url=backend.url(parent_id) if parent_id else None,
         compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
-        started=local.started if local is not None else started_of(documents),
+        started=local.started if local is not None else run_started_at(documents),
     )
     return _results(rows, about, lookup, reader)
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.hyperparameters import SECTION
-from .._clearml.queries import Document, ask_all, identity_of, is_original, started_of, whole
+from .._clearml.queries import (
+    Document,
+    identity_of,
+    is_original,
+    parse_count,
+    query_all_tasks,
+    run_started_at,
+)
 from .._model.status import tally
 from .._storage.past_runs import all_runs, is_held
 
@@ -90,7 +97,7 @@ def _of_records(records: Sequence[PastRun]) -> Listed:
 
 def runs_on_server(backend: OnlineBackend) -> list[Listed]:
     """Lists the runs of all groups on a server, the latest first; a call for each 500 tasks."""
-    documents = ask_all(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
+    documents = query_all_tasks(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
     projects = _projects(backend.transport, {str(document.get("project")) for document in documents})
     runs: dict[str, list[Document]] = {}
     for document in filter(is_original, documents):
@@ -103,7 +110,7 @@ def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) ->
     latest: dict[str, tuple[int, str]] = {}
     for document in documents:
         own = identity_of(document)
-        key, attempt = own.get("key") or str(document["id"]), whole(own.get("attempt"), 1)
+        key, attempt = own.get("key") or str(document["id"]), parse_count(own.get("attempt"), 1)
         if attempt > latest.get(key, (0, ""))[0]:
             latest[key] = (attempt, str(document["status"]))
     return Listed(
@@ -111,9 +118,9 @@ def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) ->
         group=identity.get("group_name", ""),
         group_id=identity.get("group", ""),
         run=identity["run"],
-        number=whole(identity.get("run_number"), 1),
+        number=parse_count(identity.get("run_number"), 1),
         mode="online",
-        started=started_of(documents),
+        started=run_started_at(documents),
         statuses=tally(status for _, status in latest.values()),
     )
 
@@ -139,5 +146,5 @@ def _projects(transport: Transport, ids: set[str]) -> Mapping[str, str]:
     if not ids:
         return {}
     body: dict[str, Any] = {"id": sorted(ids), "only_fields": ["id", "name"]}
-    answer = transport.call("projects.get_all", body, patience=60)
+    answer = transport.call("projects.get_all", body, timeout=60)
     return {str(project["id"]): str(project["name"]) for project in answer["projects"]}

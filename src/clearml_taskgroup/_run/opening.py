@@ -95,7 +95,7 @@ def open_run(
             prior, takeover = None, resume is not None and resume.takeover
             if mode == "online":
                 backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
-                backend.at_agent = point.id if point is not None else None
+                backend.agent_task_id = point.id if point is not None else None
                 if resume is not None:
                     alive = (main and str(main.id), sdk.agent_task_id(), outer and outer.parent)
                     ours = frozenset(parent for parent in alive if parent)

@@ -102,13 +102,15 @@ def _on_server(
 ) -> dict[str, list[Any]]:
     deadline = time.monotonic() + min(patience, LONGEST)
     found: dict[str, list[Any]] = {}
-    for first in range(0, len(ids), queries.PAGE):
+    for first in range(0, len(ids), queries.MAX_PAGE_TASKS):
         left = deadline - time.monotonic()
-        if left <= 0 or backend.trouble() is not None:
+        if left <= 0 or backend.delivery_problem() is not None:
             return {}
-        query = {"id": ids[first : first + queries.PAGE], "only_fields": list(queries.FIELDS)}
+        query = {"id": ids[first : first + queries.MAX_PAGE_TASKS], "only_fields": list(queries.FIELDS)}
         try:
-            answer = backend.transport.call("tasks.get_all", query, patience=left, wait=max(1.0, left))
+            answer = backend.transport.call(
+                "tasks.get_all", query, timeout=left, answer_timeout=max(1.0, left)
+            )
         except ServerError:  # which has the values all the same, or is given them later
             return {}
         found.update((str(doc["id"]), past_task(doc, template).measures) for doc in answer["tasks"])

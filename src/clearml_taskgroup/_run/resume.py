@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.documents import past_task
-from .._clearml.queries import ask_all, group_tasks, identity_of, is_at_agent, run_tasks, whole
+from .._clearml.queries import group_tasks, identity_of, is_on_agent, parse_count, query_all_tasks, run_tasks
 from .._log import logger
 from .._model.name_template import NameTemplate
 from .._model.past import PastRun, PastTask, Prior
@@ -82,9 +82,9 @@ def prior_on_server(
     found = group_tasks(backend.transport, group_id)
     if not found:
         return None
-    number = max(whole(identity_of(task).get("run_number")) for task in found)
+    number = max(parse_count(identity_of(task).get("run_number")) for task in found)
     run = next(
-        run["run"] for run in map(identity_of, found) if whole(run.get("run_number")) == number
+        run["run"] for run in map(identity_of, found) if parse_count(run.get("run_number")) == number
     )  # the latest comes first
     tasks = [task for task in found if identity_of(task)["run"] == run]
     parent = next(
@@ -166,12 +166,14 @@ def _refuse_living(
 ) -> None:
     """Looks for signs of life on the server; the lock on a local record tells of this machine."""
     if local is None:
-        parent = parent or next(iter(ask_all(backend.transport, {"id": [str(tasks[0].get("parent"))]})), None)
+        parent = parent or next(
+            iter(query_all_tasks(backend.transport, {"id": [str(tasks[0].get("parent"))]})), None
+        )
         if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
             return
     else:  # has another machine gone on with it?
         parent, tasks = None, [task for task in tasks if not _is_local(task, local)]
-    tasks = [task for task in tasks if not is_at_agent(task)]
+    tasks = [task for task in tasks if not is_on_agent(task)]
     if parent is None:
         tasks = [task for task in tasks if task["status"] in _OPEN]
     docs = (parent, *tasks) if parent is not None else tasks
@@ -183,7 +185,7 @@ def _refuse_living(
 
 def _is_local(task: Mapping[str, Any], local: PastRun) -> bool:
     identity = identity_of(task)
-    opened = (identity.get("key", ""), whole(identity.get("attempt"), 1))
+    opened = (identity.get("key", ""), parse_count(identity.get("attempt"), 1))
     return task["id"] in local.tasks or opened in local.opening
 
 

@@ -271,7 +271,7 @@ class Run:
         todo = [state for state in states if not state.finished and not state.is_open]
         if not todo or self.in_child:
             return []
-        if not last and self._is_away and self.backend.trouble() is not None:
+        if not last and self._is_away and self.backend.delivery_problem() is not None:
             return []  # once is enough to wait for a server that is away; the group's end tries again
         timeout = min(timeout, LONGEST)
         deadline = time.monotonic() + timeout
@@ -341,7 +341,7 @@ class Run:
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.backend.close, errors, interrupts)
         _attempt(lambda: self.guests.close(self), errors, interrupts)
-        errors.extend((*self._lost(), *self.guests.troubles, *self.backend.refusals()))
+        errors.extend((*self._lost(), *self.guests.troubles, *self.backend.delivery_errors()))
         if self.run_log is not None:
             _attempt(self.run_log.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
@@ -358,10 +358,14 @@ class Run:
         for event in events:
             self.reporter.put_event(self.parent, event)
         if events and not self.flush(timeout):
-            cause = str(self.reporter.error or self.backend.trouble() or "the time for closing ran out")
+            cause = str(
+                self.reporter.error or self.backend.delivery_problem() or "the time for closing ran out"
+            )
             waiting = self.waiting().get(self.parent, 0)
             return [
-                DeliveryError(waiting, [self.info.name], self.backend.where, cause, self.backend.remedy())
+                DeliveryError(
+                    waiting, [self.info.name], self.backend.where, cause, self.backend.delivery_hint()
+                )
             ]
         return []
 
@@ -390,8 +394,8 @@ class Run:
         if not names:
             return None
         points = sum(waiting.get(state.id, 0) for state in states)
-        cause = str(self.reporter.error or self.backend.trouble() or "the time for closing ran out")
-        remedy = self.backend.remedy()
+        cause = str(self.reporter.error or self.backend.delivery_problem() or "the time for closing ran out")
+        remedy = self.backend.delivery_hint()
         if self.reporter.error is not None and remedy:  # the disk refuses
             kept = self.backend.undelivered()
             lost = points - sum(kept.get(state.id, 0) for state in states)

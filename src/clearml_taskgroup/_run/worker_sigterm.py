@@ -1,7 +1,8 @@
-"""SIGTERM in a worker of somebody else's pool, which may end it right after its last result.
+"""SIGTERM in a worker of another library's pool, which may end it right after its last result.
 
-What was counted is told first. Not by an exception in the main thread: where the signal comes just
-before that begins to wait for more work, Python would let it wait, and the pool for it, for ever.
+The worker writes its counts into the run log before it ends. A handler that raises in the main thread
+cannot do this: if the signal arrives just before the main thread waits for more work, Python runs the
+handler only after that wait, and the pool waits for the worker for ever.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from .. import _fork
 _pipe: tuple[int, int] | None = None
 
 
-def before_sigterm(leave: Callable[[], None]) -> None:
-    """Has SIGTERM call a function in a thread of its own, and end the process after that.
+def before_sigterm(callback: Callable[[], None]) -> None:
+    """Makes SIGTERM call a function in a thread, and then end the process.
 
-    Only in the main thread, and only over the default handler: another one is the user's.
+    Does nothing outside of the main thread, or if the user has installed a handler.
     """
     global _pipe
     if threading.current_thread() is not threading.main_thread():
@@ -33,31 +34,33 @@ def before_sigterm(leave: Callable[[], None]) -> None:
     _pipe = os.pipe()
     os.set_blocking(_pipe[1], False)
     signal.signal(signal.SIGTERM, pass_on)
-    old = signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)  # written to at once, whoever waits
-    if old != -1:  # an event loop's
+    old = signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)  # written to at once
+    if old != -1:  # it belongs to an event loop
         signal.set_wakeup_fd(old)
-    watch = threading.Thread(target=_watch, args=(_pipe[0], leave), name="clearml-taskgroup-end", daemon=True)
+    watch = threading.Thread(
+        target=_watch, args=(_pipe[0], callback), name="clearml-taskgroup-end", daemon=True
+    )
     watch.start()
 
 
 def pass_on(signum: int, frame: FrameType | None) -> None:
-    """The handler; a group that is opened here replaces it as it would the default one."""
+    """The handler of SIGTERM; a group that opens in this process may replace it."""
     if _pipe is not None:
         os.write(_pipe[1], bytes([signum]))
 
 
-def _watch(pipe: int, leave: Callable[[], None]) -> None:
+def _watch(pipe: int, callback: Callable[[], None]) -> None:
     while os.read(pipe, 1) != bytes([signal.SIGTERM]) or signal.getsignal(signal.SIGTERM) is not pass_on:
         pass
     try:
-        leave()
+        callback()
     finally:
         os._exit(128 + signal.SIGTERM)
 
 
 @_fork.in_child
 def _forget() -> None:
-    """In a forked child: the thread is its parent's, and so is the pipe."""
+    """In a forked child: the thread runs in the parent only, and the pipe is the parent's."""
     global _pipe
     if _pipe is None:
         return

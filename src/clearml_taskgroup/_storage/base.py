@@ -1,4 +1,4 @@
-"""Where tasks and events live: the protocol that a group needs of a store, and its vocabulary."""
+"""The protocol of a storage backend: what a run needs of the place that keeps tasks and events."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """What a group needs of the place where its tasks and events live.
+    """Creates and ends tasks, stores their events and reads them back.
 
-    `write` is called by the group's reporter thread alone (after a fork, by the child's own
-    reports); everything else by the threads of the user.
+    `write` and `heartbeat` are called by the reporter thread alone (in a forked child, by the thread
+    that reports), everything else by the user's threads.
     """
 
     @property
@@ -28,89 +28,89 @@ class Backend(Protocol):
 
     @property
     def where(self) -> str:
-        """Where the data goes, for people."""
+        """The place of the data, for messages: a server's address, a folder."""
         ...
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
-        """Creates the tasks, started, and gives their ClearML ids."""
+        """Creates the tasks, started; returns their ClearML ids."""
         ...
 
     def write(self, batch: Batch) -> None:
-        """Delivers events, taking out of `batch` what was delivered, also when it raises."""
+        """Stores events; removes from `batch` what was stored, even if it raises."""
         ...
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
-        """Adds parameters, on one level, to the section `General` of a task."""
+        """Adds parameters, not nested, to the section `General` of a task."""
         ...
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Ends tasks; goes through all of them and gives what went wrong."""
+        """Ends all of the tasks; returns the errors of those that failed."""
         ...
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all that was written is where it belongs; tells whether it is."""
+        """Waits until everything that was written has been delivered; returns whether it has."""
         return True
 
-    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Reads points back, in the order of their arrival.
+    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Reads data points back, in the order of their arrival.
 
         Args:
-            wanted: For each ClearML task id, titles and series; those of single values, too.
+            wanted: For each ClearML task id, titles and series, including those of single values.
         """
         raise NoHistoryError(f"in the mode {self.mode!r}", "report them in another mode")
 
     def undelivered(self) -> dict[str, int]:
-        """Counts the events that were written and wait, for each ClearML task."""
+        """Counts the events that were written but not delivered, per ClearML task."""
         return {}
 
-    def remedy(self) -> str:
-        """What a person can do about data that was not delivered."""
+    def delivery_hint(self) -> str:
+        """What a person can do about undelivered events, as sentences for an error message."""
         return ""
+
+    def delivery_problem(self) -> Exception | None:
+        """Why events are not being delivered at the moment, if that is known."""
+        return None
+
+    def delivery_errors(self) -> list[Exception]:
+        """One error for each task of which events were refused for good; asked when the run ends."""
+        return []
 
     def reopen(self, ids: Sequence[str]) -> None:
         """Starts tasks of an earlier attempt again."""
         return
 
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:
-        """Waits for what ClearML's own object of a task uploads, and lets go of it."""
+        """Waits for the uploads of ClearML's own object of a task, and forgets the object."""
         return
 
-    def share(self) -> str | None:
-        """Has other processes write to the store as well; gives where, if that is one file."""
-        return None
-
-    def refusals(self) -> list[Exception]:
-        """Tells at the end which data was not taken for good, and why."""
-        return []
-
-    def trouble(self) -> Exception | None:
-        """What keeps the events that wait from being delivered, as far as it is known."""
+    def share_outbox(self) -> str | None:
+        """Lets worker processes write to the outbox, too; returns its path, None without an outbox."""
         return None
 
     def heartbeat(self) -> None:
-        """Called by the reporter thread every now and then, while the group is open."""
+        """Called regularly by the reporter thread while the run is open."""
         self.keep_alive()
 
     def keep_alive(self) -> None:
-        """Starts tasks that wait for it, and shows that silent ones live."""
+        """Starts tasks that still have to be started, and shows the server that silent ones are alive."""
         return
 
     def after_fork(self) -> None:
-        """Called in a forked child, where other threads' locks stay locked for ever."""
+        """Called in a forked child, which must not use the parent's locks and threads."""
         return
 
     def clearml_task(self, task_id: str) -> Any:
-        """Opens ClearML's own object for a task."""
+        """Opens ClearML's own object of a task."""
         ...
 
     def url(self, task_id: str) -> str | None:
-        """Where a person can look at a task."""
+        """The address at which a person can look at a task."""
         return None
 
     def compare_urls(self, ids: Sequence[str]) -> list[str]:
-        """Where a person can compare tasks."""
+        """The addresses of the pages that compare tasks."""
         return []
 
     def close(self) -> None:
-        """Lets go of everything; the group has ended."""
+        """Closes files and connections; the run has ended."""
         return

@@ -80,7 +80,7 @@ class BatchSender:
             return parse_lines(data)
         try:
             answer = self.transport.call(
-                ACTION, lines=data[:-1], patience=limits.SENDER_TIMEOUT_S, most_500=1
+                ACTION, lines=data[:-1], timeout=limits.SENDER_TIMEOUT_S, attempts_on_500=1
             )
         except LoginError as error:
             raise Unreachable(error.problem) from error
@@ -96,11 +96,11 @@ class BatchSender:
         self._refuse_named_tasks(answer, dict(batch), batch)
         return batch
 
-    def _send_part(self, part: Batch, batch: Batch, most_500: int = MAX_ANSWERS_500) -> None:
+    def _send_part(self, part: Batch, batch: Batch, attempts_on_500: int = MAX_ANSWERS_500) -> None:
         lines = [line for events in part.values() for line in events]
         try:
             answer = self.transport.call(
-                ACTION, lines=lines, patience=limits.SENDER_TIMEOUT_S, most_500=most_500
+                ACTION, lines=lines, timeout=limits.SENDER_TIMEOUT_S, attempts_on_500=attempts_on_500
             )
         except Refused as refusal:
             if all(f"task id {task_id}" in refusal.problem for task_id in part):
@@ -169,7 +169,7 @@ class BatchSender:
     def _accepts(self, line: str) -> bool | None:
         """Whether the server accepts an event; None if it refuses this one."""
         try:
-            self.transport.call(ACTION, lines=[line], patience=0, most_500=1)
+            self.transport.call(ACTION, lines=[line], timeout=0, attempts_on_500=1)
         except Refused as refusal:
             return None if refusal.status in BAD_DATA else False
         except Unreachable:

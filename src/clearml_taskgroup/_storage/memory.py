@@ -1,4 +1,4 @@
-"""Tasks in memory: for tests of sweeps, and for the mode `disabled`, which keeps none of it."""
+"""Storage in memory: for tests of sweeps, and for the mode `disabled`, which stores nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Silent:
-    """Takes the place of ClearML's objects where there are none: every call is taken, none acts."""
+    """Replaces ClearML's objects in these modes: has every method, and each does nothing."""
 
     def __getattr__(self, name: str) -> Silent:
         if name.startswith("__"):
@@ -44,15 +44,15 @@ class Silent:
 
 @attrs.define
 class MemoryTask:
-    """One task as a memory store holds it.
+    """One task in memory.
 
     Attributes:
-        id: Stands for the ClearML task's id.
-        run: The run that it is of.
+        id: In place of the ClearML task's id.
+        run: The run that it belongs to.
         spec: What it was created with: key, name, index, parameters, tags.
         parent: The id of the parent task.
-        params: Its parameters, with those that were set later.
-        status: How far it is, in ClearML's words.
+        params: Its parameters, including those that were set later.
+        status: ClearML's status.
         reason: Why it failed or stopped.
     """
 
@@ -82,7 +82,7 @@ class MemoryTask:
 
     @property
     def hyperparameters(self) -> dict[str, dict[str, str]]:
-        """The values of ClearML's hyperparameter sections, as text."""
+        """The values of ClearML's hyperparameter sections, as text, by section and name."""
         sections = hyperparameters(self.run, attrs.evolve(self.spec, params=self.params))
         return {
             section: {name: item["value"] for name, item in items.items()}
@@ -115,13 +115,13 @@ class MemoryTask:
 
     @property
     def console(self) -> str:
-        """The text that went to the task's console."""
+        """The text of the task's console."""
         return "\n".join(event["msg"] for event in self.events if event["type"] == "log")
 
 
 @attrs.define
 class MemoryBackend(Backend):
-    """Keeps tasks and events in memory; nothing touches a disk or a network.
+    """Keeps tasks and events in memory, without disk or network.
 
     Attributes:
         tasks: The tasks by id, in the order of their creation, parents included.
@@ -144,14 +144,14 @@ class MemoryBackend(Backend):
     def draft(
         self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
     ) -> list[str]:
-        """Adds the tasks, not started."""
+        """Adds the tasks with the status `created`."""
         ids = self.create(run, specs, parent)
         for task_id in ids:
             self.set_status(task_id, "created")
         return ids
 
     def set_status(self, task_id: str, status: Status) -> None:
-        """Moves a task, as a server's queue would."""
+        """Sets the status of a task, as a server's queue would."""
         if self.keep:
             self.tasks[task_id].status = status
 
@@ -175,19 +175,19 @@ class MemoryBackend(Backend):
                 task.status, task.reason = ending.status, ending.reason
         return []
 
-    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Gives the points of the tasks that are kept."""
+    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Gives the tasks' data points; raises in the mode `disabled`."""
         if not self.keep:
-            return super().history(wanted)
+            return super().read_points(wanted)
         return {task_id: points_of(self.tasks[task_id].events, names) for task_id, names in wanted.items()}
 
     def clearml_task(self, task_id: str) -> Any:
-        """Gives an object that takes every call and does nothing, so that scripts run unchanged."""
+        """Gives an object whose methods do nothing, so that scripts run unchanged."""
         return Silent()
 
     @property
     def members(self) -> list[MemoryTask]:
-        """The tasks without the parents."""
+        """The tasks, without parents."""
         return [task for task in self.tasks.values() if task.spec.kind == "task"]
 
     def identity(self, task_id: str) -> dict[str, str]:

@@ -146,7 +146,7 @@ class OfflineBackend(Backend):
             sdk.wait_for_uploads(attached, timeout)
             del self._attached[task_id]
 
-    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
         """Reads data points from the sessions; a deleted session has none."""
         return {task_id: points_of(self.events(task_id), names) for task_id, names in wanted.items()}
 

@@ -20,6 +20,7 @@ from .._clearml import sdk
 from .._clearml.api import Unreachable
 from .._clearml.hyperparameters import SECTION, parameter
 from .._clearml.queries import run_tasks
+from .._clearml.tasks import add_artifacts, restart_task
 from .._model.specs import Ending
 from .._model.status import ABANDONED, ENDED, PUBLISHED, Status
 from ..errors import ArgumentError, LoginError, ModeError, ServerError
@@ -105,7 +106,7 @@ def status_of(task: PastTask) -> tuple[Status, str]:
 def _bring_online(past: PastRun, backend: OnlineBackend, tell: Tell) -> Uploaded:
     deliver_outbox(past, backend)
     todo = [task for task in past.tasks.values() if not task.settled]
-    problems: list[Exception] = list(backend.refusals())
+    problems: list[Exception] = list(backend.delivery_errors())
     there = {str(doc["id"]): str(doc["status"]) for doc in run_tasks(backend.transport, past.run).values()}
     for done, task in enumerate(todo):
         tell(task.name, done, len(todo))
@@ -144,7 +145,7 @@ def _settle(
     Raises:
         ServerError: The server is away.
     """
-    backend.remember(task_id, name or task_id)
+    backend.remember_name(task_id, name or task_id)
     ending = Ending(task_id, status, reason if status != "completed" else "")
     errors = backend.finish([ending], PATIENCE)
     for error in errors:
@@ -189,7 +190,7 @@ def _bring_offline(past: PastRun, backend: OnlineBackend, tell: Tell) -> Uploade
         problems += parent.bring(backend, progress, status, reason)
     tell("", len(past.tasks), len(past.tasks))
     url = backend.url(parent_id) if parent_id else None
-    return Uploaded(parent_id, ids, url, (*problems, *backend.refusals()))
+    return Uploaded(parent_id, ids, url, (*problems, *backend.delivery_errors()))
 
 
 def _outer_parent(found: _Session, backend: OnlineBackend) -> str | None:
@@ -274,7 +275,7 @@ class _Session:
                 "run_started": parameter(SECTION, "run_started", moment),
             }
             body["hyperparams"] = {**body["hyperparams"], SECTION: section}
-        self.id, self.status = backend.make(body, self.data["project_name"], identity), "created"
+        self.id, self.status = backend.create_task(body, self.data["project_name"], identity), "created"
         return self.id
 
     def is_done(self, uploaded: str) -> bool:
@@ -286,7 +287,7 @@ class _Session:
     ) -> list[Exception]:
         """Brings all that the session holds: artifacts, events and their files, last the status."""
         self.backend = backend
-        backend.restart(self.id)
+        restart_task(backend.transport, self.id)
         self._bring_artifacts()
         self._bring_events(progress)
         return _settle(backend, self.id, status, reason, name)
@@ -314,7 +315,7 @@ class _Session:
                 continue
             artifact["uri"] = self._send_file(inside)
         if artifacts:
-            self.backend.add_artifacts(self.id, artifacts)
+            add_artifacts(self.backend.transport, self.id, artifacts)
 
     def _send_file(self, inside: str) -> str:
         """Uploads a file of the session; gives its address."""

@@ -1,0 +1,54 @@
+"""Make several API calls at the same time, with a few short-lived threads."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from .._model import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def call_concurrently(call: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+    """Calls a function for each item, in this thread and a few others; the results are in order.
+
+    At the interpreter's end no thread can start; then this thread makes all calls.
+
+    Raises:
+        BaseException: The error of the first item that failed, after all calls were made.
+    """
+    listed = list(items)
+    results: dict[int, _Out] = {}
+    errors: dict[int, BaseException] = {}
+    todo = iter(range(len(listed)))  # `next` on it is atomic, so no two threads get the same item
+
+    def work() -> None:
+        for at in todo:
+            try:
+                results[at] = call(listed[at])
+            except BaseException as error:  # raised again in the calling thread
+                errors[at] = error
+                if not isinstance(error, Exception):
+                    collections.deque(todo, maxlen=0)  # Ctrl-C: no thread begins another call
+                    return
+
+    threads: list[threading.Thread] = []
+    for _ in range(min(limits.MAX_CONCURRENT_CALLS, len(listed)) - 1):
+        thread = threading.Thread(target=work, name="clearml-taskgroup-calls", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[min(errors)]
+    return [results[at] for at in range(len(listed))]
