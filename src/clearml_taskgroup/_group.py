@@ -6,7 +6,6 @@ import contextlib
 import math
 import warnings
 import weakref
-from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -15,6 +14,7 @@ from ._agents import queue as queueing
 from ._agents import submit as submitting
 from ._agents import turn as agent
 from ._clearml import sdk
+from ._current import current_group
 from ._log import logger
 from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed
 from ._model.metrics import Metric, Vocabulary
@@ -44,6 +44,7 @@ from .errors import ArgumentError, GroupStateError, TaskGroupWarning, UnguardedS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
+    from contextvars import Token
     from pathlib import Path
     from types import TracebackType
 
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
     from ._run.run import Run
     from ._run.state import TaskState
     from .integrations.optuna import Objective
-
-
-_current: ContextVar[TaskGroup | None] = ContextVar("clearml_taskgroup_group", default=None)
 
 
 class TaskGroup:
@@ -177,7 +175,7 @@ class TaskGroup:
             )
         if is_unguarded():
             raise UnguardedScriptError(self.name)
-        outer = _current.get()
+        outer = current_group.get()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
             self.template,
@@ -204,7 +202,7 @@ class TaskGroup:
 
     def __enter__(self) -> TaskGroup:
         self.open()
-        self._tokens.append(_current.set(self))
+        self._tokens.append(current_group.set(self))
         return self
 
     # --- tasks ---------------------------------------------------------------------------------
@@ -711,16 +709,16 @@ class TaskGroup:
     @staticmethod
     def current() -> TaskGroup | None:
         """Gives the group whose block this is, or None."""
-        return _current.get()
+        return current_group.get()
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[TaskGroup]:
         """Makes the group the one that `TaskGroup.current()` gives, for threads and callbacks."""
-        token = _current.set(self)
+        token = current_group.set(self)
         try:
             yield self
         finally:
-            _current.reset(token)
+            current_group.reset(token)
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -762,7 +760,7 @@ class TaskGroup:
         traceback: TracebackType | None,
     ) -> None:
         with contextlib.suppress(ValueError):  # left in another context, as async fixtures do
-            _current.reset(self._tokens.pop())
+            current_group.reset(self._tokens.pop())
         if exc is None:
             self._close("completed", "", None, None)
             return

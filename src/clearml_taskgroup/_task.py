@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Never, SupportsIndex
 
 import attrs
 
 from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
+from ._current import current_group, current_task
 from ._model.identity import flatten, is_same, typed
 from ._model.metrics import MetricKey, measure_text
 from ._model.name_template import Name, check_context
 from ._model.report_values import checked_levels, number, unfold, whole
 from ._run import console as _console
-from ._run.run import Run
 from .errors import (
     ArgumentError,
     CarriedError,
@@ -212,9 +211,6 @@ class BoundTask(Reporting):
 
     def _name(self, metric: str, context: dict[str, Any]) -> Name:
         return self.task._name(metric, {**self._context, **context})
-
-
-_current: ContextVar[GroupTask | None] = ContextVar("clearml_taskgroup_task", default=None)
 
 
 class GroupTask(Reporting):
@@ -524,11 +520,11 @@ class GroupTask(Reporting):
         does not end with the block.
         """
         with self.group.activate():
-            token, console_token = _current.set(self), _console.current.set(self._sink)
+            token, console_token = current_task.set(self), _console.current.set(self._sink)
             try:
                 yield self
             finally:
-                _current.reset(token)
+                current_task.reset(token)
                 _console.current.reset(console_token)
                 if self._sink is not None:
                     self._sink.flush()
@@ -536,16 +532,14 @@ class GroupTask(Reporting):
     @staticmethod
     def current() -> GroupTask | None:
         """Gives the task whose block this is, else the current turn of a sweep, else None."""
-        from ._group import TaskGroup
-
-        task, group = _current.get(), TaskGroup.current()
+        task, group = current_task.get(), current_group.get()
         if group is not None and group._turn is not None and (task is None or task.group is not group):
             return group._turn
         return task
 
     def __enter__(self) -> GroupTask:
         self._require_open()
-        self._tokens.append((_current.set(self), _console.current.set(self._sink)))
+        self._tokens.append((current_task.set(self), _console.current.set(self._sink)))
         return self
 
     def __exit__(
@@ -556,7 +550,7 @@ class GroupTask(Reporting):
     ) -> bool:
         task_token, console_token = self._tokens.pop()
         with contextlib.suppress(ValueError):  # left in another context, as async fixtures do
-            _current.reset(task_token)
+            current_task.reset(task_token)
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
