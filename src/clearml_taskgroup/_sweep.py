@@ -1,4 +1,4 @@
-"""Turns of a loop: one task after another, each ended as the next begins."""
+"""Sweep: one task after another, each ended when the next iteration begins."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 class Sweep:
-    """The iterator that `group.sweep(space)` gives; its length is the number of points.
+    """The iterator that `group.sweep(space)` returns; its length is the number of configurations.
 
-    Not a generator: in one, a loop's `break`, `return` and `raise` all look the same. A turn ends,
-    as completed, when the next one begins, unless its task has ended already; the last one ends
-    with the loop, or after a `break` with the group. Another loop over it goes on where a `break`
-    has left it; once it has had all its turns, that is a `SweepOverError`.
+    The task of an iteration ends, as completed, when the next iteration begins, unless it has ended
+    already. The last one ends with the loop, or after a `break` with the group. Another loop over the
+    same sweep continues after the `break`; once all configurations have been used, it raises
+    `SweepOverError`.
     """
+
+    # Not a generator: inside of one, a loop's `break`, `return` and `raise` cannot be told apart.
 
     def __init__(self, group: TaskGroup, specs: list[TaskSpec], tracker: Tracker | None = None) -> None:
         self._group = group
@@ -36,11 +38,11 @@ class Sweep:
         return len(self._specs)
 
     def __repr__(self) -> str:
-        return f"<Sweep of {counted(len(self), 'point')}, {self._begun} begun>"
+        return f"<Sweep of {counted(len(self), 'configuration')}, {self._begun} begun>"
 
     @property
     def has_more(self) -> bool:
-        """Whether some turns have not begun."""
+        """Whether some configurations have not been used yet."""
         return self._begun < len(self)
 
     def __iter__(self) -> Sweep:
@@ -49,29 +51,29 @@ class Sweep:
         return self
 
     def __next__(self) -> GroupTask:
-        self._group._end_turn(weakref.ref(self))
+        self._group._end_iteration(weakref.ref(self))
         if self._begun == len(self._specs):
             if self._tracker is not None:
                 self._tracker.stop()
-            self._is_over = self._begun > 0  # without turns it may be looped over as often as one likes
+            self._is_over = self._begun > 0  # an empty sweep may be looped over again
             raise StopIteration
         self._begun += 1
-        turn = self._group._begin_turn(self, self._specs[self._begun - 1])
+        task = self._group._begin_iteration(self, self._specs[self._begun - 1])
         if self._tracker is not None:
             self._tracker.look()
-            self._tracker.begun(turn._state)
-        return turn
+            self._tracker.begun(task._state)
+        return task
 
 
-class AgentTurn(Sweep):
-    """A sweep on an agent: the one turn that the agent's task stands for."""
+class AgentSweep(Sweep):
+    """A sweep on an agent: its one iteration runs the configuration of the agent's task."""
 
-    def __init__(self, group: TaskGroup, spec: TaskSpec, point: AgentTask) -> None:
+    def __init__(self, group: TaskGroup, spec: TaskSpec, agent_task: AgentTask) -> None:
         super().__init__(group, [spec])
-        self._point = point
+        self._agent_task = agent_task
 
     def __next__(self) -> GroupTask:
-        self._point.end()
+        self._agent_task.end()
         task = super().__next__()
-        self._point.begin()
+        self._agent_task.begin()
         return task

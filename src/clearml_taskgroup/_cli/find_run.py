@@ -79,7 +79,7 @@ def place_of(mode: Mode | None, *, or_disk: bool = True) -> Place:
         raise Failure(NO_SERVER)
     if mode == "offline" or is_set_offline or not sdk.is_configured():
         return Place("offline")
-    if mode is None and _modes.resolve(None, tell=False) != "online":  # another rank of a job
+    if mode is None and _modes.resolve(None, log=False) != "online":  # another rank of a job
         return Place("offline")
     needed = mode == "online" or not or_disk
     trouble = server_check.trouble(needed=needed)

@@ -16,8 +16,8 @@ import attrs
 
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import PATIENCE
-from .._run.failures import add_note, reason_of, text_of
-from .._run.run import TASK_PATIENCE
+from .._run.failures import add_note, reason_of, record, text_of
+from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import Facts, facts_of, read_back, written
 from .._storage.online import OnlineBackend
 from .._task import GroupTask
@@ -112,7 +112,7 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
             run.reporter.put_text(task.id, ended.text)
             run.mark(state, "failed", str(ended.error))
     run.mark(state, "completed")
-    errors = run.finish([state], min(task.group.close_timeout, TASK_PATIENCE))
+    errors = run.finish([state], min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     facts = facts_of(state, run.reporter)
     for error in errors:
         facts.lost += error.points if isinstance(error, DeliveryError) else 0
@@ -135,14 +135,10 @@ def _called(fn: Function, task: GroupTask) -> Ended:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
-        text = text_of(error)
-        if state.is_open:
-            run.reporter.put_text(task.id, text)
-            run.mark(state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
+        text = record(run, state, error) if state.is_open else text_of(error)
         return Ended(error=error, text=text)
-    caught = [failure for failure in task.group._failures if failure.task is task]
-    if caught:  # by the task's own block in the function
-        return Ended(value, caught[-1].exception, caught[-1].traceback)
+    if task._caught is not None:  # by the task's own block in the function
+        return Ended(value, task._caught.exception, task._caught.traceback)
     return Ended(value)
 
 

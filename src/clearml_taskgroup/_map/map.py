@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from .._log import logger
-from .._run.failures import bare, clear_frames, is_caught, reason_of
+from .._run.failures import ending_of, is_caught, keep, reason_of
 from .._run.resume import tell_of
-from .._run.run import TASK_PATIENCE, Run
+from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import Facts, fold
-from .._task import Failure, GroupTask
 from ..errors import ArgumentError, BrokenExecutorError, TaskGroupError
 from .call import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
 from .process_pool import Crew, pickled
@@ -26,10 +25,10 @@ from .process_pool import Crew, pickled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._group import TaskGroup
     from .._model.specs import TaskSpec
     from .._progress import Tracker
     from .._run.state import TaskState
+    from .._task import GroupTask
 
 
 AHEAD = 8
@@ -71,8 +70,8 @@ class Engine(Protocol):
 
 
 def map_points(
-    group: TaskGroup,
     run: Run,
+    open_tasks: Callable[[list[TaskSpec]], list[GroupTask]],
     fn: Function,
     specs: list[TaskSpec],
     workers: int | None,
@@ -82,8 +81,8 @@ def map_points(
     """Runs a function on each point; see `TaskGroup.map`.
 
     Args:
-        group: The group.
-        run: Its run.
+        run: The group's run.
+        open_tasks: Opens tasks of the group.
         fn: The function.
         specs: The points, checked.
         workers: How many processes.
@@ -94,7 +93,7 @@ def map_points(
     waiting = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in waiting]
     engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
-    mapped = {task.key: Mapped(task) for task in (group._open_tasks(run, done) if done else [])}
+    mapped = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
     portion = len(left) if isinstance(engine, _Submitted) else 1 if isinstance(engine, _Here) else AHEAD
@@ -102,7 +101,7 @@ def map_points(
 
     def tasks() -> Iterator[GroupTask]:
         for first in range(0, len(left), portion or 1):
-            fresh = group._open_tasks(run, left[first : first + portion])
+            fresh = open_tasks(left[first : first + portion])
             opened.extend(fresh)
             for task in fresh:
                 if tracker is not None and not isinstance(engine, _Submitted):
@@ -110,16 +109,16 @@ def map_points(
                 yield task
 
     def end(task: GroupTask, ended: Ended) -> None:
-        mapped[task.key] = _ended(group, run, task, ended)
+        mapped[task.key] = _ended(run, task, ended)
         endings.put(task._state)
         if tracker is not None:
             if isinstance(engine, _Submitted):  # nobody tells when it has begun
                 tracker.begun(task._state)
-            run.reporter.flush(TASK_PATIENCE)  # what was reported here is counted by then
+            run.reporter.flush(TASK_DELIVERY_TIMEOUT_S)  # what was reported here is counted by then
             tracker.look()
 
     tracker = None if track is None else track(len(done) + len(left), len(done))
-    endings = _Endings(run, min(group.close_timeout, TASK_PATIENCE))
+    endings = _Endings(run, min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     try:
         for task, ended in engine.run(tasks()):
             end(task, ended)
@@ -130,7 +129,7 @@ def map_points(
             end(task, ended)
         for task in opened:
             task._state.died = task._state.died or task.key not in mapped
-            run.mark(task._state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
+            run.mark(task._state, *ending_of(error))
         raise
     finally:
         engine.close()
@@ -174,7 +173,7 @@ def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | No
     return crew
 
 
-def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
+def _ended(run: Run, task: GroupTask, ended: Ended) -> Mapped:
     """Takes over what came of a point."""
     state, error = task._state, ended.error
     if ended.facts is not None:
@@ -183,12 +182,11 @@ def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
         if ended.seconds == 0.0 and ended.text:  # nobody could tell the console any more
             run.reporter.put_text(task.id, ended.text)
     if isinstance(error, Exception):
-        known = any(failure.exception is error for failure in group._failures)
-        if not known and is_caught(error, group.catch):
-            clear_frames(error)
-            group._failures.append(Failure(task, error, ended.text))
+        known = task._caught is not None and task._caught.exception is error
+        if not known and is_caught(error, run.options.catch):
+            task._keep_caught(error, ended.text)
         elif not known and state.status == "failed":
-            state.failure = (bare(error, ended.text), ended.text)
+            keep(state, error, ended.text)
         if not known:
             logger.warning("%s failed, the others go on: %s", task, reason_of(error))
     return Mapped(task, None if error is not None else ended.value, error)

@@ -83,23 +83,23 @@ def handle_of(task: GroupTask) -> Handle:
         )
     with _packing:
         if run not in _packed:
-            _packed[run] = _pack(task.group, run)
+            _packed[run] = _pack(run)
     live[run.info.run] = task.group
     spec = state.spec
     more = {name: value for name, value in state.params.items() if name not in spec.params}
     ended = None if state.is_open else (state.status, state.reason, state.done)
     own = (state.id, spec.key, spec.name, spec.task_name, spec.index, spec.attempt, dict(spec.params))
-    return (*_packed[run], (*own, spec.tags, more or None, state.turn, ended))
+    return (*_packed[run], (*own, spec.tags, more or None, state.in_sweep, ended))
 
 
-def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
+def _pack(run: Run) -> tuple[bytes, bytes | str]:
     run.guests.expect(run)
     backend = run.backend
     run_log = run.run_log.path if run.run_log is not None else None
     core = Core(
         opening=uuid.uuid4().hex,
         info=attrs.evolve(run.info, script=None, metrics=None),
-        task_name=group.task_name,
+        task_name=run.options.task_name,
         mode=backend.mode,
         where=backend.where,
         host=platform.node(),
@@ -108,10 +108,10 @@ def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
         page=backend.url("{}") if backend.mode == "online" else None,
         server=backend.connection.host if isinstance(backend, OnlineBackend) else None,
         parent=run.parent,
-        nonfinite=run.nonfinite,
-        captures=group.captures_console,
-        catch=tuple(kind for kind in group.catch if _can_travel(kind)),
-        close_timeout=group.close_timeout,
+        nonfinite=run.options.nonfinite,
+        captures=run.options.capture_console,
+        catch=tuple(kind for kind in run.options.catch if _can_travel(kind)),
+        close_timeout=run.options.close_timeout,
     )
     metrics = None
     if run.vocabulary is not None:

@@ -74,8 +74,8 @@ def _reopened(group: _GuestGroup, handle: Handle) -> ReopenedTask:
     task_id, key, name, task_name, index, attempt, params, tags, more, turn, ended = handle[2]
     spec = TaskSpec(key, name, task_name, index, attempt, params, tags)
     own = {"group": run.info.name, "task": name, "key": key, "index": str(index), "task_id": task_id}
-    names = Names(run.template, run.vocabulary, task_id, own, run.told)
-    state = TaskState(spec, task_id, names, {**params, **(more or {})}, time.monotonic(), turn=turn)
+    names = Names(run.template, run.vocabulary, task_id, own, run.warned)
+    state = TaskState(spec, task_id, names, {**params, **(more or {})}, time.monotonic(), in_sweep=turn)
     if ended is None and task_id in run.ended:
         ended = (*run.ended[task_id], False)
     if ended is not None:
@@ -108,7 +108,7 @@ class GuestRun(Run):
     """A run that another process has opened: here its tasks report, there they are opened and ended."""
 
     record_path: Path | None = None
-    frames: int = 1
+    added_frames: int = 1
     page: str | None = None
     ended: dict[str, tuple[Status, str]] = attrs.field(factory=dict)
     held: set[_Held] = attrs.field(factory=set)
@@ -118,7 +118,7 @@ class GuestRun(Run):
         super().__attrs_post_init__()
         self.reporter.aside = self.tell_gone
 
-    def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
+    def create(self, specs: Sequence[TaskSpec], in_sweep: bool = False) -> list[TaskState]:
         """Refuses: tasks are opened in one place."""
         raise GroupStateError(
             self.info.name, "was opened in another process", "open its tasks there, and pass them to workers"
@@ -220,7 +220,7 @@ class ReopenedTask(GroupTask):
         super()._report(values, iteration, levels, context)
         if not self._tokens and not self._mapped and not self._run.reporter.flush(PATIENCE):
             # Without a block, whose end is waited for, nobody could say when the last report is through.
-            self._tell_lost()
+            self._warn_of_lost()
 
     def __enter__(self) -> GroupTask:
         self._begin()
@@ -300,7 +300,7 @@ def _open(core: Core, words: bytes | str, task: str) -> _GuestGroup:
     run_log = Path(core.run_log) if core.run_log is not None else None
     is_here = run_log is not None and read_first(run_log).get("run") == info.run
     backend = _store(core, is_here, task)
-    run = GuestRun(info, backend, group.template, group.vocabulary, core.nonfinite, None, parent=core.parent)
+    run = GuestRun(info, backend, group.template, group.vocabulary, group._options, None, parent=core.parent)
     run.record_path, run.page = run_log if is_here else None, core.page
     run.reporter.start()
     group._run = group.guest = run

@@ -19,6 +19,7 @@ from .._plots.parallel import parallel_figure
 from .._results.aggregate import counts
 from .._results.from_run import results_of
 from .._results.rows import Mode, Row
+from .._run.closing import closing_warnings
 from ..errors import NoHistoryError, ServerError
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _lines(results: Results, best: Bests, run: Run) -> Iterator[str]:
         yield f"failed: {row.name}: {row.status_reason}"
     if len(failed) > MOST_TOLD:
         yield f"… and {len(failed) - MOST_TOLD} more"
-    for _, text in run.summary():
+    for _, text in closing_warnings(run):
         yield text
     for number, url in enumerate(results.about.compare_urls):
         last = min((number + 1) * MOST_TASKS, len(results))
