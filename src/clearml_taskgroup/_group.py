@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._agents import queue as queueing
 from ._agents import submit as submitting
-from ._agents import turn as on_agent
 from ._clearml import sdk
 from ._current import current_group
-from ._model.identity import canonical_project, canonical_task_name, flatten, group_id, typed
+from ._model.identity import canonical_project, canonical_task_name, group_id
 from ._model.metrics import Metric, Vocabulary
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._model.search_space import Space, points
 from ._model.specs import RunInfo, TaskSpec
 from ._model.task_specs import checked_tags
-from ._results.filtering import has_parameters
 from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
-from ._results.metric_lookup import MetricLookup
 from ._run import closing, console, failures, signals
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import tell_of
-from ._run.run import RunOptions
+from ._run.run import RunOptions, check_choice, checked_catch
 from ._run.worker_log import SOON
 from ._storage.past_runs import find_run
 from ._storage.upload import Tell, Uploaded, upload
-from ._sweep import AgentSweep, Sweep
-from ._task import Failure, GroupTask, failure_of
+from ._sweep import Iterations, open_sweep, progress_tracker
+from ._task import Failure, GroupTask, failure_of, find_task
 from ._text import counted
-from .errors import ArgumentError, GroupStateError, UnguardedScriptError, UnknownTaskError
+from .errors import ArgumentError, GroupStateError, UnguardedScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,10 +41,10 @@ if TYPE_CHECKING:
 
     from ._map.map import Mapped
     from ._model.status import Status
-    from ._progress import Tracker
     from ._results.results import Results
     from ._run.mode import Mode
     from ._run.run import Run
+    from ._sweep import Sweep
     from .integrations.optuna import Objective
 
 
@@ -119,16 +117,12 @@ class TaskGroup:
         self.vocabulary = None if metrics is None else Vocabulary.of(metrics, self.template)
         self.task_name = check_task_name(task_name)
         self.tags = checked_tags(tags)
-        self.catch = _checked_catch(catch)
+        self.catch = checked_catch(catch)
         self.close_timeout = close_timeout
-        if mode not in (None, "online", "offline", "disabled"):
-            raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
-        if nonfinite not in ("skip", "raise"):
-            raise ArgumentError("nonfinite", nonfinite, "'skip' or 'raise'")
-        if capture not in (None, "console"):
-            raise ArgumentError("capture", capture, "'console' or None")
-        if retry not in ("new", "continue"):
-            raise ArgumentError("retry", retry, "'new' or 'continue'")
+        check_choice("mode", mode, (None, "online", "offline", "disabled"))
+        check_choice("nonfinite", nonfinite, ("skip", "raise"))
+        check_choice("capture", capture, (None, "console"))
+        check_choice("retry", retry, ("new", "continue"))
         self._options = RunOptions(
             task_name=self.task_name,
             catch=self.catch,
@@ -141,7 +135,7 @@ class TaskGroup:
         self._mode = mode
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
-        self._iterations: list[tuple[weakref.ref[Sweep], GroupTask]] = []
+        self._iterations = Iterations()
         self._queueing = queueing.Queueing()
         self._tokens: list[Token[TaskGroup | None]] = []
         self._finalizer: Any = None
@@ -226,8 +220,7 @@ class TaskGroup:
         """
         run = self._opened()
         submitting.refuse_beside(self, run, "group.task()")
-        if if_exists not in ("error", "return"):
-            raise ArgumentError("if_exists", if_exists, "'error' or 'return'")
+        check_choice("if_exists", if_exists, ("error", "return"))
         spec = run.specs.one(params, name=name, key=key, tags=tags)
         if if_exists == "return" and spec.key in self._tasks:
             return self._tasks[spec.key]
@@ -292,37 +285,9 @@ class TaskGroup:
             raise ArgumentError("queue", queue, "the name of a queue")
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ArgumentError("limit", limit, "an integer from 1, or None for no limit")
-        if run.agent_task is not None:
-            spec = on_agent.claimed_spec(run, run.agent_task, space)
-            sweep = Sweep(self, []) if spec is None else AgentSweep(self, spec, run.agent_task)
-        elif run.foreign_agent_task is not None or (queue is not None and submitting.is_idle_rank(run)):
-            sweep = Sweep(self, [])
-        elif queue is not None:
-            self._add(queueing.submit_sweep(self, run, space, queue.strip(), limit))
-            sweep = Sweep(self, [])
-        else:
-            sweep = self._local_sweep(run, space, progress)
+        sweep = open_sweep(self, run, space, queue, limit, progress)
         run.sweeps += 1  # not if it was refused: an agent must count the same sweeps
         return sweep
-
-    def _local_sweep(self, run: Run, space: Space, progress: bool) -> Sweep:
-        specs = run.specs.many(points(space))
-        if run.prior is None:
-            return Sweep(self, specs, self._tracker(len(specs), 0) if progress else None)
-        done = [spec for spec in specs if run.is_done(spec.key)]
-        left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
-        self._open_tasks(done)
-        tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
-        return Sweep(self, left, self._tracker(len(done) + len(left), len(done)) if progress else None)
-
-    def _tracker(self, total: int, done: int) -> Tracker:
-        from ._progress import Tracker, display_here
-
-        run = self._opened()
-        display = display_here(redirect=not run.options.capture_console)
-        tracker = Tracker(total, done, MetricLookup(self.template, self.vocabulary), display)
-        run.after_close.append(tracker.stop)
-        return tracker
 
     def objective(
         self, fn: Callable[..., Any], *, metric: str | Sequence[str] | None = None, **context: Any
@@ -432,8 +397,8 @@ class TaskGroup:
         if run.foreign_agent_task is not None:
             return []
         submitting.refuse_beside(self, run, "group.map()")
-        specs, track = run.specs.many(points(space)), self._tracker if progress else None
-        return map_points(run, self._open_tasks, fn, specs, workers, executor, track)
+        track = functools.partial(progress_tracker, run) if progress else None
+        return map_points(run, self._open_tasks, fn, run.specs.many(points(space)), workers, executor, track)
 
     def __reduce__(self) -> str:
         raise GroupStateError(
@@ -453,34 +418,14 @@ class TaskGroup:
         self._tasks.update((task.key, task) for task in tasks)
         return tasks
 
-    # --- iterations of sweeps ------------------------------------------------------------------
-
-    def _begin_iteration(self, sweep: Sweep, spec: TaskSpec) -> GroupTask:
-        self._opened().specs.refuse_double(spec)
-        for other, task in list(self._iterations):
-            if other() is None:  # the loop was left, and its sweep is collected
-                self._stop_if_unknown(task)
-                self._end_iteration(other)
-        (task,) = self._open_tasks([spec], in_sweep=True)
-        self._iterations.append((weakref.ref(sweep), task))
-        return task
-
-    def _end_iteration(self, sweep: weakref.ref[Sweep]) -> None:
-        ended = [task for other, task in self._iterations if other == sweep]
-        self._iterations = [pair for pair in self._iterations if pair[1] not in ended]
-        if self._run is not None and not self._run.closed:
-            for task in ended:
-                self._run.end(task._state, "completed")
-
-    def _stop_if_unknown(self, task: GroupTask) -> None:
-        """Stops the task of a loop that was left, unless the group's block would see an exception."""
-        if not self._tokens and self._run is not None:
-            self._run.mark(task._state, "stopped", "its loop was left before the iteration had ended")
-
     @property
     def _iteration_task(self) -> GroupTask | None:
-        """The task of the innermost loop's iteration."""
-        return self._iterations[-1][1] if self._iterations else None
+        return self._iterations.current
+
+    @property
+    def _is_in_block(self) -> bool:
+        """Whether the group is used as a context manager, which sees exceptions that leave a loop."""
+        return bool(self._tokens)
 
     def _opened(self) -> Run:
         if self._run is None:
@@ -525,22 +470,7 @@ class TaskGroup:
         Raises:
             UnknownTaskError: No task matches, or more than one does.
         """
-        wanted = {
-            parameter: typed(value, parameter)
-            for parameter, value in flatten({**(params or {}), **parameters}).items()
-        }
-        found = [
-            task
-            for task in self
-            if (key is None or task.key == key)
-            and (name is None or str(task) == name)
-            and has_parameters(task._state.params, wanted)
-        ]
-        if len(found) != 1:
-            asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
-            text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
-            raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in self])
-        return found[0]
+        return find_task(list(self), {**(params or {}), **parameters}, key, name)
 
     def results(self) -> Results:
         """Returns the tasks' results so far, a row for each task.
@@ -553,9 +483,8 @@ class TaskGroup:
             run.reporter.flush(run.options.close_timeout)
             run.guests.fold(run, SOON)
             run.guests.count(run, SOON)
-        sweeps = (sweep() for sweep, _ in self._iterations)
-        goes_on = any(sweep is not None and sweep.has_more for sweep in sweeps)
-        return results_of(run, "the sweep goes on" if goes_on and not run.closed else "")
+        goes_on = self._iterations.has_more and not run.closed
+        return results_of(run, "the sweep goes on" if goes_on else "")
 
     @staticmethod
     def load(
@@ -723,8 +652,8 @@ class TaskGroup:
         Raises:
             ExceptionGroup: The errors of closing, which goes through all tasks first.
         """
-        for _, task in self._iterations:
-            self._stop_if_unknown(task)
+        if self._run is not None and not self._is_in_block:
+            self._iterations.stop_all(self._run)
         self._close("completed", "", timeout, None)
 
     def __exit__(
@@ -757,7 +686,7 @@ class TaskGroup:
             return
         with signals.hold_signals() as interrupts:
             self._finalizer.detach()
-            self._iterations.clear()
+            self._iterations.running.clear()
             if run.agent_task is not None:
                 run.agent_task.end()
             seconds = run.options.close_timeout if timeout is None else timeout
@@ -775,11 +704,3 @@ def _summarize(run: Run) -> Iterable[str]:
     from ._reports.summary import summary_events  # imported late: it needs the figures
 
     return summary_events(run)
-
-
-def _checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
-    listed = (catch,) if isinstance(catch, type) else tuple(catch)
-    for kind in listed:
-        if not isinstance(kind, type) or not issubclass(kind, Exception):
-            raise ArgumentError("catch", catch, "exception classes derived from Exception, (MemoryError,)")
-    return listed
