@@ -22,8 +22,6 @@ from .._model.search_space import points
 from .._model.status import ENDED, Status
 from .._run.state import MAX_REASON_CHARS, TaskState
 from .._run.tasks import new_state, next_attempt
-from .._storage.memory import MemoryBackend
-from .._storage.online import OnlineBackend
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, WaitTimeoutError
@@ -190,9 +188,7 @@ class Queueing:
         with _server(run) as transport, _drafts_told():
             known = self._adopted(run, specs, transport)
             fresh = [next_attempt(run, spec) for spec in specs if spec.key not in known]
-            backend = run.backend
-            assert isinstance(backend, (OnlineBackend, MemoryBackend))
-            ids = backend.draft(run.info, fresh, run.parent, like_main(run, transport))
+            ids = run.backend.draft(run.info, fresh, run.parent, like_main(run, transport))
             for spec, task_id in zip(fresh, ids, strict=True):
                 known[spec.key] = _state(run, spec, task_id, "created")
             submission.tasks = [known[spec.key] for spec in specs]
@@ -395,8 +391,7 @@ def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
 
 def _set(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
-    if isinstance(run.backend, MemoryBackend):
-        run.backend.set_status(state.id, status)
+    run.backend.set_status(state.id, status)
 
 
 @contextlib.contextmanager
@@ -413,10 +408,10 @@ def _drafts_told() -> Iterator[None]:
 @contextlib.contextmanager
 def _server(run: Run) -> Iterator[Transport | None]:
     """Opens a way to the server that is there also after the group's end; none in memory."""
-    if not isinstance(run.backend, OnlineBackend):
+    if run.backend.transport is None:
         yield None
         return
-    transport = Transport(run.backend.connection)
+    transport = Transport(run.backend.transport.connection)
     try:
         yield transport
     finally:

@@ -20,7 +20,6 @@ from .._log import logger
 from .._model.identity import flatten
 from .._model.search_space import Space, points
 from .._model.specs import RunInfo, TaskSpec
-from .._storage.online import OnlineBackend
 
 if TYPE_CHECKING:
     from .._clearml.agent_task import AgentTask
@@ -40,7 +39,7 @@ def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | No
         AgentParameterError: A parameter was edited to an invalid value.
     """
     spec = spec_of_turn(agent_task, run.specs, run.info, run.sweeps, space)
-    if spec is not None and isinstance(run.backend, OnlineBackend):
+    if spec is not None and run.backend.transport is not None:
         spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)
     if spec is not None:
         tell(agent_task, spec)

@@ -19,7 +19,6 @@ from .._clearml.queries import PATIENCE
 from .._run.failures import add_note, reason_of, record, text_of
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import Facts, facts_of, read_back, written
-from .._storage.online import OnlineBackend
 from .._task import GroupTask
 from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
 from .worker_task import ReopenedTask, reopen
@@ -228,17 +227,17 @@ def _stop(folder: str) -> None:
 
 def _begin_on_server(task: ReopenedTask) -> Ended | None:
     """The same where the machines share no disk."""
-    backend = task._run.backend
-    if not isinstance(backend, OnlineBackend):
+    transport = task._run.backend.transport
+    if transport is None:
         return None
     query = {"id": [task.id], "only_fields": [f"hyperparams.{SECTION}.worker"]}
-    (found, *_) = backend.transport.call("tasks.get_all", query, patience=PATIENCE)["tasks"] or [{}]
+    (found, *_) = transport.call("tasks.get_all", query, patience=PATIENCE)["tasks"] or [{}]
     worker = ((found.get("hyperparams") or {}).get(SECTION) or {}).get("worker")
     if worker is not None:
         return died(task, f"the worker process that ran it died ({worker['value']})")
     item = {"section": SECTION, "name": "worker", "value": f"{platform.node()} {os.getpid()}", "type": "str"}
     body = {"task": task.id, "hyperparams": [item], "replace_hyperparams": "none", "force": True}
-    backend.transport.call("tasks.edit_hyper_params", body, patience=PATIENCE)
+    transport.call("tasks.edit_hyper_params", body, patience=PATIENCE)
     return None
 
 

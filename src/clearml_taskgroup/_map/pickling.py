@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._storage.online import OnlineBackend
 from ..errors import HandleError
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _pack(run: Run) -> tuple[bytes, bytes | str]:
         run_log=str(run_log) if run_log is not None else None,
         outbox=backend.share(),
         page=backend.url("{}") if backend.mode == "online" else None,
-        server=backend.connection.host if isinstance(backend, OnlineBackend) else None,
+        server=backend.transport.connection.host if backend.transport is not None else None,
         parent=run.parent,
         nonfinite=run.options.nonfinite,
         captures=run.options.capture_console,

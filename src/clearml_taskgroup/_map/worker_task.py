@@ -81,7 +81,7 @@ def _reopened(group: _GuestGroup, handle: Handle) -> ReopenedTask:
     if ended is not None:
         state.status, state.reason, state.done = ended
         state.finished, state.ended = True, state.opened
-    run.store_remembers(task_id, name)
+    run.backend.remember(task_id, name)
     return ReopenedTask(group, run, state, handle)
 
 
@@ -156,11 +156,6 @@ class GuestRun(Run):
             held = self.gone.popleft()
             self.held.discard(held)
             self.tell_of(held)
-
-    def store_remembers(self, task_id: str, name: str) -> None:
-        """Has a store that delivers by itself know a task's name, for errors."""
-        if isinstance(self.backend, OnlineBackend):
-            self.backend.remember(task_id, name)
 
     def let_go(self) -> None:
         """Brings everything to its place and ends the threads; the process ends, or needs the run no more."""
