@@ -390,15 +390,17 @@ class TaskGroup:
             SubmitError: The group has submitted a sweep to a queue.
             MissingExtraError: `progress` needs rich, which is not installed.
         """
-        from ._map.map import checked, map_points
+        from ._map.map import check_arguments, map_configurations
 
         run = self._opened()
-        checked(fn, workers, executor)
+        check_arguments(fn, workers, executor)
         if run.foreign_agent_task is not None:
             return []
         submitting.refuse_beside(self, run, "group.map()")
         track = functools.partial(progress_tracker, run) if progress else None
-        return map_points(run, self._open_tasks, fn, run.specs.many(points(space)), workers, executor, track)
+        return map_configurations(
+            run, self._open_tasks, fn, run.specs.many(points(space)), workers, executor, track
+        )
 
     def __reduce__(self) -> str:
         raise GroupStateError(

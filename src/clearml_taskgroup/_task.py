@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
 
 import attrs
 
@@ -93,6 +93,14 @@ def find_task(
     return found[0]
 
 
+class GroupOfTask(Protocol):
+    """What a task needs of its group: a `TaskGroup`, in a worker process a `WorkerGroup`."""
+
+    def flush(self, timeout: float | None = None) -> None: ...
+
+    def activate(self) -> contextlib.AbstractContextManager[Any]: ...
+
+
 class GroupTask(Reporting):
     """One task of a group; made by `group.task`, `group.tasks`, `group.sweep` and `group.map`.
 
@@ -103,8 +111,8 @@ class GroupTask(Reporting):
 
     __slots__ = ("__weakref__", "_caught", "_run", "_sink", "_state", "_tokens", "group")
 
-    def __init__(self, group: TaskGroup, run: Run, state: TaskState) -> None:
-        self.group = group
+    def __init__(self, group: GroupOfTask, run: Run, state: TaskState) -> None:
+        self.group = cast("TaskGroup", group)
         self._run = run
         self._state = state
         self._caught: Failure | None = None
@@ -118,10 +126,10 @@ class GroupTask(Reporting):
         return self._state.spec.name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        from ._map.pickling import handle_of
-        from ._map.worker_task import reopen  # modules that import TaskGroup
+        from ._map.pickling import reference_to
+        from ._map.worker_task import reopen
 
-        return reopen, handle_of(self)
+        return reopen, reference_to(self)
 
     # --- who it is -----------------------------------------------------------------------------
 
