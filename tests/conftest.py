@@ -50,7 +50,7 @@ def isolated(
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "cache"))
     handler = signal.getsignal(signal.SIGTERM)
     yield
-    _signals._open.clear()
+    _signals._users.clear()
     signal.signal(signal.SIGTERM, handler)
 
 

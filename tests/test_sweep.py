@@ -147,7 +147,7 @@ def test_a_sweep_has_a_length_and_ends_for_good(place: Place) -> None:
         assert len(sweep) == 6
         assert iter(sweep) is sweep
         next(sweep)
-        assert repr(sweep) == "<Sweep of 6 points, 1 begun>"
+        assert repr(sweep) == "<Sweep of 6 configurations, 1 begun>"
         assert len(group) == 1
         assert [task.index for task in sweep] == [1, 2, 3, 4, 5]
         assert next(sweep, None) is None

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from ._map.map import Mapped
     from ._model.metrics import Metric
     from ._model.name_template import Name, NameTemplate
+    from ._reporting import BoundTask, TaskName
     from ._results.aggregate import Aggregates
     from ._results.history import History
     from ._results.results import Results
     from ._results.rows import About, AggregateRow, Best, Curve, Mean, Row
     from ._storage.upload import Uploaded
     from ._sweep import Sweep
-    from ._task import BoundTask, Failure, GroupTask, TaskName
+    from ._task import Failure, GroupTask
     from .errors import TaskGroupError, TaskGroupWarning
 
 __version__ = "0.1.0"
@@ -27,7 +28,7 @@ _HOMES = {
     "AggregateRow": "_results.rows",
     "Aggregates": "_results.aggregate",
     "Best": "_results.rows",
-    "BoundTask": "_task",
+    "BoundTask": "_reporting",
     "Cancelled": "_agents.queue",
     "Curve": "_results.rows",
     "Failure": "_task",
@@ -44,7 +45,7 @@ _HOMES = {
     "TaskGroup": "_group",
     "TaskGroupError": "errors",
     "TaskGroupWarning": "errors",
-    "TaskName": "_task",
+    "TaskName": "_reporting",
     "Uploaded": "_storage.upload",
 }
 

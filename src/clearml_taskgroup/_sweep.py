@@ -1,10 +1,18 @@
-"""Turns of a loop: one task after another, each ended as the next begins."""
+"""Sweeps: one task after another, each ended when the next iteration begins."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING
 
+import attrs
+
+from ._agents import queue as queueing
+from ._agents import submit
+from ._agents import turn as on_agent
+from ._model.search_space import Space, configurations
+from ._results.metric_lookup import MetricLookup
+from ._run.resume import tell_of
 from ._text import counted
 from .errors import SweepOverError
 
@@ -13,17 +21,20 @@ if TYPE_CHECKING:
     from ._group import TaskGroup
     from ._model.specs import TaskSpec
     from ._progress import Tracker
+    from ._run.run import Run
     from ._task import GroupTask
 
 
 class Sweep:
-    """The iterator that `group.sweep(space)` gives; its length is the number of points.
+    """The iterator that `group.sweep(space)` returns; its length is the number of configurations.
 
-    Not a generator: in one, a loop's `break`, `return` and `raise` all look the same. A turn ends,
-    as completed, when the next one begins, unless its task has ended already; the last one ends
-    with the loop, or after a `break` with the group. Another loop over it goes on where a `break`
-    has left it; once it has had all its turns, that is a `SweepOverError`.
+    The task of an iteration ends, as completed, when the next iteration begins, unless it has ended
+    already. The last one ends with the loop, or after a `break` with the group. Another loop over the
+    same sweep continues after the `break`; once all configurations have been used, it raises
+    `SweepOverError`.
     """
+
+    # Not a generator: inside of one, a loop's `break`, `return` and `raise` cannot be told apart.
 
     def __init__(self, group: TaskGroup, specs: list[TaskSpec], tracker: Tracker | None = None) -> None:
         self._group = group
@@ -36,11 +47,11 @@ class Sweep:
         return len(self._specs)
 
     def __repr__(self) -> str:
-        return f"<Sweep of {counted(len(self), 'point')}, {self._begun} begun>"
+        return f"<Sweep of {counted(len(self), 'configuration')}, {self._begun} begun>"
 
     @property
     def has_more(self) -> bool:
-        """Whether some turns have not begun."""
+        """Whether some configurations have not been used yet."""
         return self._begun < len(self)
 
     def __iter__(self) -> Sweep:
@@ -56,29 +67,122 @@ class Sweep:
         return self
 
     def __next__(self) -> GroupTask:
-        self._group._end_turn(weakref.ref(self))
+        group = self._group
+        group._iterations.end(group._run, self)
         if self._begun == len(self._specs):
             if self._tracker is not None:
                 self._tracker.stop()
-            self._is_over = self._begun > 0  # without turns it may be looped over as often as one likes
+            self._is_over = self._begun > 0  # an empty sweep may be looped over again
             raise StopIteration
         self._begun += 1
-        turn = self._group._begin_turn(self, self._specs[self._begun - 1])
+        run, spec = group._opened(), self._specs[self._begun - 1]
+        run.specs.refuse_duplicate(spec)
+        group._iterations.end_left(run, stopped=not group._is_in_block)
+        (task,) = group._open_tasks([spec], in_sweep=True)
+        group._iterations.running.append((weakref.ref(self), task))
         if self._tracker is not None:
             self._tracker.update()
-            self._tracker.begun(turn._state)
-        return turn
+            self._tracker.begun(task._state)
+        return task
 
 
-class AgentTurn(Sweep):
-    """A sweep on an agent: the one turn that the agent's task stands for."""
+class AgentSweep(Sweep):
+    """A sweep on an agent: its one iteration runs the configuration of the agent's task."""
 
-    def __init__(self, group: TaskGroup, spec: TaskSpec, point: AgentTask) -> None:
+    def __init__(self, group: TaskGroup, spec: TaskSpec, agent_task: AgentTask) -> None:
         super().__init__(group, [spec])
-        self._point = point
+        self._agent_task = agent_task
 
     def __next__(self) -> GroupTask:
-        self._point.end()
+        self._agent_task.end()
         task = super().__next__()
-        self._point.begin()
+        self._agent_task.begin()
         return task
+
+
+@attrs.define(eq=False)
+class Iterations:
+    """The iterations that are under way, of all sweeps of one group; the innermost is the last."""
+
+    running: list[tuple[weakref.ref[Sweep], GroupTask]] = attrs.field(factory=list)
+
+    @property
+    def current(self) -> GroupTask | None:
+        """The task of the innermost loop's iteration."""
+        return self.running[-1][1] if self.running else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether one of the loops has iterations to come."""
+        sweeps = (sweep() for sweep, _ in self.running)
+        return any(sweep is not None and sweep.has_more for sweep in sweeps)
+
+    def end(self, run: Run | None, sweep: Sweep | None) -> None:
+        """Completes the tasks of one loop's iteration; with None, of the loops whose sweep is collected."""
+        ended = [task for other, task in self.running if other() is sweep]
+        self.running = [pair for pair in self.running if pair[1] not in ended]
+        if run is not None and not run.closed:
+            for task in ended:
+                run.end(task._state, "completed")
+
+    def end_left(self, run: Run, stopped: bool) -> None:
+        """Ends the iterations of loops that were left and whose sweep is collected.
+
+        Args:
+            run: The run.
+            stopped: Whether they are stopped, because it is unknown whether an exception left the loop.
+        """
+        if stopped:
+            self._stop(run, [task for sweep, task in self.running if sweep() is None])
+        self.end(run, None)
+
+    def stop_all(self, run: Run) -> None:
+        """Stops all iterations, because it is unknown whether an exception left their loops."""
+        self._stop(run, [task for _, task in self.running])
+
+    def _stop(self, run: Run, tasks: list[GroupTask]) -> None:
+        for task in tasks:
+            run.mark(task._state, "stopped", "its loop was left before the iteration had ended")
+
+
+def open_sweep(
+    group: TaskGroup, run: Run, space: Space, queue: str | None, limit: int | None, progress: bool
+) -> Sweep:
+    """Makes a sweep that runs here, on an agent, or not at all; see `TaskGroup.sweep`."""
+    if run.agent_task is not None:
+        spec = on_agent.claimed_spec(run, run.agent_task, space)
+        return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
+    if run.foreign_agent_task is not None or (queue is not None and submit.is_idle_rank(run)):
+        return Sweep(group, [])
+    if queue is not None:
+        group._add(queueing.submit_sweep(group, run, space, queue.strip(), limit))
+        return Sweep(group, [])
+    return _local_sweep(group, run, space, progress)
+
+
+def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sweep:
+    specs = run.specs.make_all(configurations(space))
+    if run.prior is None:
+        return Sweep(group, specs, progress_tracker(run, len(specs), 0) if progress else None)
+    done = [spec for spec in specs if run.is_done(spec.key)]
+    left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
+    group._open_tasks(done)
+    tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+    tracker = progress_tracker(run, len(done) + len(left), len(done)) if progress else None
+    return Sweep(group, left, tracker)
+
+
+def progress_tracker(run: Run, total: int, done: int) -> Tracker:
+    """Starts to show the progress of a sweep, until the group ends at the latest.
+
+    Args:
+        run: The run.
+        total: The number of configurations.
+        done: How many of them an earlier attempt has completed.
+    """
+    from ._progress import Tracker, choose_display
+
+    display = choose_display(redirect=not run.options.capture_console)
+    tracker = Tracker(total, done, MetricLookup(run.template, run.vocabulary), display)
+    run.after_close.append(tracker.stop)
+    return tracker

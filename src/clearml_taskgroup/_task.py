@@ -1,22 +1,24 @@
-"""What a task and its bound views share: report, name, and the context filled in."""
+"""GroupTask: one task of a group."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Never, SupportsIndex
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
 
 import attrs
 
 from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
+from ._current import current_group, current_task
+from ._log import logger
 from ._model.identity import flatten, is_same_json, typed_json
 from ._model.metrics import MetricKey, measure_text
-from ._model.name_template import Name, check_context
 from ._model.report_values import checked_levels, flatten_nested, to_float, to_iteration
+from ._reporting import BoundTask, Reporting, TaskName, report_error
+from ._results.filtering import has_parameters
 from ._run import console as _console
-from ._run.run import Run
+from ._run import failures
 from .errors import (
     ArgumentError,
     CarriedError,
@@ -24,17 +26,26 @@ from .errors import (
     ParameterError,
     ReportError,
     TaskClosedError,
+    UnknownTaskError,
 )
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ._group import TaskGroup
+    from ._model.name_template import Name
     from ._model.status import Status
+    from ._reporting import Values
     from ._run.reporter import Channel, Points
     from ._run.run import Run
     from ._run.state import TaskState
     from .integrations.tensorboard import SummaryWriter
+
+
+_NOT_CAUGHT_ON_AGENT = (
+    "catch=… lets a loop go on, and on an agent the loop has one iteration: the exception ends the "
+    "script, so that the agent marks its task as failed"
+)
 
 
 @attrs.frozen
@@ -43,11 +54,11 @@ class Failure:
 
     Attributes:
         task: The task.
-        exception: What left its block: the exception itself, its frames cleared, where `catch` kept it
-            from ending the loop; else one like it, without frames, so that it holds no data. A
-            `CarriedError` with the reason where there was none, as with `mark_failed`, or where it cannot
-            be copied or come from another process.
-        traceback: The traceback as text; empty where there is none.
+        exception: The exception that left its block. If `catch` includes it, it is that very object, with
+            its frames cleared; else a copy without frames, so that it holds no data. It is a
+            `CarriedError` with the reason if there was no exception, as with `mark_failed`, or if the
+            exception cannot be copied or sent from another process.
+        traceback: The traceback as text; empty if there is none.
     """
 
     task: GroupTask
@@ -56,180 +67,56 @@ class Failure:
 
 
 def failure_of(task: GroupTask) -> Failure:
-    """Tells what is known of how a task failed."""
+    """Returns why a failed task has failed."""
+    if task._caught is not None:
+        return task._caught
     error, text = task._state.failure or (CarriedError(task.status_reason or "it was marked as failed"), "")
     return Failure(task, error, text)
 
 
-Values = Mapping[str, Any]
-"""Metric → number; or, with `levels`, dicts of that, one level of keys for each word."""
+def find_task(
+    tasks: Sequence[GroupTask], params: Mapping[str, Any], key: str | None, name: str | None
+) -> GroupTask:
+    """Finds the one task that has the parameters, key and name; see `TaskGroup.get`."""
+    wanted = {parameter: typed_json(value, parameter) for parameter, value in flatten(params).items()}
+    found = [
+        task
+        for task in tasks
+        if (key is None or task.key == key)
+        and (name is None or str(task) == name)
+        and has_parameters(task._state.params, wanted)
+    ]
+    if len(found) != 1:
+        asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
+        text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
+        raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in tasks])
+    return found[0]
 
 
-def refused(values: Any, *more: Any) -> ReportError:
-    """Gives the error of a call that is not of `report`'s form.
+class GroupOfTask(Protocol):
+    """What a task needs of its group: a `TaskGroup`, in a worker process a `WorkerGroup`."""
 
-    Args:
-        values: What was given in the place of the dict.
-        *more: What was given past the iteration.
-    """
-    if isinstance(values, Mapping):
-        shown = ", ".join(map(repr, more))
-        return ReportError(
-            f"report() was given {shown} after the dict and the iteration; what it takes besides goes by "
-            "name, as report({'loss': 0.3}, iteration, split='val')"
-        )
-    return ReportError(
-        f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
-        "number, as report({'loss': 0.3}, iteration)"
-    )
+    def flush(self, timeout: float | None = None) -> None: ...
 
-
-class TaskName(str):
-    """A task's readable name; called with a metric, it gives ClearML's title and series."""
-
-    __slots__ = ("_task",)
-    _task: Reporting
-
-    def __call__(self, metric: str, **context: Any) -> Name:
-        """Gives the (title, series) under which a metric of this task is logged.
-
-        ClearML's own reporting calls all start with these two:
-        `task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=figure)`.
-
-        Args:
-            metric: The metric's name, or an alias of the vocabulary.
-            **context: A value for each field of the template.
-
-        Raises:
-            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
-        """
-        return self._task._name(metric, context)
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)
-
-
-class Reporting:
-    """What a task and its bound views share."""
-
-    __slots__ = ()
-
-    def report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None = None,
-        *more: Never,
-        levels: Sequence[str] | None = None,
-        **context: Any,
-    ) -> None:
-        """Reports numbers under the names that the group's template gives them.
-
-        Returns at once: nothing is written or sent by the caller's thread.
-
-        Args:
-            values: Metric → number: Python's, numpy's, or a tensor of one element.
-            iteration: The x value, a whole number. Without one they are single values.
-            *more: None: the context is given by name.
-            levels: For nested dicts, what each level of keys stands for: `"metric"` and fields of
-                the template, from the outside in, `("split", "metric")`.
-            **context: A value for each field of the template, `split="val"`.
-
-        Raises:
-            TaskClosedError: The task has ended.
-            ReportError: The call has another form, as `report("loss", 0.3, 7)`.
-            MetricValueError: A value is not a number.
-            MissingFieldError, UnknownFieldError: Context and template don't match.
-            UnknownMetricError: The group has a vocabulary without this metric.
-            NameCollisionError: Two different values would get the same name.
-            NonFiniteError: A value is NaN, ±inf or beyond ±3.4e38, under `nonfinite="raise"`.
-        """
-        if more:
-            raise refused(values, *more)
-        self._report(values, iteration, levels, context)
-
-    def _report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None,
-        levels: Sequence[str] | None,
-        context: dict[str, Any],
-    ) -> None:
-        raise NotImplementedError
-
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        raise NotImplementedError
-
-
-class BoundTask(Reporting):
-    """A view of a task with context filled in; made by `task.bind`."""
-
-    __slots__ = ("_context", "task")
-
-    def __init__(self, task: GroupTask, context: Mapping[str, Any]) -> None:
-        check_context(task._state.names.template, context)
-        self.task = task
-        self._context = dict(context)
-
-    def __repr__(self) -> str:
-        bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
-        return f"<{self.task.name!s} bound to {bound}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BoundTask, (self.task, self._context)
-
-    def _report(
-        self,
-        values: Values,
-        iteration: SupportsIndex | None,
-        levels: Sequence[str] | None,
-        context: dict[str, Any],
-    ) -> None:
-        self.task._report(values, iteration, levels, {**self._context, **context})
-
-    def bind(self, **context: Any) -> BoundTask:
-        """Gives a view with more context filled in.
-
-        Args:
-            **context: Values for fields of the template; they go before those that are bound already.
-
-        Raises:
-            UnknownFieldError: The template has no such field.
-        """
-        return BoundTask(self.task, {**self._context, **context})
-
-    def name(self, metric: str, **context: Any) -> Name:
-        """Gives the (title, series) of a metric in the bound context.
-
-        Args:
-            metric: The metric's name, or an alias of the vocabulary.
-            **context: Values for the fields of the template that are not bound.
-
-        Raises:
-            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
-        """
-        return self._name(metric, context)
-
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        return self.task._name(metric, {**self._context, **context})
-
-
-_current: ContextVar[GroupTask | None] = ContextVar("clearml_taskgroup_task", default=None)
+    def activate(self) -> contextlib.AbstractContextManager[Any]: ...
 
 
 class GroupTask(Reporting):
-    """One task of a group; made by `group.task`, `group.tasks` and `group.sweep`.
+    """One task of a group; made by `group.task`, `group.tasks`, `group.sweep` and `group.map`.
 
-    As a context manager it ends with its block: completed, or failed or stopped by what leaves
-    the block. Without a block it ends with the group, or the next turn of its sweep.
+    Used as a context manager, it ends with its block: as completed, or as failed or stopped if an
+    exception leaves the block. Without a block it ends at the next iteration of its sweep, or with the
+    group.
     """
 
-    __slots__ = ("__weakref__", "_run", "_sink", "_state", "_tokens", "group")
+    __slots__ = ("__weakref__", "_caught", "_run", "_sink", "_state", "_tokens", "group")
 
-    def __init__(self, group: TaskGroup, run: Run, state: TaskState) -> None:
-        self.group = group
+    def __init__(self, group: GroupOfTask, run: Run, state: TaskState) -> None:
+        self.group = cast("TaskGroup", group)
         self._run = run
         self._state = state
-        self._sink = _console.Sink(self._put_text) if group.captures_console else None
+        self._caught: Failure | None = None
+        self._sink = _console.Sink(self._put_text) if run.options.capture_console else None
         self._tokens: list[Any] = []
 
     def __repr__(self) -> str:
@@ -239,10 +126,10 @@ class GroupTask(Reporting):
         return self._state.spec.name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        from ._map.pickling import handle_of
-        from ._map.worker_task import reopen  # which know groups, as this module does not
+        from ._map.pickling import reference_to
+        from ._map.worker_task import reopen
 
-        return reopen, handle_of(self)
+        return reopen, reference_to(self)
 
     # --- who it is -----------------------------------------------------------------------------
 
@@ -250,7 +137,7 @@ class GroupTask(Reporting):
     def name(self) -> TaskName:
         """The readable name, `C=1,seed=0`.
 
-        As a call it gives a metric's title and series: `task.name("roc", split="val")`.
+        Called with a metric, it returns title and series: `task.name("roc", split="val")`.
         """
         text = TaskName(self._state.spec.name)
         text._task = self
@@ -258,29 +145,29 @@ class GroupTask(Reporting):
 
     @property
     def key(self) -> str:
-        """The stable identity in the group, the same in every run."""
+        """The task's stable identity in its group, the same in every run."""
         return self._state.spec.key
 
     @property
     def index(self) -> int:
-        """The place in the space, from 0."""
+        """The position in the space, from 0."""
         return self._state.spec.index
 
     @property
     def attempt(self) -> int:
-        """Which attempt at this key it is, from 1."""
+        """The number of the attempt at this key, from 1."""
         return self._state.spec.attempt
 
     @property
     def id(self) -> str:
-        """The ClearML task's id; offline it is a temporary one."""
+        """The ClearML task's id; offline, a temporary one."""
         return self._state.id
 
     @property
     def params(self) -> dict[str, Any]:
-        """A copy of the parameters, as they were given and set since.
+        """A copy of the parameters, with those that were set since.
 
-        To change it changes nothing of the task: `set_parameters` adds to its parameters.
+        Changing the copy does not change the task; `set_parameters` adds parameters to it.
         """
         return dict(self._state.params)
 
@@ -291,33 +178,33 @@ class GroupTask(Reporting):
 
     @property
     def url(self) -> str | None:
-        """The task's page, or offline its session folder; else None."""
+        """The task's page; offline, its session folder; None in the other modes."""
         return self._run.backend.url(self.id)
 
     @property
     def status(self) -> Status:
         """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`.
 
-        Of a task that was submitted to a queue also `"queued"` and, for a draft, `"created"`.
+        A task that was submitted to a queue can also be `"queued"`, or as a draft `"created"`.
         """
         return self._state.status
 
     @property
     def done(self) -> bool:
-        """Whether an earlier attempt has completed the task; only under `resume`."""
+        """Whether an earlier attempt has completed the task; only with `resume`."""
         return self._state.done
 
     @property
     def status_reason(self) -> str:
-        """Why the task failed or stopped; else empty."""
+        """Why the task failed or was stopped; else empty."""
         return self._state.reason
 
     # --- what it logs --------------------------------------------------------------------------
 
     def bind(self, **context: Any) -> BoundTask:
-        """Gives a view of this task that fills context in, `val = task.bind(split="val")`.
+        """Returns a view of this task with context filled in, `val = task.bind(split="val")`.
 
-        Context given to `report` itself goes before what is bound.
+        Context that is passed to `report` replaces what is bound.
 
         Args:
             **context: Values for fields of the template.
@@ -341,10 +228,10 @@ class GroupTask(Reporting):
         if state.status != "in_progress":
             raise _closed(state)
         if levels is None and not isinstance(values, Mapping):
-            raise refused(values)
+            raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
-            raise ArgumentError("iteration", at, f"one from {FIRST_ITERATION} to {LAST_ITERATION}")
+            raise ArgumentError("iteration", at, f"an integer from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
         if levels is None:
             self._collect(values, context, at is None, points)
@@ -353,11 +240,11 @@ class GroupTask(Reporting):
                 self._collect(metrics, inner, at is None, points)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
-            self._refuse_doubles(points, values, levels, context)
+            self._check_aliases(points, values, levels, context)
         if points:
             lost = self._run.reporter.put(state.id, at, points)
             if lost:
-                self._tell_lost()
+                self._warn_of_lost()
 
     def _collect(self, values: Values, context: dict[str, Any], single: bool, points: Points) -> None:
         names = self._state.names
@@ -371,11 +258,12 @@ class GroupTask(Reporting):
                 points.append(channel)
                 points.append(x)
             else:
-                self._run.leave_out(self._state, metric, context, x)
+                self._run.skip_nonfinite(self._state, metric, context, x)
 
-    def _refuse_doubles(
+    def _check_aliases(
         self, points: Points, values: Values, levels: Sequence[str] | None, context: dict[str, Any]
     ) -> None:
+        """Checks that no metric is in the dict twice, by its name and by an alias."""
         channels: list[Channel] = points[::2]
         if len(set(channels)) == len(channels):
             return
@@ -394,27 +282,27 @@ class GroupTask(Reporting):
                         "report only one of them"
                     )
 
-    def _tell_lost(self) -> None:
-        if "lost" not in self._run.told:
-            self._run.told.add("lost")
-            cause = self._run.reporter.error or "nothing takes points away"
+    def _warn_of_lost(self) -> None:
+        if "lost" not in self._run.warned:
+            self._run.warned.add("lost")
+            cause = self._run.reporter.error or "the queue is full and is not emptied"
             warnings.warn(
-                f"points of the task {self._state.spec.name!r} had to be given up, so that the script goes "
-                f"on: {cause}. They are counted, and named when the group closes",
+                f"points of the task {self._state.spec.name!r} were dropped, so that the script is not held "
+                f"up: {cause}. They are counted, and the count is reported when the group closes",
                 LostPointsWarning,
                 stacklevel=4,
             )
 
     @property
     def logger(self) -> Any:
-        """ClearML's own `Logger` for this task, made when first asked for."""
+        """ClearML's own `Logger` for this task, created on first use."""
         return self.clearml_task.get_logger()
 
     @property
     def clearml_task(self) -> Any:
-        """ClearML's own `Task` object, attached when first asked for.
+        """ClearML's own `Task` object, created on first use.
 
-        In the mode `disabled`, and in a memory store, an object that takes every call and does
+        In the mode `disabled` and in `testing.recording()`, an object that accepts every call and does
         nothing.
 
         Raises:
@@ -424,12 +312,12 @@ class GroupTask(Reporting):
         return self._run.backend.clearml_task(self.id)
 
     def summary_writer(self, context: str | None = None) -> SummaryWriter:
-        """Gives an object with the calls of TensorBoard's `SummaryWriter`, for code that has them.
+        """Returns an object with the calls of TensorBoard's `SummaryWriter`, for code that uses one.
 
         Args:
-            context: The template's field that the last part of a tag fills in: `"split"` makes the tag
-                `loss/train` the metric `loss` with `split="train"`. None does so where that part, or
-                the first one, is `train`, `val`, `test` or the like.
+            context: The field of the template that the last part of a tag is the value of: with `"split"`,
+                the tag `loss/train` is the metric `loss` with `split="train"`. With None, this is done if
+                the last or the first part is `train`, `val`, `test` or the like.
 
         Raises:
             UnknownFieldError: The template does not have the field.
@@ -439,13 +327,13 @@ class GroupTask(Reporting):
         return SummaryWriter(self, context)
 
     def set_parameters(self, params: Mapping[str, Any]) -> None:
-        """Adds parameters to the task's section `General`.
+        """Adds parameters to the task, in ClearML's section `General`.
 
         Args:
             params: Name → value; nested dicts become `a/b`.
 
         Raises:
-            ParameterError: One is part of the task's identity already, with another value.
+            ParameterError: One has another value in the task's identity.
             TaskClosedError: The task has ended.
         """
         self._require_open()
@@ -466,13 +354,14 @@ class GroupTask(Reporting):
     # --- how it ends ---------------------------------------------------------------------------
 
     def mark_completed(self) -> None:
-        """Ends the task as completed, its data delivered."""
+        """Ends the task as completed, and delivers its data."""
         self._end("completed", "")
 
     def mark_failed(self, status_reason: str = "") -> None:
         """Ends the task as failed.
 
-        On an agent, which goes by the script's exit code, the group's end raises `AgentTaskError`.
+        An agent takes the status from the script's exit code, so there the group's end raises
+        `AgentTaskError`.
 
         Args:
             status_reason: Why, for people.
@@ -480,9 +369,9 @@ class GroupTask(Reporting):
         self._end("failed", status_reason)
 
     def mark_stopped(self, status_reason: str = "") -> None:
-        """Ends the task as stopped: a pruned trial, an early end.
+        """Ends the task as stopped, for example a pruned trial.
 
-        On an agent, which knows nothing between completed and failed, as `mark_failed`.
+        On an agent, whose tasks are either completed or failed, it has the effect of `mark_failed`.
 
         Args:
             status_reason: Why, for people.
@@ -491,31 +380,31 @@ class GroupTask(Reporting):
 
     def _end(self, status: Status, reason: str) -> None:
         self._require_open()
-        self._run.end(self._state, status, reason, self.group.close_timeout)
+        self._run.end(self._state, status, reason)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until all that was reported so far is delivered.
+        """Waits until everything that was reported so far is delivered.
 
         Args:
             timeout: The most seconds to wait; None for the group's `close_timeout`.
 
         Raises:
-            DeliveryError: It was not delivered by then.
+            DeliveryError: Some of it was not delivered in time.
         """
         self.group.flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
-        """Ends the task, as completed unless it has ended already, with its data delivered.
+        """Ends the task, as completed unless it has ended already, and delivers its data.
 
         Args:
             timeout: The most seconds to wait; None for the group's `close_timeout`.
 
         Raises:
-            DeliveryError: Some data was not delivered by then; the group tries again as it closes.
-            StoreError: The disk refuses.
+            DeliveryError: Some data was not delivered in time; the group's end tries again.
+            StoreError: The data cannot be written to disk.
         """
         self._run.mark(self._state, "completed")
-        seconds = self.group.close_timeout if timeout is None else timeout
+        seconds = self._run.options.close_timeout if timeout is None else timeout
         for error in self._run.finish([self._state], seconds):
             raise error
 
@@ -524,34 +413,32 @@ class GroupTask(Reporting):
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[GroupTask]:
-        """Makes the task the one that `GroupTask.current()` gives, for threads and callbacks.
+        """Makes the task the current one, for threads and callbacks.
 
-        A new thread starts without a current task: `with task.activate(): …` in it. The task
-        does not end with the block.
+        A new thread has no current task until it enters `with task.activate():`. The task does not end
+        with that block.
         """
         with self.group.activate():
-            token, console_token = _current.set(self), _console.current.set(self._sink)
+            token, console_token = current_task.set(self), _console.current.set(self._sink)
             try:
                 yield self
             finally:
-                _current.reset(token)
+                current_task.reset(token)
                 _console.current.reset(console_token)
                 if self._sink is not None:
                     self._sink.flush()
 
     @staticmethod
     def current() -> GroupTask | None:
-        """Gives the task whose block this is, else the current turn of a sweep, else None."""
-        from ._group import TaskGroup
-
-        task, group = _current.get(), TaskGroup.current()
-        if group is not None and group._turn is not None and (task is None or task.group is not group):
-            return group._turn
-        return task
+        """Returns the task whose block this is, else the task of the sweep's iteration, else None."""
+        task, group = current_task.get(), current_group.get()
+        if group is None or (task is not None and task.group is group):
+            return task
+        return group._iteration_task or task
 
     def __enter__(self) -> GroupTask:
         self._require_open()
-        self._tokens.append((_current.set(self), _console.current.set(self._sink)))
+        self._tokens.append((current_task.set(self), _console.current.set(self._sink)))
         return self
 
     def __exit__(
@@ -561,17 +448,44 @@ class GroupTask(Reporting):
         traceback: TracebackType | None,
     ) -> bool:
         task_token, console_token = self._tokens.pop()
-        with contextlib.suppress(ValueError):  # left in another context, as async fixtures do
-            _current.reset(task_token)
+        with contextlib.suppress(ValueError):  # left in another context than entered, as in async fixtures
+            current_task.reset(task_token)
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
         if self._state.ends_elsewhere:
             return False
         if exc is not None:
-            return self.group._task_raised(self, exc)
-        self._run.end(self._state, "completed", "", self.group.close_timeout)
+            return self._end_by(exc)
+        self._run.end(self._state, "completed")
         return False
+
+    def _end_by(self, exc: BaseException) -> bool:
+        """Ends the task by an exception that leaves its block; returns whether `catch` keeps it there."""
+        run, catch = self._run, self._run.options.catch
+        if run.in_child:
+            return False
+        text = failures.end(run, self._state, exc)
+        if not failures.is_caught(exc, catch):
+            if isinstance(exc, catch):
+                failures.add_note(
+                    exc,
+                    "catch=… includes this package's own errors only by their own classes, "
+                    f"catch={type(exc).__name__}, because most of them are mistakes in the script",
+                )
+            return False
+        if run.agent_task is not None:
+            failures.add_note(exc, _NOT_CAUGHT_ON_AGENT)
+            return False
+        self._keep_caught(exc, text)
+        logger.warning("%s failed, the loop goes on: %s", self, failures.reason_of(exc))
+        return True
+
+    def _keep_caught(self, exc: BaseException, text: str) -> None:
+        """Keeps an exception that `catch` includes; of several, the first."""
+        failures.clear_frames(exc)
+        if self._caught is None:
+            self._caught = Failure(self, exc, text)
 
     def _require_open(self) -> None:
         if not self._state.is_open:
@@ -579,5 +493,5 @@ class GroupTask(Reporting):
 
 
 def _closed(state: TaskState) -> TaskClosedError:
-    unused = state.turn and state.status == "completed" and not state.names.stats
-    return TaskClosedError(state.spec.name, state.status, state.turn, state.done, unused)
+    unused = state.in_sweep and state.status == "completed" and not state.names.stats
+    return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused)

@@ -279,13 +279,13 @@ def test_arguments_are_checked_before_a_task_is_opened() -> None:
 def test_no_more_workers_than_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """For two points there are two workers at most; for none, under resume, there is none."""
     started: list[int] = []
-    start = process_pool.Crew.start
+    start = process_pool.ProcessPool.start
 
-    def counted(crew: process_pool.Crew) -> None:
-        started.append(crew.count)
-        start(crew)
+    def counted(pool: process_pool.ProcessPool) -> None:
+        started.append(pool.count)
+        start(pool)
 
-    monkeypatch.setattr(process_pool.Crew, "start", counted)
+    monkeypatch.setattr(process_pool.ProcessPool, "start", counted)
     for _ in range(2):
         with offline(resume=True) as group:
             group.map(worker_functions.nothing, {"seed": range(2)}, workers=16)

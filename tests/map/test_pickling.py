@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
-from clearml_taskgroup._map import worker_task
-from clearml_taskgroup._map.call import Parcel, call, unpacked
+from clearml_taskgroup._map import worker_group, worker_task
+from clearml_taskgroup._map.call import DeferredTask, call_on_executor, unpack
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._run.reporter import Channel
@@ -64,9 +64,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
         if machine is not None:
             monkeypatch.setattr(platform, "node", lambda: machine)
         with monkeypatch.context() as patch:
-            patch.setattr(worker_task, "live", {})
+            patch.setattr(worker_task, "open_groups", {})
             task = pickle.loads(data)
-        assert isinstance(task, worker_task.ReopenedTask)
+        assert isinstance(task, worker_task.WorkerTask)
         return task
 
     return reopened
@@ -113,9 +113,9 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
         data = pickle.dumps(task)
         assert group.record_path is not None
         group.record_path.with_suffix(".words").unlink()
-        worker_task.let_all_go()
+        worker_group.leave_all()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(worker_task, "live", {})
+            patch.setattr(worker_task, "open_groups", {})
             with pytest.raises(HandleError, match="vocabulary"):
                 pickle.loads(data)
 
@@ -181,23 +181,29 @@ def test_who_it_is_comes_along(elsewhere: Callable[..., GroupTask]) -> None:
             assert getattr(there, what) == getattr(task, what), what
         assert (str(there), repr(there)) == (str(task), repr(task))
         assert there.name("val_loss") == task.name("val_loss")
-        for what in (
-            "id",
-            "name",
-            "project",
-            "tags",
-            "run",
-            "run_number",
-            "parent_id",
-            "url",
-            "mode",
-            "catch",
-        ):
+        for what in ("id", "name", "project", "catch", "close_timeout", "captures_console"):
             assert getattr(there.group, what) == getattr(group, what), what
+        assert there.group.template.text == group.template.text
+        assert there.group.vocabulary is not None
         with pytest.raises(UnknownMetricError):
             there.report({"los": 1}, split="val")
         assert elsewhere(there).id == task.id
         del there
+
+
+def test_a_worker_has_no_more_of_the_group(elsewhere: Callable[..., GroupTask]) -> None:
+    with offline() as group:
+        there = elsewhere(group.task({"seed": 1}))
+        with there.activate():
+            assert TaskGroup.current() is there.group
+            assert GroupTask.current() is there
+        for what in ("task", "sweep", "results", "run", "failures"):
+            with pytest.raises(
+                GroupStateError, match=f"{what} works only in the process that opened the group"
+            ):
+                getattr(there.group, what)
+        with pytest.raises(GroupStateError, match="stays in the process"):
+            pickle.dumps(there.group)
 
 
 def test_an_ended_task_is_ended_there(elsewhere: Callable[..., GroupTask]) -> None:
@@ -222,7 +228,7 @@ def test_settings_hold_there(elsewhere: Callable[..., GroupTask]) -> None:
         with elsewhere(task) as there:
             there.report({"loss": float("nan")}, 1)
         assert there.status == "failed"
-        assert [str(failure.task) for failure in there.group.failures] == ["seed=1"]
+    assert [str(failure.task) for failure in group.failures] == ["seed=1"]
     assert task.status == "failed"
 
 
@@ -233,7 +239,7 @@ def test_threads_share_what_a_process_has_opened(elsewhere: Callable[..., GroupT
         found: list[GroupTask] = []
         data = [pickle.dumps(task) for task in tasks]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(worker_task, "live", {})
+            patch.setattr(worker_task, "open_groups", {})
             threads = [threading.Thread(target=lambda d=d: found.append(pickle.loads(d))) for d in data]
             for thread in threads:
                 thread.start()
@@ -428,7 +434,7 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
             worker_functions.report(there)
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
-        worker_task.let_all_go()
+        worker_group.leave_all()
 
 
 def test_on_another_machine_a_successor_delivers_what_was_left(
@@ -447,7 +453,7 @@ def test_on_another_machine_a_successor_delivers_what_was_left(
         with elsewhere(second, machine="another"):
             pass
         assert server.scalars(first.id, 1) == {("loss", "value"): [(3, 0.5)]}
-        worker_task.let_all_go()
+        worker_group.leave_all()
         assert not list(folder.glob("guest-*"))
 
 
@@ -459,14 +465,17 @@ def test_a_point_that_began_on_another_machine_does_not_begin_again(
         task = group.task({"seed": 2})
         handle = elsewhere(task, machine="another").__reduce__()[1]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(worker_task, "live", {})
-            patch.setattr(worker_task, "read_first", lambda path: {})
-            worker_task.let_all_go()
-            ran = [call(worker_functions.report, Parcel(None, handle), "/not there") for _ in range(2)]
-        first, second = (unpacked(one) if isinstance(one, bytes) else one for one in ran)
+            patch.setattr(worker_task, "open_groups", {})
+            patch.setattr(worker_group, "read_first", lambda path: {})
+            worker_group.leave_all()
+            ran = [
+                call_on_executor(worker_functions.report, DeferredTask(None, handle), "/not there")
+                for _ in range(2)
+            ]
+        first, second = (unpack(one) if isinstance(one, bytes) else one for one in ran)
         assert (first.value, first.error) == (4, None)
         assert "the worker process that ran it died" in str(second.error)
-        worker_task.let_all_go()
+        worker_group.leave_all()
 
 
 def test_offline_on_another_machine_is_refused(
@@ -475,7 +484,7 @@ def test_offline_on_another_machine_is_refused(
     """A session folder that this machine does not see is named."""
     with offline() as group:
         data = pickle.dumps(group.task({"seed": 2}))
-        monkeypatch.setattr(worker_task, "live", {})
-        monkeypatch.setattr(worker_task, "read_first", lambda path: {})
+        monkeypatch.setattr(worker_task, "open_groups", {})
+        monkeypatch.setattr(worker_group, "read_first", lambda path: {})
         with pytest.raises(HandleError, match="offline session in"):
             pickle.loads(data)

@@ -252,7 +252,7 @@ def test_nonfinite_numbers_are_told_once_per_series(backend: MemoryStore) -> Non
     assert len(texts) == 5
     assert texts[:2] == [text.replace("C=2", "C=1") for text in texts[2:4]]
     assert "loss[split=val] is nan" in texts[1]
-    assert texts[4] == "8 more points that ClearML cannot store were left out"
+    assert texts[4] == "8 more points that ClearML cannot store were skipped"
 
 
 def test_one_point_is_no_plural(backend: MemoryStore) -> None:
@@ -262,7 +262,7 @@ def test_one_point_is_no_plural(backend: MemoryStore) -> None:
         with TaskGroup("digits", "sweep") as group:
             for step in range(2):
                 group.task({"C": 1}, if_exists="return").report({"loss": float("nan")}, step)
-    assert str(caught[-1].message) == "1 more point that ClearML cannot store was left out"
+    assert str(caught[-1].message) == "1 more point that ClearML cannot store was skipped"
 
 
 @pytest.mark.parametrize("value", NONFINITE)

@@ -14,7 +14,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model.specs import Ending
-from clearml_taskgroup._run import run as _run
+from clearml_taskgroup._run.state import MAX_REASON_CHARS
 from clearml_taskgroup.errors import (
     DeliveryError,
     DriftWarning,
@@ -285,7 +285,7 @@ def test_a_task_that_a_thread_opens_while_the_group_closes_is_refused() -> None:
     with recording() as backend:
         with a_group() as group:
             assert group._run is not None
-            spec = group._specs.make(None, name="late")
+            spec = group._run.specs.make(None, name="late")
         with pytest.raises(GroupStateError, match="has been closed"):
             group._run.create([spec])
     assert statuses(backend) == {"the group": "completed"}
@@ -315,4 +315,4 @@ def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
 def test_a_reason_is_cut_to_what_a_server_takes() -> None:
     with recording() as backend, a_group() as group:
         group.task(name="the task").mark_failed("x" * 10_000)
-    assert backend.members[0].reason == "x" * _run.REASON_LENGTH
+    assert backend.members[0].reason == "x" * MAX_REASON_CHARS

@@ -289,7 +289,7 @@ def test_a_dead_store_cannot_hang_a_training_loop(monkeypatch: pytest.MonkeyPatc
             group.flush()
         for iteration in range(4):
             dead.report({"loss": 1.0}, iteration)
-        with pytest.warns(LostPointsWarning, match="'seed=0' had to be given up.*dead disk"):
+        with pytest.warns(LostPointsWarning, match="'seed=0' were dropped.*dead disk"):
             dead.report({"loss": 2.0}, 9)
         for iteration in range(99):  # a second warning would be an error here
             (other if iteration % 2 else dead).report({"loss": 2.0}, iteration)

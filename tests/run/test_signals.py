@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._run.signals import TERMINATED, Interrupts, held
+from clearml_taskgroup._run.signals import SIGTERM_EXIT_CODE, Interrupts, hold_signals
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
 from tests.support.scripts import (
@@ -260,7 +260,7 @@ def test_however_often_ctrl_c_comes_the_group_ends(count: int) -> None:
 
 def test_a_second_signal_between_two_steps_breaks_nothing_off() -> None:
     """Where nothing is waited for, a second signal only ends further waiting."""
-    with held() as interrupts:
+    with hold_signals() as interrupts:
         signal.raise_signal(signal.SIGINT)
         assert (type(interrupts.first), interrupts.given_up) == (KeyboardInterrupt, False)
         signal.raise_signal(signal.SIGINT)
@@ -275,7 +275,7 @@ def test_held_signals_leave_foreign_handlers_alone() -> None:
     seen: list[int] = []
     old = [signal.signal(number, lambda number, _: seen.append(number)) for number in SIGNALS]
     try:
-        with held() as interrupts:
+        with hold_signals() as interrupts:
             for number in SIGNALS:
                 signal.raise_signal(number)
     finally:
@@ -393,7 +393,7 @@ def test_an_error_names_data_that_a_hanging_store_did_not_take_at_sigterm() -> N
         with a_group() as group, group.task(name="the task") as task:
             task.report({"loss": 1.0}, 1)
             signal.raise_signal(signal.SIGTERM)
-    assert caught.value.code == TERMINATED
+    assert caught.value.code == SIGTERM_EXIT_CODE
     (note,) = notes_of(caught.value)
     assert DeliveryError.__name__ in note
     assert "dead disk" in note

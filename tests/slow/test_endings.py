@@ -22,9 +22,9 @@ def hang(path, data):
     wait.wait()
 """
 TELLING = """
-from clearml_taskgroup._run import run as _run, signals as _signals
+from clearml_taskgroup._run import closing, signals as _signals
 
-close, add = _run.Run.close, _signals.Interrupts.add
+close, add = closing.close_run, _signals.Interrupts.add
 
 def tell_closing(run, *options):
     os.write(1, b"closing\\n")
@@ -34,7 +34,7 @@ def tell_noted(interrupts, interrupt):
     add(interrupts, interrupt)
     os.write(1, b"noted\\n")
 
-_run.Run.close, _signals.Interrupts.add = tell_closing, tell_noted
+closing.close_run, _signals.Interrupts.add = tell_closing, tell_noted
 """
 
 

@@ -28,8 +28,8 @@ def kill(group: TaskGroup) -> None:
     run = group._run
     assert run is not None
     group._finalizer.detach()
-    for undo in group._undo:
-        undo()
+    for hook in run.after_close:
+        hook()
     run.reporter.stop(10)
     run.closed = True
     if isinstance(run.backend, OnlineBackend):

@@ -18,20 +18,22 @@ from .._clearml.queries import Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.backoff import Backoff
+from .._model.search_space import configurations
 from .._model.status import ENDED, Status
-from .._run.run import REASON_LENGTH, Run
-from .._storage.memory import MemoryBackend
-from .._storage.online import OnlineBackend
+from .._run.state import MAX_REASON_CHARS, TaskState
+from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, WaitTimeoutError
-from .submit import adopted, like_main
+from .submit import adopted, check, like_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .._group import TaskGroup
+    from .._model.search_space import Space
     from .._model.specs import TaskSpec
-    from .._run.state import TaskState
+    from .._run.run import Run
 
 _WORDS: dict[str, Status] = {
     "published": "completed",
@@ -51,7 +53,7 @@ def take_over(run: Run, state: TaskState, doc: Document) -> None:
     """Takes over what the server knows of a task: status, values, and what it was edited to."""
     state.status = status_of(str(doc["status"]))
     reason = str(doc.get("status_reason") or doc.get("status_message") or "")
-    state.reason = reason[:REASON_LENGTH] if state.status in ("failed", "stopped") else ""
+    state.reason = reason[:MAX_REASON_CHARS] if state.status in ("failed", "stopped") else ""
     state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
     identity = identity_of(doc)
     past = past_task(doc, run.template)
@@ -189,10 +191,8 @@ class Queueing:
         """
         with _server(run) as transport, _drafts_told():
             known = self._adopted(run, specs, transport)
-            fresh = [run.attempt_of(spec) for spec in specs if spec.key not in known]
-            backend = run.backend
-            assert isinstance(backend, (OnlineBackend, MemoryBackend))
-            ids = backend.draft(run.info, fresh, run.parent, like_main(run, transport))
+            fresh = [next_attempt(run, spec) for spec in specs if spec.key not in known]
+            ids = run.backend.draft(run.info, fresh, run.parent, like_main(run, transport))
             for spec, task_id in zip(fresh, ids, strict=True):
                 known[spec.key] = _state(run, spec, task_id, "created")
             submission.tasks = [known[spec.key] for spec in specs]
@@ -370,16 +370,38 @@ def open_submission(run: Run, queue: str, limit: int | None) -> Submission:
         return Submission(queue, find_queue(transport, queue) if transport is not None else "", limit)
 
 
+def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: int | None) -> list[GroupTask]:
+    """Submits the configurations of a sweep that no earlier attempt has completed; returns all tasks.
+
+    Raises:
+        SubmitError: An agent could not run this script.
+        UnknownQueueError: The server has no such queue.
+        ServerError: The server refuses a request.
+    """
+    check(group, run, queue)
+    submission, queueing = open_submission(run, queue, limit), group._queueing
+    specs = [
+        attrs.evolve(spec, queue=queue, sweep=run.sweeps)
+        for spec in run.specs.make_all(configurations(space))
+    ]
+    done = [spec for spec in specs if run.is_done(spec.key)]
+    submitted = queueing.submit(run, [spec for spec in specs if not run.is_done(spec.key)], submission)
+    tasks = [GroupTask(group, run, state) for state in run.create(done)]
+    run.specs.add(state.spec for state in submitted)
+    run.submitted.update((state.spec.key, state) for state in submitted)
+    queueing.tell_of(len(done), submitted, len(specs))
+    return [*tasks, *(QueuedTask(group, run, state) for state in submitted)]
+
+
 def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
-    state = run.state_of(spec, task_id, turn=False)
+    state = new_state(run, spec, task_id)
     state.status, state.opened, state.ended = status, 0.0, 0.0
     return state
 
 
 def _set(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
-    if isinstance(run.backend, MemoryBackend):
-        run.backend.set_status(state.id, status)
+    run.backend.set_status(state.id, status)
 
 
 @contextlib.contextmanager
@@ -396,10 +418,10 @@ def _drafts_told() -> Iterator[None]:
 @contextlib.contextmanager
 def _server(run: Run) -> Iterator[Transport | None]:
     """Opens a way to the server that is there also after the group's end; none in memory."""
-    if not isinstance(run.backend, OnlineBackend):
+    if run.backend.transport is None:
         yield None
         return
-    transport = Transport(run.backend.connection)
+    transport = Transport(run.backend.transport.connection)
     try:
         yield transport
     finally:

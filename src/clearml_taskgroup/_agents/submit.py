@@ -39,7 +39,7 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
             "this is within the block of another task, which the agent would have to run first",
             "submit it outside of all tasks' blocks and loops",
         )
-    if any(not task._state.turn and not task.done and type(task) is GroupTask for task in group):
+    if any(not task._state.in_sweep and not task.done and type(task) is GroupTask for task in group):
         raise SubmitError(queue, f"group.task() or group.map() was called before it, {_BODY}", _ADVICE)
     mode = run.backend.mode
     if mode == "memory":
@@ -51,7 +51,7 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
             "leave queue= out to run the sweep here, or configure a server (clearml-init)",
         )
     script = run.info.script or {}
-    if not group._provenance:
+    if not run.options.provenance:
         raise SubmitError(
             queue, "provenance=False leaves the tasks without a script", "leave provenance=False out"
         )
@@ -85,7 +85,7 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
     Raises:
         SubmitError: The group has submitted a sweep, or is run by an agent for one.
     """
-    point = run.point or run.elsewhere
+    point = run.agent_task or run.foreign_agent_task
     queue = point.identity.get("queue", "") if point is not None else ""
     queue = queue or next((one.queue for one in group._queueing.submissions), "")
     if queue:

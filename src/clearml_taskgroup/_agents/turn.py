@@ -25,14 +25,25 @@ if TYPE_CHECKING:
     from .._clearml.agent_task import AgentTask
     from .._clearml.api import Transport
     from .._model.task_specs import TaskSpecs
+    from .._run.run import Run
 
 
-NOT_CAUGHT = (
-    "catch=… lets a loop go on, and here is one turn: the exception ends the script, so that the agent marks "
-    "its task as failed"
-)
 _COPIES = ("{}", "Clone Of {}", "Clone of {}")
 """What copies of a task are called where nobody has named them."""
+
+
+def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | None:
+    """Gives the spec of the agent's task if it came from this sweep, and updates its identity on the server.
+
+    Raises:
+        AgentParameterError: A parameter was edited to an invalid value.
+    """
+    spec = spec_of_turn(agent_task, run.specs, run.info, run.sweeps, space)
+    if spec is not None and run.backend.transport is not None:
+        spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)
+    if spec is not None:
+        tell(agent_task, spec)
+    return spec
 
 
 def spec_of_turn(

@@ -1,1 +1,1 @@
-"""A function for each point: here, in worker processes, on executors; tasks that are passed by hand."""
+"""`group.map`, and tasks in other processes."""

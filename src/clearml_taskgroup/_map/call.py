@@ -1,47 +1,37 @@
-"""One point of `map`, wherever it runs: the function is called, what came of it goes back."""
+"""One call of `map`: the function is called with one task, here or in a worker, and its result goes back."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import platform
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
 
-from .._clearml.hyperparameters import SECTION
-from .._run.failures import add_note, reason_of, text_of
-from .._run.run import TASK_PATIENCE
+from .._run.failures import add_note, reason_of, record, text_of
+from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import Facts, facts_of, read_back, written
-from .._storage.online import OnlineBackend
 from .._task import GroupTask
 from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
-from .worker_task import ReopenedTask, reopen
-
-MOST_KEPT = 4 * 1024 * 1024
-"""Bytes of a result that are kept on disk in case that an executor loses it."""
-
-STOPPED = "stopped"
-"""A file among those of the points that were begun: no more of them are to begin."""
+from . import begun_calls
+from .worker_task import WorkerTask, reopen
 
 Function = Callable[[GroupTask], Any]
 
 
 @attrs.define
-class Ended:
-    """What came of one point.
+class CallResult:
+    """The result of one call.
 
     Attributes:
-        value: What the function gave.
-        error: What it raised.
+        value: What the function returned.
+        error: What it raised, or why it could not be called or did not return.
         text: The traceback.
-        seconds: How long it took.
-        facts: What another process has counted; None where the task itself has it.
+        seconds: How long the call took.
+        facts: What a worker has counted for the task; None where the task has it itself.
     """
 
     value: Any = None
@@ -51,223 +41,170 @@ class Ended:
     facts: Facts | None = None
 
 
-class Parcel:
-    """A task on its way to where it runs; opened there, where an error of that can be told."""
+class DeferredTask:
+    """A task for another process that is reopened by `open`, not by unpickling.
 
-    def __init__(self, task: GroupTask | None, handle: tuple[Any, ...] = ()) -> None:
+    An error of reopening it can then be the result of its call.
+    """
+
+    def __init__(self, task: GroupTask | None, reference: tuple[Any, ...] = ()) -> None:
         self._task = task
-        self._handle = handle
+        self._reference = reference
 
     def __reduce__(self) -> tuple[Any, ...]:
-        handle = self._handle if self._task is None else self._task.__reduce__()[1]
-        return Parcel, (None, handle)
+        reference = self._reference if self._task is None else self._task.__reduce__()[1]
+        return DeferredTask, (None, reference)
 
     @property
-    def is_here(self) -> bool:
-        """Whether it was never pickled."""
-        return self._task is not None
+    def was_pickled(self) -> bool:
+        return self._task is None
 
     def open(self) -> GroupTask:
         """Gives the task.
 
         Raises:
-            HandleError: This process cannot reach the place where its data goes.
+            HandleError: This process cannot reach the place where the task's data goes.
             LoginError: It cannot log in at the server.
         """
-        return self._task if self._task is not None else reopen(*self._handle)
+        return self._task if self._task is not None else reopen(*self._reference)
 
 
-def died(task: GroupTask, how: str) -> Ended:
-    """What came of a point whose process died."""
+def died_result(task: GroupTask, how: str) -> CallResult:
+    """The result of a call whose process died."""
     error = WorkerDiedError(str(task), f"was not finished: {how}", "resume=True runs it again")
-    return Ended(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
+    return CallResult(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
 
 
-def run_here(fn: Function, task: GroupTask) -> Ended:
-    """Calls the function in the process that has opened the task; nothing is raised.
+# --- calling ---------------------------------------------------------------------------------------
 
-    `KeyboardInterrupt` and the like are `error`, too: the caller raises them where they belong.
+
+def call_here(fn: Function, task: GroupTask) -> CallResult:
+    """Calls the function in the process that opened the task.
+
+    Raises nothing: the caller raises `error` where it is a `KeyboardInterrupt` or the like.
     """
     began = task._state.opened = time.monotonic()
-    ended = _called(fn, task)
+    result = _call(fn, task)
     task._run.mark(task._state, "completed")
-    ended.seconds = time.monotonic() - began
-    return ended
+    result.seconds = time.monotonic() - began
+    return result
 
 
-def run_there(fn: Function, task: ReopenedTask) -> bytes:
-    """Calls the function in a worker process; what comes of it is safe on disk before it goes back."""
+def call_in_worker(fn: Function, task: WorkerTask) -> bytes:
+    """Calls the function in a worker process; what it reported is on disk before the result is sent."""
     began = time.monotonic()
     run, state = task._run, task._state
-    ended = _called(fn, task)
-    if isinstance(ended.error, KeyboardInterrupt) and task.folder:
-        _stop(task.folder)
+    result = _call(fn, task)
+    if isinstance(result.error, KeyboardInterrupt) and task.map_folder:
+        begun_calls.stop(task.map_folder)
     try:
-        value = _dumps(ended.value)
+        value = _pickle_value(result.value)
     except Exception as cause:  # whatever an object's own code raises
-        unpicklable = ValuePickleError(
-            str(task),
-            f"returned a {type(ended.value).__name__}, which cannot be sent back from its process "
-            f"({reason_of(cause)})",
-            "return plain data, or log it with task.clearml_task.upload_artifact",
-        )
-        ended = Ended(error=unpicklable)
-        value, ended.text = _dumps(None), f"{ended.error}\n"
+        result = CallResult(error=ValuePickleError(str(task), type(result.value).__name__, reason_of(cause)))
+        value, result.text = _pickle_value(None), f"{result.error}\n"
         if state.is_open:
-            run.reporter.put_text(task.id, ended.text)
-            run.mark(state, "failed", str(ended.error))
+            run.reporter.put_text(task.id, result.text)
+            run.mark(state, "failed", str(result.error))
     run.mark(state, "completed")
-    errors = run.finish([state], min(task.group.close_timeout, TASK_PATIENCE))
+    errors = run.finish([state], min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     facts = facts_of(state, run.reporter)
     for error in errors:
         facts.lost += error.points if isinstance(error, DeliveryError) else 0
         facts.trouble = f"{error} (on {platform.node()})"
-    return _packed(value, ended, time.monotonic() - began, facts)
+    return _pack(value, result, time.monotonic() - began, facts)
 
 
-def _packed(value: bytes, ended: Ended, seconds: float, facts: Facts) -> bytes:
-    error = None if ended.error is None else written(ended.error, ended.text)
+def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = None) -> CallResult | bytes:
+    """Reopens a task in a worker process and calls the function with it.
+
+    An executor may start a call again that a worker had begun before it died: with a folder, the
+    function is called once at most.
+
+    Args:
+        fn: The user's function.
+        deferred: The task.
+        folder: The folder of `begun_calls`; None where nothing starts a call again.
+    """
     try:
-        return pickle.dumps((value, error, ended.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
-    except Exception:  # parameters that were set and cannot travel
-        facts.params = {name: str(given) for name, given in facts.params.items()}
-        return pickle.dumps((value, error, ended.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
+        task = deferred.open()
+        if not isinstance(task, WorkerTask):  # the worker is a thread of the process that opened the task
+            return call_here(fn, task)
+        task.is_mapped = True
+        if folder is not None and (known := _begin(task, folder)) is not None:
+            return known
+    except Exception as error:  # it cannot be opened here
+        reason, text = reason_of(error), text_of(error)
+        return _pack(_pickle_value(None), CallResult(error=error, text=text), 0.0, Facts("failed", reason))
+    data = call_in_worker(fn, task)
+    if folder is not None:
+        begun_calls.keep_result(folder, task.id, data)
+    return data
 
 
-def _called(fn: Function, task: GroupTask) -> Ended:
+def call_on_executor(fn: Function, deferred: DeferredTask, folder: str | None) -> CallResult | bytes:
+    """What `map` submits to an executor; see `open_and_call`."""
+    if not deferred.was_pickled:
+        return call_here(fn, deferred.open())
+    return open_and_call(fn, deferred, folder)
+
+
+def _begin(task: WorkerTask, folder: str) -> CallResult | bytes | None:
+    """Notes that a call begins; gives its result if it is not to begin, or had begun before."""
+    state = begun_calls.begin(task, folder)
+    if state == "map stopped":
+        return CallResult(facts=Facts("stopped", "the map has been stopped"))
+    if state == "interrupted":
+        why = "a worker was interrupted before it began"
+        return CallResult(error=KeyboardInterrupt(why), facts=Facts("stopped", why))
+    if state == "begins":
+        return None
+    return begun_calls.kept_result(folder, task.id) or died_result(task, state)
+
+
+def _call(fn: Function, task: GroupTask) -> CallResult:
     run, state = task._run, task._state
     try:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
-        text = text_of(error)
-        if state.is_open:
-            run.reporter.put_text(task.id, text)
-            run.mark(state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
-        return Ended(error=error, text=text)
-    caught = [failure for failure in task.group._failures if failure.task is task]
-    if caught:  # by the task's own block in the function
-        return Ended(value, caught[-1].exception, caught[-1].traceback)
-    return Ended(value)
+        text = record(run, state, error) if state.is_open else text_of(error)
+        return CallResult(error=error, text=text)
+    if task._caught is not None:  # by the task's own block in the function
+        return CallResult(value, task._caught.exception, task._caught.traceback)
+    return CallResult(value)
 
 
-def unpacked(data: bytes) -> Ended:
-    """Reads what `run_there` gave."""
-    value, error, text, seconds, facts = pickle.loads(data)
-    ended = Ended(None, None, text, seconds, facts)
+# --- results as bytes ------------------------------------------------------------------------------
+
+
+def _pack(value: bytes, result: CallResult, seconds: float, facts: Facts) -> bytes:
+    error = None if result.error is None else written(result.error, result.text)
     try:
-        ended.value = pickle.loads(value)
+        return pickle.dumps((value, error, result.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
+    except Exception:  # parameters were set that cannot be pickled
+        facts.params = {name: str(given) for name, given in facts.params.items()}
+        return pickle.dumps((value, error, result.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(data: bytes) -> CallResult:
+    """Reads the bytes of `call_in_worker`."""
+    value, error, text, seconds, facts = pickle.loads(data)
+    result = CallResult(None, None, text, seconds, facts)
+    try:
+        result.value = pickle.loads(value)
     except Exception as cause:
-        ended.error = CarriedError(f"what the function gave cannot be read here: {reason_of(cause)}")
+        result.error = CarriedError(f"what the function gave cannot be read here: {reason_of(cause)}")
     if error is not None:
-        ended.error = read_back(*error)
-        add_note(ended.error, f"raised in a worker process:\n{text}")
-    return ended
+        result.error = read_back(*error)
+        add_note(result.error, f"raised in a worker process:\n{text}")
+    return result
 
 
-def _dumps(value: Any) -> bytes:
+def _pickle_value(value: Any) -> bytes:
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
-        cloudpickle = sys.modules.get("cloudpickle")  # which has carried the function, too
+        cloudpickle = sys.modules.get("cloudpickle")  # loaded where it has pickled the function
         if cloudpickle is None:
             raise
         return bytes(cloudpickle.dumps(value))
-
-
-# --- on an executor --------------------------------------------------------------------------------
-
-
-def call(fn: Function, parcel: Parcel, folder: str | None) -> Ended | bytes:
-    """Runs a point on an executor, once: an executor may start again what a dead worker had begun.
-
-    Args:
-        fn: The user's function.
-        parcel: The task.
-        folder: Where it is noted which points were begun, and what came of them.
-    """
-    if parcel.is_here:
-        return run_here(fn, parcel.open())
-    return run_parcel(fn, parcel, folder)
-
-
-def run_parcel(fn: Function, parcel: Parcel, folder: str | None = None) -> Ended | bytes:
-    """Opens a task in a worker process and runs its point."""
-    try:
-        task = parcel.open()
-        if not isinstance(task, ReopenedTask):  # the worker is a thread of the process that opened it
-            return run_here(fn, task)
-        task._mapped = True
-        begun = _begin(task, folder) if folder is not None else None
-        if begun is not None:
-            return begun
-    except Exception as error:  # it cannot be opened here
-        reason, text = reason_of(error), text_of(error)
-        return _packed(_dumps(None), Ended(error=error, text=text), 0.0, Facts("failed", reason))
-    data = run_there(fn, task)
-    if folder is not None and len(data) <= MOST_KEPT:
-        _keep(Path(folder), task.id, data)
-    return data
-
-
-def _begin(task: ReopenedTask, folder: str) -> Ended | bytes | None:
-    """Notes that a point begins; gives what came of it if it had begun before."""
-    if not os.path.isdir(folder):
-        if task.is_local:
-            return Ended(facts=Facts("stopped", "the map has been stopped"))
-        return _begin_on_server(task)
-    if (Path(folder) / STOPPED).exists():
-        why = "a worker was interrupted before it began"
-        return Ended(error=KeyboardInterrupt(why), facts=Facts("stopped", why))
-    task.folder = folder
-    try:
-        os.close(os.open(Path(folder) / task.id, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        return kept(folder, task.id) or died(task, "the worker process that ran it died")
-    except OSError:  # a full disk: the point itself will tell
-        return None
-    return None
-
-
-def _stop(folder: str) -> None:
-    """Notes that no more points are to begin: a Ctrl-C may reach the workers before it stops the map."""
-    with contextlib.suppress(OSError):  # the map has been stopped already, or the disk is full
-        (Path(folder) / STOPPED).touch()
-
-
-def _begin_on_server(task: ReopenedTask) -> Ended | None:
-    """The same where the machines share no disk."""
-    backend = task._run.backend
-    if not isinstance(backend, OnlineBackend):
-        return None
-    query = {"id": [task.id], "only_fields": [f"hyperparams.{SECTION}.worker"]}
-    (found, *_) = backend.transport.call("tasks.get_all", query)["tasks"] or [{}]
-    worker = ((found.get("hyperparams") or {}).get(SECTION) or {}).get("worker")
-    if worker is not None:
-        return died(task, f"the worker process that ran it died ({worker['value']})")
-    item = {"section": SECTION, "name": "worker", "value": f"{platform.node()} {os.getpid()}", "type": "str"}
-    body = {"task": task.id, "hyperparams": [item], "replace_hyperparams": "none", "force": True}
-    backend.transport.call("tasks.edit_hyper_params", body)
-    return None
-
-
-def _keep(folder: Path, task_id: str, data: bytes) -> None:
-    try:
-        fresh = folder / f"{task_id}.new"
-        fresh.write_bytes(data)
-        os.replace(fresh, folder / f"{task_id}.ended")
-    except OSError:  # only of use if the executor breaks
-        pass
-
-
-def has_begun(folder: str | None, task_id: str) -> bool:
-    """Whether a worker has begun a point."""
-    return folder is not None and (Path(folder) / task_id).exists()
-
-
-def kept(folder: str | None, task_id: str) -> bytes | None:
-    """Gives what came of a point, if a worker was through with it."""
-    try:
-        return None if folder is None else (Path(folder) / f"{task_id}.ended").read_bytes()
-    except OSError:
-        return None

@@ -1,52 +1,47 @@
-"""`group.map`: a function for each point of a space, here or in other threads and processes."""
+"""`group.map`: calls a function with a task for each configuration, here or in workers."""
 
 from __future__ import annotations
 
-import queue
-import shutil
 import threading
 import time
-import uuid
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
-from concurrent.futures.thread import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from .._log import logger
-from .._run.failures import bare, clear_frames, is_caught, reason_of
+from .._run.failures import ending_of, is_caught, keep, reason_of
 from .._run.resume import tell_of
-from .._run.run import TASK_PATIENCE, Run
-from .._run.worker_counts import Facts, fold
-from .._task import Failure, GroupTask
-from ..errors import ArgumentError, TaskGroupError, WorkerDiedError
-from .call import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
-from .process_pool import Crew, pickled
+from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
+from .._run.worker_counts import fold
+from ..errors import ArgumentError
+from .begun_calls import make_folder
+from .call import CallResult, Function, call_here
+from .executor import ExecutorEngine
+from .process_pool import ProcessPool, pickle_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._group import TaskGroup
     from .._model.specs import TaskSpec
     from .._progress import Tracker
     from .._run.state import TaskState
+    from .._task import GroupTask
 
 
-AHEAD = 8
-"""How many tasks are opened at once, before workers ask for them."""
-
-MOST_DEATHS = 1000
-"""How often points are handed to an executor again that gave them up before they had begun."""
+OPENED_AHEAD = 8
+"""How many tasks are opened at once for a process pool, before its workers ask for them."""
 
 
 @attrs.frozen
 class Mapped:
-    """What came of one point of `group.map`.
+    """The outcome of `group.map` for one configuration.
 
     Attributes:
         task: The task.
-        value: What the function gave; None if it raised, or if an earlier attempt has completed the task.
-        error: What the function raised, or why it could not be run to its end; else None.
+        value: What the function returned; None if it raised, or if an earlier attempt has completed the
+            task.
+        error: What the function raised, or why it did not run to its end; else None.
     """
 
     task: GroupTask
@@ -55,96 +50,98 @@ class Mapped:
 
 
 class Engine(Protocol):
-    """Where points run."""
+    """Makes the calls of a map."""
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
-        """Runs tasks; gives each with what came of it, in any order."""
+    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
+        """Calls the function with each task; gives the results in any order."""
         ...
 
-    def stop(self) -> list[tuple[GroupTask, Ended]]:
-        """Stops what is under way; gives what still came of it."""
+    def stop(self) -> list[tuple[GroupTask, CallResult]]:
+        """Stops the calls under way; gives the results that still arrived."""
         ...
 
     def close(self) -> None:
-        """Lets go of what the engine holds; nothing is under way any more."""
+        """Frees what the engine holds; no call is under way any more."""
         ...
 
 
-def map_points(
-    group: TaskGroup,
+def map_configurations(
     run: Run,
+    open_tasks: Callable[[list[TaskSpec]], list[GroupTask]],
     fn: Function,
     specs: list[TaskSpec],
     workers: int | None,
     executor: Executor | None,
     track: Callable[[int, int], Tracker] | None = None,
 ) -> list[Mapped]:
-    """Runs a function on each point; see `TaskGroup.map`.
+    """Calls a function with a task for each configuration; see `TaskGroup.map`.
 
     Args:
-        group: The group.
-        run: Its run.
+        run: The group's run.
+        open_tasks: Opens tasks of the group.
         fn: The function.
-        specs: The points, checked.
-        workers: How many processes.
-        executor: Whose threads or processes.
-        track: Makes what shows the progress, from how many points there are and are completed already.
+        specs: The tasks of all configurations, checked.
+        workers: How many processes; None for none.
+        executor: The user's executor; None for none.
+        track: Makes the progress display, given how many configurations there are, and how many of them
+            are completed already.
     """
     done = [spec for spec in specs if run.is_done(spec.key)]
-    waiting = run.prior.queued if run.prior is not None else frozenset()
-    left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in waiting]
+    queued = run.prior.queued if run.prior is not None else frozenset()
+    left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
     engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
-    mapped = {task.key: Mapped(task) for task in (group._open_tasks(run, done) if done else [])}
+    mapped = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
         tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
-    portion = len(left) if isinstance(engine, _Submitted) else 1 if isinstance(engine, _Here) else AHEAD
+    on_executor = isinstance(engine, ExecutorEngine)
+    opened_at_once = len(left) if on_executor else 1 if isinstance(engine, HereEngine) else OPENED_AHEAD
     opened: list[GroupTask] = []
 
     def tasks() -> Iterator[GroupTask]:
-        for first in range(0, len(left), portion or 1):
-            fresh = group._open_tasks(run, left[first : first + portion])
-            opened.extend(fresh)
-            for task in fresh:
-                if tracker is not None and not isinstance(engine, _Submitted):
+        for first in range(0, len(left), opened_at_once or 1):
+            new = open_tasks(left[first : first + opened_at_once])
+            opened.extend(new)
+            for task in new:
+                if tracker is not None and not on_executor:
                     tracker.begun(task._state)
                 yield task
 
-    def end(task: GroupTask, ended: Ended) -> None:
-        mapped[task.key] = _ended(group, run, task, ended)
-        endings.put(task._state)
+    def take(task: GroupTask, result: CallResult) -> None:
+        mapped[task.key] = _mapped(run, task, result)
+        ender.put(task._state)
         if tracker is not None:
-            if isinstance(engine, _Submitted):  # nobody tells when it has begun
+            if on_executor:  # which does not say when a call begins
                 tracker.begun(task._state)
-            run.reporter.flush(TASK_PATIENCE)  # what was reported here is counted by then
+            run.reporter.flush(TASK_DELIVERY_TIMEOUT_S)  # so that values reported here are counted
             tracker.update()
 
     tracker = None if track is None else track(len(done) + len(left), len(done))
-    endings = _Endings(run, min(group.close_timeout, TASK_PATIENCE))
+    ender = _TaskEnder(run, min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     try:
-        for task, ended in engine.run(tasks()):
-            end(task, ended)
+        for task, result in engine.run(tasks()):
+            take(task, result)
     except BaseException as error:
-        for task, ended in engine.stop():
-            if isinstance(ended.error, SystemExit) and ended.facts is not None:  # ours: it was told to end
-                ended.facts.reason = reason_of(error)
-            end(task, ended)
+        for task, result in engine.stop():
+            if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM
+                result.facts.reason = reason_of(error)
+            take(task, result)
         for task in opened:
             task._state.died = task._state.died or task.key not in mapped
-            run.mark(task._state, "failed" if isinstance(error, Exception) else "stopped", reason_of(error))
+            run.mark(task._state, *ending_of(error))
         raise
     finally:
         engine.close()
-        endings.close()
+        ender.close()
         if tracker is not None:
             tracker.stop()
     return [mapped[spec.key] for spec in specs if spec.key in mapped]
 
 
-def checked(fn: Any, workers: int | None, executor: Executor | None) -> None:
-    """Checks what a `map` shall run, and where.
+def check_arguments(fn: Any, workers: int | None, executor: Executor | None) -> None:
+    """Checks the arguments of `map`.
 
     Raises:
-        ArgumentError: Both places are given, or something is of the wrong kind.
+        ArgumentError: Both `workers` and `executor` are given, or something is of the wrong kind.
     """
     if not callable(fn):
         raise ArgumentError("fn", fn, "a function that takes a task")
@@ -161,195 +158,98 @@ def checked(fn: Any, workers: int | None, executor: Executor | None) -> None:
 def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | None) -> Engine:
     if executor is not None:
         if isinstance(executor, ProcessPoolExecutor):
-            pickled(fn)
-        return _Submitted(fn, executor, _begun_folder(run, executor))
+            pickle_function(fn)  # raises a better error than the executor
+        return ExecutorEngine(fn, executor, make_folder(run, executor))
     if not workers or run.backend.mode == "memory":
-        return _Here(fn)
-    crew = Crew(pickled(fn), repr(fn), workers)
+        return HereEngine(fn)
+    pool = ProcessPool(pickle_function(fn), repr(fn), workers)
     try:
-        crew.start()
+        pool.start()
     except BaseException:
-        crew.stop()
+        pool.stop()
         raise
-    return crew
+    return pool
 
 
-def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
-    """Takes over what came of a point."""
-    state, error = task._state, ended.error
-    if ended.facts is not None:
-        state.opened = time.monotonic() - ended.seconds
-        fold(run, state, ended.facts)
-        if ended.seconds == 0.0 and ended.text:  # nobody could tell the console any more
-            run.reporter.put_text(task.id, ended.text)
+def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped:
+    """Merges a result into the run."""
+    state, error = task._state, result.error
+    if result.facts is not None:
+        state.opened = time.monotonic() - result.seconds
+        fold(run, state, result.facts)
+        if result.seconds == 0.0 and result.text:  # the worker could not write to the task's console
+            run.reporter.put_text(task.id, result.text)
     if isinstance(error, Exception):
-        known = any(failure.exception is error for failure in group._failures)
-        if not known and is_caught(error, group.catch):
-            clear_frames(error)
-            group._failures.append(Failure(task, error, ended.text))
-        elif not known and state.status == "failed":
-            state.failure = (bare(error, ended.text), ended.text)
-        if not known:
+        is_known = task._caught is not None and task._caught.exception is error
+        if not is_known and is_caught(error, run.options.catch):
+            task._keep_caught(error, result.text)
+        elif not is_known and state.status == "failed":
+            keep(state, error, result.text)
+        if not is_known:
             logger.warning("%s failed, the others go on: %s", task, reason_of(error))
-    return Mapped(task, None if error is not None else ended.value, error)
-
-
-# --- engines ---------------------------------------------------------------------------------------
+    return Mapped(task, None if error is not None else result.value, error)
 
 
 @attrs.define(eq=False)
-class _Here:
-    """One point after another, in this thread."""
+class HereEngine:
+    """Makes one call after another, in this thread."""
 
     fn: Function
-    _left: list[tuple[GroupTask, Ended]] = attrs.field(factory=list)
+    _interrupted: list[tuple[GroupTask, CallResult]] = attrs.field(factory=list)
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
+    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
+        """Calls the function with each task."""
         for task in tasks:
-            ended = run_here(self.fn, task)
-            if ended.error is not None and not isinstance(ended.error, Exception):
-                self._left.append((task, ended))
-                raise ended.error
-            yield task, ended
+            result = call_here(self.fn, task)
+            if result.error is not None and not isinstance(result.error, Exception):
+                self._interrupted.append((task, result))
+                raise result.error
+            yield task, result
 
-    def stop(self) -> list[tuple[GroupTask, Ended]]:
-        return self._left
+    def stop(self) -> list[tuple[GroupTask, CallResult]]:
+        """Gives the result of the call that was interrupted."""
+        return self._interrupted
 
     def close(self) -> None:
-        return
+        """Does nothing."""
 
 
 @attrs.define(eq=False)
-class _Submitted:
-    """Points on an executor that the user has made."""
+class _TaskEnder:
+    """Ends tasks at the backend from a thread of its own, all that have ended meanwhile at once.
 
-    fn: Function
-    executor: Executor
-    folder: str | None
-    _pending: dict[Future[Ended | bytes], GroupTask] = attrs.field(factory=dict)
-    _broken: BaseException | None = None
-    _deaths: int = 0
-
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, Ended]]:
-        refused: list[GroupTask] = []
-        through: queue.SimpleQueue[Future[Ended | bytes]] = queue.SimpleQueue()
-        for task in tasks:
-            if self._broken is None:
-                try:
-                    future = self.executor.submit(call, self.fn, Parcel(task), self.folder)
-                except Exception as error:  # broken, shut down: each executor has its own
-                    self._broken = error
-                else:
-                    self._pending[future] = task
-                    future.add_done_callback(through.put)
-                    continue
-            refused.append(task)
-        while self._pending:
-            future = through.get()
-            task = self._pending[future]
-            if self._is_collateral(future, task):
-                again = self.executor.submit(call, self.fn, Parcel(task), self.folder)
-                self._pending[again] = self._pending.pop(future)
-                again.add_done_callback(through.put)
-                continue
-            ended = self._result(future, task)
-            if ended.facts is None and isinstance(ended.error, KeyboardInterrupt):
-                raise ended.error  # in an executor that runs its work in this thread
-            del self._pending[future]
-            yield task, ended
-        for task in refused:
-            yield task, self._failed(task, self._broken or RuntimeError("it takes nothing"))
-
-    def _is_collateral(self, future: Future[Ended | bytes], task: GroupTask) -> bool:
-        """Whether Dask gave a point up for the deaths of others, before it had begun."""
-        if future.cancelled() or type(future.exception()).__name__ != "KilledWorker":
-            return False
-        self._deaths += 1
-        return self._deaths <= MOST_DEATHS and self.folder is not None and not has_begun(self.folder, task.id)
-
-    def _result(self, future: Future[Ended | bytes], task: GroupTask) -> Ended:
-        try:
-            result = future.result(timeout=0)
-        except BaseException as error:  # also CancelledError, and an interrupt of ours
-            if not future.done():
-                raise
-            return self._failed(task, error)
-        return unpacked(result) if isinstance(result, bytes) else result
-
-    def _failed(self, task: GroupTask, error: BaseException) -> Ended:
-        """What came of a point of which the executor tells nothing but that it broke."""
-        found = kept(self.folder, task.id)
-        if found is not None:
-            ended = unpacked(found)
-            if not isinstance(ended.error, SystemExit):  # by which a breaking pool ends its other workers
-                return ended  # it was through, and its result got lost
-        if isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ == "KilledWorker":
-            kind, began = type(self.executor).__name__, has_begun(self.folder, task.id)
-            was = "was running" if began else "was waiting"
-            error = WorkerDiedError(
-                str(task),
-                f"{was} when the executor {kind} broke ({reason_of(error)})",
-                "run the script again with resume=True, which skips completed tasks. With workers=N a worker "
-                "that dies ends one task only",
-            )
-        reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
-        return Ended(error=error, facts=Facts("failed", reason, died=True), text=f"{reason}\n")
-
-    def stop(self) -> list[tuple[GroupTask, Ended]]:
-        for future in self._pending:
-            future.cancel()
-        ready = [(task, future) for future, task in self._pending.items() if future.done()]
-        return [(task, self._result(future, task)) for task, future in ready if not future.cancelled()]
-
-    def close(self) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _begun_folder(run: Run, executor: Executor) -> str | None:
-    """A folder beside the run's record, where workers note what they have begun."""
-    if run.run_log is None or isinstance(executor, ThreadPoolExecutor):
-        return None
-    folder = run.run_log.path.with_suffix(f".{uuid.uuid4().hex[:8]}-begun")
-    try:
-        folder.mkdir()
-    except OSError:
-        return None
-    return str(folder)
-
-
-@attrs.define(eq=False)
-class _Endings:
-    """Tells the store how tasks ended, while others run: as many at a time as have ended meanwhile."""
+    Attributes:
+        timeout: Seconds that one such step may take; what it does not manage is left to the group's end.
+    """
 
     run: Run
-    patience: float
+    timeout: float
     _ended: list[TaskState] = attrs.field(factory=list)
-    _news: threading.Condition = attrs.field(factory=threading.Condition)
+    _changed: threading.Condition = attrs.field(factory=threading.Condition)
     _closing: bool = False
     _thread: threading.Thread | None = None
 
     def put(self, state: TaskState) -> None:
-        with self._news:
+        with self._changed:
             self._ended.append(state)
-            self._news.notify()
+            self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="clearml-taskgroup-ends", daemon=True)
             self._thread.start()
 
     def _work(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._ended or self._closing)
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._closing)
                 states, self._ended = self._ended, []
             if not states:
                 return
-            self.run.finish(states, self.patience)  # what could not be told is left to the group's end
+            self.run.finish(states, self.timeout)
 
     def close(self) -> None:
-        """Waits until all is told that can be told now."""
-        with self._news:
+        """Waits until all tasks that were put have been tried."""
+        with self._changed:
             self._closing = True
-            self._news.notify()
+            self._changed.notify()
         if self._thread is not None:
             self._thread.join()

@@ -1,7 +1,7 @@
-"""A task as a few bytes, pickled where its group is open; `_guest` opens it in another process.
+"""Task references: what a pickled task consists of, written in the process that opened the group.
 
-A handle holds who the task is and how its values are named, never a ClearML object or an open
-file.
+A reference holds the task's identity and how its values are named, never a ClearML object or an
+open file. `worker_task.reopen` reads it in another process.
 """
 
 from __future__ import annotations
@@ -13,33 +13,39 @@ import threading
 import uuid
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from .._storage.online import OnlineBackend
 from ..errors import HandleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._group import TaskGroup
     from .._model.specs import RunInfo
+    from .._model.status import Status
     from .._run.run import Run
     from .._task import GroupTask
 
-MOST_WORDS = 1_800
-"""Bytes of vocabulary that a handle carries; a larger one lies in a file beside the run's record."""
+MAX_VOCABULARY_BYTES = 1_800
+"""The largest packed vocabulary that is part of a reference; another is in a file beside the run log."""
 
 
 @attrs.frozen
-class Core:
+class RunReference:
     """What all tasks of a run have in common.
 
     Attributes:
-        opening: Tells this opening of the run from a later one, by `resume`.
+        opening: A random id of this opening of the run; a later one, by `resume`, has another.
+        mode: The mode of the backend.
+        where: The backend's `where`.
         host: The machine that the run was opened on.
+        run_log: The path of the run log; None where there is none.
         outbox: The file that workers on that machine append events to; None where there is none.
-        page: The address of a task's page, with `{}` in the id's place.
+        page: The address of a task's page, with `{}` in the place of the id.
         server: The API server's address.
+        parent: The id of the run's parent.
     """
 
     opening: str
@@ -59,20 +65,43 @@ class Core:
     close_timeout: float
 
 
-Handle = tuple[bytes, bytes | str, tuple[Any, ...]]
-"""What all tasks of a run share; the vocabulary or where it lies; what is a task's own."""
+class TaskFields(NamedTuple):
+    """What one task has of its own; pickled as a plain tuple, which is smaller.
 
-live: weakref.WeakValueDictionary[str, TaskGroup] = weakref.WeakValueDictionary()
-"""The groups of this process of which tasks have been pickled, by their runs."""
-_packed: weakref.WeakKeyDictionary[Run, tuple[bytes, bytes | str]] = weakref.WeakKeyDictionary()
+    Attributes:
+        place: The task's index.
+        more_params: The parameters that were set after the task was opened; None for none.
+        in_sweep: Whether the task was opened by a loop over `group.sweep`.
+        ended: Status, reason and `done` of a task that has ended; None for an open one.
+    """
+
+    id: str
+    key: str
+    name: str
+    task_name: str
+    place: int
+    attempt: int
+    params: Mapping[str, Any]
+    tags: tuple[str, ...]
+    more_params: Mapping[str, Any] | None
+    in_sweep: bool
+    ended: tuple[Status, str, bool] | None
+
+
+TaskReference = tuple[bytes, bytes | str, tuple[Any, ...]]
+"""The packed `RunReference`; the packed vocabulary, or the path of its file; the `TaskFields`."""
+
+open_groups: weakref.WeakValueDictionary[str, TaskGroup] = weakref.WeakValueDictionary()
+"""The groups of this process whose tasks have been pickled, by the ids of their runs."""
+_packed_runs: weakref.WeakKeyDictionary[Run, tuple[bytes, bytes | str]] = weakref.WeakKeyDictionary()
 _packing = threading.Lock()
 
 
-def handle_of(task: GroupTask) -> Handle:
-    """Gives what a task is reopened from.
+def reference_to(task: GroupTask) -> TaskReference:
+    """Writes what `reopen` reads.
 
     Raises:
-        HandleError: Its data is kept in this process's memory only.
+        HandleError: The task's data is kept in the memory of this process only.
     """
     run, state = task._run, task._state
     if run.backend.mode == "memory":
@@ -82,52 +111,70 @@ def handle_of(task: GroupTask) -> Handle:
             "leave workers= and executor= out inside testing.recording(), or use threads",
         )
     with _packing:
-        if run not in _packed:
-            _packed[run] = _pack(task.group, run)
-    live[run.info.run] = task.group
+        if run not in _packed_runs:
+            _packed_runs[run] = _pack_run(run)
+    open_groups[run.info.run] = task.group
     spec = state.spec
-    more = {name: value for name, value in state.params.items() if name not in spec.params}
-    ended = None if state.is_open else (state.status, state.reason, state.done)
-    own = (state.id, spec.key, spec.name, spec.task_name, spec.index, spec.attempt, dict(spec.params))
-    return (*_packed[run], (*own, spec.tags, more or None, state.turn, ended))
+    fields = TaskFields(
+        id=state.id,
+        key=spec.key,
+        name=spec.name,
+        task_name=spec.task_name,
+        place=spec.index,
+        attempt=spec.attempt,
+        params=dict(spec.params),
+        tags=spec.tags,
+        more_params={n: value for n, value in state.params.items() if n not in spec.params} or None,
+        in_sweep=state.in_sweep,
+        ended=None if state.is_open else (state.status, state.reason, state.done),
+    )
+    return (*_packed_runs[run], tuple(fields))
 
 
-def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
+def pack(value: Any) -> bytes:
+    return zlib.compress(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), 9)
+
+
+def unpack(data: bytes) -> Any:
+    return pickle.loads(zlib.decompress(data))
+
+
+def _pack_run(run: Run) -> tuple[bytes, bytes | str]:
     run.guests.expect(run)
     backend = run.backend
     run_log = run.run_log.path if run.run_log is not None else None
-    core = Core(
+    reference = RunReference(
         opening=uuid.uuid4().hex,
         info=attrs.evolve(run.info, script=None, metrics=None),
-        task_name=group.task_name,
+        task_name=run.options.task_name,
         mode=backend.mode,
         where=backend.where,
         host=platform.node(),
         run_log=str(run_log) if run_log is not None else None,
         outbox=backend.share_outbox(),
         page=backend.url("{}") if backend.mode == "online" else None,
-        server=backend.connection.host if isinstance(backend, OnlineBackend) else None,
+        server=backend.transport.connection.host if backend.transport is not None else None,
         parent=run.parent,
-        nonfinite=run.nonfinite,
-        captures=group.captures_console,
-        catch=tuple(kind for kind in group.catch if _can_travel(kind)),
-        close_timeout=group.close_timeout,
+        nonfinite=run.options.nonfinite,
+        captures=run.options.capture_console,
+        catch=tuple(kind for kind in run.options.catch if _can_be_pickled(kind)),
+        close_timeout=run.options.close_timeout,
     )
     metrics = None
     if run.vocabulary is not None:
         metrics = [(m.name, dict(m.aliases), m.mode, m.unit) for m in run.vocabulary.metrics.values()]
-    words = zlib.compress(pickle.dumps(metrics, pickle.HIGHEST_PROTOCOL), 9)
-    packed = zlib.compress(pickle.dumps(attrs.astuple(core, recurse=False), pickle.HIGHEST_PROTOCOL), 9)
-    if len(words) <= MOST_WORDS or run_log is None:
-        return packed, words
+    vocabulary = pack(metrics)
+    packed = pack(attrs.astuple(reference, recurse=False))
+    if len(vocabulary) <= MAX_VOCABULARY_BYTES or run_log is None:
+        return packed, vocabulary
     path = run_log.with_suffix(".words")
     fresh = path.with_suffix(".words-new")
-    fresh.write_bytes(words)
+    fresh.write_bytes(vocabulary)
     os.replace(fresh, path)
     return packed, str(path)
 
 
-def _can_travel(kind: type[Exception]) -> bool:
+def _can_be_pickled(kind: type[Exception]) -> bool:
     try:
         return pickle.loads(pickle.dumps(kind)) is kind
     except Exception:

@@ -1,4 +1,4 @@
-"""How many threads numerical libraries use in a worker, so that workers do not fight for the cores."""
+"""Limits the threads of numerical libraries in workers, so that all workers together fit the cores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NATIVE = ("numpy", "scipy", "sklearn", "torch")
 
 
 def fair_share(workers: int) -> int | None:
-    """The threads that each of several workers gets; None where the user has chosen a number."""
+    """Computes how many threads each worker gets; None where the user has set a number."""
     if any(os.environ.get(name) for name in VARIABLES):
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -30,5 +30,6 @@ def limit(threads: int) -> None:
     """Limits the threads of this process's numerical libraries, loaded now or later."""
     os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
     if any(name in sys.modules for name in _NATIVE):
-        with contextlib.suppress(Exception):  # not there, or it does not know a library
-            import_module("threadpoolctl").threadpool_limits(threads)  # comes with scikit-learn
+        # Loaded libraries have read their variables already. threadpoolctl comes with scikit-learn.
+        with contextlib.suppress(Exception):  # it is not installed, or does not know a library
+            import_module("threadpoolctl").threadpool_limits(threads)

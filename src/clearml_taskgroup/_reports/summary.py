@@ -19,6 +19,7 @@ from .._plots.parallel_coordinates import parallel_coordinates_figure
 from .._results.filtering import is_comparable
 from .._results.from_run import results_of
 from .._results.rows import Curve, Mode, Row, RowValue
+from .._run.closing import closing_warnings
 from ..errors import NoHistoryError, ServerError
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
         yield f"failed: {row.name}: {row.status_reason}"
     if len(failed) > MAX_LISTED_FAILURES:
         yield f"… and {len(failed) - MAX_LISTED_FAILURES} more"
-    for _, text in run.summary():
+    for _, text in closing_warnings(run):
         yield text
     for number, url in enumerate(results.about.compare_urls):
         last = min((number + 1) * MAX_FIGURE_TASKS, len(results))

@@ -64,5 +64,5 @@ def results_of(run: Run, more: str = "") -> Results:
         started=run.started,
     )
     partial = any(row.status in OPEN for row in rows)
-    more = "other agents have the other points" if run.point is not None else more
+    more = "other agents have the other points" if run.agent_task is not None else more
     return Results(rows, about, lookup, reader, partial=partial or bool(more), partial_reason=more)

@@ -81,7 +81,7 @@ def load_results(
     folder = cache / "taskgroup" / wanted.group_id
     looked: dict[str, list[str]] = {}
     groups: list[str] = []
-    if _modes.resolve(mode, tell=False) == "online":
+    if _modes.resolve(mode, log=False) == "online":
         backend = OnlineBackend(sdk.connect())
         run = find_run_id(backend.transport, wanted.group_id, wanted.run)
         if run is not None:

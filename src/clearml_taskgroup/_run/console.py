@@ -1,6 +1,6 @@
-"""What a `with task:` block prints and logs → that task's console.
+"""Console capture: what a `with task:` block prints and logs goes to that task's console.
 
-The block is known by a context variable, so that tasks that are open at once, in threads or in
+The task is found by a context variable, so tasks that are open at the same time, in threads or
 asyncio tasks, do not mix.
 """
 
@@ -19,16 +19,16 @@ from .._log import OwnHandler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LONGEST_LINE = 16_384
-"""Characters after which a line without an end is sent all the same."""
+MAX_LINE_CHARS = 16_384
+"""Characters after which an unfinished line is sent."""
 
 
 @attrs.define(eq=False)
 class Sink:
-    """Puts text together to lines for one task's console.
+    """Collects text into lines for one task's console.
 
     Args:
-        put: Takes whole lines.
+        put: Called with whole lines.
     """
 
     put: Callable[[str], None]
@@ -36,10 +36,10 @@ class Sink:
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def write(self, text: str) -> None:
-        """Takes a piece of text; of a line that a progress bar writes over, the last state counts."""
+        """Adds text; of a line that is overwritten, as by a progress bar, the last state is kept."""
         with self._lock:
             whole, newline, rest = (self._rest + text).rpartition("\n")
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE_CHARS:
                 whole, newline, rest = whole + newline + rest, "\n", ""
             self._rest = _last_state(rest) + ("\r" if rest.endswith("\r") else "")
             lines = [_last_state(line) for line in whole.split("\n")] if newline else []
@@ -47,7 +47,7 @@ class Sink:
             self.put("\n".join(lines))
 
     def flush(self) -> None:
-        """Sends what is left of a line without an end."""
+        """Sends the rest, an unfinished line."""
         if self._rest.strip():
             self.write("\n")
 
@@ -57,11 +57,11 @@ def _last_state(line: str) -> str:
 
 
 current: ContextVar[Sink | None] = ContextVar("clearml_taskgroup_console", default=None)
-"""The console of the task whose block this is, if its group captures."""
+"""The console of the task whose block this is, if its group captures the console."""
 
 
 class _Tee:
-    """Stands before an output stream and hands a copy to the current task."""
+    """Wraps an output stream and copies what is written to the current task's console."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -83,12 +83,12 @@ class _Tee:
 
 
 class _Handler(OwnHandler):
-    """Hands log records to the current task, unless they reach it through a stream already."""
+    """Sends log records to the current task's console, unless another handler prints them into it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         others = [handler for handler in _handlers(record.name) if handler is not self]
         last = logging.lastResort
-        if not others and last is not None:  # which Python would use, were it not for this handler
+        if not others and last is not None:  # without this handler, Python would use the last resort
             others = [last]
             if record.levelno >= last.level:
                 last.handle(record)
@@ -121,7 +121,7 @@ _installed = _Installed()
 
 
 def install() -> Callable[[], None]:
-    """Starts to capture, for the whole process and as long as a group needs it.
+    """Starts capturing in the whole process.
 
     Returns:
         A function that ends it, unless another group still needs it.
@@ -131,7 +131,7 @@ def install() -> Callable[[], None]:
         if _installed.groups == 1:
             for name in ("stdout", "stderr"):
                 stream = getattr(sys, name)
-                if stream is not None:  # as in a program without a console
+                if stream is not None:  # None in a program without a console
                     tee = _installed.tees[name] = _Tee(stream)
                     setattr(sys, name, tee)
             formatter = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -147,7 +147,7 @@ def _uninstall() -> None:
             return
         for name, tee in _installed.tees.items():
             tee._active = False
-            if getattr(sys, name) is tee:  # somebody else's stream on top of ours stays
+            if getattr(sys, name) is tee:  # a stream that other code has put on top of ours stays
                 setattr(sys, name, tee._stream)
         _installed.tees.clear()
         logging.getLogger().removeHandler(_installed.handler)

@@ -1,27 +1,67 @@
-"""How a block ends, told: reasons, tracebacks, failures that were caught, groups left open."""
+"""What an exception means for a task: final status, reason, traceback, and what is kept of it."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import traceback
-import warnings
 from typing import TYPE_CHECKING
 
 from ..errors import CarriedError, TaskGroupError
-from .signals import Interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from .._model.status import Status
     from .run import Run
+    from .state import TaskState
+
+
+def ending_of(exc: BaseException) -> tuple[Status, str]:
+    """Gives the final status and the reason of a task that an exception ends.
+
+    `KeyboardInterrupt`, `SystemExit` and the like stop a task; an `Exception` fails it.
+    """
+    return "failed" if isinstance(exc, Exception) else "stopped", reason_of(exc)
+
+
+def record(run: Run, state: TaskState, exc: BaseException) -> str:
+    """Ends a task by an exception, whose traceback goes to the task's console.
+
+    A task that has ended already keeps its status and reason.
+
+    Returns:
+        The traceback as text.
+    """
+    text = text_of(exc)
+    run.reporter.put_text(state.id, text)
+    if state.is_open:
+        if isinstance(exc, Exception):
+            keep(state, exc, text)
+        run.mark(state, *ending_of(exc))
+    return text
+
+
+def end(run: Run, state: TaskState, exc: BaseException) -> str:
+    """Does the same as `record`, and delivers a failed task's data; returns the traceback.
+
+    After an interrupt nothing is waited for here: the group's end delivers.
+    """
+    text = record(run, state, exc)
+    if isinstance(exc, Exception):
+        run.end(state, "failed")
+    return text
+
+
+def keep(state: TaskState, exc: BaseException, text: str) -> None:
+    """Keeps an exception as the cause of a task's failure, without its frames and their data."""
+    state.failure = (_without_frames(exc, text), text)
 
 
 def is_caught(exc: BaseException, catch: tuple[type[Exception], ...]) -> bool:
-    """Whether `catch` takes an exception.
+    """Whether `catch` includes an exception.
 
-    One of this package's own is a mistake in the script as a rule, a misspelt metric: it is meant by
-    a class of the package, or by `Exception`, but not by the `ValueError` that it also is.
+    This package's own errors are usually mistakes in the script, such as a misspelt metric. So they
+    are included by a class of the package or by `Exception`, but not by `ValueError` and the like, from
+    which some of them also derive.
     """
     if isinstance(exc, TaskGroupError):
         catch = tuple(kind for kind in catch if kind is Exception or issubclass(kind, TaskGroupError))
@@ -29,9 +69,9 @@ def is_caught(exc: BaseException, catch: tuple[type[Exception], ...]) -> bool:
 
 
 def reason_of(exc: BaseException) -> str:
-    """Writes an exception in one line, `ValueError: what was wrong`."""
+    """Formats an exception as one line, `ValueError: what was wrong`."""
     lines = "".join(traceback.format_exception_only(exc)).splitlines()
-    # A SyntaxError starts with the place, indented.
+    # The text of a SyntaxError starts with indented lines that show the place.
     return next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
 
 
@@ -39,11 +79,11 @@ def text_of(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
 
 
-def bare(exc: BaseException, text: str) -> BaseException:
-    """Gives an exception like another, which holds no frames; one that cannot be copied as its text."""
+def _without_frames(exc: BaseException, text: str) -> BaseException:
+    """Copies an exception without its frames; gives a `CarriedError` if it cannot be copied."""
     try:
         like = copy.copy(exc)
-    except Exception:  # whatever its class asks for
+    except Exception:  # its class decides what copying raises
         like = None
     if type(like) is not type(exc) or like is exc:
         return CarriedError(reason_of(exc), text)
@@ -51,13 +91,13 @@ def bare(exc: BaseException, text: str) -> BaseException:
 
 
 def add_note(exc: BaseException, note: str) -> None:
-    """Adds a note to an exception, unless it is one that takes none."""
+    """Adds a note to an exception, unless its class does not allow it."""
     with contextlib.suppress(Exception):
         exc.add_note(note)
 
 
 def clear_frames(exc: BaseException) -> None:
-    """Frees what the frames hold of an exception, of its causes, and of a group's members."""
+    """Clears the frames of an exception, its causes, and the members of an exception group."""
     todo: list[BaseException | None] = [exc]
     seen: set[int] = set()
     while todo:
@@ -69,19 +109,3 @@ def clear_frames(exc: BaseException) -> None:
         todo += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             todo += one.exceptions
-
-
-def abandon(run: Run, undo: list[Callable[[], None]]) -> None:
-    """Ends a group that nobody closed: collected, or still open as the interpreter ends."""
-    if run.in_child or run.closed:
-        return
-    errors = run.close("stopped", "the group was never closed", 30.0, Interrupts())
-    for step in undo:
-        step()
-    told = "".join(f"; {reason_of(error)}" for error in errors)
-    warnings.warn(
-        f"the group {run.info.name!r} was never closed, its open tasks were stopped{told}; use `with "
-        "TaskGroup(…) as group:`, or call group.close()",
-        ResourceWarning,
-        stacklevel=2,
-    )

@@ -1,4 +1,4 @@
-"""Which mode a group works in: what was asked, what ClearML is set to, what is configured."""
+"""Which mode a group works in: the mode asked for, ClearML's own setting, the configuration."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _RANKS = (
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
-"""How launchers of distributed jobs (torchrun, Open MPI, MPICH, Slurm) number their processes."""
+"""Variables with rank and size of a distributed job: torchrun, Open MPI, MPICH, Slurm."""
 
 
-def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
+def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
     """Decides the mode.
 
     Args:
-        mode: What was asked; None is what ClearML is set to, or `"disabled"` on ranks other than
-            0 of a distributed job, or offline where no server is configured.
-        tell: Whether to say so, where no server is configured: something is about to be kept.
+        mode: The mode asked for. None is ClearML's own setting; `"disabled"` on ranks other than 0 of a
+            distributed job; and `"offline"` if no server is configured.
+        log: Whether to log that no server is configured; of use only if data is about to be stored.
 
     Raises:
-        ArgumentError: It is no mode.
-        ModeError: It contradicts what ClearML is set to.
+        ArgumentError: It is not a mode.
+        ModeError: It contradicts ClearML's own setting.
     """
     if mode not in (None, "online", "offline", "disabled"):
         raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
@@ -45,13 +45,13 @@ def resolve(mode: Mode | None, *, tell: bool = True) -> Mode:
         raise ModeError(
             f"mode={mode!r}",
             f"was given, but {who} {now}, and ClearML's offline switch holds for the whole process",
-            f"leave mode= out to go along with it, or call Task.set_offline({mode == 'offline'}) {switch}",
+            f"leave mode= out to follow it, or call Task.set_offline({mode == 'offline'}) {switch}",
         )
     if mode is not None or live or now == "offline":
         return mode or now
     if sdk.is_configured():
         return "online"
-    if tell:
+    if log:
         _log_once(
             "no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
             f"variables), so the group is offline; its data goes below {sdk.cache_folder()}"
@@ -65,7 +65,7 @@ def _log_once(text: str) -> None:
 
 
 def distributed_rank() -> int:
-    """Gives this process's rank in a distributed job; 0 where there is none."""
+    """Returns this process's rank in a distributed job; 0 if there is none."""
     for rank, size in _RANKS:
         values = os.environ.get(rank, ""), os.environ.get(size, "")
         if all(value.isdigit() for value in values) and int(values[1]) > 1:

@@ -1,4 +1,4 @@
-"""How a run is opened: which store, which parent, which provenance."""
+"""Opening a run: its backend, run log, parent and provenance."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
 from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
-from . import mode as _modes
+from .mode import Mode, resolve
 from .resume import prior_on_disk, prior_on_server
-from .run import Run
+from .run import Run, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from .._clearml.agent_task import AgentTask
     from .._model.metrics import Vocabulary
     from .._model.past import Prior
     from .._storage.base import Backend
@@ -40,90 +41,140 @@ def open_run(
     info: RunInfo,
     template: NameTemplate,
     vocabulary: Vocabulary | None,
+    options: RunOptions,
     *,
-    mode: _modes.Mode | None,
-    nonfinite: Literal["skip", "raise"],
-    provenance: bool,
+    mode: Mode | None,
     outer: Run | None,
     resume: Resume | None = None,
 ) -> Run:
-    """Opens a run of a group: its store, its record, its parent, its reporter.
+    """Opens a run of a group: its backend, run log, parent and reporter.
 
     Args:
-        info: What the run's tasks tell of it; script and number are filled in here.
+        info: What identifies the run; script and number are filled in here.
         template: The group's template.
         vocabulary: The group's vocabulary, if it has one.
-        mode: What was asked; None to go along with ClearML.
-        nonfinite: What happens to numbers that no server stores.
-        provenance: Whether the running script is detected.
-        resume: How to go on with the latest run, if that is asked for.
+        options: The group's options.
+        mode: The mode that was asked for; None follows ClearML's own setting.
         outer: The run in whose block this one is opened; its parent is this one's parent.
+        resume: How to continue the latest run, if that was asked for.
 
     Raises:
-        ModeError: The mode contradicts what ClearML is set to.
-        StoreError: The place where the data goes cannot be written to.
-        RunInUseError: The run to resume is still at work.
+        ModeError: The mode contradicts ClearML's own setting.
+        StoreError: The data cannot be written to its place on disk.
+        RunInUseError: A living process has the run open that is to be resumed.
     """
     warn_about_title(template)
     if vocabulary is not None:
         info = attrs.evolve(info, metrics=vocabulary.stored())
-    in_memory = backend_for_tests.get()
-    mode = None if in_memory is not None else _modes.resolve(mode)
-    kept = mode in ("online", "offline")
-    main = sdk.main_task() if kept else None
-    submitted = None if mode is None else agent_task_of_this_process(mode)
+    memory = backend_for_tests.get()
+    if memory is not None:
+        run = Run(info, memory, template, vocabulary, options, None)
+        run.start(*_parent(run, outer))
+        return run
+    mode = resolve(mode)
+    main_task = sdk.main_task() if mode != "disabled" else None
+    submitted = agent_task_of_this_process(mode)
+    agent_task = submitted if submitted is not None and submitted.is_of(info.group_id) else None
     if submitted is not None:
-        resume = None  # the other points are other agents' business
-    point = submitted if submitted is not None and submitted.is_of(info.group_id) else None
-    if point is not None:
-        info = point.joined(info)
+        resume = None  # other agents run the other configurations
+    if agent_task is not None:
+        info = agent_task.joined(info)
+        options = attrs.evolve(options, capture_console=False)  # the agent captures it
     else:
-        if main is not None:
-            _warn_of_auto_logging(main, info.name)
-        if kept and provenance:
+        if main_task is not None:
+            _warn_of_auto_logging(main_task, info.name)
+        if options.provenance and mode != "disabled":
             info = attrs.evolve(info, script=sdk.detect_script())
-    backend: Backend
     with contextlib.ExitStack() as undo:
-        if in_memory is not None:
-            run = Run(info, in_memory, template, vocabulary, nonfinite, None)
-        elif mode == "disabled":
-            backend = MemoryBackend(mode="disabled", where="nowhere", keep=False)
-            run = Run(info, backend, template, vocabulary, nonfinite, None)
+        if mode == "disabled":
+            storage = _Storage(MemoryBackend(mode="disabled", where="nowhere", keep=False))
+        elif mode == "offline":
+            storage = _open_offline(info, resume, undo)
         else:
-            cache = sdk.cache_folder()
-            folder = cache / "taskgroup" / info.group_id
-            prior, takeover = None, resume is not None and resume.takeover
-            if mode == "online":
-                backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
-                backend.agent_task_id = point.id if point is not None else None
-                if resume is not None:
-                    alive = (main and str(main.id), sdk.agent_task_id(), outer and outer.parent)
-                    ours = frozenset(parent for parent in alive if parent)
-                    prior = prior_on_server(backend, info.group_id, folder, template, takeover, ours)
-                run_log = _record(folder, prior, takeover, required=False)
-                number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
-                if run_log is not None:
-                    backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
-            else:
-                backend = OfflineBackend(cache / "offline")
-                if resume is not None:
-                    prior = prior_on_disk(folder, backend)
-                run_log = _record(folder, prior, takeover, required=True)
-                number = prior.number if prior else run_log.number if run_log else 1
-            if run_log is not None:
-                undo.callback(run_log.close)
-            if point is None:
-                info = attrs.evolve(info, number=number, run=prior.run if prior else info.run)
-            run = Run(info, backend, template, vocabulary, nonfinite, run_log, main_task=main, prior=prior)
-            run.retry = resume.retry if resume is not None else "new"
-        run.point, run.elsewhere = point, submitted if point is None else None
-        run.start(*_parent(run, main, outer))
+            alive = (main_task and str(main_task.id), sdk.agent_task_id(), outer and outer.parent)
+            own_parents = frozenset(parent for parent in alive if parent)
+            storage = _open_online(info, template, agent_task, resume, own_parents, undo)
+        prior = storage.prior
+        if agent_task is None:
+            run_id = prior.run if prior is not None else info.run
+            info = attrs.evolve(info, number=storage.run_number, run=run_id)
+        run = Run(
+            info,
+            storage.backend,
+            template,
+            vocabulary,
+            options,
+            storage.run_log,
+            main_task=main_task,
+            prior=prior,
+            retry=resume.retry if resume is not None else "new",
+            agent_task=agent_task,
+            foreign_agent_task=submitted if agent_task is None else None,
+        )
+        run.start(*_parent(run, outer))
         undo.pop_all()
     return run
 
 
+@attrs.frozen
+class _Storage:
+    """Where a run's data goes, and the run that it resumes."""
+
+    backend: Backend
+    run_log: RunLog | None = None
+    prior: Prior | None = None
+    run_number: int = 1
+
+
+def _open_offline(info: RunInfo, resume: Resume | None, undo: contextlib.ExitStack) -> _Storage:
+    cache = sdk.cache_folder()
+    folder = cache / "taskgroup" / info.group_id
+    backend = OfflineBackend(cache / "offline")
+    prior = prior_on_disk(folder, backend) if resume is not None else None
+    run_log = _open_run_log(folder, prior, resume)
+    undo.callback(run_log.close)
+    return _Storage(backend, run_log, prior, prior.number if prior is not None else run_log.number)
+
+
+def _open_online(
+    info: RunInfo,
+    template: NameTemplate,
+    agent_task: AgentTask | None,
+    resume: Resume | None,
+    own_parents: frozenset[str],
+    undo: contextlib.ExitStack,
+) -> _Storage:
+    """Connects to the server.
+
+    Args:
+        info: What identifies the run.
+        template: The group's template.
+        agent_task: The task that an agent runs this process as.
+        resume: How to continue the latest run, if that was asked for.
+        own_parents: Parents that are alive because this process is.
+        undo: Closes what is opened here, if a later step fails.
+    """
+    folder = sdk.cache_folder() / "taskgroup" / info.group_id
+    backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
+    backend.agent_task_id = agent_task.id if agent_task is not None else None
+    prior: Prior | None = None
+    if resume is not None:
+        prior = prior_on_server(backend, info.group_id, folder, template, resume.takeover, own_parents)
+    try:
+        run_log = _open_run_log(folder, prior, resume)
+    except StoreError as error:
+        run_log = None
+        _warn_of_no_run_log(folder, error)
+    if run_log is not None:
+        undo.callback(run_log.close)
+    run_number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
+    if run_log is not None:
+        backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
+    return _Storage(backend, run_log, prior, run_number)
+
+
 def is_unguarded() -> bool:
-    """Whether this process imports the script only to find its functions, as workers do on their way up."""
+    """Whether this process only imports the script for its functions, as a starting worker process does."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
@@ -134,38 +185,37 @@ def is_unguarded() -> bool:
 
 @attrs.frozen
 class Resume:
-    """How to go on with the latest run of a group."""
+    """How to continue the latest run of a group."""
 
     retry: Literal["new", "continue"] = "new"
     takeover: bool = False
 
 
-def _record(folder: Path, prior: Prior | None, takeover: bool, *, required: bool) -> RunLog | None:
-    try:
-        if prior is not None and prior.path is not None:
-            return RunLog.reopen(prior.path, takeover)
-        return RunLog.start(folder)
-    except StoreError as error:
-        if required:
-            raise
-        warnings.warn(
-            f"{folder} cannot be written to ({error}), so the run has no record and no outbox: what the "
-            "server has not taken when the process dies is lost, and resume works from the server alone. "
-            "Choose another place with the environment variable CLEARML_CACHE_DIR",
-            StoreWarning,
-            stacklevel=6,
-        )
-        return None
+def _open_run_log(folder: Path, prior: Prior | None, resume: Resume | None) -> RunLog:
+    if prior is not None and prior.path is not None:
+        return RunLog.reopen(prior.path, resume is not None and resume.takeover)
+    return RunLog.start(folder)
 
 
-def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
-    if run.point is not None:
-        return run.point.parent, None
-    if main is not None:
-        return str(main.id), None
-    agent = sdk.agent_task_id() if run.backend.mode == "online" else None
-    if agent is not None:
-        return agent, None
+def _warn_of_no_run_log(folder: Path, error: StoreError) -> None:
+    warnings.warn(
+        f"{folder} cannot be written to ({error}), so the run has no run log and no outbox: data that the "
+        "server has not received is lost if the process dies, and resume works from the server alone. "
+        "Choose another place with the environment variable CLEARML_CACHE_DIR",
+        StoreWarning,
+        stacklevel=6,
+    )
+
+
+def _parent(run: Run, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
+    """Gives the parent's id, or the spec of a parent that is to be created."""
+    if run.agent_task is not None:
+        return run.agent_task.parent, None
+    if run.main_task is not None:
+        return str(run.main_task.id), None
+    agent_task_id = sdk.agent_task_id() if run.backend.mode == "online" else None
+    if agent_task_id is not None:
+        return agent_task_id, None
     if outer is not None and outer.backend.mode == run.backend.mode:
         return outer.parent, None
     if run.backend.mode == "disabled":
@@ -178,9 +228,9 @@ def _parent(run: Run, main: Any, outer: Run | None) -> tuple[str | None, TaskSpe
     return None, TaskSpec(key="", name=name, task_name=name, index=-1, attempt=1, params={}, kind="parent")
 
 
-def _warn_of_auto_logging(main: Any, group: str) -> None:
+def _warn_of_auto_logging(main_task: Any, group: str) -> None:
     warnings.warn(
-        f"Task.init was called: auto-logging (console, frameworks) goes to its task {main.name!r}, "
+        f"Task.init was called: auto-logging (console, frameworks) goes to its task {main_task.name!r}, "
         f"the parent of the group {group!r}, not to the group's tasks; use task.report and task.logger there",
         AutoLoggingWarning,
         stacklevel=5,

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception while a group is open; Ctrl-C counted while one closes."""
+"""Signals: SIGTERM raises `SystemExit` while a group is open; both are deferred while one closes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-TERMINATED = 128 + signal.SIGTERM
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
-_open: set[object] = set()
+_users: set[object] = set()
 _replaced: Any = signal.SIG_DFL
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(SIGTERM_EXIT_CODE)
 
 
 def catch_sigterm() -> Callable[[], None]:
-    """Has SIGTERM raise `SystemExit(143)`, so that blocks end as they do for any exception.
+    """Makes SIGTERM raise `SystemExit(143)`, so that blocks end as they do after any exception.
 
-    Only in the main thread, and only over the default handler or the one of `Task.init`, which
-    swallows the signal; any other handler is left alone.
+    Only in the main thread, and only in place of the default handler or that of `Task.init`, which
+    ignores the signal. Any other handler is kept.
 
     Returns:
-        A function that puts the old handler back, unless another group still needs ours.
+        A function that restores the old handler, unless another group still needs ours.
     """
     global _replaced
     if threading.current_thread() is not threading.main_thread():
@@ -46,12 +46,12 @@ def catch_sigterm() -> Callable[[], None]:
         _replaced = old
         signal.signal(signal.SIGTERM, _terminate)
     token = object()
-    _open.add(token)
+    _users.add(token)
 
     def restore() -> None:
-        _open.discard(token)
+        _users.discard(token)
         in_main_thread = threading.current_thread() is threading.main_thread()
-        if not _open and in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
+        if not _users and in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
             signal.signal(signal.SIGTERM, _replaced)
 
     return restore
@@ -63,12 +63,12 @@ def _nothing() -> None:
 
 @attrs.define
 class Interrupts:
-    """What came in while a group was closing.
+    """The signals that came in while a group was closing.
 
     Attributes:
-        first: The exception that the first signal stands for; raised after the closing.
-        given_up: Whether a second one came: delivery is given up, the data kept.
-        waiting: Whether a step of the end is at work, which a second signal breaks off.
+        first: The exception of the first signal, which is raised after the closing.
+        given_up: Whether a second signal came: delivery is given up, and the data is kept.
+        waiting: Whether a step of the closing is running, which a second signal interrupts.
     """
 
     first: BaseException | None = None
@@ -76,21 +76,21 @@ class Interrupts:
     waiting: bool = False
 
     def add(self, interrupt: BaseException) -> None:
-        """Notes an interrupt; the second one gives delivery up."""
+        """Adds an interrupt; the second one gives up delivery."""
         self.given_up = self.first is not None
         self.first = self.first or interrupt
 
 
 @contextmanager
-def held() -> Iterator[Interrupts]:
-    """Holds Ctrl-C and SIGTERM back while a group closes; a second one breaks the step off."""
+def hold_signals() -> Iterator[Interrupts]:
+    """Defers Ctrl-C and SIGTERM while a group closes; a second one interrupts the running step."""
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
 
     def hold(signum: int, frame: FrameType | None) -> None:
-        interrupt = SystemExit(TERMINATED) if signum == signal.SIGTERM else KeyboardInterrupt()
+        interrupt = SystemExit(SIGTERM_EXIT_CODE) if signum == signal.SIGTERM else KeyboardInterrupt()
         interrupts.add(interrupt)
         if interrupts.given_up and interrupts.waiting:
             raise interrupt
@@ -111,7 +111,7 @@ def held() -> Iterator[Interrupts]:
 
 @_fork.in_child
 def _forget() -> None:
-    """In a forked child: it has no group to end, and a pool that terminates its workers must not wait."""
-    _open.clear()
+    """Restores the default in a forked child: its parent ends the groups, and a pool must not wait for it."""
+    _users.clear()
     if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What an open run knows of one of its tasks."""
+"""TaskState: what an open run knows of one of its tasks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ if TYPE_CHECKING:
     from .naming import Names
 
 
+MAX_REASON_CHARS = 500
+"""Characters of a status reason that are kept."""
+
+
 @attrs.define(eq=False)
 class TaskState:
     """What a run knows of one task.
 
     Attributes:
-        finished: Whether the store knows how the task ended.
-        done: Whether an earlier attempt has completed it, and nothing is left to do.
-        turn: Whether the task was opened by a loop over `group.sweep`.
-        held: Whether something that runs inside the task ends it, so that its own block does not.
-        died: Whether a process died with it that told nobody what it had reported.
-        failure: What failed it, without frames, and the traceback as text; None if that is not known.
+        opened, ended: `time.monotonic()` at the opening and at the end.
+        finished: Whether the end is stored in the backend.
+        in_sweep: Whether the task was opened by a loop over `group.sweep`.
+        done: Whether an earlier attempt has completed it, so that nothing is left to do.
+        ends_elsewhere: Whether other code than its own `with` block ends it, as with an Optuna trial.
+        died: Whether a process died while it worked on the task, so that its counts are incomplete.
+        failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
+        nonfinite: How many values were skipped because ClearML cannot store them.
     """
 
     spec: TaskSpec
@@ -37,7 +43,7 @@ class TaskState:
     reason: str = ""
     ended: float | None = None
     finished: bool = False
-    turn: bool = False
+    in_sweep: bool = False
     done: bool = False
     ends_elsewhere: bool = False
     died: bool = False
@@ -51,5 +57,5 @@ class TaskState:
 
     @property
     def duration(self) -> float:
-        """Seconds from opening to the end, or to now."""
+        """Seconds from the opening to the end, or to now."""
         return (self.ended or time.monotonic()) - self.opened

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import NoHistoryError
+from ..errors import GroupStateError, NoHistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .._clearml.api import Transport
     from .._clearml.events import Batch, Point
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
+    from .._model.status import Status
 
 
 class Backend(Protocol):
@@ -113,4 +115,34 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Closes files and connections; the run has ended."""
+        return
+
+    # --- queues --------------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> Transport | None:
+        """The calls to the API server that holds the tasks; None where no server does."""
+        return None
+
+    def draft(
+        self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
+    ) -> list[str]:
+        """Creates tasks for a queue, not started, and gives their ClearML ids.
+
+        Args:
+            run: The run.
+            specs: The tasks.
+            parent: The id of the run's parent.
+            like: Sections of the script's own task that the tasks get too.
+        """
+        raise GroupStateError(
+            run.name, f"is in the mode {self.mode!r}, which has no queues", "leave queue= out, or work online"
+        )
+
+    def set_status(self, task_id: str, status: Status) -> None:
+        """Sets the status that a queue gives a task, where no server does."""
+        return
+
+    def remember(self, task_id: str, name: str) -> None:
+        """Notes a task's name, for error messages."""
         return

@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import _fork
+from .._clearml.hyperparameters import stored_parameters
 from ..errors import RunInUseError
 from .append_file import append as append_bytes
 from .append_file import append_to, disk_errors, end_torn_line, lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from .._model.specs import RunInfo, TaskSpec
+    from .._run.state import TaskState
 
 
 @attrs.define(eq=False)
@@ -119,6 +124,81 @@ class RunLog:
                     os.fsync(file)
                 finally:
                     os.close(file)
+
+    # --- the lines -----------------------------------------------------------------------------
+
+    def run_opened(self, info: RunInfo, mode: str, parent: str | None, owns_parent: bool, pid: int) -> None:
+        """Logs that a run was opened, or opened again by a resume."""
+        self.write(
+            "run",
+            group=info.group_id,
+            project=info.project,
+            name=info.name,
+            run=info.run,
+            number=info.number,
+            template=info.template,
+            metrics=info.metrics,
+            mode=mode,
+            parent=parent,
+            owns_parent=owns_parent,
+            pid=pid,
+        )
+
+    def opening(self, specs: Iterable[TaskSpec]) -> None:
+        """Logs that tasks are about to be created on the server."""
+        self.write_all([{"event": "opening", "key": spec.key, "attempt": spec.attempt} for spec in specs])
+
+    def tasks_opened(self, states: Iterable[TaskState]) -> None:
+        """Logs that tasks were opened."""
+        self.write_all(
+            [
+                {
+                    "event": "task",
+                    "id": state.id,
+                    "key": state.spec.key,
+                    "name": state.spec.name,
+                    "index": state.spec.index,
+                    "attempt": state.spec.attempt,
+                    "params": stored_parameters(state.params),
+                }
+                for state in states
+            ]
+        )
+
+    def tasks_ended(self, states: Iterable[TaskState]) -> None:
+        """Logs how tasks ended, and what they reported."""
+        self.write_all([_end_line(state) for state in states])
+
+    def run_closed(self, status: str, reason: str, delivered: bool) -> None:
+        """Logs the end of a run.
+
+        Args:
+            status: How it ended.
+            reason: Why, for people.
+            delivered: Whether the parent's end is stored in the backend.
+        """
+        self.write("close", status=status, reason=reason, settled=delivered)
+
+
+def _end_line(state: TaskState) -> dict[str, Any]:
+    names = state.names.spelt()
+    return {
+        "event": "end",
+        "id": state.id,
+        "key": state.spec.key,
+        "status": state.status,
+        "reason": state.reason,
+        "duration": round(state.duration, 3),
+        "params": stored_parameters(state.params),
+        "points": sum(stats.count for stats in state.names.stats.values()),
+        "left_out": sum(state.nonfinite.values()),
+        "settled": state.finished,
+        "measures": [
+            [metric, dict(context), attrs.asdict(stats), names.get((metric, context), [])]
+            for (metric, context), stats in state.names.stats.items()
+            if stats.count
+        ],
+    }
 
 
 def run_number(path: Path) -> int:

@@ -10,7 +10,8 @@ import attrs
 from .._model.metrics import MetricKey, context_of
 from .._model.name_template import check_context
 from .._model.report_values import to_float
-from .._task import BoundTask, GroupTask
+from .._reporting import BoundTask
+from .._task import GroupTask
 from ..errors import ArgumentError, LeftOutWarning, MetricValueError, NameCollisionError, UnknownMetricError
 from . import filled
 
@@ -160,7 +161,7 @@ class Relay:
 
     def tell(self, left: Mapping[str, Any]) -> None:
         """Tells of what is left out, and why; of each name once for the group."""
-        told = self.owner._run.told
+        told = self.owner._run.warned
         new = [key for key in left if f"left out: {key}" not in told]
         if new:
             told.update(f"left out: {key}" for key in new)

@@ -13,7 +13,8 @@ from ._metric_names import Relay, by_prefix, current_task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._task import BoundTask, GroupTask
+    from .._reporting import BoundTask
+    from .._task import GroupTask
 
     Callback = object
 else:

@@ -14,7 +14,8 @@ from ._metric_names import SPLITS, Relay, by_prefix, current_task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .._task import BoundTask, GroupTask
+    from .._reporting import BoundTask
+    from .._task import GroupTask
 
     Logger = object
 

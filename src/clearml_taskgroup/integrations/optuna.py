@@ -13,7 +13,7 @@ import attrs
 
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
-from .._run.failures import add_note, reason_of
+from .._run.failures import add_note, end, reason_of
 from .._text import counted
 from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning
 from . import filled
@@ -75,7 +75,7 @@ class Objective:
         run = self.group._opened()
         study = getattr(trial, "study", None)
         metrics = self._metrics(study, 1 if study is None else len(study.directions))
-        with run._creating:  # trials of several threads come one after another
+        with run.creating:  # trials of several threads come one after another
             self._tell_of_modes(run, study, metrics)
         task = self._open(run, trial, study)
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
@@ -92,7 +92,7 @@ class Objective:
             except BaseException as error:
                 _end(task, trial, seen, error)
                 raise
-        run.end(task._state, "failed" if problem else "completed", problem, self.group.close_timeout)
+        run.end(task._state, "failed" if problem else "completed", problem)
         return result
 
     def _call(self, trial: Any, task: GroupTask) -> Any:
@@ -107,7 +107,7 @@ class Objective:
 
     def _open(self, run: Run, trial: Any, study: Any) -> GroupTask:
         group = self.group
-        with run._creating:  # trials of several threads come one after another
+        with run.creating:  # trials of several threads come one after another
             if study is None:  # tried again outside of its study, it has no identity of its own
                 key = uuid.uuid4().hex[:KEY_DIGITS]
                 name = f"trial-{getattr(trial, 'number', 0):04}"
@@ -147,8 +147,8 @@ class Objective:
             mode, told = words.metrics[name].mode, f"optuna {study.study_name} {name}"
             if mode is None or direction.name not in _MODES or mode == _MODES[direction.name]:
                 continue
-            if told not in run.told:
-                run.told.add(told)
+            if told not in run.warned:
+                run.warned.add(told)
                 warnings.warn(
                     f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
                     f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
@@ -222,17 +222,17 @@ class _Seen:
 
 def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None:
     """Ends the task of a trial that an exception ends."""
-    group = task.group
+    run = task._run
     try:
         seen.params(trial)
     except Exception as other:  # never in the place of the trial's own
         add_note(error, f"while its task ended: {reason_of(other)}")
     if not isinstance(error, optuna.TrialPruned):
-        group._end_by(task, error)
+        end(run, task._state, error)
         return
     reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
     told = f"{reason}: {error}" if str(error) else reason
-    task._run.end(task._state, "stopped", told, group.close_timeout)
+    run.end(task._state, "stopped", told)
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -260,10 +260,10 @@ def _problem(result: Any, study: Any) -> str:
 def _meet(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
     """Gives what the run knows of a study; at its first trial, brings back those of a resumed run."""
     word = f"optuna {study.study_name}"
-    met = run.last_words.get(word)
+    met = run.before_parent_ends.get(word)
     if not isinstance(met, _Study):
-        known = [other for other in run.last_words.values() if isinstance(other, _Study)]
-        met = run.last_words[word] = _Study(run, study, _label(group, study, known))
+        known = [other for other in run.before_parent_ends.values() if isinstance(other, _Study)]
+        met = run.before_parent_ends[word] = _Study(run, study, _label(group, study, known))
         if run.prior is not None:
             _bring_back(group, run, met, trial)
     if not met.several:  # which of several directions are best is dear to find: once, at the end
@@ -285,12 +285,10 @@ def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
     for trial in met.study.get_trials(deepcopy=False):
         name, key = met.names(trial.number)
         if key in run.prior.attempts and trial.number != current.number:
-            specs.append(group._specs.make(None, name=name, key=key))
+            specs.append(run.specs.make(None, name=name, key=key))
             params[key] = trial.params
-    states = run.recall(specs)
-    for state in states:
-        state.params.update(params[state.spec.key])
-    group._add(run, [state.spec for state in states], states)
+    for task in group._recall_tasks(specs):
+        task._state.params.update(params[task.key])
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from .._task import BoundTask, GroupTask
+    from .._reporting import BoundTask
+    from .._task import GroupTask
 
 BINS = 64
 """Bins of a histogram, where the caller leaves them to TensorBoard."""

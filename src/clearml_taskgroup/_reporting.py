@@ -1,0 +1,164 @@
+"""What a task and its bound views share: `report`, `name`, and context that is filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Never, SupportsIndex
+
+from ._model.name_template import check_context
+from .errors import ReportError
+
+if TYPE_CHECKING:
+    from ._model.name_template import Name
+    from ._task import GroupTask
+
+Values = Mapping[str, Any]
+"""Metric → number; with `levels`, nested dicts of that, one level of keys for each word of `levels`."""
+
+
+class Reporting:
+    """The calls that a task and its bound views have in common."""
+
+    __slots__ = ()
+
+    def report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None = None,
+        *more: Never,
+        levels: Sequence[str] | None = None,
+        **context: Any,
+    ) -> None:
+        """Reports numbers, under the names that the group's template gives them.
+
+        Returns at once: the caller's thread writes and sends nothing.
+
+        Args:
+            values: Metric → number: Python's, numpy's, or a tensor of one element.
+            iteration: The x value, an integer. Without one they are single values.
+            *more: Nothing: context is passed by keyword.
+            levels: For nested dicts, what each level of keys means, from the outside in: `"metric"` and
+                fields of the template, `("split", "metric")`.
+            **context: A value for each field of the template, `split="val"`.
+
+        Raises:
+            TaskClosedError: The task has ended.
+            ReportError: The arguments have another form, as in `report("loss", 0.3, 7)`.
+            MetricValueError: A value is not a number.
+            MissingFieldError, UnknownFieldError: Context and template don't match.
+            UnknownMetricError: The group has a vocabulary without this metric.
+            NameCollisionError: Two different metrics would get the same name.
+            NonFiniteError: A value is NaN, ±inf or beyond ±3.4e38, under `nonfinite="raise"`.
+        """
+        if more:
+            raise report_error(values, *more)
+        self._report(values, iteration, levels, context)
+
+    def _report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None,
+        levels: Sequence[str] | None,
+        context: dict[str, Any],
+    ) -> None:
+        raise NotImplementedError
+
+    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+        raise NotImplementedError
+
+
+def report_error(values: Any, *more: Any) -> ReportError:
+    """Makes the error of a call of `report` that has another form.
+
+    Args:
+        values: The first argument.
+        *more: The positional arguments after the iteration.
+    """
+    if isinstance(values, Mapping):
+        shown = ", ".join(map(repr, more))
+        return ReportError(
+            f"report() was given {shown} after the dict and the iteration; all other arguments are passed by "
+            "keyword, as report({'loss': 0.3}, iteration, split='val')"
+        )
+    return ReportError(
+        f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
+        "number, as report({'loss': 0.3}, iteration)"
+    )
+
+
+class TaskName(str):
+    """A task's readable name; called with a metric, it returns ClearML's title and series."""
+
+    __slots__ = ("_task",)
+    _task: Reporting
+
+    def __call__(self, metric: str, **context: Any) -> Name:
+        """Returns the (title, series) under which a metric of this task is logged.
+
+        ClearML's own reporting calls all begin with these two:
+        `task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=figure)`.
+
+        Args:
+            metric: The metric's name, or an alias of the vocabulary.
+            **context: A value for each field of the template.
+
+        Raises:
+            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
+        """
+        return self._task._name(metric, context)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class BoundTask(Reporting):
+    """A view of a task with context filled in; made by `task.bind`."""
+
+    __slots__ = ("_context", "task")
+
+    def __init__(self, task: GroupTask, context: Mapping[str, Any]) -> None:
+        check_context(task._state.names.template, context)
+        self.task = task
+        self._context = dict(context)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
+        return f"<{self.task.name!s} bound to {bound}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundTask, (self.task, self._context)
+
+    def _report(
+        self,
+        values: Values,
+        iteration: SupportsIndex | None,
+        levels: Sequence[str] | None,
+        context: dict[str, Any],
+    ) -> None:
+        self.task._report(values, iteration, levels, {**self._context, **context})
+
+    def bind(self, **context: Any) -> BoundTask:
+        """Returns a view with more context filled in.
+
+        Args:
+            **context: Values for fields of the template; they replace those that are bound already.
+
+        Raises:
+            UnknownFieldError: The template has no such field.
+        """
+        return BoundTask(self.task, {**self._context, **context})
+
+    def name(self, metric: str, **context: Any) -> Name:
+        """Returns the (title, series) of a metric in the bound context.
+
+        Args:
+            metric: The metric's name, or an alias of the vocabulary.
+            **context: Values for the fields of the template that are not bound.
+
+        Raises:
+            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
+        """
+        return self._name(metric, context)
+
+    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+        return self.task._name(metric, {**self._context, **context})

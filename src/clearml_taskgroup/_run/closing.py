@@ -1,0 +1,292 @@
+"""The end of tasks and of a whole run, step by step."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._clearml import sdk
+from .._clearml.api import Unreachable
+from .._drift.warn import drift_warning, partly_reported
+from .._model.specs import Ending
+from .._text import counted
+from ..errors import DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
+from .failures import add_note, reason_of
+from .recount import count_anew
+from .reporter import LONGEST
+from .signals import Interrupts
+from .state import MAX_REASON_CHARS, TaskState
+from .worker_log import PATIENCE as WORKER_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .._model.status import Status
+    from .run import Run
+
+MIN_FLUSH_S = 1.0
+"""Seconds that the last reports get to reach the disk, even if the time for closing has run out."""
+ABANDONED_CLOSE_TIMEOUT_S = 30.0
+"""Seconds that closing may take for a group that nobody closed."""
+
+
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bool) -> list[Exception]:
+    """Delivers the data of ended tasks and stores how they ended; see `Run.finish`."""
+    todo = [state for state in states if not state.finished and not state.is_open]
+    if not todo or run.in_child:
+        return []
+    if not last and run.backend_is_away and run.backend.delivery_problem() is not None:
+        return []  # a server that is away is waited for once; the group's end tries again
+    timeout = min(timeout, LONGEST)
+    deadline = time.monotonic() + timeout
+    errors: list[Exception] = []
+    run.backend_is_away = False
+    if not run.flush(timeout) and (missing := run.undelivered(todo)):
+        errors.append(missing)
+        if time.monotonic() >= deadline:  # delivery timed out; waiting for the end to be stored would too
+            run.backend_is_away = True
+            count_anew(run, todo, 0.0)
+            return errors
+        if not last:
+            waiting = run.undelivered_counts()
+            todo = [state for state in todo if state.id not in waiting]
+    count_anew(run, todo, max(1.0, deadline - time.monotonic()))
+    return errors + _store_ends(run, todo, deadline)
+
+
+def _store_ends(run: Run, states: Sequence[TaskState], deadline: float) -> list[Exception]:
+    endings = [Ending(state.id, state.status, state.reason) for state in states]
+    try:
+        errors = run.backend.finish(endings, max(0.0, deadline - time.monotonic()))
+        if not errors:
+            for state in states:
+                state.finished = True
+            if run.run_log is not None:
+                run.run_log.tasks_ended(states)
+    except Exception as error:  # returned, not raised: it must not replace the body's own exception
+        return [error]
+    return errors
+
+
+# --- the run -------------------------------------------------------------------------------------
+
+
+def close_run(
+    run: Run, status: Status, reason: str, timeout: float, interrupts: Interrupts
+) -> list[Exception]:
+    """Ends a run: goes through all steps, whatever goes wrong in one of them.
+
+    A step that is interrupted is repeated; after a second interrupt nothing is waited for any more.
+
+    Args:
+        run: The run.
+        status: The final status of tasks that are still open, and of the parent.
+        reason: Why, for people.
+        timeout: The most seconds for delivery, over all steps.
+        interrupts: The signals that come in meanwhile.
+
+    Returns:
+        The errors, each once.
+    """
+    if run.in_child:
+        run.closed = True
+        return []
+    timeout = min(timeout, LONGEST)
+    return _Closing(run, status, reason, timeout, interrupts, time.monotonic() + timeout).close()
+
+
+@attrs.define(eq=False)
+class _Closing:
+    run: Run
+    status: Status
+    reason: str
+    timeout: float
+    interrupts: Interrupts
+    deadline: float
+    errors: list[Exception] = attrs.field(factory=list)
+    states: list[TaskState] = attrs.field(factory=list)
+
+    def close(self) -> list[Exception]:
+        run = self.run
+        self._stop_creating()
+        self._attempt(lambda: run.guests.fold(run, min(WORKER_TIMEOUT_S, self.timeout)))
+        for state in self.states:
+            run.mark(state, self.status, self.reason)
+        self._attempt(lambda: run.finish(self.states, self._left(), last=True))
+        if self.interrupts.given_up and (missing := run.undelivered(self.states)):
+            self.errors.append(missing)
+        self._attempt(self._log_unfinished_tasks)
+        if not self.errors and not self.interrupts.given_up:
+            self._attempt(self._send_summary)
+        self._end_parent()
+        self._attempt(self._log_close)
+        self._attempt(lambda: run.reporter.stop(max(self._left(), MIN_FLUSH_S)))
+        self._attempt(run.backend.close)
+        self._attempt(lambda: run.guests.close(run))
+        self.errors += [*self._lost_reports(), *run.guests.troubles, *run.backend.delivery_errors()]
+        if run.run_log is not None:
+            self._attempt(run.run_log.close)
+        return list({f"{type(error)} {error}": error for error in self.errors}.values())
+
+    def _attempt(self, step: Callable[[], Any], ignore_errors: bool = False) -> None:
+        """Calls one step, and once more if it was interrupted for the first time."""
+        errors, interrupts = [] if ignore_errors else self.errors, self.interrupts
+        for _ in range(2):
+            try:
+                try:
+                    interrupts.waiting = True
+                    errors.extend(step() or [])
+                finally:
+                    interrupts.waiting = False
+                return
+            except Exception as error:
+                errors.append(error)
+                return
+            except (KeyboardInterrupt, SystemExit) as interrupt:
+                interrupts.add(interrupt)
+                if interrupts.given_up:
+                    return
+
+    def _left(self) -> float:
+        return 0.0 if self.interrupts.given_up else max(0.0, self.deadline - time.monotonic())
+
+    def _stop_creating(self) -> None:
+        """Waits for a task that another thread is just creating, so that it ends too."""
+        created = self.run.creating.acquire(timeout=self.timeout)
+        self.run.closed = True
+        if created:
+            self.run.creating.release()
+        self.states = list(self.run.states.values())
+
+    def _log_unfinished_tasks(self) -> None:
+        """Logs the statuses that could not be stored, so that `resume` and `upload` know them."""
+        if self.run.run_log is not None:
+            self.run.run_log.tasks_ended(state for state in self.states if not state.finished)
+
+    def _send_summary(self) -> list[Exception]:
+        """Gives the parent the events that show the whole run on its page."""
+        run = self.run
+        if run.summarize is None or run.parent is None:
+            return []
+        try:
+            events = list(run.summarize(run))
+        except Exception as error:  # reported as a warning: the run's data is complete without it
+            run.summary_error = error
+            return []
+        for event in events:
+            run.reporter.put_event(run.parent, event)
+        if not events or run.flush(self._left()):
+            return []
+        waiting = run.undelivered_counts().get(run.parent, 0)
+        cause, delivery_hint = run.delivery_problem(), run.backend.delivery_hint()
+        return [DeliveryError(waiting, [run.info.name], run.backend.where, cause, delivery_hint)]
+
+    def _end_parent(self) -> None:
+        # The command that delivers the rest ends the parent too, so its error would say nothing new.
+        away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in self.errors)
+        if not away and not self.interrupts.given_up:
+            for hook in list(self.run.before_parent_ends.values()):
+                self._attempt(hook)
+        self._attempt(self._store_end_of_parent, ignore_errors=away)
+
+    def _store_end_of_parent(self) -> list[Exception]:
+        run, errors = self.run, list[Exception]()
+        if run.main_task is not None:
+            run.parent_ended = True
+            sdk.flush(run.main_task, self._left())
+        elif run.owns_parent and run.parent is not None:
+            errors = run.backend.finish([Ending(run.parent, self.status, self.reason)], self._left())
+        run.parent_ended = not errors
+        return errors
+
+    def _log_close(self) -> None:
+        if self.run.run_log is not None:
+            reason = self.reason[:MAX_REASON_CHARS]
+            self.run.run_log.run_closed(self.status, reason, self.run.parent_ended)
+
+    def _lost_reports(self) -> list[Exception]:
+        run, lost = self.run, self.run.reporter.lost
+        if not lost:
+            return []
+        names = [state.spec.name for state in run.states.values() if state.id in lost]
+        cause = f"the queue was full and nothing took them away ({run.reporter.error or 'no progress'})"
+        return [DeliveryError(sum(lost.values()), names, run.backend.where, cause)]
+
+
+def raise_errors(
+    run: Run,
+    errors: list[Exception],
+    body: BaseException | None,
+    interrupts: Interrupts,
+    agent_problem: Exception | None,
+) -> None:
+    """Raises what went wrong in closing; it never replaces the exception of the group's block.
+
+    Args:
+        run: The closed run.
+        errors: The errors of closing.
+        body: The exception that leaves the group's block; the errors become its notes.
+        interrupts: The signals that came in during closing.
+        agent_problem: Why the agent must not mark its task as completed.
+    """
+    interrupt = interrupts.first
+    if body is not None and interrupt is not None:
+        add_note(body, f"while the group closed, there came {reason_of(interrupt)}")
+    for category, text in closing_warnings(run):
+        try:
+            warnings.warn(text, category, stacklevel=4)
+        except TaskGroupWarning as warning:  # raised where warnings are errors
+            errors.append(warning)
+    main = next((exc for exc in (body, interrupt, agent_problem) if exc is not None), None)
+    if main is not None:
+        for error in errors:
+            add_note(main, f"while the group closed: {reason_of(error)}")
+        if body is None:
+            raise main
+    elif len(errors) == 1 and isinstance(errors[0], TaskGroupWarning):
+        raise errors[0]
+    elif errors:
+        raise ExceptionGroup(f"the group {run.info.name!r} could not be closed cleanly", errors)
+
+
+def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
+    """Gives the warnings at the end of a run: drift, a missing summary, skipped points."""
+    found: list[tuple[type[Warning], str]] = []
+    if run.vocabulary is None:
+        completed = [state for state in run.states.values() if state.status == "completed"]
+        reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
+        if differences := partly_reported(reported):
+            is_stored = run.backend.mode in ("online", "offline")
+            group = f"{run.info.project}/{run.info.name}" if is_stored else ""
+            found.append((DriftWarning, drift_warning(differences, group)))
+    if run.summary_error is not None:
+        found.append((TaskGroupWarning, f"the parent task has no summary: {run.summary_error!r}"))
+    more = sum(count - 1 for state in run.states.values() for count in state.nonfinite.values())
+    if more:
+        were = "was" if more == 1 else "were"
+        text = f"{counted(more, 'more point')} that ClearML cannot store {were} skipped"
+        found.append((NonFiniteWarning, text))
+    return found
+
+
+def abandon(run: Run) -> None:
+    """Ends a run that nobody closed: its group was collected, or the interpreter ends."""
+    if run.in_child or run.closed:
+        return
+    reason = "the group was never closed"
+    errors = close_run(run, "stopped", reason, ABANDONED_CLOSE_TIMEOUT_S, Interrupts())
+    for hook in run.after_close:
+        hook()
+    problems = "".join(f"; {reason_of(error)}" for error in errors)
+    warnings.warn(
+        f"the group {run.info.name!r} was never closed, its open tasks were stopped{problems}; use `with "
+        "TaskGroup(…) as group:`, or call group.close()",
+        ResourceWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,107 @@
+"""Creating a run's tasks, and continuing those of an earlier run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._clearml.documents import names_of, stats_of
+from ..errors import GroupStateError
+from .naming import Names
+from .state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .._model.past import PastTask
+    from .._model.specs import TaskSpec
+    from .run import Run
+
+
+def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
+    """Creates tasks, or continues their earlier attempts; see `Run.create`."""
+    with run.creating:
+        if run.closed:
+            raise GroupStateError(run.info.name, "has been closed", "open its tasks before its block ends")
+        states = {state.spec.key: state for state in _continued(run, specs, in_sweep)}
+        new = [next_attempt(run, spec) for spec in specs if spec.key not in states]
+        if run.run_log is not None and run.backend.mode == "online":
+            run.run_log.opening(new)  # so that a resume recognizes tasks that a SIGKILL leaves behind here
+        # On an agent nothing is created, not even the project.
+        ids = run.backend.create(run.info, new, run.parent) if new or run.agent_task is None else []
+        for spec, task_id in zip(new, ids, strict=True):
+            states[spec.key] = new_state(run, spec, task_id, in_sweep)
+        ordered = [states[spec.key] for spec in specs]
+        run.states.update((state.spec.key, state) for state in ordered)
+        if run.run_log is not None:
+            run.run_log.tasks_opened(state for state in ordered if not state.done)
+        run.specs.add(specs)
+    return ordered
+
+
+def recall_tasks(run: Run, specs: Iterable[TaskSpec]) -> list[TaskState]:
+    """Adds tasks of the resumed run as they ended; see `Run.recall`."""
+    states = []
+    for spec in specs:
+        past = run.earlier_attempt(spec.key)
+        if past is None or past.status is None:
+            continue
+        state = _earlier_state(run, spec, past)
+        state.status, state.reason, state.done = past.status, past.reason, past.status == "completed"
+        state.finished, state.ended = True, state.opened
+        states.append(state)
+    run.states.update((state.spec.key, state) for state in states)
+    run.specs.add(state.spec for state in states)
+    return states
+
+
+def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
+    """Gives a spec the attempt number that follows the earlier attempts, and their index."""
+    past = run.earlier_attempt(spec.key)
+    return spec if past is None else attrs.evolve(spec, attempt=past.attempt + 1, index=past.index)
+
+
+def new_state(run: Run, spec: TaskSpec, task_id: str, in_sweep: bool = False) -> TaskState:
+    """Makes the state of a task that has just been opened."""
+    own = {
+        "group": run.info.name,
+        "task": spec.name,
+        "key": spec.key,
+        "index": str(spec.index),
+        "task_id": task_id,
+    }
+    names = Names(run.template, run.vocabulary, task_id, own, run.warned)
+    return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), in_sweep=in_sweep)
+
+
+def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
+    """Gives the tasks that exist already: completed by an earlier attempt, or continued in this run."""
+    states = [new_state(run, spec, spec.task_id, in_sweep) for spec in specs if spec.task_id]
+    if run.prior is None:
+        return states
+    for spec in specs:
+        past = run.prior.attempts.get(spec.key)
+        if past is None or not (run.is_done(spec.key) or _is_continued(run, spec.key)):
+            continue
+        state = _earlier_state(run, spec, past, in_sweep)
+        if run.is_done(spec.key):
+            state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
+        states.append(state)
+    run.backend.reopen([state.id for state in states if not state.done])
+    return states
+
+
+def _is_continued(run: Run, key: str) -> bool:
+    """Whether an earlier attempt goes on in the same ClearML task: `retry="continue"`, or a draft."""
+    assert run.prior is not None
+    return key in run.prior.drafts or (run.retry == "continue" and key not in run.prior.queued)
+
+
+def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
+    spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
+    state = new_state(run, spec, past.id, in_sweep)
+    state.names.stats.update(stats_of(past))
+    state.names.earlier.update(names_of(past))
+    return state
