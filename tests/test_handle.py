@@ -221,7 +221,6 @@ def test_settings_hold_there(elsewhere: Callable[..., GroupTask]) -> None:
         with elsewhere(task) as there:
             there.report({"loss": float("nan")}, 1)
         assert there.status == "failed"
-        assert [str(failure.task) for failure in there.group.failures] == ["seed=1"]
     assert task.status == "failed"
 
 
