@@ -16,7 +16,7 @@ import attrs
 
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import PATIENCE
-from .._run.failures import add_note, reason_of, record, text_of
+from .._run.failures import add_note, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import Facts, facts_of, read_back, written
 from .._storage.online import OnlineBackend
@@ -135,7 +135,7 @@ def _called(fn: Function, task: GroupTask) -> Ended:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
-        text = record(run, state, error) if state.is_open else text_of(error)
+        text = record(run, state, error) if state.is_open else traceback_text(error)
         return Ended(error=error, text=text)
     if task._caught is not None:  # by the task's own block in the function
         return Ended(value, task._caught.exception, task._caught.traceback)
@@ -193,7 +193,7 @@ def run_parcel(fn: Function, parcel: Parcel, folder: str | None = None) -> Ended
         if begun is not None:
             return begun
     except Exception as error:  # it cannot be opened here
-        reason, text = reason_of(error), text_of(error)
+        reason, text = reason_of(error), traceback_text(error)
         return _packed(_dumps(None), Ended(error=error, text=text), 0.0, Facts("failed", reason))
     data = run_there(fn, task)
     if folder is not None and len(data) <= MOST_KEPT:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from .._log import logger
-from .._run.failures import ending_of, is_caught, keep, reason_of
+from .._run.failures import ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import tell_of
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import Facts, fold
@@ -186,7 +186,7 @@ def _ended(run: Run, task: GroupTask, ended: Ended) -> Mapped:
         if not known and is_caught(error, run.options.catch):
             task._keep_caught(error, ended.text)
         elif not known and state.status == "failed":
-            keep(state, error, ended.text)
+            keep_failure(state, error, ended.text)
         if not known:
             logger.warning("%s failed, the others go on: %s", task, reason_of(error))
     return Mapped(task, None if error is not None else ended.value, error)
