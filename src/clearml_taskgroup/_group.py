@@ -12,6 +12,7 @@ from ._agents import queue as queueing
 from ._agents import submit as submitting
 from ._clearml import sdk
 from ._current import current_group
+from ._group_info import GroupInfo
 from ._model.identity import canonical_project, canonical_task_name, group_id
 from ._model.metrics import Metric, Vocabulary
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
@@ -28,7 +29,7 @@ from ._run.worker_log import SOON
 from ._storage.past_runs import find_run
 from ._storage.upload import Tell, Uploaded, upload
 from ._sweep import Iterations, open_sweep, progress_tracker
-from ._task import Failure, GroupTask, failure_of, find_task
+from ._task import Failure, GroupTask, failure_of
 from ._text import counted
 from .errors import ArgumentError, GroupStateError, WorkerStartError
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from .integrations.optuna import Objective
 
 
-class TaskGroup:
+class TaskGroup(GroupInfo):
     """The ClearML tasks that one script opens under one project and name.
 
     Args:
@@ -429,50 +430,7 @@ class TaskGroup:
         """Whether the group is used as a context manager, which sees exceptions that leave a loop."""
         return bool(self._tokens)
 
-    def _opened(self) -> Run:
-        if self._run is None:
-            raise GroupStateError(
-                self.name, "is not open yet", "use it as `with TaskGroup(…) as group:`, or call group.open()"
-            )
-        if self._run.closed:
-            raise GroupStateError(self.name, "has been closed", "open its tasks before its block ends")
-        return self._run
-
-    def _opened_once(self) -> Run:
-        return self._run if self._run is not None else self._opened()
-
-    # --- what it holds -------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __iter__(self) -> Iterator[GroupTask]:
-        return iter(list(self._tasks.values()))
-
-    def __bool__(self) -> bool:
-        return True  # a group without tasks is still a group
-
-    def get(
-        self,
-        params: Mapping[str, Any] | None = None,
-        /,
-        *,
-        key: str | None = None,
-        name: str | None = None,
-        **parameters: Any,
-    ) -> GroupTask:
-        """Finds one task: `group.get(C=1, seed=0)`.
-
-        Args:
-            params: Parameters as a dict, for names that are not Python identifiers.
-            key: The task's key.
-            name: The task's readable name.
-            **parameters: Parameters, as many as are needed to identify the task.
-
-        Raises:
-            UnknownTaskError: No task matches, or more than one does.
-        """
-        return find_task(list(self), {**(params or {}), **parameters}, key, name)
+    # --- results -------------------------------------------------------------------------------
 
     def results(self) -> Results:
         """Returns the tasks' results so far, a row for each task.
@@ -538,53 +496,6 @@ class TaskGroup:
         failed = [task for task in self if task.status == "failed" or task._caught is not None]
         failed.sort(key=lambda task: task._state.ended or math.inf)
         return tuple(map(failure_of, failed))
-
-    @property
-    def at_agent(self) -> bool:
-        """Whether an agent runs this script for one configuration of a submitted sweep."""
-        return self._opened_once().agent_task is not None
-
-    @property
-    def mode(self) -> str:
-        """`"online"`, `"offline"` or `"disabled"`, as decided when the group was opened."""
-        return self._opened_once().backend.mode
-
-    @property
-    def run(self) -> str:
-        """The run's id, 32 hexadecimal digits."""
-        return self._opened_once().info.run
-
-    @property
-    def run_number(self) -> int:
-        """The run's number for people, from 1."""
-        return self._opened_once().info.number
-
-    @property
-    def parent_id(self) -> str | None:
-        """The id of the ClearML task that represents the run."""
-        return self._opened_once().parent
-
-    @property
-    def url(self) -> str | None:
-        """The parent's page; offline, its session folder; None without a parent."""
-        run = self._opened_once()
-        return run.backend.url(run.parent) if run.parent else None
-
-    @property
-    def compare_urls(self) -> list[str]:
-        """The pages that compare the tasks, one for each 100 tasks; none offline."""
-        return self._opened_once().backend.compare_urls([task.id for task in self])
-
-    @property
-    def where(self) -> str:
-        """The server's address; offline, the folder of ClearML's sessions."""
-        return self._opened_once().backend.where
-
-    @property
-    def record_path(self) -> Path | None:
-        """The path of the run log: what was opened and how it ended, one JSON object per line; else None."""
-        run_log = self._opened_once().run_log
-        return run_log.path if run_log else None
 
     @staticmethod
     def upload(run: str | Path, progress: Tell | None = None) -> Uploaded:

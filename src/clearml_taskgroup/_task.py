@@ -465,7 +465,7 @@ class GroupTask(Reporting):
         run, catch = self._run, self._run.options.catch
         if run.in_child:
             return False
-        text = failures.end(run, self._state, exc)
+        text = failures.end_task(run, self._state, exc)
         if not failures.is_caught(exc, catch):
             if isinstance(exc, catch):
                 failures.add_note(

@@ -314,7 +314,7 @@ def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.Monk
         monkeypatch.setattr(reporter_of(group), "_turn", _Counting(waits))
         for iteration in range(2):
             task.report({"loss": 1.0}, iteration)
-        with pytest.warns(LostPointsWarning, match="nothing takes points away"):
+        with pytest.warns(LostPointsWarning, match="the queue is full"):
             task.report({"loss": 1.0}, 2)
         for iteration in range(297):
             task.report({"loss": 1.0}, iteration)

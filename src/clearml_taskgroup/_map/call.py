@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from .._run.failures import add_note, reason_of, record, text_of
+from .._run.failures import add_note, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import Facts, facts_of, read_back, written
 from .._task import GroupTask
@@ -133,7 +133,7 @@ def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = Non
         if folder is not None and (known := _begin(task, folder)) is not None:
             return known
     except Exception as error:  # it cannot be opened here
-        reason, text = reason_of(error), text_of(error)
+        reason, text = reason_of(error), traceback_text(error)
         return _pack(_pickle_value(None), CallResult(error=error, text=text), 0.0, Facts("failed", reason))
     data = call_in_worker(fn, task)
     if folder is not None:
@@ -167,7 +167,7 @@ def _call(fn: Function, task: GroupTask) -> CallResult:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
-        text = record(run, state, error) if state.is_open else text_of(error)
+        text = record(run, state, error) if state.is_open else traceback_text(error)
         return CallResult(error=error, text=text)
     if task._caught is not None:  # by the task's own block in the function
         return CallResult(value, task._caught.exception, task._caught.traceback)

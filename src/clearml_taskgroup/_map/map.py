@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from .._log import logger
-from .._run.failures import ending_of, is_caught, keep, reason_of
+from .._run.failures import ending_of, is_caught, reason_of
 from .._run.resume import tell_of
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import fold
@@ -184,7 +184,7 @@ def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped:
         if not is_known and is_caught(error, run.options.catch):
             task._keep_caught(error, result.text)
         elif not is_known and state.status == "failed":
-            keep(state, error, result.text)
+            keep_failure(state, error, result.text)
         if not is_known:
             logger.warning("%s failed, the others go on: %s", task, reason_of(error))
     return Mapped(task, None if error is not None else result.value, error)

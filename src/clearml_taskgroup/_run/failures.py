@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ending_of(exc: BaseException) -> tuple[Status, str]:
-    """Gives the final status and the reason of a task that an exception ends.
+    """Returns the final status and the reason of a task that an exception ends.
 
     `KeyboardInterrupt`, `SystemExit` and the like stop a task; an `Exception` fails it.
     """
@@ -31,16 +31,16 @@ def record(run: Run, state: TaskState, exc: BaseException) -> str:
     Returns:
         The traceback as text.
     """
-    text = text_of(exc)
+    text = traceback_text(exc)
     run.reporter.put_text(state.id, text)
     if state.is_open:
         if isinstance(exc, Exception):
-            keep(state, exc, text)
+            keep_failure(state, exc, text)
         run.mark(state, *ending_of(exc))
     return text
 
 
-def end(run: Run, state: TaskState, exc: BaseException) -> str:
+def end_task(run: Run, state: TaskState, exc: BaseException) -> str:
     """Does the same as `record`, and delivers a failed task's data; returns the traceback.
 
     After an interrupt nothing is waited for here: the group's end delivers.
@@ -51,7 +51,7 @@ def end(run: Run, state: TaskState, exc: BaseException) -> str:
     return text
 
 
-def keep(state: TaskState, exc: BaseException, text: str) -> None:
+def keep_failure(state: TaskState, exc: BaseException, text: str) -> None:
     """Keeps an exception as the cause of a task's failure, without its frames and their data."""
     state.failure = (_without_frames(exc, text), text)
 
@@ -75,12 +75,12 @@ def reason_of(exc: BaseException) -> str:
     return next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
 
 
-def text_of(exc: BaseException) -> str:
+def traceback_text(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
 
 
 def _without_frames(exc: BaseException, text: str) -> BaseException:
-    """Copies an exception without its frames; gives a `CarriedError` if it cannot be copied."""
+    """Copies an exception without its frames; returns a `CarriedError` if it cannot be copied."""
     try:
         like = copy.copy(exc)
     except Exception:  # its class decides what copying raises

@@ -13,7 +13,7 @@ import attrs
 
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
-from .._run.failures import add_note, end, reason_of
+from .._run.failures import add_note, end_task, reason_of
 from .._text import counted
 from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning
 from . import filled
@@ -228,7 +228,7 @@ def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None
     except Exception as other:  # never in the place of the trial's own
         add_note(error, f"while its task ended: {reason_of(other)}")
     if not isinstance(error, optuna.TrialPruned):
-        end(run, task._state, error)
+        end_task(run, task._state, error)
         return
     reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
     told = f"{reason}: {error}" if str(error) else reason

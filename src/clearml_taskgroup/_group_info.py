@@ -1,0 +1,113 @@
+"""GroupInfo: the read-only part of TaskGroup: its tasks, its run, and where its data is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._task import find_task
+from .errors import GroupStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ._run.run import Run
+    from ._task import GroupTask
+
+
+class GroupInfo:
+    """What a group holds and where its data is; the base class of `TaskGroup`."""
+
+    name: str
+    _run: Run | None
+    _tasks: dict[str, GroupTask]
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __iter__(self) -> Iterator[GroupTask]:
+        return iter(list(self._tasks.values()))
+
+    def __bool__(self) -> bool:
+        return True  # a group without tasks is still a group
+
+    def get(
+        self,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> GroupTask:
+        """Finds one task: `group.get(C=1, seed=0)`.
+
+        Args:
+            params: Parameters as a dict, for names that are not Python identifiers.
+            key: The task's key.
+            name: The task's readable name.
+            **parameters: Parameters, as many as are needed to identify the task.
+
+        Raises:
+            UnknownTaskError: No task matches, or more than one does.
+        """
+        return find_task(list(self), {**(params or {}), **parameters}, key, name)
+
+    @property
+    def at_agent(self) -> bool:
+        """Whether an agent runs this script for one configuration of a submitted sweep."""
+        return self._opened_once().agent_task is not None
+
+    @property
+    def mode(self) -> str:
+        """`"online"`, `"offline"` or `"disabled"`, as decided when the group was opened."""
+        return self._opened_once().backend.mode
+
+    @property
+    def run(self) -> str:
+        """The run's id, 32 hexadecimal digits."""
+        return self._opened_once().info.run
+
+    @property
+    def run_number(self) -> int:
+        """The run's number for people, from 1."""
+        return self._opened_once().info.number
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the ClearML task that represents the run."""
+        return self._opened_once().parent
+
+    @property
+    def url(self) -> str | None:
+        """The parent's page; offline, its session folder; None without a parent."""
+        run = self._opened_once()
+        return run.backend.url(run.parent) if run.parent else None
+
+    @property
+    def compare_urls(self) -> list[str]:
+        """The pages that compare the tasks, one for each 100 tasks; none offline."""
+        return self._opened_once().backend.compare_urls([task.id for task in self])
+
+    @property
+    def where(self) -> str:
+        """The server's address; offline, the folder of ClearML's sessions."""
+        return self._opened_once().backend.where
+
+    @property
+    def record_path(self) -> Path | None:
+        """The path of the run log: what was opened and how it ended, one JSON object per line; else None."""
+        run_log = self._opened_once().run_log
+        return run_log.path if run_log else None
+
+    def _opened(self) -> Run:
+        if self._run is None:
+            raise GroupStateError(
+                self.name, "is not open yet", "use it as `with TaskGroup(…) as group:`, or call group.open()"
+            )
+        if self._run.closed:
+            raise GroupStateError(self.name, "has been closed", "open its tasks before its block ends")
+        return self._run
+
+    def _opened_once(self) -> Run:
+        return self._run if self._run is not None else self._opened()
