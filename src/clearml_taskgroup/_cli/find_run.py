@@ -81,8 +81,8 @@ def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
         raise Failure(NO_SERVER)
     if mode == "offline" or is_set_offline or not sdk.is_configured():
         return Place("offline")
-    if mode is None and _modes.resolve(None, log=False) != "online":  # another rank of a job
-        return Place("offline")
+    if mode is None and _modes.resolve(None, log=False) != "online":
+        return Place("offline")  # on a rank other than 0 of a distributed job
     needed = mode == "online" or not disk_fallback
     problem = server_check.why_unreachable(needed=needed)
     if problem is None:

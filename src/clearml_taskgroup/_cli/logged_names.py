@@ -157,9 +157,9 @@ def _name(metric_key: tuple[str, Any]) -> tuple[str, str]:
     return metric, split if isinstance(split, str) and is_split(split) else metric
 
 
-def _names(measures: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _names(metric_keys: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Returns the arguments `names` (metrics and splits) and `fields` of a `LoggedNames`."""
-    listed = list(measures)
+    listed = list(metric_keys)
     return {
         "names": tuple(dict.fromkeys(map(_name, listed))),
         "fields": frozenset(field for _, context in listed for field, _ in context),

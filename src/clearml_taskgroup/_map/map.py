@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from .._log import logger
-from .._run.failures import ending_of, is_caught, reason_of
+from .._run.failures import ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import tell_of
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import fold

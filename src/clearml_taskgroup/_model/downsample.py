@@ -19,8 +19,8 @@ class CurveSample:
     __slots__ = ("_step", "xs", "ys")
 
     def __init__(self) -> None:
-        self.xs = array("q")
-        self.ys = array("d")
+        self.xs: array[int] = array("q")
+        self.ys: array[float] = array("d")
         self._step = 1
 
     def add(self, iteration: int, value: float) -> int:
