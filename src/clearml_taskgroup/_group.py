@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._agents import queue as queueing
 from ._agents import submit as submitting
+from ._agents import turn as on_agent
 from ._clearml import sdk
 from ._current import current_group
 from ._group_info import GroupInfo
@@ -608,8 +609,9 @@ class TaskGroup(GroupInfo):
             hook()
         if run.in_child:
             return
-        self._queueing.tell_of_left()
-        problem = run.agent_task.problem(run.states.values(), run.sweeps) if run.agent_task else None
+        self._queueing.log_open_tasks()
+        agent_task = run.agent_task
+        problem = on_agent.problem(agent_task, run.states.values(), run.sweeps) if agent_task else None
         closing.raise_errors(run, errors, exc, interrupts, problem)
 
 

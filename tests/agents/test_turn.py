@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._clearml.agent_task import TURN
+from clearml_taskgroup._clearml.agent_task import RUNNING
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._storage.past_runs import all_runs, find_run
@@ -110,11 +110,11 @@ def test_the_agents_task_gets_its_one_turn(
     def body(task: GroupTask) -> None:
         seen.append((task.id, task.key, task.index, task.attempt, task.params, str(task)))
         assert GroupTask.current() is task
-        assert os.environ[TURN] == task_id
+        assert os.environ[RUNNING] == task_id
 
     with agent(view, task_id):
         one = script(None, body)
-        assert TURN not in os.environ
+        assert RUNNING not in os.environ
         assert loopback.task(task_id)["status"] == "in_progress"
     key = identity_of(before[task_id])["key"]
     assert seen == [(task_id, key, 2, 1, {"C": 2.0, "seed": 0}, NAMES[2])]
@@ -195,7 +195,9 @@ def test_a_point_that_no_sweep_has_fails_loudly(loopback: LoopbackServer, view: 
         one.sweep({"C": [1]}, queue="gpu")
         one.sweep({"C": [2]}, queue="gpu")
     task_id = points(loopback)["C=2"]["id"]
-    with pytest.raises(AgentTaskError, match=r"'C=2' is a point of sweep 1 .* this script has only 1"):
+    with pytest.raises(
+        AgentTaskError, match=r"'C=2' is a configuration of sweep 1 .* this script has only 1"
+    ):
         ran(view, task_id, {"C": [1]})
     assert loopback.task(task_id)["status"] == "failed"
     with (
@@ -384,7 +386,7 @@ def test_a_loop_that_is_left_ends_its_turn(loopback: LoopbackServer, view: View)
                 task.report({"loss": 1.0}, 0)
                 break
         assert loopback.task(task_id)["status"] == "in_progress"
-        assert TURN not in os.environ
+        assert RUNNING not in os.environ
     assert loopback.scalars(task_id) == {("loss", "value"): [(0, 1.0)]}
 
 

@@ -12,7 +12,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._agents import queue as _queueing
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._clearml.agent_task import RAN
+from clearml_taskgroup._clearml.agent_task import HAS_RUN
 from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.queueing import make_queue
@@ -28,9 +28,9 @@ def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] |
     """Has the tests' process look like a script that was started without arguments."""
     monkeypatch.setattr(sdk, "detect_script", lambda: dict(script or SCRIPT))
     monkeypatch.setattr("sys.argv", ["script.py"])
-    monkeypatch.setattr(_queueing, "FIRST_PAUSE", 0.005)
-    monkeypatch.setattr(_queueing, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_queueing, "OUT", 0.3)
+    monkeypatch.setattr(_queueing, "FIRST_POLL_PAUSE_S", 0.005)
+    monkeypatch.setattr(_queueing, "MAX_POLL_PAUSE_S", 0.02)
+    monkeypatch.setattr(_queueing, "DEQUEUE_GRACE_S", 0.3)
 
 
 def group(**options: Any) -> TaskGroup:
@@ -79,7 +79,7 @@ def agent(view: View, task_id: str, code: int = 0) -> Iterator[None]:
         raise
     finally:
         del os.environ["CLEARML_TASK_ID"]
-        os.environ.pop(RAN, None)
+        os.environ.pop(HAS_RUN, None)
     view.call("tasks.completed", task=task_id, status_reason="worker execution done")
 
 

@@ -1,1 +1,1 @@
-"""Sweeps that ClearML agents run: submitted here, one turn there."""
+"""Sweeps that ClearML agents run: submitting them, and running one configuration on an agent."""

@@ -1,30 +1,24 @@
-"""What a server knows of a task that agents run → what the script shows of it."""
+"""Tasks in ClearML queues: submitting a sweep, waiting for its tasks, cancelling them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._clearml.api import Transport, Unreachable
-from .._clearml.documents import names_of, past_task, stats_of
-from .._clearml.parameter_text import decoded
-from .._clearml.queries import Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.backoff import Backoff
 from .._model.search_space import configurations
-from .._model.status import ENDED, Status
-from .._run.state import MAX_REASON_CHARS, TaskState
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, WaitTimeoutError
+from .server_state import status_of, update_state
 from .submit import adopted, check, like_main
 
 if TYPE_CHECKING:
@@ -33,68 +27,22 @@ if TYPE_CHECKING:
     from .._group import TaskGroup
     from .._model.search_space import Space
     from .._model.specs import TaskSpec
+    from .._model.status import Status
     from .._run.run import Run
+    from .._run.state import TaskState
 
-_WORDS: dict[str, Status] = {
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "": "stopped",
-}
-
-
-def status_of(word: str) -> Status:
-    """Reads a server's word for how far a task is; none for one that is gone."""
-    status: Any = _WORDS.get(word, word)
-    return status if status in ("created", "queued", "in_progress", *ENDED) else "in_progress"
-
-
-def take_over(run: Run, state: TaskState, doc: Document) -> None:
-    """Takes over what the server knows of a task: status, values, and what it was edited to."""
-    state.status = status_of(str(doc["status"]))
-    reason = str(doc.get("status_reason") or doc.get("status_message") or "")
-    state.reason = reason[:MAX_REASON_CHARS] if state.status in ("failed", "stopped") else ""
-    state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
-    identity = identity_of(doc)
-    past = past_task(doc, run.template)
-    if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
-        state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
-        state.params = _edited(doc)
-    state.names.stats.clear()
-    state.names.stats.update(stats_of(past))
-    state.names.earlier.update(names_of(past))
-
-
-def _edited(doc: Document) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for name, stored in json.loads(identity_of(doc).get("params") or "{}").items():
-        try:
-            params[name] = decoded(stored)
-        except Exception:  # a class that this script does not have: told as it is written there
-            params[name] = stored
-    return params
-
-
-def _seconds(start: Any, end: Any) -> float:
-    try:
-        first, last = (datetime.fromisoformat(str(moment)) for moment in (start, end))
-        return max(0.0, (last - first).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
-
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two questions how far the tasks are; longer and longer where nothing happens."""
-TURN = 30.0
-"""Seconds for which one question waits for a server that does not answer."""
-OUT = 10.0
-"""Seconds after which a task that is in no queue is taken for one that somebody took out."""
-_TOLD = {"in_progress": "running", "created": "taken out of the queue"}
+FIRST_POLL_PAUSE_S, MAX_POLL_PAUSE_S = 0.5, 30.0
+"""Seconds between two requests for the tasks' statuses; the pauses grow while nothing changes."""
+POLL_TIMEOUT_S = 30.0
+"""Seconds for which one request waits for a server that does not answer."""
+DEQUEUE_GRACE_S = 10.0
+"""Seconds after which a task that has left its queue without starting was taken out by somebody."""
+_STATUS_TEXTS = {"in_progress": "running", "created": "taken out of the queue"}
 _ACTIVE = ("queued", "in_progress")
 
 
 class QueuedTask(GroupTask):
-    """A task that was submitted to a queue: to be looked at, not to be worked on."""
+    """A task that was submitted to a queue; it has results, but takes no data here."""
 
     __slots__ = ()
 
@@ -115,12 +63,12 @@ class QueuedTask(GroupTask):
 
 @attrs.frozen
 class Cancelled:
-    """What `group.cancel()` has done.
+    """The result of `group.cancel()`: names of tasks.
 
     Attributes:
-        dequeued: The tasks that were taken out of their queue, or were drafts; they are stopped.
-        stopping: Those that run: their agents were asked to stop them, and will.
-        ended: Those that had ended before.
+        dequeued: Tasks that were taken out of their queue, and drafts; they are stopped.
+        stopping: Running tasks, which their agents were asked to stop.
+        ended: Tasks that had ended before.
     """
 
     dequeued: tuple[str, ...]
@@ -136,12 +84,13 @@ class Cancelled:
 
 @attrs.define(eq=False)
 class Submission:
-    """One sweep's tasks in one queue.
+    """The tasks of one sweep in one queue.
 
     Attributes:
-        is_served: Whether an agent serves the queue, as far as the server tells.
-        tasks: All of them.
-        drafts: Those that wait for a place, in their order.
+        limit: How many of them may be queued or running at once; None for all.
+        is_served: Whether the server knows of an agent that serves the queue.
+        tasks: All tasks of the sweep.
+        drafts: Those that `limit` keeps back, in their order.
     """
 
     queue: str
@@ -151,8 +100,8 @@ class Submission:
     tasks: list[TaskState] = attrs.field(factory=list)
     drafts: list[TaskState] = attrs.field(factory=list)
 
-    def take(self) -> list[TaskState]:
-        """Gives the drafts for which there is a place, which they have from now on."""
+    def take_drafts(self) -> list[TaskState]:
+        """Removes from `drafts` those that may be enqueued now, and gives them."""
         active = sum(state.status in _ACTIVE for state in self.tasks)
         places = len(self.drafts) if self.limit is None else max(0, self.limit - active)
         taken, self.drafts = self.drafts[:places], self.drafts[places:]
@@ -161,10 +110,10 @@ class Submission:
 
 @attrs.define(eq=False)
 class Queueing:
-    """What one group has submitted."""
+    """All that one group has submitted."""
 
     submissions: list[Submission] = attrs.field(factory=list)
-    _out: dict[str, float] = attrs.field(factory=dict)
+    _dequeued_at: dict[str, float] = attrs.field(factory=dict)
 
     @property
     def tasks(self) -> list[TaskState]:
@@ -173,23 +122,23 @@ class Queueing:
 
     @property
     def open_tasks(self) -> list[TaskState]:
-        """Those that have not ended, as far as it is known here."""
+        """Those that had not ended when the server was last asked."""
         return [state for state in self.tasks if state.is_open]
 
     @property
     def drafts(self) -> list[TaskState]:
-        """Those that wait for a place."""
+        """Those that a limit keeps back."""
         return [state for one in self.submissions for state in one.drafts]
 
     # --- submitting ----------------------------------------------------------------------------
 
     def submit(self, run: Run, specs: Sequence[TaskSpec], submission: Submission) -> list[TaskState]:
-        """Makes a draft of each point and enqueues as many as the limit lets in.
+        """Creates a draft for each configuration and enqueues as many as the limit allows.
 
         Raises:
-            ServerError: The server refuses, or is away; what was made stays as drafts.
+            ServerError: The server refuses or does not answer; drafts that were created stay.
         """
-        with _server(run) as transport, _drafts_told():
+        with _server(run) as transport, _log_if_interrupted():
             known = self._adopted(run, specs, transport)
             fresh = [next_attempt(run, spec) for spec in specs if spec.key not in known]
             ids = run.backend.draft(run.info, fresh, run.parent, like_main(run, transport))
@@ -198,7 +147,7 @@ class Queueing:
             submission.tasks = [known[spec.key] for spec in specs]
             submission.drafts = [state for state in submission.tasks if state.status not in _ACTIVE]
             self.submissions.append(submission)
-            self._fill(run, transport)
+            self._enqueue_drafts(run, transport)
         return submission.tasks
 
     def _adopted(
@@ -207,19 +156,19 @@ class Queueing:
         found = ((spec.key, adopted(run, spec, transport)) for spec in specs)
         return {key: _state(run, *known) for key, known in found if known is not None}
 
-    def _fill(self, run: Run, transport: Transport | None) -> None:
+    def _enqueue_drafts(self, run: Run, transport: Transport | None) -> None:
         for submission in self.submissions:
-            taken = submission.take()
+            taken = submission.take_drafts()
             if not taken:
                 continue
             if transport is not None:
                 ids = [state.id for state in taken]
                 submission.is_served = enqueue(transport, ids, submission.queue_id)
             for state in taken:
-                _set(run, state, "queued")
+                _set_status(run, state, "queued")
 
-    def tell_of(self, done: int, tasks: Sequence[TaskState], total: int) -> None:
-        """Says in one line what a sweep has submitted."""
+    def log_submission(self, done: int, tasks: Sequence[TaskState], total: int) -> None:
+        """Logs what the latest sweep has submitted."""
         submission = self.submissions[-1]
         if done == total:
             logger.info(f"{done} of {total} completed already; nothing is left to queue {submission.queue!r}")
@@ -236,42 +185,38 @@ class Queueing:
     # --- following -----------------------------------------------------------------------------
 
     def wait(self, run: Run, timeout: float | None) -> None:
-        """Follows the tasks until all have ended; as some do, others take their places.
+        """Waits until all tasks have ended, and enqueues drafts when others end.
 
         Raises:
-            WaitTimeoutError: They had not after `timeout` seconds.
+            WaitTimeoutError: They have not ended after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        backoff, told = Backoff(FIRST_PAUSE, LONGEST_PAUSE, factor=1.5), ""
-        with _server(run) as transport, self._interrupts():
+        backoff, logged = Backoff(FIRST_POLL_PAUSE_S, MAX_POLL_PAUSE_S, factor=1.5), ""
+        with _server(run) as transport, self._log_interrupt():
             while transport is not None and self.open_tasks:
                 away = ""
                 left = math.inf if deadline is None else deadline - time.monotonic()
                 try:
-                    changed = self.refresh(run, transport, max(0.0, min(left, TURN)))
-                    self._fill(run, transport)
+                    changed = self.refresh(run, transport, max(0.0, min(left, POLL_TIMEOUT_S)))
+                    self._enqueue_drafts(run, transport)
                 except Unreachable as error:
                     changed, away = False, f"; the server does not answer: {error.problem}"
-                if told != (told := f"{self.counts()}{away}"):
-                    logger.info(told)
-                if not self._to_come():
-                    break
+                if logged != (logged := f"{self.counts()}{away}"):
+                    logger.info(logged)
+                if not any(state.status in _ACTIVE for state in self.tasks):
+                    break  # the rest was taken out of the queue, and will not end by itself
                 if deadline is not None and (left := deadline - time.monotonic()) <= 0:
-                    with contextlib.suppress(Unreachable):  # what those that run have so far
+                    with contextlib.suppress(Unreachable):  # the results so far of those that run
                         running = [state for state in self.tasks if state.status == "in_progress"]
-                        self._look_at(run, transport, running, TURN)
+                        self._update(run, transport, running, POLL_TIMEOUT_S)
                     names = [state.spec.name for state in self.open_tasks]
                     raise WaitTimeoutError(timeout or 0.0, self.counts(), names)
                 if changed:
                     backoff.reset()
                 transport.closing.wait(min(backoff.next_pause(), left))
 
-    def _to_come(self) -> bool:
-        """Whether any task will end without somebody's help: not one that was taken out of its queue."""
-        return any(state.status in _ACTIVE for state in self.tasks)
-
     @contextlib.contextmanager
-    def _interrupts(self) -> Iterator[None]:
+    def _log_interrupt(self) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
@@ -281,48 +226,52 @@ class Queueing:
             )
             raise
 
-    def refresh(self, run: Run, transport: Transport, patience: float | None = None) -> bool:
-        """Asks how far the tasks are, in one call for each 500; tells whether anything changed."""
+    def refresh(self, run: Run, transport: Transport, timeout: float | None = None) -> bool:
+        """Updates the tasks, in one call for each 500; returns whether any status changed."""
         drafts = {id(state) for state in self.drafts}
         asked = [state for state in self.open_tasks if id(state) not in drafts]
-        found = statuses(transport, [state.id for state in asked], patience)
-        changed = [state for state in asked if self._word_for(state, found.get(state.id, "")) != state.status]
-        self._look_at(run, transport, changed, patience)
+        found = statuses(transport, [state.id for state in asked], timeout)
+        changed = [state for state in asked if self._status(state, found.get(state.id, "")) != state.status]
+        self._update(run, transport, changed, timeout)
         return bool(changed)
 
-    def _look_at(
-        self, run: Run, transport: Transport, states: Sequence[TaskState], patience: float | None
+    def _update(
+        self, run: Run, transport: Transport, states: Sequence[TaskState], timeout: float | None
     ) -> None:
-        docs = documents(transport, [state.id for state in states], patience)
+        docs = documents(transport, [state.id for state in states], timeout)
         found = {str(doc["id"]): doc for doc in docs}
         for state in states:
             if state.id in found:
-                take_over(run, state, found[state.id])
+                update_state(run, state, found[state.id])
             else:
                 state.status, state.reason = "stopped", "deleted from the server"
 
-    def _word_for(self, state: TaskState, word: str) -> Status:
-        """Reads how far a task is; `clearml-agent execute` takes one out of its queue before it starts it."""
+    def _status(self, state: TaskState, word: str) -> Status:
+        """Translates a status; `clearml-agent execute` dequeues a task some time before it starts it."""
         status = status_of(word)
         if status != "created" or state.status not in _ACTIVE:
-            self._out.pop(state.id, None)
+            self._dequeued_at.pop(state.id, None)
             return status
-        since = self._out.setdefault(state.id, time.monotonic())
-        return state.status if time.monotonic() - since < OUT else status
+        since = self._dequeued_at.setdefault(state.id, time.monotonic())
+        return state.status if time.monotonic() - since < DEQUEUE_GRACE_S else status
 
     def counts(self) -> str:
-        """Writes how many tasks are how far."""
+        """Formats how many tasks have which status."""
         found: dict[str, int] = {}
         drafts = {id(state) for state in self.drafts}
         for state in self.tasks:
-            word = "waiting for a place" if id(state) in drafts else _TOLD.get(state.status, state.status)
+            word = (
+                "waiting for a place"
+                if id(state) in drafts
+                else _STATUS_TEXTS.get(state.status, state.status)
+            )
             found[word] = found.get(word, 0) + 1
         return ", ".join(f"{number} {word}" for word, number in found.items())
 
     # --- ending --------------------------------------------------------------------------------
 
     def cancel(self, run: Run) -> Cancelled:
-        """Takes the tasks out of their queue, and has the agents end those that run."""
+        """Takes the tasks out of their queue, and asks agents to stop those that run."""
         with _server(run) as transport:
             if transport is not None:
                 self.refresh(run, transport)
@@ -339,15 +288,15 @@ class Queueing:
                 self.refresh(run, transport)
             else:
                 for state in todo:
-                    _set(run, state, "stopped")
+                    _set_status(run, state, "stopped")
         names = tuple(state.spec.name for state in todo if not state.is_open)
         stopping = tuple(state.spec.name for state in running if state.is_open)
         cancelled = Cancelled(names, stopping, ended)
         logger.info(str(cancelled))
         return cancelled
 
-    def tell_of_left(self) -> None:
-        """Says, as the group ends, what goes on without it."""
+    def log_open_tasks(self) -> None:
+        """Logs, when the group ends, which tasks are left to agents."""
         if not self.open_tasks:
             return
         names = " and ".join(dict.fromkeys(repr(one.queue) for one in self.submissions))
@@ -361,7 +310,7 @@ class Queueing:
 
 
 def open_submission(run: Run, queue: str, limit: int | None) -> Submission:
-    """Looks the queue up that a sweep is to go to.
+    """Finds the queue of a sweep on the server.
 
     Raises:
         UnknownQueueError: The server has no such queue.
@@ -389,7 +338,7 @@ def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: in
     tasks = [GroupTask(group, run, state) for state in run.create(done)]
     run.specs.add(state.spec for state in submitted)
     run.submitted.update((state.spec.key, state) for state in submitted)
-    queueing.tell_of(len(done), submitted, len(specs))
+    queueing.log_submission(len(done), submitted, len(specs))
     return [*tasks, *(QueuedTask(group, run, state) for state in submitted)]
 
 
@@ -399,13 +348,13 @@ def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
     return state
 
 
-def _set(run: Run, state: TaskState, status: Status) -> None:
+def _set_status(run: Run, state: TaskState, status: Status) -> None:
     state.status = status
     run.backend.set_status(state.id, status)
 
 
 @contextlib.contextmanager
-def _drafts_told() -> Iterator[None]:
+def _log_if_interrupted() -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -417,7 +366,7 @@ def _drafts_told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _server(run: Run) -> Iterator[Transport | None]:
-    """Opens a way to the server that is there also after the group's end; none in memory."""
+    """Opens a transport that works after the group's end too; None in memory."""
     if run.backend.transport is None:
         yield None
         return

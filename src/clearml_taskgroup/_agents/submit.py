@@ -1,4 +1,4 @@
-"""Whether agents could run a sweep by this script, and what of an earlier run they go on with."""
+"""Checks whether agents can run this script's sweeps, and what a submitted task takes from earlier ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 _CARRIED = ("hyperparams", "configuration", "container")
-"""What of the script's own `Task.init` task goes along: `Task.init` puts it back on the agent."""
-_BODY = "whose body each agent would run again, because the script cannot pass over it"
+"""Fields of the script's own `Task.init` task that are copied; on the agent, `Task.init` reads them."""
+_BODY = "whose body each agent would run again, because the script cannot skip it"
 _ADVICE = "make it a sweep, group.sweep([{…}]), or give it a TaskGroup and a script of its own"
 
 
 def check(group: TaskGroup, run: Run, queue: str) -> None:
-    """Checks that an agent could run a sweep's points by this script.
+    """Checks that an agent could run the configurations of a sweep by starting this script.
 
     Raises:
-        SubmitError: It could not; says why, and what to do.
+        SubmitError: It could not; the message says why and what to do.
     """
     if GroupTask.current() is not None:
         raise SubmitError(
@@ -80,13 +80,13 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
 
 
 def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
-    """Refuses tasks outside of sweeps beside a queue: on an agent, their body would run for each point.
+    """Refuses tasks outside of sweeps beside a queue: on agents, their body would run once per configuration.
 
     Raises:
         SubmitError: The group has submitted a sweep, or is run by an agent for one.
     """
-    point = run.agent_task or run.foreign_agent_task
-    queue = point.identity.get("queue", "") if point is not None else ""
+    agent_task = run.agent_task or run.foreign_agent_task
+    queue = agent_task.identity.get("queue", "") if agent_task is not None else ""
     queue = queue or next((one.queue for one in group._queueing.submissions), "")
     if queue:
         raise SubmitError(queue, f"{call} was called beside it, {_BODY}", _ADVICE)
@@ -98,7 +98,7 @@ def is_idle_rank(run: Run) -> bool:
 
 
 def adopted(run: Run, spec: TaskSpec, transport: Transport | None) -> tuple[TaskSpec, str, Status] | None:
-    """Gives an earlier attempt's task where that is queued, is run, or is to be enqueued again."""
+    """Gives an earlier attempt's task if it is queued, running, or to be enqueued again."""
     prior = run.prior
     known = prior.attempts.get(spec.key) if prior is not None else None
     if prior is None or known is None or transport is None:
@@ -115,7 +115,7 @@ def adopted(run: Run, spec: TaskSpec, transport: Transport | None) -> tuple[Task
 
 
 def like_main(run: Run, transport: Transport | None) -> dict[str, Any]:
-    """Gives what of the script's own task the agent needs: arguments, configurations, container."""
+    """Reads what the agent needs of the script's own task: arguments, configurations, container."""
     if run.main_task is None or transport is None:
         return {}
     query = {"id": [str(run.main_task.id)], "only_fields": list(_CARRIED)}

@@ -1,7 +1,7 @@
-"""On an agent: which point of which sweep its task is, with its parameters as they stand.
+"""On an agent: which configuration of which sweep its task is, with the parameters as they are now.
 
-The same script starts there as was submitted. The sweep that the point came from gives exactly
-that one turn, in the agent's own task, whose end stays the agent's business.
+The script that was submitted starts there again. The sweep that the task came from has exactly one
+iteration, in the agent's own task, whose final status the agent sets.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from .._log import logger
 from .._model.identity import flatten
 from .._model.search_space import Space, configurations
 from .._model.specs import RunInfo, TaskSpec
+from ..errors import AgentTaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .._clearml.agent_task import AgentTask
     from .._clearml.api import Transport
     from .._model.task_specs import TaskSpecs
     from .._run.run import Run
+    from .._run.state import TaskState
 
 
 _COPIES = ("{}", "Clone Of {}", "Clone of {}")
-"""What copies of a task are called where nobody has named them."""
+"""The names that ClearML gives copies of a task."""
 
 
 def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | None:
@@ -38,54 +42,54 @@ def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | No
     Raises:
         AgentParameterError: A parameter was edited to an invalid value.
     """
-    spec = spec_of_turn(agent_task, run.specs, run.info, run.sweeps, space)
+    spec = spec_in_sweep(agent_task, run.specs, run.info, run.sweeps, space)
     if spec is not None and run.backend.transport is not None:
         spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)
     if spec is not None:
-        tell(agent_task, spec)
+        log_configuration(agent_task, spec)
     return spec
 
 
-def spec_of_turn(
-    point: AgentTask, specs: TaskSpecs, info: RunInfo, ordinal: int, space: Space
+def spec_in_sweep(
+    agent_task: AgentTask, specs: TaskSpecs, info: RunInfo, ordinal: int, space: Space
 ) -> TaskSpec | None:
-    """Gives the point's spec if a sweep is the one that it came from.
+    """Gives the task's spec if it came from this sweep; else None.
 
     Args:
-        point: The point.
-        specs: What makes keys and names of parameters.
-        info: The run that it is part of.
+        agent_task: The agent's task.
+        specs: Makes keys and names of parameters.
+        info: The task's run.
         ordinal: Which sweep of the script this is, from 0.
-        space: The sweep's space, where the values are looked up.
+        space: The sweep's space; its values show what an edited text means.
 
     Raises:
-        AgentParameterError: A parameter was edited to something that it cannot be.
+        AgentParameterError: A parameter was edited to an invalid value.
     """
-    identity = point.identity
-    if point.begun or not point.is_of(info.group_id) or identity["sweep"] != str(ordinal):
+    identity = agent_task.identity
+    if agent_task.begun or not agent_task.is_of(info.group_id) or identity["sweep"] != str(ordinal):
         return None
     texts = {
         name: Text(str(item.get("value") or ""), str(item.get("type") or ""))
-        for name, item in ((point.document.get("hyperparams") or {}).get("General") or {}).items()
+        for name, item in ((agent_task.document.get("hyperparams") or {}).get("General") or {}).items()
     }
     stored = json.loads(identity.get("params") or "{}")
     known: dict[str, list[Any]] = {}
     for one in configurations(space):
         for name, value in flatten(one).items():
             known.setdefault(name, []).append(value)
-    if not known.keys() & stored.keys():  # the script has skipped a sweep, and this is another one
+    if not known.keys() & stored.keys():  # the script has skipped a sweep, so this is another one
         return None
     params, edited = read(texts, stored, known)
     spec = TaskSpec(
         key=identity.get("key", ""),
         name=identity.get("name", ""),
-        task_name=str(point.document.get("name", "")),
+        task_name=str(agent_task.document.get("name", "")),
         index=parse_count(identity.get("index")),
         attempt=parse_count(identity.get("attempt"), 1),
         params=params,
         queue=identity.get("queue", ""),
         sweep=ordinal,
-        task_id=point.id,
+        task_id=agent_task.id,
     )
     if edited:
         fresh = specs.make(params, index=spec.index)
@@ -94,19 +98,19 @@ def spec_of_turn(
 
 
 def claim(
-    point: AgentTask, spec: TaskSpec, info: RunInfo, specs: TaskSpecs, transport: Transport
+    agent_task: AgentTask, spec: TaskSpec, info: RunInfo, specs: TaskSpecs, transport: Transport
 ) -> TaskSpec:
-    """Has the agent's task stand for what it runs: its identity follows edited parameters.
+    """Rewrites the identity of the agent's task on the server: it follows edited parameters.
 
-    A copy that was made in the web page, or a task that was reset, becomes an original of its run
-    here, as an attempt of its own: never one that another task has.
+    A copy that was made in the web page, or a task that was reset, becomes an original of its run, with
+    an attempt number that no other task has.
     """
-    is_edited = spec.key != point.identity.get("key")
-    marked = is_original(point.document)
-    if not is_edited and marked and point.identity.get("template") == info.template:
+    is_edited = spec.key != agent_task.identity.get("key")
+    marked = is_original(agent_task.document)
+    if not is_edited and marked and agent_task.identity.get("template") == info.template:
         return spec
     if is_edited or not marked:
-        spec = _as_new_attempt(spec, point, info.run, marked, transport)
+        spec = _as_new_attempt(spec, agent_task, info.run, marked, transport)
     entries: dict[str, str | int] = {
         "key": spec.key,
         "name": spec.name,
@@ -115,44 +119,78 @@ def claim(
         "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
         "template": info.template,
     }
-    changed = {name: value for name, value in entries.items() if point.identity.get(name) != str(value)}
-    edit_identity(transport, point.id, changed, "" if marked else info.run)
-    _rename(point, spec, specs, transport)
+    changed = {name: value for name, value in entries.items() if agent_task.identity.get(name) != str(value)}
+    edit_identity(transport, agent_task.id, changed, "" if marked else info.run)
+    _rename(agent_task, spec, specs, transport)
     main = sdk.main_task()
-    if main is not None and str(main.id) == point.id:
-        main.reload()  # else ClearML writes back what it knew before
+    if main is not None and str(main.id) == agent_task.id:
+        main.reload()  # else ClearML's object writes its old copy back
     return spec
 
 
 def _as_new_attempt(
-    spec: TaskSpec, point: AgentTask, run: str, marked: bool, transport: Transport
+    spec: TaskSpec, agent_task: AgentTask, run: str, marked: bool, transport: Transport
 ) -> TaskSpec:
     query = {
         "hyperparams.TaskGroup.run.value": ["__$any", run],
         "hyperparams.TaskGroup.kind.value": ["task"],
     }
     found = query_all_tasks(transport, query, ("id", "hyperparams.TaskGroup", "runtime"))
-    others = [identity_of(task) for task in found if task["id"] != point.id and is_original(task)]
+    others = [identity_of(task) for task in found if task["id"] != agent_task.id and is_original(task)]
     same = [one for one in others if one.get("key") == spec.key]
     if same:
         attempt = 1 + max(parse_count(one.get("attempt"), 1) for one in same)
         return attrs.evolve(spec, attempt=attempt, index=parse_count(same[0].get("index")))
-    if spec.key == point.identity.get("key"):
+    if spec.key == agent_task.identity.get("key"):
         return spec  # a task that was reset
     index = spec.index if marked else 1 + max((parse_count(one.get("index")) for one in others), default=-1)
     return attrs.evolve(spec, attempt=1, index=index)
 
 
-def _rename(point: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: Transport) -> None:
-    """Renames the ClearML task, unless somebody has given it a name by hand."""
-    was, now = str(point.document.get("name", "")), specs.task_name_of(spec.name, spec.key, spec.index)
-    old_name, old_key = point.identity.get("name", ""), point.identity.get("key", "")
-    old = specs.task_name_of(old_name, old_key, parse_count(point.identity.get("index")))
+def _rename(agent_task: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: Transport) -> None:
+    """Renames the ClearML task, unless a person has named it."""
+    was, now = str(agent_task.document.get("name", "")), specs.task_name_of(spec.name, spec.key, spec.index)
+    old_name, old_key = agent_task.identity.get("name", ""), agent_task.identity.get("key", "")
+    old = specs.task_name_of(old_name, old_key, parse_count(agent_task.identity.get("index")))
     if was != now and was in [form.format(old) for form in _COPIES]:
-        transport.call("tasks.update", {"task": point.id, "name": now})
+        transport.call("tasks.update", {"task": agent_task.id, "name": now})
 
 
-def tell(point: AgentTask, spec: TaskSpec) -> None:
-    """Says in one line what runs here."""
-    edited = "" if spec.key == point.identity.get("key") else f", edited from {point.identity.get('name')}"
+def log_configuration(agent_task: AgentTask, spec: TaskSpec) -> None:
+    edited = (
+        ""
+        if spec.key == agent_task.identity.get("key")
+        else f", edited from {agent_task.identity.get('name')}"
+    )
     logger.info("this agent's task is the configuration %s%s", spec.name, edited)
+
+
+def problem(agent_task: AgentTask, states: Iterable[TaskState], sweeps: int) -> AgentTaskError | None:
+    """Gives the error that ends the script, so that the agent does not mark its task as completed.
+
+    An agent takes the status from the script's exit code alone. The error says that no sweep was the
+    task's, or that the script has marked the task as failed or stopped.
+
+    Args:
+        agent_task: The agent's task.
+        states: All tasks of the run.
+        sweeps: How many sweeps the script had.
+    """
+    for state in states:
+        if state.id == agent_task.id and state.status in ("failed", "stopped"):
+            why = f": {state.reason}" if state.reason else ""
+            return AgentTaskError(
+                state.spec.name,
+                f"was marked as {state.status}{why}",
+                "an agent takes the status from the script's exit code, so the script ends here",
+            )
+    if agent_task.begun:
+        return None
+    ordinal = parse_count(agent_task.identity.get("sweep"))
+    return AgentTaskError(
+        agent_task.identity.get("name", agent_task.id),
+        f"is a configuration of sweep {ordinal} (counted from 0) of the group "
+        f"{agent_task.identity.get('group_name', '')!r}, and this script "
+        + (f"has only {sweeps}" if sweeps <= ordinal else "never looped over it"),
+        "it did nothing: give the task the version of the script that submitted it, or submit it again",
+    )

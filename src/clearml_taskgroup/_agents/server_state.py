@@ -1,0 +1,65 @@
+"""Reads a submitted task's document into its `TaskState`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._clearml.documents import names_of, past_task, stats_of
+from .._clearml.parameter_text import decoded
+from .._clearml.queries import Document, identity_of
+from .._model.status import ENDED, Status
+from .._run.state import MAX_REASON_CHARS, TaskState
+
+if TYPE_CHECKING:
+    from .._run.run import Run
+
+_SERVER_STATUSES: dict[str, Status] = {
+    "published": "completed",
+    "publishing": "completed",
+    "closed": "completed",
+    "": "stopped",
+}
+
+
+def status_of(word: str) -> Status:
+    """Translates a server's status; the empty one of a deleted task is `stopped`."""
+    status: Any = _SERVER_STATUSES.get(word, word)
+    return status if status in ("created", "queued", "in_progress", *ENDED) else "in_progress"
+
+
+def update_state(run: Run, state: TaskState, doc: Document) -> None:
+    """Updates a task from its document: status, statistics, and parameters that were edited."""
+    state.status = status_of(str(doc["status"]))
+    reason = str(doc.get("status_reason") or doc.get("status_message") or "")
+    state.reason = reason[:MAX_REASON_CHARS] if state.status in ("failed", "stopped") else ""
+    state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
+    identity = identity_of(doc)
+    past = past_task(doc, run.template)
+    if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
+        state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
+        state.params = _edited_params(doc)
+    state.names.stats.clear()
+    state.names.stats.update(stats_of(past))
+    state.names.earlier.update(names_of(past))
+
+
+def _edited_params(doc: Document) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, stored in json.loads(identity_of(doc).get("params") or "{}").items():
+        try:
+            params[name] = decoded(stored)
+        except Exception:  # of a class that this script does not have
+            params[name] = stored
+    return params
+
+
+def _seconds(start: Any, end: Any) -> float:
+    try:
+        first, last = (datetime.fromisoformat(str(moment)) for moment in (start, end))
+        return max(0.0, (last - first).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
