@@ -6,7 +6,7 @@ supported version:
 
 * `Task._Task__main_task`: the task of `Task.init`. The documented `Task.current_task()` may call
   `Task.init` in a child process of a script that has a main task.
-* `Task._Task__exit_hook`: tells ClearML's own signal handler from the user's.
+* `Task._Task__exit_hook`: recognises ClearML's own signal handler.
 * `Task._Task__reporter` and its `stop()`: ends the reporting thread of one attached task. The documented
   `Task.close()` also zips the whole session.
 * `Session._sessions_weakrefs`, `Task._default_session` and `Task._set_default_session()`: turn the
