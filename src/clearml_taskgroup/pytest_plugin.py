@@ -1,4 +1,8 @@
-"""The pytest plugin: a fixture for tests of code that opens groups."""
+"""The pytest plugin: the fixture `recorded_groups`.
+
+pytest loads this module in every environment that has the package, so it imports nothing but pytest
+until the fixture is used.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def recorded_groups() -> Iterator[MemoryStore]:
-    """The tasks of every group that the test opens, kept in memory (a `testing.MemoryStore`)."""
+    """The tasks of all groups that the test opens, kept in memory (a `testing.MemoryStore`)."""
     from .testing import recording
 
     with recording() as backend:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -19,14 +19,8 @@ if TYPE_CHECKING:
 
     TrainerCallback = object
 else:
-    try:
+    with needs("transformers", __name__):
         from transformers import TrainerCallback
-    except ModuleNotFoundError as error:
-        if error.name != "transformers":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError(
-            "transformers", "huggingface", "clearml_taskgroup.integrations.huggingface"
-        ) from error
 
 
 class TaskCallback(TrainerCallback):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
     Callback = object
 else:
-    try:
+    with needs("keras", __name__):
         from keras.callbacks import Callback
-    except ModuleNotFoundError as error:
-        if error.name != "keras":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError("keras", "keras", __name__) from error
 
 
 class TaskCallback(Callback):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import SPLITS, Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -22,15 +22,9 @@ if TYPE_CHECKING:
     def rank_zero_only(call: Any) -> Any:  # noqa: D103
         return call
 else:
-    try:
+    with needs("lightning", __name__):
         from lightning.pytorch.loggers import Logger
         from lightning.pytorch.utilities import rank_zero_only
-    except ModuleNotFoundError as error:
-        if error.name != "lightning":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError(
-            "lightning", "lightning", "clearml_taskgroup.integrations.lightning"
-        ) from error
 
 
 class TaskLogger(Logger):

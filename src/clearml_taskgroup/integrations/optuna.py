@@ -15,8 +15,8 @@ from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
 from .._run.failures import add_note, end, reason_of
 from .._text import counted
-from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning
-from . import filled
+from ..errors import ArgumentError, GroupStateError, TaskGroupWarning
+from . import filled, needs
 
 if TYPE_CHECKING:
     from .._group import TaskGroup
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from .._task import GroupTask
 
 
-try:
+with needs("optuna", __name__):
     import optuna
-except ModuleNotFoundError as error:
-    if error.name != "optuna":  # which is there, but lacks something itself
-        raise
-    raise MissingExtraError("optuna", "optuna", __name__) from error
 
 
 METRIC = "objective"
