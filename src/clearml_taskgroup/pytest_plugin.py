@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def recorded_groups() -> Iterator[MemoryStore]:
-    """The tasks of all groups that the test opens, kept in memory (a `testing.MemoryStore`)."""
+    """The tasks of every group that the test opens, kept in memory (a `testing.MemoryStore`)."""
     from .testing import recording
 
     with recording() as backend:
