@@ -108,8 +108,8 @@ class Objective:
                 key = uuid.uuid4().hex[:KEY_DIGITS]
                 name = f"trial-{getattr(trial, 'number', 0):04}"
             else:
-                met = _meet(group, run, study, trial)
-                name, key = met.names(trial.number)
+                in_run = _study_in_run(group, run, study, trial)
+                name, key = in_run.names(trial.number)
                 if run.is_done(key):
                     raise GroupStateError(
                         group.name,
@@ -140,11 +140,11 @@ class Objective:
             return
         for metric, direction in zip(metrics, study.directions, strict=True):
             name, _ = words.resolve(metric, self.context)
-            mode, told = words.metrics[name].mode, f"optuna {study.study_name} {name}"
+            mode, warning = words.metrics[name].mode, f"optuna {study.study_name} {name}"
             if mode is None or direction.name not in _MODES or mode == _MODES[direction.name]:
                 continue
-            if told not in run.warned:
-                run.warned.add(told)
+            if warning not in run.warned:
+                run.warned.add(warning)
                 warnings.warn(
                     f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
                     f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
@@ -227,8 +227,8 @@ def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None
         end(run, task._state, error)
         return
     reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
-    told = f"{reason}: {error}" if str(error) else reason
-    run.end(task._state, "stopped", told)
+    reason = f"{reason}: {error}" if str(error) else reason
+    run.end(task._state, "stopped", reason)
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -253,18 +253,18 @@ def _problem(result: Any, study: Any) -> str:
     return ""
 
 
-def _meet(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
+def _study_in_run(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
     """Gives the run's `_Study`; at the study's first trial, restores the trials of a resumed run."""
-    word = f"optuna {study.study_name}"
-    met = run.before_parent_ends.get(word)
-    if not isinstance(met, _Study):
+    name = f"optuna {study.study_name}"
+    in_run = run.before_parent_ends.get(name)
+    if not isinstance(in_run, _Study):
         known = [other for other in run.before_parent_ends.values() if isinstance(other, _Study)]
-        met = run.before_parent_ends[word] = _Study(run, study, _label(group, study, known))
+        in_run = run.before_parent_ends[name] = _Study(run, study, _label(group, study, known))
         if run.prior is not None:
-            _restore_trials(group, run, met, trial)
-    if not met.several:  # with several directions, finding the best is slow: once, at the end
-        met()
-    return met
+            _restore_trials(group, run, in_run, trial)
+    if not in_run.several:  # with several directions, finding the best is slow: once, at the end
+        in_run()
+    return in_run
 
 
 def _label(group: TaskGroup, study: Any, known: list[_Study]) -> str:
@@ -275,11 +275,11 @@ def _label(group: TaskGroup, study: Any, known: list[_Study]) -> str:
     return "" if place == 1 else f"study-{place}"
 
 
-def _restore_trials(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
+def _restore_trials(group: TaskGroup, run: Run, in_run: _Study, current: Any) -> None:
     assert run.prior is not None
     specs, params = [], {}
-    for trial in met.study.get_trials(deepcopy=False):
-        name, key = met.names(trial.number)
+    for trial in in_run.study.get_trials(deepcopy=False):
+        name, key = in_run.names(trial.number)
         if key in run.prior.attempts and trial.number != current.number:
             specs.append(run.specs.one(None, name=name, key=key))
             params[key] = trial.params
