@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -164,3 +166,13 @@ def test_the_plugin_costs_a_test_run_nothing(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_the_plugin_imports_nothing_until_it_is_used() -> None:
+    """Pytest loads the plugin in every environment that has the package."""
+    code = (
+        "import sys, pytest; before = set(sys.modules); import clearml_taskgroup.pytest_plugin; "
+        "print(*sorted(name for name in set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["clearml_taskgroup", "clearml_taskgroup.pytest_plugin"]

@@ -1,4 +1,8 @@
-"""The pytest plugin: a fixture for tests of code that opens groups."""
+"""The pytest plugin: the fixture `recorded_groups`.
+
+pytest loads this module in every environment that has the package, so it imports nothing but pytest
+until the fixture is used.
+"""
 
 from __future__ import annotations
 

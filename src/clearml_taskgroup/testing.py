@@ -1,7 +1,7 @@
-"""Try a sweep with no server and no files.
+"""Testing code that opens groups, without a server and without files.
 
-`recording()` has every group that is opened inside keep its tasks in memory, also groups that
-the code under test makes by itself. pytest finds the same as the fixture `recorded_groups`.
+Inside `recording()` all groups keep their tasks in memory, also those that the code under test
+opens. In pytest, the fixture `recorded_groups` does the same.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["MemoryStore", "MemoryTask", "recording"]
 
 @contextmanager
 def recording() -> Iterator[MemoryStore]:
-    """Has all groups that are opened in this block keep their tasks in memory.
+    """Keeps the tasks of all groups that are opened in this block in memory.
 
     Yields:
-        The store; its `members` are the tasks, with `params`, `status`, `scalars`,
+        A `MemoryStore`; its `members` are the tasks, with `params`, `status`, `scalars`,
         `single_values`, `tags` and `console`.
 
     Examples:

@@ -446,7 +446,7 @@ def test_a_script_without_the_point_ends_with_an_error(
     env = {"CLEARML_TASK_ID": points(loopback)[NAMES[0]]["id"]}
     done = run_script(source, loopback, tmp_path / "home", extra=env, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "AgentTaskError: the agent's task 'C=0.5,seed=0' is a point of sweep 0" in done.stderr
+    assert "AgentTaskError: the agent's task 'C=0.5,seed=0' is a configuration of sweep 0" in done.stderr
 
 
 # --- parameters as they stand --------------------------------------------------------------------

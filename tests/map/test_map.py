@@ -470,7 +470,7 @@ def test_an_error_of_ours_in_the_middle_leaves_no_process(monkeypatch: pytest.Mo
     def hear(*given: Any) -> None:
         raise OSError("no more")
 
-    monkeypatch.setattr(process_pool, "unpacked", hear)
+    monkeypatch.setattr(process_pool, "unpack", hear)
     with pytest.raises(OSError, match="no more"), offline() as group:
         group.map(worker_functions.report, SPACE, workers=2)
     assert {task.status for task in group} == {"failed"}

@@ -181,7 +181,7 @@ def test_who_it_is_comes_along(elsewhere: Callable[..., GroupTask]) -> None:
             assert getattr(there, what) == getattr(task, what), what
         assert (str(there), repr(there)) == (str(task), repr(task))
         assert there.name("val_loss") == task.name("val_loss")
-        for what in ("id", "name", "project", "catch", "close_timeout", "captures_console"):
+        for what in ("id", "name", "project", "catch", "close_timeout"):
             assert getattr(there.group, what) == getattr(group, what), what
         assert there.group.template.text == group.template.text
         assert there.group.vocabulary is not None

@@ -1,7 +1,7 @@
-"""Parameters as they stand on a task → Python's values: as they were, or as somebody edited them. Pure.
+"""Reads a task's parameters on the server back into Python values, also those that a person has edited.
 
-A server keeps a parameter as text with the name of its type; a task's identity holds it as typed
-JSON besides. Text that says the same as the JSON is unedited.
+A server stores a parameter as text with the name of its type. The task's identity holds it as typed
+JSON too. If the text means the same as the JSON, the parameter is unedited.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _UNREADABLE = (ArithmeticError, AttributeError, ImportError, LookupError, Syntax
 
 @attrs.frozen
 class Text:
-    """A parameter as a server keeps it.
+    """A parameter as a server stores it.
 
     Attributes:
-        value: What is written there.
-        type: The name of the type that it was, as far as it is known.
+        value: The text.
+        type: The name of the value's type; empty if unknown.
     """
 
     value: str
@@ -48,19 +48,18 @@ class Text:
 def read(
     texts: Mapping[str, Text], stored: Mapping[str, Any], known: Mapping[str, Iterable[Any]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Reads a task's parameters as they stand.
+    """Reads a task's parameters.
 
     Args:
         texts: The task's section `General`.
         stored: The parameters as they were submitted, in typed JSON.
-        known: Values that the script has for each parameter: an enum or an object comes back as
-            what it is there.
+        known: The values that the script has for each parameter; enums and objects are looked up there.
 
     Returns:
-        The parameters, without those that were taken out; and the names of all that was edited.
+        The parameters, without those that were removed; and the names of all that were edited.
 
     Raises:
-        AgentParameterError: One cannot be read as what it was.
+        AgentParameterError: A text cannot be read as a value of the parameter's type.
     """
     edited = [name for name in stored if name not in texts]
     params = {}
@@ -104,10 +103,10 @@ def _read_one(name: str, text: Text, stored: Any, known: list[Any]) -> tuple[Any
 _KINDS = {bool: "bool", int: "number", float: "number", type(None): "NoneType", str: "str", list: "list"}
 
 
-def _kind(told: str, stored: Any) -> str:
-    """Gives the type that was recorded; an edit may have lost it, or made it text's."""
-    is_lost = not told or (told == "str" and not isinstance(stored, str))
-    return _KINDS.get(type(stored), "value of its type") if is_lost else told
+def _kind(kind: str, stored: Any) -> str:
+    """Gives the type that was stored; an edit may have lost it, or replaced it by `str`."""
+    is_lost = not kind or (kind == "str" and not isinstance(stored, str))
+    return _KINDS.get(type(stored), "value of its type") if is_lost else kind
 
 
 def _attempts(make: Callable[[], Any]) -> list[Any]:
@@ -136,7 +135,7 @@ def _expected(kind: str, known: list[Any]) -> str:
 
 
 def _cast(text: str, kind: str) -> Any:
-    """Reads text as a type that is known by its name, numpy's too."""
+    """Converts text to a type that is given by its name, also one of numpy's."""
     text = text if kind in ("str", "str_") else text.strip()
     if kind in ("bool", "bool_"):
         return _BOOLS[text.lower()]
@@ -218,7 +217,7 @@ _CASTS: dict[str, Callable[[str], Any]] = {
 
 
 def _member(text: str, stored: Any) -> Any:
-    """Finds the member of a recorded enum's class that was meant."""
+    """Finds the member of the stored enum's class that the text names."""
     if not isinstance(stored, dict) or "enum" not in stored:
         raise ValueError(text)
     members: list[Any] = list(_found(stored["enum"].rpartition(".")[0]))
@@ -227,14 +226,14 @@ def _member(text: str, stored: Any) -> Any:
 
 
 def decoded(stored: Any, kind: str = "") -> Any:
-    """Makes a value of typed JSON, as far as JSON, or an import, can tell what it was.
+    """Converts typed JSON back to a value; classes and functions are imported.
 
     Args:
-        stored: What `typed` made of the value.
-        kind: The name of the type that it was, as far as it is known.
+        stored: The result of `typed`.
+        kind: The name of the value's type; empty if unknown.
 
     Raises:
-        ValueError, ImportError, AttributeError, TypeError, LookupError: It cannot be made.
+        ValueError, ImportError, AttributeError, TypeError, LookupError: It cannot be converted.
     """
     if isinstance(stored, list):
         items = [decoded(item) for item in stored]
@@ -280,7 +279,7 @@ _FORMS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _found(qualified: str) -> Any:
-    """Imports what lies at a module path."""
+    """Imports the object at a module path."""
     parts = qualified.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:cut])

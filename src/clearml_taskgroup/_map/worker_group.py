@@ -152,7 +152,6 @@ class WorkerGroup:
     vocabulary: Vocabulary | None = attrs.field(repr=False)
     catch: tuple[type[Exception], ...] = attrs.field(repr=False)
     close_timeout: float = attrs.field(repr=False)
-    captures_console: bool = attrs.field(repr=False)
     _run: WorkerRun = attrs.field(repr=False)
     _iteration_task: GroupTask | None = attrs.field(default=None, init=False, repr=False)
 
@@ -261,7 +260,6 @@ def _open(reference: RunReference, vocabulary: bytes | str, task: str) -> Worker
         vocabulary=words,
         catch=reference.catch,
         close_timeout=reference.close_timeout,
-        captures_console=reference.captures,
         run=run,
     )
 

@@ -1,23 +1,49 @@
-"""One file for each framework, importable with its package alone; here, what they share."""
+"""Integrations: one file per framework, importable with that framework alone.
+
+What they share: `needs` for the import of the framework, `filled` for fields of the template that
+it does not know, and `_metric_names.Relay` for the names that it logs metrics under.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from ..errors import MissingExtraError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .._group import TaskGroup
 
 
 FILLING = "value"
-"""What a field of the template reads that neither the framework nor the user fills in."""
+"""The value of a template's field that neither the framework nor the user gives."""
+
+
+@contextlib.contextmanager
+def needs(package: str, module: str) -> Iterator[None]:
+    """Around the import of a framework: says how to install it if it is missing.
+
+    Args:
+        package: The name that is imported.
+        module: The integration's `__name__`, whose last part is the name of the extra.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != package:  # it is installed, but lacks a package itself
+            raise
+        raise MissingExtraError(package, module.rpartition(".")[2], module) from error
 
 
 def filled(group: TaskGroup, metric: str, context: Mapping[str, Any]) -> dict[str, Any]:
-    """Fills in the fields that a template needs and that a framework knows nothing of."""
-    template, vocabulary, carried = group.template, group.vocabulary, context
+    """Adds the fields that the template needs to a context that a framework gives."""
+    template, vocabulary, known = group.template, group.vocabulary, context
     if vocabulary is not None and metric in vocabulary:
-        _, carried = vocabulary.resolve(metric, context)
-    known = (*template.defaults, *carried)
-    return {**{field: FILLING for field in template.context_fields if field not in known}, **context}
+        _, known = vocabulary.resolve(metric, context)
+    present = (*template.defaults, *known)
+    return {**{field: FILLING for field in template.context_fields if field not in present}, **context}

@@ -1,4 +1,4 @@
-"""What a framework logs under flat names of its own → metrics and context of a task."""
+"""Reads the flat names that frameworks log metrics under, `val_loss`, as a metric and its split."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SPLITS = ("train", "val", "valid", "validation", "test", "eval")
-"""The words that frameworks and their users put before or behind a metric's name."""
+"""Names of splits that frameworks and their users put before or behind a metric's name."""
 Parts = tuple[str, str]
-"""A metric's name and the word for its split."""
+"""A metric's name and its split."""
 
 
 def by_prefix(words: Iterable[str], separators: str = "_/") -> Callable[[str], Parts | None]:
-    """Makes a function that reads `val_loss` and `val/loss`, and `loss/val`."""
+    """Makes a function that reads `val_loss`, `val/loss` and `loss/val`; None for other names."""
     known = tuple(words)
 
     def read(key: str) -> Parts | None:
@@ -41,16 +41,16 @@ def by_prefix(words: Iterable[str], separators: str = "_/") -> Callable[[str], P
 
 
 def by_last_part(key: str) -> Parts | None:
-    """Reads a tag as TensorBoard's users write it: what stands behind the last `/` is the context."""
+    """Reads a tag as TensorBoard's users write it: the part behind the last `/` is the context."""
     metric, slash, last = key.rpartition("/")
     return (metric, last) if slash and metric.strip() and last.strip() else None
 
 
 def current_task(task: GroupTask | BoundTask | None) -> GroupTask | BoundTask:
-    """Gives the task that is meant: the one that is given, else the one whose block this is.
+    """Gives the given task, else the one whose block this is.
 
     Raises:
-        ArgumentError: There is none.
+        ArgumentError: Neither exists.
     """
     found = task if task is not None else GroupTask.current()
     if not isinstance(found, (GroupTask, BoundTask)):
@@ -60,17 +60,17 @@ def current_task(task: GroupTask | BoundTask | None) -> GroupTask | BoundTask:
 
 @attrs.define(eq=False)
 class Relay:
-    """Gives values to a task, each name read once: metric and split, as far as the template has both.
+    """Reports a framework's values to a task; each name is read once.
 
-    Two names that would become one keep their own full text, so that no curve is folded into
-    another.
+    A name whose metric and split another name has already is used whole as the metric, so that two
+    curves are never merged.
 
     Args:
-        task: The task, or a view of it with context filled in.
-        read: Takes a name apart.
-        context: The template's field that the split goes to; None for `split` if there is one.
+        task: The task, or `task.bind(…)`.
+        read: Splits a name into metric and split.
+        context: The template's field for the split; None for `split`, if the template has it.
         rest: The split of names that have none; None to leave it to the template.
-        strict: Whether what cannot be reported is an error; else it is left out, and told once.
+        strict: Whether a value that cannot be reported raises; else it is skipped, with one warning.
     """
 
     task: GroupTask | BoundTask
@@ -95,8 +95,8 @@ class Relay:
             self.context = "split"
 
     def put(self, values: Mapping[str, Any], iteration: SupportsIndex | None) -> None:
-        """Reports what is a number and what the group's vocabulary knows."""
-        left: dict[str, Exception] = {}
+        """Reports the values that are numbers of metrics that the group's vocabulary has."""
+        skipped: dict[str, Exception] = {}
         for key, value in values.items():
             try:
                 plain = to_float(key, value)
@@ -104,23 +104,23 @@ class Relay:
             except (MetricValueError, NameCollisionError, UnknownMetricError) as error:
                 if self.strict:
                     raise
-                left[key] = error
+                skipped[key] = error
                 continue
             self.task.report({metric: plain}, iteration, **context)
-        if left:
-            self.tell(left)
+        if skipped:
+            self.warn_of_skipped(skipped)
 
     def place(self, key: str, parts: Parts | None = None, scalar: bool = True) -> tuple[str, dict[str, Any]]:
-        """Gives the metric and the context that a name stands for.
+        """Gives the metric and the context of a name.
 
         Args:
             key: The name.
-            parts: What it is made of, where the framework says so.
-            scalar: Whether it is a number's, which a vocabulary has a say in.
+            parts: Its metric and split, where the framework gives them.
+            scalar: Whether the value is a number, whose metric has to be in the vocabulary.
 
         Raises:
-            UnknownMetricError: The group's vocabulary does not have it.
-            NameCollisionError: Another name stands for the same.
+            UnknownMetricError: The group's vocabulary does not have the metric.
+            NameCollisionError: Another name has the same metric and context.
         """
         known = self._known.get((key, scalar))
         if known is None:
@@ -146,7 +146,7 @@ class Relay:
         raise NameCollisionError(self.task.name(key, **context), repr(taken), repr(key), group.template.text)
 
     def _readings(self, key: str, parts: Parts | None) -> list[tuple[str, dict[str, Any]]]:
-        """Gives what a name may stand for, best first; last, its own full text."""
+        """Gives the possible metrics and contexts of a name, best first; the last one is the whole name."""
         vocabulary, whole = self.owner.group.vocabulary, (key, dict[str, Any]())
         if self.context is None:
             return [whole]
@@ -159,13 +159,13 @@ class Relay:
             return [(key, {self.context: self.rest}), whole]
         return [whole]
 
-    def tell(self, left: Mapping[str, Any]) -> None:
-        """Tells of what is left out, and why; of each name once for the group."""
-        told = self.owner._run.warned
-        new = [key for key in left if f"left out: {key}" not in told]
+    def warn_of_skipped(self, skipped: Mapping[str, Any]) -> None:
+        """Warns of names that are skipped and why, once per group for each name."""
+        warned = self.owner._run.warned
+        new = [key for key in skipped if f"left out: {key}" not in warned]
         if new:
-            told.update(f"left out: {key}" for key in new)
+            warned.update(f"left out: {key}" for key in new)
             names = ", ".join(map(repr, new))
             warnings.warn(
-                f"left out of the group's tasks: {names}; {left[new[0]]}", LeftOutWarning, stacklevel=4
+                f"left out of the group's tasks: {names}; {skipped[new[0]]}", LeftOutWarning, stacklevel=4
             )

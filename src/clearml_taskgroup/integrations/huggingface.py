@@ -1,14 +1,14 @@
 """Hugging Face: a `TrainerCallback` that logs to a task of a group.
 
 Tried by hand with transformers 4.46 and 5.23. CI does not install it, because of the size of torch;
-its tests run where `transformers` is there.
+its tests run where `transformers` is installed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -19,30 +19,24 @@ if TYPE_CHECKING:
 
     TrainerCallback = object
 else:
-    try:
+    with needs("transformers", __name__):
         from transformers import TrainerCallback
-    except ModuleNotFoundError as error:
-        if error.name != "transformers":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError(
-            "transformers", "huggingface", "clearml_taskgroup.integrations.huggingface"
-        ) from error
 
 
 class TaskCallback(TrainerCallback):
     """Logs to a task of a group: `Trainer(…, callbacks=[TaskCallback(task)])`.
 
-    `eval_loss` is the metric `loss` in the split `eval`, `test_loss` in `test`; all the rest is in
-    `train`, under its own name. A vocabulary's alias of the whole name goes first. The task does
+    `eval_loss` is the metric `loss` in the split `eval`, `test_loss` in `test`; all other names are
+    metrics in `train`. If the vocabulary has an alias of the whole name, that is used. The task does
     not end with the training. With `report_to` set to `"all"` or `"clearml"`, transformers' own
-    callback calls `Task.init` besides.
+    callback calls `Task.init` too.
 
     Args:
         task: The task, or `task.bind(…)`; None for the task whose block this is.
-        context: The template's field that the split goes to; None for `split`, if there is one.
+        context: The template's field for the split; None for `split`, if the template has it.
 
     Raises:
-        ArgumentError: No task was given, and this is no task's block.
+        ArgumentError: No task was given, and no task's block is active.
         UnknownFieldError: The template does not have the field.
     """
 

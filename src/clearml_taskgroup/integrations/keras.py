@@ -1,13 +1,13 @@
 """Keras: a `Callback` that logs to a task of a group. Tried by hand with Keras 3.0 and 3.15.
 
-CI does not install it, because all backends that train are large; its tests run where they are there.
+CI does not install it, because all backends that train are large; its tests run where one is installed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -18,27 +18,23 @@ if TYPE_CHECKING:
 
     Callback = object
 else:
-    try:
+    with needs("keras", __name__):
         from keras.callbacks import Callback
-    except ModuleNotFoundError as error:
-        if error.name != "keras":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError("keras", "keras", __name__) from error
 
 
 class TaskCallback(Callback):
     """Logs to a task of a group: `model.fit(…, callbacks=[TaskCallback(task)])`.
 
     After each epoch, `val_loss` is the metric `loss` in the split `val`, and `loss` that of
-    `train`; the epoch is the iteration. A vocabulary's alias of the whole name goes first. The
-    task does not end with the training.
+    `train`; the epoch is the iteration. If the vocabulary has an alias of the whole name, that is used.
+    The task does not end with the training.
 
     Args:
         task: The task, or `task.bind(…)`; None for the task whose block this is.
-        context: The template's field that the split goes to; None for `split`, if there is one.
+        context: The template's field for the split; None for `split`, if the template has it.
 
     Raises:
-        ArgumentError: No task was given, and this is no task's block.
+        ArgumentError: No task was given, and no task's block is active.
         UnknownFieldError: The template does not have the field.
     """
 
@@ -47,6 +43,6 @@ class TaskCallback(Callback):
         self._relay = Relay(current_task(task), by_prefix(("val",)), context, rest="train")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Reports what the epoch gave."""
+        """Reports the metrics of the epoch."""
         if logs:
             self._relay.put(logs, epoch)

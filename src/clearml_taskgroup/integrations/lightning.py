@@ -1,6 +1,6 @@
 """Lightning: a `Logger` that logs to a task of a group. Tried by hand with lightning 2.2 and 2.6.
 
-CI does not install it, because of the size of torch; its tests run where `lightning` is there.
+CI does not install it, because of the size of torch; its tests run where `lightning` is installed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
+from . import needs
 from ._metric_names import SPLITS, Relay, by_prefix, current_task
 
 if TYPE_CHECKING:
@@ -22,31 +22,25 @@ if TYPE_CHECKING:
     def rank_zero_only(call: Any) -> Any:  # noqa: D103
         return call
 else:
-    try:
+    with needs("lightning", __name__):
         from lightning.pytorch.loggers import Logger
         from lightning.pytorch.utilities import rank_zero_only
-    except ModuleNotFoundError as error:
-        if error.name != "lightning":  # which is there, but lacks something itself
-            raise
-        raise MissingExtraError(
-            "lightning", "lightning", "clearml_taskgroup.integrations.lightning"
-        ) from error
 
 
 class TaskLogger(Logger):
     """Logs to a task of a group: `Trainer(logger=TaskLogger(task))`.
 
     What a module logs as `train_loss`, `val/loss` or `loss/test` is the metric `loss` in the split
-    that its name says; a vocabulary's alias of the whole name goes first. The task does not end
+    of its name. If the vocabulary has an alias of the whole name, that is used. The task does not end
     with the training.
 
     Args:
         task: The task, or `task.bind(…)`; None for the task whose block this is.
-        context: The template's field that the split goes to; None for `split`, if there is one.
-        splits: The words for splits.
+        context: The template's field for the split; None for `split`, if the template has it.
+        splits: The names of splits.
 
     Raises:
-        ArgumentError: No task was given, and this is no task's block.
+        ArgumentError: No task was given, and no task's block is active.
         UnknownFieldError: The template does not have the field.
     """
 
@@ -77,7 +71,7 @@ class TaskLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Reports metrics; what the group's vocabulary does not have is left out, and told once."""
+        """Reports metrics; those that the group's vocabulary does not have are skipped, with one warning."""
         self._relay.put(metrics, step)
 
     @rank_zero_only

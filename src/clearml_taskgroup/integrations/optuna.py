@@ -1,4 +1,4 @@
-"""Optuna: each trial is a task, and Optuna stays in charge. Tried with Optuna 4.0 and 5.0."""
+"""Optuna: an objective whose trials are tasks of a group. Tried with Optuna 4.0 and 5.0."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
 from .._run.failures import add_note, end_task, reason_of
 from .._text import counted
-from ..errors import ArgumentError, GroupStateError, MissingExtraError, TaskGroupWarning
-from . import filled
+from ..errors import ArgumentError, GroupStateError, TaskGroupWarning
+from . import filled, needs
 
 if TYPE_CHECKING:
     from .._group import TaskGroup
@@ -24,18 +24,14 @@ if TYPE_CHECKING:
     from .._task import GroupTask
 
 
-try:
+with needs("optuna", __name__):
     import optuna
-except ModuleNotFoundError as error:
-    if error.name != "optuna":  # which is there, but lacks something itself
-        raise
-    raise MissingExtraError("optuna", "optuna", __name__) from error
 
 
 METRIC = "objective"
 _MODES = {"MINIMIZE": "min", "MAXIMIZE": "max"}
 UNNAMED = "no-name-"
-"""How Optuna begins the name of a study that was given none."""
+"""The prefix of the names that Optuna gives studies without a name."""
 
 
 @attrs.define(eq=False)
@@ -76,7 +72,7 @@ class Objective:
         study = getattr(trial, "study", None)
         metrics = self._metrics(study, 1 if study is None else len(study.directions))
         with run.creating:  # trials of several threads come one after another
-            self._tell_of_modes(run, study, metrics)
+            self._warn_of_modes(run, study, metrics)
         task = self._open(run, trial, study)
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
         if isinstance(trial, optuna.Trial):
@@ -99,7 +95,7 @@ class Objective:
         try:
             parameters = inspect.signature(self.fn).parameters
             needed = [p for p in parameters.values() if p.kind in _POSITIONAL and p.default is p.empty]
-        except ValueError:  # a builtin that tells nothing of itself
+        except ValueError:  # a builtin without a signature
             return self.fn(trial)
         if len(needed) > 1:
             return self.fn(trial, task)
@@ -108,12 +104,12 @@ class Objective:
     def _open(self, run: Run, trial: Any, study: Any) -> GroupTask:
         group = self.group
         with run.creating:  # trials of several threads come one after another
-            if study is None:  # tried again outside of its study, it has no identity of its own
+            if study is None:  # tried again outside of its study, it has no identity
                 key = uuid.uuid4().hex[:KEY_DIGITS]
                 name = f"trial-{getattr(trial, 'number', 0):04}"
             else:
-                met = _meet(group, run, study, trial)
-                name, key = met.names(trial.number)
+                in_run = _study_in_run(group, run, study, trial)
+                name, key = in_run.names(trial.number)
                 if run.is_done(key):
                     raise GroupStateError(
                         group.name,
@@ -137,18 +133,18 @@ class Objective:
             self._check(name)
         return names
 
-    def _tell_of_modes(self, run: Run, study: Any, metrics: Sequence[str]) -> None:
-        """Warns once where a study goes the other way than the vocabulary's mode."""
+    def _warn_of_modes(self, run: Run, study: Any, metrics: Sequence[str]) -> None:
+        """Warns once if a study's direction contradicts the vocabulary's mode."""
         words = self.group.vocabulary
         if study is None or words is None:
             return
         for metric, direction in zip(metrics, study.directions, strict=True):
             name, _ = words.resolve(metric, self.context)
-            mode, told = words.metrics[name].mode, f"optuna {study.study_name} {name}"
+            mode, warning = words.metrics[name].mode, f"optuna {study.study_name} {name}"
             if mode is None or direction.name not in _MODES or mode == _MODES[direction.name]:
                 continue
-            if told not in run.warned:
-                run.warned.add(told)
+            if warning not in run.warned:
+                run.warned.add(warning)
                 warnings.warn(
                     f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
                     f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
@@ -161,13 +157,13 @@ class Objective:
     def _report(self, task: GroupTask, study: Any, result: Any) -> None:
         values = _listed(result)
         if not task._state.is_open:
-            return  # the function has ended it by a word of its own
+            return  # the function has ended it itself
         for metric, value in zip(self._metrics(study, len(values)), values, strict=True):
             task.report({metric: float(value)}, **filled(self.group, metric, self.context))
 
 
 class WatchedTrial(optuna.Trial):
-    """Optuna's own trial; what it samples and what it is told goes to its task at once."""
+    """Optuna's own trial; what it samples and what is reported to it goes to its task at once."""
 
     def __init__(self, trial: optuna.Trial, seen: _Seen) -> None:
         vars(self).update(vars(trial))  # Optuna's own __init__ would begin to sample once more
@@ -199,7 +195,7 @@ class WatchedTrial(optuna.Trial):
 
 @attrs.define(eq=False)
 class _Seen:
-    """What a trial's task has been given so far."""
+    """Passes a trial's parameters and intermediate values to its task."""
 
     task: GroupTask
     metric: str
@@ -225,14 +221,14 @@ def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None
     run = task._run
     try:
         seen.params(trial)
-    except Exception as other:  # never in the place of the trial's own
+    except Exception as other:  # it must not replace the trial's own error
         add_note(error, f"while its task ended: {reason_of(other)}")
     if not isinstance(error, optuna.TrialPruned):
         end_task(run, task._state, error)
         return
     reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
-    told = f"{reason}: {error}" if str(error) else reason
-    run.end(task._state, "stopped", told)
+    reason = f"{reason}: {error}" if str(error) else reason
+    run.end(task._state, "stopped", reason)
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -243,7 +239,7 @@ def _listed(result: Any) -> Sequence[Any]:
 
 
 def _problem(result: Any, study: Any) -> str:
-    """Says why Optuna will take a trial as failed for what its objective gives; empty if it won't."""
+    """Gives the reason why Optuna will count a trial as failed for its result; empty if it will not."""
     values = _listed(result)
     for value in values:
         try:
@@ -257,33 +253,33 @@ def _problem(result: Any, study: Any) -> str:
     return ""
 
 
-def _meet(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
-    """Gives what the run knows of a study; at its first trial, brings back those of a resumed run."""
-    word = f"optuna {study.study_name}"
-    met = run.before_parent_ends.get(word)
-    if not isinstance(met, _Study):
+def _study_in_run(group: TaskGroup, run: Run, study: Any, trial: Any) -> _Study:
+    """Gives the run's `_Study`; at the study's first trial, restores the trials of a resumed run."""
+    name = f"optuna {study.study_name}"
+    in_run = run.before_parent_ends.get(name)
+    if not isinstance(in_run, _Study):
         known = [other for other in run.before_parent_ends.values() if isinstance(other, _Study)]
-        met = run.before_parent_ends[word] = _Study(run, study, _label(group, study, known))
+        in_run = run.before_parent_ends[name] = _Study(run, study, _label(group, study, known))
         if run.prior is not None:
-            _bring_back(group, run, met, trial)
-    if not met.several:  # which of several directions are best is dear to find: once, at the end
-        met()
-    return met
+            _restore_trials(group, run, in_run, trial)
+    if not in_run.several:  # with several directions, finding the best is slow: once, at the end
+        in_run()
+    return in_run
 
 
 def _label(group: TaskGroup, study: Any, known: list[_Study]) -> str:
-    """Gives a study's own name if it says more than the group's; Optuna's random ones are counted."""
+    """Gives the prefix of a study's trial names: its name, unless that is the group's or Optuna's."""
     if not study.study_name.startswith(UNNAMED):
         return "" if study.study_name == group.name else str(study.study_name)
     place = 1 + sum(other.study.study_name.startswith(UNNAMED) for other in known)
     return "" if place == 1 else f"study-{place}"
 
 
-def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
+def _restore_trials(group: TaskGroup, run: Run, in_run: _Study, current: Any) -> None:
     assert run.prior is not None
     specs, params = [], {}
-    for trial in met.study.get_trials(deepcopy=False):
-        name, key = met.names(trial.number)
+    for trial in in_run.study.get_trials(deepcopy=False):
+        name, key = in_run.names(trial.number)
         if key in run.prior.attempts and trial.number != current.number:
             specs.append(run.specs.make(None, name=name, key=key))
             params[key] = trial.params
@@ -293,16 +289,16 @@ def _bring_back(group: TaskGroup, run: Run, met: _Study, current: Any) -> None:
 
 @attrs.define(eq=False)
 class _Study:
-    """What a run knows of a study: its trials' names and keys, and what the parent was told is best.
+    """A study in a run: names and keys of its trials, and the best trial, which is kept on the parent.
 
-    It knows no group, so that a group that nobody holds any more can be collected.
+    It refers to no group, so that a group that is not referred to any more can be collected.
     """
 
     run: Run
     study: Any
     label: str
     several: bool = attrs.field(init=False)
-    _told: list[int] = attrs.field(factory=list)
+    _written: list[int] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.several = len(self.study.directions) > 1
@@ -315,18 +311,18 @@ class _Study:
         return (f"{self.label}-{name}" if self.label else name), key
 
     def __call__(self) -> None:
-        """Writes what is best at this moment to the parent, if that is not what was written last."""
+        """Writes the best trial so far to the parent, unless it is the one that was written last."""
         try:
             best = self.study.best_trials if self.several else [self.study.best_trial]
         except ValueError:  # no trial is completed yet
             return
         numbers = [trial.number for trial in best]
-        if not best or numbers == self._told:
+        if not best or numbers == self._written:
             return
         facts = {"trials": numbers} if self.several else self._facts(best[0])
         prefix = f"{self.label}/best" if self.label else "best"
         self.run.set_parent_parameters({f"{prefix}/{name}": fact for name, fact in facts.items()})
-        self._told = numbers
+        self._written = numbers
 
     def _facts(self, best: Any) -> dict[str, Any]:
         # A parameter that the best trial does not have may be there from an earlier best.

@@ -1,4 +1,4 @@
-"""TensorBoard: the calls of its `SummaryWriter`, for a task of a group; TensorBoard is not needed."""
+"""TensorBoard: a `SummaryWriter` that logs to a task of a group. TensorBoard itself is not needed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from .._task import GroupTask
 
 BINS = 64
-"""Bins of a histogram, where the caller leaves them to TensorBoard."""
+"""How many bins a histogram has if the caller leaves them to TensorBoard."""
 
 
 class SummaryWriter:
     """Takes the calls of TensorBoard's `SummaryWriter`; made by `task.summary_writer()`.
 
     Numbers are reported as by `task.report`; images, figures and histograms go to `task.logger`, text
-    to the task's console. Calls that ClearML has no place for (graphs, embeddings, sound, …) are
-    taken, and told once. A `walltime` is left out.
+    to the task's console. Calls that ClearML has no place for (graphs, embeddings, sound, …) do
+    nothing and warn once. `walltime` is ignored.
 
     Args:
         task: The task, or `task.bind(…)`.
@@ -81,7 +81,7 @@ class SummaryWriter:
         run_name: str | None = None,
         global_step: SupportsIndex | None = None,
     ) -> None:
-        """Adds parameters to the task and reports the numbers that they led to.
+        """Adds parameters to the task and reports their results.
 
         Raises:
             ParameterError: A parameter is part of the task's identity already, with another value.
@@ -100,7 +100,7 @@ class SummaryWriter:
         walltime: float | None = None,
         max_bins: int | None = None,
     ) -> None:
-        """Draws a histogram of values; what is not finite is not counted in."""
+        """Logs a histogram of values, without those that are not finite."""
         import numpy as np
 
         flat = np.asarray(_array(values), dtype=float).ravel()
@@ -129,7 +129,7 @@ class SummaryWriter:
         walltime: float | None = None,
         dataformats: str = "NCHW",
     ) -> None:
-        """Logs several images, each as a debug sample of its own, with its number behind its name."""
+        """Logs several images, each as a debug sample whose name ends in its number."""
         import numpy as np
 
         images = np.moveaxis(_array(img_tensor), dataformats.upper().index("N"), 0)
@@ -171,10 +171,10 @@ class SummaryWriter:
         if not name.startswith("add_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-        def left_out(*args: Any, **kwargs: Any) -> None:
-            self._relay.tell({f"{name}()": "ClearML has no place for it, but see task.logger"})
+        def skip(*args: Any, **kwargs: Any) -> None:
+            self._relay.warn_of_skipped({f"{name}()": "ClearML has no place for it, but see task.logger"})
 
-        return left_out
+        return skip
 
     def _log(self, call: str, tag: str, step: SupportsIndex | None, behind: str = "", **what: Any) -> None:
         metric, context = self._relay.place(tag, scalar=False)
@@ -182,7 +182,7 @@ class SummaryWriter:
         report = getattr(self._relay.owner.logger, call)
         report(title=title, series=series + behind, iteration=0 if step is None else int(step), **what)
 
-    # --- its life ------------------------------------------------------------------------------
+    # --- the writer itself ------------------------------------------------------------------------------
 
     @property
     def log_dir(self) -> str:
@@ -190,15 +190,15 @@ class SummaryWriter:
         return self.get_logdir()
 
     def get_logdir(self) -> str:
-        """Gives where to look at the task."""
+        """Returns the task's page, or offline its session folder."""
         return self._relay.owner.url or ""
 
     def flush(self) -> None:
-        """Waits until all that was reported so far is delivered; see `task.flush`."""
+        """Waits until everything reported so far is delivered; see `task.flush`."""
         self._relay.owner.flush()
 
     def close(self) -> None:
-        """Does nothing: the task goes on, and its end, or that of its group, delivers everything."""
+        """Does nothing: the task stays open until its own end or its group's."""
 
     def __enter__(self) -> SummaryWriter:
         return self
@@ -213,7 +213,7 @@ class SummaryWriter:
 
 
 def _array(values: Any) -> Any:
-    """Reads numpy's arrays, lists, and tensors wherever they are."""
+    """Converts numpy's arrays, lists, and tensors on any device."""
     import numpy as np
 
     if hasattr(values, "detach"):
@@ -222,7 +222,7 @@ def _array(values: Any) -> Any:
 
 
 def _image(array: Any, formats: str) -> Any:
-    """Brings an image into rows, columns and colours, from 0 to 255; floats are from 0 to 1."""
+    """Converts an image to rows × columns × colours from 0 to 255; floats are taken to be from 0 to 1."""
     import numpy as np
 
     formats = formats.upper()
