@@ -186,7 +186,7 @@ def run_script(
     *,
     env: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
-    timeout: float = 60.0,
+    timeout: float = 120.0,
 ) -> Outcome:
     """Runs a script in a fresh process to its end."""
     if options:
