@@ -8,7 +8,7 @@ demo: $(STAMP)  ## the main job, offline: 45 tasks on scikit-learn's digits
 	CLEARML_OFFLINE_MODE=1 $(BIN)/python examples/digits_sweep.py
 
 test: $(STAMP)  ## everything that matters, in under five minutes
-	$(BIN)/python -m pytest -q -m "not slow" -n logical --maxprocesses 4
+	$(BIN)/python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadgroup
 
 check: $(STAMP)  ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

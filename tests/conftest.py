@@ -14,6 +14,8 @@ from clearml_taskgroup._run import signals as _signals
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
 
+SHARED = {"attached", "imported", "made", "online", "parts"}
+"""Fixtures that run scripts once for all tests of their module."""
 SETTINGS = "sdk.development.report_use_subprocess: false\n"
 
 
@@ -24,6 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the online tests against the server that ClearML's environment variables name",
     )
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at the same scripts' results run in one process of `--dist loadgroup`."""
+    for item in items:
+        if SHARED & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

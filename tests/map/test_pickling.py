@@ -401,7 +401,7 @@ with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as p
     pool.submit(worker_functions.by_hand, tasks[0]).result()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), os.environ.get("PYTHONPATH", "")))}
     assert subprocess.run([sys.executable, "-c", script], env=env, timeout=60, check=False).returncode == -9
     with offline(resume=True) as group:
         left = [task.params["seed"] for task in group.sweep({"seed": range(2)})]

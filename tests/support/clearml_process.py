@@ -74,7 +74,9 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
     config = home / "clearml.conf"
     if not config.exists():
         config.write_text("sdk.development.report_use_subprocess: false\n")
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+    # Without PYTHONPATH a script may import another copy of the library than the one under test.
+    names = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {
         **kept,
         "HOME": str(home),

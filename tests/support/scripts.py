@@ -125,8 +125,10 @@ def environment(tmp_path: Path, env: Mapping[str, str] | None = None) -> dict[st
     home.mkdir(exist_ok=True)
     configuration = tmp_path / "clearml.conf"
     configuration.write_text(CONFIGURATION)
+    # Without PYTHONPATH a script may import another copy of the library than the one under test.
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return {
-        "PATH": os.environ.get("PATH", ""),
+        **kept,
         "HOME": str(home),
         "CLEARML_CACHE_DIR": str(tmp_path / "cache"),
         "CLEARML_CONFIG_FILE": str(configuration),
@@ -186,7 +188,7 @@ def run_script(
     *,
     env: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
-    timeout: float = 60.0,
+    timeout: float = 120.0,
 ) -> Outcome:
     """Runs a script in a fresh process to its end."""
     if options:
