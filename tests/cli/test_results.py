@@ -168,7 +168,7 @@ def test_a_run_that_is_not_there(verb: tuple[str, ...], what: str) -> None:
 
 def test_what_is_no_group(tmp_path: Path) -> None:
     """Text of no known form is a usage error; a file that is no record is told."""
-    assert "the path of a record" in told("show", "svm", code=2)
+    assert "the path of a run log" in told("show", "svm", code=2)
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert str(empty) in told("show", empty, code=1)
