@@ -12,7 +12,7 @@ import attrs
 
 from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
 from ._model.identity import flatten, is_same, typed
-from ._model.metrics import MetricKey, measure_text
+from ._model.metrics import MetricKey
 from ._model.name_template import Name, check_context
 from ._model.report_values import checked_levels, number, unfold, whole
 from ._run import console as _console
@@ -387,7 +387,7 @@ class GroupTask(Reporting):
                 metric_key, name = names.resolve(metric, inner)
                 first = spelt.setdefault(metric_key, metric)
                 if first != metric:
-                    meant = measure_text(metric_key)
+                    meant = str(metric_key)
                     raise NameCollisionError(name, first, metric, names.template.text, metric=meant)
 
     def _tell_lost(self) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .._model.metrics import MetricKey, context_of
+from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import Name, NameTemplate
 from .._model.past import PastTask
 from .._model.stats import Stats
@@ -99,7 +99,7 @@ def _metric_key(
     """Reads a name back; the tasks of a group mostly share theirs."""
     own = dict(fields)
     found = template.parse_single(series, own) if single else template.parse(title, series, own)
-    return None if found is None else (found[0], context_of(template, found[1]))
+    return None if found is None else MetricKey(found[0], canonical_context(template, found[1]))
 
 
 def stats_of(task: PastTask) -> dict[MetricKey, Stats]:
@@ -128,7 +128,7 @@ def names_of(task: PastTask) -> dict[MetricKey, list[Name]]:
 
 def _key(metric: str, context: Mapping[str, Any]) -> MetricKey:
     pairs = ((name, tuple(v) if isinstance(v, list) else v) for name, v in context.items())
-    return metric, tuple(sorted(pairs))
+    return MetricKey(metric, tuple(sorted(pairs)))
 
 
 def _params(task: Mapping[str, Any], stored: str) -> dict[str, Any]:

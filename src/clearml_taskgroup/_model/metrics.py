@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import attrs
 
@@ -22,38 +22,53 @@ from .name_template import (
 )
 
 Context = tuple[tuple[str, Any], ...]
-"""A context in canonical form: sorted pairs, without fields that have their default.
+"""A context in canonical form: sorted (field, value) pairs, without fields that have their default value.
 
-A bool stands in a tuple of its own, since Python takes 1 and True for equal.
+A bool is wrapped in a tuple of its own, since `1 == True` in Python.
 """
-MetricKey = tuple[str, Context]
-"""What a value is of: the metric's own name and the context."""
 
 
-def context_of(template: NameTemplate, context: Mapping[str, Any]) -> Context:
-    """Brings a context into the form by which contexts are compared."""
+class MetricKey(NamedTuple):
+    """A metric and its context; equal to the plain tuple `(metric, context)`."""
+
+    metric: str
+    context: Context
+
+    def __str__(self) -> str:
+        inside = ",".join(f"{field}={plain_text(value)}" for field, value in self.context)
+        return f"{self.metric}[{inside}]" if inside else self.metric
+
+
+_V = TypeVar("_V")
+
+
+class ByMetric(dict[MetricKey, _V]):
+    """A dict by metric key that a plain tuple may index as well: `row.stats["loss", ()]`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: tuple[str, Context], /) -> _V: ...
+
+
+def canonical_context(template: NameTemplate, context: Mapping[str, Any]) -> Context:
+    """Returns a context in the form in which contexts are compared."""
     return tuple(
         sorted(
-            (field, _told_apart(canonical_context_value(field, value)))
+            (field, _distinct(canonical_context_value(field, value)))
             for field, value in context.items()
             if template.defaults.get(field) != field_text(field, value)
         )
     )
 
 
-def _told_apart(value: Any) -> Any:
+def _distinct(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
-def measure_text(metric_key: MetricKey) -> str:
-    """Writes a metric and its context for people, `accuracy[split=val]`."""
-    metric, context = metric_key
-    inside = ",".join(f"{field}={plain_text(value)}" for field, value in context)
-    return f"{metric}[{inside}]" if inside else metric
-
-
 def plain_text(value: Any) -> str:
-    """Writes a context's value, without its type."""
+    """Returns a context's value as text, without its type."""
     if isinstance(value, (int, float)):
         return number_text(value)
     return str(value[0] if isinstance(value, tuple) else value)

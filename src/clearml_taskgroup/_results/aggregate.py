@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from .._model.identity import display_name
-from .._model.metrics import MetricKey, measure_text
+from .._model.metrics import ByMetric, MetricKey
 from .._text import natural
 from .export import Tabular, columns_of
 from .rows import AggregateRow, Best, Mean, Mode, Of, number, of_text
@@ -84,7 +84,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             name=row.name,
             params=row.params,
             value=mean.mean,
-            metric=measure_text(metric_key),
+            metric=str(metric_key),
             of=self.of,
             mode=better,
             std=mean.std,
@@ -107,7 +107,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             for metric_key in self._lookup.in_order(row.stats):
                 mean = row.stats[metric_key]
                 for part in ("mean", "std", "sem", "n"):
-                    record[f"{measure_text(metric_key)}.{part}"] = getattr(mean, part)
+                    record[f"{metric_key!s}.{part}"] = getattr(mean, part)
             records.append(record)
         return records
 
@@ -151,7 +151,7 @@ def aggregate_row(label: str, params: dict[str, Any], members: list[Row], of: Of
     for row in counted:
         for metric_key, stats in row.stats.items():
             values.setdefault(metric_key, []).append(number(stats, of))
-    means = {metric_key: _mean(listed) for metric_key, listed in values.items()}
+    means = ByMetric({metric_key: _mean(listed) for metric_key, listed in values.items()})
     return AggregateRow(label, params, len(counted), left_out, waiting, unfinished, means)
 
 

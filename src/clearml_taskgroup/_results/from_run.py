@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._model.metrics import ByMetric
 from .history import Reader
 from .metric_lookup import MetricLookup
 from .results import Results
@@ -29,11 +30,11 @@ def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
         params=dict(state.params),
         duration=state.duration,
         url=reader.backend.url(state.id),
-        stats={
-            metric_key: attrs.evolve(stats)
+        stats=ByMetric(
+            (metric_key, attrs.evolve(stats))
             for metric_key, stats in list(state.names.stats.items())
             if stats.count
-        },
+        ),
         names=state.names.spelt(),
         lookup=lookup,
         reader=reader,

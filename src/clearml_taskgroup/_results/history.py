@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.metrics import MetricKey, measure_text
 from .export import Tabular
 from .rows import Curve, Points
 
 if TYPE_CHECKING:
     from .._clearml.events import Point
+    from .._model.metrics import MetricKey
     from .._model.name_template import Name
     from .._storage.base import Backend
     from .rows import Row
@@ -95,7 +95,7 @@ class Reader:
         for row, points in self._of(rows, metric_key):
             iterations, values = zip(*_curve(points), strict=True)
             curves.append(Curve(row, iterations, values))
-        return History(tuple(curves), measure_text(metric_key))
+        return History(tuple(curves), str(metric_key))
 
     def count(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
         """Fills in sum, count and last iteration where only the server's own are known.

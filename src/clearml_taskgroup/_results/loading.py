@@ -20,7 +20,7 @@ from .._clearml.queries import (
     started_of,
     whole,
 )
-from .._model.metrics import Metric, Vocabulary
+from .._model.metrics import ByMetric, Metric, Vocabulary
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.status import ABANDONED
 from .._run import mode as _modes
@@ -251,7 +251,7 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask
         params=task.params,
         duration=task.duration if counted is None or counted.status != task.status else counted.duration,
         url=reader.backend.url(task.id),
-        stats=stats,
+        stats=ByMetric(stats),
         names=names_of(task),
         lookup=lookup,
         reader=reader,

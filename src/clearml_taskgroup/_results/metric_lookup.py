@@ -9,7 +9,7 @@ import attrs
 from .._drift.parse_name import read
 from .._model.identity import typed
 from .._model.metric_words import mode_of
-from .._model.metrics import Context, MetricKey, Vocabulary, context_of, measure_text, plain_text
+from .._model.metrics import Context, MetricKey, Vocabulary, canonical_context, plain_text
 from .._text import closest, natural
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
@@ -47,7 +47,7 @@ class MetricLookup:
         metric, spelt = self._taken_apart(metric, listed)
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
-        wanted = context_of(self.template, context)
+        wanted = canonical_context(self.template, context)
         at_default = {field for field in context if field not in dict(wanted)}
         found = [
             metric_key
@@ -56,13 +56,13 @@ class MetricLookup:
             and _matches(metric_key[1], wanted, at_default)
             and self._is_spelt(metric_key, spelt)
         ]
-        asked = measure_text((metric, (*wanted, *spelt.items())))
+        asked = str(MetricKey(metric, (*wanted, *spelt.items())))
         if not found:
             meant = self._meant(metric, {**dict(wanted), **spelt}, listed)
-            raise NoSuchResultError(asked, [measure_text(metric_key) for metric_key in listed], meant, task)
+            raise NoSuchResultError(asked, [str(metric_key) for metric_key in listed], meant, task)
         if len(found) > 1:
             full = [self._in_full(metric_key) for metric_key in found]
-            raise AmbiguousResultError(asked, list(map(measure_text, full)), _telling([c for _, c in full]))
+            raise AmbiguousResultError(asked, list(map(str, full)), _telling([c for _, c in full]))
         return found[0]
 
     def _taken_apart(self, metric: str, known: Sequence[MetricKey]) -> tuple[str, dict[str, str]]:
@@ -73,7 +73,7 @@ class MetricLookup:
             return metric, {}
         for metric_key in known:
             full = self._in_full(metric_key)
-            if metric in (measure_text(metric_key), self.label(metric_key), measure_text(full)):
+            if metric in (str(metric_key), self.label(metric_key), str(full)):
                 return metric_key[0], {field: plain_text(value) for field, value in full[1]}
         name, bracket, inside = metric.rpartition("[")
         pairs = [pair.partition("=") for pair in inside.removesuffix("]").split(",")]
@@ -110,7 +110,7 @@ class MetricLookup:
         """Gives a measure with the defaults of the template, by which it can be asked for."""
         context = dict(metric_key[1])
         left = [(field, text) for field, text in self.template.defaults.items() if field not in context]
-        return metric_key[0], tuple(sorted((*metric_key[1], *left)))
+        return MetricKey(metric_key[0], tuple(sorted((*metric_key[1], *left))))
 
     def in_order(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
         """Sorts measures as they stand in files: as the vocabulary has them, then by name.
@@ -120,13 +120,13 @@ class MetricLookup:
         place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
         return sorted(
             dict.fromkeys(metric_keys),
-            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(measure_text(metric_key))),
+            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(str(metric_key))),
         )
 
     def label(self, metric_key: MetricKey) -> str:
         """Writes a measure for people, with the vocabulary's unit."""
         entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
-        return measure_text(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
+        return str(MetricKey(*metric_key)) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
 
     def mode(self, metric: str, mode: Mode | None) -> Mode:
         """Gives which is better, from the call or the vocabulary.

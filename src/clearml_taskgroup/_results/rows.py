@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .._model.metrics import MetricKey, measure_text
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
+    from .._model.metrics import ByMetric, MetricKey
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._model.status import Status
@@ -61,7 +61,7 @@ class AggregateRow:
     left_out: tuple[str, ...]
     waiting: tuple[str, ...]
     unfinished: tuple[str, ...]
-    stats: Mapping[MetricKey, Mean] = attrs.field(repr=False)
+    stats: ByMetric[Mean] = attrs.field(repr=False)
 
 
 Points = Sequence[tuple[int | None, float]]
@@ -204,7 +204,7 @@ class Row:
     params: Mapping[str, Any]
     duration: float
     url: str | None
-    stats: Mapping[MetricKey, Stats] = attrs.field(repr=False)
+    stats: ByMetric[Stats] = attrs.field(repr=False)
     _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
     _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
@@ -254,10 +254,10 @@ class Row:
 
     def __repr__(self) -> str:
         shown = list(self.stats)
-        values = "".join(f" {measure_text(m)}={self.stats[m].last:.4g}" for m in shown[:MOST_SHOWN])
+        values = "".join(f" {m!s}={self.stats[m].last:.4g}" for m in shown[:MOST_SHOWN])
         more = f" … and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
         return f"<Row {self.name!r} key={self.key} {self.status}{values}{more}>"
 
     def __str__(self) -> str:
-        values = "  ".join(f"{measure_text(m)}={s.last:.6g}" for m, s in self.stats.items())
+        values = "  ".join(f"{m!s}={s.last:.6g}" for m, s in self.stats.items())
         return f"{self.name}  {self.status}  {values}".rstrip()

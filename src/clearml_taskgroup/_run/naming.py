@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import SINGLE_VALUE_TITLE
-from .._model.metrics import MetricKey, Vocabulary, context_of, measure_text
+from .._model.metrics import MetricKey, Vocabulary, canonical_context
 from .._model.name_template import (
     NAMES_MOST,
     NAMES_WARNED_AT,
@@ -74,15 +74,11 @@ class Names:
             self._count(name)
             first = self._joined.setdefault(f"{name.title}-{name.series}", metric_key)
             if first != metric_key:
-                raise NameCollisionError(
-                    name, measure_text(first), measure_text(metric_key), self.template.text, joined=True
-                )
+                raise NameCollisionError(name, str(first), str(metric_key), self.template.text, joined=True)
             stats = self.stats.setdefault(metric_key, Stats())
             taken = self._taken[name] = (metric_key, Channel(self.task_id, name, stats))
         elif taken[0] != metric_key:
-            raise NameCollisionError(
-                tuple(name), measure_text(taken[0]), measure_text(metric_key), self.template.text
-            )
+            raise NameCollisionError(tuple(name), str(taken[0]), str(metric_key), self.template.text)
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
 
@@ -116,7 +112,7 @@ class Names:
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
         name = self._rendered(metric, context)
-        return (metric, context_of(self.template, context)), name
+        return MetricKey(metric, canonical_context(self.template, context)), name
 
     def _rendered(self, metric: str, context: Mapping[str, Any]) -> Name:
         _check_metric(metric, self.template)

@@ -19,7 +19,6 @@ from .._clearml.api import Unreachable
 from .._clearml.documents import names_of, stats_of
 from .._clearml.hyperparameters import general, stored_parameters
 from .._drift.warn import drift, drift_text
-from .._model.metrics import Vocabulary, measure_text
 from .._model.specs import Ending, RunInfo, TaskSpec
 from .._text import counted
 from ..errors import (
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._clearml.agent_task import AgentTask
+    from .._model.metrics import Vocabulary
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask, Prior
     from .._model.status import Status
@@ -219,11 +219,11 @@ class Run:
         """
         metric_key, _ = state.names.resolve(metric, context)
         if self.nonfinite == "raise":
-            raise NonFiniteError(measure_text(metric_key), value, state.spec.name)
+            raise NonFiniteError(str(metric_key), value, state.spec.name)
         state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + 1
         if state.nonfinite[metric_key] == 1:
             warnings.warn(
-                f"{measure_text(metric_key)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
+                f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
                 "store that, so such points are left out and counted",
                 NonFiniteWarning,
                 stacklevel=5 + self.frames,
@@ -451,8 +451,8 @@ class Run:
             "left_out": sum(state.nonfinite.values()),
             "settled": state.finished,
             "measures": [
-                [metric, dict(context), attrs.asdict(stats), names.get((metric, context), [])]
-                for (metric, context), stats in state.names.stats.items()
+                [key.metric, dict(key.context), attrs.asdict(stats), names.get(key, [])]
+                for key, stats in state.names.stats.items()
                 if stats.count
             ],
         }

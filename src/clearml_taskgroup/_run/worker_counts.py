@@ -80,8 +80,8 @@ def facts_of(state: TaskState, reporter: Reporter) -> Facts:
 def measures_of(facts: Facts) -> list[Any]:
     """Writes the counts as the run's record has them."""
     return [
-        [metric, dict(context), attrs.asdict(stats), facts.names.get((metric, context), [])]
-        for (metric, context), stats in facts.stats.items()
+        [key.metric, dict(key.context), attrs.asdict(stats), facts.names.get(key, [])]
+        for key, stats in facts.stats.items()
     ]
 
 
