@@ -31,11 +31,11 @@ from ._run import mode as _modes
 from ._run import signals as _signals
 from ._run.failures import abandon, add_note, bare, clear_frames, is_caught, reason_of, text_of
 from ._run.opening import Resume, is_unguarded, open_run
-from ._run.resume import tell_of
-from ._run.worker_log import SOON
+from ._run.resume import log_progress
+from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._storage.online import OnlineBackend
 from ._storage.past_runs import find_run
-from ._storage.upload import Tell, Uploaded, upload
+from ._storage.upload import OnProgress, Uploaded, upload
 from ._sweep import AgentTurn, Sweep
 from ._task import Failure, GroupTask, failure_of
 from ._text import counted
@@ -264,7 +264,7 @@ class TaskGroup:
         submitting.refuse_beside(self, run, "group.tasks()")
         specs = self._specs.many(points(space))
         if run.prior is not None:
-            tell_of(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
+            log_progress(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
         return self._open_tasks(run, specs)
 
     def sweep(
@@ -322,7 +322,7 @@ class TaskGroup:
         done = [spec for spec in specs if run.is_done(spec.key)]
         left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
         self._open_tasks(run, done)
-        tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+        log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
         return Sweep(self, left, self._tracker(len(done) + len(left), len(done)) if progress else None)
 
     def _tracker(self, total: int, done: int) -> Tracker:
@@ -576,8 +576,8 @@ class TaskGroup:
         run = self._opened_once()
         if not run.closed:
             run.reporter.flush(self.close_timeout)
-            run.guests.fold(run, SOON)
-            run.guests.count(run, SOON)
+            run.worker_log.merge(run, RESULTS_TIMEOUT_S)
+            run.worker_log.recount(run, RESULTS_TIMEOUT_S)
         goes_on = any((sweep := turn[0]()) is not None and sweep.has_more for turn in self._turns)
         return results_of(run, "the sweep goes on" if goes_on and not run.closed else "")
 
@@ -626,7 +626,7 @@ class TaskGroup:
         """
         run = self._run
         if run is not None and not run.closed:
-            run.guests.fold(run, 0.0)
+            run.worker_log.merge(run, 0.0)
         caught = {failure.task.key for failure in self._failures}
         others = [task for task in self if task.status == "failed" and task.key not in caught]
         found = [*self._failures, *map(failure_of, others)]
@@ -683,7 +683,7 @@ class TaskGroup:
         return self._run if self._run is not None else self._opened()
 
     @staticmethod
-    def upload(run: str | Path, progress: Tell | None = None) -> Uploaded:
+    def upload(run: str | Path, progress: OnProgress | None = None) -> Uploaded:
         """Brings an offline run to the configured server, or what an online run has left on disk.
 
         Each task gets the status that it earned, and the parent link, which ClearML's own import

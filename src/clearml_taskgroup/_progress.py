@@ -252,10 +252,11 @@ class Tracker:
 
     def _compare(self, state: TaskState) -> None:
         if self._metric_key is None:
-            self._metric_key = telling_measure(self.lookup, list(state.names.stats))
-        stats = state.names.stats.get(self._metric_key) if self._metric_key is not None else None
-        if stats is None or self._metric_key is None:
+            self._metric_key = telling_measure(self.lookup, list(state.metrics))
+        data = state.metrics.get(self._metric_key) if self._metric_key is not None else None
+        if data is None or self._metric_key is None:
             return
+        stats = data.stats
         mode = self.lookup.likely_mode(self._metric_key[0])
         if self._best is None or (stats.last > self._best if mode == "max" else stats.last < self._best):
             self._best = stats.last

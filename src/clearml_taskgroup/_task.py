@@ -573,5 +573,5 @@ class GroupTask(Reporting):
 
 
 def _closed(state: TaskState) -> TaskClosedError:
-    unused = state.turn and state.status == "completed" and not state.names.stats
+    unused = state.turn and state.status == "completed" and not state.metrics
     return TaskClosedError(state.spec.name, state.status, state.turn, state.done, unused)

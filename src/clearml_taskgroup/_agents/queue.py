@@ -7,18 +7,17 @@ import json
 import math
 import random
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._clearml.api import Transport, Unreachable
-from .._clearml.documents import names_of, past_task, stats_of
+from .._clearml.documents import duration_of, past_task
 from .._clearml.parameter_text import decoded
 from .._clearml.queries import PATIENCE, Document, identity_of
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
-from .._model.status import ENDED, Status
+from .._model.status import Status, from_server
 from .._run.run import REASON_LENGTH, Run
 from .._storage.memory import MemoryBackend
 from .._storage.online import OnlineBackend
@@ -33,18 +32,10 @@ if TYPE_CHECKING:
     from .._model.specs import TaskSpec
     from .._run.state import TaskState
 
-_WORDS: dict[str, Status] = {
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "": "stopped",
-}
-
 
 def status_of(word: str) -> Status:
-    """Reads a server's word for how far a task is; none for one that is gone."""
-    status: Any = _WORDS.get(word, word)
-    return status if status in ("created", "queued", "in_progress", *ENDED) else "in_progress"
+    """Translates a server's status; empty for a task that is gone."""
+    return from_server(word) if word else "stopped"
 
 
 def take_over(run: Run, state: TaskState, doc: Document) -> None:
@@ -52,15 +43,14 @@ def take_over(run: Run, state: TaskState, doc: Document) -> None:
     state.status = status_of(str(doc["status"]))
     reason = str(doc.get("status_reason") or doc.get("status_message") or "")
     state.reason = reason[:REASON_LENGTH] if state.status in ("failed", "stopped") else ""
-    state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
+    state.ended = duration_of(doc)
     identity = identity_of(doc)
     past = past_task(doc, run.template)
     if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
         state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
         state.params = _edited(doc)
-    state.names.stats.clear()
-    state.names.stats.update(stats_of(past))
-    state.names.earlier.update(names_of(past))
+    state.metrics.clear()
+    state.metrics.update(past.metrics)
 
 
 def _edited(doc: Document) -> dict[str, Any]:
@@ -71,14 +61,6 @@ def _edited(doc: Document) -> dict[str, Any]:
         except Exception:  # a class that this script does not have: told as it is written there
             params[name] = stored
     return params
-
-
-def _seconds(start: Any, end: Any) -> float:
-    try:
-        first, last = (datetime.fromisoformat(str(moment)) for moment in (start, end))
-        return max(0.0, (last - first).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .dates import seconds_since_1970
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
@@ -180,19 +180,12 @@ def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
 def started_of(documents: Iterable[Document]) -> float | None:
     """Finds when a run began, in seconds since 1970: as it was opened, or long before it was uploaded."""
     told = [identity_of(document).get("run_started") or document.get("created") for document in documents]
-    return min((moment for moment in map(_seconds, told) if moment is not None), default=None)
+    return min((moment for moment in map(seconds_since_1970, told) if moment is not None), default=None)
 
 
 def created_of(document: Document) -> float | None:
     """Finds when a task was created, in seconds since 1970; None if that is not known."""
-    return _seconds(document.get("created"))
-
-
-def _seconds(moment: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return None
+    return seconds_since_1970(document.get("created"))
 
 
 def whole(text: str | None, default: int = 0) -> int:

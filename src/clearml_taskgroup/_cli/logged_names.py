@@ -10,6 +10,7 @@ import attrs
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import PAGE, ask_all, created_of, identity_of
 from .._drift.parse_name import is_split
+from .._model.status import from_server
 from ..errors import NoSuchTasksError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds for which a question waits for a server that does not answer."""
-COMPLETED = ("completed", "published", "publishing", "closed", "created")
-"""ClearML's words for tasks that did not fail, and are not stopped or under way. One that has values and
-was never started is of a script with `Task.create`, which sets no status."""
 _FIELDS = (
     "id",
     "name",
@@ -124,7 +122,7 @@ def of_past(past: PastRun) -> list[Logged]:
         Logged(
             task.id,
             task.name,
-            **_names((metric, tuple(context.items())) for metric, context, *_ in task.measures),
+            **_names(task.metrics),
             completed=task.status == "completed",
             project=past.project,
             group=past.name,
@@ -159,7 +157,8 @@ def _logged(document: dict[str, Any]) -> Logged:
         str(document["id"]),
         str(document.get("name") or ""),
         names,
-        completed=document.get("status") in COMPLETED,
+        # A task with values that was never started is of a script with `Task.create`, which sets no status.
+        completed=from_server(str(document.get("status"))) in ("completed", "created"),
         group=identity_of(document).get("group_name", ""),
         created=created_of(document),
     )

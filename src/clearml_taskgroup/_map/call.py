@@ -18,7 +18,7 @@ from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import PATIENCE
 from .._run.failures import add_note, reason_of, text_of
 from .._run.run import TASK_PATIENCE
-from .._run.worker_counts import Facts, facts_of, read_back, written
+from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
 from .._storage.online import OnlineBackend
 from .._task import GroupTask
 from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
@@ -49,7 +49,7 @@ class Ended:
     error: BaseException | None = None
     text: str = ""
     seconds: float = 0.0
-    facts: Facts | None = None
+    facts: WorkerCounts | None = None
 
 
 class Parcel:
@@ -81,7 +81,7 @@ class Parcel:
 def died(task: GroupTask, how: str) -> Ended:
     """What came of a point whose process died."""
     error = WorkerDiedError(str(task), how)
-    return Ended(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
+    return Ended(error=error, facts=WorkerCounts("failed", how, died=True), text=f"{how}\n")
 
 
 def run_here(fn: Function, task: GroupTask) -> Ended:
@@ -113,15 +113,15 @@ def run_there(fn: Function, task: ReopenedTask) -> bytes:
             run.mark(state, "failed", str(ended.error))
     run.mark(state, "completed")
     errors = run.finish([state], min(task.group.close_timeout, TASK_PATIENCE))
-    facts = facts_of(state, run.reporter)
+    facts = counts_of(state, run.reporter)
     for error in errors:
         facts.lost += error.points if isinstance(error, DeliveryError) else 0
         facts.trouble = f"{error} (on {platform.node()})"
     return _packed(value, ended, time.monotonic() - began, facts)
 
 
-def _packed(value: bytes, ended: Ended, seconds: float, facts: Facts) -> bytes:
-    error = None if ended.error is None else written(ended.error, ended.text)
+def _packed(value: bytes, ended: Ended, seconds: float, facts: WorkerCounts) -> bytes:
+    error = None if ended.error is None else pack_error(ended.error, ended.text)
     try:
         return pickle.dumps((value, error, ended.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
     except Exception:  # parameters that were set and cannot travel
@@ -155,7 +155,7 @@ def unpacked(data: bytes) -> Ended:
     except Exception as cause:
         ended.error = CarriedError(f"what the function gave cannot be read here: {reason_of(cause)}")
     if error is not None:
-        ended.error = read_back(*error)
+        ended.error = unpack_error(*error)
         add_note(ended.error, f"raised in a worker process:\n{text}")
     return ended
 
@@ -198,7 +198,7 @@ def run_parcel(fn: Function, parcel: Parcel, folder: str | None = None) -> Ended
             return begun
     except Exception as error:  # it cannot be opened here
         reason, text = reason_of(error), text_of(error)
-        return _packed(_dumps(None), Ended(error=error, text=text), 0.0, Facts("failed", reason))
+        return _packed(_dumps(None), Ended(error=error, text=text), 0.0, WorkerCounts("failed", reason))
     data = run_there(fn, task)
     if folder is not None and len(data) <= MOST_KEPT:
         _keep(Path(folder), task.id, data)
@@ -209,11 +209,11 @@ def _begin(task: ReopenedTask, folder: str) -> Ended | bytes | None:
     """Notes that a point begins; gives what came of it if it had begun before."""
     if not os.path.isdir(folder):
         if task.is_local:
-            return Ended(facts=Facts("stopped", "the map has been stopped"))
+            return Ended(facts=WorkerCounts("stopped", "the map has been stopped"))
         return _begin_on_server(task)
     if (Path(folder) / STOPPED).exists():
         why = "a worker was interrupted before it began"
-        return Ended(error=KeyboardInterrupt(why), facts=Facts("stopped", why))
+        return Ended(error=KeyboardInterrupt(why), facts=WorkerCounts("stopped", why))
     task.folder = folder
     try:
         os.close(os.open(Path(folder) / task.id, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

@@ -15,9 +15,9 @@ import attrs
 
 from .._log import logger
 from .._run.failures import bare, clear_frames, is_caught, reason_of
-from .._run.resume import tell_of
+from .._run.resume import log_progress
 from .._run.run import TASK_PATIENCE, Run
-from .._run.worker_counts import Facts, fold
+from .._run.worker_counts import WorkerCounts, merge
 from .._task import Failure, GroupTask
 from ..errors import ArgumentError, BrokenExecutorError, TaskGroupError
 from .call import Ended, Function, Parcel, call, has_begun, kept, run_here, unpacked
@@ -96,7 +96,7 @@ def map_points(
     engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
     mapped = {task.key: Mapped(task) for task in (group._open_tasks(run, done) if done else [])}
     if run.prior is not None:
-        tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+        log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     portion = len(left) if isinstance(engine, _Submitted) else 1 if isinstance(engine, _Here) else AHEAD
     opened: list[GroupTask] = []
 
@@ -179,7 +179,7 @@ def _ended(group: TaskGroup, run: Run, task: GroupTask, ended: Ended) -> Mapped:
     state, error = task._state, ended.error
     if ended.facts is not None:
         state.opened = time.monotonic() - ended.seconds
-        fold(run, state, ended.facts)
+        merge(run, state, ended.facts)
         if ended.seconds == 0.0 and ended.text:  # nobody could tell the console any more
             run.reporter.put_text(task.id, ended.text)
     if isinstance(error, Exception):
@@ -287,7 +287,7 @@ class _Submitted:
             kind, began = type(self.executor).__name__, has_begun(self.folder, task.id)
             error = BrokenExecutorError(str(task), kind, reason_of(error), began)
         reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
-        return Ended(error=error, facts=Facts("failed", reason, died=True), text=f"{reason}\n")
+        return Ended(error=error, facts=WorkerCounts("failed", reason, died=True), text=f"{reason}\n")
 
     def stop(self) -> list[tuple[GroupTask, Ended]]:
         for future in self._pending:

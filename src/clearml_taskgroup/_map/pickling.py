@@ -93,7 +93,7 @@ def handle_of(task: GroupTask) -> Handle:
 
 
 def _pack(group: TaskGroup, run: Run) -> tuple[bytes, bytes | str]:
-    run.guests.expect(run)
+    run.worker_log.expect(run)
     backend = run.backend
     run_log = run.run_log.path if run.run_log is not None else None
     core = Core(

@@ -27,11 +27,11 @@ from .._model.metrics import Metric
 from .._model.specs import TaskSpec
 from .._run import console as _console
 from .._run.naming import Names
-from .._run.reporter import PATIENCE, PERIOD
+from .._run.reporter import QUEUE_INTERVAL_S, STALL_TIMEOUT_S
 from .._run.run import Run
 from .._run.state import TaskState
-from .._run.worker_counts import facts_of
-from .._run.worker_log import lives, present, tell
+from .._run.worker_counts import counts_of
+from .._run.worker_log import lives, write_begin, write_counts
 from .._run.worker_sigterm import before_sigterm
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -73,8 +73,8 @@ def _reopened(group: _GuestGroup, handle: Handle) -> ReopenedTask:
     run = group.guest
     task_id, key, name, task_name, index, attempt, params, tags, more, turn, ended = handle[2]
     spec = TaskSpec(key, name, task_name, index, attempt, params, tags)
-    own = {"group": run.info.name, "task": name, "key": key, "index": str(index), "task_id": task_id}
-    names = Names(run.template, run.vocabulary, task_id, own, run.told)
+    fields = spec.template_fields(run.info.name, task_id)
+    names = Names(run.template, run.vocabulary, task_id, fields, run.told)
     state = TaskState(spec, task_id, names, {**params, **(more or {})}, time.monotonic(), turn=turn)
     if ended is None and task_id in run.ended:
         ended = (*run.ended[task_id], False)
@@ -116,7 +116,7 @@ class GuestRun(Run):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.reporter.aside = self.tell_gone
+        self.reporter.after_batch = self.tell_gone
 
     def create(self, specs: Sequence[TaskSpec], turn: bool = False) -> list[TaskState]:
         """Refuses: tasks are opened in one place."""
@@ -147,7 +147,7 @@ class GuestRun(Run):
         """Tells what was counted of a task."""
         if not held.told:
             with contextlib.suppress(OSError):
-                tell(self.record_path, held.guest, held.state, facts_of(held.state, self.reporter))
+                write_counts(self.record_path, held.guest, held.state, counts_of(held.state, self.reporter))
             held.told = True
 
     def tell_gone(self) -> None:
@@ -165,7 +165,7 @@ class GuestRun(Run):
     def let_go(self) -> None:
         """Brings everything to its place and ends the threads; the process ends, or needs the run no more."""
         with contextlib.suppress(Exception):
-            self.reporter.flush(PATIENCE)
+            self.reporter.flush(STALL_TIMEOUT_S)
             self.reporter.stop(1.0)
             self.tell_gone()
             for held in self.held:  # the process ends, and takes them along
@@ -214,11 +214,11 @@ class ReopenedTask(GroupTask):
     def _report(self, values: Any, iteration: Any, levels: Any, context: dict[str, Any]) -> None:
         self._begin()
         if self.folder is not None and time.monotonic() >= self._look:
-            self._look = time.monotonic() + PERIOD
+            self._look = time.monotonic() + QUEUE_INTERVAL_S
             if not os.path.isdir(self.folder):
                 self._run.mark(self._state, "stopped", "the map has been stopped")
         super()._report(values, iteration, levels, context)
-        if not self._tokens and not self._mapped and not self._run.reporter.flush(PATIENCE):
+        if not self._tokens and not self._mapped and not self._run.reporter.flush(STALL_TIMEOUT_S):
             # Without a block, whose end is waited for, nobody could say when the last report is through.
             self._tell_lost()
 
@@ -253,14 +253,14 @@ class ReopenedTask(GroupTask):
             return
         if self._held is None:
             self._held = _Held(self, run.gone.append)
-            self._held.guest, self._held.state = present(run.record_path, self._state), self._state
+            self._held.guest, self._held.state = write_begin(run.record_path, self._state), self._state
             run.held.add(self._held)
         self._held.told = False
 
     def _tell(self) -> None:
         run = self._run
         if self._held is not None and isinstance(run, GuestRun):
-            run.reporter.flush(PATIENCE)
+            run.reporter.flush(STALL_TIMEOUT_S)
             run.tell_of(self._held)
 
 

@@ -124,7 +124,14 @@ def _parallels(results: Results, best: Bests) -> Iterator[tuple[str, Figure]]:
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
     states = (*run.states.values(), *run.submitted.values())
-    samples = {state.id: state.names.samples() for state in states}
+    samples = {
+        state.id: {
+            key: data.sample
+            for key, data in list(state.metrics.items())
+            if data.sample is not None and data.sample.xs
+        }
+        for state in states
+    }
     drawn = 0
     for metric_key in results.metric_keys:
         mode = results.mode_of(metric_key[0])

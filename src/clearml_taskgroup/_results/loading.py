@@ -1,4 +1,4 @@
-"""Results of earlier runs: from a server in a few calls, or from the records on this disk."""
+"""Results of earlier runs: from a server in a few calls, or from the run logs on this disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import queries, sdk
-from .._clearml.documents import names_of, past_task, stats_of
+from .._clearml.documents import past_task
 from .._clearml.queries import (
     Document,
     identity_of,
@@ -22,9 +22,9 @@ from .._clearml.queries import (
 )
 from .._model.metrics import ByMetric, Metric, Vocabulary
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
-from .._model.status import ABANDONED
+from .._model.past import PastTask, latest_attempts
 from .._run import mode as _modes
-from .._run.recount import as_spelt, count_dead, spelling
+from .._run.recount import known_keys, recount_past
 from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._clearml.events import Point
-    from .._model.past import PastRun, PastTask
+    from .._model.metric_data import Metrics
+    from .._model.past import PastRun
     from .._model.stats import Stats
 
 
@@ -51,7 +52,7 @@ class Wanted:
 
     Attributes:
         project, name, group_id: The group.
-        run: A run's number, its id or the first digits of that; None for the latest.
+        run: A run's number, its id or the first digits of the id; None for the latest.
     """
 
     project: str
@@ -82,12 +83,15 @@ def load_results(
     looked: dict[str, list[str]] = {}
     groups: list[str] = []
     if _modes.resolve(mode, tell=False) == "online":
-        backend = OnlineBackend(sdk.connect())
-        run = latest_of(backend.transport, wanted.group_id, wanted.run)
-        if run is not None:
-            return _from_server(backend, wanted, run, folder, listed, copies)
-        looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
-        groups += [] if runs else queries.group_names(backend.transport, wanted.project)
+        backend = LoadedServer(sdk.connect())
+        try:
+            run = latest_of(backend.transport, wanted.group_id, wanted.run)
+            if run is not None:
+                return _from_server(backend, wanted, run, folder, listed, copies)
+            looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
+            groups += [] if runs else queries.group_names(backend.transport, wanted.project)
+        finally:
+            backend.close()
     if mode != "online":
         past = _on_disk(folder, wanted.run)
         if past is not None:
@@ -101,10 +105,10 @@ def load_results(
 
 
 def load_record(path: Path) -> Results:
-    """Loads the results of a run from its record, with what the sessions beside it hold.
+    """Loads the results of a run from its run log and, offline, from its sessions.
 
     Raises:
-        NoSuchRunError: The file is no run's record.
+        NoSuchRunError: The file is no run log.
     """
     past = load(path)
     if past is None:
@@ -127,12 +131,15 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
     lives = past.status is None and is_held(past.path)
-    backend = OfflineBackend(sessions) if past.mode == "offline" else RecordOnly(past.path)
+    backend = OfflineBackend(sessions) if past.mode == "offline" else RunLogOnly(past.path)
     lookup = _lookup(past.template, metrics, past.metrics)
     reader = Reader(backend)
-    if isinstance(backend, OfflineBackend):
-        count_dead(past, backend, lookup.template)
-    rows = [_row(_ended(task, lives), lookup, reader) for task in past.latest().values()]
+    recount_past(past, backend, lookup.template)
+    tasks = past.latest().values()
+    for task in tasks:
+        if lives and task.status is None:
+            task.status, task.reason = "in_progress", ""
+        task.status, task.reason = task.final_status()
     about = About(
         project=past.project,
         name=past.name,
@@ -144,28 +151,35 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         url=backend.url(past.parent) if past.parent else None,
         started=past.started,
     )
+    rows = [_row(task, lookup, reader) for task in tasks]
     return _results(rows, about, lookup, reader, "a living process works on it" if lives else "")
 
 
-def _ended(task: PastTask, lives: bool) -> PastTask:
-    """Fills in the status that a record lacks whose process died."""
-    if task.status is None:
-        task.status, task.reason = ("in_progress", "") if lives else ("stopped", ABANDONED)
-    return task
-
-
-class RecordOnly(MemoryBackend):
-    """Takes the place of a store where there is nothing but an online run's record."""
+class RunLogOnly(MemoryBackend):
+    """Stands for the backend of an online run of which only the run log is read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(mode="online", where=str(path), keep=False)
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Has no curves."""
+        """Raises `NoHistoryError`: a run log has no curves."""
         raise NoHistoryError(f"in the record {self.where}", "load the run from the server: mode='online'")
 
 
 # --- from a server -------------------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class LoadedServer(OnlineBackend):
+    """The server of loaded results; each reading of curves opens a connection and closes it again."""
+
+    def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Reads whole curves; see `OnlineBackend.history`."""
+        server = OnlineBackend(self.connection)
+        try:
+            return server.history(wanted)
+        finally:
+            server.close()
 
 
 def _from_server(
@@ -185,18 +199,19 @@ def _from_server(
     reader = Reader(backend)
     path = record_of(folder, run)
     local = load(path) if path is not None else None
-    counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
-    spelt = spelling(counted.values())
-    latest: dict[str, Row] = {}
-    for document in sorted(tasks, key=lambda doc: whole(identity_of(doc).get("attempt"), 1)):
-        task = past_task(document, lookup.template)
-        task.status = task.status if task.settled else document["status"]
-        task.reason = task.reason if task.settled else ""
-        task.measures = as_spelt(task.measures, spelt)
-        row = _row(task, lookup, reader, counted.get(task.id))
-        latest[row.key if is_original(document) else row.id] = row
+    logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    known = known_keys(logged.values())
+    originals, copied = list[PastTask](), list[PastTask]()
+    for document in reversed(tasks):  # the latest came first
+        task = past_task(document, lookup.template, known)
+        if not task.delivered:
+            task.status, task.reason = document["status"], ""
+        task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
+        if task.id in logged:
+            _add_logged(task, logged[task.id])
+        (originals if is_original(document) else copied).append(task)
+    rows = [_row(task, lookup, reader) for task in (*latest_attempts(originals).values(), *copied)]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
-    rows = list(latest.values())
     about = About(
         project=wanted.project,
         name=wanted.name,
@@ -218,6 +233,26 @@ def _stored_metrics(parent: Document | None) -> Any:
     return None
 
 
+def _in_order(metrics: Metrics, logged: PastTask | None, lookup: MetricLookup) -> Metrics:
+    """Sorts a server's metrics, which have no order: as in the run log, the others by name."""
+    first = [key for key in logged.metrics if key in metrics] if logged is not None else []
+    return {key: metrics[key] for key in (*first, *lookup.in_order(metrics.keys() - set(first)))}
+
+
+def _add_logged(task: PastTask, logged: PastTask) -> None:
+    """Takes over what only the run log knows: mean, count, last iteration and duration."""
+    for key, data in logged.metrics.items():
+        if key in task.metrics and _agree(task.metrics[key].stats, data.stats):
+            task.metrics[key].stats = data.stats
+    if logged.status == task.status:
+        task.duration = logged.duration
+
+
+def _agree(server: Stats, logged: Stats) -> bool:
+    """Whether both are statistics of the same values: another machine may have continued the task."""
+    return all(getattr(server, part) == getattr(logged, part) for part in ("first", "last", "min", "max"))
+
+
 # --- both ----------------------------------------------------------------------------------------
 
 
@@ -231,15 +266,7 @@ def _lookup(template: str, metrics: list[str | Metric] | None, stored: Any) -> M
     return MetricLookup(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
 
 
-def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask | None = None) -> Row:
-    stats = stats_of(task)
-    known = stats_of(counted) if counted is not None else {}
-    if isinstance(reader.backend, OnlineBackend):  # the order of what a server gives says nothing
-        first = list(known)
-        stats = {m: stats[m] for m in [*first, *lookup.in_order(stats.keys() - known.keys())] if m in stats}
-    for metric_key, own in known.items():  # our own record knows mean, count and last iteration
-        if metric_key in stats and _agree(stats[metric_key], own):
-            stats[metric_key] = own
+def _row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
     return Row(
         key=task.key,
         name=task.name,
@@ -249,18 +276,13 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask
         status=task.status or "stopped",
         status_reason=task.reason,
         params=task.params,
-        duration=task.duration if counted is None or counted.status != task.status else counted.duration,
+        duration=task.duration,
         url=reader.backend.url(task.id),
-        stats=ByMetric(stats),
-        names=names_of(task),
+        stats=ByMetric((key, data.stats) for key, data in task.metrics.items()),
+        names={key: data.names for key, data in task.metrics.items()},
         lookup=lookup,
         reader=reader,
     )
-
-
-def _agree(theirs: Stats, own: Stats) -> bool:
-    """Tells whether a record's counts are of the same values: another machine may have gone on."""
-    return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
 
 
 def _results(rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = "") -> Results:

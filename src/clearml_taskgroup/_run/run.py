@@ -16,9 +16,9 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.api import Unreachable
-from .._clearml.documents import names_of, stats_of
 from .._clearml.hyperparameters import general, stored_parameters
 from .._drift.warn import drift, drift_text
+from .._model.metric_data import copy_metrics, metrics_to_json
 from .._model.specs import Ending, RunInfo, TaskSpec
 from .._text import counted
 from ..errors import (
@@ -30,11 +30,11 @@ from ..errors import (
     TaskGroupWarning,
 )
 from .naming import Names
-from .recount import count_anew
-from .reporter import LONGEST, Reporter
+from .recount import recount
+from .reporter import MAX_TIMEOUT_S, Reporter
 from .state import TaskState
-from .worker_log import PATIENCE as GUEST_PATIENCE
-from .worker_log import Guests
+from .worker_log import CLOSE_TIMEOUT_S as WORKERS_TIMEOUT_S
+from .worker_log import WorkerLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Run:
     last_words: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
     """What is done as the group closes, before the parent ends; by what does it."""
     reporter: Reporter = attrs.field(init=False)
-    guests: Guests = attrs.field(factory=Guests)
+    worker_log: WorkerLog = attrs.field(factory=WorkerLog)
     frames: int = 0
     closed: bool = False
     parent_ended: bool = False
@@ -176,8 +176,7 @@ class Run:
     def _known(self, spec: TaskSpec, known: PastTask, turn: bool = False) -> TaskState:
         spec = attrs.evolve(spec, attempt=known.attempt, index=known.index)
         state = self.state_of(spec, known.id, turn)
-        state.names.stats.update(stats_of(known))
-        state.names.earlier.update(names_of(known))
+        state.metrics.update(copy_metrics(known.metrics))
         return state
 
     def recall(self, specs: Iterable[TaskSpec]) -> list[TaskState]:
@@ -201,14 +200,8 @@ class Run:
 
     def state_of(self, spec: TaskSpec, task_id: str, turn: bool) -> TaskState:
         """Makes what the run knows of a task."""
-        own = {
-            "group": self.info.name,
-            "task": spec.name,
-            "key": spec.key,
-            "index": str(spec.index),
-            "task_id": task_id,
-        }
-        names = Names(self.template, self.vocabulary, task_id, own, self.told)
+        fields = spec.template_fields(self.info.name, task_id)
+        names = Names(self.template, self.vocabulary, task_id, fields, self.told)
         return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), turn=turn)
 
     def leave_out(self, state: TaskState, metric: str, context: Mapping[str, Any], value: float) -> None:
@@ -244,7 +237,7 @@ class Run:
 
     def flush(self, timeout: float) -> bool:
         """Waits until all that was reported is where it belongs; tells whether it is."""
-        deadline = time.monotonic() + min(timeout, LONGEST)
+        deadline = time.monotonic() + min(timeout, MAX_TIMEOUT_S)
         through = self.reporter.flush(timeout)
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and through
 
@@ -269,7 +262,7 @@ class Run:
             return []
         if not last and self._is_away and self.backend.trouble() is not None:
             return []  # once is enough to wait for a server that is away; the group's end tries again
-        timeout = min(timeout, LONGEST)
+        timeout = min(timeout, MAX_TIMEOUT_S)
         deadline = time.monotonic() + timeout
         errors: list[Exception] = []
         self._is_away = False
@@ -277,12 +270,12 @@ class Run:
             errors.append(missing)
             if time.monotonic() >= deadline:
                 self._is_away = True
-                count_anew(self, todo, 0.0)
+                recount(self, todo, 0.0)
                 return errors  # it hangs, and would again
             if not last:
                 waiting = self.waiting()
                 todo = [state for state in todo if state.id not in waiting]
-        count_anew(self, todo, max(1.0, deadline - time.monotonic()))
+        recount(self, todo, max(1.0, deadline - time.monotonic()))
         endings = [Ending(state.id, state.status, state.reason) for state in todo]
         try:
             refused = self.backend.finish(endings, max(0.0, deadline - time.monotonic()))
@@ -303,7 +296,7 @@ class Run:
         if self.in_child:
             self.closed = True
             return []
-        timeout = min(timeout, LONGEST)
+        timeout = min(timeout, MAX_TIMEOUT_S)
         deadline = time.monotonic() + timeout
         created = self._creating.acquire(timeout=timeout)  # a task that a thread opens just now ends too
         self.closed = True
@@ -311,7 +304,7 @@ class Run:
             self._creating.release()
         states = list(self.states.values())
         errors: list[Exception] = []
-        _attempt(lambda: self.guests.fold(self, min(GUEST_PATIENCE, timeout)), errors, interrupts)
+        _attempt(lambda: self.worker_log.merge(self, min(WORKERS_TIMEOUT_S, timeout)), errors, interrupts)
         for state in states:
             self.mark(state, status, reason)
 
@@ -336,8 +329,8 @@ class Run:
         _attempt(lambda: self._write([{**facts, "settled": self.parent_ended}]), errors, interrupts)
         _attempt(lambda: self.reporter.stop(max(left(), TO_DISK)), errors, interrupts)
         _attempt(self.backend.close, errors, interrupts)
-        _attempt(lambda: self.guests.close(self), errors, interrupts)
-        errors.extend((*self._lost(), *self.guests.troubles, *self.backend.refusals()))
+        _attempt(lambda: self.worker_log.close(self), errors, interrupts)
+        errors.extend((*self._lost(), *self.worker_log.troubles, *self.backend.refusals()))
         if self.run_log is not None:
             _attempt(self.run_log.close, errors, interrupts)
         return list({f"{type(error)} {error}": error for error in errors}.values())  # each told once
@@ -407,7 +400,7 @@ class Run:
         told: list[tuple[type[Warning], str]] = []
         if self.vocabulary is None:
             completed = [state for state in self.states.values() if state.status == "completed"]
-            reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
+            reported = {state.spec.name: state.metric_names for state in completed if state.metric_names}
             found = drift(reported)
             if found:
                 kept = self.backend.mode in ("online", "offline")
@@ -438,7 +431,6 @@ class Run:
         }
 
     def _end_facts(self, state: TaskState) -> dict[str, Any]:
-        names = state.names.spelt()
         return {
             "event": "end",
             "id": state.id,
@@ -447,14 +439,10 @@ class Run:
             "reason": state.reason,
             "duration": round(state.duration, 3),
             "params": stored_parameters(state.params),
-            "points": sum(stats.count for stats in state.names.stats.values()),
+            "points": sum(data.stats.count for data in state.metrics.values()),
             "left_out": sum(state.nonfinite.values()),
             "settled": state.finished,
-            "measures": [
-                [key.metric, dict(key.context), attrs.asdict(stats), names.get(key, [])]
-                for key, stats in state.names.stats.items()
-                if stats.count
-            ],
+            "measures": metrics_to_json(state.metrics),
         }
 
     def _write(self, lines: Iterable[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import attrs
 from .._model.status import ENDED, Status
 
 if TYPE_CHECKING:
+    from .._model.metric_data import Metrics
     from .._model.metrics import MetricKey
     from .._model.specs import TaskSpec
     from .naming import Names
@@ -25,6 +26,7 @@ class TaskState:
         turn: Whether the task was opened by a loop over `group.sweep`.
         held: Whether something that runs inside the task ends it, so that its own block does not.
         died: Whether a process died with it that told nobody what it had reported.
+        metrics: What is known of its metrics, also from an earlier attempt and from worker processes.
         failure: What failed it, without frames, and the traceback as text; None if that is not known.
     """
 
@@ -43,6 +45,15 @@ class TaskState:
     died: bool = False
     failure: tuple[BaseException, str] | None = None
     nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
+    metrics: Metrics = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.metrics = self.names.metrics
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics that have values, each once."""
+        return list(dict.fromkeys(key.metric for key, data in self.metrics.items() if data.stats.count))
 
     @property
     def is_open(self) -> bool:

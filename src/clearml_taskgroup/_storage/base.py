@@ -9,6 +9,7 @@ from ..errors import NoHistoryError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .._clearml.documents import Scalars
     from .._clearml.events import Batch, Point
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
@@ -114,3 +115,16 @@ class Backend(Protocol):
     def close(self) -> None:
         """Lets go of everything; the group has ended."""
         return
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Reads what tasks logged, for metrics that no living process has counted.
+
+        Args:
+            ids: ClearML task ids.
+            timeout: Seconds that a server may take; with 0 it is not asked.
+
+        Returns:
+            Names and statistics by task id; tasks that are not kept are missing. If a server cannot be
+            asked, only what is undelivered.
+        """
+        return {}

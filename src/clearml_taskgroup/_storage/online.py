@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import json
 import re
 import shlex
 import threading
@@ -14,9 +15,11 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.api import ANSWER_SECONDS, Refused, Transport, Unreachable
+from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Point
 from .._clearml.hyperparameters import SECTION, general, hyperparameters
-from .._clearml.queries import PATIENCE, ask, is_original
+from .._clearml.queries import PAGE, PATIENCE, ask, is_original
+from .._model.status import CLOSED
 from .._text import counted
 from ..errors import DeliveryError, ServerError
 from .base import Backend
@@ -409,7 +412,7 @@ class OnlineBackend(Backend):
                 query = {"id": [ending.task_id], "only_fields": ["status"]}
                 found = self.transport.call("tasks.get_all", query, **limits)["tasks"]
             # Ended by an attempt whose answer was lost, or by somebody else, for good.
-            if found and found[0]["status"] in (ending.status, "published", "publishing", "closed"):
+            if found and found[0]["status"] in (ending.status, *CLOSED):
                 return
             if found and found[0]["status"] == "created":  # the server went away before it was started
                 with contextlib.suppress(Refused):  # by an attempt whose answer was lost
@@ -456,6 +459,30 @@ class OnlineBackend(Backend):
             self.sender.stop(STOPPING)
             self.sender.outbox.close()
         self.transport.close()
+        self.connection.disconnect()
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Reads the last values from the server; if it cannot be asked, what is in the outbox."""
+        deadline = time.monotonic() + timeout
+        found: dict[str, Scalars] = {}
+        for first in range(0, len(ids), PAGE):
+            left = deadline - time.monotonic()
+            if left <= 0 or self.trouble() is not None:
+                return self._scalars_in_outbox(ids)
+            query = {"id": list(ids[first : first + PAGE]), "only_fields": ["id", "last_metrics"]}
+            try:
+                answer = self.transport.call("tasks.get_all", query, patience=left, wait=max(1.0, left))
+            except ServerError:
+                return self._scalars_in_outbox(ids)
+            found.update((str(doc["id"]), scalars_of_document(doc)) for doc in answer["tasks"])
+        return found
+
+    def _scalars_in_outbox(self, ids: Sequence[str]) -> dict[str, Scalars]:
+        events: dict[str, list[Any]] = {task_id: [] for task_id in ids}
+        for batch in self.sender.outbox.batches() if self.sender is not None else ():
+            for task_id in events.keys() & batch.keys():
+                events[task_id] += map(json.loads, batch[task_id])
+        return {task_id: scalars_of_events(listed) for task_id, listed in events.items()}
 
 
 def _wait(left: float) -> float:
