@@ -292,7 +292,7 @@ SINGLE = dict.fromkeys(LOSS) | {
 
 
 def test_a_run_log_of_version_0_1_is_read(tmp_path: Path) -> None:
-    """The lines of ended tasks and of workers keep their form; a curve and its single value are one metric."""
+    """Lines of ended tasks and of workers keep their form; a curve and its single value are one metric."""
     text = OLD_LOG.replace("RUN", ID)
     for name, stats in (("LOSS", LOSS), ("CURVE", LOSS), ("SINGLE", SINGLE)):
         text = text.replace(f", {name}, ", f", {json.dumps(stats)}, ")
