@@ -14,7 +14,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.metric_data import metrics_to_json
 from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._model.stats import Stats
-from clearml_taskgroup._storage.past_runs import all_runs, find_run, held, latest_run, load, records
+from clearml_taskgroup._storage.past_runs import all_runs, find_run, latest_run, load, locked, run_logs
 from clearml_taskgroup._storage.run_log import RunLog, append, read
 from clearml_taskgroup.errors import ArgumentError, RunInUseError
 
@@ -161,7 +161,7 @@ def test_records_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10_000, 9_999, 1):
         past_of(tmp_path, {**RUN, "number": number}, number=number)
     (tmp_path / "run-0001.upload").touch()
-    found = [load(path) for path in records(tmp_path)]
+    found = [load(path) for path in run_logs(tmp_path)]
     assert [past.number for past in found if past is not None] == [1, 9_999, 10_000]
 
 
@@ -216,10 +216,10 @@ def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
 def test_one_process_holds_a_record(tmp_path: Path) -> None:
     """While a record is open, or held, nobody else gets it; then it is free."""
     record = RunLog.start(tmp_path)
-    with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), held(record.path):
+    with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), locked(record.path):
         pass
     record.close()
-    with held(record.path):
+    with locked(record.path):
         with pytest.raises(RunInUseError):
             RunLog.reopen(record.path)
     RunLog.reopen(record.path).close()
@@ -230,9 +230,9 @@ def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:
     path = past_of(tmp_path, RUN).path
     with path.open("a") as file:
         file.write('{"event": "task", "na')
-    with held(path):
+    with locked(path):
         append(path, [{"event": "uploaded"}])
-    with held(path):
+    with locked(path):
         pass
     assert [line["event"] for line in read(path)] == ["run", "uploaded"]
     assert path.read_text().count("\n") == 3

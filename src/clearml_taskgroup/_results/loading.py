@@ -29,7 +29,7 @@ from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
-from .._storage.past_runs import is_held, latest_run, load, record_of, records
+from .._storage.past_runs import find_run_log, is_in_use, latest_run, load, run_logs
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .history import Reader
 from .metric_lookup import MetricLookup
@@ -80,7 +80,7 @@ def load_results(
     listed = None if metrics is None else list(metrics)
     cache = sdk.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
-    looked: dict[str, list[str]] = {}
+    searched: dict[str, list[str]] = {}
     groups: list[str] = []
     if _modes.resolve(mode, tell=False) == "online":
         backend = LoadedServer(sdk.connect())
@@ -88,7 +88,7 @@ def load_results(
             run = latest_of(backend.transport, wanted.group_id, wanted.run)
             if run is not None:
                 return _from_server(backend, wanted, run, folder, listed, copies)
-            looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
+            searched[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
             groups += [] if runs else queries.group_names(backend.transport, wanted.project)
         finally:
             backend.close()
@@ -96,15 +96,15 @@ def load_results(
         past = _on_disk(folder, wanted.run)
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
-        found = (run_past for run_past in map(load, records(folder)) if run_past is not None)
-        looked[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+        found = (run_past for run_past in map(load, run_logs(folder)) if run_past is not None)
+        searched[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
         groups += past_runs.group_names(folder.parent, wanted.project)
-    known = [name for names in looked.values() for name in names]
+    known = [name for names in searched.values() for name in names]
     others = [] if known else [name for name in dict.fromkeys(groups) if name != wanted.name]
-    raise NoSuchRunError(str(wanted), list(looked), known, wanted.name, others)
+    raise NoSuchRunError(str(wanted), list(searched), known, wanted.name, others)
 
 
-def load_record(path: Path) -> Results:
+def load_run_log(path: Path) -> Results:
     """Loads the results of a run from its run log and, offline, from its sessions.
 
     Raises:
@@ -122,7 +122,7 @@ def load_record(path: Path) -> Results:
 def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
     if run is None:
         return latest_run(folder)
-    for path in reversed(records(folder)):
+    for path in reversed(run_logs(folder)):
         past = load(path)
         if past is not None and (past.number == run or (isinstance(run, str) and past.run.startswith(run))):
             return past
@@ -130,7 +130,7 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
 
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
-    lives = past.status is None and is_held(past.path)
+    lives = past.status is None and is_in_use(past.path)
     backend = OfflineBackend(sessions) if past.mode == "offline" else RunLogOnly(past.path)
     lookup = _lookup(past.template, metrics, past.metrics)
     reader = Reader(backend)
@@ -163,7 +163,7 @@ class RunLogOnly(MemoryBackend):
 
     def history(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
         """Raises `NoHistoryError`: a run log has no curves."""
-        raise NoHistoryError(f"in the record {self.where}", "load the run from the server: mode='online'")
+        raise NoHistoryError(f"in the run log {self.where}", "load the run from the server: mode='online'")
 
 
 # --- from a server -------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def _from_server(
     lookup = _lookup(identity.get("template", ""), metrics, _stored_metrics(parent))
     backend.use_project(str((tasks or documents)[0].get("project") or ""))
     reader = Reader(backend)
-    path = record_of(folder, run)
+    path = find_run_log(folder, run)
     local = load(path) if path is not None else None
     logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
     known = known_keys(logged.values())

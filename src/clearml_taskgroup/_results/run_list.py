@@ -10,7 +10,7 @@ from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import Document, ask_all, identity_of, is_original, started_of, whole
 from .._model.past import latest_attempts
 from .._model.status import tally
-from .._storage.past_runs import all_runs, is_held
+from .._storage.past_runs import all_runs, is_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +81,7 @@ def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
     own = next((past for past in run_logs if past.mode != "agent"), run_logs[0])
     attempts: list[_Attempt] = []
     for past in run_logs:
-        if_open = "in_progress" if past.status is None and is_held(past.path) else "stopped"
+        if_open = "in_progress" if past.status is None and is_in_use(past.path) else "stopped"
         attempts += [_Attempt(task.key, task.attempt, task.status or if_open) for task in past.tasks.values()]
     return Listed(
         project=own.project,

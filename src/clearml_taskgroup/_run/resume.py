@@ -16,7 +16,7 @@ from .._model.name_template import NameTemplate
 from .._model.past import PastRun, PastTask, Prior, latest_attempts
 from .._model.specs import Ending
 from .._model.status import PUBLISHED
-from .._storage.past_runs import held, latest_run, load, record_of
+from .._storage.past_runs import find_run_log, latest_run, load, locked
 from .._storage.run_log import append
 from .._storage.upload import deliver_outbox
 from ..errors import RunInUseError
@@ -121,13 +121,13 @@ def prior_on_server(
 
 def _online_run_log(run: str, folder: Path) -> PastRun | None:
     """Reads the run log that an online run has on this disk; an uploaded run has other ids in its own."""
-    path = record_of(folder, run)
+    path = find_run_log(folder, run)
     past = None if path is None else load(path)
     return past if past is not None and past.mode == "online" else None
 
 
 def _locked(local: PastRun | None, takeover: bool) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if takeover or local is None else held(local.path)
+    return contextlib.nullcontext() if takeover or local is None else locked(local.path)
 
 
 def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[str, str]) -> None:

@@ -80,14 +80,14 @@ _RUN_FIELDS = (
 _TASK_FIELDS = ("id", "key", "name", "index", "attempt", "params")
 
 
-def records(folder: Path) -> list[Path]:
+def run_logs(folder: Path) -> list[Path]:
     """Returns the run logs of one group, the latest last."""
     return sorted(folder.glob("run-*.jsonl"), key=run_number)
 
 
-def record_of(folder: Path, run: str) -> Path | None:
+def find_run_log(folder: Path, run: str) -> Path | None:
     """Finds the latest run log of a run; an online run that was resumed here may have several."""
-    for path in reversed(records(folder)):
+    for path in reversed(run_logs(folder)):
         with path.open() as file:
             first = file.readline()
         if f'"{run}"' in first:
@@ -97,7 +97,7 @@ def record_of(folder: Path, run: str) -> Path | None:
 
 def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
     """Reads the latest run of a group, or the latest one in one mode."""
-    for path in reversed(records(folder)):
+    for path in reversed(run_logs(folder)):
         past = load(path)
         if past is not None and mode in (None, past.mode):
             return past
@@ -107,13 +107,13 @@ def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
 def all_runs(root: Path) -> list[PastRun]:
     """Reads all runs of all groups, in the order of their run logs."""
     folders = sorted(folder for folder in root.glob("*") if folder.is_dir())
-    found = (load(path) for folder in folders for path in records(folder))
+    found = (load(path) for folder in folders for path in run_logs(folder))
     return [past for past in found if past is not None]
 
 
 def group_names(root: Path, project: str) -> list[str]:
     """Returns the names of a project's groups, from the first lines of their run logs."""
-    firsts = (read_first(path) for folder in root.glob("*") for path in records(folder)[-1:])
+    firsts = (read_first(path) for folder in root.glob("*") for path in run_logs(folder)[-1:])
     return sorted({str(line.get("name")) for line in firsts if line.get("project") == project})
 
 
@@ -135,10 +135,10 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
         is_prefix = len(text) >= MIN_ID_PREFIX and past.run.startswith(text)
         if is_prefix or text in (past.run, past.parent, past.group):
             return past
-    raise ArgumentError("run", text, f"the path of a run's record, or the id of a run or group below {root}")
+    raise ArgumentError("run", text, f"the path of a run log, or the id of a run or group below {root}")
 
 
-def is_held(path: Path) -> bool:
+def is_in_use(path: Path) -> bool:
     """Whether a living process has the run open."""
     try:
         file = os.open(path, os.O_RDWR)
@@ -151,7 +151,7 @@ def is_held(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Locks a run log, so that no other process resumes or uploads the run.
 
     Raises:

@@ -20,7 +20,7 @@ from .._model.status import ENDED, Status
 from ..errors import ArgumentError, LoginError, ModeError, ServerError
 from .online import OnlineBackend
 from .outbox import Outbox
-from .past_runs import held, load
+from .past_runs import load, locked
 from .run_log import append
 from .upload_session import Journal, Session
 
@@ -71,10 +71,10 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
             "an upload needs a server, but ClearML is set offline",
             "unset CLEARML_OFFLINE_MODE, or call Task.set_offline(False) before",
         )
-    with held(path):
+    with locked(path):
         past = load(path)
         if past is None:
-            raise ArgumentError("path", str(path), "the record of a run, run-….jsonl")
+            raise ArgumentError("path", str(path), "a run log, run-….jsonl")
         backend = OnlineBackend(sdk.connect())
         try:
             upload_run = _upload_offline if past.mode == "offline" else _upload_online
