@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, _progress
-from clearml_taskgroup._model.metrics import Vocabulary
+from clearml_taskgroup._model.metrics import MetricKey, Vocabulary
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._progress import Progress, choose_metric
 from clearml_taskgroup._results.metric_lookup import MetricLookup
@@ -107,7 +107,7 @@ def test_the_measure_that_tells(metrics: Any, measures: Any, expected: Any) -> N
     """The first metric with a mode tells which task is best, in the split that validates."""
     template = NameTemplate("{metric}/{split}")
     words = MetricLookup(template, None if metrics is None else Vocabulary.of(metrics, template))
-    found = choose_metric(words, [(metric, (("split", split),)) for metric, split in measures])
+    found = choose_metric(words, [MetricKey(metric, (("split", split),)) for metric, split in measures])
     assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 
 

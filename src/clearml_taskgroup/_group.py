@@ -24,11 +24,11 @@ from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
 from ._run import closing, console, failures, signals
 from ._run.opening import Resume, is_unguarded, open_run
-from ._run.resume import tell_of
+from ._run.resume import log_progress
 from ._run.run import RunOptions, check_choice, checked_catch
-from ._run.worker_log import SOON
+from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._storage.past_runs import find_run
-from ._storage.upload import Tell, Uploaded, upload
+from ._storage.upload import OnProgress, Uploaded, upload
 from ._sweep import Iterations, open_sweep, progress_tracker
 from ._task import Failure, GroupTask, failure_of
 from ._text import counted
@@ -246,7 +246,7 @@ class TaskGroup(GroupInfo):
         submitting.refuse_beside(self, run, "group.tasks()")
         specs = run.specs.make_all(configurations(space))
         if run.prior is not None:
-            tell_of(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
+            log_progress(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
         return self._open_tasks(specs)
 
     def sweep(
@@ -442,8 +442,8 @@ class TaskGroup(GroupInfo):
         run = self._opened_once()
         if not run.closed:
             run.reporter.flush(run.options.close_timeout)
-            run.guests.fold(run, SOON)
-            run.guests.count(run, SOON)
+            run.worker_log.merge(run, RESULTS_TIMEOUT_S)
+            run.worker_log.recount(run, RESULTS_TIMEOUT_S)
         goes_on = self._iterations.has_more and not run.closed
         return results_of(run, "the sweep goes on" if goes_on else "")
 
@@ -493,13 +493,13 @@ class TaskGroup(GroupInfo):
         """
         run = self._run
         if run is not None and not run.closed:
-            run.guests.fold(run, 0.0)
+            run.worker_log.merge(run, 0.0)
         failed = [task for task in self if task.status == "failed" or task._caught is not None]
         failed.sort(key=lambda task: task._state.ended or math.inf)
         return tuple(map(failure_of, failed))
 
     @staticmethod
-    def upload(run: str | Path, progress: Tell | None = None) -> Uploaded:
+    def upload(run: str | Path, progress: OnProgress | None = None) -> Uploaded:
         """Uploads an offline run to the configured server, or undelivered data of an online run.
 
         Each task gets its final status and the link to the parent, which ClearML's own import does not

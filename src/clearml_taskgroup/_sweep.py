@@ -12,7 +12,7 @@ from ._agents import submit
 from ._agents import turn as on_agent
 from ._model.search_space import Space, configurations
 from ._results.metric_lookup import MetricLookup
-from ._run.resume import tell_of
+from ._run.resume import log_progress
 from ._text import counted
 from .errors import SweepOverError
 
@@ -167,7 +167,7 @@ def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sw
     done = [spec for spec in specs if run.is_done(spec.key)]
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
     group._open_tasks(done)
-    tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+    log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     tracker = progress_tracker(run, len(done) + len(left), len(done)) if progress else None
     return Sweep(group, left, tracker)
 

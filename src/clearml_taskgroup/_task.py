@@ -13,7 +13,7 @@ from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
 from ._current import current_group, current_task
 from ._log import logger
 from ._model.identity import flatten, is_same_json, typed_json
-from ._model.metrics import MetricKey, measure_text
+from ._model.metrics import MetricKey
 from ._model.report_values import checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._results.filtering import has_parameters
@@ -276,7 +276,7 @@ class GroupTask(Reporting):
                 metric_key, _ = names.resolve(metric, inner)
                 first = spelt.setdefault(metric_key, metric)
                 if first != metric:
-                    meant = measure_text(metric_key)
+                    meant = str(metric_key)
                     raise ReportError(
                         f"{first!r} and {metric!r} in one report both stand for {meant}; "
                         "report only one of them"
@@ -493,5 +493,5 @@ class GroupTask(Reporting):
 
 
 def _closed(state: TaskState) -> TaskClosedError:
-    unused = state.in_sweep and state.status == "completed" and not state.names.stats
+    unused = state.in_sweep and state.status == "completed" and not state.metrics
     return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused)

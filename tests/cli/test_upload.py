@@ -368,7 +368,7 @@ def test_a_server_that_goes_away_in_the_middle(
     loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first run that a server is away for ends the upload of all, with the command for later."""
-    monkeypatch.setattr(_upload, "PATIENCE", 0.0)
+    monkeypatch.setattr(_upload, "STATUS_TIMEOUT_S", 0.0)
     make("one group")
     make("two groups")
     loopback.faults.fail_next("tasks.completed", kind="drop_before", times=50)

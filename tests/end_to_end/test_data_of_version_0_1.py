@@ -96,7 +96,7 @@ def test_run_logs_are_read(kind: str) -> None:
         assert (task.key, task.name, task.index, task.attempt) == (KEYS[seed], NAMES[seed], seed, 1)
         assert task.params == PARAMS[seed]
         assert (task.status, task.reason) == ([*ENDS, (None, "")])[seed]
-        assert task.settled == (seed < 3)
+        assert task.delivered == (seed < 3)
 
 
 def test_offline_runs_are_loaded() -> None:

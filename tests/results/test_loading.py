@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -384,3 +386,26 @@ def test_a_project_without_a_name() -> None:
         TaskGroup.load("digits-user/sgd")
     with pytest.raises(ArgumentError, match=r"name= was not given.*TaskGroup.load\('digits', …\)"):
         TaskGroup.load("digits")
+
+
+def test_no_connection_stays_open(loopback: LoopbackServer) -> None:
+    """Loading and each reading of curves close what they open, also where no run is found."""
+    group = swept()
+    connected = loopback._api._open
+    wait_until(lambda: not connected)
+    results = TaskGroup.load("digits", group.name)
+    wait_until(lambda: not connected)
+    for _ in range(2):
+        assert len(results.history("loss", split="val")) == len(results)
+        wait_until(lambda: not connected)
+    with pytest.raises(NoSuchRunError):
+        TaskGroup.load("digits", group.name, run=99, mode="online")
+    wait_until(lambda: not connected)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for the threads of the server."""
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert holds()

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, Results, TaskGroup
-from clearml_taskgroup._clearml.documents import measure_of
+from clearml_taskgroup._clearml.documents import metric_key_of
+from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import DeliveryError, NameCollisionError
 from tests.loopback import LoopbackServer
@@ -70,12 +71,12 @@ def test_a_name_is_read_back_as_what_was_reported(
     context = {field: given[field] for field in fields if given[field] is not None}
     names = Names(made, None, OWN["task_id"], OWN, set())
     metric_key, name = names.resolve(metric, context)
-    found = measure_of(made, *name, False, OWN)
+    found = metric_key_of(made, name, False, OWN)
     assert found == metric_key
     assert [type(value) for _, value in found[1]] == [type(value) for _, value in metric_key[1]]
     if not metric_key[1]:
         single = made.single_value_name(name)
-        assert measure_of(made, "Summary", single, True, OWN) == metric_key
+        assert metric_key_of(made, Name("Summary", single), True, OWN) == metric_key
 
 
 def test_a_default_that_is_named_is_the_same_measure() -> None:

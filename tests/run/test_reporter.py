@@ -15,6 +15,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Name, TaskGroup
 from clearml_taskgroup._clearml.events import Batch, console_event, now
+from clearml_taskgroup._model.downsample import CurveSample
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._run import reporter as _reporter
 from clearml_taskgroup._run.reporter import Reporter
@@ -41,9 +42,9 @@ def reporter_of(group: TaskGroup) -> Reporter:
 
 def small(monkeypatch: pytest.MonkeyPatch, bound: int = 4, patience: float = 0.05) -> None:
     """Makes the queue and the patience small."""
-    monkeypatch.setattr(_reporter, "BOUND", bound)
-    monkeypatch.setattr(_reporter, "PATIENCE", patience)
-    monkeypatch.setattr(_reporter, "MOST_PENDING", 1)
+    monkeypatch.setattr(_reporter, "MAX_QUEUED_REPORTS", bound)
+    monkeypatch.setattr(_reporter, "STALL_TIMEOUT_S", patience)
+    monkeypatch.setattr(_reporter, "MAX_PENDING_EVENTS", 1)
 
 
 class Hanging(HookedStore):
@@ -133,7 +134,7 @@ def test_a_flush_waits_in_slices() -> None:
         group.task(name="the task").report({"loss": 1.0}, 1)
         assert backend.stuck.wait(10)
         reporter = reporter_of(group)
-        reporter._turn = _Waking(waits, backend.release)
+        reporter._progress = _Waking(waits, backend.release)
         assert reporter.flush(600)
     assert waits
     assert all(timeout is not None and timeout <= 1 for timeout in waits)
@@ -311,7 +312,7 @@ def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.Monk
         task = group.task(name="the task")
         task.report({"loss": 0.0}, 0)
         assert backend.stuck.wait(10)
-        monkeypatch.setattr(reporter_of(group), "_turn", _Counting(waits))
+        monkeypatch.setattr(reporter_of(group), "_progress", _Counting(waits))
         for iteration in range(2):
             task.report({"loss": 1.0}, iteration)
         with pytest.warns(LostPointsWarning, match="the queue is full"):
@@ -400,7 +401,7 @@ def test_a_thread_that_dies_during_a_flush_wakes_who_waits() -> None:
         task.report({"loss": 1.0}, 1)
         assert dying.wait(10)
         waits: list[float | None] = []
-        reporter_of(group)._turn = _Waking(waits, die)
+        reporter_of(group)._progress = _Waking(waits, die)
         group.flush(timeout=600)
         assert waits  # it did wait for the thread
         assert values(backend) == [1.0]
@@ -428,7 +429,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
 
     with recording() as backend, a_group() as group:
         task = group.task(name="the task")
-        poisoned = _reporter.Channel(task.id, Name("loss", "value"), Stats())
+        poisoned = _reporter.Channel(task.id, Name("loss", "value"), Stats(), CurveSample())
         poisoned.head = Poison()
         reporter = reporter_of(group)
         reporter.put(task.id, 1, [poisoned, 1.0])

@@ -219,7 +219,7 @@ def test_a_second_ctrl_c_gives_delivery_up_and_names_what_is_missing() -> None:
         assert stuck.wait(10)
         assert group._run is not None
         reporter = group._run.reporter
-        reporter._turn = Interrupting(lambda: signal.pthread_kill(main, signal.SIGINT))
+        reporter._progress = Interrupting(lambda: signal.pthread_kill(main, signal.SIGINT))
         try:
             with pytest.raises(KeyboardInterrupt) as caught:
                 group.close()

@@ -353,9 +353,9 @@ def test_a_disk_that_stays_full_loses_what_is_past_the_bound_and_says_so(
     loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop ends, each lost point is counted, its task named, and no file is told of in vain."""
-    monkeypatch.setattr(_reporter, "BOUND", 100)
-    monkeypatch.setattr(_reporter, "MOST_PENDING", 50)
-    monkeypatch.setattr(_reporter, "PATIENCE", 0.1)
+    monkeypatch.setattr(_reporter, "MAX_QUEUED_REPORTS", 100)
+    monkeypatch.setattr(_reporter, "MAX_PENDING_EVENTS", 50)
+    monkeypatch.setattr(_reporter, "STALL_TIMEOUT_S", 0.1)
     group = new_group().open()
     tasks = group.tasks({"seed": range(2)})
     group.flush()

@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._model.metric_data import metrics_to_json
 from clearml_taskgroup._model.past import PastRun
-from clearml_taskgroup._storage.past_runs import all_runs, find_run, held, latest_run, load, records
+from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._storage.past_runs import all_runs, find_run, latest_run, load, locked, run_logs
 from clearml_taskgroup._storage.run_log import RunLog, append, read
 from clearml_taskgroup.errors import ArgumentError, RunInUseError
 
@@ -58,7 +61,7 @@ def past_of(folder: Path, *lines: dict[str, Any], number: int = 1) -> PastRun:
 
 def test_a_record_is_read_back(tmp_path: Path) -> None:
     """Run, tasks in order, their ends and the run's end are what was written."""
-    measures = [["loss", {}, {"count": 1}]]
+    measures = [["loss", {}, {**attrs.asdict(Stats()), "count": 1}, []]]
     lines = (RUN, opened("t1"), opened("t2", "l"), {**ended("t1"), "measures": measures}, closed())
     past = past_of(tmp_path, *lines)
     assert (past.run, past.number, past.mode, past.parent, past.owns_parent) == (
@@ -71,14 +74,14 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
     assert list(past.tasks) == ["t1", "t2"]
     first, second = past.tasks.values()
     assert (first.key, first.index, first.attempt, first.params) == ("k", 3, 1, {"C": 1})
-    assert (first.status, first.reason, first.settled, first.measures) == (
+    assert (first.status, first.reason, first.delivered, metrics_to_json(first.metrics)) == (
         "completed",
         "because",
         True,
         measures,
     )
-    assert (second.status, second.settled) == (None, False)
-    assert (past.status, past.settled) == ("completed", True)
+    assert (second.status, second.delivered) == (None, False)
+    assert (past.status, past.delivered) == ("completed", True)
 
 
 def test_what_is_no_record_is_none(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_resumed_run_is_open_again(tmp_path: Path) -> None:
     """A second `run` line takes the end back and may bring another parent."""
     again = {**RUN, "parent": "another", "owns_parent": False}
     past = past_of(tmp_path, RUN, closed(), {"event": "uploaded"}, again)
-    assert (past.status, past.settled, past.uploaded) == (None, False, False)
+    assert (past.status, past.delivered, past.uploaded) == (None, False, False)
     assert (past.parent, past.owns_parent) == ("another", False)
 
 
@@ -109,8 +112,8 @@ def test_a_task_that_is_gone_on_with_is_open_again(tmp_path: Path) -> None:
     before = past_of(tmp_path, RUN, opened("t1"), end, uploaded)
     assert before.tasks["t1"].uploaded == "there"
     task = past_of(tmp_path, RUN, opened("t1"), end, uploaded, opened("t1")).tasks["t1"]
-    assert (task.status, task.settled, task.uploaded) == (None, False, "")
-    assert task.measures == [["loss", {}, {}]]
+    assert (task.status, task.delivered, task.uploaded) == (None, False, "")
+    assert [*task.metrics] == [("loss", ())]
 
 
 def test_the_latest_attempt_of_each_key_counts(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_records_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10_000, 9_999, 1):
         past_of(tmp_path, {**RUN, "number": number}, number=number)
     (tmp_path / "run-0001.upload").touch()
-    found = [load(path) for path in records(tmp_path)]
+    found = [load(path) for path in run_logs(tmp_path)]
     assert [past.number for past in found if past is not None] == [1, 9_999, 10_000]
 
 
@@ -213,10 +216,10 @@ def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
 def test_one_process_holds_a_record(tmp_path: Path) -> None:
     """While a record is open, or held, nobody else gets it; then it is free."""
     record = RunLog.start(tmp_path)
-    with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), held(record.path):
+    with pytest.raises(RunInUseError, match=r"run-0001\.jsonl"), locked(record.path):
         pass
     record.close()
-    with held(record.path):
+    with locked(record.path):
         with pytest.raises(RunInUseError):
             RunLog.reopen(record.path)
     RunLog.reopen(record.path).close()
@@ -227,9 +230,9 @@ def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:
     path = past_of(tmp_path, RUN).path
     with path.open("a") as file:
         file.write('{"event": "task", "na')
-    with held(path):
+    with locked(path):
         append(path, [{"event": "uploaded"}])
-    with held(path):
+    with locked(path):
         pass
     assert [line["event"] for line in read(path)] == ["run", "uploaded"]
     assert path.read_text().count("\n") == 3
@@ -243,14 +246,68 @@ def test_a_real_group_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         task.report({"loss": 0.5}, 1, split="val")
         group.task({"C": 2}).mark_failed("bad")
     (past,) = all_runs(tmp_path / "taskgroup")
-    assert (past.path, past.run, past.status, past.settled) == (
+    assert (past.path, past.run, past.status, past.delivered) == (
         group.record_path,
         group.run,
         "completed",
         True,
     )
-    assert [(t.status, t.settled) for t in past.tasks.values()] == [("completed", True), ("failed", True)]
-    ((metric, context, counts, names),) = past.tasks[task.id].measures
-    assert names == [["loss", "val"]]
-    assert (metric, context, counts["last"], counts["count"]) == ("loss", {"split": "val"}, 0.5, 1)
+    assert [(t.status, t.delivered) for t in past.tasks.values()] == [("completed", True), ("failed", True)]
+    ((key, data),) = past.tasks[task.id].metrics.items()
+    assert str(key) == "loss[split=val]"
+    assert (data.names, data.stats.last, data.stats.count) == ((("loss", "val"),), 0.5, 1)
     assert os.path.exists(past.path)
+
+
+OLD_LOG = """\
+{"event": "run", "group": "0123456789ab", "project": "p", "name": "g", "run": "RUN", "number": 1, "template": "{metric}/{split=value}", "metrics": null, "mode": "offline", "parent": null, "owns_parent": false, "pid": 1, "time": 1.0}
+{"event": "task", "id": "t1", "key": "k1", "name": "C=1", "index": 0, "attempt": 1, "params": {"C": 1}, "time": 2.0}
+{"event": "task", "id": "t2", "key": "k2", "name": "C=2", "index": 1, "attempt": 1, "params": {"C": 2}, "time": 2.0}
+{"event": "guest", "guest": "w1", "id": "t2", "key": "k2", "host": "h", "pid": 2, "time": 3.0}
+{"event": "told", "guest": "w1", "id": "t2", "key": "k2", "facts": "gASVAAAAAA==", "status": "failed", "reason": "bad", "measures": [["loss", {"flag": [true]}, LOSS, [["loss", "True"]]]], "time": 4.0}
+{"event": "end", "id": "t1", "key": "k1", "status": "completed", "reason": "", "duration": 1.5, "params": {"C": 1}, "points": 3, "left_out": 0, "settled": true, "measures": [["loss", {"split": "val"}, LOSS, [["loss", "val"]]], ["acc", {}, CURVE, [["acc", "value"]]], ["acc", {}, SINGLE, [["Summary", "acc"]]]], "time": 5.0}
+"""  # noqa: E501
+LOSS = {
+    "first": 2.0,
+    "first_iteration": 0,
+    "last": 0.5,
+    "last_iteration": 2,
+    "min": 0.5,
+    "min_iteration": 2,
+    "max": 2.0,
+    "max_iteration": 0,
+    "total": 3.5,
+    "count": 3,
+    "single": False,
+}
+SINGLE = dict.fromkeys(LOSS) | {
+    "first": 7,
+    "last": 7,
+    "min": 7,
+    "max": 7,
+    "total": 7,
+    "count": 1,
+    "single": True,
+}
+
+
+def test_a_run_log_of_version_0_1_is_read(tmp_path: Path) -> None:
+    """Lines of ended tasks and of workers keep their form; a curve and its single value are one metric."""
+    text = OLD_LOG.replace("RUN", ID)
+    for name, stats in (("LOSS", LOSS), ("CURVE", LOSS), ("SINGLE", SINGLE)):
+        text = text.replace(f", {name}, ", f", {json.dumps(stats)}, ")
+    path = tmp_path / "run-0001.jsonl"
+    path.write_text(text)
+    past = load(path)
+    assert past is not None
+    first, second = past.tasks.values()
+    assert [task.final_status() for task in (first, second)] == [("completed", ""), ("failed", "bad")]
+    both = {**LOSS, "last": 7, "last_iteration": None, "single": True}
+    assert json.loads(json.dumps(metrics_to_json(first.metrics))) == [
+        ["loss", {"split": "val"}, LOSS, [["loss", "val"]]],
+        ["acc", {}, both, [["acc", "value"], ["Summary", "acc"]]],
+    ]
+    assert [*second.metrics] == [("loss", (("flag", (True,)),))]
+    assert json.loads(json.dumps(metrics_to_json(second.metrics))) == [
+        ["loss", {"flag": [True]}, LOSS, [["loss", "True"]]]
+    ]

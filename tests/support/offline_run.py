@@ -17,6 +17,7 @@ from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._storage import run_log
 from clearml_taskgroup._storage import upload as _upload
+from clearml_taskgroup._storage.upload_session import Journal
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
 from tests.support.runs import originals
@@ -164,5 +165,5 @@ class Steps:
             patch.setattr(Transport, "_post", self._before(Transport._post))
             patch.setattr(sdk, "upload_file", self._before(sdk.upload_file))
             patch.setattr(_upload, "append", self._before(run_log.append))
-            patch.setattr(_upload._Journal, "note", self._before(_upload._Journal.note))
+            patch.setattr(Journal, "add", self._before(Journal.add))
             yield

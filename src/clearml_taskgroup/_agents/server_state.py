@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.documents import names_of, past_task, stats_of
+from .._clearml.documents import past_task
 from .._clearml.parameter_text import decoded
 from .._clearml.queries import Document, identity_of
 from .._model.status import ENDED, Status
@@ -42,9 +42,8 @@ def update_state(run: Run, state: TaskState, doc: Document) -> None:
     if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
         state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
         state.params = _edited_params(doc)
-    state.names.stats.clear()
-    state.names.stats.update(stats_of(past))
-    state.names.earlier.update(names_of(past))
+    state.metrics.clear()
+    state.metrics.update(past.metrics)
 
 
 def _edited_params(doc: Document) -> dict[str, Any]:

@@ -1,143 +1,161 @@
-"""What a server, or a record, says of an earlier task → past tasks, and counts over their values."""
+"""Task documents and API events of a server → past tasks and the statistics of their metrics."""
 
 from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .._model.metrics import MetricKey, context_of
+from .._model.metric_data import MetricData, Metrics, add_metric
+from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import Name, NameTemplate
 from .._model.past import PastTask
 from .._model.stats import Stats
-from .._model.status import ABANDONED, Status
+from .._model.status import ABANDONED, ENDED, from_server
+from .dates import seconds_between
 from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
 from .queries import identity_of, is_on_agent, parse_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-_ENDED: dict[str, Status] = {
-    "completed": "completed",
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "failed": "failed",
-    "stopped": "stopped",
-}
+Scalars = list[tuple[Name, Stats]]
+"""The statistics of what one task logged under each name; a curve and a single value have different names."""
 
 
-def past_task(task: Mapping[str, Any], template: NameTemplate) -> PastTask:
-    """Reads a task document: an open one was abandoned, one that is an agent's has no status."""
-    status = str(task["status"])
-    identity = identity_of(task)
-    own = {name: identity.get(name, "") for name in ("key", "index")}
-    own |= {"group": identity.get("group_name", ""), "task": identity.get("name", ""), "task_id": task["id"]}
-    return PastTask(
-        id=str(task["id"]),
+def past_task(
+    document: Mapping[str, Any], template: NameTemplate, known: Mapping[Name, MetricKey] | None = None
+) -> PastTask:
+    """Reads a task document; a task that is still open was abandoned, unless an agent has it.
+
+    Args:
+        document: The task document, with the fields `queries.FIELDS`.
+        template: The group's template.
+        known: The metric keys of names, as far as a run log has them.
+    """
+    status = from_server(str(document["status"]))
+    has_ended = status in ENDED
+    identity = identity_of(document)
+    task = PastTask(
+        id=str(document["id"]),
         key=identity.get("key", ""),
         name=identity.get("name", ""),
         index=parse_count(identity.get("index")),
         attempt=parse_count(identity.get("attempt"), 1),
-        params=_params(task, identity.get("params", "")),
-        duration=_duration(task),
-        status=None if is_on_agent(task) else _ENDED.get(status, "stopped"),
-        reason=str(task.get("status_reason") or "") if status in _ENDED else ABANDONED,
-        settled=status in _ENDED,
-        measures=list(measures_of(task.get("last_metrics") or {}, template, own)),
+        params=_params(document, identity.get("params", "")),
+        duration=duration_of(document),
+        status=None if is_on_agent(document) else status if has_ended else "stopped",
+        reason=str(document.get("status_reason") or "") if has_ended else ABANDONED,
+        delivered=has_ended,
         submitted=identity.get("sweep", ""),
     )
+    fields = task.template_fields(identity.get("group_name", ""))
+    task.metrics = metrics_of(scalars_of_document(document), template, fields, known)
+    return task
 
 
-def measures_of(last_metrics: Mapping[str, Any], template: NameTemplate, own: Mapping[str, str]) -> list[Any]:
-    """Reads a server's last values as counts; its own mean and count are not to be trusted."""
-    measures = []
-    for variants in last_metrics.values():
+def duration_of(document: Mapping[str, Any]) -> float:
+    """Returns the seconds from a task's start to its end or last update; 0 if it was never started."""
+    return seconds_between(document.get("started"), document.get("completed") or document.get("last_update"))
+
+
+# --- scalars -------------------------------------------------------------------------------------
+
+
+def scalars_of_document(document: Mapping[str, Any]) -> Scalars:
+    """Reads the last values of a task document.
+
+    The sums are unknown, since the server's own mean and count are wrong after a point was sent twice.
+    """
+    scalars: Scalars = []
+    for variants in (document.get("last_metrics") or {}).values():
         for last in variants.values():
-            title, series = str(last.get("metric")), str(last.get("variant"))
-            single = title == SINGLE_VALUE_TITLE and last.get("min_value_iteration") == SINGLE_VALUE_ITERATION
-            found = measure_of(template, title, series, single, own)
-            if found is None or last.get("value") is None:
+            value = last.get("value")
+            if value is None:
                 continue
-            value = last["value"]
-            stats = {"first": value, "last": value, "min": value, "max": value}
-            stats |= {part: last[f"{part}_value"] for part in _PARTS if f"{part}_value" in last}
-            if not single:
-                stats |= {f"{part}_iteration": last.get(f"{part}_value_iteration") for part in _PARTS}
-            stats |= {"total": math.nan, "count": max(1, int(last.get("count") or 1))}
-            if single:
-                stats |= {"total": value, "count": 1, "single": True}
-            measures.append([found[0], dict(found[1]), stats, [[title, series]]])
-    return measures
+            name = Name(str(last.get("metric")), str(last.get("variant")))
+            stats = Stats(last=value, count=1, total=value, single=True)
+            stats.first, stats.min, stats.max = (last.get(f"{part}_value", value) for part in _PARTS)
+            if name.title != SINGLE_VALUE_TITLE or last.get("min_value_iteration") != SINGLE_VALUE_ITERATION:
+                stats.single, stats.total, stats.count = False, math.nan, max(1, int(last.get("count") or 1))
+                stats.first_iteration, stats.min_iteration, stats.max_iteration = (
+                    last.get(f"{part}_value_iteration") for part in _PARTS
+                )
+            scalars.append((name, stats))
+    return scalars
 
 
 _PARTS = ("first", "min", "max")
 
 
-def measure_of(
-    template: NameTemplate, title: str, series: str, single: bool, own: Mapping[str, str]
+def scalars_of_events(events: Iterable[Mapping[str, Any]]) -> Scalars:
+    """Computes the statistics of the scalars among the API events of one task, in the order of reporting."""
+    scalars: dict[Name, Stats] = {}
+    for event in events:
+        if event.get("type") == "training_stats_scalar":
+            stats = scalars.setdefault(Name(event["metric"], event["variant"]), Stats())
+            stats.add(event["value"], None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"])
+    return list(scalars.items())
+
+
+def metrics_of(
+    scalars: Iterable[tuple[Name, Stats]],
+    template: NameTemplate,
+    fields: Mapping[str, str],
+    known: Mapping[Name, MetricKey] | None = None,
+) -> Metrics:
+    """Finds the metric key of each name; names that the template cannot have rendered are skipped.
+
+    Args:
+        scalars: Names and statistics of one task.
+        template: The group's template.
+        fields: The template's fields that the task fills in itself.
+        known: The metric keys of names, as far as a run log has them: a text `"1"` is read back as 1.
+    """
+    metrics: Metrics = {}
+    for name, stats in scalars:
+        single = name.title == SINGLE_VALUE_TITLE and stats.single
+        key = (known or {}).get(name) or metric_key_of(template, name, single, fields)
+        if key is not None:
+            add_metric(metrics, key, MetricData(stats, (name,)))
+    return metrics
+
+
+def metric_key_of(
+    template: NameTemplate, name: Name, single: bool, fields: Mapping[str, str]
 ) -> MetricKey | None:
-    """Reads a name back as the measure that a report of it has; None if the template never gives it.
+    """Reads a name back as the metric key that a report of it has; None if the template never renders it.
 
     Args:
         template: The group's template.
-        title: The title.
-        series: The series.
+        name: The title and the series.
         single: Whether it is the name of a value without an iteration.
-        own: The texts of the task's own fields.
+        fields: The template's fields that the task fills in itself.
     """
-    fields = tuple((field, own[field]) for field in template.fields if field in own)
-    return _metric_key(template, title, series, single, fields)
+    used = tuple((field, fields[field]) for field in template.fields if field in fields)
+    return _metric_key(template, name, single, used)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=65_536)  # the tasks of a group mostly share their names
 def _metric_key(
-    template: NameTemplate, title: str, series: str, single: bool, fields: tuple[tuple[str, str], ...]
+    template: NameTemplate, name: Name, single: bool, fields: tuple[tuple[str, str], ...]
 ) -> MetricKey | None:
-    """Reads a name back; the tasks of a group mostly share theirs."""
     own = dict(fields)
-    found = template.parse_single(series, own) if single else template.parse(title, series, own)
-    return None if found is None else (found[0], context_of(template, found[1]))
+    found = template.parse_single(name.series, own) if single else template.parse(*name, own)
+    return None if found is None else MetricKey(found[0], canonical_context(template, found[1]))
 
 
-def stats_of(task: PastTask) -> dict[MetricKey, Stats]:
-    """Gives what an earlier attempt reported."""
-    found: dict[MetricKey, Stats] = {}
-    for metric, context, counts, *_ in task.measures:
-        key, stats = _key(metric, context), Stats(**counts)
-        found[key] = _with_single_value(found[key], stats) if key in found else stats
-    return found
+# --- parameters ----------------------------------------------------------------------------------
 
 
-def _with_single_value(one: Stats, other: Stats) -> Stats:
-    """Joins a curve and a single value of the same measure, which a server keeps apart."""
-    curve, single = (one, other) if one.has_curve else (other, one)
-    curve.last, curve.last_iteration, curve.single = single.last, None, True
-    return curve
-
-
-def names_of(task: PastTask) -> dict[MetricKey, list[Name]]:
-    """Gives the names under which an earlier attempt's measures were logged."""
-    found: dict[MetricKey, list[Name]] = {}
-    for metric, context, _, *spelt in task.measures:
-        found.setdefault(_key(metric, context), []).extend(Name(*name) for names in spelt for name in names)
-    return found
-
-
-def _key(metric: str, context: Mapping[str, Any]) -> MetricKey:
-    pairs = ((name, tuple(v) if isinstance(v, list) else v) for name, v in context.items())
-    return metric, tuple(sorted(pairs))
-
-
-def _params(task: Mapping[str, Any], stored: str) -> dict[str, Any]:
+def _params(document: Mapping[str, Any], stored: str) -> dict[str, Any]:
     """Reads the parameters: those of the identity as typed JSON, those that were set later by their type."""
     try:
         params = dict(json.loads(stored))
     except (TypeError, ValueError):  # edited in the web page
         params = {}
-    for name, item in ((task.get("hyperparams") or {}).get("General") or {}).items():
+    for name, item in ((document.get("hyperparams") or {}).get("General") or {}).items():
         if name not in params:
             params[name] = _cast(str(item.get("value", "")), str(item.get("type", "")))
     return params
@@ -152,12 +170,3 @@ def _cast(text: str, kind: str) -> Any:
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:
         return text
-
-
-def _duration(task: Mapping[str, Any]) -> float:
-    try:
-        started = datetime.fromisoformat(str(task.get("started")))
-        ended = datetime.fromisoformat(str(task.get("completed") or task.get("last_update")))
-        return max(0.0, (ended - started).total_seconds())
-    except (TypeError, ValueError):  # never started
-        return 0.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .dates import seconds_since_1970
 from .events import SINGLE_VALUE_ITERATION
 from .hyperparameters import SECTION
 
@@ -198,19 +198,12 @@ def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
 def run_started_at(documents: Iterable[Document]) -> float | None:
     """Finds when a run was opened, in seconds since 1970; an uploaded run has its own entry for it."""
     moments = [identity_of(document).get("run_started") or document.get("created") for document in documents]
-    return min((moment for moment in map(_seconds, moments) if moment is not None), default=None)
+    return min((moment for moment in map(seconds_since_1970, moments) if moment is not None), default=None)
 
 
 def created_at(document: Document) -> float | None:
     """When a task was created, in seconds since 1970; None if that is not known."""
-    return _seconds(document.get("created"))
-
-
-def _seconds(moment: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return None
+    return seconds_since_1970(document.get("created"))
 
 
 def parse_count(text: str | None, default: int = 0) -> int:

@@ -120,6 +120,12 @@ class Connection:
         except Exception as error:
             raise _login_error(error) from error
 
+    def disconnect(self) -> None:
+        """Closes the idle connection of ClearML's session, which opens another one for its next token."""
+        http = getattr(self._session, "_Session__http_session", None)
+        if http is not None:
+            http.close()
+
 
 def api_server() -> tuple[str, bool]:
     """Reads from the configuration: the API server's address, and whether to check its certificate."""

@@ -13,7 +13,7 @@ import click
 
 from .._clearml import sdk
 from .._group import TaskGroup
-from .._results.loading import Wanted, load_record, load_results
+from .._results.loading import Wanted, load_results, load_run_log
 from .._results.run_list import Listed, runs_on_disk, runs_on_server
 from .._run import mode as _modes
 from .._storage.online import OnlineBackend
@@ -127,7 +127,7 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback:
         Failure: The run does not exist, or the id is ambiguous.
     """
     if Path(group).is_file():
-        return load_record(Path(group))
+        return load_run_log(Path(group))
     which = _parse_run(run)
     if "/" not in group.strip("/") and not _is_id(group):
         runs = list_runs(choose_place(mode))

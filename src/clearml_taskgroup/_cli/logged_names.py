@@ -140,7 +140,7 @@ def names_of_run(past: PastRun) -> list[LoggedNames]:
         LoggedNames(
             task.id,
             task.name,
-            **_names((metric, tuple(context.items())) for metric, context, *_ in task.measures),
+            **_names(task.metrics),
             completed=task.status == "completed",
             project=past.project,
             group=past.name,

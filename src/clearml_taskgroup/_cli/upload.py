@@ -15,7 +15,7 @@ from rich.progress import Progress
 from .._clearml import sdk
 from .._model.status import tally_text
 from .._results.run_list import statuses_of
-from .._storage.past_runs import all_runs, held, is_held
+from .._storage.past_runs import all_runs, is_in_use, locked
 from .._storage.upload import upload
 from .._text import counted
 from ..errors import ServerError, TaskGroupError
@@ -63,7 +63,7 @@ def _run_json(past: PastRun) -> dict[str, Any]:
         "mode": past.mode,
         "tasks": len(past.latest()),
         "statuses": statuses_of(past),
-        "status": past.status or ("in use" if is_held(past.path) else "not closed"),
+        "status": past.status or ("in use" if is_in_use(past.path) else "not closed"),
         "started": utc_time(past.started),
         "record": str(past.path),
     }
@@ -193,7 +193,7 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
     if as_json and not yes:
         raise click.UsageError("--json does not ask; add --yes to delete")
     past = run_on_disk(group, run)
-    with held(past.path):
+    with locked(past.path):
         paths = _paths_of(past)
         where = "not all of it is on a server" if past.is_pending else "all of it is on a server"
         tasks = counted(len(past.latest()), "task")

@@ -13,7 +13,7 @@ import attrs
 
 from .._run.failures import add_note, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
-from .._run.worker_counts import Facts, facts_of, read_back, written
+from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
 from .._task import GroupTask
 from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
 from . import begun_calls
@@ -38,7 +38,7 @@ class CallResult:
     error: BaseException | None = None
     text: str = ""
     seconds: float = 0.0
-    facts: Facts | None = None
+    facts: WorkerCounts | None = None
 
 
 class DeferredTask:
@@ -72,7 +72,7 @@ class DeferredTask:
 def died_result(task: GroupTask, how: str) -> CallResult:
     """The result of a call whose process died."""
     error = WorkerDiedError(str(task), f"was not finished: {how}", "resume=True runs it again")
-    return CallResult(error=error, facts=Facts("failed", how, died=True), text=f"{how}\n")
+    return CallResult(error=error, facts=WorkerCounts("failed", how, died=True), text=f"{how}\n")
 
 
 # --- calling ---------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def call_in_worker(fn: Function, task: WorkerTask) -> bytes:
             run.mark(state, "failed", str(result.error))
     run.mark(state, "completed")
     errors = run.finish([state], min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
-    facts = facts_of(state, run.reporter)
+    facts = counts_of(state, run.reporter)
     for error in errors:
         facts.lost += error.points if isinstance(error, DeliveryError) else 0
         facts.trouble = f"{error} (on {platform.node()})"
@@ -134,7 +134,8 @@ def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = Non
             return known
     except Exception as error:  # it cannot be opened here
         reason, text = reason_of(error), traceback_text(error)
-        return _pack(_pickle_value(None), CallResult(error=error, text=text), 0.0, Facts("failed", reason))
+        failed = CallResult(error=error, text=text)
+        return _pack(_pickle_value(None), failed, 0.0, WorkerCounts("failed", reason))
     data = call_in_worker(fn, task)
     if folder is not None:
         begun_calls.keep_result(folder, task.id, data)
@@ -152,10 +153,10 @@ def _begin(task: WorkerTask, folder: str) -> CallResult | bytes | None:
     """Notes that a call begins; gives its result if it is not to begin, or had begun before."""
     state = begun_calls.begin(task, folder)
     if state == "map stopped":
-        return CallResult(facts=Facts("stopped", "the map has been stopped"))
+        return CallResult(facts=WorkerCounts("stopped", "the map has been stopped"))
     if state == "interrupted":
         why = "a worker was interrupted before it began"
-        return CallResult(error=KeyboardInterrupt(why), facts=Facts("stopped", why))
+        return CallResult(error=KeyboardInterrupt(why), facts=WorkerCounts("stopped", why))
     if state == "begins":
         return None
     return begun_calls.kept_result(folder, task.id) or died_result(task, state)
@@ -177,8 +178,8 @@ def _call(fn: Function, task: GroupTask) -> CallResult:
 # --- results as bytes ------------------------------------------------------------------------------
 
 
-def _pack(value: bytes, result: CallResult, seconds: float, facts: Facts) -> bytes:
-    error = None if result.error is None else written(result.error, result.text)
+def _pack(value: bytes, result: CallResult, seconds: float, facts: WorkerCounts) -> bytes:
+    error = None if result.error is None else pack_error(result.error, result.text)
     try:
         return pickle.dumps((value, error, result.text, seconds, facts), pickle.HIGHEST_PROTOCOL)
     except Exception:  # parameters were set that cannot be pickled
@@ -195,7 +196,7 @@ def unpack(data: bytes) -> CallResult:
     except Exception as cause:
         result.error = CarriedError(f"what the function gave cannot be read here: {reason_of(cause)}")
     if error is not None:
-        result.error = read_back(*error)
+        result.error = unpack_error(*error)
         add_note(result.error, f"raised in a worker process:\n{text}")
     return result
 

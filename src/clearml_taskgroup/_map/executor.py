@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._run.failures import reason_of
-from .._run.worker_counts import Facts
+from .._run.worker_counts import WorkerCounts
 from ..errors import TaskGroupError, WorkerDiedError
 from .begun_calls import has_begun, kept_result
 from .call import CallResult, DeferredTask, Function, call_on_executor, unpack
@@ -112,7 +112,7 @@ class ExecutorEngine:
                 "that dies ends one task only",
             )
         reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
-        return CallResult(error=error, facts=Facts("failed", reason, died=True), text=f"{reason}\n")
+        return CallResult(error=error, facts=WorkerCounts("failed", reason, died=True), text=f"{reason}\n")
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:
         """Cancels the calls that have not begun; gives the results of those that have ended."""

@@ -11,9 +11,9 @@ import attrs
 
 from .._log import logger
 from .._run.failures import ending_of, is_caught, keep_failure, reason_of
-from .._run.resume import tell_of
+from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
-from .._run.worker_counts import fold
+from .._run.worker_counts import merge
 from ..errors import ArgumentError
 from .begun_calls import make_folder
 from .call import CallResult, Function, call_here
@@ -92,7 +92,7 @@ def map_configurations(
     engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
     mapped = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
-        tell_of(len(done), len(specs) - len(done) - len(left), len(specs))
+        log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     on_executor = isinstance(engine, ExecutorEngine)
     opened_at_once = len(left) if on_executor else 1 if isinstance(engine, HereEngine) else OPENED_AHEAD
     opened: list[GroupTask] = []
@@ -176,7 +176,7 @@ def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped:
     state, error = task._state, result.error
     if result.facts is not None:
         state.opened = time.monotonic() - result.seconds
-        fold(run, state, result.facts)
+        merge(run, state, result.facts)
         if result.seconds == 0.0 and result.text:  # the worker could not write to the task's console
             run.reporter.put_text(task.id, result.text)
     if isinstance(error, Exception):

@@ -140,7 +140,7 @@ def unpack(data: bytes) -> Any:
 
 
 def _pack_run(run: Run) -> tuple[bytes, bytes | str]:
-    run.guests.expect(run)
+    run.worker_log.expect(run)
     backend = run.backend
     run_log = run.run_log.path if run.run_log is not None else None
     reference = RunReference(

@@ -21,10 +21,10 @@ from .._current import current_group
 from .._model.metrics import Metric, Vocabulary
 from .._model.name_template import NameTemplate
 from .._run import console
-from .._run.reporter import PATIENCE
+from .._run.reporter import STALL_TIMEOUT_S
 from .._run.run import Run, RunOptions
-from .._run.worker_counts import facts_of
-from .._run.worker_log import lives, tell
+from .._run.worker_counts import counts_of
+from .._run.worker_log import lives, write_counts
 from .._run.worker_sigterm import before_sigterm
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -92,7 +92,7 @@ class WorkerRun(Run):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.reporter.aside = self.log_collected
+        self.reporter.after_batch = self.log_collected
 
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
         """Delivers what the ended tasks were given, so that nothing is lost if this process dies."""
@@ -117,7 +117,7 @@ class WorkerRun(Run):
         """Writes a task's counts to the worker log, unless it has them."""
         if not ref.is_logged:
             with contextlib.suppress(OSError):
-                tell(self.log_path, ref.worker, ref.state, facts_of(ref.state, self.reporter))
+                write_counts(self.log_path, ref.worker, ref.state, counts_of(ref.state, self.reporter))
             ref.is_logged = True
 
     def log_collected(self) -> None:
@@ -130,7 +130,7 @@ class WorkerRun(Run):
     def leave(self) -> None:
         """Delivers everything, logs all counts and stops the threads."""
         with contextlib.suppress(Exception):
-            self.reporter.flush(PATIENCE)
+            self.reporter.flush(STALL_TIMEOUT_S)
             self.reporter.stop(REPORTER_STOP_S)
             self.log_collected()
             for ref in self.refs:  # as the process ends, these are not collected any more

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._model.specs import TaskSpec
 from .._run.naming import Names
-from .._run.reporter import PATIENCE, PERIOD
+from .._run.reporter import QUEUE_INTERVAL_S, STALL_TIMEOUT_S
 from .._run.state import TaskState
-from .._run.worker_log import present
+from .._run.worker_log import write_begin
 from .._task import GroupTask
 from .pickling import RunReference, TaskFields, TaskReference, open_groups, unpack
 from .worker_group import TaskRef, WorkerGroup, worker_group
@@ -63,7 +63,7 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
     if ended is not None:
         state.status, state.reason, state.done = ended
         state.finished, state.ended = True, state.opened
-    run.backend.remember(own.id, own.name)
+    run.backend.remember_name(own.id, own.name)
     return WorkerTask(group, state, reference)
 
 
@@ -103,11 +103,11 @@ class WorkerTask(GroupTask):
     def _report(self, values: Any, iteration: Any, levels: Any, context: dict[str, Any]) -> None:
         self._log_begin()
         if self.map_folder is not None and time.monotonic() >= self._next_check:
-            self._next_check = time.monotonic() + PERIOD
+            self._next_check = time.monotonic() + QUEUE_INTERVAL_S
             if not os.path.isdir(self.map_folder):
                 self._run.mark(self._state, "stopped", "the map has been stopped")
         super()._report(values, iteration, levels, context)
-        if not self._tokens and not self.is_mapped and not self._run.reporter.flush(PATIENCE):
+        if not self._tokens and not self.is_mapped and not self._run.reporter.flush(STALL_TIMEOUT_S):
             # Without a block, which waits at its end, any report may be the last one.
             self._warn_of_lost()
 
@@ -143,11 +143,11 @@ class WorkerTask(GroupTask):
         run = self._worker_run
         if self._ref is None:
             self._ref = TaskRef(self, run.collected.append)
-            self._ref.worker, self._ref.state = present(run.log_path, self._state), self._state
+            self._ref.worker, self._ref.state = write_begin(run.log_path, self._state), self._state
             run.refs.add(self._ref)
         self._ref.is_logged = False
 
     def _log_counts(self) -> None:
         if self._ref is not None:
-            self._run.reporter.flush(PATIENCE)
+            self._run.reporter.flush(STALL_TIMEOUT_S)
             self._worker_run.log_counts(self._ref)

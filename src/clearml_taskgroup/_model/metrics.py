@@ -1,10 +1,10 @@
-"""Metrics and the vocabulary of a group; a metric with its context is a metric key."""
+"""Metrics, metric keys (a metric with its context) and the vocabulary of a group."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import attrs
 
@@ -22,38 +22,53 @@ from .name_template import (
 )
 
 Context = tuple[tuple[str, Any], ...]
-"""A context in canonical form: sorted pairs, without fields that have their default.
+"""A context in canonical form: sorted (field, value) pairs, without fields that have their default value.
 
-A bool stands in a tuple of its own, since Python takes 1 and True for equal.
+A bool is wrapped in a tuple of its own, since `1 == True` in Python.
 """
-MetricKey = tuple[str, Context]
-"""What a value is of: the metric's own name and the context."""
 
 
-def context_of(template: NameTemplate, context: Mapping[str, Any]) -> Context:
-    """Brings a context into the form by which contexts are compared."""
+class MetricKey(NamedTuple):
+    """A metric and its context; equal to the plain tuple `(metric, context)`."""
+
+    metric: str
+    context: Context
+
+    def __str__(self) -> str:
+        inside = ",".join(f"{field}={plain_text(value)}" for field, value in self.context)
+        return f"{self.metric}[{inside}]" if inside else self.metric
+
+
+_V = TypeVar("_V")
+
+
+class ByMetric(dict[MetricKey, _V]):
+    """A dict by metric key that a plain tuple may index as well: `row.stats["loss", ()]`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: tuple[str, Context], /) -> _V: ...
+
+
+def canonical_context(template: NameTemplate, context: Mapping[str, Any]) -> Context:
+    """Returns a context in the form in which contexts are compared."""
     return tuple(
         sorted(
-            (field, _told_apart(canonical_context_value(field, value)))
+            (field, _distinct(canonical_context_value(field, value)))
             for field, value in context.items()
             if template.defaults.get(field) != field_text(field, value)
         )
     )
 
 
-def _told_apart(value: Any) -> Any:
+def _distinct(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
-def measure_text(metric_key: MetricKey) -> str:
-    """Writes a metric and its context for people, `accuracy[split=val]`."""
-    metric, context = metric_key
-    inside = ",".join(f"{field}={plain_text(value)}" for field, value in context)
-    return f"{metric}[{inside}]" if inside else metric
-
-
 def plain_text(value: Any) -> str:
-    """Writes a context's value, without its type."""
+    """Returns a context's value as text, without its type."""
     if isinstance(value, (int, float)):
         return number_text(value)
     return str(value[0] if isinstance(value, tuple) else value)
@@ -79,9 +94,9 @@ class Metric:
 
     Args:
         name: The name under which the metric is logged.
-        aliases: Other spellings that `report` may be given: names, or a dict of names to the
-            context that each carries, `{"val_loss": {"split": "val"}}`.
-        mode: Which is better, `"max"` or `"min"`; `results().best` then needs no mode.
+        aliases: Other names that `report` accepts: a list, or a dict from name to the context that
+            it implies, `{"val_loss": {"split": "val"}}`.
+        mode: Which values are better, `"max"` or `"min"`; `results().best` then needs no mode.
         unit: The unit, as text, for tables and figures.
 
     Raises:
@@ -102,7 +117,7 @@ class Metric:
 
 
 def _as_list(metrics: Mapping[Any, Any]) -> str:
-    """Writes a dict of metric → mode as the list that it should have been."""
+    """Writes a dict from metric to mode as the list that `metrics=` expects."""
     return ", ".join(
         f'Metric("{name}", mode="{mode}")' if mode in ("max", "min") else f'Metric("{name}", …)'
         for name, mode in metrics.items()
@@ -111,14 +126,14 @@ def _as_list(metrics: Mapping[Any, Any]) -> str:
 
 @attrs.frozen
 class Vocabulary:
-    """The metrics that a group may report, by every spelling that stands for them."""
+    """The metrics that a group may report, by all their names and aliases."""
 
     metrics: Mapping[str, Metric]
     _spellings: Mapping[str, tuple[str, Mapping[str, Any]]]
 
     @classmethod
     def of(cls, metrics: Iterable[str | Metric], template: NameTemplate) -> Vocabulary:
-        """Builds the vocabulary and checks it once, as the group is made.
+        """Builds and checks the vocabulary.
 
         Raises:
             VocabularyError: A name or alias stands for two metrics.
@@ -144,7 +159,7 @@ class Vocabulary:
         return cls({entry.name: entry for entry in entries}, spellings)
 
     def stored(self) -> list[Any]:
-        """Writes the vocabulary as JSON's own types, for a run's record and its parent."""
+        """Returns the vocabulary as JSON types, for the run log and the parent task."""
         return [
             [entry.name, {"aliases": entry.aliases, "mode": entry.mode, "unit": entry.unit}]
             for entry in self.metrics.values()
@@ -152,26 +167,26 @@ class Vocabulary:
 
     @classmethod
     def restored(cls, stored: Any, template: NameTemplate) -> Vocabulary | None:
-        """Reads what `stored` wrote; None for anything else, as a person may have edited it."""
+        """Reads what `stored` returned; None if it was edited into something else."""
         try:
-            return cls.of([Metric(name, **facts) for name, facts in stored], template)
+            return cls.of([Metric(name, **fields) for name, fields in stored], template)
         except (TypeError, ValueError):
             return None
 
     @property
     def has_aliases(self) -> bool:
-        """Whether anything has more than one spelling."""
+        """Whether any metric has an alias."""
         return len(self._spellings) > len(self.metrics)
 
     def __contains__(self, metric: object) -> bool:
         return metric in self._spellings
 
     def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        """Gives the metric's own name, and the context with what the alias carries.
+        """Returns the metric's own name, and the context with what the alias implies.
 
         Raises:
-            UnknownMetricError: No metric is spelt like this.
-            ReportError: The context contradicts what the alias carries.
+            UnknownMetricError: The vocabulary has no such metric or alias.
+            AliasContextError: The context contradicts the one that the alias implies.
         """
         try:
             name, carried = self._spellings[metric]

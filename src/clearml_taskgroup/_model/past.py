@@ -1,15 +1,19 @@
-"""What is known of earlier runs and their tasks."""
+"""Earlier runs and their tasks, as a run log or a server has them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
+from .specs import template_fields
+from .status import final_status
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from .metric_data import Metrics
     from .status import Status
 
 
@@ -20,12 +24,11 @@ class PastTask:
     Attributes:
         params: Its parameters as typed JSON.
         duration: Seconds from opening to the end.
-        status: How it ended; None if its process died first.
-        settled: Whether the store knows how it ended.
-        uploaded: The id of the task on a server that has all of it; else empty.
-        measures: What it reported: metric, context, the counts over the values, and the names
-            (title, series) that it was logged under.
-        submitted: Which sweep of the script has submitted it to a queue; else empty.
+        status: How it ended; None if its process died first, or if it waits for an agent or runs on one.
+        delivered: Whether the backend has its final status.
+        uploaded: The id of the task on a server that has all of its data; else empty.
+        metrics: What it reported.
+        submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
     """
 
@@ -38,11 +41,45 @@ class PastTask:
     duration: float = 0.0
     status: Status | None = None
     reason: str = ""
-    settled: bool = False
+    delivered: bool = False
     uploaded: str = ""
-    measures: list[Any] = attrs.field(factory=list)
+    metrics: Metrics = attrs.field(factory=dict)
     submitted: str = ""
     opened: float | None = None
+
+    def final_status(self) -> tuple[Status, str]:
+        """Returns status and reason: a task whose process died was stopped."""
+        return final_status(self.status, self.reason)
+
+    def template_fields(self, group: str) -> dict[str, str]:
+        """Returns the fields of the name template that the task fills in itself."""
+        return template_fields(group, self.id, self.name, self.key, self.index)
+
+
+class Attempt(Protocol):
+    """Anything that is an attempt of a key."""
+
+    @property
+    def key(self) -> str:
+        """The task's key."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt it is, from 1."""
+        ...
+
+
+_Attempt = TypeVar("_Attempt", bound=Attempt)
+
+
+def latest_attempts(tasks: Iterable[_Attempt]) -> dict[str, _Attempt]:
+    """Returns the latest attempt of each key; of equal ones the one that comes last."""
+    latest: dict[str, _Attempt] = {}
+    for task in tasks:
+        if task.key not in latest or task.attempt >= latest[task.key].attempt:
+            latest[task.key] = task
+    return latest
 
 
 @attrs.define
@@ -51,12 +88,12 @@ class PastRun:
 
     Attributes:
         tasks: Its tasks by their ids, in the order of opening.
-        opening: The keys and attempts of tasks that were about to be opened.
+        opening: Key and attempt of each task that was about to be opened.
         metrics: The group's vocabulary, as `Vocabulary.stored` writes it; None without one.
         started: When the run was opened, in seconds since 1970.
         status: How it ended; None if its process died first.
-        settled: Whether the store knows how it ended, as far as its parent goes.
-        uploaded: Whether all of it is on a server.
+        delivered: Whether the backend has the final status of its parent.
+        uploaded: Whether all of its data is on a server.
     """
 
     path: Path
@@ -72,7 +109,7 @@ class PastRun:
     tasks: dict[str, PastTask] = attrs.field(factory=dict)
     status: Status | None = None
     reason: str = ""
-    settled: bool = False
+    delivered: bool = False
     uploaded: bool = False
     opening: set[tuple[str, int]] = attrs.field(factory=set)
     metrics: list[Any] | None = None
@@ -80,42 +117,42 @@ class PastRun:
 
     @property
     def outbox(self) -> Path:
-        """Where an online run keeps its undelivered events."""
+        """The file that holds the undelivered events of an online run."""
         return self.path.with_suffix(".outbox")
 
     @property
     def journal(self) -> Path:
-        """Where an upload keeps how far it is."""
+        """The file that holds the progress of an upload."""
         return self.path.with_suffix(".upload")
 
     @property
     def is_pending(self) -> bool:
-        """Whether something of the run is not on a server yet."""
+        """Whether some data or status of the run is not on a server yet."""
         if self.uploaded:
             return False
         if self.mode == "offline":
             return bool(self.tasks)
-        unsettled = any(not task.settled for task in self.tasks.values())
-        return self.outbox.exists() or unsettled or not self.settled
+        undelivered = any(not task.delivered for task in self.tasks.values())
+        return self.outbox.exists() or undelivered or not self.delivered
+
+    def final_status(self) -> tuple[Status, str]:
+        """Returns status and reason: a run whose process died was stopped."""
+        return final_status(self.status, self.reason)
 
     def latest(self) -> dict[str, PastTask]:
-        """The latest attempt at each key."""
-        found: dict[str, PastTask] = {}
-        for task in self.tasks.values():
-            if task.key not in found or task.attempt >= found[task.key].attempt:
-                found[task.key] = task
-        return found
+        """Returns the latest attempt of each key."""
+        return latest_attempts(self.tasks.values())
 
 
 @attrs.define
 class Prior:
-    """The run that is gone on with.
+    """The earlier run that a group resumes.
 
     Attributes:
-        attempts: The latest attempt at each key.
-        queued: The keys of tasks that wait for an agent, or are run by one, and are left alone.
-        drafts: The keys of tasks that were to be submitted to a queue, and are drafts still.
-        path: Its record on this disk, if there is one.
+        attempts: The latest attempt of each key.
+        queued: The keys of tasks that wait for an agent or run on one; this process leaves them alone.
+        drafts: The keys of tasks that were to be submitted to a queue and are still drafts.
+        path: Its run log on this disk; None if there is none.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""What is needed to create and end the tasks of a run."""
+"""What a backend needs to create and end the tasks of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class RunInfo:
-    """One execution of a group, as its tasks and its record tell of it."""
+    """One execution of a group, as it is stored with its tasks and in its run log."""
 
     group_id: str
     project: str
@@ -30,12 +30,12 @@ class RunInfo:
 
 @attrs.frozen
 class TaskSpec:
-    """All that a store needs to create one ClearML task.
+    """What a backend needs to create one ClearML task.
 
     Attributes:
-        queue: The queue that it was submitted to, for an agent to run; else empty.
-        sweep: Which sweep of the script it was submitted by, from 0.
-        task_id: The ClearML task, where there is one already.
+        queue: The queue that the task is submitted to; empty if this process runs it.
+        sweep: Which of the script's sweeps submitted it, from 0.
+        task_id: The id of the ClearML task if it exists already; else empty.
     """
 
     key: str
@@ -49,6 +49,15 @@ class TaskSpec:
     queue: str = ""
     sweep: int = 0
     task_id: str = ""
+
+    def template_fields(self, group: str, task_id: str) -> dict[str, str]:
+        """Returns the fields of the name template that the task fills in itself."""
+        return template_fields(group, task_id, self.name, self.key, self.index)
+
+
+def template_fields(group: str, task_id: str, name: str, key: str, index: int) -> dict[str, str]:
+    """Returns the fields of the name template that a task fills in itself."""
+    return {"group": group, "task": name, "key": key, "index": str(index), "task_id": task_id}
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Statistics of one metric in one context: first, last, min, max and mean."""
+"""Statistics of one metric in one context: first, last, min, max, mean, count."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import attrs
 
 @attrs.define(eq=False)
 class Stats:
-    """Counts over the values of one (metric, context) of one task.
+    """Statistics over the values of one metric key of one task.
 
-    A value without an iteration is the last word on a task: beside a curve it is `last`, and no point of
-    the curve, so it counts in nothing else. Reported again it takes the place of the earlier one.
+    A value without an iteration (a single value) is always `last`. Beside a curve it is no point of the
+    curve and changes nothing but `last`; without a curve, a later single value replaces the earlier one.
 
     Attributes:
-        first: The first value that was reported, and `first_iteration`, where.
-        last: The last one, in order of reporting; the value without an iteration, where there is one.
-        min: The least, and `min_iteration`, where it was reported first.
-        max: The greatest, and `max_iteration`.
-        total: The sum.
-        count: How many values there were.
-        single: Whether `last` has no iteration.
+        first: The first value that was reported.
+        first_iteration: Its iteration; None for a single value.
+        last: The last value in the order of reporting, or the single value if there is one.
+        last_iteration: Its iteration; None for a single value.
+        min: The smallest value.
+        min_iteration: The iteration at which it was reported first; None without a curve.
+        max: The largest value.
+        max_iteration: The iteration at which it was reported first; None without a curve.
+        total: The sum of the values; NaN if it is not known.
+        count: The number of values.
+        single: Whether `last` is a single value.
     """
 
     first: float = 0.0
@@ -37,7 +41,7 @@ class Stats:
     single: bool = False
 
     def add(self, value: float, iteration: int | None) -> None:
-        """Counts one more value."""
+        """Adds one value."""
         if iteration is None:
             self._add_single(value)
             return
@@ -53,7 +57,7 @@ class Stats:
             self.max, self.max_iteration = value, iteration
 
     def begin_curve(self, first: float, iteration: int | None) -> None:
-        """Starts to count points, of which none is counted yet; a single value that is there stays `last`."""
+        """Starts a curve without points; a single value that was reported before stays `last`."""
         self.first, self.first_iteration = first, iteration
         self.min, self.max = math.inf, -math.inf
         self.total, self.count = 0.0, 0
@@ -66,6 +70,38 @@ class Stats:
             self.min, self.max = min(self.min, value), max(self.max, value)
         self.last, self.last_iteration, self.single = value, None, True
 
+    def merge(self, other: Stats, counted: Stats | None = None) -> None:
+        """Adds the statistics of other values of the same metric key.
+
+        Args:
+            other: The statistics to add.
+            counted: The part of `other` that was added before.
+        """
+        before = counted or Stats()
+        if other.has_curve:
+            self._merge_curve(other, before if before.has_curve else Stats())
+            single_values = [other.last]
+        else:
+            single_values = [other.first, other.min, other.max, other.last]
+        if other.single and attrs.astuple(other) != attrs.astuple(before):
+            for value in single_values:
+                self._add_single(value)
+
+    def _merge_curve(self, other: Stats, before: Stats) -> None:
+        new = other.count - before.count
+        if new <= 0:
+            return
+        if not self.has_curve:
+            self.begin_curve(other.first, other.first_iteration)
+        self.count += new
+        self.total += other.total - before.total
+        if not self.single:
+            self.last, self.last_iteration = other.last, other.last_iteration
+        if other.min < self.min:
+            self.min, self.min_iteration = other.min, other.min_iteration
+        if other.max > self.max:
+            self.max, self.max_iteration = other.max, other.max_iteration
+
     @property
     def has_curve(self) -> bool:
         """Whether any value has an iteration."""
@@ -73,10 +109,10 @@ class Stats:
 
     @property
     def mean(self) -> float:
-        """The arithmetic mean of the values; NaN where they were not counted."""
+        """The arithmetic mean of the values; NaN if their sum is not known."""
         return self.total / self.count if self.count else math.nan
 
     @property
     def is_counted(self) -> bool:
-        """Whether sum and count are known; a server's own are wrong after a point was sent twice."""
+        """Whether sum and count are known; those of a server are wrong after a point was sent twice."""
         return self.total == self.total

@@ -1,18 +1,41 @@
-"""The statuses of tasks and runs, in ClearML's words, and how they are counted."""
+"""The statuses of tasks and runs, in ClearML's words, and their counts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+Status = Literal["created", "queued", "in_progress", "completed", "failed", "stopped"]
+"""The statuses that this library sets and shows."""
+ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
+PUBLISHED = ("published", "publishing")
+"""The server's statuses of tasks that accept no data and no status any more."""
+CLOSED = (*PUBLISHED, "closed")
+"""The server's other words for completed tasks."""
+ABANDONED = "abandoned: the process ended before the group was closed"
+"""The reason of a task or run whose process died."""
 
 ORDER = ("completed", "published", "failed", "stopped", "in_progress", "queued", "created")
+"""The order in which counts are shown."""
+
+
+def from_server(status: str) -> Status:
+    """Translates a server's status; an unknown one counts as in progress."""
+    if status in CLOSED:
+        return "completed"
+    known = status in ENDED or status in ("created", "queued")
+    return cast("Status", status) if known else "in_progress"
+
+
+def final_status(status: Status | None, reason: str) -> tuple[Status, str]:
+    """Returns how something ended: without a status its process died, so it was stopped."""
+    return ("stopped", ABANDONED) if status is None else (status, reason)
 
 
 def tally(statuses: Iterable[str]) -> dict[str, int]:
-    """Counts statuses: those that ended first, ones that are not known last."""
+    """Counts statuses: those that ended first, unknown ones last."""
     listed = list(statuses)
     known = [*ORDER, *sorted(set(listed) - set(ORDER))]
     return {status: listed.count(status) for status in known if status in listed}
@@ -21,11 +44,3 @@ def tally(statuses: Iterable[str]) -> dict[str, int]:
 def tally_text(counts: Mapping[str, int]) -> str:
     """Writes the counts for people: `40 completed, 5 failed, 1 in progress`."""
     return ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in counts.items())
-
-
-Status = Literal["created", "queued", "in_progress", "completed", "failed", "stopped"]
-"""ClearML's own words for how far a task is."""
-ENDED: frozenset[Status] = frozenset({"completed", "failed", "stopped"})
-PUBLISHED = ("published", "publishing")
-"""Tasks that take nothing any more."""
-ABANDONED = "abandoned: the process ended before the group was closed"

@@ -13,7 +13,7 @@ import attrs
 
 from .._clearml.events import console_event, plot_event, single_value_event
 from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
-from .._model.metrics import MetricKey, measure_text
+from .._model.metrics import MetricKey
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.parallel_coordinates import parallel_coordinates_figure
 from .._results.filtering import is_comparable
@@ -96,7 +96,7 @@ def _table(results: Results) -> Figure:
             row.status,
             f"{row.duration:.1f}",
             *(str(record.get(f"params.{name}", "")) for name in results.parameters),
-            *(_number_text(record.get(f"{measure_text(metric_key)}.last")) for metric_key in metric_keys),
+            *(_number_text(record.get(f"{metric_key!s}.last")) for metric_key in metric_keys),
         ]
         for row, record in zip(shown, shown.to_records(), strict=True)
     ]
@@ -132,7 +132,14 @@ def _parallel_coordinates(results: Results, best: Mapping[MetricKey, Any]) -> It
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
     states = (*run.states.values(), *run.submitted.values())
-    samples = {state.id: state.names.samples() for state in states}
+    samples = {
+        state.id: {
+            key: data.sample
+            for key, data in list(state.metrics.items())
+            if data.sample is not None and data.sample.xs
+        }
+        for state in states
+    }
     drawn = 0
     for metric_key in results.metric_keys:
         mode = results.mode_of(metric_key[0])

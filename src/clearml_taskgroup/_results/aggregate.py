@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import attrs
 
 from .._model.identity import display_name
-from .._model.metrics import MetricKey, measure_text
 from .._text import natural, some
 from .export import Tabular, column_names
 from .filtering import is_comparable
 from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
+    from .._model.metrics import MetricKey
     from .metric_lookup import MetricLookup
     from .rows import Row
 
@@ -75,7 +75,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             name=row.name,
             params=row.params,
             value=mean.mean,
-            metric=measure_text(metric_key),
+            metric=str(metric_key),
             of=self.of,
             mode=mode,
             std=mean.std,
@@ -116,7 +116,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             for metric_key in self._lookup.sort(row.stats):
                 mean = row.stats[metric_key]
                 for field in ("mean", "std", "sem", "n"):
-                    record[f"{measure_text(metric_key)}.{field}"] = getattr(mean, field)
+                    record[f"{metric_key!s}.{field}"] = getattr(mean, field)
             records.append(record)
         return records
 

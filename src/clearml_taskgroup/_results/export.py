@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._model.metrics import MetricKey, measure_text
 from .._text import natural
 from ..errors import MissingExtraError
 from .rows import OF
@@ -19,6 +18,7 @@ from .rows import OF
 if TYPE_CHECKING:
     import pandas
 
+    from .._model.metrics import MetricKey
     from .rows import AggregateRow, Row
 
 
@@ -105,7 +105,7 @@ def row_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
     record: dict[str, Any] = {name: getattr(row, name) for name in IDENTITY_COLUMNS}
     record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
     for metric_key in metric_keys:
-        text, stats = measure_text(metric_key), row.stats.get(metric_key)
+        text, stats = str(metric_key), row.stats.get(metric_key)
         for column in METRIC_COLUMNS:
             known = stats is not None and (stats.is_counted or column not in ("mean", "count"))
             record[f"{text}.{column}"] = getattr(stats, column) if known else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
+from .._model.metric_data import copy_metrics
+from .._model.metrics import ByMetric
 from .history import Reader
 from .metric_lookup import MetricLookup
 from .results import Results
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
-    """Takes a task's counts as they are at this moment."""
+    """Returns the row of a task as it is at this moment."""
+    metrics = copy_metrics(state.metrics)
     return Row(
         key=state.spec.key,
         name=state.spec.name,
@@ -29,23 +30,19 @@ def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
         params=dict(state.params),
         duration=state.duration,
         url=reader.backend.url(state.id),
-        stats={
-            metric_key: attrs.evolve(stats)
-            for metric_key, stats in list(state.names.stats.items())
-            if stats.count
-        },
-        names=state.names.spelt(),
+        stats=ByMetric((key, data.stats) for key, data in metrics.items()),
+        names={key: data.names for key, data in metrics.items()},
         lookup=lookup,
         reader=reader,
     )
 
 
 def results_of(run: Run, more: str = "") -> Results:
-    """Takes the results of a run as they are at this moment.
+    """Returns the results of a run as they are at this moment.
 
     Args:
         run: The run.
-        more: Why there is more to come though no task is open; empty where there is not.
+        more: Why results are still missing although no task is open; empty if none are.
     """
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.metrics import MetricKey, measure_text
 from .export import Tabular
 from .rows import Curve, DataPoints
 
 if TYPE_CHECKING:
     from .._clearml.events import Point
+    from .._model.metrics import MetricKey
     from .._model.name_template import Name
     from .._storage.base import Backend
     from .rows import Row
@@ -101,7 +101,7 @@ class Reader:
         for row, points in self._points_of(rows, metric_key):
             iterations, values = zip(*_without_single_value(points), strict=True)
             curves.append(Curve(row, iterations, values))
-        return History(tuple(curves), measure_text(metric_key))
+        return History(tuple(curves), str(metric_key))
 
     def complete_stats(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
         """Fills in sum, count and last iteration of rows whose statistics came from the server.

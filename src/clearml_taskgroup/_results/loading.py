@@ -1,4 +1,4 @@
-"""Results of earlier runs: from a server in a few calls, or from the records on this disk."""
+"""Results of earlier runs: from a server in a few calls, or from the run logs on this disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import queries, sdk
-from .._clearml.documents import names_of, past_task, stats_of
+from .._clearml.documents import past_task
 from .._clearml.queries import (
     Document,
     all_run_tasks,
@@ -20,16 +20,16 @@ from .._clearml.queries import (
     run_ids,
     run_started_at,
 )
-from .._model.metrics import Metric, Vocabulary
+from .._model.metrics import ByMetric, Metric, Vocabulary
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
-from .._model.status import ABANDONED
+from .._model.past import PastTask, latest_attempts
 from .._run import mode as _modes
-from .._run.recount import as_spelt, count_dead, spelling
+from .._run.recount import known_keys, recount_past
 from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
-from .._storage.past_runs import is_held, latest_run, load, record_of, records
+from .._storage.past_runs import find_run_log, is_in_use, latest_run, load, run_logs
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .history import Reader
 from .metric_lookup import MetricLookup
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._clearml.events import Point
-    from .._model.past import PastRun, PastTask
+    from .._model.metric_data import Metrics
+    from .._model.past import PastRun
     from .._model.stats import Stats
 
 
@@ -51,7 +52,7 @@ class Wanted:
 
     Attributes:
         project, name, group_id: The group.
-        run: A run's number, its id or the first digits of that; None for the latest.
+        run: A run's number, its id or the first digits of the id; None for the latest.
     """
 
     project: str
@@ -79,32 +80,35 @@ def load_results(
     listed = None if metrics is None else list(metrics)
     cache = sdk.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
-    looked: dict[str, list[str]] = {}
+    searched: dict[str, list[str]] = {}
     groups: list[str] = []
     if _modes.resolve(mode, log=False) == "online":
-        backend = OnlineBackend(sdk.connect())
-        run = find_run_id(backend.transport, wanted.group_id, wanted.run)
-        if run is not None:
-            return _from_server(backend, wanted, run, folder, listed, copies)
-        looked[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
-        groups += [] if runs else queries.group_names(backend.transport, wanted.project)
+        backend = LoadedServer(sdk.connect())
+        try:
+            run = find_run_id(backend.transport, wanted.group_id, wanted.run)
+            if run is not None:
+                return _from_server(backend, wanted, run, folder, listed, copies)
+            searched[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
+            groups += [] if runs else queries.group_names(backend.transport, wanted.project)
+        finally:
+            backend.close()
     if mode != "online":
         past = _on_disk(folder, wanted.run)
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
-        found = (run_past for run_past in map(load, records(folder)) if run_past is not None)
-        looked[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+        found = (run_past for run_past in map(load, run_logs(folder)) if run_past is not None)
+        searched[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
         groups += past_runs.group_names(folder.parent, wanted.project)
-    known = [name for names in looked.values() for name in names]
+    known = [name for names in searched.values() for name in names]
     others = [] if known else [name for name in dict.fromkeys(groups) if name != wanted.name]
-    raise NoSuchRunError(str(wanted), list(looked), known, wanted.name, others)
+    raise NoSuchRunError(str(wanted), list(searched), known, wanted.name, others)
 
 
-def load_record(path: Path) -> Results:
-    """Loads the results of a run from its record, with what the sessions beside it hold.
+def load_run_log(path: Path) -> Results:
+    """Loads the results of a run from its run log and, offline, from its sessions.
 
     Raises:
-        NoSuchRunError: The file is no run's record.
+        NoSuchRunError: The file is no run log.
     """
     past = load(path)
     if past is None:
@@ -118,7 +122,7 @@ def load_record(path: Path) -> Results:
 def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
     if run is None:
         return latest_run(folder)
-    for path in reversed(records(folder)):
+    for path in reversed(run_logs(folder)):
         past = load(path)
         if past is not None and (past.number == run or (isinstance(run, str) and past.run.startswith(run))):
             return past
@@ -126,13 +130,16 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
 
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
-    lives = past.status is None and is_held(past.path)
-    backend = OfflineBackend(sessions) if past.mode == "offline" else RecordOnly(past.path)
+    lives = past.status is None and is_in_use(past.path)
+    backend = OfflineBackend(sessions) if past.mode == "offline" else RunLogOnly(past.path)
     lookup = _lookup(past.template, metrics, past.metrics)
     reader = Reader(backend)
-    if isinstance(backend, OfflineBackend):
-        count_dead(past, backend, lookup.template)
-    rows = [_row(_ended(task, lives), lookup, reader) for task in past.latest().values()]
+    recount_past(past, backend, lookup.template)
+    tasks = past.latest().values()
+    for task in tasks:
+        if lives and task.status is None:
+            task.status, task.reason = "in_progress", ""
+        task.status, task.reason = task.final_status()
     about = About(
         project=past.project,
         name=past.name,
@@ -144,28 +151,35 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         url=backend.url(past.parent) if past.parent else None,
         started=past.started,
     )
+    rows = [_row(task, lookup, reader) for task in tasks]
     return _results(rows, about, lookup, reader, "a living process works on it" if lives else "")
 
 
-def _ended(task: PastTask, lives: bool) -> PastTask:
-    """Fills in the status that a record lacks whose process died."""
-    if task.status is None:
-        task.status, task.reason = ("in_progress", "") if lives else ("stopped", ABANDONED)
-    return task
-
-
-class RecordOnly(MemoryBackend):
-    """Takes the place of a store where there is nothing but an online run's record."""
+class RunLogOnly(MemoryBackend):
+    """Stands for the backend of an online run of which only the run log is read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(mode="online", where=str(path), keep=False)
 
     def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Has no curves."""
-        raise NoHistoryError(f"in the record {self.where}", "load the run from the server: mode='online'")
+        """Raises `NoHistoryError`: a run log has no curves."""
+        raise NoHistoryError(f"in the run log {self.where}", "load the run from the server: mode='online'")
 
 
 # --- from a server -------------------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class LoadedServer(OnlineBackend):
+    """The server of loaded results; each reading of curves opens a connection and closes it again."""
+
+    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+        """Reads whole curves; see `OnlineBackend.read_points`."""
+        server = OnlineBackend(self.connection)
+        try:
+            return server.read_points(wanted)
+        finally:
+            server.close()
 
 
 def _from_server(
@@ -183,20 +197,21 @@ def _from_server(
     lookup = _lookup(identity.get("template", ""), metrics, _stored_metrics(parent))
     backend.use_project(str((tasks or documents)[0].get("project") or ""))
     reader = Reader(backend)
-    path = record_of(folder, run)
+    path = find_run_log(folder, run)
     local = load(path) if path is not None else None
-    counted = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
-    spelt = spelling(counted.values())
-    latest: dict[str, Row] = {}
-    for document in sorted(tasks, key=lambda doc: parse_count(identity_of(doc).get("attempt"), 1)):
-        task = past_task(document, lookup.template)
-        task.status = task.status if task.settled else document["status"]
-        task.reason = task.reason if task.settled else ""
-        task.measures = as_spelt(task.measures, spelt)
-        row = _row(task, lookup, reader, counted.get(task.id))
-        latest[row.key if is_original(document) else row.id] = row
+    logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    known = known_keys(logged.values())
+    originals, copied = list[PastTask](), list[PastTask]()
+    for document in reversed(tasks):  # the latest came first
+        task = past_task(document, lookup.template, known)
+        if not task.delivered:
+            task.status, task.reason = document["status"], ""
+        task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
+        if task.id in logged:
+            _add_logged(task, logged[task.id])
+        (originals if is_original(document) else copied).append(task)
+    rows = [_row(task, lookup, reader) for task in (*latest_attempts(originals).values(), *copied)]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
-    rows = list(latest.values())
     about = About(
         project=wanted.project,
         name=wanted.name,
@@ -218,6 +233,26 @@ def _stored_metrics(parent: Document | None) -> Any:
     return None
 
 
+def _in_order(metrics: Metrics, logged: PastTask | None, lookup: MetricLookup) -> Metrics:
+    """Sorts a server's metrics, which have no order: as in the run log, the others by name."""
+    first = [key for key in logged.metrics if key in metrics] if logged is not None else []
+    return {key: metrics[key] for key in (*first, *lookup.sort(metrics.keys() - set(first)))}
+
+
+def _add_logged(task: PastTask, logged: PastTask) -> None:
+    """Takes over what only the run log knows: mean, count, last iteration and duration."""
+    for key, data in logged.metrics.items():
+        if key in task.metrics and _agree(task.metrics[key].stats, data.stats):
+            task.metrics[key].stats = data.stats
+    if logged.status == task.status:
+        task.duration = logged.duration
+
+
+def _agree(server: Stats, logged: Stats) -> bool:
+    """Whether both are statistics of the same values: another machine may have continued the task."""
+    return all(getattr(server, part) == getattr(logged, part) for part in ("first", "last", "min", "max"))
+
+
 # --- both ----------------------------------------------------------------------------------------
 
 
@@ -231,15 +266,7 @@ def _lookup(template: str, metrics: list[str | Metric] | None, stored: Any) -> M
     return MetricLookup(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
 
 
-def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask | None = None) -> Row:
-    stats = stats_of(task)
-    known = stats_of(counted) if counted is not None else {}
-    if isinstance(reader.backend, OnlineBackend):  # the order of what a server gives says nothing
-        first = list(known)
-        stats = {m: stats[m] for m in [*first, *lookup.sort(stats.keys() - known.keys())] if m in stats}
-    for metric_key, own in known.items():  # our own record knows mean, count and last iteration
-        if metric_key in stats and _agree(stats[metric_key], own):
-            stats[metric_key] = own
+def _row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
     return Row(
         key=task.key,
         name=task.name,
@@ -249,18 +276,13 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader, counted: PastTask
         status=task.status or "stopped",
         status_reason=task.reason,
         params=task.params,
-        duration=task.duration if counted is None or counted.status != task.status else counted.duration,
+        duration=task.duration,
         url=reader.backend.url(task.id),
-        stats=stats,
-        names=names_of(task),
+        stats=ByMetric((key, data.stats) for key, data in task.metrics.items()),
+        names={key: data.names for key, data in task.metrics.items()},
         lookup=lookup,
         reader=reader,
     )
-
-
-def _agree(theirs: Stats, own: Stats) -> bool:
-    """Tells whether a record's counts are of the same values: another machine may have gone on."""
-    return all(getattr(theirs, part) == getattr(own, part) for part in ("first", "last", "min", "max"))
 
 
 def _results(rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = "") -> Results:

@@ -9,7 +9,7 @@ import attrs
 from .._drift.parse_name import parse_name
 from .._model.identity import typed_json
 from .._model.metric_words import mode_of
-from .._model.metrics import Context, MetricKey, Vocabulary, context_of, measure_text, plain_text
+from .._model.metrics import Context, MetricKey, Vocabulary, canonical_context, plain_text
 from .._text import closest, natural
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
@@ -47,7 +47,7 @@ class MetricLookup:
         metric, texts = self._split_label(metric, listed)
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
-        wanted = context_of(self.template, context)
+        wanted = canonical_context(self.template, context)
         at_default = {field for field in context if field not in dict(wanted)}
         found = [
             metric_key
@@ -56,22 +56,20 @@ class MetricLookup:
             and _matches(metric_key[1], wanted, at_default)
             and self._has_context_texts(metric_key, texts)
         ]
-        asked = measure_text((metric, (*wanted, *texts.items())))
+        asked = str((metric, (*wanted, *texts.items())))
         if not found:
             suggestion = self._suggestion(metric, {**dict(wanted), **texts}, listed)
-            raise NoSuchResultError(
-                asked, [measure_text(metric_key) for metric_key in listed], suggestion, task
-            )
+            raise NoSuchResultError(asked, [str(metric_key) for metric_key in listed], suggestion, task)
         if len(found) > 1:
             full = [self._with_defaults(metric_key) for metric_key in found]
             example = _distinguishing_fields([context for _, context in full])
-            raise AmbiguousResultError(asked, list(map(measure_text, full)), example)
+            raise AmbiguousResultError(asked, list(map(str, full)), example)
         return found[0]
 
     def label(self, metric_key: MetricKey) -> str:
         """Formats a metric key with its unit: `time[split=val] (s)`."""
         entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
-        return measure_text(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
+        return str(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
 
     def sort(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
         """Sorts metric keys for files: in the order of the vocabulary, then by name.
@@ -81,7 +79,7 @@ class MetricLookup:
         place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
         return sorted(
             dict.fromkeys(metric_keys),
-            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(measure_text(metric_key))),
+            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(str(metric_key))),
         )
 
     def require_mode(self, metric: str, mode: Mode | None) -> Mode:
@@ -121,7 +119,7 @@ class MetricLookup:
             return metric, {}
         for metric_key in known:
             full = self._with_defaults(metric_key)
-            if metric in (measure_text(metric_key), self.label(metric_key), measure_text(full)):
+            if metric in (str(metric_key), self.label(metric_key), str(full)):
                 return metric_key[0], {field: plain_text(value) for field, value in full[1]}
         name, bracket, inside = metric.rpartition("[")
         pairs = [pair.partition("=") for pair in inside.removesuffix("]").split(",")]
@@ -160,7 +158,7 @@ class MetricLookup:
         """Adds the template's defaults to the context, so that it can be asked for by them."""
         context = dict(metric_key[1])
         missing = [(field, text) for field, text in self.template.defaults.items() if field not in context]
-        return metric_key[0], tuple(sorted((*metric_key[1], *missing)))
+        return MetricKey(metric_key.metric, tuple(sorted((*metric_key.context, *missing))))
 
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:

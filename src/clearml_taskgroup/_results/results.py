@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.metrics import MetricKey, measure_text
 from .._model.status import tally, tally_text
 from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
@@ -19,6 +18,7 @@ from .rows import About, Best, Mode, Of, Row, RowValue, best_of, statistic, with
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .._model.metrics import MetricKey
     from .._model.stats import Stats
     from .history import History, Reader
     from .metric_lookup import MetricLookup
@@ -90,7 +90,7 @@ class Results(Tabular, Sequence[Row]):
             name=row.name,
             params=row.params,
             value=value,
-            metric=measure_text(metric_key),
+            metric=str(metric_key),
             of=of,
             mode=mode,
             key=row.key,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from .._model.metrics import MetricKey, measure_text
+from .._model.metrics import MetricKey
 from .._text import some
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
+    from .._model.metrics import ByMetric, MetricKey
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._model.status import Status
@@ -66,7 +67,7 @@ class Row:
     params: Mapping[str, Any]
     duration: float
     url: str | None
-    stats: Mapping[MetricKey, Stats] = attrs.field(repr=False)
+    stats: ByMetric[Stats] = attrs.field(repr=False)
     _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
     _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
@@ -115,11 +116,11 @@ class Row:
         return self._lookup.find(metric, context, self.stats, task=f"the task {self.name} ({status})")
 
     def __repr__(self) -> str:
-        values = some([f"{measure_text(m)}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
+        values = some([f"{m!s}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
         return f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>"
 
     def __str__(self) -> str:
-        values = "  ".join(f"{measure_text(m)}={s.last:.6g}" for m, s in self.stats.items())
+        values = "  ".join(f"{m!s}={s.last:.6g}" for m, s in self.stats.items())
         return f"{self.name}  {self.status}  {values}".rstrip()
 
 

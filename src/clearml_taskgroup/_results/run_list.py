@@ -1,4 +1,4 @@
-"""Which runs there are: on a server, on this disk."""
+"""Lists the runs on a server and on this disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from .._clearml.queries import (
     query_all_tasks,
     run_started_at,
 )
+from .._model.past import latest_attempts
 from .._model.status import tally
-from .._storage.past_runs import all_runs, is_held
+from .._storage.past_runs import all_runs, is_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,19 +27,21 @@ if TYPE_CHECKING:
     from .._model.past import PastRun
     from .._storage.online import OnlineBackend
 
+PROJECTS_TIMEOUT_S = 60.0
+"""Time limit for looking up the names of projects."""
+
 
 @attrs.define
 class Listed:
-    """One run, as a list shows it.
+    """One run in a list.
 
     Attributes:
         project, group: The group's project and name.
         group_id, run, number: The group's id; the run's id and number.
         mode: `"online"` or `"offline"`.
         started: When it was opened, in seconds since 1970; None if that is not known.
-        statuses: How many tasks are how far, in ClearML's words; of a task that was tried again the
-            latest attempt counts.
-        record: Its record on this disk, if there is one.
+        statuses: The number of tasks by ClearML status; of each key the latest attempt counts.
+        record: Its run log on this disk; None if there is none.
     """
 
     project: str
@@ -53,35 +56,40 @@ class Listed:
 
     @property
     def tasks(self) -> int:
-        """How many tasks it has."""
+        """The number of tasks."""
         return sum(self.statuses.values())
 
 
 def runs_on_disk(root: Path) -> list[Listed]:
-    """Lists the runs whose records are on this disk, the latest first.
+    """Lists the runs whose run logs are on this disk, the latest first.
 
-    A run may have several records: one for each task that an agent ran here, one for each resume of an
-    online run that began elsewhere.
+    A run may have several run logs: one for each task that an agent ran here, and one for each resume
+    of an online run that began on another machine.
     """
-    records: dict[str, list[PastRun]] = {}
+    run_logs: dict[str, list[PastRun]] = {}
     for past in all_runs(root):
-        records.setdefault(past.run, []).append(past)
-    return _latest_first(_of_records(found) for found in records.values())
+        run_logs.setdefault(past.run, []).append(past)
+    return _latest_first(_of_run_logs(found) for found in run_logs.values())
 
 
 def statuses_of(past: PastRun) -> dict[str, int]:
-    """Counts how far the tasks of one record are, as lists show it."""
-    return _of_records([past]).statuses
+    """Counts the tasks of one run log by status, as lists show them."""
+    return _of_run_logs([past]).statuses
 
 
-def _of_records(records: Sequence[PastRun]) -> Listed:
-    own = next((past for past in records if past.mode != "agent"), records[0])
-    statuses: dict[str, tuple[int, str]] = {}
-    for past in records:
-        open_now = "in_progress" if past.status is None and is_held(past.path) else "stopped"
-        for task in past.latest().values():
-            if task.attempt >= statuses.get(task.key, (0, ""))[0]:
-                statuses[task.key] = (task.attempt, task.status or open_now)
+@attrs.frozen
+class _Attempt:
+    key: str
+    attempt: int
+    status: str
+
+
+def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
+    own = next((past for past in run_logs if past.mode != "agent"), run_logs[0])
+    attempts: list[_Attempt] = []
+    for past in run_logs:
+        if_open = "in_progress" if past.status is None and is_in_use(past.path) else "stopped"
+        attempts += [_Attempt(task.key, task.attempt, task.status or if_open) for task in past.tasks.values()]
     return Listed(
         project=own.project,
         group=own.name,
@@ -89,8 +97,8 @@ def _of_records(records: Sequence[PastRun]) -> Listed:
         run=own.run,
         number=own.number,
         mode="online" if own.mode == "agent" else own.mode,
-        started=min((past.started for past in records if past.started is not None), default=None),
-        statuses=tally(status for _, status in statuses.values()),
+        started=min((past.started for past in run_logs if past.started is not None), default=None),
+        statuses=_count(attempts),
         record=own.path,
     )
 
@@ -107,12 +115,11 @@ def runs_on_server(backend: OnlineBackend) -> list[Listed]:
 
 def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) -> Listed:
     identity = identity_of(documents[0])
-    latest: dict[str, tuple[int, str]] = {}
-    for document in documents:
+    attempts: list[_Attempt] = []
+    for document in reversed(documents):  # the latest come first
         own = identity_of(document)
         key, attempt = own.get("key") or str(document["id"]), parse_count(own.get("attempt"), 1)
-        if attempt > latest.get(key, (0, ""))[0]:
-            latest[key] = (attempt, str(document["status"]))
+        attempts.append(_Attempt(key, attempt, str(document["status"])))
     return Listed(
         project=projects.get(str(documents[0].get("project")), ""),
         group=identity.get("group_name", ""),
@@ -121,8 +128,12 @@ def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) ->
         number=parse_count(identity.get("run_number"), 1),
         mode="online",
         started=run_started_at(documents),
-        statuses=tally(status for _, status in latest.values()),
+        statuses=_count(attempts),
     )
+
+
+def _count(attempts: Iterable[_Attempt]) -> dict[str, int]:
+    return tally(attempt.status for attempt in latest_attempts(attempts).values())
 
 
 def _latest_first(runs: Iterable[Listed]) -> list[Listed]:
@@ -146,5 +157,5 @@ def _projects(transport: Transport, ids: set[str]) -> Mapping[str, str]:
     if not ids:
         return {}
     body: dict[str, Any] = {"id": sorted(ids), "only_fields": ["id", "name"]}
-    answer = transport.call("projects.get_all", body, timeout=60)
+    answer = transport.call("projects.get_all", body, timeout=PROJECTS_TIMEOUT_S)
     return {str(project["id"]): str(project["name"]) for project in answer["projects"]}

@@ -15,11 +15,11 @@ from .._model.specs import Ending
 from .._text import counted
 from ..errors import DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
 from .failures import add_note, reason_of
-from .recount import count_anew
-from .reporter import LONGEST
+from .recount import recount
+from .reporter import MAX_TIMEOUT_S
 from .signals import Interrupts
 from .state import MAX_REASON_CHARS, TaskState
-from .worker_log import PATIENCE as WORKER_TIMEOUT_S
+from .worker_log import CLOSE_TIMEOUT_S as WORKER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +43,7 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
         return []
     if not last and run.backend_is_away and run.backend.delivery_problem() is not None:
         return []  # a server that is away is waited for once; the group's end tries again
-    timeout = min(timeout, LONGEST)
+    timeout = min(timeout, MAX_TIMEOUT_S)
     deadline = time.monotonic() + timeout
     errors: list[Exception] = []
     run.backend_is_away = False
@@ -51,12 +51,12 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
         errors.append(missing)
         if time.monotonic() >= deadline:  # delivery timed out; waiting for the end to be stored would too
             run.backend_is_away = True
-            count_anew(run, todo, 0.0)
+            recount(run, todo, 0.0)
             return errors
         if not last:
             waiting = run.undelivered_counts()
             todo = [state for state in todo if state.id not in waiting]
-    count_anew(run, todo, max(1.0, deadline - time.monotonic()))
+    recount(run, todo, max(1.0, deadline - time.monotonic()))
     return errors + _store_ends(run, todo, deadline)
 
 
@@ -97,7 +97,7 @@ def close_run(
     if run.in_child:
         run.closed = True
         return []
-    timeout = min(timeout, LONGEST)
+    timeout = min(timeout, MAX_TIMEOUT_S)
     return _Closing(run, status, reason, timeout, interrupts, time.monotonic() + timeout).close()
 
 
@@ -115,7 +115,7 @@ class _Closing:
     def close(self) -> list[Exception]:
         run = self.run
         self._stop_creating()
-        self._attempt(lambda: run.guests.fold(run, min(WORKER_TIMEOUT_S, self.timeout)))
+        self._attempt(lambda: run.worker_log.merge(run, min(WORKER_TIMEOUT_S, self.timeout)))
         for state in self.states:
             run.mark(state, self.status, self.reason)
         self._attempt(lambda: run.finish(self.states, self._left(), last=True))
@@ -128,8 +128,8 @@ class _Closing:
         self._attempt(self._log_close)
         self._attempt(lambda: run.reporter.stop(max(self._left(), MIN_FLUSH_S)))
         self._attempt(run.backend.close)
-        self._attempt(lambda: run.guests.close(run))
-        self.errors += [*self._lost_reports(), *run.guests.troubles, *run.backend.delivery_errors()]
+        self._attempt(lambda: run.worker_log.close(run))
+        self.errors += [*self._lost_reports(), *run.worker_log.troubles, *run.backend.delivery_errors()]
         if run.run_log is not None:
             self._attempt(run.run_log.close)
         return list({f"{type(error)} {error}": error for error in self.errors}.values())
@@ -260,7 +260,7 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
     found: list[tuple[type[Warning], str]] = []
     if run.vocabulary is None:
         completed = [state for state in run.states.values() if state.status == "completed"]
-        reported = {state.spec.name: state.names.metrics for state in completed if state.names.metrics}
+        reported = {state.spec.name: state.metric_names for state in completed if state.metric_names}
         if differences := partly_reported(reported):
             is_stored = run.backend.mode in ("online", "offline")
             group = f"{run.info.project}/{run.info.name}" if is_stored else ""

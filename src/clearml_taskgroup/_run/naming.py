@@ -1,4 +1,4 @@
-"""What the values of one task are called: the template filled in once, then looked up."""
+"""The names of one task's values: the template is rendered once per metric key, then looked up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import SINGLE_VALUE_TITLE
-from .._model.metrics import MetricKey, Vocabulary, context_of, measure_text
+from .._model.downsample import CurveSample
+from .._model.metric_data import MetricData, Metrics
+from .._model.metrics import MetricKey, Vocabulary, canonical_context
 from .._model.name_template import (
     MANY_NAMES_PER_TASK,
     MAX_NAMES_PER_TASK,
@@ -16,107 +18,84 @@ from .._model.name_template import (
     NameTemplate,
     check_context,
 )
-from .._model.stats import Stats
 from ..errors import BlankNameError, MetricValueError, NameCollisionError, NameWarning, TooManyNamesError
 from .reporter import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._model.downsample import CurveSample
-
 
 @attrs.define(eq=False)
 class Names:
-    """The names of one task: a channel for each (metric, context), made when first used.
+    """The names of one task, with a channel for each, created when first used.
 
     Args:
         template: The group's template.
         vocabulary: The group's vocabulary, if it has one.
         task_id: The ClearML task's id.
-        fields: What the task fills in by itself: group, task, key, index, task_id.
-        told: What the group has warned of already, shared by its tasks.
-        stats: Counts over what was reported, also in an earlier attempt.
-        earlier: The names under which an earlier attempt, or a worker process, has logged.
-        sketched: The shapes of curves that worker processes have reported.
+        fields: The template's fields that the task fills in itself: group, task, key, index, task_id.
+        warned: The group's warnings so far, shared by its tasks.
+        metrics: The data of the task's metrics, which the channels update.
     """
 
     template: NameTemplate
     vocabulary: Vocabulary | None
     task_id: str
     fields: Mapping[str, str]
-    told: set[str]
-    stats: dict[MetricKey, Stats] = attrs.field(factory=dict)
-    earlier: dict[MetricKey, list[Name]] = attrs.field(factory=dict)
-    sketched: dict[MetricKey, CurveSample] = attrs.field(factory=dict)
+    warned: set[str]
+    metrics: Metrics = attrs.field(factory=dict)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
     _taken: dict[Name, tuple[MetricKey, Channel]] = attrs.field(factory=dict)
     _joined: dict[str, MetricKey] = attrs.field(factory=dict)
 
     def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
-        """Gives the channels known so far for a context, by the metric as it was spelt."""
-        # The types go along because 1 == True, and they are written differently.
+        """Returns the channels of a context so far, by metric as it was given to `report`."""
+        # The types are part of the key because 1 == True, and their texts differ.
         key = (single, *context.items(), *map(type, context.values()))
         try:
             return self._caches[key]
         except KeyError:
             return self._caches.setdefault(key, {})
-        except TypeError:  # a value that cannot be hashed: told by name in `channel`
+        except TypeError:  # a value without a hash: `channel` raises an error that names it
             return {}
 
     def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> Channel:
-        """Makes or finds the channel of a metric and context, and keeps it in the cache."""
+        """Finds or creates the channel of a metric and context, and puts it into the cache."""
         metric_key, name = self.resolve(metric, context)
         if single:
             name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
         taken = self._taken.get(name)
         if taken is None:
-            self._count(name)
+            self._check_number_of_names(name)
             first = self._joined.setdefault(f"{name.title}-{name.series}", metric_key)
             if first != metric_key:
-                raise NameCollisionError(
-                    name, measure_text(first), measure_text(metric_key), self.template.text, joined=True
-                )
-            stats = self.stats.setdefault(metric_key, Stats())
-            taken = self._taken[name] = (metric_key, Channel(self.task_id, name, stats))
+                raise NameCollisionError(name, str(first), str(metric_key), self.template.text, joined=True)
+            taken = self._taken[name] = (metric_key, self._new_channel(metric_key, name))
         elif taken[0] != metric_key:
-            raise NameCollisionError(
-                tuple(name), measure_text(taken[0]), measure_text(metric_key), self.template.text
-            )
+            raise NameCollisionError(tuple(name), str(taken[0]), str(metric_key), self.template.text)
         self.cache(context, single)[metric] = taken[1]
         return taken[1]
 
-    def spelt(self) -> dict[MetricKey, list[Name]]:
-        """Gives the names under which each (metric, context) was logged."""
-        names = {metric_key: list(earlier) for metric_key, earlier in self.earlier.items()}
-        for name, (metric_key, _) in list(self._taken.items()):
-            known = names.setdefault(metric_key, [])
-            if name not in known:
-                known.append(name)
-        return names
+    def _new_channel(self, metric_key: MetricKey, name: Name) -> Channel:
+        data = self.metrics.setdefault(metric_key, MetricData())
+        data.add_names([name])
+        if data.sample is None:
+            data.sample = CurveSample()
+        return Channel(self.task_id, name, data.stats, data.sample)
 
-    def samples(self) -> dict[MetricKey, CurveSample]:
-        """Gives the shapes of the curves that were reported in this run."""
-        here = {
-            metric_key: channel.sample
-            for metric_key, channel in list(self._taken.values())
-            if channel.sample.xs
-        }
-        return {**self.sketched, **here}
-
-    def name(self, thing: str, context: Mapping[str, Any]) -> Name:
-        """Gives title and series of a metric, or of anything else that ClearML's logger reports."""
-        if self.vocabulary is not None and thing in self.vocabulary:
-            thing, context = self.vocabulary.resolve(thing, context)
-        return self._rendered(thing, context)
+    def name(self, metric: str, context: Mapping[str, Any]) -> Name:
+        """Returns title and series of a metric, or of a plot or image outside of the vocabulary."""
+        if self.vocabulary is not None and metric in self.vocabulary:
+            metric, context = self.vocabulary.resolve(metric, context)
+        return self._rendered(metric, context)
 
     def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[MetricKey, Name]:
-        """Gives what a value is of, and its title and series."""
+        """Returns the metric key of a value, and its title and series."""
         _check_metric(metric, self.template)
         if self.vocabulary is not None:
             metric, context = self.vocabulary.resolve(metric, context)
         name = self._rendered(metric, context)
-        return (metric, context_of(self.template, context)), name
+        return MetricKey(metric, canonical_context(self.template, context)), name
 
     def _rendered(self, metric: str, context: Mapping[str, Any]) -> Name:
         _check_metric(metric, self.template)
@@ -124,12 +103,7 @@ class Names:
         own = {field: text for field, text in self.fields.items() if field in self.template.fields}
         return self.template.render(metric, **context, **own)
 
-    @property
-    def metrics(self) -> list[str]:
-        """The metrics that have values, by their own names."""
-        return list(dict.fromkeys(metric for (metric, _), stats in self.stats.items() if stats.count))
-
-    def _count(self, name: Name) -> None:
+    def _check_number_of_names(self, name: Name) -> None:
         count = len(self._taken) + 1
         if count > MAX_NAMES_PER_TASK:
             raise TooManyNamesError(
@@ -138,8 +112,8 @@ class Names:
                 f"the template {self.template.text!r} puts something that counts up into the name: give it "
                 "as the iteration instead, report(values, iteration)",
             )
-        if count > MANY_NAMES_PER_TASK and "names" not in self.told:
-            self.told.add("names")
+        if count > MANY_NAMES_PER_TASK and "names" not in self.warned:
+            self.warned.add("names")
             warnings.warn(
                 f"the task {self.fields['task']!r} has logged over {MANY_NAMES_PER_TASK:,} different names "
                 f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps "

@@ -1,8 +1,8 @@
-"""One thread for the whole group: queue → API events → batches → store.
+"""The thread that turns a group's reports into API events and writes them to the backend in batches.
 
-A report costs its caller one append to a deque; all formatting and all I/O happen here. The
-thread is a daemon; where it cannot run (in a forked child, at the interpreter's end), the same
-work is done in line by whoever reports or flushes.
+A report costs its caller one append to a deque; all formatting and all I/O happen in the thread. It
+is a daemon. Where it cannot run (in a forked child, at the interpreter's exit), the thread that
+reports or flushes does the same work itself ("in line").
 """
 
 from __future__ import annotations
@@ -18,38 +18,42 @@ import attrs
 
 from .. import _fork
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, console_event
-from .._model.downsample import CurveSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._model.downsample import CurveSample
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._storage.base import Backend
 
-PERIOD = 0.25
-"""Seconds between two looks at the queue; a quarter of what may be lost to a SIGKILL."""
-BOUND = 65_536
-"""Reports that may wait before the reporting side is held back."""
-MOST_PENDING = 1_000_000
-"""Events that a store which refuses some of them may make wait, besides the queue."""
-PATIENCE = 5.0
-"""Seconds for which a full queue may stand still before points are given up."""
-SLICE = 0.5
-"""Seconds of one wait: a signal that comes just before a wait is not seen until it is over."""
-LONGEST = 1e6
-"""The most seconds to wait for anything: Python's locks know no infinity."""
+QUEUE_INTERVAL_S = 0.25
+"""How often the thread looks at the queue; a SIGKILL may lose the reports of one second."""
+MAX_QUEUED_REPORTS = 65_536
+"""The number of waiting reports from which on `put` blocks."""
+MAX_PENDING_EVENTS = 1_000_000
+"""The number of encoded events that may wait because the backend refuses some of them."""
+STALL_TIMEOUT_S = 5.0
+"""How long a full queue may make no progress before data points are dropped."""
+MAX_WAIT_STEP_S = 0.5
+"""The longest single wait: a signal that arrives just before a wait is handled after it."""
+MAX_TIMEOUT_S = 1e6
+"""The longest time limit: Python's locks accept no infinity."""
 
 
 class Channel:
-    """Where one curve's points go: the head of its API events, its counts, its shape."""
+    """What the reporter needs of one name of one task: the head of its API events, statistics, sample.
+
+    It refers to the objects of the task's `MetricData` directly, which saves time for each data point.
+    `passes` is the number of next points that the sample skips.
+    """
 
     __slots__ = ("head", "name", "passes", "sample", "stats")
 
-    def __init__(self, task_id: str, name: Name, stats: Stats) -> None:
+    def __init__(self, task_id: str, name: Name, stats: Stats, sample: CurveSample) -> None:
         self.name = name
         self.stats = stats
-        self.sample = CurveSample()
+        self.sample = sample
         self.passes = 0
         self.head = (
             f'{{"type":"training_stats_scalar","task":"{task_id}",'
@@ -58,40 +62,41 @@ class Channel:
 
 
 Points = list[Any]
-"""Channel, value, channel, value, …: without a tuple for each, the garbage collector has less to do."""
-_Item = tuple[str, int | None, int, Points | str]
+"""Channel, value, channel, value, …: a tuple for each would cost the garbage collector time."""
+
+_Report = tuple[str, int | None, int, Points | str]
 
 
 @attrs.define(eq=False)
 class Reporter:
-    """The way of all events from a group's tasks to its store.
+    """Takes the reports of a group's tasks and writes them to its backend.
 
     Attributes:
-        lost: How many points had to be given up, for each ClearML task.
-        error: What the store had against the last batch.
-        aside: Called by the thread after each batch.
+        lost: The number of dropped data points by ClearML task id.
+        error: Why the backend refused the last batch; None if it took it.
+        after_batch: Called by the thread after each batch.
     """
 
     backend: Backend
     lost: dict[str, int] = attrs.field(factory=dict)
     error: Exception | None = None
-    aside: Callable[[], None] | None = None
-    _queue: deque[_Item] = attrs.field(factory=deque, repr=False)
+    after_batch: Callable[[], None] | None = None
+    _queue: deque[_Report] = attrs.field(factory=deque, repr=False)
     _pending: Batch = attrs.field(factory=dict, repr=False)
     _thread: threading.Thread | None = None
     _wake: threading.Event = attrs.field(factory=threading.Event, repr=False)
-    _turn: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
-    _working: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-    _asked: int = 0
-    _answered: int = 0
+    _progress: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
+    _work_lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _flushes_requested: int = 0
+    _flushes_done: int = 0
     _stopping: bool = False
     _inline: bool = False
     _ended: bool = False
-    _full_until: float | None = None
+    _give_up_at: float | None = None
 
     def start(self) -> None:
-        """Starts the thread; where none can start any more, work is done in line."""
-        _alive.add(self)
+        """Starts the thread; if none can start any more, the work is done in line."""
+        _started.add(self)
         self._thread = threading.Thread(target=self._run, name="clearml-taskgroup", daemon=True)
         try:
             self._thread.start()
@@ -99,8 +104,8 @@ class Reporter:
             self._inline = True
 
     def put(self, task_id: str, iteration: int | None, points: Points) -> int:
-        """Takes the points of one report; gives how many of them had to be given up."""
-        if len(self._queue) >= BOUND and not self._has_room():
+        """Queues the data points of one report; returns how many of them were dropped."""
+        if len(self._queue) >= MAX_QUEUED_REPORTS and not self._has_room():
             count = len(points) // 2
             self.lost[task_id] = self.lost.get(task_id, 0) + count
             return count
@@ -110,58 +115,59 @@ class Reporter:
         return 0
 
     def put_text(self, task_id: str, text: str) -> None:
-        """Takes text for a task's console, in order with its points."""
+        """Queues text for a task's console, in order with its data points."""
         self.put_event(task_id, console_event(task_id, text))
 
     def put_event(self, task_id: str, event: str) -> None:
-        """Takes a whole API event, as JSON text."""
-        if len(self._queue) >= BOUND and not self._has_room():
+        """Queues an API event, as JSON text."""
+        if len(self._queue) >= MAX_QUEUED_REPORTS and not self._has_room():
             return
         self._queue.append((task_id, None, 0, event))
         if self._inline:
             self._work()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Waits until all that was reported before this call is with the store.
+        """Waits until the backend has everything that was reported before this call.
 
         Returns:
-            Whether it is; otherwise the time ran out, or the store refuses (see `error`).
+            Whether it has; if not, the time ran out or the backend refuses it (see `error`).
         """
-        seconds = LONGEST if timeout is None else max(0.0, min(timeout, LONGEST))
-        if self._alone:
+        seconds = MAX_TIMEOUT_S if timeout is None else max(0.0, min(timeout, MAX_TIMEOUT_S))
+        if self._has_no_thread:
             return self._work(seconds)
         if self._thread is not threading.current_thread():
-            with self._turn:
-                self._asked += 1
-                asked = self._asked
+            with self._progress:
+                self._flushes_requested += 1
+                request = self._flushes_requested
                 self._wake.set()
                 until = time.monotonic() + seconds
-                while self._answered < asked and not self._alone:
+                while self._flushes_done < request and not self._has_no_thread:
                     left = until - time.monotonic()
                     if left <= 0:
                         break
-                    self._turn.wait(min(left, SLICE))
-            if self._answered >= asked:  # what others report meanwhile does not count
+                    self._progress.wait(min(left, MAX_WAIT_STEP_S))
+            if self._flushes_done >= request:  # later reports of other threads do not count
                 return self.error is None
-            if self._alone:
+            if self._has_no_thread:
                 return self._work(seconds)
         return not self._queue and not self._pending
 
     def stop(self, timeout: float | None = None) -> None:
-        """Ends the thread; what is undelivered stays in the queue."""
+        """Ends the thread; undelivered reports stay in the queue."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(None if timeout is None else min(timeout, LONGEST))
-        alone = self._alone
+            self._thread.join(None if timeout is None else min(timeout, MAX_TIMEOUT_S))
+        alone = self._has_no_thread
         self._inline = True
-        _alive.discard(self)
+        _started.discard(self)
         if alone:
-            self._work()  # what another thread reported just now
+            self._work()  # for reports that another thread has just queued
 
     def undelivered(self) -> dict[str, int]:
-        """Counts the points that wait, here and in the store, for each ClearML task."""
-        quiet = self._working.acquire(timeout=SLICE)  # else what goes to the store meanwhile counts twice
+        """Counts the events that wait here and in the backend, by ClearML task id."""
+        # Without the lock, events on their way to the backend would count twice.
+        locked = self._work_lock.acquire(timeout=MAX_WAIT_STEP_S)
         try:
             counts = dict(self.backend.undelivered())
             for task_id, events in list(self._pending.items()):
@@ -170,64 +176,64 @@ class Reporter:
                 number = 1 if isinstance(points, str) else len(points) // 2
                 counts[task_id] = counts.get(task_id, 0) + number
         finally:
-            if quiet:
-                self._working.release()
+            if locked:
+                self._work_lock.release()
         return counts
 
     @property
-    def _alone(self) -> bool:
-        """Whether no thread works on the queue, so that the caller has to do it."""
+    def _has_no_thread(self) -> bool:
+        """Whether no thread works on the queue, so that the caller has to do so."""
         return self._inline or self._ended or self._thread is None or not self._thread.is_alive()
 
     def _has_room(self) -> bool:
-        """Waits for the queue to shrink, as long as somebody works on it.
+        """Waits for the queue to shrink while the thread works on it.
 
-        The patience is one for all callers and is renewed by progress alone: a store that hangs
-        costs a script `PATIENCE` once, not for each report.
+        The time limit is one for all callers and starts anew with each progress: a backend that
+        hangs costs a script `STALL_TIMEOUT_S` once, not for each report.
         """
-        while len(self._queue) >= BOUND:
+        while len(self._queue) >= MAX_QUEUED_REPORTS:
             if self._inline:
                 self._work()
-                return len(self._queue) < BOUND
-            if self.error is not None or self._alone:
+                return len(self._queue) < MAX_QUEUED_REPORTS
+            if self.error is not None or self._has_no_thread:
                 return False
-            if self._full_until is None:
-                self._full_until = time.monotonic() + PATIENCE
-            elif time.monotonic() > self._full_until:
+            if self._give_up_at is None:
+                self._give_up_at = time.monotonic() + STALL_TIMEOUT_S
+            elif time.monotonic() > self._give_up_at:
                 return False
             self._wake.set()
-            with self._turn:
-                self._turn.wait(0.05)
+            with self._progress:
+                self._progress.wait(0.05)
         return True
 
-    def _work(self, timeout: float = PATIENCE) -> bool:
-        """Brings what is queued now to the store; what it refuses waits for the next turn.
+    def _work(self, timeout: float = STALL_TIMEOUT_S) -> bool:
+        """Writes what is queued now to the backend; what it refuses is tried again by the next call.
 
         Returns:
-            Whether the store has all of it. What others report meanwhile is left for the next
-            turn, so that a thread that reports without end keeps nobody waiting.
+            Whether the backend has all of it. Later reports are left to the next call, so that a
+            thread that reports without a pause blocks nobody.
         """
-        if not self._working.acquire(timeout=timeout):
-            return False  # another thread hangs in the store
+        if not self._work_lock.acquire(timeout=timeout):
+            return False  # another thread hangs in the backend
         try:
-            if self._queue and not self._is_full():
-                self._encode()  # behind what was refused, so that each task's events stay in order
+            if self._queue and not self._has_too_many_pending():
+                self._encode()  # after refused events, so that each task's events stay in order
             if self._pending:
                 self.backend.write(self._pending)
             self.error = None
-        except Exception as error:  # told at close, and by points that are given up
+        except Exception as error:  # reported at close, and when data points are dropped
             self.error = error
         finally:
-            self._working.release()
+            self._work_lock.release()
         return self.error is None
 
-    def _is_full(self) -> bool:
-        """Whether so much was refused that the rest has to wait in the bounded queue."""
-        return self.error is not None and sum(map(len, self._pending.values())) >= MOST_PENDING
+    def _has_too_many_pending(self) -> bool:
+        """Whether so many events were refused that the rest has to wait in the bounded queue."""
+        return self.error is not None and sum(map(len, self._pending.values())) >= MAX_PENDING_EVENTS
 
     def _encode(self) -> None:
         queue, pending = self._queue, self._pending
-        self._full_until = None
+        self._give_up_at = None
         for _ in range(len(queue)):
             task_id, iteration, ms, points = queue.popleft()
             events = pending.get(task_id)
@@ -251,42 +257,42 @@ class Reporter:
     def _run(self) -> None:
         try:
             self._loop()
-        finally:  # whatever ended the thread: who waits for it does the work himself
-            with self._turn:
+        finally:  # whatever ended the thread, threads that wait for it go on with its work
+            with self._progress:
                 self._ended = True
-                self._turn.notify_all()
+                self._progress.notify_all()
 
     def _loop(self) -> None:
         while True:
             self._wake.clear()
-            asked, stopping = self._asked, self._stopping
+            requested, stopping = self._flushes_requested, self._stopping
             self._work()
-            if self.aside is not None:
-                self.aside()
-            with self._turn:
-                self._answered = asked
-                self._turn.notify_all()
+            if self.after_batch is not None:
+                self.after_batch()
+            with self._progress:
+                self._flushes_done = requested
+                self._progress.notify_all()
             if stopping:
                 return
             self.backend.heartbeat()
             if self.error is not None or not self._queue:
-                self._wake.wait(PERIOD)
+                self._wake.wait(QUEUE_INTERVAL_S)
 
     def _after_fork(self) -> None:
-        """In the child: the parent delivers what it had queued; the child's reports go in line."""
+        """Renews the state in a forked child: its parent delivers the queue, its own reports go in line."""
         self._queue = deque()
         self._pending = {}
-        self._working = threading.Lock()
-        self._turn = threading.Condition()
+        self._work_lock = threading.Lock()
+        self._progress = threading.Condition()
         self._wake = threading.Event()
         self._inline = True
         self.backend.after_fork()
 
 
-_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+_started: weakref.WeakSet[Reporter] = weakref.WeakSet()
 
 
 @_fork.in_child
 def _renew_after_fork() -> None:
-    for reporter in list(_alive):
+    for reporter in list(_started):
         reporter._after_fork()

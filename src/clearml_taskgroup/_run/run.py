@@ -16,18 +16,19 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.hyperparameters import general
-from .._model.metrics import Vocabulary, measure_text
+from .._model.metrics import Vocabulary
 from .._model.task_specs import TaskSpecs
 from ..errors import ArgumentError, DeliveryError, NonFiniteError, NonFiniteWarning
 from . import closing, tasks
-from .reporter import LONGEST, Reporter
+from .reporter import MAX_TIMEOUT_S, Reporter
 from .state import MAX_REASON_CHARS, TaskState
-from .worker_log import Guests
+from .worker_log import WorkerLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._clearml.agent_task import AgentTask
+    from .._model.metrics import Vocabulary
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask, Prior
     from .._model.specs import RunInfo, TaskSpec
@@ -120,7 +121,7 @@ class Run:
     before_parent_ends: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
     after_close: list[Callable[[], None]] = attrs.field(factory=list, repr=False)
     reporter: Reporter = attrs.field(init=False)
-    guests: Guests = attrs.field(factory=Guests)
+    worker_log: WorkerLog = attrs.field(factory=WorkerLog)
     specs: TaskSpecs = attrs.field(init=False)
     sweeps: int = 0
     added_frames: int = 0
@@ -193,14 +194,14 @@ class Run:
         metric_key, _ = state.names.resolve(metric, context)
         if self.options.nonfinite == "raise":
             raise NonFiniteError(
-                repr(measure_text(metric_key)),
+                repr(str(metric_key)),
                 f"is {value!r} in the task {state.spec.name!r}, which ClearML cannot store",
                 'fix the value, or write nonfinite="skip" to skip such data points',
             )
         state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + 1
         if state.nonfinite[metric_key] == 1:
             warnings.warn(
-                f"{measure_text(metric_key)} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
+                f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
                 "store that, so such points are skipped and counted",
                 NonFiniteWarning,
                 stacklevel=5 + self.added_frames,
@@ -235,7 +236,7 @@ class Run:
 
     def flush(self, timeout: float) -> bool:
         """Waits until all that was reported is delivered; returns whether it is."""
-        deadline = time.monotonic() + min(timeout, LONGEST)
+        deadline = time.monotonic() + min(timeout, MAX_TIMEOUT_S)
         reported = self.reporter.flush(timeout)
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and reported
 

@@ -10,6 +10,7 @@ import attrs
 from .._model.status import ENDED, Status
 
 if TYPE_CHECKING:
+    from .._model.metric_data import Metrics
     from .._model.metrics import MetricKey
     from .._model.specs import TaskSpec
     from .naming import Names
@@ -49,6 +50,15 @@ class TaskState:
     died: bool = False
     failure: tuple[BaseException, str] | None = None
     nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
+    metrics: Metrics = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.metrics = self.names.metrics
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics that have values, each once."""
+        return list(dict.fromkeys(key.metric for key, data in self.metrics.items() if data.stats.count))
 
     @property
     def is_open(self) -> bool:

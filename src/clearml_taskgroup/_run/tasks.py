@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._clearml.documents import names_of, stats_of
+from .._model.metric_data import copy_metrics
 from ..errors import GroupStateError
 from .naming import Names
 from .state import TaskState
@@ -102,6 +102,5 @@ def _is_continued(run: Run, key: str) -> bool:
 def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
     spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
     state = new_state(run, spec, past.id, in_sweep)
-    state.names.stats.update(stats_of(past))
-    state.names.earlier.update(names_of(past))
+    state.metrics.update(copy_metrics(past.metrics))
     return state

@@ -1,4 +1,4 @@
-"""What a worker has counted of a task, on its way back to the process that opened it."""
+"""What a worker process counted for a task, and how the process that opened the task merges it."""
 
 from __future__ import annotations
 
@@ -8,148 +8,100 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._model.stats import Stats
+from .._model.metric_data import MetricData, Metrics, copy_metrics
 from ..errors import CarriedError, DeliveryError
 from .failures import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._model.downsample import CurveSample
     from .._model.metrics import MetricKey
-    from .._model.name_template import Name
     from .._model.status import Status
     from .reporter import Reporter
     from .run import Run
     from .state import TaskState
 
 
-Written = tuple[bytes | None, str, str]
-"""An exception on its way: itself, pickled, if it can be; what stands for it; its traceback."""
+PackedError = tuple[bytes | None, str, str]
+"""An exception between processes: pickled, if it can be; the reason; the traceback as text."""
 
 
 @attrs.define
-class Facts:
-    """A task as one worker has left it.
+class WorkerCounts:
+    """What one worker process counted for a task.
 
     Attributes:
         status: How the task ended there; None if it is open.
+        reason: Why it failed or stopped.
         params: The parameters that were set there.
-        stats: The counts over the values that were reported there, and nowhere else.
-        names: The names that they were logged under.
-        sketches: The shapes of their curves.
-        nonfinite: How many values were left out there.
-        lost: Points that were given up there, or wait there.
-        trouble: Why.
-        died: Whether the worker died and told nothing, so that its values are counted where they lie.
+        metrics: The metrics that were reported there, without those of other processes.
+        nonfinite: The number of skipped values that are not finite or too large.
+        lost: The number of data points that were lost or are undelivered there.
+        trouble: Why they are.
+        died: Whether the worker died before it could count, so that the metrics have to be read back.
         failure: The exception that failed the task there.
     """
 
     status: Status | None
     reason: str = ""
     params: Mapping[str, Any] = attrs.field(factory=dict)
-    stats: dict[MetricKey, Stats] = attrs.field(factory=dict)
-    names: dict[MetricKey, list[Name]] = attrs.field(factory=dict)
-    samples: dict[MetricKey, CurveSample] = attrs.field(factory=dict)
+    metrics: Metrics = attrs.field(factory=dict)
     nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
     died: bool = False
-    failure: Written | None = None
+    failure: PackedError | None = None
 
 
-def facts_of(state: TaskState, reporter: Reporter) -> Facts:
-    """Takes what a worker's state of a task holds at this moment."""
+def counts_of(state: TaskState, reporter: Reporter) -> WorkerCounts:
+    """Returns what a worker has counted for a task so far."""
     own, lost = state.spec.params, reporter.lost.get(state.id, 0)
-    return Facts(
+    return WorkerCounts(
         status=None if state.is_open else state.status,
         reason=state.reason,
         params={name: value for name, value in state.params.items() if name not in own},
-        stats={
-            metric_key: attrs.evolve(stats) for metric_key, stats in state.names.stats.items() if stats.count
-        },
-        names=state.names.spelt(),
-        samples=state.names.samples(),
+        metrics=copy_metrics(state.metrics),
         nonfinite=dict(state.nonfinite),
         lost=lost,
-        failure=None if state.failure is None else written(*state.failure),
+        failure=None if state.failure is None else pack_error(*state.failure),
         trouble=str(reporter.error or "the queue was full and nothing took them away") if lost else "",
     )
 
 
-def measures_of(facts: Facts) -> list[Any]:
-    """Writes the counts as the run's record has them."""
-    return [
-        [metric, dict(context), attrs.asdict(stats), facts.names.get((metric, context), [])]
-        for (metric, context), stats in facts.stats.items()
-    ]
-
-
-def fold(run: Run, state: TaskState, facts: Facts, known: Facts | None = None) -> None:
-    """Adds what a worker has counted to what the run knows of a task.
+def merge(run: Run, state: TaskState, counts: WorkerCounts, merged: WorkerCounts | None = None) -> None:
+    """Adds what a worker counted to the run's state of the task.
 
     Args:
         run: The run.
         state: The run's own state of the task.
-        facts: What the worker tells now.
-        known: What the same worker has told before, which is counted already.
+        counts: What the worker has counted.
+        merged: What the same worker had counted when it was merged before.
     """
-    before = known or Facts(None)
-    for metric_key, stats in facts.stats.items():
-        told = before.stats.get(metric_key) or Stats()
-        _add(state.names.stats.setdefault(metric_key, Stats()), stats, told)
-    for metric_key, names in facts.names.items():
-        spelt = state.names.earlier.setdefault(metric_key, [])
-        spelt += [name for name in names if name not in spelt]
-    state.names.sketched.update(facts.samples)
-    for metric_key, count in facts.nonfinite.items():
+    before = merged or WorkerCounts(None)
+    for metric_key, data in counts.metrics.items():
+        state.metrics.setdefault(metric_key, MetricData()).merge(data, before.metrics.get(metric_key))
+    for metric_key, count in counts.nonfinite.items():
         more = count - before.nonfinite.get(metric_key, 0)
         state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + more
-    state.params.update(facts.params)
-    state.died = state.died or facts.died
-    if facts.lost > before.lost:
-        more = facts.lost - before.lost
-        run.guests.troubles.append(DeliveryError(more, [state.spec.name], run.backend.where, facts.trouble))
-    elif facts.trouble and facts.trouble != before.trouble:
-        run.guests.troubles.append(CarriedError(facts.trouble))
-    if facts.status is not None:
-        if facts.failure is not None and state.is_open:
-            state.failure = (read_back(*facts.failure), facts.failure[2])
-        run.mark(state, facts.status, facts.reason)
-
-
-def _add(stats: Stats, new: Stats, told: Stats) -> None:
-    if new.has_curve:
-        _add_curve(stats, new, told if told.has_curve else Stats())
-        values = [new.last]
-    else:
-        values = [new.first, new.min, new.max, new.last]
-    if new.single and attrs.astuple(new) != attrs.astuple(told):
-        for value in values:
-            stats.add(value, None)
-
-
-def _add_curve(stats: Stats, new: Stats, told: Stats) -> None:
-    more = new.count - told.count
-    if more <= 0:
-        return
-    if not stats.has_curve:
-        stats.begin_curve(new.first, new.first_iteration)
-    stats.count += more
-    stats.total += new.total - told.total
-    if not stats.single:
-        stats.last, stats.last_iteration = new.last, new.last_iteration
-    if new.min < stats.min:
-        stats.min, stats.min_iteration = new.min, new.min_iteration
-    if new.max > stats.max:
-        stats.max, stats.max_iteration = new.max, new.max_iteration
+    state.params.update(counts.params)
+    state.died = state.died or counts.died
+    if counts.lost > before.lost:
+        lost = counts.lost - before.lost
+        error = DeliveryError(lost, [state.spec.name], run.backend.where, counts.trouble)
+        run.worker_log.troubles.append(error)
+    elif counts.trouble and counts.trouble != before.trouble:
+        run.worker_log.troubles.append(CarriedError(counts.trouble))
+    if counts.status is not None:
+        if counts.failure is not None and state.is_open:
+            state.failure = (unpack_error(*counts.failure), counts.failure[2])
+        run.mark(state, counts.status, counts.reason)
 
 
 # --- exceptions ------------------------------------------------------------------------------------
 
 
-def written(error: BaseException, text: str) -> Written:
-    """Writes an exception with what stands for it where it cannot travel, as many cannot."""
+def pack_error(error: BaseException, text: str) -> PackedError:
+    """Pickles an exception, with its reason and traceback for the many that cannot be pickled."""
     data: bytes | None = None
     with contextlib.suppress(Exception):
         pickled = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
@@ -158,8 +110,8 @@ def written(error: BaseException, text: str) -> Written:
     return data, reason_of(error), text
 
 
-def read_back(data: bytes | None, reason: str, text: str) -> BaseException:
-    """Reads what `written` gave."""
+def unpack_error(data: bytes | None, reason: str, text: str) -> BaseException:
+    """Reads what `pack_error` returned; a `CarriedError` stands for an exception that was not pickled."""
     if data is not None:
         try:
             error = pickle.loads(data)

@@ -1,8 +1,8 @@
-"""What workers tell of tasks that were passed to them by hand, as lines in the run's record.
+"""Lines of worker processes in the run log: that a worker has a task, and what it counted.
 
-`map` takes a worker's counts back with each result. A task that a user hands to joblib or to a
-pool has no such way, so its worker appends a line as it begins, and one with its counts as it
-lets go; the process that opened the run folds them in.
+`map` returns a worker's counts with each result. A task that a user passes to joblib or to a pool
+has no such way back: its worker writes a line when it begins, and a line with its counts when it is
+done with the task. The process that opened the group reads these lines and merges the counts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to
-from .recount import count_anew
-from .worker_counts import Facts, fold, measures_of
+from .recount import recount
+from .worker_counts import WorkerCounts, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,64 +31,64 @@ if TYPE_CHECKING:
     from .state import TaskState
 
 
-PATIENCE = 5.0
-"""Seconds for which a group's end waits for a living worker to let go of a task."""
-SOON = 1.0
-"""The same for a look at the results, which may come while workers are busy."""
-_PAUSE = 0.01
+CLOSE_TIMEOUT_S = 5.0
+"""How long the end of a group waits for living workers to write their counts."""
+RESULTS_TIMEOUT_S = 1.0
+"""The same for `results()`, which may be called while workers are busy."""
+_POLL_INTERVAL_S = 0.01
 
 
 @attrs.define(eq=False)
-class Guests:
-    """Folds what workers tell into a run.
+class WorkerLog:
+    """Reads what workers write into the run log and merges it into the run.
 
     Attributes:
-        expected: Whether a task has been pickled, so that there may be something to fold.
+        expected: Whether a task has been pickled, so that workers may write lines.
         troubles: What workers could not deliver.
     """
 
     expected: bool = False
     troubles: list[Exception] = attrs.field(factory=list)
-    _at: int = 0
-    _known: dict[str, Facts] = attrs.field(factory=dict)
+    _offset: int = 0
+    _merged: dict[str, WorkerCounts] = attrs.field(factory=dict)
     _working: dict[str, tuple[str, str, int]] = attrs.field(factory=dict)
 
     def expect(self, run: Run) -> None:
-        """Begins to look at the record, from its end on."""
+        """Starts to read the run log, from its present end on."""
         if not self.expected and run.run_log is not None:
-            self._at = run.run_log.path.stat().st_size
+            self._offset = run.run_log.path.stat().st_size
             self.expected = True
 
-    def fold(self, run: Run, patience: float) -> None:
-        """Folds in what workers have told, after a moment for those that are just letting go."""
+    def merge(self, run: Run, timeout: float) -> None:
+        """Merges what workers have counted, and waits for those that still work."""
         if not self.expected or run.run_log is None or run.in_child:
             return
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
             self._read(run, run.run_log.path)
-            dead = [guest for guest, (_, host, pid) in self._working.items() if not lives(host, pid)]
+            dead = [worker for worker, (_, host, pid) in self._working.items() if not lives(host, pid)]
             if dead:
-                self._read(run, run.run_log.path)  # one that has told all since then and ended is not meant
-                self._bury(run, dead)
+                self._read(run, run.run_log.path)  # a worker may have written its counts before it ended
+                self._mark_died(run, dead)
             if not self._working or time.monotonic() >= deadline:
                 return
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_INTERVAL_S)
 
-    def count(self, run: Run, patience: float) -> None:
-        """Counts the values of workers that have died, as far as they are where they belong by now."""
+    def recount(self, run: Run, timeout: float) -> None:
+        """Reads the values of workers that died back from the backend."""
         died = [state for state in run.states.values() if state.died and not state.finished]
         if died and not run.in_child:
-            run.backend.flush(patience)
-            count_anew(run, died, patience)
+            run.backend.flush(timeout)
+            recount(run, died, timeout)
 
-    def _bury(self, run: Run, dead: list[str]) -> None:
-        for guest in dead:
-            key, *_ = self._working.pop(guest, (None,))
+    def _mark_died(self, run: Run, workers: list[str]) -> None:
+        for worker in workers:
+            key, *_ = self._working.pop(worker, (None,))
             if key is not None:
                 run.states[key].died = True
 
     def close(self, run: Run) -> None:
-        """Takes away what lay on the disk for workers."""
+        """Removes the files beside the run log that workers needed."""
         if run.run_log is not None and not run.in_child:
             for path in run.run_log.path.parent.glob(f"{run.run_log.path.stem}.*"):
                 if path.suffix.endswith("-begun"):
@@ -97,30 +98,30 @@ class Guests:
 
     def _read(self, run: Run, path: Path) -> None:
         with path.open("rb") as file:
-            file.seek(self._at)
+            file.seek(self._offset)
             data = file.read()
         data = data[: data.rfind(b"\n") + 1]
-        self._at += len(data)
+        self._offset += len(data)
         for line in data.splitlines():
             if b'"guest": ' in line:
                 self._take(run, json.loads(line))
 
     def _take(self, run: Run, line: dict[str, Any]) -> None:
-        guest, state = line["guest"], run.states.get(line["key"])
+        worker, state = line["guest"], run.states.get(line["key"])
         if state is None or state.id != line["id"]:
             return
         if line["event"] == "guest":
-            self._working[guest] = (line["key"], line["host"], line["pid"])
+            self._working[worker] = (line["key"], line["host"], line["pid"])
             return
-        facts: Facts = pickle.loads(base64.b64decode(line["facts"]))
-        fold(run, state, facts, self._known.get(guest))
-        self._known[guest] = facts
-        self._working.pop(guest, None)
+        counts: WorkerCounts = pickle.loads(base64.b64decode(line["facts"]))
+        merge(run, state, counts, self._merged.get(worker))
+        self._merged[worker] = counts
+        self._working.pop(worker, None)
 
 
 def lives(host: str, pid: int) -> bool:
-    """Whether a process lives, as far as that can be told from here."""
-    if host != platform.node() or os.name == "nt":  # where the signal 0 ends a process
+    """Whether a process lives; True if it cannot be known from here."""
+    if host != platform.node() or os.name == "nt":  # on Windows the signal 0 ends a process
         return True
     try:
         os.kill(pid, 0)
@@ -134,25 +135,27 @@ def lives(host: str, pid: int) -> bool:
 # --- in the worker ---------------------------------------------------------------------------------
 
 
-def present(run_log: Path | None, state: TaskState) -> str:
-    """Tells that a worker has a task; gives the name under which it tells more."""
-    guest = uuid.uuid4().hex
-    _append(run_log, "guest", guest, state, host=platform.node(), pid=os.getpid())
-    return guest
+def write_begin(run_log: Path | None, state: TaskState) -> str:
+    """Writes that a worker has a task; returns the worker's name for `write_counts`."""
+    worker = uuid.uuid4().hex
+    _append(run_log, "guest", worker, state, host=platform.node(), pid=os.getpid())
+    return worker
 
 
-def tell(run_log: Path | None, guest: str, state: TaskState, facts: Facts) -> None:
-    """Tells what a worker has counted of a task that it lets go of."""
-    packed = base64.b64encode(pickle.dumps(facts, pickle.HIGHEST_PROTOCOL)).decode()
+def write_counts(run_log: Path | None, worker: str, state: TaskState, counts: WorkerCounts) -> None:
+    """Writes what a worker has counted for a task that it is done with."""
+    packed = base64.b64encode(pickle.dumps(counts, pickle.HIGHEST_PROTOCOL)).decode()
     ended: dict[str, Any] = {}
-    if not state.is_open:  # what a resume needs to know, should the process that opened the run die
-        ended = {"status": state.status, "reason": state.reason, "measures": measures_of(facts)}
-    _append(run_log, "told", guest, state, facts=packed, **ended)
+    if not state.is_open:  # a resume reads these fields if the process that opened the run dies
+        measures = metrics_to_json(counts.metrics)
+        ended = {"status": state.status, "reason": state.reason, "measures": measures}
+    _append(run_log, "told", worker, state, facts=packed, **ended)
 
 
-def _append(run_log: Path | None, event: str, guest: str, state: TaskState, **facts: Any) -> None:
+def _append(run_log: Path | None, event: str, worker: str, state: TaskState, **fields: Any) -> None:
     if run_log is None:
         return
-    line = {"event": event, "guest": guest, "id": state.id, "key": state.spec.key, **facts}
+    # The names of version 0.1, which reads and writes run logs too: "guest", "told", "facts".
+    line = {"event": event, "guest": worker, "id": state.id, "key": state.spec.key, **fields}
     line["time"] = round(time.time(), 3)
     append_to(run_log, (json.dumps(line) + "\n").encode())

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._clearml.api import Transport
+    from .._clearml.documents import Scalars
     from .._clearml.events import Batch, Point
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
@@ -143,6 +144,19 @@ class Backend(Protocol):
         """Sets the status that a queue gives a task, where no server does."""
         return
 
-    def remember(self, task_id: str, name: str) -> None:
+    def remember_name(self, task_id: str, name: str) -> None:
         """Notes a task's name, for error messages."""
         return
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Reads what tasks logged, for metrics that no living process has counted.
+
+        Args:
+            ids: ClearML task ids.
+            timeout: Seconds that a server may take; with 0 it is not asked.
+
+        Returns:
+            Names and statistics by task id; tasks that are not kept are missing. If a server cannot be
+            asked, only what is undelivered.
+        """
+        return {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Point, points_of
 from .._clearml.hyperparameters import SECTION, hyperparameters
 from .base import Backend
@@ -193,3 +194,7 @@ class MemoryBackend(Backend):
     def identity(self, task_id: str) -> dict[str, str]:
         """The section `TaskGroup` of a task."""
         return self.tasks[task_id].hyperparameters[SECTION]
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Returns the statistics of the tasks that are kept."""
+        return {task_id: scalars_of_events(self.tasks[task_id].events) for task_id in ids if self.keep}

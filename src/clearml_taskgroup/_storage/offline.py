@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import sdk
+from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Point, points_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
@@ -184,6 +185,10 @@ class OfflineBackend(Backend):
         if self._switched and not self._attached:
             self._switched = False
             sdk.go_back_online()
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Computes the statistics of the sessions' events."""
+        return {task_id: scalars_of_events(self.events(task_id)) for task_id in ids}
 
 
 def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 import time
@@ -12,8 +13,9 @@ import attrs
 from .._clearml import pages, sdk
 from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.concurrent import call_concurrently
+from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.hyperparameters import SECTION, hyperparameters
-from .._clearml.queries import read_points
+from .._clearml.queries import MAX_PAGE_TASKS, read_points
 from .._clearml.tasks import (
     add_parameters,
     create_task,
@@ -366,3 +368,29 @@ class OnlineBackend(Backend):
             self.sender.stop(STOP_TIMEOUT_S)
             self.sender.outbox.close()
         self.transport.close()
+        self.connection.disconnect()
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Reads the last values from the server; if it cannot be asked, what is in the outbox."""
+        deadline = time.monotonic() + timeout
+        found: dict[str, Scalars] = {}
+        for first in range(0, len(ids), MAX_PAGE_TASKS):
+            left = deadline - time.monotonic()
+            if left <= 0 or self.delivery_problem() is not None:
+                return self._scalars_in_outbox(ids)
+            query = {"id": list(ids[first : first + MAX_PAGE_TASKS]), "only_fields": ["id", "last_metrics"]}
+            try:
+                answer = self.transport.call(
+                    "tasks.get_all", query, timeout=left, answer_timeout=max(1.0, left)
+                )
+            except ServerError:
+                return self._scalars_in_outbox(ids)
+            found.update((str(doc["id"]), scalars_of_document(doc)) for doc in answer["tasks"])
+        return found
+
+    def _scalars_in_outbox(self, ids: Sequence[str]) -> dict[str, Scalars]:
+        events: dict[str, list[Any]] = {task_id: [] for task_id in ids}
+        for batch in self.sender.outbox.batches() if self.sender is not None else ():
+            for task_id in events.keys() & batch.keys():
+                events[task_id] += map(json.loads, batch[task_id])
+        return {task_id: scalars_of_events(listed) for task_id, listed in events.items()}

@@ -1,4 +1,4 @@
-"""What earlier runs have left on this disk: read back from their records."""
+"""Earlier runs on this disk: reads, finds and locks their run logs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._model.metric_data import metrics_from_json
 from .._model.past import PastRun, PastTask
 from ..errors import ArgumentError
 from .append_file import end_torn_line, lock
@@ -15,52 +16,58 @@ from .run_log import in_use, read, read_first, run_number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MIN_ID_PREFIX = 6
+"""The fewest first digits of a run's id that find it."""
+
 
 def load(path: Path) -> PastRun | None:
-    """Reads a run's record; None if it ends before the run began."""
+    """Reads a run log; None if it ends before its first line."""
     past: PastRun | None = None
-    facts: dict[str, Any]
+    fields: dict[str, Any]
     for line in read(path):
         event = line.get("event")
         if event == "run":
-            facts = {name: line.get(name) for name in _RUN_FACTS}
+            fields = {name: line.get(name) for name in _RUN_FIELDS}
             if past is None:
-                past = PastRun(path=path, metrics=line.get("metrics"), started=line.get("time"), **facts)
+                past = PastRun(path=path, metrics=line.get("metrics"), started=line.get("time"), **fields)
             else:  # a resumed run is open again
                 past.parent, past.owns_parent = line.get("parent"), bool(line.get("owns_parent"))
-                past.status, past.settled, past.uploaded = None, False, False
-        elif past is None:
-            continue
-        elif event == "opening":
-            past.opening.add((line["key"], line["attempt"]))
-        elif event == "task":
-            known = past.tasks.get(line["id"])
-            if known is not None:  # gone on with: open again
-                known.status, known.settled, known.uploaded = None, False, ""
-            else:
-                facts = {name: line[name] for name in _TASK_FACTS}
-                past.tasks[line["id"]] = PastTask(**facts, opened=line.get("time"))
-        elif event == "end" and line["id"] in past.tasks:
-            task = past.tasks[line["id"]]
-            task.status, task.reason = line["status"], line["reason"]
-            task.settled, task.measures = bool(line.get("settled")), line.get("measures", [])
-            task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
-        elif event == "told" and line["id"] in past.tasks and "status" in line:  # by a worker
-            task = past.tasks[line["id"]]
-            task.status, task.reason, task.measures = line["status"], line["reason"], line["measures"]
-        elif event == "settled" and line["id"] in past.tasks:
-            past.tasks[line["id"]].settled = True
-        elif event == "close":
+                past.status, past.delivered, past.uploaded = None, False, False
+        elif past is not None and event == "close":
             past.status, past.reason = line["status"], line["reason"]
-            past.settled = bool(line.get("settled", True))
-        elif event == "uploaded" and line.get("id") in past.tasks:
-            past.tasks[line["id"]].uploaded = line["to"]
-        elif event == "uploaded":
+            past.delivered = bool(line.get("settled", True))
+        elif past is not None and event == "uploaded" and line.get("id") not in past.tasks:
             past.uploaded = True
+        elif past is not None:
+            _add_task_line(past, line)
     return past
 
 
-_RUN_FACTS = (
+def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
+    event, task = line.get("event"), past.tasks.get(line.get("id", ""))
+    if event == "opening":
+        past.opening.add((line["key"], line["attempt"]))
+    elif event == "task" and task is None:
+        fields = {name: line[name] for name in _TASK_FIELDS}
+        past.tasks[line["id"]] = PastTask(**fields, opened=line.get("time"))
+    elif task is None:
+        return
+    elif event == "task":  # a continued task is open again
+        task.status, task.delivered, task.uploaded = None, False, ""
+    elif event == "end":
+        task.status, task.reason = line["status"], line["reason"]
+        task.delivered, task.metrics = bool(line.get("settled")), metrics_from_json(line.get("measures", []))
+        task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
+    elif event == "told" and "status" in line:  # written by a worker process
+        task.status, task.reason = line["status"], line["reason"]
+        task.metrics = metrics_from_json(line["measures"])
+    elif event == "settled":
+        task.delivered = True
+    elif event == "uploaded":
+        task.uploaded = line["to"]
+
+
+_RUN_FIELDS = (
     "group",
     "project",
     "name",
@@ -71,17 +78,17 @@ _RUN_FACTS = (
     "parent",
     "owns_parent",
 )
-_TASK_FACTS = ("id", "key", "name", "index", "attempt", "params")
+_TASK_FIELDS = ("id", "key", "name", "index", "attempt", "params")
 
 
-def records(folder: Path) -> list[Path]:
-    """The records of one group's runs, the latest last."""
+def run_logs(folder: Path) -> list[Path]:
+    """Returns the run logs of one group, the latest last."""
     return sorted(folder.glob("run-*.jsonl"), key=run_number)
 
 
-def record_of(folder: Path, run: str) -> Path | None:
-    """Finds the record of a run of a group; an online run's that was resumed here may be an older one."""
-    for path in reversed(records(folder)):
+def find_run_log(folder: Path, run: str) -> Path | None:
+    """Finds the latest run log of a run; an online run that was resumed here may have several."""
+    for path in reversed(run_logs(folder)):
         with path.open() as file:
             first = file.readline()
         if f'"{run}"' in first:
@@ -90,8 +97,8 @@ def record_of(folder: Path, run: str) -> Path | None:
 
 
 def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
-    """Reads the latest run of a group, or the latest in one mode."""
-    for path in reversed(records(folder)):
+    """Reads the latest run of a group, or the latest one in one mode."""
+    for path in reversed(run_logs(folder)):
         past = load(path)
         if past is not None and mode in (None, past.mode):
             return past
@@ -99,20 +106,20 @@ def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
 
 
 def all_runs(root: Path) -> list[PastRun]:
-    """Reads all runs of all groups, in the order of their records."""
+    """Reads all runs of all groups, in the order of their run logs."""
     folders = sorted(folder for folder in root.glob("*") if folder.is_dir())
-    found = (load(path) for folder in folders for path in records(folder))
+    found = (load(path) for folder in folders for path in run_logs(folder))
     return [past for past in found if past is not None]
 
 
 def group_names(root: Path, project: str) -> list[str]:
-    """Finds the names of a project's groups, by the first lines of their records."""
-    firsts = (read_first(path) for folder in root.glob("*") for path in records(folder)[-1:])
+    """Returns the names of a project's groups, from the first lines of their run logs."""
+    firsts = (read_first(path) for folder in root.glob("*") for path in run_logs(folder)[-1:])
     return sorted({str(line.get("name")) for line in firsts if line.get("project") == project})
 
 
 def find_run(root: Path, wanted: str | Path) -> PastRun:
-    """Finds a run by its record's path, by its id, or its group's latest by the group's id.
+    """Finds a run by the path of its run log, by its id, or a group's latest run by the group's id.
 
     Raises:
         ArgumentError: There is none.
@@ -123,16 +130,17 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
         if past is not None:
             return past
     text = str(wanted)
-    # An agent's record of one task comes after the record of the whole run.
+    # The run log of a single task that an agent ran here comes after that of the whole run.
     latest_first = all_runs(root)[::-1]
     for past in sorted(latest_first, key=lambda past: past.mode == "agent"):
-        if text in (past.run, past.parent, past.group) or (len(text) >= 6 and past.run.startswith(text)):
+        is_prefix = len(text) >= MIN_ID_PREFIX and past.run.startswith(text)
+        if is_prefix or text in (past.run, past.parent, past.group):
             return past
-    raise ArgumentError("run", text, f"the path of a run's record, or the id of a run or group below {root}")
+    raise ArgumentError("run", text, f"the path of a run log, or the id of a run or group below {root}")
 
 
-def is_held(path: Path) -> bool:
-    """Tells whether a living process works on a run."""
+def is_in_use(path: Path) -> bool:
+    """Whether a living process has the run open."""
     try:
         file = os.open(path, os.O_RDWR)
     except OSError:
@@ -144,11 +152,11 @@ def is_held(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Holds a run's record, so that no other process goes on with the run or uploads it.
+def locked(path: Path) -> Iterator[None]:
+    """Locks a run log, so that no other process resumes or uploads the run.
 
     Raises:
-        RunInUseError: A living process holds it.
+        RunInUseError: A living process has it open.
     """
     file = os.open(path, os.O_RDWR | os.O_APPEND)
     try:

@@ -16,6 +16,7 @@ import attrs
 
 from .. import _fork
 from .._clearml.hyperparameters import stored_parameters
+from .._model.metric_data import metrics_to_json
 from ..errors import RunInUseError
 from .append_file import append as append_bytes
 from .append_file import append_to, disk_errors, end_torn_line, lock
@@ -181,7 +182,6 @@ class RunLog:
 
 
 def _end_line(state: TaskState) -> dict[str, Any]:
-    names = state.names.spelt()
     return {
         "event": "end",
         "id": state.id,
@@ -190,14 +190,10 @@ def _end_line(state: TaskState) -> dict[str, Any]:
         "reason": state.reason,
         "duration": round(state.duration, 3),
         "params": stored_parameters(state.params),
-        "points": sum(stats.count for stats in state.names.stats.values()),
+        "points": sum(data.stats.count for data in state.metrics.values()),
         "left_out": sum(state.nonfinite.values()),
         "settled": state.finished,
-        "measures": [
-            [metric, dict(context), attrs.asdict(stats), names.get((metric, context), [])]
-            for (metric, context), stats in state.names.stats.items()
-            if stats.count
-        ],
+        "measures": metrics_to_json(state.metrics),
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import attrs
 
-from .._model.metrics import MetricKey, context_of
+from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import check_context
 from .._model.report_values import to_float
 from .._reporting import BoundTask
@@ -138,7 +138,7 @@ class Relay:
             name, full = metric, cast("Mapping[str, Any]", context)
             if vocabulary is not None and metric in vocabulary:
                 name, full = vocabulary.resolve(metric, context)
-            taken = self._taken.setdefault((name, context_of(group.template, full)), key)
+            taken = self._taken.setdefault(MetricKey(name, canonical_context(group.template, full)), key)
             if taken == key:
                 return metric, context
         if taken is None and vocabulary is not None:

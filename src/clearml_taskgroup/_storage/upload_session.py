@@ -1,0 +1,212 @@
+"""Uploads one offline session: its task, artifacts, events and files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._clearml import sdk
+from .._clearml.hyperparameters import SECTION, parameter
+from .._clearml.tasks import add_artifacts, restart_task
+from .._model.status import CLOSED, ENDED, PUBLISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .._clearml.queries import Document
+    from .online import OnlineBackend
+
+REQUEST_BYTES = 1024 * 1024
+"""The bytes of events in one request."""
+
+
+@attrs.define
+class Journal:
+    """How much of each session's `metrics.jsonl` is on the server, in bytes, by the server's task id."""
+
+    path: Path
+    sent: dict[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Journal:
+        """Reads the journal; without a file it is empty."""
+        sent: dict[str, int] = {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                task_id, _, length = line.partition(" ")
+                if length.isdigit():
+                    sent[task_id] = int(length)
+        return cls(path, sent)
+
+    def add(self, task_id: str, length: int) -> None:
+        """Notes that the first `length` bytes of a task's events are on the server."""
+        self.sent[task_id] = length
+        with self.path.open("a") as file:
+            file.write(f"{task_id} {length}\n")
+
+
+@attrs.define
+class Session:
+    """One offline session folder.
+
+    Attributes:
+        data: The content of its `task.json`.
+        id: The id of its task on the server; empty before `create`.
+        status: That task's status.
+        run_started: When its run was opened, in seconds since 1970; a server's own dates are those of the
+            upload.
+    """
+
+    folder: Path
+    data: dict[str, Any]
+    id: str = ""
+    status: str = ""
+    run_started: float | None = None
+    backend: OnlineBackend = attrs.field(init=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Session | None:
+        """Reads a session; None if it was removed."""
+        try:
+            return cls(folder, json.loads((folder / "task.json").read_text()))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The values of the section `TaskGroup`."""
+        section = (self.data.get("hyperparams") or {}).get(SECTION) or {}
+        return {name: item["value"] for name, item in section.items()}
+
+    def create(
+        self, backend: OnlineBackend, there: Mapping[tuple[str, str, str], Document], parent: str | None
+    ) -> str:
+        """Creates the task on the server unless it is there; returns its id.
+
+        Args:
+            backend: The server.
+            there: The run's tasks on the server by kind, key and attempt.
+            parent: The id of the parent task.
+        """
+        identity = self.identity
+        known = there.get((identity["kind"], identity.get("key", ""), identity.get("attempt", "")))
+        if known is not None:
+            self.id, self.status = str(known["id"]), str(known["status"])
+            return self.id
+        body = {name: self.data[name] for name in _COPIED_FIELDS if self.data.get(name)}
+        if parent is not None:
+            body["parent"] = parent
+        if self.run_started is not None:
+            date = datetime.fromtimestamp(self.run_started, UTC).isoformat(timespec="milliseconds")
+            started = parameter(SECTION, "run_started", date)
+            section = {**body["hyperparams"][SECTION], "run_started": started}
+            body["hyperparams"] = {**body["hyperparams"], SECTION: section}
+        self.id, self.status = backend.create_task(body, self.data["project_name"], identity), "created"
+        return self.id
+
+    def is_done(self, uploaded: str) -> bool:
+        """Whether the task on the server has all data and its final status.
+
+        Args:
+            uploaded: The id of the task on the server that has all data; empty if none has.
+        """
+        return self.status in PUBLISHED or (self.status in (*ENDED, *CLOSED) and uploaded == self.id)
+
+    def upload(self, backend: OnlineBackend, journal: Journal) -> None:
+        """Uploads artifacts, events and their files."""
+        self.backend = backend
+        restart_task(backend.transport, self.id)
+        self._upload_artifacts()
+        self._upload_events(journal)
+
+    def _upload_events(self, journal: Journal) -> None:
+        old = str(self.data["id"])
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(journal.sent.get(self.id, 0))
+            for events, end in _portions(file):
+                lines = [json.dumps(self._rewritten(e, old)) for e in events if e.get("task") == old]
+                if lines:
+                    self.backend.batch_sender.send({self.id: lines})
+                journal.add(self.id, end)
+
+    def _upload_artifacts(self) -> None:
+        artifacts = (self.data.get("execution") or {}).get("artifacts") or []
+        for artifact in artifacts:
+            inside = self._file_below_data(str(artifact.get("uri", "")))
+            if inside is not None:
+                artifact["uri"] = self._upload_file(inside)
+        if artifacts:
+            add_artifacts(self.backend.transport, self.id, artifacts)
+
+    def _file_below_data(self, address: str) -> str | None:
+        """Returns the path of a file in the session's `data` folder; None for any other address."""
+        inside = _below(Path(address), "data")
+        return inside if inside is not None and (self.folder / "data" / inside).is_file() else None
+
+    def _upload_file(self, inside: str) -> str:
+        """Uploads a file of the session; returns its address."""
+        url = f"{self.backend.connection.files}/{inside.replace(self.data['id'], self.id)}"
+        sdk.upload_file(self.folder / "data" / inside, url)
+        return url
+
+    def _rewritten(self, event: dict[str, Any], old: str) -> dict[str, Any]:
+        """Rewrites an event for the task on the server."""
+        event["task"] = self.id
+        event.pop("method", None)
+        for part in ("metric", "variant"):  # names with {task_id} are rendered again
+            if old in str(event.get(part, "")):
+                event[part] = event[part].replace(old, self.id)
+        key = event.get("key")
+        if key and event.get("url") and (self.folder / "data" / key).is_file():
+            event["url"] = self._upload_file(key)
+            event["key"] = key.replace(old, self.id)
+        elif old in str(event.get("plot_str", "")):
+            event["plot_str"] = self._rewritten_plot(event["plot_str"]).replace(old, self.id)
+        return event
+
+    def _rewritten_plot(self, text: str) -> str:
+        """Uploads the images in a plot and replaces their addresses."""
+        plot = json.loads(text)
+        for image in (plot.get("layout") or {}).get("images") or []:
+            inside = self._file_below_data(str(image.get("source", "")))
+            if inside is not None:
+                image["source"] = self._upload_file(inside)
+        return json.dumps(plot)
+
+
+_COPIED_FIELDS = ("name", "type", "tags", "comment", "hyperparams", "configuration", "script", "container")
+
+
+def _below(path: Path, folder: str) -> str | None:
+    """Returns the part of a path below the `data` folder of a session, in POSIX form."""
+    parts = path.parts
+    places = [place for place, part in enumerate(parts) if part == folder and place > 0]
+    for place in places:
+        if parts[place - 1].startswith("offline-"):
+            return "/".join(parts[place + 1 :])
+    return None
+
+
+def _portions(file: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Reads events for one request each, with the offset of their end; skips lines cut short by a crash."""
+    events: list[dict[str, Any]] = []
+    size, end = 0, file.tell()
+    for line in iter(file.readline, b""):
+        if not line.endswith(b"\n"):
+            break
+        with contextlib.suppress(ValueError):
+            events += json.loads(line)
+        size, end = size + len(line), end + len(line)
+        if size >= REQUEST_BYTES:
+            yield events, end
+            events, size = [], 0
+    if events:
+        yield events, end

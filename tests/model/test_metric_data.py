@@ -1,0 +1,93 @@
+"""`MetricData`: its form in the run log, and the merging of what several sources know."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearml_taskgroup._model.downsample import CurveSample
+from clearml_taskgroup._model.metric_data import MetricData, copy_metrics, metrics_from_json, metrics_to_json
+from clearml_taskgroup._model.metrics import MetricKey
+from clearml_taskgroup._model.name_template import Name
+from clearml_taskgroup._model.stats import Stats
+
+Values = list[tuple[int | None, float]]
+
+LISTED_VALUES = st.lists(
+    st.tuples(st.none() | st.integers(0, 20), st.integers(-100, 100).map(float)), max_size=12
+)
+
+
+def data_of(values: Values, name: str = "value") -> MetricData:
+    data = MetricData(names=(Name("loss", name),), sample=CurveSample())
+    for iteration, value in values:
+        data.stats.add(value, iteration)
+        if iteration is not None and data.sample is not None:
+            data.sample.add(iteration, value)
+    return data
+
+
+def test_a_metric_key_is_equal_to_a_plain_tuple() -> None:
+    key = MetricKey("acc", (("flag", (True,)), ("split", "val")))
+    plain = ("acc", (("flag", (True,)), ("split", "val")))
+    assert (key, hash(key)) == (plain, hash(plain))
+    assert str(key) == "acc[flag=True,split=val]"
+    assert str(MetricKey("acc", ())) == "acc"
+
+
+@given(values=LISTED_VALUES.filter(bool), context=st.sampled_from([{}, {"split": "val"}, {"flag": (True,)}]))
+def test_what_the_run_log_has_is_read_back(values: Values, context: dict[str, Any]) -> None:
+    key = MetricKey("loss", tuple(context.items()))
+    data = data_of(values)
+    line = json.loads(json.dumps(metrics_to_json({key: data})))
+    assert line == [["loss", json.loads(json.dumps(context)), attrs.asdict(data.stats), [["loss", "value"]]]]
+    ((found, read),) = metrics_from_json(line).items()
+    assert found == key
+    assert attrs.astuple(read.stats) == attrs.astuple(data.stats)
+    assert (read.names, read.sample) == (data.names, None)
+
+
+@given(own=LISTED_VALUES, first=LISTED_VALUES, more=LISTED_VALUES)
+def test_what_was_merged_before_does_not_count_twice(own: Values, first: Values, more: Values) -> None:
+    """A worker's counts merged twice, the second time with more, are those of its values once."""
+    merged, once = data_of(own), data_of(own)
+    before, after = data_of(first, "worker"), data_of([*first, *more], "worker")
+    merged.merge(before)
+    merged.merge(after, before)
+    once.merge(after)
+    assert (merged.stats.count, merged.stats.total) == (once.stats.count, once.stats.total)
+    assert (merged.stats.min, merged.stats.max) == (once.stats.min, once.stats.max)
+    assert merged.names == (Name("loss", "value"), Name("loss", "worker"))
+
+
+@pytest.mark.parametrize("curve_first", [True, False])
+def test_a_curve_and_its_single_value_are_one_metric(curve_first: bool) -> None:
+    curve, single = data_of([(0, 2.0), (1, 1.0)]), data_of([(None, 9.0)], "single")
+    data, other = (curve, single) if curve_first else (single, curve)
+    data.merge(other)
+    expected = Stats(2.0, 0, 9.0, None, 1.0, 1, 2.0, 0, 3.0, 2, single=True)
+    assert attrs.astuple(data.stats) == attrs.astuple(expected)
+
+
+def test_the_longer_sample_is_kept() -> None:
+    long, short = data_of([(0, 1.0), (5, 1.0)]), data_of([(0, 1.0), (4, 1.0)])
+    sample = long.sample
+    for data, other in ((long, short), (short, long)):
+        data.merge(other)
+        assert data.sample is sample
+
+
+def test_a_copy_stays_as_it_is() -> None:
+    key = MetricKey("loss", ())
+    data = data_of([(0, 1.0)])
+    copy = copy_metrics({key: data, MetricKey("empty", ()): MetricData()})
+    data.stats.add(5.0, 1)
+    data.add_names([Name("loss", "other"), Name("loss", "value")])
+    assert [*copy] == [key]
+    assert (copy[key].stats.last, copy[key].names) == (1.0, (Name("loss", "value"),))
+    assert data.names == (Name("loss", "value"), Name("loss", "other"))
