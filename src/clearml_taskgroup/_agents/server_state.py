@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.documents import past_task
+from .._clearml.documents import duration_of, past_task
 from .._clearml.parameter_text import decoded
 from .._clearml.queries import Document, identity_of
-from .._model.status import ENDED, Status
+from .._model.status import Status, from_server
 from .._run.state import MAX_REASON_CHARS, TaskState
 
 if TYPE_CHECKING:
     from .._run.run import Run
 
-_SERVER_STATUSES: dict[str, Status] = {
-    "published": "completed",
-    "publishing": "completed",
-    "closed": "completed",
-    "": "stopped",
-}
-
 
 def status_of(word: str) -> Status:
     """Translates a server's status; the empty one of a deleted task is `stopped`."""
-    status: Any = _SERVER_STATUSES.get(word, word)
-    return status if status in ("created", "queued", "in_progress", *ENDED) else "in_progress"
+    return from_server(word) if word else "stopped"
 
 
 def update_state(run: Run, state: TaskState, doc: Document) -> None:
@@ -36,7 +27,7 @@ def update_state(run: Run, state: TaskState, doc: Document) -> None:
     state.status = status_of(str(doc["status"]))
     reason = str(doc.get("status_reason") or doc.get("status_message") or "")
     state.reason = reason[:MAX_REASON_CHARS] if state.status in ("failed", "stopped") else ""
-    state.ended = _seconds(doc.get("started"), doc.get("completed") or doc.get("last_update"))
+    state.ended = duration_of(doc)
     identity = identity_of(doc)
     past = past_task(doc, run.template)
     if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
@@ -54,11 +45,3 @@ def _edited_params(doc: Document) -> dict[str, Any]:
         except Exception:  # of a class that this script does not have
             params[name] = stored
     return params
-
-
-def _seconds(start: Any, end: Any) -> float:
-    try:
-        first, last = (datetime.fromisoformat(str(moment)) for moment in (start, end))
-        return max(0.0, (last - first).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
