@@ -170,9 +170,9 @@ def test_a_report_in_the_form_of_another_library(task: GroupTask, bound: bool) -
     one = task.bind(split="val") if bound else task
     for given in [("acc",), ("acc", 0.9), ("acc", 0.9, 3), ("acc", 0.9, 3, "val")]:
         with pytest.raises(ReportError, match=r"was given 'acc', a str; it takes a dict.*'loss': 0\.3"):
-            one.report(*given)  # type: ignore[arg-type]
+            one.report(*given)  # type: ignore[call-overload]
     with pytest.raises(ReportError, match=r"was given 'val' after the dict and the iteration.*split='val'"):
-        one.report({"acc": 0.9}, 3, "val")  # type: ignore[arg-type]
+        one.report({"acc": 0.9}, 3, "val")  # type: ignore[call-overload]
 
 
 def test_what_a_task_says_of_itself(group: TaskGroup, backend: MemoryStore) -> None:

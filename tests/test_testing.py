@@ -107,10 +107,10 @@ def test_clearmls_own_calls_are_taken_in_silence() -> None:
     with recording(), TaskGroup("the project", "the group") as group, group.task(name="the task") as task:
         task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=object())
         task.clearml_task.connect({"a": 1}).get("a")
-        with task.clearml_task.anything() as anything:
+        with task.clearml_task.anything() as anything:  # type: ignore[attr-defined]
             assert not anything
         with pytest.raises(AttributeError):
-            task.logger.__iter__  # noqa: B018
+            task.logger.__iter__  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_module_offers_what_it_documents() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import weakref
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ._agents import queue as queueing
 from ._agents import submit as submitting
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from ._run.run import Run
     from ._sweep import Sweep
     from .integrations.optuna import Objective
+
+T = TypeVar("T")
 
 
 class TaskGroup(GroupInfo):
@@ -112,15 +114,19 @@ class TaskGroup(GroupInfo):
         retry: Literal["new", "continue"] = "new",
         takeover: bool = False,
     ) -> None:
-        self.project = canonical_project(project)
-        self.name = canonical_task_name(name, "group name")
-        self.id = group_id(self.project, self.name)
-        self.template = template if isinstance(template, NameTemplate) else NameTemplate(template)
-        self.vocabulary = None if metrics is None else Vocabulary.of(metrics, self.template)
-        self.task_name = check_task_name(task_name)
-        self.tags = checked_tags(tags)
-        self.catch = checked_catch(catch)
-        self.close_timeout = close_timeout
+        self.project: str = canonical_project(project)
+        self.name: str = canonical_task_name(name, "group name")
+        self.id: str = group_id(self.project, self.name)
+        self.template: NameTemplate = (
+            template if isinstance(template, NameTemplate) else NameTemplate(template)
+        )
+        self.vocabulary: Vocabulary | None = (
+            None if metrics is None else Vocabulary.of(metrics, self.template)
+        )
+        self.task_name: str = check_task_name(task_name)
+        self.tags: tuple[str, ...] = checked_tags(tags)
+        self.catch: tuple[type[Exception], ...] = checked_catch(catch)
+        self.close_timeout: float = close_timeout
         check_choice("mode", mode, (None, "online", "offline", "disabled"))
         check_choice("nonfinite", nonfinite, ("skip", "raise"))
         check_choice("capture", capture, (None, "console"))
@@ -358,13 +364,13 @@ class TaskGroup(GroupInfo):
 
     def map(
         self,
-        fn: Callable[[GroupTask], Any],
+        fn: Callable[[GroupTask], T],
         space: Space,
         *,
         workers: int | None = None,
         executor: Executor | None = None,
         progress: bool = False,
-    ) -> list[Mapped]:
+    ) -> list[Mapped[T]]:
         """Calls a function with the task of each configuration of a search space.
 
         An exception of the function fails its task and is in its `Mapped`; it is not raised here, and

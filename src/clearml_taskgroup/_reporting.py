@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never, SupportsIndex
+from typing import TYPE_CHECKING, Any, Never, SupportsFloat, SupportsIndex, TypeAlias, overload
 
 from ._model.name_template import check_context
 from .errors import ReportError
@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from ._model.name_template import Name
     from ._task import GroupTask
 
-Values = Mapping[str, Any]
-"""Metric → number; with `levels`, nested dicts of that, one level of keys for each word of `levels`."""
+Number: TypeAlias = SupportsFloat | SupportsIndex
+"""A number of Python's or numpy's, or a tensor of one element."""
+Values: TypeAlias = Mapping[str, Number]
+"""Metric → number."""
+NestedValues: TypeAlias = Mapping[Any, "Number | NestedValues"]
+"""Nested dicts of numbers, one level of keys for each word of `levels`."""
 
 
 class Reporting:
@@ -21,9 +25,27 @@ class Reporting:
 
     __slots__ = ()
 
+    @overload
     def report(
         self,
         values: Values,
+        iteration: SupportsIndex | None = None,
+        *more: Never,
+        levels: None = None,
+        **context: Any,
+    ) -> None: ...
+    @overload
+    def report(
+        self,
+        values: NestedValues,
+        iteration: SupportsIndex | None = None,
+        *more: Never,
+        levels: Sequence[str],
+        **context: Any,
+    ) -> None: ...
+    def report(
+        self,
+        values: Values | NestedValues,
         iteration: SupportsIndex | None = None,
         *more: Never,
         levels: Sequence[str] | None = None,
@@ -56,7 +78,7 @@ class Reporting:
 
     def _report(
         self,
-        values: Values,
+        values: Values | NestedValues,
         iteration: SupportsIndex | None,
         levels: Sequence[str] | None,
         context: dict[str, Any],
@@ -115,6 +137,8 @@ class BoundTask(Reporting):
     """A view of a task with context filled in; made by `task.bind`."""
 
     __slots__ = ("_context", "task")
+    task: GroupTask
+    """The task."""
 
     def __init__(self, task: GroupTask, context: Mapping[str, Any]) -> None:
         check_context(task._state.names.template, context)
@@ -130,7 +154,7 @@ class BoundTask(Reporting):
 
     def _report(
         self,
-        values: Values,
+        values: Values | NestedValues,
         iteration: SupportsIndex | None,
         levels: Sequence[str] | None,
         context: dict[str, Any],

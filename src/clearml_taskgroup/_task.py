@@ -32,10 +32,11 @@ from .errors import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._clearml.sdk import clearml
     from ._group import TaskGroup
     from ._model.name_template import Name
     from ._model.status import Status
-    from ._reporting import Values
+    from ._reporting import NestedValues, Values
     from ._run.reporter import Channel, Points
     from ._run.run import Run
     from ._run.state import TaskState
@@ -110,6 +111,8 @@ class GroupTask(Reporting):
     """
 
     __slots__ = ("__weakref__", "_caught", "_run", "_sink", "_state", "_tokens", "group")
+    group: TaskGroup
+    """The group that the task belongs to."""
 
     def __init__(self, group: GroupOfTask, run: Run, state: TaskState) -> None:
         self.group = cast("TaskGroup", group)
@@ -219,7 +222,7 @@ class GroupTask(Reporting):
 
     def _report(
         self,
-        values: Values,
+        values: Values | NestedValues,
         iteration: SupportsIndex | None,
         levels: Sequence[str] | None,
         context: dict[str, Any],
@@ -246,7 +249,9 @@ class GroupTask(Reporting):
             if lost:
                 self._warn_of_lost()
 
-    def _collect(self, values: Values, context: dict[str, Any], single: bool, points: Points) -> None:
+    def _collect(
+        self, values: Mapping[str, Any], context: dict[str, Any], single: bool, points: Points
+    ) -> None:
         names = self._state.names
         cache = names.cache(context, single)
         for metric, value in values.items():
@@ -261,7 +266,7 @@ class GroupTask(Reporting):
                 self._run.skip_nonfinite(self._state, metric, context, x)
 
     def _check_aliases(
-        self, points: Points, values: Values, levels: Sequence[str] | None, context: dict[str, Any]
+        self, points: Points, values: Mapping[str, Any], levels: Sequence[str] | None, context: dict[str, Any]
     ) -> None:
         """Checks that no metric is in the dict twice, by its name and by an alias."""
         channels: list[Channel] = points[::2]
@@ -294,12 +299,12 @@ class GroupTask(Reporting):
             )
 
     @property
-    def logger(self) -> Any:
+    def logger(self) -> clearml.Logger:
         """ClearML's own `Logger` for this task, created on first use."""
         return self.clearml_task.get_logger()
 
     @property
-    def clearml_task(self) -> Any:
+    def clearml_task(self) -> clearml.Task:
         """ClearML's own `Task` object, created on first use.
 
         In the mode `disabled` and in `testing.recording()`, an object that accepts every call and does
@@ -309,7 +314,8 @@ class GroupTask(Reporting):
             TaskClosedError: The task has ended.
         """
         self._require_open()
-        return self._run.backend.clearml_task(self.id)
+        task: clearml.Task = self._run.backend.clearml_task(self.id)
+        return task
 
     def summary_writer(self, context: str | None = None) -> SummaryWriter:
         """Returns an object with the calls of TensorBoard's `SummaryWriter`, for code that uses one.

@@ -101,7 +101,7 @@ def test_what_is_no_number(task: GroupTask, backend: MemoryStore, value: Any) ->
 def test_a_nested_dict_without_levels(task: GroupTask) -> None:
     """A dict where a number should be is told what levels= is for."""
     with pytest.raises(MetricValueError, match=r'levels=\("split", "metric"\)'):
-        task.report({"val": {"loss": 0.5}}, 1)
+        task.report({"val": {"loss": 0.5}}, 1)  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("values", [0.5, "loss", [("loss", 0.5)], None])
@@ -195,7 +195,7 @@ def test_a_dict_that_is_too_shallow_somewhere(task: GroupTask, backend: MemorySt
     with pytest.raises(ReportError, match=r"2 levels, but at 'loss' there is 0\.25"):
         task.report({"val": {"loss": 0.5}, "loss": 0.25}, 1, levels=("split", "metric"))
     with pytest.raises(ReportError, match="at the outermost level there is 3"):
-        task.report(3, 1, levels=("split", "metric"))  # type: ignore[arg-type]
+        task.report(3, 1, levels=("split", "metric"))  # type: ignore[call-overload]
     assert scalars(task, backend) == {}
 
 

@@ -102,7 +102,7 @@ def test_a_refused_report_is_no_result() -> None:
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"C": 1})
         with pytest.raises(MetricValueError):
-            task.report({"loss": 1.0, "text": "x"}, 1)
+            task.report({"loss": 1.0, "text": "x"}, 1)  # type: ignore[dict-item]
         assert group.results()[0].stats == {}
 
 

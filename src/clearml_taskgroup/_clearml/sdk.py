@@ -1,7 +1,7 @@
 """All uses of the clearml package: no other module imports it.
 
 clearml is imported inside of the functions, because `import clearml` takes half a second. These parts
-of it are private or not documented; `tests/test_clearml.py` tries each on the lowest and the newest
+of it are private or not documented; `tests/clearml/test_sdk.py` tries each on the lowest and the newest
 supported version:
 
 * `Task._Task__main_task`: the task of `Task.init`. The documented `Task.current_task()` may call
@@ -42,6 +42,8 @@ from ..errors import LoginError, ProvenanceWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import clearml as clearml
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
 _TEMPORARY_ERROR = re.compile(

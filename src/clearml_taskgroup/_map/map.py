@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from .._run.state import TaskState
     from .._task import GroupTask
 
+T = TypeVar("T")
 
 OPENED_AHEAD = 8
 """How many tasks are opened at once for a process pool, before its workers ask for them."""
 
 
 @attrs.frozen
-class Mapped:
+class Mapped(Generic[T]):
     """The outcome of `group.map` for one configuration.
 
     Attributes:
@@ -45,7 +46,7 @@ class Mapped:
     """
 
     task: GroupTask
-    value: Any = None
+    value: T | None = None
     error: BaseException | None = None
 
 
@@ -73,7 +74,7 @@ def map_configurations(
     workers: int | None,
     executor: Executor | None,
     track: Callable[[int, int], Tracker] | None = None,
-) -> list[Mapped]:
+) -> list[Mapped[Any]]:
     """Calls a function with a task for each configuration; see `TaskGroup.map`.
 
     Args:
@@ -90,7 +91,7 @@ def map_configurations(
     queued = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
     engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
-    mapped = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
+    mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
         log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     on_executor = isinstance(engine, ExecutorEngine)
@@ -171,7 +172,7 @@ def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | No
     return pool
 
 
-def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped:
+def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped[Any]:
     """Merges a result into the run."""
     state, error = task._state, result.error
     if result.facts is not None:

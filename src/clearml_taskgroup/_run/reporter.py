@@ -49,6 +49,11 @@ class Channel:
     """
 
     __slots__ = ("head", "name", "passes", "sample", "stats")
+    name: Name
+    stats: Stats
+    sample: CurveSample
+    passes: int
+    head: str
 
     def __init__(self, task_id: str, name: Name, stats: Stats, sample: CurveSample) -> None:
         self.name = name
