@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from clearml_taskgroup._run import signals as _signals
@@ -16,6 +17,9 @@ from tests.support.server_view import View
 
 SHARED = {"attached", "imported", "made", "online", "parts"}
 """Fixtures that run scripts once for all tests of their module."""
+hypothesis.settings.register_profile("tests", deadline=None)  # a loaded machine is slow at any moment
+hypothesis.settings.load_profile("tests")
+
 SETTINGS = "sdk.development.report_use_subprocess: false\n"
 
 

@@ -219,13 +219,12 @@ class Online(Groups):
     mode = "online"
 
 
+@pytest.mark.parametrize("examples", [15, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("machine", [Offline, Online])
-def test_every_story_ends_as_the_model_predicts(machine: type[Groups]) -> None:
+def test_every_story_ends_as_the_model_predicts(machine: type[Groups], examples: int) -> None:
     """Statuses for each key and attempt, points for each task, the parent's end: as in the model."""
     health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=health
-        ),
+        settings=settings(max_examples=examples, stateful_step_count=20, suppress_health_check=health),
     )

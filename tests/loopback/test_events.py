@@ -263,7 +263,7 @@ FIELDS = (
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.differing_executors])
 @given(
     st.fixed_dictionaries(
         {"type": st.sampled_from([*sorted(events.TYPES), "tale"])},

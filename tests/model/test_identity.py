@@ -413,7 +413,7 @@ def meaning(value: Any) -> Any:
     return "path", value.as_posix()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(PARAMS, PARAMS)
 def test_keys_and_names_are_equal_exactly_when_the_meaning_is(
     left: dict[str, Any], right: dict[str, Any]
@@ -424,7 +424,7 @@ def test_keys_and_names_are_equal_exactly_when_the_meaning_is(
     assert (name(left) == name(right)) == same
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(VALUES, VALUES)
 def test_single_values_are_told_apart(left: Any, right: Any) -> None:
     """Two values under one name have equal keys, and names, exactly when they mean the same."""
@@ -433,7 +433,7 @@ def test_single_values_are_told_apart(left: Any, right: Any) -> None:
     assert (name({"x": left}) == name({"x": right})) == same
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(PARAMS, st.randoms(use_true_random=False))
 def test_order_does_not_matter(params: dict[str, Any], random: Any) -> None:
     """The order in which parameters are given changes neither key nor name."""
@@ -442,7 +442,7 @@ def test_order_does_not_matter(params: dict[str, Any], random: Any) -> None:
     assert (key(dict(items)), name(dict(items))) == (key(params), name(params))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(PARAMS, st.integers(14, 80))
 def test_forms_of_keys_and_names(params: dict[str, Any], length: int) -> None:
     """A key is 12 hex digits; a name keeps its length; both survive pickling and flattening again."""

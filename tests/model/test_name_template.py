@@ -267,7 +267,7 @@ def test_task_name_templates(template: str) -> None:
 PIECES = st.lists(st.sampled_from(["{split}", "{fold=1}", "/", "{{", "}}", "a", " ", "_"]), max_size=4)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(PIECES, PIECES, st.text("ab /{}", max_size=3), st.text("ab /{}", max_size=3))
 def test_names_are_never_blank(before: list[str], after: list[str], metric: str, split: str) -> None:
     """Whatever the template and what fills it in: a name with two non-blank halves, or an error."""

@@ -96,7 +96,7 @@ def test_what_is_no_space(space: Any, told: list[str]) -> None:
 VALUES = st.lists(st.integers() | st.text(max_size=3) | st.none() | st.booleans(), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=5), VALUES, min_size=1, max_size=4))
 def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> None:
     """Size and order of a dict's points are those of `itertools.product`."""
@@ -104,7 +104,7 @@ def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> No
     assert configurations(space) == expected
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.dictionaries(st.text(max_size=5), st.integers() | st.lists(st.integers()), max_size=3), min_size=1

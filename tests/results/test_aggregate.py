@@ -248,7 +248,7 @@ def test_reprs(count: int) -> None:
         assert lines[2].split() == ["C=0", "2", "0.5", "±", "0.71"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=6))
 def test_means_are_those_of_statistics(values: list[float]) -> None:
     """Mean, sample standard deviation and standard error are those of Python's `statistics`."""
@@ -292,7 +292,7 @@ points = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

@@ -195,7 +195,7 @@ def said(template: NameTemplate, field: str, value: Any) -> str:
     return "default" if template.defaults.get(field) == shown else repr(typed_json(value))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEMPLATES, REPORTS)
 def test_no_two_measures_fold_into_one_name(text: str, reports: list[tuple[str, Any, Any, bool]]) -> None:
     """Whatever is reported: different (metric, context) get different names, or an error."""

@@ -400,7 +400,7 @@ def test_without_a_place_for_an_outbox_points_go_straight_to_the_server(
     """Where the cache folder cannot be written to, a group online works without record and outbox."""
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "taskgroup").write_text("a file in the place of the folder")
-    with pytest.warns(StoreWarning, match=r"no record and no outbox.*CLEARML_CACHE_DIR"):
+    with pytest.warns(StoreWarning, match=r"no run log and no outbox.*CLEARML_CACHE_DIR"):
         opened = new_group().open()
     with contextlib.closing(opened) as group:
         assert store_of(group).sender is None

@@ -56,7 +56,7 @@ class MetricLookup:
             and _matches(metric_key[1], wanted, at_default)
             and self._has_context_texts(metric_key, texts)
         ]
-        asked = str((metric, (*wanted, *texts.items())))
+        asked = str(MetricKey(metric, (*wanted, *texts.items())))
         if not found:
             suggestion = self._suggestion(metric, {**dict(wanted), **texts}, listed)
             raise NoSuchResultError(asked, [str(metric_key) for metric_key in listed], suggestion, task)
