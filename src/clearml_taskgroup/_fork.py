@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,15 +26,29 @@ def in_child(callback: Callable[[], None]) -> Callable[[], None]:
     return callback
 
 
+_thread = threading.local()
+
+
 def _call_before_fork() -> None:
     for callback in _before_fork:
         callback()
+    # A child that still has its parent's handlers would lose a SIGTERM, and a pool would wait for it forever.
+    _thread.signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _restore_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _thread.signal_mask)
 
 
 def _call_in_child() -> None:
-    for callback in _in_child:
-        callback()
+    try:
+        for callback in _in_child:
+            callback()
+    finally:
+        _restore_signals()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(before=_call_before_fork, after_in_child=_call_in_child)
+    os.register_at_fork(
+        before=_call_before_fork, after_in_parent=_restore_signals, after_in_child=_call_in_child
+    )

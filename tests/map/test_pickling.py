@@ -12,7 +12,7 @@ import string
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def disk() -> Disk:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., GroupTask]]:
     """Reopens a task as another process would."""
 
     def reopened(task: GroupTask, machine: str | None = None) -> GroupTask:
@@ -70,7 +70,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupTask]:
         assert isinstance(task, worker_task.WorkerTask)
         return task
 
-    return reopened
+    yield reopened
+    worker_group.leave_all()
 
 
 def metrics_of(count: int, name: Callable[[int], str]) -> list[Metric]:

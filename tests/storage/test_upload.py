@@ -363,5 +363,5 @@ def test_an_upload_where_clearml_is_offline(monkeypatch: pytest.MonkeyPatch) -> 
     with Place().group() as group:
         group.task({"C": 1})
     monkeypatch.setattr(sdk, "task_mode", lambda: "offline")
-    with pytest.raises(ModeError, match="ClearML is set offline.*unset CLEARML_OFFLINE_MODE"):
+    with pytest.raises(ModeError, match=r"ClearML is set offline.*unset CLEARML_OFFLINE_MODE"):
         TaskGroup.upload(group.run)
