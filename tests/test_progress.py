@@ -13,8 +13,9 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, _progress
-from clearml_taskgroup._model.metrics import MetricKey, Vocabulary
+from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.name_template import NameTemplate
+from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._progress import Progress, choose_metric
 from clearml_taskgroup._results.metric_lookup import MetricLookup
 from clearml_taskgroup.errors import MissingExtraError

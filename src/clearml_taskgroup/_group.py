@@ -8,18 +8,18 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ._agents import on_agent as on_agent
 from ._agents import queue as queueing
-from ._agents import submit as submitting
-from ._agents import turn as on_agent
+from ._agents import submit_checks
 from ._clearml import sdk
 from ._current import current_group
 from ._group_info import GroupInfo
 from ._model.identity import canonical_project, canonical_task_name, group_id
-from ._model.metrics import Metric, Vocabulary
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
 from ._model.task_specs import checked_tags
+from ._model.vocabulary import Vocabulary
 from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
 from ._run import closing, console, failures, signals
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._map.map import Mapped
+    from ._model.metrics import Metric
     from ._model.status import Status
     from ._results.results import Results
     from ._run.mode import Mode
@@ -227,7 +228,7 @@ class TaskGroup(GroupInfo):
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        submitting.refuse_beside(self, run, "group.task()")
+        submit_checks.refuse_beside(self, run, "group.task()")
         check_choice("if_exists", if_exists, ("error", "return"))
         spec = run.specs.make(params, name=name, key=key, tags=tags)
         if if_exists == "return" and spec.key in self._tasks:
@@ -249,7 +250,7 @@ class TaskGroup(GroupInfo):
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        submitting.refuse_beside(self, run, "group.tasks()")
+        submit_checks.refuse_beside(self, run, "group.tasks()")
         specs = run.specs.make_all(configurations(space))
         if run.prior is not None:
             log_progress(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
@@ -327,7 +328,7 @@ class TaskGroup(GroupInfo):
         from .integrations.optuna import Objective
 
         if self._run is not None:
-            submitting.refuse_beside(self, self._run, "group.objective()")
+            submit_checks.refuse_beside(self, self._run, "group.objective()")
         return Objective(self, fn, metric, context)
 
     def wait(self, timeout: float | None = None) -> Results:
@@ -404,7 +405,7 @@ class TaskGroup(GroupInfo):
         check_arguments(fn, workers, executor)
         if run.foreign_agent_task is not None:
             return []
-        submitting.refuse_beside(self, run, "group.map()")
+        submit_checks.refuse_beside(self, run, "group.map()")
         track = functools.partial(progress_tracker, run) if progress else None
         return map_configurations(
             run, self._open_tasks, fn, run.specs.make_all(configurations(space)), workers, executor, track

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._agents import queue as queueing
-from ._agents import submit
-from ._agents import turn as on_agent
+from ._agents import on_agent as on_agent
+from ._agents import submit_checks
+from ._agents.submit import submit_sweep
 from ._model.search_space import Space, configurations
 from ._results.metric_lookup import MetricLookup
 from ._run.resume import log_progress
@@ -152,10 +152,10 @@ def open_sweep(
     if run.agent_task is not None:
         spec = on_agent.claimed_spec(run, run.agent_task, space)
         return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
-    if run.foreign_agent_task is not None or (queue is not None and submit.is_idle_rank(run)):
+    if run.foreign_agent_task is not None or (queue is not None and submit_checks.is_idle_rank(run)):
         return Sweep(group, [])
     if queue is not None:
-        group._add(queueing.submit_sweep(group, run, space, queue.strip(), limit))
+        group._add(submit_sweep(group, run, space, queue.strip(), limit))
         return Sweep(group, [])
     return _local_sweep(group, run, space, progress)
 

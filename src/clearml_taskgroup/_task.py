@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
 
 import attrs
 
-from ._clearml.events import FIRST_ITERATION, LARGEST, LAST_ITERATION
+from ._clearml.events import FIRST_ITERATION, LAST_ITERATION
 from ._current import current_group, current_task
 from ._log import logger
 from ._model.identity import flatten, is_same_json, typed_json
 from ._model.metrics import MetricKey
-from ._model.report_values import checked_levels, flatten_nested, to_float, to_iteration
+from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._results.filtering import has_parameters
 from ._run import console as _console
@@ -256,7 +256,7 @@ class GroupTask(Reporting):
         cache = names.cache(context, single)
         for metric, value in values.items():
             x = value if type(value) is float else to_float(metric, value)
-            if -LARGEST <= x <= LARGEST:
+            if -MAX_STORED_NUMBER <= x <= MAX_STORED_NUMBER:
                 channel = cache.get(metric)
                 if channel is None:
                     channel = names.channel(metric, context, single)

@@ -28,7 +28,7 @@ from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import plotly.graph_objects
+    from plotly.graph_objs._figure import Figure as PlotlyFigure
 
     from ._plots.layout import Figure
     from ._results.results import Results
@@ -44,7 +44,7 @@ def curves(
     over: str | Sequence[str] | None = None,
     mode: Mode | None = None,
     **context: Any,
-) -> plotly.graph_objects.Figure:
+) -> PlotlyFigure:
     """Draws a metric over the iterations: a line per task, or a mean with a band per configuration.
 
     Up to 12 lines have their own colour and dash, and a legend; more are coloured by the rank of their last
@@ -77,7 +77,7 @@ def curves(
 
 def parallel_coordinates(
     results: Results, metric: str, *, of: Of = "last", mode: Mode | None = None, **context: Any
-) -> plotly.graph_objects.Figure:
+) -> PlotlyFigure:
     """Draws each task as a line over its parameters, coloured by its value of a metric.
 
     Parameters that are the same in all tasks are skipped. Axes of positive numbers that span two decades or
@@ -109,7 +109,7 @@ def heat_map(
     of: Of = "last",
     mode: Mode | None = None,
     **context: Any,
-) -> plotly.graph_objects.Figure:
+) -> PlotlyFigure:
     """Draws a metric for each pair of values of two parameters, its mean over all other parameters.
 
     Args:
@@ -142,7 +142,7 @@ def scatter(
     of: Of = "last",
     mode: Mode | None = None,
     **context: Any,
-) -> plotly.graph_objects.Figure:
+) -> PlotlyFigure:
     """Draws a point per task at its values of two parameters, coloured by a metric.
 
     Tasks at the same place are one point with their mean. It suits a random search; for a grid use
@@ -166,9 +166,7 @@ def scatter(
     return figure(scatter_figure(row_values, label, results.mode_of(metric, mode), x, y, note))
 
 
-def box(
-    results: Results, metric: str, *, by: str, of: Of = "last", **context: Any
-) -> plotly.graph_objects.Figure:
+def box(results: Results, metric: str, *, by: str, of: Of = "last", **context: Any) -> PlotlyFigure:
     """Draws a box of a metric's values per value of a parameter.
 
     Args:
@@ -190,7 +188,7 @@ def box(
     return figure(box_figure(row_values, label, by, note))
 
 
-def _plotly(function: str) -> Callable[[Figure], plotly.graph_objects.Figure]:
+def _plotly(function: str) -> Callable[[Figure], PlotlyFigure]:
     """Returns a function that converts plotly JSON to plotly's class.
 
     Raises:

@@ -9,7 +9,7 @@ import pytest
 
 from clearml_taskgroup import Metric, NameTemplate, TaskGroup
 from clearml_taskgroup._cli import find_run
-from clearml_taskgroup._model.metrics import Vocabulary
+from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._results.run_list import Listed
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, command, told

@@ -23,7 +23,7 @@ from clearml_taskgroup._drift.compare import (
 )
 from clearml_taskgroup._drift.parse_name import SUMMARY, parse_name
 from clearml_taskgroup._model.metric_words import edit_distance, is_typo
-from clearml_taskgroup._model.metrics import Vocabulary
+from clearml_taskgroup._model.vocabulary import Vocabulary
 
 Name = str | tuple[str, str]
 

@@ -1,4 +1,4 @@
-"""Tasks in ClearML queues: submitting a sweep, waiting for its tasks, cancelling them."""
+"""Submitted tasks in ClearML queues: waiting for them, enqueueing drafts, cancelling."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from .._clearml.api import Transport, Unreachable
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.backoff import Backoff
-from .._model.search_space import configurations
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, WaitTimeoutError
 from .server_state import status_of, update_state
-from .submit import adopted, check, like_main
+from .submit_checks import adopted, like_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .._group import TaskGroup
-    from .._model.search_space import Space
     from .._model.specs import TaskSpec
     from .._model.status import Status
     from .._run.run import Run
@@ -317,29 +314,6 @@ def open_submission(run: Run, queue: str, limit: int | None) -> Submission:
     """
     with _server(run) as transport:
         return Submission(queue, find_queue(transport, queue) if transport is not None else "", limit)
-
-
-def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: int | None) -> list[GroupTask]:
-    """Submits the configurations of a sweep that no earlier attempt has completed; returns all tasks.
-
-    Raises:
-        SubmitError: An agent could not run this script.
-        UnknownQueueError: The server has no such queue.
-        ServerError: The server refuses a request.
-    """
-    check(group, run, queue)
-    submission, queueing = open_submission(run, queue, limit), group._queueing
-    specs = [
-        attrs.evolve(spec, queue=queue, sweep=run.sweeps)
-        for spec in run.specs.make_all(configurations(space))
-    ]
-    done = [spec for spec in specs if run.is_done(spec.key)]
-    submitted = queueing.submit(run, [spec for spec in specs if not run.is_done(spec.key)], submission)
-    tasks = [GroupTask(group, run, state) for state in run.create(done)]
-    run.specs.add(state.spec for state in submitted)
-    run.submitted.update((state.spec.key, state) for state in submitted)
-    queueing.log_submission(len(done), submitted, len(specs))
-    return [*tasks, *(QueuedTask(group, run, state) for state in submitted)]
 
 
 def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:

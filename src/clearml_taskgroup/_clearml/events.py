@@ -25,8 +25,28 @@ SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
 """Title and iteration that ClearML gives to single values (`Logger.report_single_value`)."""
 FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
 """The range of iterations that a server accepts, without that of single values."""
-LARGEST = 3.4e38
-"""The largest magnitude that a server stores; one larger value makes it refuse the whole batch."""
+
+
+def scalar_event_start(task_id: str, name: Name) -> str:
+    """Returns the start of a scalar's API event as JSON; its value and `scalar_event_end` follow.
+
+    It is the same for all data points of a curve, so it is made once.
+    """
+    return (
+        f'{{"type":"training_stats_scalar","task":"{task_id}",'
+        f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
+    )
+
+
+def scalar_event_end(iteration: int | None, timestamp: int) -> str:
+    """Returns the end of a scalar's API event; it is the same for all values of one report.
+
+    Args:
+        iteration: None for a value without one.
+        timestamp: The time of the report, in milliseconds since 1970.
+    """
+    at = SINGLE_VALUE_ITERATION if iteration is None else iteration
+    return f',"iter":{at},"timestamp":{timestamp}}}'
 
 
 def console_event(task_id: str, text: str, level: str = "INFO") -> str:

@@ -18,8 +18,9 @@ import attrs
 from .. import _fork
 from .._clearml import sdk
 from .._current import current_group
-from .._model.metrics import Metric, Vocabulary
+from .._model.metrics import Metric
 from .._model.name_template import NameTemplate
+from .._model.vocabulary import Vocabulary
 from .._run import console
 from .._run.reporter import STALL_TIMEOUT_S
 from .._run.run import Run, RunOptions

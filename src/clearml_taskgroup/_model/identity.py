@@ -1,4 +1,4 @@
-"""The identity of tasks and groups: parameters to typed JSON, key and display name. Pure.
+"""The identity of tasks and groups: parameters to typed JSON and the key. Pure.
 
 Equal parameters have equal keys, whatever their Python types: numbers are compared by value
 (1 ≡ 1.0), lists like tuples, sets in sorted order; but True ≠ 1, None ≠ missing ≠ "None".
@@ -22,7 +22,7 @@ from fractions import Fraction
 from numbers import Number, Real
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -30,12 +30,9 @@ from .._text import counted
 from ..errors import ArgumentError, ParameterError, ServerNameError
 
 KEY_DIGITS = 12
-MAX_NAME_LENGTH = 80
 MIN_SERVER_NAME_LENGTH = 3
 
 _MEMORY_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
-_UNQUOTED_TEXT = re.compile(r"[A-Za-z_][\w.+\-/ ]*(?<! )")
-_LITERALS = frozenset({"None", "True", "False", "inf", "nan"})
 _SMALL_FLOAT_FORMATS = {"float32": "f", "float16": "e"}
 _GIVE_KEY = "give key= to name the task yourself"
 _LONGER_NAME = (
@@ -283,71 +280,6 @@ def canonical_json(flat: Mapping[str, Any]) -> str:
 def task_key(flat: Mapping[str, Any]) -> str:
     """Returns a task's key: 12 hexadecimal digits of SHA-256 over its canonical parameters."""
     return _digest(canonical_json(flat))
-
-
-def display_name(flat: Mapping[str, Any], *, length: int = MAX_NAME_LENGTH, short: bool = False) -> str:
-    """Returns the readable form of flat parameters, `C=1,seed=0`.
-
-    Args:
-        flat: Flat parameters.
-        length: The most characters. A longer name is cut and ends in `~` and the key, so that
-            different parameters have different names.
-        short: Whether an object is shown by its own `repr`, `SVC(C=3)`, without the module of its
-            class. Then objects of two classes with the same name may have the same text.
-    """
-    to_text = _short_text if short else _json_text
-    text = ",".join(
-        f"{_quoted_if_ambiguous(name)}={to_text(typed_json(flat[name], name))}" for name in sorted(flat)
-    )
-    if len(text) <= length:
-        return text
-    tail = f"~{task_key(flat)}"
-    return text[: max(0, length - len(tail))] + tail
-
-
-def number_text(value: float) -> str:
-    """Returns a number as text, the same for equal numbers: 1.0 as `1`, 1e20 as `1e+20`."""
-    if isinstance(value, int):
-        if abs(value) < 10**16:
-            return str(value)
-        try:
-            return repr(float(value)) if float(value) == value else str(value)
-        except OverflowError:
-            return str(value)
-    return repr(value)
-
-
-def _json_text(item: Any) -> str:
-    """Returns typed JSON as readable text, different for different values."""
-    if item is None or isinstance(item, bool):
-        return str(item)
-    if isinstance(item, (int, float)):
-        return number_text(item)
-    if isinstance(item, str):
-        return _quoted_if_ambiguous(item)
-    if isinstance(item, list):
-        return "[" + ",".join(map(_json_text, item)) + "]"
-    ((kind, content),) = cast("dict[str, Any]", item).items()
-    if kind == "object":
-        qualified, fields = content
-        inside = ",".join(f"{field}={_json_text(value)}" for field, value in fields.items())
-        return f"{qualified}({inside})"
-    return f"{kind}({_json_text(content)})"
-
-
-def _short_text(item: Any) -> str:
-    """Like `_json_text`, but an object by its `repr` if that looks like a call of its class."""
-    if isinstance(item, dict) and "repr" in item:
-        qualified, text = item["repr"]
-        if text.startswith(f"{qualified.rpartition('.')[2]}("):
-            return " ".join(text.split())
-    return _json_text(item)
-
-
-def _quoted_if_ambiguous(text: str) -> str:
-    if _UNQUOTED_TEXT.fullmatch(text) and text not in _LITERALS:
-        return text
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _normalized(text: str) -> str:

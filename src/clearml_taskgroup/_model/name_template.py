@@ -19,7 +19,8 @@ from ..errors import (
     TemplateError,
     UnknownFieldError,
 )
-from .identity import number_text, typed_json
+from .display_name import number_text
+from .identity import typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

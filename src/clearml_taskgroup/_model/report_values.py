@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import ArgumentError, MetricValueError, ReportError, UnknownFieldError
 from .name_template import TASK_FIELDS
 
+MAX_STORED_NUMBER = 3.4e38
+"""Larger numbers, NaN and ±inf are skipped: a ClearML server refuses the whole batch that has one."""
+
 
 def to_float(metric: Any, value: Any) -> float:
     """Converts a number of Python or numpy, or a tensor of one element; text is refused."""

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ..errors import ArgumentError, DuplicateTaskError, ParameterError
-from .identity import canonical_task_name, display_name, flatten, task_key
+from .display_name import display_name
+from .identity import canonical_task_name, flatten, task_key
 from .name_template import fill_task_name
 from .specs import TaskSpec
 

@@ -7,7 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.identity import display_name, typed_json
+from .._model.display_name import display_name
+from .._model.identity import typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import attrs
 
-from .._model.identity import number_text
+from .._model.display_name import number_text
 from .._plots.parameters import varying_parameters
 from .._plots.scales import is_number
 from .._plots.value_text import as_number, number_texts, value_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
-from .._model.identity import display_name
+from .._model.display_name import display_name
 from .._text import natural, some
 from .export import Tabular, column_names
 from .filtering import is_comparable

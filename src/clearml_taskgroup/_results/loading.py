@@ -20,9 +20,10 @@ from .._clearml.queries import (
     run_ids,
     run_started_at,
 )
-from .._model.metrics import ByMetric, Metric, Vocabulary
+from .._model.metrics import ByMetric, Metric
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.past import PastTask, latest_attempts
+from .._model.vocabulary import Vocabulary
 from .._run import mode as _modes
 from .._run.recount import known_keys, recount_past
 from .._storage import past_runs

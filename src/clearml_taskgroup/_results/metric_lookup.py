@@ -9,7 +9,7 @@ import attrs
 from .._drift.parse_name import parse_name
 from .._model.identity import typed_json
 from .._model.metric_words import mode_of
-from .._model.metrics import Context, MetricKey, Vocabulary, canonical_context, plain_text
+from .._model.metrics import Context, MetricKey, canonical_context, plain_text
 from .._text import closest, natural
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .._model.name_template import NameTemplate
+    from .._model.vocabulary import Vocabulary
     from .rows import Mode
 
 

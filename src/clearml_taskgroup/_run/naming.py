@@ -10,7 +10,7 @@ import attrs
 from .._clearml.events import SINGLE_VALUE_TITLE
 from .._model.downsample import CurveSample
 from .._model.metric_data import MetricData, Metrics
-from .._model.metrics import MetricKey, Vocabulary, canonical_context
+from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import (
     MANY_NAMES_PER_TASK,
     MAX_NAMES_PER_TASK,
@@ -23,6 +23,8 @@ from .reporter import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .._model.vocabulary import Vocabulary
 
 
 @attrs.define(eq=False)

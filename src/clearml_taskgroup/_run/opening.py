@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from .._clearml.agent_task import AgentTask
-    from .._model.metrics import Vocabulary
     from .._model.past import Prior
+    from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
 
 backend_for_tests: ContextVar[MemoryBackend | None] = ContextVar("clearml_taskgroup_store", default=None)

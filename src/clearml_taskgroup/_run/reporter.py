@@ -7,7 +7,6 @@ reports or flushes does the same work itself ("in line").
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import weakref
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import _fork
-from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, console_event
+from .._clearml.events import Batch, console_event, scalar_event_end, scalar_event_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +59,7 @@ class Channel:
         self.stats = stats
         self.sample = sample
         self.passes = 0
-        self.head = (
-            f'{{"type":"training_stats_scalar","task":"{task_id}",'
-            f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
-        )
+        self.head = scalar_event_start(task_id, name)
 
 
 Points = list[Any]
@@ -247,8 +243,7 @@ class Reporter:
             if isinstance(points, str):
                 events.append(points)
                 continue
-            at = SINGLE_VALUE_ITERATION if iteration is None else iteration
-            tail = f',"iter":{at},"timestamp":{ms}}}'
+            tail = scalar_event_end(iteration, ms)
             pairs = iter(points)
             for channel, value in zip(pairs, pairs, strict=True):
                 events.append(f"{channel.head}{value!r}{tail}")

@@ -16,8 +16,8 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.hyperparameters import general
-from .._model.metrics import Vocabulary
 from .._model.task_specs import TaskSpecs
+from .._model.vocabulary import Vocabulary
 from ..errors import ArgumentError, DeliveryError, NonFiniteError, NonFiniteWarning
 from . import closing, tasks
 from .reporter import MAX_TIMEOUT_S, Reporter
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._clearml.agent_task import AgentTask
-    from .._model.metrics import Vocabulary
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask, Prior
     from .._model.specs import RunInfo, TaskSpec
     from .._model.status import Status
+    from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
 

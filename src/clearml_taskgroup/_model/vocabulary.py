@@ -1,0 +1,99 @@
+"""The vocabulary of a group: which metrics it reports, under which names and aliases."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from ..errors import ReportError, UnknownMetricError, VocabularyError
+from .metrics import Metric
+from .name_template import NameTemplate, check_context
+
+
+def _as_list(metrics: Mapping[Any, Any]) -> str:
+    """Writes a dict from metric to mode as the list that `metrics=` expects."""
+    return ", ".join(
+        f'Metric("{name}", mode="{mode}")' if mode in ("max", "min") else f'Metric("{name}", …)'
+        for name, mode in metrics.items()
+    )
+
+
+@attrs.frozen
+class Vocabulary:
+    """The metrics that a group may report, by all their names and aliases."""
+
+    metrics: Mapping[str, Metric]
+    _spellings: Mapping[str, tuple[str, Mapping[str, Any]]]
+
+    @classmethod
+    def of(cls, metrics: Iterable[str | Metric], template: NameTemplate) -> Vocabulary:
+        """Builds and checks the vocabulary.
+
+        Raises:
+            VocabularyError: A name or alias stands for two metrics.
+            UnknownFieldError: An alias carries context that the template has no field for.
+        """
+        if isinstance(metrics, str):
+            raise VocabularyError(f"metrics={metrics!r} is a bare string; write metrics=[{metrics!r}]")
+        if isinstance(metrics, Mapping):
+            raise VocabularyError(f"metrics={metrics!r} is a dict; write metrics=[{_as_list(metrics)}]")
+        if not isinstance(metrics, Iterable):
+            raise VocabularyError(f"metrics={metrics!r} is not a list; write metrics=[…]")
+        entries = [entry if isinstance(entry, Metric) else Metric(entry) for entry in metrics]
+        spellings: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for entry in entries:
+            for spelling, context in ((entry.name, {}), *entry.aliases.items()):
+                if spelling in spellings:
+                    raise VocabularyError(
+                        f"{spelling!r} stands for both {spellings[spelling][0]!r} and {entry.name!r}; "
+                        "each name and alias may be given once"
+                    )
+                check_context(template, context)
+                spellings[spelling] = (entry.name, context)
+        return cls({entry.name: entry for entry in entries}, spellings)
+
+    def stored(self) -> list[Any]:
+        """Returns the vocabulary as JSON types, for the run log and the parent task."""
+        return [
+            [entry.name, {"aliases": entry.aliases, "mode": entry.mode, "unit": entry.unit}]
+            for entry in self.metrics.values()
+        ]
+
+    @classmethod
+    def restored(cls, stored: Any, template: NameTemplate) -> Vocabulary | None:
+        """Reads what `stored` returned; None if it was edited into something else."""
+        try:
+            return cls.of([Metric(name, **fields) for name, fields in stored], template)
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def has_aliases(self) -> bool:
+        """Whether any metric has an alias."""
+        return len(self._spellings) > len(self.metrics)
+
+    def __contains__(self, metric: object) -> bool:
+        return metric in self._spellings
+
+    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Returns the metric's own name, and the context with what the alias implies.
+
+        Raises:
+            UnknownMetricError: The vocabulary has no such metric or alias.
+            ReportError: The context contradicts the one that the alias implies.
+        """
+        try:
+            name, carried = self._spellings[metric]
+        except KeyError:
+            close = difflib.get_close_matches(metric, self._spellings, n=1, cutoff=0.5)
+            raise UnknownMetricError(metric, list(self.metrics), close[0] if close else None) from None
+        for field, value in carried.items():
+            if field in context and context[field] != value:
+                raise ReportError(
+                    f"{metric!r} stands for {field}={value!r}, but {field}={context[field]!r} was given; "
+                    f"leave {field}= out or use the metric's own name"
+                )
+        return name, {**carried, **context}
