@@ -35,7 +35,13 @@ RUNNING = [page for page in [README, *PAGES] if blocks_of(page.read_text())]
 RUNNING.append(README.with_name("CONTRIBUTING.md"))
 
 
-@pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(REPOSITORY)) for page in RUNNING])
+def as_case(page: Path) -> Any:
+    """A test's case for a page; the guides take a minute and run with the slow tests."""
+    slow = [pytest.mark.slow] if page.parent.name == "guides" else []
+    return pytest.param(page, id=str(page.relative_to(REPOSITORY)), marks=slow)
+
+
+@pytest.mark.parametrize("page", map(as_case, RUNNING))
 def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
     """A page's blocks run from top to bottom in an empty folder and print what it shows."""
     text = page.read_text()

@@ -101,6 +101,7 @@ def held_online(server: LoopbackServer) -> dict[str, Held]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(names()))
 def test_an_example_is_the_same_offline_and_online(name: str, tmp_path: Path) -> None:
     """An example leaves the same tasks, points, parameters, tags and statuses in both modes."""

@@ -279,6 +279,7 @@ def test_unicode_forms_of_one_name_are_one_group() -> None:
 def test_identity_is_the_same_in_every_process(seed: str) -> None:
     """Keys, names and ids do not depend on the process's hash seed."""
     code = (
+        "from clearml_taskgroup._model.display_name import *\n"
         "from clearml_taskgroup._model.identity import *\n"
         "flat = {'s': {'b', 'a', 'c', 1, (2, 3)}, 'n': 1.0, 'm': {1: 'x', 2: 'y'}, 'p': frozenset('xyz')}\n"
         "print(task_key(flat), display_name(flat), group_id('abc', 'xyz'))"
