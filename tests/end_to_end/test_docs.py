@@ -41,7 +41,7 @@ def as_case(page: Path) -> Any:
     return pytest.param(page, id=str(page.relative_to(REPOSITORY)), marks=slow)
 
 
-@pytest.mark.parametrize("page", map(as_case, RUNNING))
+@pytest.mark.parametrize("page", [as_case(page) for page in RUNNING])
 def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
     """A page's blocks run from top to bottom in an empty folder and print what it shows."""
     text = page.read_text()
