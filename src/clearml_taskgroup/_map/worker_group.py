@@ -294,6 +294,12 @@ def _backend(reference: RunReference, has_log: bool, task: str) -> Backend:
                 "share that folder (CLEARML_CACHE_DIR) between the machines, or work online",
             )
         return OfflineBackend(Path(reference.where))
+    if reference.mode != "online":
+        raise HandleError(
+            task,
+            f"is stored in the mode {reference.mode!r}, which worker processes cannot write to",
+            "report to it in the process that opened the group",
+        )
     outbox = reference.outbox if has_log and reference.host == platform.node() else None
     if outbox is not None and os.path.exists(outbox):
         return WorkerBackend(Path(outbox), lambda: _connect(reference, task))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
 
-backend_for_tests: ContextVar[MemoryBackend | None] = ContextVar("clearml_taskgroup_store", default=None)
+backend_for_tests: ContextVar[Backend | None] = ContextVar("clearml_taskgroup_backend", default=None)
 
 
 def open_run(
@@ -72,7 +72,7 @@ def open_run(
         run.start(*_parent(run, outer))
         return run
     mode = resolve(mode)
-    main_task = sdk.main_task() if mode != "disabled" else None
+    main_task = sdk.main_task() if mode in ("online", "offline") else None
     submitted = agent_task_of_this_process(mode)
     agent_task = submitted if submitted is not None and submitted.is_of(info.group_id) else None
     if submitted is not None:
