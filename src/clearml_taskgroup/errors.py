@@ -152,11 +152,13 @@ class UnknownMetricError(TaskGroupError, ValueError):
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        hint = f"did you mean {self.suggestion!r}? If not: " if self.suggestion else ""
+        hint = (
+            f"did you mean {self.suggestion!r}? To allow it, add" if self.suggestion else "to allow it, add"
+        )
         return (
-            f"the metric {self.metric!r} is not in the group's vocabulary; {hint}it has: "
-            f"{', '.join(self.known)}. Add Metric({self.metric!r}) to metrics=[…], or "
-            f"{self.metric!r} to the aliases of the metric that it stands for"
+            f"the metric {self.metric!r} is not in the group's vocabulary, which has: {', '.join(self.known)}; "
+            f"{hint} Metric({self.metric!r}) to metrics=[…], or {self.metric!r} to the aliases of the metric "
+            "that it stands for"
         )
 
 
