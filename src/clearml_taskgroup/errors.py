@@ -156,8 +156,8 @@ class UnknownMetricError(TaskGroupError, ValueError):
             f"did you mean {self.suggestion!r}? To allow it, add" if self.suggestion else "to allow it, add"
         )
         return (
-            f"the metric {self.metric!r} is not in the group's vocabulary, which has: {', '.join(self.known)}; "
-            f"{hint} Metric({self.metric!r}) to metrics=[…], or {self.metric!r} to the aliases of the metric "
+            f"the metric {self.metric!r} is not in the group's vocabulary, which has: "
+            f"{', '.join(self.known)}; {hint} Metric({self.metric!r}) to metrics=[…], or {self.metric!r} to the aliases of the metric "
             "that it stands for"
         )
 
