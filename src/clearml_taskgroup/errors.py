@@ -152,13 +152,11 @@ class UnknownMetricError(TaskGroupError, ValueError):
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        hint = (
-            f"did you mean {self.suggestion!r}? To allow it, add" if self.suggestion else "to allow it, add"
-        )
+        hint = f"did you mean {self.suggestion!r}? To" if self.suggestion else "to"
         return (
             f"the metric {self.metric!r} is not in the group's vocabulary, which has: "
-            f"{', '.join(self.known)}; {hint} Metric({self.metric!r}) to metrics=[…], or {self.metric!r} to the aliases of the metric "
-            "that it stands for"
+            f"{', '.join(self.known)}; {hint} allow it, add Metric({self.metric!r}) to metrics=[…], or "
+            f"{self.metric!r} to the aliases of the metric that it stands for"
         )
 
 
