@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._task import find_task
-from .errors import GroupStateError
+from ._model.identity import flatten, typed_json
+from ._results.filtering import has_parameters
+from .errors import GroupStateError, UnknownTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ._run.run import Run
@@ -51,7 +52,7 @@ class GroupInfo:
         Raises:
             UnknownTaskError: No task matches, or more than one does.
         """
-        return find_task(list(self), {**(params or {}), **parameters}, key, name)
+        return _find_task(list(self), {**(params or {}), **parameters}, key, name)
 
     @property
     def at_agent(self) -> bool:
@@ -111,3 +112,21 @@ class GroupInfo:
 
     def _opened_once(self) -> Run:
         return self._run if self._run is not None else self._opened()
+
+
+def _find_task(
+    tasks: Sequence[GroupTask], params: Mapping[str, Any], key: str | None, name: str | None
+) -> GroupTask:
+    wanted = {parameter: typed_json(value, parameter) for parameter, value in flatten(params).items()}
+    found = [
+        task
+        for task in tasks
+        if (key is None or task.key == key)
+        and (name is None or str(task) == name)
+        and has_parameters(task._state.params, wanted)
+    ]
+    if len(found) != 1:
+        asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
+        text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
+        raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in tasks])
+    return found[0]

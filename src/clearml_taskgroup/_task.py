@@ -16,7 +16,6 @@ from ._model.identity import flatten, is_same_json, typed_json
 from ._model.metrics import MetricKey
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
-from ._results.filtering import has_parameters
 from ._run import console as _console
 from ._run import failures
 from .errors import (
@@ -26,7 +25,6 @@ from .errors import (
     ParameterError,
     ReportError,
     TaskClosedError,
-    UnknownTaskError,
 )
 
 if TYPE_CHECKING:
@@ -73,25 +71,6 @@ def failure_of(task: GroupTask) -> Failure:
         return task._caught
     error, text = task._state.failure or (CarriedError(task.status_reason or "it was marked as failed"), "")
     return Failure(task, error, text)
-
-
-def find_task(
-    tasks: Sequence[GroupTask], params: Mapping[str, Any], key: str | None, name: str | None
-) -> GroupTask:
-    """Finds the one task that has the parameters, key and name; see `TaskGroup.get`."""
-    wanted = {parameter: typed_json(value, parameter) for parameter, value in flatten(params).items()}
-    found = [
-        task
-        for task in tasks
-        if (key is None or task.key == key)
-        and (name is None or str(task) == name)
-        and has_parameters(task._state.params, wanted)
-    ]
-    if len(found) != 1:
-        asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
-        text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
-        raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in tasks])
-    return found[0]
 
 
 class GroupOfTask(Protocol):
