@@ -76,7 +76,7 @@ class Objective:
         task = self._open(run, trial, study)
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
         if isinstance(trial, optuna.Trial):
-            trial = WatchedTrial(trial, seen)
+            trial = _WatchedTrial(trial, seen)
         with task.activate():
             try:
                 seen.params(trial)
@@ -162,7 +162,7 @@ class Objective:
             task.report({metric: float(value)}, **filled(self.group, metric, self.context))
 
 
-class WatchedTrial(optuna.Trial):
+class _WatchedTrial(optuna.Trial):
     """Optuna's own trial; what it samples and what is reported to it goes to its task at once."""
 
     def __init__(self, trial: optuna.Trial, seen: _Seen) -> None:
