@@ -63,9 +63,10 @@ nitpick_ignore_regex = [
     ("py:obj", ".*"),
     (
         "py:.*",
-        r"(collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
+        r"(clearml|collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
     ),
-    ("py:.*", r"'.*'|_?modes?\.Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"'.*'|Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"(clearml_taskgroup\.(\w+\.)*)?(T|ByMetric)|Number|Values|NestedValues"),  # annotations only
     ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
     ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
 ]

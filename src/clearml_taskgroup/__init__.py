@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ._agents.queue import Cancelled
     from ._group import TaskGroup
     from ._map.map import Mapped
-    from ._model.metrics import Metric
+    from ._model.metrics import Metric, MetricKey
     from ._model.name_template import Name, NameTemplate
     from ._reporting import BoundTask, TaskName
     from ._results.aggregate import Aggregates
@@ -37,6 +37,7 @@ _HOMES = {
     "Mapped": "_map.map",
     "Mean": "_results.rows",
     "Metric": "_model.metrics",
+    "MetricKey": "_model.metrics",
     "Name": "_model.name_template",
     "NameTemplate": "_model.name_template",
     "Results": "_results.results",
@@ -63,6 +64,7 @@ __all__ = [
     "Mapped",
     "Mean",
     "Metric",
+    "MetricKey",
     "Name",
     "NameTemplate",
     "Results",
