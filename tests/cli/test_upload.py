@@ -287,6 +287,7 @@ def test_the_module_is_the_command() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.slow
 def test_terminals_that_lack_letters(encoding: str) -> None:
     """Where a terminal's encoding lacks ±, – or 项, the command still prints, on stderr as well."""
     with TaskGroup("the project – 项目", NAME, mode="offline", provenance=False) as group:

@@ -13,6 +13,8 @@ import pytest
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
 
+pytestmark = pytest.mark.slow
+
 HEAD = """
 import json, os, signal, sys, threading, warnings
 warnings.simplefilter("ignore")

@@ -11,6 +11,8 @@ from .faults import FaultKind
 from .harness import run_script
 from .server import LoopbackServer
 
+pytestmark = pytest.mark.slow
+
 PATIENT = """
 from clearml.backend_api import Session
 

@@ -178,6 +178,7 @@ def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: An
     assert (row.value("loss", of="mean"), row.stats["loss", ()].count) == (2.5, 2)
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_take_five_calls(loopback: LoopbackServer) -> None:
     """A group of 1,000 tasks is loaded by five calls, the login among them."""
     with TaskGroup("digits", "sweep", provenance=False) as group:

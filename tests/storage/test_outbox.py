@@ -225,6 +225,7 @@ def test_many_writers_and_a_file_that_starts_anew_lose_nothing(
     assert outbox.size < 10 * limits.OUTBOX_RECYCLE_BYTES
 
 
+@pytest.mark.slow
 def test_what_waits_is_read_in_bounded_memory(path: Path) -> None:
     """Reading and counting what waits holds a few chunks of it, however much it is."""
     outbox = Outbox.open(path)

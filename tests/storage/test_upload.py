@@ -102,6 +102,7 @@ def test_another_server_gets_all_of_it_too(
         full.check(another)
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_interrupted_anywhere_is_completed(
     made: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
