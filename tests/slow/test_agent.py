@@ -89,7 +89,7 @@ def test_the_example_runs_on_agents(loopback: LoopbackServer, view: View, tmp_pa
         waiting = queue_of(loopback, "gpu")
         for name in waiting:
             text = execute(loopback, tmp_path / "agent", points(loopback)[name]["id"])
-            assert f"this agent's task is the point {name}" in text
+            assert f"this agent's task is the configuration {name}" in text
         out, told = script.communicate(timeout=120)
     finally:
         script.kill()
@@ -111,7 +111,7 @@ def test_an_agent_runs_points_of_a_sweep(loopback: LoopbackServer, view: View, t
     first, last = docs["C=1,deep/kernel=rbf"], docs["C=10,deep/kernel=rbf"]
     before = set(loopback.tasks)
     text = execute(loopback, tmp_path / "agent", first["id"])
-    assert "this agent's task is the point C=1,deep/kernel=rbf" in text
+    assert "this agent's task is the configuration C=1,deep/kernel=rbf" in text
     assert "this sweep has its turn" not in text
     assert loopback.task(first["id"])["status"] == "completed", text
     assert loopback.scalars(first["id"]) == {("accuracy", "val"): [(0, 0.0), (1, 1.0), (2, 2.0)]}

@@ -17,7 +17,7 @@ from clearml_taskgroup._storage import offline as store
 
 wait = threading.Event()
 
-def hang(path, data):
+def hang(path, data, **options):
     os.write(1, b"hangs\\n")
     wait.wait()
 """
@@ -104,7 +104,7 @@ group = offline(close_timeout=600).open()
 done, task = group.tasks({"seed": [0, 1]})
 with done:
     done.report({"loss": 0.5}, 1)
-store._append = hang
+store.append_to = hang
 task.report({"loss": 1.5}, 1)
 group.close()
 """,
@@ -127,7 +127,7 @@ def test_a_hanging_disk_ends_a_script_in_the_time_that_it_was_given(tmp_path: Pa
     outcome = run_script(
         HANGING
         + """
-store._append = hang
+store.append_to = hang
 with offline(close_timeout=0.5) as group:
     group.task({"seed": 0}).report({"loss": 1.5}, 1)
 """,
@@ -147,7 +147,7 @@ def test_sigterm_while_a_block_waits_for_delivery_ends_with_143(tmp_path: Path) 
         HANGING
         + TELLING
         + """
-store._append = hang
+store.append_to = hang
 with offline(close_timeout=600) as group:
     group.task({"seed": 0}).report({"loss": 1.5}, 1)
 """,
