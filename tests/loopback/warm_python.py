@@ -42,6 +42,7 @@ PRELOADED = (
 )
 LONGEST_REQUEST = 1024 * 1024
 _server: tuple[int, subprocess.Popen[bytes], socket.socket] | None = None
+_in_use = threading.Lock()
 
 
 def run(
@@ -49,9 +50,25 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a script as `python script` with this environment alone, and waits for the end of its output.
 
+    The server takes one script at a time; if another thread uses it, the script gets a new process.
+
     Raises:
         subprocess.TimeoutExpired: It took too long, and was killed.
     """
+    if not _in_use.acquire(blocking=False):
+        command = [sys.executable, str(script)]
+        return subprocess.run(
+            command, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+        )
+    try:
+        return _run_forked(script, env, cwd, timeout)
+    finally:
+        _in_use.release()
+
+
+def _run_forked(
+    script: Path, env: Mapping[str, str], cwd: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
     process, channel = _started()
     pipes = [os.pipe(), os.pipe()]
     stdin = os.open(os.devnull, os.O_RDONLY)
