@@ -143,6 +143,10 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             for stream, fd in enumerate(fds):
                 os.dup2(fd, stream)
                 os.close(fd)
+            # The server's own objects know what its streams were: a file, that is, one that can seek.
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
             request: dict[str, Any] = json.loads(data)
             return request
         for fd in fds:
