@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._agents import on_agent as on_agent
-from ._agents import submit_checks
+from ._agents import on_agent, submit_checks
 from ._agents.submit import submit_sweep
 from ._model.search_space import Space, configurations
 from ._results.metric_lookup import MetricLookup

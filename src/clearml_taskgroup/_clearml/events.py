@@ -7,8 +7,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._model.name_template import Name
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

@@ -47,14 +47,8 @@ def reopen(run: bytes, vocabulary: bytes | str, fields: tuple[Any, ...]) -> Grou
 def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) -> WorkerTask:
     run = group._run
     spec = TaskSpec(own.key, own.name, own.task_name, own.place, own.attempt, own.params, own.tags)
-    template_fields = {
-        "group": run.info.name,
-        "task": own.name,
-        "key": own.key,
-        "index": str(own.place),
-        "task_id": own.id,
-    }
-    names = Names(run.template, run.vocabulary, own.id, template_fields, run.warned)
+    fields = spec.template_fields(run.info.name, own.id)
+    names = Names(run.template, run.vocabulary, own.id, fields, run.warned)
     params = {**own.params, **(own.more_params or {})}
     state = TaskState(spec, own.id, names, params, time.monotonic(), in_sweep=own.in_sweep)
     ended = own.ended

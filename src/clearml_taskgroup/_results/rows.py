@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from .._model.metrics import MetricKey
 from .._text import some
 from ..errors import ArgumentError
 

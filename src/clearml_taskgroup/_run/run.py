@@ -17,7 +17,6 @@ import attrs
 from .._clearml import sdk
 from .._clearml.hyperparameters import general
 from .._model.task_specs import TaskSpecs
-from .._model.vocabulary import Vocabulary
 from ..errors import ArgumentError, DeliveryError, NonFiniteError, NonFiniteWarning
 from . import closing, tasks
 from .reporter import MAX_TIMEOUT_S, Reporter

@@ -65,14 +65,8 @@ def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
 
 def new_state(run: Run, spec: TaskSpec, task_id: str, in_sweep: bool = False) -> TaskState:
     """Makes the state of a task that has just been opened."""
-    own = {
-        "group": run.info.name,
-        "task": spec.name,
-        "key": spec.key,
-        "index": str(spec.index),
-        "task_id": task_id,
-    }
-    names = Names(run.template, run.vocabulary, task_id, own, run.warned)
+    fields = spec.template_fields(run.info.name, task_id)
+    names = Names(run.template, run.vocabulary, task_id, fields, run.warned)
     return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), in_sweep=in_sweep)
 
 

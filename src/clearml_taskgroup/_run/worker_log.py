@@ -21,6 +21,7 @@ import attrs
 
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to
+from .._storage.run_log import is_alive
 from .recount import recount
 from .worker_counts import WorkerCounts, merge
 
@@ -121,15 +122,7 @@ class WorkerLog:
 
 def lives(host: str, pid: int) -> bool:
     """Whether a process lives; True if it cannot be known from here."""
-    if host != platform.node() or os.name == "nt":  # on Windows the signal 0 ends a process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return host != platform.node() or os.name == "nt" or is_alive(pid)
 
 
 # --- in the worker ---------------------------------------------------------------------------------
