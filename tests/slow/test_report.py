@@ -206,8 +206,8 @@ def test_a_diverged_task(tmp_path: Path, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
-def test_unpacking(level: int, tmp_path: Path, browser: Browser) -> None:
-    """The page unpacks every kind of deflate block: stored, with fixed trees, with trees of its own."""
+def test_decompressing(level: int, tmp_path: Path, browser: Browser) -> None:
+    """The page decompresses every kind of deflate block: stored, with fixed trees, with trees of its own."""
     with recording():
         browser.open(mixed().save_html(tmp_path / "report.html"))
     draw = random.Random(level)
@@ -220,7 +220,7 @@ def test_unpacking(level: int, tmp_path: Path, browser: Browser) -> None:
             f"document.body.insertAdjacentHTML('beforeend',"
             f"'<p id=probe data-size={len(text.encode())}>{packed}</p>')"
         )
-        assert browser.evaluate("unpacked('probe')") == text
+        assert browser.evaluate("decompressed('probe')") == text
         browser.evaluate("document.getElementById('probe').remove()")
 
 
