@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -74,6 +75,23 @@ def _lenient(event: Doc) -> bool:
     return not known or event.get("task") is None
 
 
+def page_fault(event: Doc) -> str:
+    """What ClearML's web page cannot draw of a plot; empty if it can.
+
+    Since 2.3 the page calls ``layout.title.endsWith`` on each plot that is not a scatter plot; one plot
+    without a title as text leaves the PLOTS tab of its task blank.
+    """
+    try:
+        plot = json.loads(event.get("plot_str") or "null")
+        kinds = {trace.get("type", "scatter") for trace in plot["data"]}
+        title = (plot.get("layout") or {}).get("title")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"not a figure of plotly: {event.get('plot_str')!r:.200}"
+    if isinstance(title, str) or (kinds and kinds <= {"scatter", "scattergl"}):
+        return ""
+    return f"the web page cannot draw a plot whose layout.title is {title!r}"
+
+
 def check_batch(name: str, version: str, items: list[Doc]) -> tuple[list[Violation], bool]:
     """What the shipped schema says against the lines of a batch of events.
 
@@ -91,6 +109,8 @@ def check_batch(name: str, version: str, items: list[Doc]) -> tuple[list[Violati
     if schema is None:
         return violations, fatal
     for index, event in enumerate(items):
+        if event.get("type") == PLOT and (fault := page_fault(event)):
+            violations.append(Violation(name, version, fault, ("plot_str",), index))
         if _plain(event):
             continue
         violation = first_violation(name, schema, _tolerated(event), index)

@@ -18,6 +18,7 @@ from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
+from tests.loopback.events import page_fault
 from tests.support.server_view import View
 
 METRICS: list[str | Metric] = [Metric("loss", mode="min"), Metric("accuracy", mode="max", unit="%"), "speed"]
@@ -74,6 +75,12 @@ def test_tables_and_figures() -> None:
     assert cells[head.index("accuracy[split=val] (%)")][5] == "5.39"
     lines = [trace for trace in found["Curves", "loss[split=val]"]["data"] if trace["name"] == "C=5"]
     assert (lines[0]["x"][0], lines[0]["x"][-1], lines[0]["y"][-1]) == (0, 39, 0.025)
+
+
+def test_the_web_page_can_draw_every_plot() -> None:
+    for events in (parent_of().events, parent_of(tasks=130).events, parent_of(tasks=1).events):
+        assert sum(event["type"] == "plot" for event in events) >= 2
+        assert not any(page_fault(event) for event in events if event["type"] == "plot")
 
 
 def test_best_values_and_counts() -> None:

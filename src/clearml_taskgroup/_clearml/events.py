@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
     from .._model.name_template import Name
 
+
+_LINE_BREAK, _TAG = re.compile("<br */?>"), re.compile("</?[a-z]+>")
+"""Markup of plotly; other text in angle brackets stays."""
 
 Batch = dict[str, list[str]]
 """Events by ClearML task id: API events as JSON text, in order."""
@@ -87,10 +92,26 @@ def plot_event(task_id: str, title: str, series: str, figure: Mapping[str, Any])
             "metric": title,
             "variant": series,
             "iter": 0,
-            "plot_str": json.dumps(figure, separators=(",", ":")),
+            "plot_str": json.dumps(titled(figure, series), separators=(",", ":")),
         },
         separators=(",", ":"),  # as the outbox reads it
     )
+
+
+def titled(figure: Mapping[str, Any], series: str) -> dict[str, Any]:
+    """Returns a figure whose title is plain text: its own, or else the series.
+
+    ClearML's web page (since 2.3) calls `layout.title.endsWith(…)`: one plot with another title, or none,
+    leaves the whole PLOTS tab of the task blank. The page shows no markup in titles.
+    """
+    layout = figure.get("layout")
+    layout = dict(layout) if isinstance(layout, dict) else {}
+    title = layout.get("title")
+    if isinstance(title, dict) and isinstance(title.get("text"), str):
+        title = html.unescape(_TAG.sub("", _LINE_BREAK.sub(" – ", title["text"])))
+    if not isinstance(title, str) or not title:
+        title = series
+    return {"data": [], **figure, "layout": layout | {"title": title}}
 
 
 def single_value_event(task_id: str, name: str, value: float) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import sdk
+from .._clearml.events import titled
 from .._clearml.hyperparameters import SECTION, parameter
 from .._clearml.tasks import add_artifacts, restart_task
 from .._model.status import CLOSED, ENDED, PUBLISHED
@@ -168,13 +169,16 @@ class Session:
         if key and event.get("url") and (self.folder / "data" / key).is_file():
             event["url"] = self._upload_file(key)
             event["key"] = key.replace(old, self.id)
-        elif old in str(event.get("plot_str", "")):
-            event["plot_str"] = self._rewritten_plot(event["plot_str"]).replace(old, self.id)
+        elif event.get("type") == "plot":
+            event["plot_str"] = self._rewritten_plot(event).replace(old, self.id)
         return event
 
-    def _rewritten_plot(self, text: str) -> str:
-        """Uploads the images in a plot and replaces their addresses."""
-        plot = json.loads(text)
+    def _rewritten_plot(self, event: dict[str, Any]) -> str:
+        """Uploads the images in a plot, replaces their addresses, and adds the title that the page needs."""
+        try:
+            plot = titled(json.loads(event["plot_str"]), event["variant"])
+        except (KeyError, ValueError, TypeError, AttributeError):  # not plotly's JSON: it is sent as it is
+            return str(event.get("plot_str", ""))
         for image in (plot.get("layout") or {}).get("images") or []:
             inside = self._file_below_data(str(image.get("source", "")))
             if inside is not None:
