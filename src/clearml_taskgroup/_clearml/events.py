@@ -24,6 +24,9 @@ Batch = dict[str, list[str]]
 Point = tuple[int | None, float]
 """A data point: iteration and value; the iteration of a single value is None."""
 
+Curves = dict["Name", list[Point]]
+"""The data points of each title and series of one task, in the order of arrival."""
+
 SINGLE_VALUE_TITLE, SINGLE_VALUE_ITERATION = "Summary", -(2**31)
 """Title and iteration that ClearML gives to single values (`Logger.report_single_value`)."""
 FIRST_ITERATION, LAST_ITERATION = SINGLE_VALUE_ITERATION + 1, 2**63 - 1
@@ -72,14 +75,16 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def points_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> list[Point]:
-    """Selects the data points of some titles and series from API events."""
-    wanted = {tuple(name) for name in names}
-    return [
-        (None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"], event["value"])
-        for event in events
-        if event.get("type") == "training_stats_scalar" and (event["metric"], event["variant"]) in wanted
-    ]
+def curves_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> Curves:
+    """Selects the data points of some titles and series from API events, in their order."""
+    curves: Curves = {name: [] for name in names}
+    for event in events:
+        if event.get("type") == "training_stats_scalar":
+            points = curves.get((event["metric"], event["variant"]))  # type: ignore[call-overload]
+            if points is not None:
+                at = event["iter"]
+                points.append((None if at == SINGLE_VALUE_ITERATION else at, event["value"]))
+    return curves
 
 
 def plot_event(task_id: str, title: str, series: str, figure: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def query_all_tasks(
             return recent
 
 
-def read_points(transport: Transport, task_id: str, name: Name) -> list[Point]:
+def read_curve(transport: Transport, task_id: str, name: Name) -> list[Point]:
     """Reads every data point of one title and series of a task."""
     metric = {"metric": name.title, "variants": [name.series]}
     body: dict[str, Any] = {"task": task_id, "metric": metric, "key": "iter", "batch_size": MAX_ANSWER_POINTS}

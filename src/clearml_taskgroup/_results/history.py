@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
@@ -92,8 +93,8 @@ class Reader:
         """
         self.backend.flush(FLUSH_TIMEOUT_S)
         return {
-            task_id: _latest_by_iteration(points)
-            for task_id, points in self.backend.read_points(names).items()
+            task_id: _latest_by_iteration(itertools.chain.from_iterable(curves.values()))
+            for task_id, curves in self.backend.read_curves(names).items()
         }
 
     def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
@@ -133,6 +134,6 @@ def _without_single_value(points: DataPoints) -> DataPoints:
     return points[1:] if len(points) > 1 and points[0][0] is None else points
 
 
-def _latest_by_iteration(points: Sequence[Point]) -> list[tuple[int | None, float]]:
+def _latest_by_iteration(points: Iterable[Point]) -> list[tuple[int | None, float]]:
     latest: dict[int | None, float] = dict(points)
     return sorted(latest.items(), key=lambda point: -1 if point[0] is None else point[0])

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from .._clearml.events import Point
+    from .._clearml.events import Curves
     from .._model.metric_data import Metrics
     from .._model.past import PastRun
     from .._model.stats import Stats
@@ -162,7 +162,7 @@ class RunLogOnly(MemoryBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(mode="online", where=str(path), keep=False)
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Raises `NoHistoryError`: a run log has no curves."""
         raise NoHistoryError(f"in the run log {self.where}", "load the run from the server: mode='online'")
 
@@ -174,11 +174,11 @@ class RunLogOnly(MemoryBackend):
 class LoadedServer(OnlineBackend):
     """The server of loaded results; each reading of curves opens a connection and closes it again."""
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
-        """Reads whole curves; see `OnlineBackend.read_points`."""
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
+        """Reads whole curves; see `OnlineBackend.read_curves`."""
         server = OnlineBackend(self.connection)
         try:
-            return server.read_points(wanted)
+            return server.read_curves(wanted)
         finally:
             server.close()
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .._clearml.api import Transport
     from .._clearml.documents import Scalars
-    from .._clearml.events import Batch, Point
+    from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
     from .._model.status import Status
@@ -54,11 +54,14 @@ class Backend(Protocol):
         """Waits until everything that was written has been delivered; returns whether it has."""
         return True
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads data points back, in the order of their arrival.
 
         Args:
             wanted: For each ClearML task id, titles and series, including those of single values.
+
+        Returns:
+            For each ClearML task id, the data points of each title and series.
         """
         raise NoHistoryError(f"in the mode {self.mode!r}", "report them in another mode")
 

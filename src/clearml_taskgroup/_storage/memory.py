@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.documents import Scalars, scalars_of_events
-from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Point, points_of
+from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Curves, curves_of
 from .._clearml.hyperparameters import SECTION, hyperparameters
 from .base import Backend
 
@@ -176,11 +176,11 @@ class MemoryBackend(Backend):
                 task.status, task.reason = ending.status, ending.reason
         return []
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Gives the tasks' data points; raises in the mode `disabled`."""
         if not self.keep:
-            return super().read_points(wanted)
-        return {task_id: points_of(self.tasks[task_id].events, names) for task_id, names in wanted.items()}
+            return super().read_curves(wanted)
+        return {task_id: curves_of(self.tasks[task_id].events, names) for task_id, names in wanted.items()}
 
     def clearml_task(self, task_id: str) -> Any:
         """Gives an object whose methods do nothing, so that scripts run unchanged."""

@@ -20,7 +20,7 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.documents import Scalars, scalars_of_events
-from .._clearml.events import Batch, Point, points_of
+from .._clearml.events import Batch, Curves, curves_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
 from .append_file import append_to, disk_errors, end_torn_line
@@ -147,9 +147,9 @@ class OfflineBackend(Backend):
             sdk.wait_for_uploads(attached, timeout)
             del self._attached[task_id]
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads data points from the sessions; a deleted session has none."""
-        return {task_id: points_of(self.events(task_id), names) for task_id, names in wanted.items()}
+        return {task_id: curves_of(self.events(task_id), names) for task_id, names in wanted.items()}
 
     def events(self, task_id: str) -> Iterator[dict[str, Any]]:
         """Reads the API events of a session; a line that a crash cut short is skipped."""

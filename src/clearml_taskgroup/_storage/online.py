@@ -15,7 +15,7 @@ from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.concurrent import call_concurrently
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.hyperparameters import SECTION, hyperparameters
-from .._clearml.queries import MAX_PAGE_TASKS, read_points
+from .._clearml.queries import MAX_PAGE_TASKS, read_curve
 from .._clearml.tasks import (
     add_parameters,
     create_task,
@@ -35,7 +35,7 @@ from .sender import Sender
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._clearml.events import Batch, Point
+    from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
     from .outbox import Outbox
@@ -266,13 +266,13 @@ class OnlineBackend(Backend):
         """Adds parameters to the section `General`."""
         add_parameters(self.transport, task_id, params)
 
-    def read_points(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, list[Point]]:
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads whole curves, every data point."""
         asked = [(task_id, name) for task_id, names in wanted.items() for name in names]
-        curves = call_concurrently(lambda one: read_points(self.transport, *one), asked)
-        found: dict[str, list[Point]] = {task_id: [] for task_id in wanted}
-        for (task_id, _), points in zip(asked, curves, strict=True):
-            found[task_id] += points
+        curves = call_concurrently(lambda one: read_curve(self.transport, *one), asked)
+        found: dict[str, Curves] = {task_id: {} for task_id in wanted}
+        for (task_id, name), points in zip(asked, curves, strict=True):
+            found[task_id][name] = points
         return found
 
     def clearml_task(self, task_id: str) -> Any:
