@@ -219,6 +219,7 @@ def run_watchdog(state: State, now: datetime) -> list[str]:
     for task in state.tasks.values():
         if task["status"] == "in_progress" and task["last_update"] < oldest:
             change_status(state, task, "stopped", reason=reason, message=reason)
+            task["last_changed_by"] = "__apiserver__"
             found.append(task["id"])
     return found
 

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .._model import limits
+from .._model.specs import Ending, ForeignStatus
+from .._model.status import ABANDONED, ENDED, from_server
 from ..errors import ServerError
 from .api import Refused, Transport, Unreachable
 from .hyperparameters import SECTION, general
@@ -15,13 +17,28 @@ from .queries import is_original, query_tasks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._model.specs import Ending
+    from .queries import Document
 
 MAX_ENDINGS_500 = 12
 """How often the end of a task is tried against answers with status 500: about a minute."""
 
 _END_ACTIONS = {"completed": "tasks.completed", "failed": "tasks.failed", "stopped": "tasks.stopped"}
-_INVALID_STATUS, _NAME_EXISTS = 110, 801  # ClearML's codes for why it refused
+# ClearML's codes for why it refused.
+_INVALID_FIELD, _INVALID_TASK, _INVALID_STATUS, _NAME_EXISTS = 16, 101, 110, 801
+
+WATCHDOG_REASON = "Forced stop (non-responsive)"
+"""The reason with which the server stops a task that was silent for two hours."""
+STATUS_FIELDS = (
+    "id",
+    "status",
+    "status_reason",
+    "status_message",
+    "system_tags",
+    "runtime",
+    f"hyperparams.{SECTION}.run.value",
+)
+"""The fields of a task that `foreign_status` reads."""
+DELETED = ForeignStatus("stopped", "deleted from the server", "deleted")
 
 
 def find_or_create_project(transport: Transport, name: str) -> str:
@@ -88,7 +105,46 @@ def restart_task(transport: Transport, task_id: str) -> None:
         transport.call("tasks.started", {"task": task_id, "force": True})
 
 
-def end_task(transport: Transport, ending: Ending, name: str, timeout: float) -> None:
+def foreign_status(document: Document, ending: Ending) -> ForeignStatus | None:
+    """Finds the final status that a person or another client has given a task.
+
+    Neither the server's watchdog nor the end of a dead process's tasks is such a status.
+
+    Args:
+        document: The task, with the fields `STATUS_FIELDS`.
+        ending: How this process ends the task, or has ended it.
+
+    Returns:
+        The status; None if the task may get the one of `ending`, or has it.
+    """
+    word = str(document["status"])
+    reason = str(document.get("status_reason") or document.get("status_message") or "")
+    if word == "queued" or (word == "created" and not is_original(document)):
+        what = "reset" if word == "created" else "queued"
+        return ForeignStatus("stopped", f"{what} on the server", what)
+    status = from_server(word)
+    is_ours = (status, reason) == (ending.status, ending.reason) or status == ending.status == "completed"
+    if status not in ENDED or is_ours or (status == "stopped" and reason in (WATCHDOG_REASON, ABANDONED)):
+        return None
+    return ForeignStatus(status, reason, word)
+
+
+def status_documents(transport: Transport, ids: Sequence[str], timeout: float) -> dict[str, Document]:
+    """Gets the statuses of at most 500 tasks, by their ids; a deleted one is missing.
+
+    Raises:
+        Unreachable: The server is away or broken.
+    """
+    query = {"id": list(ids), "only_fields": list(STATUS_FIELDS), "page_size": len(ids), "page": 0}
+    answer_timeout = _answer_timeout(timeout)
+    try:
+        found = transport.call("tasks.get_all", query, timeout=timeout, answer_timeout=answer_timeout)
+    except Refused as refusal:
+        raise Unreachable(refusal.problem) from None
+    return {str(document["id"]): document for document in found["tasks"]}
+
+
+def end_task(transport: Transport, ending: Ending, name: str, timeout: float) -> ForeignStatus | None:
     """Sets the final status of a task.
 
     Args:
@@ -96,6 +152,9 @@ def end_task(transport: Transport, ending: Ending, name: str, timeout: float) ->
         ending: The task, its status and the reason.
         name: The task's name, for errors.
         timeout: The most seconds to try for.
+
+    Returns:
+        The status that somebody else has set, if that does not allow another one.
 
     Raises:
         Unreachable: The server is away or broken; the status was not set.
@@ -106,23 +165,36 @@ def end_task(transport: Transport, ending: Ending, name: str, timeout: float) ->
     times: dict[str, Any] = {"timeout": timeout, "answer_timeout": _answer_timeout(timeout)}
     try:
         transport.call(action, body, **times, attempts_on_500=MAX_ENDINGS_500)
+        return None
     except Refused as refusal:
         if refusal.status >= 500:  # a broken server, not a refusal: try again later
             raise Unreachable(refusal.problem) from None
-        status = ""
+        if is_gone(refusal):
+            return DELETED
         if refusal.subcode == _INVALID_STATUS:
-            query = {"id": [ending.task_id], "only_fields": ["status"]}
-            found = transport.call("tasks.get_all", query, **times)["tasks"]
-            status = found[0]["status"] if found else ""
-        # Ended by an attempt whose answer was lost, or for good by somebody else.
-        if status in (ending.status, "published", "publishing", "closed"):
-            return
-        if status == "created":  # the server was away when the task was to be started
-            with contextlib.suppress(Refused):  # started by an attempt whose answer was lost
-                transport.call("tasks.started", {"task": ending.task_id}, **times)
-            transport.call(action, body, **times, attempts_on_500=MAX_ENDINGS_500)
-            return
+            document = status_documents(transport, [ending.task_id], timeout).get(ending.task_id)
+            if document is None:
+                return DELETED
+            other = foreign_status(document, ending)
+            # Ended by somebody else, or by an attempt whose answer was lost.
+            if other is not None or from_server(document["status"]) == ending.status:
+                return other
+            if document["status"] == "created":  # the server was away when the task was to be started
+                with contextlib.suppress(Refused):  # started by an attempt whose answer was lost
+                    transport.call("tasks.started", {"task": ending.task_id}, **times)
+                transport.call(action, body, **times, attempts_on_500=MAX_ENDINGS_500)
+                return None
         raise ServerError(f"the task {name!r} could not be {ending.status}: {refusal.problem}") from None
+
+
+def is_gone(refusal: Refused) -> bool:
+    """Whether the server refused a call because the task was deleted."""
+    return refusal.subcode == _INVALID_TASK
+
+
+def is_parent_gone(refusal: Refused) -> bool:
+    """Whether the server refused to create a task because its parent was deleted."""
+    return refusal.subcode == _INVALID_FIELD and "field=parent" in refusal.problem
 
 
 def ping_task(transport: Transport, task_id: str) -> None:

@@ -27,6 +27,7 @@ class PastTask:
         status: How it ended; None if its process died first, or if it waits for an agent or runs on one.
         delivered: Whether the backend has its final status.
         uploaded: The id of the task on a server that has all of its data; else empty.
+        status_there: The final status that the latest upload has set on the server.
         metrics: What it reported.
         submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
@@ -43,6 +44,7 @@ class PastTask:
     reason: str = ""
     delivered: bool = False
     uploaded: str = ""
+    status_there: Status | None = None
     metrics: Metrics = attrs.field(factory=dict)
     submitted: str = ""
     opened: float | None = None

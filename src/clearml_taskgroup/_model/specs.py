@@ -67,3 +67,19 @@ class Ending:
     task_id: str
     status: Status
     reason: str = ""
+
+
+@attrs.frozen
+class ForeignStatus:
+    """A final status that a person or another client has given a ClearML task.
+
+    Attributes:
+        word: What happened to the task, for messages: `deleted`, `published`, `failed`.
+    """
+
+    status: Status
+    reason: str
+    word: str
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.reason}" if self.reason and self.word == self.status else self.word

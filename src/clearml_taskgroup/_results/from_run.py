@@ -46,7 +46,7 @@ def results_of(run: Run, more: str = "") -> Results:
     """
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
-    rows = tuple(row_of(state, lookup, reader) for state in states)
+    rows = tuple(row_of(state, lookup, reader) for state in states if not state.archived)
     info, backend = run.info, run.backend
     about = About(
         project=info.project,

@@ -61,9 +61,9 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
 
 
 def _store_ends(run: Run, states: Sequence[TaskState], deadline: float) -> list[Exception]:
-    endings = [Ending(state.id, state.status, state.reason) for state in states]
     try:
-        errors = run.backend.finish(endings, max(0.0, deadline - time.monotonic()))
+        errors = run.backend.finish(_endings(states), max(0.0, deadline - time.monotonic()))
+        _adopt(run, states)
         if not errors:
             for state in states:
                 state.finished = True
@@ -72,6 +72,25 @@ def _store_ends(run: Run, states: Sequence[TaskState], deadline: float) -> list[
     except Exception as error:  # returned, not raised: it must not replace the body's own exception
         return [error]
     return errors
+
+
+def _endings(states: Sequence[TaskState]) -> list[Ending]:
+    return [Ending(state.id, state.status, state.reason) for state in states]
+
+
+def _adopt(run: Run, states: Iterable[TaskState]) -> list[TaskState]:
+    """Takes over what somebody else has done to tasks on the server; returns those that changed."""
+    changed = []
+    for state in states:
+        state.archived = state.id in run.backend.archived
+        other = run.backend.adopted.get(state.id)
+        if other is None:
+            continue
+        adopted = (other.status, other.reason[:MAX_REASON_CHARS])
+        if adopted != (state.status, state.reason):
+            state.status, state.reason = adopted
+            changed.append(state)
+    return changed
 
 
 # --- the run -------------------------------------------------------------------------------------
@@ -116,6 +135,7 @@ class _Closing:
         run = self.run
         self._stop_creating()
         self._attempt(lambda: run.worker_log.merge(run, min(WORKER_TIMEOUT_S, self.timeout)))
+        earlier = [state for state in self.states if state.finished]
         for state in self.states:
             run.mark(state, self.status, self.reason)
         self._attempt(lambda: run.finish(self.states, self._left(), last=True))
@@ -123,6 +143,7 @@ class _Closing:
             self.errors.append(missing)
         self._attempt(self._log_unfinished_tasks)
         if not self.errors and not self.interrupts.given_up:
+            self._attempt(lambda: self._look_up(earlier), ignore_errors=True)
             self._attempt(self._send_summary)
         self._end_parent()
         self._attempt(self._log_close)
@@ -168,6 +189,16 @@ class _Closing:
         """Logs the statuses that could not be stored, so that `resume` and `upload` know them."""
         if self.run.run_log is not None:
             self.run.run_log.tasks_ended(state for state in self.states if not state.finished)
+
+    def _look_up(self, states: Sequence[TaskState]) -> None:
+        """Looks for what somebody else has done on the server to tasks after their end."""
+        run = self.run
+        if run.summarize is None or run.parent is None or not states:
+            return
+        run.backend.look_up(_endings(states), self._left())
+        changed = _adopt(run, states)
+        if run.run_log is not None:
+            run.run_log.tasks_ended(changed)
 
     def _send_summary(self) -> list[Exception]:
         """Gives the parent the events that show the whole run on its page."""

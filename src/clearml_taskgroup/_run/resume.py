@@ -101,7 +101,11 @@ def prior_on_server(
             _add_local(past, local, statuses)
         undelivered = [task for task in past.values() if not task.delivered and task.status is not None]
         endings = [Ending(task.id, *task.final_status()) for task in undelivered]
-        if not backend.finish(endings, END_TASKS_TIMEOUT_S) and local is not None:
+        errors = backend.finish(endings, END_TASKS_TIMEOUT_S)
+        for task_id, other in backend.adopted.items():
+            if task_id in past:
+                past[task_id].status, past[task_id].reason = other.status, other.reason
+        if not errors and local is not None:
             ended = [task for task in past.values() if task.id in local.tasks and task.status is not None]
             append(local.path, [_end_line(task) for task in ended if not local.tasks[task.id].delivered])
     latest = latest_attempts(past.values())

@@ -30,6 +30,7 @@ class TaskState:
         in_sweep: Whether the task was opened by a loop over `group.sweep`.
         done: Whether an earlier attempt has completed it, so that nothing is left to do.
         ends_elsewhere: Whether other code than its own `with` block ends it, as with an Optuna trial.
+        archived: Whether a person has archived it on the server, so that it does not count in results.
         died: Whether a process died while it worked on the task, so that its counts are incomplete.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
         nonfinite: How many values were skipped because ClearML cannot store them.
@@ -47,6 +48,7 @@ class TaskState:
     in_sweep: bool = False
     done: bool = False
     ends_elsewhere: bool = False
+    archived: bool = False
     died: bool = False
     failure: tuple[BaseException, str] | None = None
     nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import GroupStateError, NoHistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from .._clearml.api import Transport
     from .._clearml.documents import Scalars
     from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
-    from .._model.specs import Ending, RunInfo, TaskSpec
+    from .._model.specs import Ending, ForeignStatus, RunInfo, TaskSpec
     from .._model.status import Status
 
 
@@ -47,8 +47,25 @@ class Backend(Protocol):
         ...
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Ends all of the tasks; returns the errors of those that failed."""
+        """Ends all of the tasks; returns the errors of those that failed.
+
+        A final status that somebody else has set is left as it is, and in `adopted` from then on.
+        """
         ...
+
+    def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
+        """Looks for final statuses that somebody else has set, for `adopted` and `archived`."""
+        return
+
+    @property
+    def adopted(self) -> Mapping[str, ForeignStatus]:
+        """The final statuses that a person or another client has set, by ClearML task id."""
+        return {}
+
+    @property
+    def archived(self) -> Collection[str]:
+        """The ClearML ids of tasks that a person has archived."""
+        return ()
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything that was written has been delivered; returns whether it has."""

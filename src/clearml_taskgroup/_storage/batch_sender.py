@@ -45,11 +45,12 @@ class BatchSender:
 
     Attributes:
         refused: What the server has refused, by ClearML task id.
+        refused_tasks: The ids of tasks that take no events at all.
     """
 
     transport: Transport
     refused: dict[str, Refusal] = attrs.field(factory=dict)
-    _refused_tasks: set[str] = attrs.field(factory=set)
+    refused_tasks: set[str] = attrs.field(factory=set)
     _last_accepted: str | None = None
 
     def send(self, batch: Batch) -> None:
@@ -58,7 +59,7 @@ class BatchSender:
         Raises:
             Unreachable: The server takes no events at the moment.
         """
-        for task_id in self._refused_tasks & batch.keys():
+        for task_id in self.refused_tasks & batch.keys():
             self._refuse({task_id: batch[task_id]}, self.refused[task_id].reason, batch)
         try:
             for part in _parts(batch):
@@ -76,7 +77,7 @@ class BatchSender:
             Unreachable: The server takes no events at the moment.
         """
         # Searching for one byte is 50 times as fast as for two.
-        if self._refused_tasks or (b"#" in data and TORN in data):
+        if self.refused_tasks or (b"#" in data and TORN in data):
             return parse_lines(data)
         try:
             answer = self.transport.call(
@@ -185,7 +186,7 @@ class BatchSender:
 
     def _refuse_tasks(self, part: Batch, reason: str, batch: Batch) -> None:
         """Drops the events of deleted or published tasks, those to come as well."""
-        self._refused_tasks.update(part)
+        self.refused_tasks.update(part)
         self._refuse(part, reason, batch)
 
     def _refuse(self, part: Batch, reason: str, batch: Batch) -> None:

@@ -17,23 +17,28 @@ from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.hyperparameters import SECTION, hyperparameters
 from .._clearml.queries import MAX_PAGE_TASKS, read_curve
 from .._clearml.tasks import (
+    DELETED,
     add_parameters,
     create_task,
     end_task,
     find_or_create_project,
+    is_gone,
+    is_parent_gone,
     ping_task,
     restart_task,
     start_task,
 )
 from .._model import limits
+from .._model.specs import ForeignStatus
 from .._text import counted, some
 from ..errors import DeliveryError, ServerError
 from .base import Backend
 from .batch_sender import BatchSender
+from .foreign_statuses import ForeignStatuses
 from .sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
@@ -42,6 +47,10 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 5.0
 """How long closing waits for the sender's request under way."""
+
+
+_LOCKED = ForeignStatus("completed", "", "deleted or published")
+"""What has happened to a task that takes no events any more, if nothing else is known of it."""
 
 
 @attrs.define(eq=False)
@@ -54,6 +63,7 @@ class OnlineBackend(Backend):
         batch_sender: Sends events to it.
         sender: The thread that delivers the outbox; None without an outbox, then `write` sends.
         agent_task_id: The task that an agent runs this script as; the agent ends it, not this backend.
+        foreign: Final statuses that a person or another client has set.
     """
 
     connection: sdk.Connection
@@ -62,6 +72,7 @@ class OnlineBackend(Backend):
     sender: Sender | None = None
     mode: str = "online"
     agent_task_id: str | None = None
+    foreign: ForeignStatuses = attrs.field(init=False)
     _project_id: str | None = None
     _parent: str | None = None
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
@@ -75,6 +86,7 @@ class OnlineBackend(Backend):
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
         self.batch_sender = BatchSender(self.transport)
+        self.foreign = ForeignStatuses(self.transport, self._describe)
 
     @property
     def where(self) -> str:
@@ -122,14 +134,20 @@ class OnlineBackend(Backend):
             "tags": [*run.tags, *spec.tags],
             "hyperparams": hyperparams,
         }
-        if parent is not None:
+        if parent is not None and self.adopted.get(parent) is not DELETED:
             body["parent"] = parent
         if run.script:
             body["script"] = dict(run.script)
         identity = {name: item["value"] for name, item in hyperparams[SECTION].items()}
         for field, value in (like or {}).items():
             body[field] = {**value, **body.get(field, {})}
-        return self.create_task(body, run.project, identity)
+        try:
+            return self.create_task(body, run.project, identity)
+        except Refused as refusal:
+            if parent is None or not is_parent_gone(refusal):
+                raise
+        self.foreign.adopt({parent: DELETED}, "the run goes on without a parent")
+        return self._create(run, spec, None, like)
 
     def create_task(self, body: Mapping[str, Any], project: str, identity: Mapping[str, str]) -> str:
         """Creates one task in a project, which is created if necessary; returns the task's id.
@@ -246,6 +264,7 @@ class OnlineBackend(Backend):
     def reopen(self, ids: Sequence[str]) -> None:
         """Starts tasks of an earlier attempt again."""
         call_concurrently(lambda task_id: restart_task(self.transport, task_id), ids)
+        self.foreign.forget(ids)
         with self._lock:
             self._last_sign.update((task_id, time.monotonic()) for task_id in ids)
 
@@ -263,8 +282,13 @@ class OnlineBackend(Backend):
         self._last_sign = {}
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
-        """Adds parameters to the section `General`."""
-        add_parameters(self.transport, task_id, params)
+        """Adds parameters to the section `General`; a task that somebody has deleted takes none."""
+        try:
+            add_parameters(self.transport, task_id, params)
+        except Refused as refusal:
+            if not is_gone(refusal):
+                raise
+            self.foreign.adopt({task_id: DELETED})
 
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads whole curves, every data point."""
@@ -303,7 +327,7 @@ class OnlineBackend(Backend):
             del self._attached[task_id]
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Waits for ClearML's own uploads and sets the status of each task."""
+        """Waits for ClearML's own uploads and sets the status of each task, unless somebody else has."""
         deadline = time.monotonic() + timeout
         self._start_tasks(timeout)
         unreachable: list[Unreachable] = []
@@ -311,13 +335,24 @@ class OnlineBackend(Backend):
         def left() -> float:
             return max(0.0, deadline - time.monotonic())
 
+        own = [ending for ending in endings if ending.task_id != self.agent_task_id]
+        refused: dict[str, ForeignStatus] = {}
+        try:
+            self.foreign.look_up(own, left())
+        except Unreachable as error:
+            unreachable.append(error)
+        except ServerError:  # each end meets the same error
+            pass
+
         def finish_one(ending: Ending) -> Exception | None:
             try:
                 self.wait_for_uploads(ending.task_id, left())
                 if unreachable and not left():
                     raise unreachable[0]  # no further attempt for each task while the server is away
-                if ending.task_id != self.agent_task_id:
-                    end_task(self.transport, ending, self._name(ending.task_id), left())
+                if ending.task_id != self.agent_task_id and ending.task_id not in self.adopted:
+                    other = end_task(self.transport, ending, self._name(ending.task_id), left())
+                    if other is not None:
+                        refused[ending.task_id] = other
             except Exception as error:  # the other tasks must still end
                 if isinstance(error, Unreachable):
                     unreachable.append(error)
@@ -328,6 +363,7 @@ class OnlineBackend(Backend):
             return None
 
         ended = zip(endings, call_concurrently(finish_one, endings), strict=True)
+        self.foreign.adopt(refused)
         errors = [(ending, error) for ending, error in ended if error is not None]
         others = [error for _, error in errors if not isinstance(error, Unreachable)]
         if not unreachable:
@@ -339,14 +375,39 @@ class OnlineBackend(Backend):
             problem += f". Set them with: {self._upload_command}"
         return [*others, Unreachable(problem)]
 
+    def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
+        """Looks for statuses that somebody else has set since these tasks ended."""
+        self.foreign.look_up(endings, timeout, ended=True)
+
+    @property
+    def adopted(self) -> Mapping[str, ForeignStatus]:
+        """The final statuses that a person or another client has set, by task id."""
+        return self.foreign.adopted
+
+    @property
+    def archived(self) -> Collection[str]:
+        """The ids of tasks that were archived when they were last looked up."""
+        return self.foreign.archived
+
+    def _describe(self, task_id: str, status: ForeignStatus) -> str:
+        refusal = self.batch_sender.refused.get(task_id) if task_id != self._parent else None
+        lost = f", {counted(refusal.events, 'point')} after that lost" if refusal is not None else ""
+        return f"{self._name(task_id)!r} ({status}{lost})"
+
     def _name(self, task_id: str) -> str:
         return self._names.get(task_id, task_id)
 
     def delivery_errors(self) -> list[Exception]:
-        """One error for each task of which the server has refused events."""
+        """One error for each task of which the server has refused events.
+
+        A task that somebody has deleted or published takes none: that is logged instead.
+        """
+        locked = self.batch_sender.refused_tasks
+        self.foreign.adopt(dict.fromkeys(locked, _LOCKED))
         return [
             DeliveryError(refusal.events, [self._name(task_id)], self.where, refusal.reason)
             for task_id, refusal in self.batch_sender.refused.items()
+            if task_id not in locked
         ]
 
     def use_project(self, project_id: str) -> None:

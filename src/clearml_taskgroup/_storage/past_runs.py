@@ -63,8 +63,10 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         task.metrics = metrics_from_json(line["measures"])
     elif event == "settled":
         task.delivered = True
+        if "status" in line:  # that somebody else had set on the server
+            task.status, task.reason = line["status"], line["reason"]
     elif event == "uploaded":
-        task.uploaded = line["to"]
+        task.uploaded, task.status_there = line["to"], task.final_status()[0]
 
 
 _RUN_FIELDS = (

@@ -15,6 +15,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.api import Unreachable
 from .._clearml.queries import run_tasks
+from .._log import logger
 from .._model.specs import Ending
 from .._model.status import ENDED, Status
 from ..errors import ArgumentError, LoginError, ModeError, ServerError
@@ -96,15 +97,18 @@ def _no_progress(name: str, done: int, total: int) -> None:
 def _upload_online(past: PastRun, backend: OnlineBackend, on_progress: OnProgress) -> Uploaded:
     deliver_outbox(past, backend)
     undelivered = [task for task in past.tasks.values() if not task.delivered]
-    problems: list[Exception] = list(backend.delivery_errors())
+    problems: list[Exception] = []
     there = {str(doc["id"]): str(doc["status"]) for doc in run_tasks(backend.transport, past.run).values()}
     for done, task in enumerate(undelivered):
         on_progress(task.name, done, len(undelivered))
         if there.get(task.id) not in ENDED or task.status not in (None, there[task.id]):
             problems += _set_status(backend, task.id, *task.final_status(), name=task.name)
-        append(past.path, [{"event": "settled", "id": task.id}])
+        adopted = backend.adopted.get(task.id)
+        status = {} if adopted is None else {"status": adopted.status, "reason": adopted.reason}
+        append(past.path, [{"event": "settled", "id": task.id, **status}])
     if past.owns_parent and past.parent is not None and not (past.delivered or past.uploaded):
-        problems += _set_status(backend, past.parent, *past.final_status())
+        problems += _set_status(backend, past.parent, *past.final_status(), name=past.name)
+    problems += backend.delivery_errors()
     on_progress("", len(undelivered), len(undelivered))
     url = backend.url(past.parent) if past.parent else None
     return Uploaded(past.parent, {task.id: task.id for task in past.tasks.values()}, url, tuple(problems))
@@ -151,14 +155,20 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
     problems: list[Exception] = []
     parent, parent_id = None, None
     if past.parent is not None and (found := Session.read(sessions / past.parent)) is not None:
-        if past.owns_parent:
+        if past.owns_parent and there and not any(kind == "parent" for kind, *_ in there):
+            logger.warning("somebody has deleted the parent task, so it is not uploaded again")
+        elif past.owns_parent:
             found.run_started = past.started
             parent, parent_id = found, found.create(backend, there, None)
         else:
             parent_id = _outer_parent(found, backend)
     ids: dict[str, str] = {}
+    ids_there = {str(document["id"]) for document in there.values()}
     for done, task in enumerate(past.tasks.values()):
         on_progress(task.name, done, len(past.tasks))
+        if there and task.uploaded and task.uploaded not in ids_there:
+            logger.warning("somebody has deleted %r from the server, so it is not uploaded again", task.name)
+            continue
         session = Session.read(sessions / task.id)
         if session is None:
             problems.append(ServerError(f"the task {task.name!r} has lost its session {sessions / task.id}"))
@@ -167,8 +177,12 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
         ids[task.id] = session.create(backend, there, parent_id)
         if session.is_done(task.uploaded):
             continue
+        other = session.foreign_status(task)
+        if other is not None:
+            logger.warning("somebody else has ended %r on the server (%s), and it stays so", task.name, other)
         session.upload(backend, journal)
-        refused = _set_status(backend, session.id, *task.final_status(), name=task.name)
+        status, reason = task.final_status() if other is None else (other.status, other.reason)
+        refused = _set_status(backend, session.id, status, reason, name=task.name)
         problems += refused
         if not refused:
             append(past.path, [{"event": "uploaded", "id": task.id, "to": session.id}])

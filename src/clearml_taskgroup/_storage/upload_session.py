@@ -13,13 +13,16 @@ import attrs
 from .._clearml import sdk
 from .._clearml.events import titled
 from .._clearml.hyperparameters import SECTION, parameter
-from .._clearml.tasks import add_artifacts, restart_task
+from .._clearml.tasks import add_artifacts, foreign_status, restart_task
+from .._model.specs import Ending
 from .._model.status import CLOSED, ENDED, PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .._clearml.queries import Document
+    from .._model.past import PastTask
+    from .._model.specs import ForeignStatus
     from .online import OnlineBackend
 
 REQUEST_BYTES = 1024 * 1024
@@ -59,6 +62,7 @@ class Session:
         data: The content of its `task.json`.
         id: The id of its task on the server; empty before `create`.
         status: That task's status.
+        known: That task, if it was there already.
         run_started: When its run was opened, in seconds since 1970; a server's own dates are those of the
             upload.
     """
@@ -67,6 +71,7 @@ class Session:
     data: dict[str, Any]
     id: str = ""
     status: str = ""
+    known: Document | None = None
     run_started: float | None = None
     backend: OnlineBackend = attrs.field(init=False)
 
@@ -97,7 +102,7 @@ class Session:
         identity = self.identity
         known = there.get((identity["kind"], identity.get("key", ""), identity.get("attempt", "")))
         if known is not None:
-            self.id, self.status = str(known["id"]), str(known["status"])
+            self.id, self.status, self.known = str(known["id"]), str(known["status"]), known
             return self.id
         body = {name: self.data[name] for name in _COPIED_FIELDS if self.data.get(name)}
         if parent is not None:
@@ -117,6 +122,16 @@ class Session:
             uploaded: The id of the task on the server that has all data; empty if none has.
         """
         return self.status in PUBLISHED or (self.status in (*ENDED, *CLOSED) and uploaded == self.id)
+
+    def foreign_status(self, task: PastTask) -> ForeignStatus | None:
+        """Finds the final status that somebody else has given the task after an upload was interrupted.
+
+        Args:
+            task: The session's task, with the status that an earlier upload has set.
+        """
+        if self.known is None or self.status == task.status_there:
+            return None
+        return foreign_status(self.known, Ending(self.id, *task.final_status()))
 
     def upload(self, backend: OnlineBackend, journal: Journal) -> None:
         """Uploads artifacts, events and their files."""
