@@ -30,6 +30,12 @@ def group_on(server: View, **options: Any) -> TaskGroup:
     return TaskGroup(server.project, "the group", mode="online", provenance=False, **options)
 
 
+def started(group: TaskGroup) -> None:
+    """Waits until the group's tasks and parent are started, which happens within a quarter of a second."""
+    assert group._run is not None
+    group._run.backend.keep_alive()
+
+
 def change(server: View, task_id: str | None, how: str) -> None:
     """Does to a task what a person does in the web page."""
     assert task_id is not None
@@ -72,7 +78,7 @@ def test_a_members_status_is_adopted(
     with group_on(server) as group:
         task, other = group.tasks({"seed": range(2)})
         group.flush()
-        group._run.backend.keep_alive()  # both are started
+        started(group)
         if when == "before it reports":
             change(server, task.id, how)
         task.report({"accuracy": 1.0}, 0)
@@ -106,7 +112,7 @@ def test_the_parents_status_is_adopted(
     """The run goes on, without a parent if it is gone, and nothing is raised."""
     with group_on(server) as group:
         first = group.task({"seed": 0})
-        group._run.backend.keep_alive()  # both are started
+        started(group)
         if when == "before a task":
             change(server, group.parent_id, how)
         with group.task({"seed": 1}) as second:
