@@ -29,7 +29,7 @@ from ._run.run import RunOptions, check_choice, checked_catch
 from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._storage.past_runs import find_run
 from ._storage.upload import OnProgress, Uploaded, upload
-from ._sweep import Iterations, open_sweep, progress_tracker
+from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
 from ._task import Failure, GroupTask, failure_of
 from ._text import counted
 from .errors import ArgumentError, GroupStateError, WorkerStartError
@@ -184,6 +184,8 @@ class TaskGroup(GroupInfo):
             resume=self._resume,
         )
         self._run = run
+        if run.foreign_agent_task is not None:
+            on_agent.expect(run.foreign_agent_task, f"{self.project}/{self.name} (id {self.id})")
         if run.agent_task is None:
             run.summarize = _summarize
         run.after_close.append(signals.catch_sigterm())
@@ -387,8 +389,8 @@ class TaskGroup(GroupInfo):
 
         Returns:
             A `Mapped` for each configuration, in the order of the space: `task`, `value`, `error`. With
-            `resume`, configurations that have completed before are not run again. On an agent that runs
-            the script for a sweep of another group, the list is empty.
+            `resume`, configurations that have completed before are not run again. On an agent the list has
+            at most one entry: that of the agent's task.
 
         Raises:
             ArgumentError: `workers`, `executor` or `fn` is of the wrong kind.
@@ -397,19 +399,20 @@ class TaskGroup(GroupInfo):
             FunctionPickleError: The function cannot be sent to another process.
             WorkerStartError: The processes cannot start.
             SubmitError: The group has submitted a sweep to a queue.
+            AgentParameterError: On an agent: a parameter was edited to an invalid value.
             MissingExtraError: `progress` needs rich, which is not installed.
         """
         from ._map.map import check_arguments, map_configurations
 
         run = self._opened()
         check_arguments(fn, workers, executor)
-        if run.foreign_agent_task is not None:
-            return []
-        submit_checks.refuse_beside(self, run, "group.map()")
+        specs = specs_to_map(self, run, space)
+        run.maps += 1
         track = functools.partial(progress_tracker, run) if progress else None
-        return map_configurations(
-            run, self._open_tasks, fn, run.specs.make_all(configurations(space)), workers, executor, track
-        )
+        mapped = map_configurations(run, self._open_tasks, fn, specs, workers, executor, track)
+        if run.agent_task is not None:
+            run.agent_task.end()
+        return mapped
 
     def __reduce__(self) -> str:
         raise GroupStateError(

@@ -56,7 +56,7 @@ class GroupInfo:
 
     @property
     def at_agent(self) -> bool:
-        """Whether an agent runs this script for one configuration of a submitted sweep."""
+        """Whether an agent runs this script for one configuration only."""
         return self._opened_once().agent_task is not None
 
     @property

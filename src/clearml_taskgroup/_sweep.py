@@ -149,7 +149,7 @@ def open_sweep(
 ) -> Sweep:
     """Makes a sweep that runs here, on an agent, or not at all; see `TaskGroup.sweep`."""
     if run.agent_task is not None:
-        spec = on_agent.claimed_spec(run, run.agent_task, space)
+        spec = on_agent.claimed_spec(run, run.agent_task, space, str(run.sweeps))
         return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
     if run.foreign_agent_task is not None or (queue is not None and submit_checks.is_idle_rank(run)):
         return Sweep(group, [])
@@ -159,8 +159,28 @@ def open_sweep(
     return _local_sweep(group, run, space, progress)
 
 
+def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
+    """Makes the specs that a map runs: all of the space, on an agent only its task's, or none.
+
+    Raises:
+        SubmitError, AgentTaskError: See `TaskGroup.map`.
+    """
+    if run.foreign_agent_task is not None:
+        return []
+    listed, place = configurations(space), f"map {run.maps}"
+    if run.agent_task is not None and not run.agent_task.queue:
+        spec = on_agent.claimed_spec(run, run.agent_task, listed, place)
+        if spec is None:
+            return []
+        run.agent_task.begin()
+        return [spec]
+    submit_checks.refuse_beside(group, run, "group.map()")
+    return [attrs.evolve(spec, sweep=place) for spec in run.specs.make_all(listed)]
+
+
 def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sweep:
-    specs = run.specs.make_all(configurations(space))
+    place = str(run.sweeps)
+    specs = [attrs.evolve(spec, sweep=place) for spec in run.specs.make_all(configurations(space))]
     if run.prior is None:
         return Sweep(group, specs, progress_tracker(run, len(specs), 0) if progress else None)
     done = [spec for spec in specs if run.is_done(spec.key)]

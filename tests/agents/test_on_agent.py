@@ -449,6 +449,182 @@ def test_a_script_without_the_point_ends_with_an_error(
     assert "AgentTaskError: the agent's task 'C=0.5,seed=0' is a configuration of sweep 0" in done.stderr
 
 
+OTHER_GROUPS = """
+    from clearml_taskgroup import TaskGroup
+    for name in ("warm up", "renamed"):
+        with TaskGroup("the project", name) as group:
+            for task in group.sweep({"C": [0.5, 2.0], "seed": [0, 1]}, queue="gpu"):
+                print("a body runs")
+    print("the end")
+"""
+
+
+@pytest.mark.parametrize("init", [False, True], ids=["alone", "Task.init"])
+def test_a_script_that_opens_other_groups_only_fails(
+    loopback: LoopbackServer, view: View, tmp_path: Path, init: bool
+) -> None:
+    """A script whose group was renamed fails at its end, and names the group that was expected."""
+    script()
+    task_id = points(loopback)[NAMES[0]]["id"]
+    view.call("tasks.dequeue", task=task_id)
+    view.call("tasks.started", task=task_id)
+    env = {"CLEARML_TASK_ID": task_id, "CLEARML_LOG_TASK_TO_BACKEND": "0"}
+    source = OTHER_GROUPS
+    if init:
+        source = f"{OTHER_GROUPS}    Task.current_task().get_logger().report_single_value('kept', 1.0)\n"
+        source = source.replace(
+            "import TaskGroup", "import TaskGroup\n    from clearml import Task; Task.init()", 1
+        )
+    done = run_script(source, loopback, tmp_path / "home", extra=env, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "the end")
+    assert "a body runs" not in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if "the agent's task 'C=0.5,seed=0'" in line]
+    assert "is a task of the group 'the group' (id " in line
+    assert "opened only the project/warm up (id " in line
+    assert "the project/renamed" in line
+    if init:
+        assert loopback.scalars(task_id)["Summary", "kept"]
+
+
+def test_a_script_that_opens_its_group_last_is_fine(
+    loopback: LoopbackServer, view: View, tmp_path: Path
+) -> None:
+    """Other groups before the agent's own are nothing that fails."""
+    script()
+    task_id = points(loopback)[NAMES[0]]["id"]
+    env = {"CLEARML_TASK_ID": task_id}
+    done = run_script(OTHER_GROUPS.replace("renamed", "the group"), loopback, tmp_path / "home", extra=env)
+    assert done.stdout.count("a body runs") == 1
+
+
+# --- tasks that no queue had ---------------------------------------------------------------------
+
+
+def local_script(
+    seen: list[Any], before: Callable[[TaskGroup], Any] | None = None, **options: Any
+) -> TaskGroup:
+    """A script without queues: two sweeps with the same parameters, and a map."""
+    with group(**options) as one:
+        if before is not None:
+            before(one)
+        for task in one.sweep({"C": [1, 2], "stage": ["early"]}):
+            with task:
+                seen.append(("early", task.params["C"], task.params["stage"]))
+                task.report({"loss": 1.0}, 0)
+        for task in one.sweep({"C": [1, 2], "stage": ["late"]}):
+            with task:
+                seen.append(("late", task.params["C"], task.params["stage"]))
+                task.report({"loss": 2.0}, 0)
+        one.map(lambda task: seen.append(("map", task.params["depth"])), {"depth": [3, 4]})
+    return one
+
+
+@pytest.mark.parametrize(
+    ("name", "edits", "expected"),
+    [
+        ("C=1,stage=early", {}, ("early", 1, "early")),
+        ("C=2,stage=late", {}, ("late", 2, "late")),
+        ("C=2,stage=late", {"C": "7"}, ("late", 7, "late")),
+        ("C=2,stage=late", {"stage": "later"}, ("late", 2, "later")),
+        ("depth=4", {}, ("map", 4)),
+        ("depth=4", {"depth": "9"}, ("map", 9)),
+    ],
+)
+def test_a_copy_of_an_ordinary_task_is_run_alone(
+    loopback: LoopbackServer, view: View, name: str, edits: dict[str, str], expected: tuple[Any, ...]
+) -> None:
+    """An agent that runs a copy of a sweep's or map's task runs that configuration, with its edits."""
+    first = local_script([])
+    before = loopback.tasks
+    copy = copy_of(view, points(loopback)[name]["id"])
+    edit(view, copy, **edits)
+    seen: list[Any] = []
+    with agent(view, copy):
+        again = local_script(seen)
+    assert seen == [expected]
+    assert (again.run, again.at_agent) == (first.run, True)
+    assert {task_id: doc for task_id, doc in loopback.tasks.items() if task_id != copy} == before
+    doc = loopback.task(copy)
+    assert doc["status"] == "completed"
+    assert is_original(doc)
+    assert identity_of(doc)["attempt"] == ("1" if edits else "2")
+    loaded = TaskGroup.load(PROJECT, first.name)
+    assert copy in [row.id for row in loaded]
+
+
+def test_an_ordinary_task_that_is_enqueued_again_is_run_alone(loopback: LoopbackServer, view: View) -> None:
+    """Not only copies: a task that was reset, or failed, and enqueued in the web page."""
+    local_script([])
+    task_id = points(loopback)["C=1,stage=late"]["id"]
+    view.call("tasks.reset", task=task_id, force=True)
+    seen: list[Any] = []
+    with agent(view, task_id):
+        local_script(seen)
+    assert seen == [("late", 1, "late")]
+    assert loopback.scalars(task_id) == {("loss", "value"): [(0, 2.0)]}
+
+
+def test_a_copy_of_an_older_version_is_found_by_its_key(loopback: LoopbackServer, view: View) -> None:
+    """A task that does not say which sweep it comes from runs where the sweep has its key."""
+    local_script([])
+    copy = copy_of(view, points(loopback)["C=2,stage=late"]["id"])
+    with loopback.state.lock:
+        del loopback.state.tasks[copy]["hyperparams"]["TaskGroup"]["sweep"]
+    edit(view, copy, C="5")
+    seen: list[Any] = []
+    with agent(view, copy):
+        local_script(seen)
+    assert seen == [("late", 5, "late")]
+
+
+def test_a_copy_that_no_sweep_has_fails_before_a_task_is_created(
+    loopback: LoopbackServer, view: View
+) -> None:
+    """A copy of a task of `group.task()` or `group.tasks()`, or one that the script does not have any more."""
+    with group() as one:
+        one.task({"baseline": True})
+        one.tasks({"C": [1, 2]})
+    before = set(loopback.tasks)
+    for name in ("baseline=True", "C=1"):
+        copy = copy_of(view, points(loopback)[name]["id"])
+        before.add(copy)
+        seen: list[Any] = []
+        with (
+            pytest.raises(AgentTaskError, match=rf"'{name}' is a task of the group .*no sweep and no map"),
+            agent(view, copy),
+        ):
+            local_script(seen)
+        calls: list[Callable[[TaskGroup], Any]] = [
+            lambda one: one.task({"baseline": True}),
+            lambda one: one.tasks({"C": [1, 2]}),
+            lambda one: one.objective(float),
+        ]
+        for call in calls:
+            with pytest.raises(AgentTaskError, match=r"calls group\.\w+\(\)"), agent(view, copy):
+                local_script(seen, call)
+        assert seen == []
+    assert set(loopback.tasks) == before
+
+
+def test_a_copy_that_fails_in_a_map_fails(loopback: LoopbackServer, view: View) -> None:
+    """A map keeps its function's exception: on an agent the script ends with an error all the same."""
+
+    def fn(task: GroupTask) -> None:
+        if task.group.at_agent:
+            raise RuntimeError("no luck")
+
+    with group() as one:
+        one.map(fn, {"C": [1, 2]})
+    copy = copy_of(view, points(loopback)["C=1"]["id"])
+    with (
+        pytest.raises(AgentTaskError, match="was marked as failed: RuntimeError: no luck"),
+        agent(view, copy),
+    ):
+        with group() as one:
+            one.map(fn, {"C": [1, 2]})
+    assert loopback.task(copy)["status"] == "failed"
+
+
 # --- parameters as they stand --------------------------------------------------------------------
 
 

@@ -1,17 +1,21 @@
 """On an agent: which configuration of which sweep its task is, with the parameters as they are now.
 
-The script that was submitted starts there again. The sweep that the task came from has exactly one
-iteration, in the agent's own task, whose final status the agent sets.
+The script starts there again. The sweep or map that the task came from has exactly one iteration, in the
+agent's own task, whose final status the agent sets.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._clearml import sdk
+from .._clearml.agent_task import HAS_RUN
 from .._clearml.hyperparameters import stored_parameters
 from .._clearml.parameter_text import Text, read
 from .._clearml.queries import identity_of, is_original, parse_count, query_all_tasks
@@ -20,10 +24,11 @@ from .._log import logger
 from .._model.identity import flatten
 from .._model.search_space import Space, configurations
 from .._model.specs import RunInfo, TaskSpec
+from .._text import some
 from ..errors import AgentTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .._clearml.agent_task import AgentTask
     from .._clearml.api import Transport
@@ -36,13 +41,19 @@ _COPIES = ("{}", "Clone Of {}", "Clone of {}")
 """The names that ClearML gives copies of a task."""
 
 
-def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | None:
+def claimed_spec(run: Run, agent_task: AgentTask, space: Space, place: str) -> TaskSpec | None:
     """Gives the spec of the agent's task if it came from this sweep, and updates its identity on the server.
+
+    Args:
+        run: The group's run.
+        agent_task: The agent's task.
+        space: The sweep's space.
+        place: Which sweep or map of the script this is, `"0"` or `"map 0"`.
 
     Raises:
         AgentParameterError: A parameter was edited to an invalid value.
     """
-    spec = spec_in_sweep(agent_task, run.specs, run.info, run.sweeps, space)
+    spec = spec_in_sweep(agent_task, run.specs, run.info, place, space)
     if spec is not None and run.backend.transport is not None:
         spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)
     if spec is not None:
@@ -51,7 +62,7 @@ def claimed_spec(run: Run, agent_task: AgentTask, space: Space) -> TaskSpec | No
 
 
 def spec_in_sweep(
-    agent_task: AgentTask, specs: TaskSpecs, info: RunInfo, ordinal: int, space: Space
+    agent_task: AgentTask, specs: TaskSpecs, info: RunInfo, place: str, space: Space
 ) -> TaskSpec | None:
     """Gives the task's spec if it came from this sweep; else None.
 
@@ -59,14 +70,17 @@ def spec_in_sweep(
         agent_task: The agent's task.
         specs: Makes keys and names of parameters.
         info: The task's run.
-        ordinal: Which sweep of the script this is, from 0.
+        place: Which sweep or map of the script this is, `"0"` or `"map 0"`.
         space: The sweep's space; its values show what an edited text means.
 
     Raises:
         AgentParameterError: A parameter was edited to an invalid value.
     """
     identity = agent_task.identity
-    if agent_task.begun or not agent_task.is_of(info.group_id) or identity["sweep"] != str(ordinal):
+    if agent_task.begun or not agent_task.is_of(info.group_id):
+        return None
+    is_its_place = identity.get("sweep") == place
+    if agent_task.queue and not is_its_place:
         return None
     texts = {
         name: Text(str(item.get("value") or ""), str(item.get("type") or ""))
@@ -74,10 +88,13 @@ def spec_in_sweep(
     }
     stored = json.loads(identity.get("params") or "{}")
     known: dict[str, list[Any]] = {}
-    for one in configurations(space):
+    listed = configurations(space)
+    for one in listed:
         for name, value in flatten(one).items():
             known.setdefault(name, []).append(value)
-    if not known.keys() & stored.keys():  # the script has skipped a sweep, so this is another one
+    # Where the script has skipped a sweep, this is another one.
+    has_its_names = stored.keys() <= known.keys() if not agent_task.queue else stored.keys() & known.keys()
+    if not (is_its_place and has_its_names) and not _has_key(specs, listed, agent_task):
         return None
     params, edited = read(texts, stored, known)
     spec = TaskSpec(
@@ -88,13 +105,19 @@ def spec_in_sweep(
         attempt=parse_count(identity.get("attempt"), 1),
         params=params,
         queue=identity.get("queue", ""),
-        sweep=ordinal,
+        sweep=place,
         task_id=agent_task.id,
     )
     if edited:
         fresh = specs.make(params, index=spec.index)
         spec = attrs.evolve(spec, key=fresh.key, name=fresh.name, task_name=fresh.task_name)
     return spec
+
+
+def _has_key(specs: TaskSpecs, listed: Iterable[Mapping[str, Any]], agent_task: AgentTask) -> bool:
+    """Whether a configuration has the key of the agent's task, which no script gives to two sweeps."""
+    key = agent_task.identity.get("key")
+    return not agent_task.queue and any(specs.make(one).key == key for one in listed)
 
 
 def claim(
@@ -186,6 +209,14 @@ def problem(agent_task: AgentTask, states: Iterable[TaskState], sweeps: int) -> 
             )
     if agent_task.begun:
         return None
+    if not agent_task.queue:
+        return AgentTaskError(
+            agent_task.identity.get("name", agent_task.id),
+            f"is a task of {agent_task.group}, and no sweep and no map of this script has its key or its "
+            "parameters",
+            "nothing was run: an agent can run a task that group.sweep(…) or group.map(…) has opened, with "
+            "the version of the script that did",
+        )
     ordinal = parse_count(agent_task.identity.get("sweep"))
     return AgentTaskError(
         agent_task.identity.get("name", agent_task.id),
@@ -194,3 +225,40 @@ def problem(agent_task: AgentTask, states: Iterable[TaskState], sweeps: int) -> 
         + (f"has only {sweeps}" if sweeps <= ordinal else "never looped over it"),
         "it did nothing: give the task the version of the script that submitted it, or submit it again",
     )
+
+
+_other_groups: dict[str, list[str]] = {}  # that the script has opened, by the agent's task
+
+
+def expect(agent_task: AgentTask, opened: str) -> None:
+    """Has the script fail at its end if it never runs the agent's task, of another group than it has opened.
+
+    Args:
+        agent_task: The agent's task.
+        opened: The group that the script has opened.
+    """
+    if agent_task.id not in _other_groups:
+        atexit.register(_fail_if_not_run, agent_task, os.getpid())
+    _other_groups.setdefault(agent_task.id, []).append(opened)
+
+
+def _fail_if_not_run(agent_task: AgentTask, pid: int) -> None:
+    """Ends the interpreter with the exit code 1, which nothing else can set while it ends."""
+    is_agents_process = os.getpid() == pid and sdk.agent_task_id() == agent_task.id
+    has_failed = getattr(sys, "last_value", None) is not None
+    if not is_agents_process or has_failed or os.environ.get(HAS_RUN) == agent_task.id:
+        return
+    opened = some(list(dict.fromkeys(_other_groups[agent_task.id])), 2)
+    error = AgentTaskError(
+        agent_task.identity.get("name", agent_task.id),
+        f"is a task of {agent_task.group} (id {agent_task.identity.get('group')}), and this script has "
+        f"opened only {opened}",
+        "nothing was run: give the task the version of the script that opens its group in its project",
+    )
+    logger.error("%s", error)
+    atexit.unregister(_fail_if_not_run)
+    atexit._run_exitfuncs()  # those of others, which `_exit` would skip
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(1)

@@ -28,7 +28,7 @@ def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: in
     check(group, run, queue)
     submission, queueing = open_submission(run, queue, limit), group._queueing
     specs = [
-        attrs.evolve(spec, queue=queue, sweep=run.sweeps)
+        attrs.evolve(spec, queue=queue, sweep=str(run.sweeps))
         for spec in run.specs.make_all(configurations(space))
     ]
     done = [spec for spec in specs if run.is_done(spec.key)]

@@ -11,7 +11,7 @@ from .._clearml.queries import query_tasks
 from .._clearml.queues import edit_identity, edit_script
 from .._run import mode as _modes
 from .._task import GroupTask
-from ..errors import SubmitError
+from ..errors import AgentTaskError, SubmitError
 
 if TYPE_CHECKING:
     from .._clearml.api import Transport
@@ -84,9 +84,17 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
 
     Raises:
         SubmitError: The group has submitted a sweep, or is run by an agent for one.
+        AgentTaskError: An agent runs the script for a task that a person has enqueued.
     """
     agent_task = run.agent_task or run.foreign_agent_task
-    queue = agent_task.identity.get("queue", "") if agent_task is not None else ""
+    if agent_task is not None and not agent_task.queue:
+        raise AgentTaskError(
+            agent_task.identity.get("name", agent_task.id),
+            f"is a task of {agent_task.group}, which an agent runs alone, and this script calls {call}, "
+            f"{_BODY}",
+            "only tasks of group.sweep(…) and group.map(…) can be run alone; run the script itself instead",
+        )
+    queue = agent_task.queue if agent_task is not None else ""
     queue = queue or next((one.queue for one in group._queueing.submissions), "")
     if queue:
         raise SubmitError(queue, f"{call} was called beside it, {_BODY}", _ADVICE)

@@ -26,7 +26,9 @@ HAS_RUN = "CLEARML_TASKGROUP_RAN"
 
 @attrs.define
 class AgentTask:
-    """The task that an agent runs this script as: one configuration of a submitted sweep.
+    """The task that an agent runs this script as: one configuration of a sweep or a map.
+
+    It was submitted to a queue, or a person has enqueued it, or a copy of it, in the web page.
 
     Attributes:
         document: The task as the server has it.
@@ -52,6 +54,16 @@ class AgentTask:
         parent = self.document.get("parent")
         return str(parent) if parent else None
 
+    @property
+    def queue(self) -> str:
+        """The queue that the script has submitted it to; empty if a person has enqueued it."""
+        return self.identity.get("queue", "")
+
+    @property
+    def group(self) -> str:
+        """Its group, for messages."""
+        return f"the group {self.identity.get('group_name', '')!r}"
+
     def is_of(self, group_id: str) -> bool:
         """Whether it is a task of a group."""
         return self.identity.get("group") == group_id
@@ -76,7 +88,7 @@ class AgentTask:
 
 
 def agent_task_of_this_process(mode: str) -> AgentTask | None:
-    """Finds the submitted task that an agent runs this script as.
+    """Finds the task of a group that an agent runs this script as.
 
     None while that task's loop body runs: a group that the body opens is an ordinary one.
 
@@ -95,5 +107,4 @@ def agent_task_of_this_process(mode: str) -> AgentTask | None:
     if not found:
         return None
     agent_task = AgentTask(found[0], begun=os.environ.get(HAS_RUN) == task_id)
-    is_submitted = agent_task.identity.get("kind") == "task" and "sweep" in agent_task.identity
-    return agent_task if is_submitted else None
+    return agent_task if agent_task.identity.get("kind") == "task" else None

@@ -48,7 +48,7 @@ def past_task(
         status=None if is_on_agent(document) else status if has_ended else "stopped",
         reason=str(document.get("status_reason") or "") if has_ended else ABANDONED,
         delivered=has_ended,
-        submitted=identity.get("sweep", ""),
+        submitted=identity.get("sweep", "") if identity.get("queue") else "",
     )
     fields = task.template_fields(identity.get("group_name", ""))
     task.metrics = metrics_of(scalars_of_document(document), template, fields, known)

@@ -38,8 +38,7 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
         }
     elif run.metrics is not None:
         identity["metrics"] = json.dumps(run.metrics)
-    if spec.queue:
-        identity |= {"queue": spec.queue, "sweep": spec.sweep}
+    identity |= {name: text for name, text in (("queue", spec.queue), ("sweep", spec.sweep)) if text}
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:
         sections["General"] = general(spec.params)

@@ -34,7 +34,7 @@ class TaskSpec:
 
     Attributes:
         queue: The queue that the task is submitted to; empty if this process runs it.
-        sweep: Which of the script's sweeps submitted it, from 0.
+        sweep: Which of the script's sweeps or maps it comes from: `"0"`, `"map 0"`; empty if from neither.
         task_id: The id of the ClearML task if it exists already; else empty.
     """
 
@@ -47,7 +47,7 @@ class TaskSpec:
     tags: tuple[str, ...] = ()
     kind: Literal["task", "parent"] = "task"
     queue: str = ""
-    sweep: int = 0
+    sweep: str = ""
     task_id: str = ""
 
     def template_fields(self, group: str, task_id: str) -> dict[str, str]:

@@ -94,7 +94,7 @@ class Run:
         summarize: Makes the events that show the whole run on the parent's page.
         before_parent_ends: Functions that are called before the parent ends, by a name of the caller's.
         after_close: Functions that are called when all else is done, in their order.
-        sweeps: How many sweeps the script has asked for.
+        sweeps, maps: How many sweeps, and calls of `map`, the script has asked for.
         added_frames: Frames that a subclass adds between the user's call and a warning.
         creating: Held while tasks are created.
         parent_ended: Whether the parent's end is stored in the backend.
@@ -123,6 +123,7 @@ class Run:
     worker_log: WorkerLog = attrs.field(factory=WorkerLog)
     specs: TaskSpecs = attrs.field(init=False)
     sweeps: int = 0
+    maps: int = 0
     added_frames: int = 0
     started: float = attrs.field(factory=time.time)
     creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
