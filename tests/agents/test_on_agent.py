@@ -580,7 +580,7 @@ def test_a_copy_of_an_older_version_is_found_by_its_key(loopback: LoopbackServer
 def test_a_copy_that_no_sweep_has_fails_before_a_task_is_created(
     loopback: LoopbackServer, view: View
 ) -> None:
-    """A copy of a task of `group.task()` or `group.tasks()`, or one that the script does not have any more."""
+    """A copy of a task of `group.task()` or `group.tasks()`, or one that the script no longer has."""
     with group() as one:
         one.task({"baseline": True})
         one.tasks({"C": [1, 2]})
