@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import pickle
 
@@ -110,7 +111,17 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         Exception,
         ["1,234", "a, b", "/tmp/x", "disk full"],
     ),
-    (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full"]),
+    (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full; check it"]),
+    (
+        errors.StoreError("/x", "full", errno.ENOSPC, "the end"),
+        OSError,
+        ["the end to /x: full; free some space"],
+    ),
+    (
+        errors.RunLogError("/x.jsonl", "is odd", "repair it"),
+        ValueError,
+        ["the run log '/x.jsonl' is odd; repair"],
+    ),
     (
         errors.SubmitError("gpu", "the group is offline", "leave it out"),
         RuntimeError,

@@ -36,3 +36,8 @@ def some(names: Sequence[str], most: int = 6) -> str:
     """Joins names for a message: the first few, then `and 5 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Returns a text of at most `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

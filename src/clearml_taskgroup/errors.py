@@ -7,6 +7,7 @@ expected, what to write. All derive from `TaskGroupError`, all warnings from `Ta
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -332,16 +333,53 @@ class DeliveryError(TaskGroupError):
 
 @attrs.define(slots=False, repr=False)
 class StoreError(TaskGroupError, OSError):
-    """Raised when the directory for a group's data cannot be written to."""
+    """Raised when a group's data cannot be written to its place on disk.
+
+    Attributes:
+        where: The file or directory.
+        cause: What the system says.
+        errno: The system's number of the error; None if it gave none.
+        what: What is not stored there; empty if the call's own data is meant.
+    """
 
     where: str
     cause: str
+    errno: int | None = None
+    what: str = ""
 
     def __str__(self) -> str:
-        advice = (
-            "free some space there, or set the environment variable CLEARML_CACHE_DIR to another directory"
-        )
-        return f"cannot write to {self.where}: {self.cause}; {advice}"
+        advice = _DISK_ADVICE.get(errno.errorcode.get(self.errno or 0, ""), f"check it, or {_ANOTHER_FOLDER}")
+        return f"cannot write {self.what and self.what + ' '}to {self.where}: {self.cause}; {advice}"
+
+
+_ANOTHER_FOLDER = "set the environment variable CLEARML_CACHE_DIR to another directory"
+_DELETED = "it was deleted while a group used it: open the group again, and clean the cache only in between"
+_OPEN_FILES = "close files that the script has open, or allow more of them: ulimit -n 4096"
+_DISK_ADVICE = {
+    "ENOSPC": f"free some space there, or {_ANOTHER_FOLDER}",
+    "EDQUOT": f"your quota is used up: delete files of yours there, or {_ANOTHER_FOLDER}",
+    "EFBIG": f"allow larger files (ulimit -f), or {_ANOTHER_FOLDER}",
+    "EMFILE": _OPEN_FILES,
+    "ENFILE": _OPEN_FILES,
+    "ENOENT": _DELETED,
+    "ESTALE": _DELETED,
+    "ENOTDIR": f"a part of that path is a file: rename it, or {_ANOTHER_FOLDER}",
+    "EEXIST": f"a file of that name is in the way: rename it, or {_ANOTHER_FOLDER}",
+    "EISDIR": f"a directory of that name is in the way: rename it, or {_ANOTHER_FOLDER}",
+    "EACCES": f"give your user the right to write there, or {_ANOTHER_FOLDER}",
+    "EPERM": f"give your user the right to write there, or {_ANOTHER_FOLDER}",
+    "EROFS": f"it can only be read: {_ANOTHER_FOLDER}",
+    "ENAMETOOLONG": f"{_ANOTHER_FOLDER} with a shorter path",
+    "ELOOP": f"its symbolic links lead in a circle: repair them, or {_ANOTHER_FOLDER}",
+    "EIO": f"the disk does not work as it should: check it, or {_ANOTHER_FOLDER}",
+}
+"""What to do about an error of the disk, by the system's name of it."""
+
+
+class RunLogError(AdviceError, ValueError):
+    """Raised when a run log has a line that no group writes, or does not fit to the data beside it."""
+
+    kind = "the run log"
 
 
 @attrs.define(slots=False, repr=False)

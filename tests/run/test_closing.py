@@ -130,7 +130,7 @@ def test_closing_a_task_tells_its_own_error_at_once() -> None:
 def test_a_full_disk_under_the_record_is_told_and_ends_nothing_early(tmp_path: Path) -> None:
     """Where the run's record cannot be written, the body's exception stays and closing goes on."""
     error = ValueError("bad")
-    with place_of("offline", tmp_path) as place, leaves(error, notes=["No space left", "Invalid"]):
+    with place_of("offline", tmp_path) as place, leaves(error, notes=["the end of 'the task' (failed)"]):
         with place.group() as group:
             task = group.task(name="the task")
             assert group._run is not None

@@ -17,6 +17,7 @@ from clearml_taskgroup._storage.append_file import (
     exclusive_lock,
     is_torn,
     lock,
+    open_file,
     shared_lock,
 )
 from clearml_taskgroup.errors import StoreError
@@ -37,7 +38,7 @@ def file(path: Path) -> Iterator[int]:
 
 
 def opened_at(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    return open_file(path, os.O_CREAT)
 
 
 def write_only(monkeypatch: pytest.MonkeyPatch, length: int, then: bytes = b"") -> None:
@@ -87,6 +88,24 @@ def test_a_torn_line_is_ended_once(path: Path, file: int, end: bytes) -> None:
     assert not is_torn(file)
     append(file, b"three\n")
     assert path.read_bytes() == b"one\ntw" + end + b"three\n"
+
+
+def test_a_line_is_appended_after_a_torn_one(path: Path, file: int) -> None:
+    """A line that another process, or a crash, left without its end spoils no other line."""
+    os.write(file, b"tw")
+    append(file, b"three\n")
+    os.write(file, b"fo")
+    append(file, b"five\n", torn_end=b"#\n")
+    append_to(path, b"six\n")
+    assert path.read_bytes() == b"tw\nthree\nfo#\nfive\nsix\n"
+
+
+def test_new_files_are_their_owners_only_and_old_ones_stay(path: Path, tmp_path: Path) -> None:
+    append_to(path, b"one\n", create=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    append_to(path, b"two\n", create=True)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_an_empty_file_is_not_torn(path: Path, file: int) -> None:

@@ -14,9 +14,17 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.metric_data import metrics_to_json
 from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._model.stats import Stats
-from clearml_taskgroup._storage.past_runs import all_runs, find_run, latest_run, load, locked, run_logs
+from clearml_taskgroup._storage.past_runs import (
+    all_runs,
+    files_beside,
+    find_run,
+    latest_run,
+    load,
+    locked,
+    run_logs,
+)
 from clearml_taskgroup._storage.run_log import RunLog, append, read
-from clearml_taskgroup.errors import ArgumentError, RunInUseError
+from clearml_taskgroup.errors import ArgumentError, RunInUseError, RunLogError
 
 ID = "a" * 32
 RUN: dict[str, Any] = {
@@ -28,7 +36,7 @@ RUN: dict[str, Any] = {
     "number": 1,
     "template": "{metric}",
     "mode": "online",
-    "parent": "the parent",
+    "parent": "the-parent",
     "owns_parent": True,
 }
 
@@ -68,7 +76,7 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
         ID,
         1,
         "online",
-        "the parent",
+        "the-parent",
         True,
     )
     assert list(past.tasks) == ["t1", "t2"]
@@ -85,10 +93,81 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_is_no_record_is_none(tmp_path: Path) -> None:
-    """A file that ends before its run began gives nothing, whatever lines it has."""
+    """A file that ends before its run began, or that has other lines, gives nothing."""
     path = tmp_path / "run-0001.jsonl"
-    path.write_text('{"event": "task", "id": "t1"}\n{"event": "ru')
+    path.write_text('{"event": "ru')
     assert load(path) is None
+    path.write_text('[1]\n{"event": ["run"]}\n{"no": "event"}\n')
+    assert load(path) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ({**RUN, "project": None}, "'project' is None"),
+        ({**RUN, "run": "../x"}, "'run' is '../x'"),
+        ({**RUN, "time": float("nan")}, "'time' is nan"),
+        ({name: value for name, value in RUN.items() if name != "template"}, "'run' without 'template'"),
+        (opened(".."), "'task' in which 'id' is '..'"),
+        (opened("a/b"), "'id' is 'a/b'"),
+        (opened("a\0"), "'id' is 'a"),
+        ({**opened("t1"), "index": "x" * 1000}, "'index' is 'xxx"),
+        ({**opened("t1"), "params": [1]}, "'params' is"),
+        ({**ended("t1"), "status": "in_progress"}, "'status' is 'in_progress'"),
+        ({**ended("t1"), "measures": [["loss", {}, {"last": "1"}, []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {"split": {}}, {}, []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, {}, [["a"]]]]}, "'measures' is"),
+        ({"event": "uploaded", "id": "t1", "to": "../t2"}, "'to' is '../t2'"),
+        ({**closed(), "reason": "\ud800"}, "'reason' is"),
+    ],
+)
+def test_an_odd_line_is_an_error_that_names_it(tmp_path: Path, line: dict[str, Any], named: str) -> None:
+    """A line that no group writes makes the log unusable; the error says which, and what to do."""
+    with pytest.raises(RunLogError) as raised:
+        past_of(tmp_path, RUN, opened("t1"), line)
+    assert named in str(raised.value)
+    assert str(tmp_path / "run-0001.jsonl") in str(raised.value)
+    assert len(str(raised.value)) <= 500
+
+
+def test_a_log_without_its_beginning_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunLogError, match="begins with a line 'task', not with 'run'"):
+        past_of(tmp_path, opened("t1"), RUN)
+
+
+def test_one_odd_log_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where all runs are read, the odd one is skipped, and named once."""
+    good = past_of(tmp_path / "0123456789ab", RUN, number=1)
+    with pytest.raises(RunLogError):
+        past_of(tmp_path / "0123456789ab", {**RUN, "number": None}, number=2)
+    for _ in range(2):
+        assert [past.path for past in all_runs(tmp_path)] == [good.path]
+    (record,) = caplog.records
+    assert "skipped: the run log" in record.getMessage()
+    assert "run-0002.jsonl" in record.getMessage()
+
+
+def test_a_whole_line_behind_a_torn_one_is_read(tmp_path: Path) -> None:
+    """Earlier versions wrote the next line on a line that a full disk had cut short."""
+    path = past_of(tmp_path, RUN).path
+    torn, whole = json.dumps(opened("t1"))[:70], json.dumps(opened("t2", 'a "key"', 2))
+    path.write_text(f"{json.dumps(RUN)}\n{torn}{whole}\n{torn}\n")
+    past = load(path)
+    assert past is not None
+    assert [*past.tasks] == ["t2"]
+
+
+def test_only_names_of_run_logs_are_run_logs(tmp_path: Path) -> None:
+    past = past_of(tmp_path, RUN, number=1)
+    for name in ("run-*.jsonl", "run-1x.jsonl", "run-.jsonl", "run-0001.jsonl.bak", "run-².jsonl"):
+        (tmp_path / name).write_text(past.path.read_text())
+    assert run_logs(tmp_path) == [past.path]
+
+
+def test_files_beside_a_run_log_are_those_of_its_name(tmp_path: Path) -> None:
+    for name in ("run-*.jsonl", "run-*.outbox", "run-0001.jsonl", "run-0001.outbox"):
+        (tmp_path / name).touch()
+    assert files_beside(tmp_path / "run-*.jsonl") == [tmp_path / "run-*.outbox"]
 
 
 def test_an_unknown_task_and_an_unknown_line_are_passed_over(tmp_path: Path) -> None:
@@ -188,7 +267,7 @@ def test_a_run_is_found_by_all_its_names(tmp_path: Path) -> None:
         (str(second.path), second),
         (ID, first),
         (ID[:6], first),
-        ("the parent", first),
+        ("the-parent", first),
         ("p2", second),
         ("0123456789ab", second),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clearml_taskgroup._storage.past_runs import locked
 from clearml_taskgroup._storage.run_log import RunLog, read, run_number
 from clearml_taskgroup.errors import StoreError
 from tests.support.scripts import Disk, place_of
@@ -144,6 +146,49 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"run-0001.jsonl: .*No space left"):
         record.write("note")
     os.close(record._file)
+
+
+def test_an_end_that_does_not_fit_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept lines come first, in their order and with their own times; nothing is torn."""
+    record = RunLog.start(tmp_path)
+    record.write("run")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", no_room)
+        record.keep([({"event": "end", "id": "t1"}, "the end of 't1'")])
+        record.run_closed("completed", "", delivered=True)
+        with pytest.raises(StoreError):
+            record.write("task", id="t2")
+    record.write("task", id="t3")
+    record.close()
+    lines = read(record.path)
+    assert [(line["event"], line.get("id")) for line in lines] == [
+        ("run", None),
+        ("end", "t1"),
+        ("close", None),
+        ("task", "t3"),
+    ]
+    assert sorted(lines, key=lambda line: line["time"]) == lines
+
+
+def test_what_never_fits_is_named_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`close` says what the log lacks, and lets go of it."""
+    record = RunLog.start(tmp_path)
+    monkeypatch.setattr(os, "write", no_room)
+    record.keep([({"event": "end", "n": n}, f"the end of 't{n}'") for n in range(5)])
+    with pytest.raises(
+        StoreError, match="cannot write the end of 't0', .* and 2 more to .*; free some space"
+    ):
+        record.close()
+    record.close()
+    with locked(record.path):
+        pass
+
+
+def no_room(file: int, data: bytes) -> int:
+    """A disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_line_that_did_not_fit_whole_is_an_error(tmp_path: Path) -> None:

@@ -75,6 +75,21 @@ def test_all_of_a_run_is_on_the_server(full: OfflineRun, loopback: LoopbackServe
     assert json.loads(done.stdout.splitlines()[-1]) == expected
 
 
+def test_an_end_that_the_run_log_lacks_is_reported(loopback: LoopbackServer) -> None:
+    """A run that was closed knows how its tasks ended, unless the disk was full."""
+    with offline() as group:
+        group.tasks({"seed": [0, 1, 2]})
+    assert group.record_path is not None
+    lines = group.record_path.read_text().splitlines()
+    (lost,) = [line for line in lines if '"end"' in line and group.get(seed=1).id in line]
+    group.record_path.write_text("".join(line + "\n" for line in lines if line != lost))
+    uploaded = TaskGroup.upload(group.record_path)
+    (problem,) = uploaded.problems
+    assert "does not say how 1 task (seed=1) ended" in str(problem)
+    statuses = {doc["name"]: doc["status"] for doc in originals(loopback)}
+    assert [statuses[f"{NAME} seed={seed}"] for seed in range(3)] == ["completed", "stopped", "completed"]
+
+
 def test_uploading_twice_changes_nothing(full: OfflineRun, loopback: LoopbackServer) -> None:
     """A second upload finds everything there, also what was published or archived since."""
     first = TaskGroup.upload(full.record)

@@ -30,7 +30,7 @@ from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
-from .._storage.past_runs import find_run_log, is_in_use, latest_run, load, run_logs
+from .._storage.past_runs import find_run_log, is_in_use, latest_run, load, load_or_skip, run_logs
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .history import Reader
 from .metric_lookup import MetricLookup
@@ -97,7 +97,7 @@ def load_results(
         past = _on_disk(folder, wanted.run)
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
-        found = (run_past for run_past in map(load, run_logs(folder)) if run_past is not None)
+        found = (past for past in map(load_or_skip, run_logs(folder)) if past is not None)
         searched[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
         groups += past_runs.group_names(folder.parent, wanted.project)
     known = [name for names in searched.values() for name in names]
@@ -124,7 +124,7 @@ def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
     if run is None:
         return latest_run(folder)
     for path in reversed(run_logs(folder)):
-        past = load(path)
+        past = load_or_skip(path)
         if past is not None and (past.number == run or (isinstance(run, str) and past.run.startswith(run))):
             return past
     return None

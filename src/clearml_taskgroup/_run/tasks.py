@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._model.metric_data import copy_metrics
-from ..errors import GroupStateError
+from .._model.specs import Ending
+from ..errors import GroupStateError, StoreError
 from .naming import Names
 from .state import TaskState
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .._model.past import PastTask
     from .._model.specs import TaskSpec
     from .run import Run
+
+END_TIMEOUT_S = 30.0
+"""Time limit for ending tasks on a server that the disk has no room for."""
 
 
 def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
@@ -34,11 +38,23 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
         for spec, task_id in zip(new, ids, strict=True):
             states[spec.key] = new_state(run, spec, task_id, in_sweep)
         ordered = [states[spec.key] for spec in specs]
-        run.states.update((state.spec.key, state) for state in ordered)
         if run.run_log is not None:
-            run.run_log.tasks_opened(state for state in ordered if not state.done)
+            _log_opened(run, ordered)
+        run.states.update((state.spec.key, state) for state in ordered)
         run.specs.add(specs)
     return ordered
+
+
+def _log_opened(run: Run, states: Iterable[TaskState]) -> None:
+    """Logs the opened tasks; on a full disk they end at once, as no later process would know them."""
+    assert run.run_log is not None
+    opened = [state for state in states if not state.done]
+    try:
+        run.run_log.tasks_opened(opened)
+    except StoreError as error:
+        reason = f"it was not opened: {error.cause}"
+        run.backend.finish([Ending(state.id, "failed", reason) for state in opened], END_TIMEOUT_S)
+        raise
 
 
 def recall_tasks(run: Run, specs: Iterable[TaskSpec]) -> list[TaskState]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._model.metric_data import metrics_to_json
-from .._storage.append_file import append_to
+from .._storage.append_file import append_to, disk_errors
 from .._storage.run_log import is_alive
 from .recount import recount
 from .worker_counts import WorkerCounts, merge
@@ -151,4 +151,5 @@ def _append(run_log: Path | None, event: str, worker: str, state: TaskState, **f
     # The names of version 0.1, which reads and writes run logs too: "guest", "told", "facts".
     line = {"event": event, "guest": worker, "id": state.id, "key": state.spec.key, **fields}
     line["time"] = round(time.time(), 3)
-    append_to(run_log, (json.dumps(line) + "\n").encode())
+    with disk_errors(run_log):
+        append_to(run_log, (json.dumps(line) + "\n").encode())

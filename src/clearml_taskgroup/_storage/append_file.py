@@ -1,14 +1,17 @@
 """Append whole lines to a file that several processes write to; repair and lock such a file.
 
-The functions take file descriptors that were opened with `O_APPEND`: the system then writes each
-call's bytes at the end of the file, so lines of different processes never mix.
+The functions take file descriptors of `open_file`: the system then writes each call's bytes at the
+end of the file, so lines of different processes never mix.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 
@@ -16,10 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+fcntl: Any
+msvcrt: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
+
+OWNER_ONLY_FILE, OWNER_ONLY_FOLDER = 0o600, 0o700
+"""The modes of new files and folders: parameters, code and console output are nobody else's business."""
+WRITE_S = 0.01
+"""A line without an end that does not grow for so long was cut short: a system call takes less."""
+_MSVCRT_LOCK_AT = 2**31 - 2
+"""Where Windows locks a file: a locked byte cannot be read, so it is one that no file has."""
+
+_position = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -28,22 +46,44 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(str(path), str(error)) from error
+        raise StoreError(str(path), error.strerror or str(error), error.errno) from error
 
 
-def append(file: int, data: bytes) -> None:
+def open_file(path: Path, flags: int = 0) -> int:
+    """Opens a file to read it and to append to it; a new file is its owner's only.
+
+    Args:
+        path: The file.
+        flags: More flags, such as `os.O_CREAT`.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    binary = getattr(os, "O_BINARY", 0)  # else Windows writes "\r\n"
+    return os.open(path, os.O_RDWR | os.O_APPEND | binary | flags, OWNER_ONLY_FILE)
+
+
+def append(file: int, data: bytes, torn_end: bytes = b"\n") -> None:
     """Appends lines with one system call, all of them or none.
+
+    Args:
+        file: The file.
+        data: The lines.
+        torn_end: Ends a line before them that was cut short, so that it spoils no other line.
 
     Raises:
         OSError: The disk is full or broken; what was written of `data` has been removed again.
     """
-    written = os.write(file, data)
-    if written < len(data):
-        with contextlib.suppress(OSError):
-            end = os.lseek(file, 0, os.SEEK_CUR)
-            if end == os.fstat(file).st_size:  # else another process has appended: its line is kept
-                os.ftruncate(file, end - written)
-        raise OSError(f"only {written} of {len(data)} bytes could be written")
+    with _kept_position():
+        if is_torn(file) and not _is_being_written(file):
+            data = torn_end + data
+        written = os.write(file, data)
+        if written < len(data):
+            with contextlib.suppress(OSError):
+                end = os.lseek(file, 0, os.SEEK_CUR)
+                if end == os.fstat(file).st_size:  # else another process has appended: its line is kept
+                    os.ftruncate(file, end - written)
+            raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
 
 
 def append_to(path: Path, data: bytes, *, create: bool = False) -> None:
@@ -52,17 +92,36 @@ def append_to(path: Path, data: bytes, *, create: bool = False) -> None:
     Raises:
         OSError: The file cannot be opened or written to.
     """
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0), 0o666)
+    file = open_file(path, os.O_CREAT if create else 0)
     try:
         append(file, data)
     finally:
         os.close(file)
 
 
+def read_at(file: int, length: int, offset: int) -> bytes:
+    """Reads up to `length` bytes from an offset on."""
+    if hasattr(os, "pread"):
+        return os.pread(file, length, offset)
+    with _kept_position():
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, length)
+
+
+def write_at(file: int, data: bytes, offset: int) -> None:
+    """Writes over what is at an offset; `file` must not be open for appending."""
+    if hasattr(os, "pwrite"):
+        os.pwrite(file, data, offset)
+        return
+    with _kept_position():
+        os.lseek(file, offset, os.SEEK_SET)
+        os.write(file, data)
+
+
 def is_torn(file: int) -> bool:
     """Whether the last line has no line break, because a crash cut it short."""
     size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
+    return size > 0 and read_at(file, 1, size - 1) != b"\n"
 
 
 def end_torn_line(file: int, end: bytes = b"\n") -> None:
@@ -71,17 +130,39 @@ def end_torn_line(file: int, end: bytes = b"\n") -> None:
         os.write(file, end)
 
 
+def _is_being_written(file: int) -> bool:
+    """Whether another process is writing a long line, of which a part can be seen already."""
+    size = os.fstat(file).st_size
+    time.sleep(WRITE_S)
+    return os.fstat(file).st_size != size
+
+
+@contextlib.contextmanager
+def _kept_position() -> Iterator[None]:
+    """Keeps other threads from moving the position in a file, where reading at an offset moves it (Windows)."""
+    if hasattr(os, "pread"):
+        yield
+    else:
+        with _position:
+            yield
+
+
+# --- locks -----------------------------------------------------------------------------------------
+
+
 def lock(file: int) -> bool:
     """Locks a file for this process until it is closed or the process dies.
 
     Returns:
-        Whether the file is locked now: False if another process holds it. Always True on Windows,
-        which has no such locks.
+        Whether the file is locked now: False if another process holds it. True where the system has no locks.
     """
-    if fcntl is None:
-        return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif msvcrt is not None:
+            with _kept_position():
+                os.lseek(file, _MSVCRT_LOCK_AT, os.SEEK_SET)
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
     except OSError:
         return False
     return True

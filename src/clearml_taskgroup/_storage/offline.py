@@ -23,7 +23,14 @@ from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Curves, curves_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
-from .append_file import append_to, disk_errors, end_torn_line
+from .append_file import (
+    OWNER_ONLY_FILE,
+    OWNER_ONLY_FOLDER,
+    append_to,
+    disk_errors,
+    end_torn_line,
+    open_file,
+)
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -70,8 +77,8 @@ class OfflineBackend(Backend):
             ids.append(task_id)
             try:
                 with disk_errors(folder):
-                    folder.mkdir(parents=True)
-                    (folder / "task.json").write_text(_task_json(run, spec, task_id, folder, script))
+                    folder.mkdir(OWNER_ONLY_FOLDER, parents=True)
+                    _write(folder / "task.json", _task_json(run, spec, task_id, folder, script))
             except StoreError:
                 for created in ids:
                     shutil.rmtree(self.root / created, ignore_errors=True)
@@ -104,7 +111,7 @@ class OfflineBackend(Backend):
             if not path.exists():  # a task without data
                 continue
             with disk_errors(path):
-                file = os.open(path, os.O_RDWR | os.O_APPEND)
+                file = open_file(path)
                 try:
                     end_torn_line(file)
                 finally:
@@ -122,7 +129,7 @@ class OfflineBackend(Backend):
                 data = json.loads(path.read_text())
                 data["hyperparams"].setdefault("General", {}).update(general(params))
                 fresh = path.with_suffix(".json.new")
-                fresh.write_text(json.dumps(data))
+                _write(fresh, json.dumps(data))
                 os.replace(fresh, path)
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
@@ -168,7 +175,7 @@ class OfflineBackend(Backend):
             if task_id not in self._attached:
                 folder = self.root / task_id
                 with disk_errors(folder):
-                    (folder / "data").mkdir(exist_ok=True)
+                    (folder / "data").mkdir(OWNER_ONLY_FOLDER, exist_ok=True)
                 self._switched = self._switched or sdk.go_offline()
                 self._attached[task_id] = sdk.open_task(task_id)
             return self._attached[task_id]
@@ -208,9 +215,16 @@ def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script:
     return f'{text[:-1]}, "script": {script}}}' if script else text
 
 
+def _write(path: Path, text: str) -> None:
+    """Writes a file that is its owner's only."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY_FILE)
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
 def _sync(path: Path) -> None:
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = open_file(path)
     except FileNotFoundError:  # a task without data
         return
     try:

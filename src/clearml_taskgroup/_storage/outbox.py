@@ -17,7 +17,18 @@ import attrs
 
 from .. import _fork
 from .._model import limits
-from .append_file import append, disk_errors, end_torn_line, exclusive_lock, is_torn, shared_lock
+from .append_file import (
+    OWNER_ONLY_FILE,
+    OWNER_ONLY_FOLDER,
+    append,
+    disk_errors,
+    end_torn_line,
+    exclusive_lock,
+    open_file,
+    read_at,
+    shared_lock,
+    write_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +36,6 @@ if TYPE_CHECKING:
 
     from .._clearml.events import Batch
 
-_OWNER_ONLY = 0o600
 TORN = b"#\n"
 """Ends a line that a crash cut short; a line that ends like this is skipped by the reader."""
 
@@ -56,14 +66,14 @@ class Outbox:
             StoreError: The folder cannot be written to.
         """
         with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWNER_ONLY)
+            path.parent.mkdir(OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+            file = open_file(path, os.O_CREAT)
             try:
-                sent_file = os.open(sent_path(path), os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
+                sent_file = os.open(sent_path(path), os.O_RDWR | os.O_CREAT, OWNER_ONLY_FILE)
             except OSError:
                 os.close(file)
                 raise
-        sent = os.pread(sent_file, 20, 0).strip()
+        sent = read_at(sent_file, 20, 0).strip()
         outbox = cls(path, 0, file, sent_file)
         outbox.sent = min(int(sent), outbox.size) if sent.isdigit() else 0
         outbox._save_sent()  # a number beyond the file's end would hide what is written from now on
@@ -108,9 +118,7 @@ class Outbox:
         data = "\n".join(itertools.chain(lines, ("",))).encode()
         with self._lock, shared_lock(self._file) if self._in_child else contextlib.nullcontext():
             with disk_errors(self.path):
-                if self._shared and is_torn(self._file):  # a child was killed while it wrote
-                    data = TORN + data
-                append(self._file, data)
+                append(self._file, data, TORN)
 
     def next(self) -> tuple[Batch, int]:
         """Reads the next events that wait.
@@ -125,7 +133,7 @@ class Outbox:
         """Reads the next events that wait, as whole lines."""
         want = limits.SENDER_CHUNK_BYTES
         while True:
-            data = os.pread(self._file, want, self.sent)
+            data = read_at(self._file, want, self.sent)
             end = data.rfind(b"\n") + 1
             if end or not data:
                 return data[:end]
@@ -165,7 +173,7 @@ class Outbox:
 
     def batches(self, at: int = 0) -> Iterator[Batch]:
         """Reads all events in the file from the offset `at` on, delivered or not."""
-        while self._file >= 0 and (data := os.pread(self._file, limits.SENDER_CHUNK_BYTES, at)):
+        while self._file >= 0 and (data := read_at(self._file, limits.SENDER_CHUNK_BYTES, at)):
             end = data.rfind(b"\n") + 1 or len(data)
             yield parse_lines(data[:end])
             at += end
@@ -175,21 +183,24 @@ class Outbox:
         with self._lock:
             if self._file < 0:
                 return
-            try:
-                if self.sent >= self.size:
+            file, is_empty = self._file, self.is_empty
+            self._file = -1
+            with disk_errors(self.path):
+                try:
+                    if not is_empty:
+                        os.fsync(file)
+                finally:
+                    os.close(file)
+                    os.close(self._sent_file)
+                    self._sent_file = -1
+                if is_empty:
                     self.path.unlink(missing_ok=True)
                     sent_path(self.path).unlink(missing_ok=True)
-                else:
-                    os.fsync(self._file)
-            finally:
-                os.close(self._file)
-                os.close(self._sent_file)
-                self._file = self._sent_file = -1
         _open_outboxes.discard(self)
 
     def _save_sent(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: after a crash, some events are sent again
-            os.pwrite(self._sent_file, f"{self.sent:<20}".encode(), 0)
+            write_at(self._sent_file, f"{self.sent:<20}".encode(), 0)
 
     def share(self) -> None:
         """Prepares for other processes that write to the file, too."""
@@ -205,7 +216,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._shared = self._in_child = True
         with contextlib.suppress(OSError):  # the run has ended: see `is_gone`
-            file, self._file = self._file, os.open(self.path, os.O_RDWR | os.O_APPEND)
+            file, self._file = self._file, open_file(self.path)
             os.close(file)
 
 

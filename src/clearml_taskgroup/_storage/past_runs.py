@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._log import logger
 from .._model.metric_data import metrics_from_json
 from .._model.past import PastRun, PastTask
-from ..errors import ArgumentError
-from .append_file import end_torn_line, lock
+from ..errors import ArgumentError, RunLogError
+from .append_file import disk_errors, end_torn_line, lock, open_file
 from .run_log import in_use, read, read_first, run_number
+from .run_log_schema import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +25,14 @@ MIN_ID_PREFIX = 6
 
 
 def load(path: Path) -> PastRun | None:
-    """Reads a run log; None if it ends before its first line."""
+    """Reads a run log; None if it ends before its first line.
+
+    Raises:
+        RunLogError: It has a line that no group writes.
+    """
     past: PastRun | None = None
     fields: dict[str, Any]
-    for line in read(path):
+    for line in _checked(path):
         event = line.get("event")
         if event == "run":
             fields = {name: line.get(name) for name in _RUN_FIELDS}
@@ -43,6 +51,35 @@ def load(path: Path) -> PastRun | None:
     return past
 
 
+def load_or_skip(path: Path) -> PastRun | None:
+    """The same for one of many run logs: a log that cannot be used is named in a log line."""
+    try:
+        return load(path)
+    except RunLogError as error:
+        _log_skipped(str(error))
+        return None
+
+
+@functools.cache  # one command may read all run logs more than once
+def _log_skipped(problem: str) -> None:
+    logger.warning("skipped: %s", problem)
+
+
+def _checked(path: Path) -> Iterator[dict[str, Any]]:
+    advice = "repair it, or move the file to another directory"
+    try:
+        lines = read(path)
+    except OSError as error:
+        raise RunLogError(str(path), f"cannot be read: {error.strerror}", advice) from error
+    first = next((line for line in lines if line.get("event") in ("run", "task", "end", "close")), None)
+    if first is not None and first["event"] != "run" and _NAME.fullmatch(path.name):
+        raise RunLogError(str(path), f"begins with a line {first['event']!r}, not with 'run'", advice)
+    for line in lines:
+        if problem := problem_of(line):
+            raise RunLogError(str(path), problem, advice)
+        yield line
+
+
 def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
     event, task = line.get("event"), past.tasks.get(line.get("id", ""))
     if event == "opening":
@@ -59,14 +96,14 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         task.delivered, task.metrics = bool(line.get("settled")), metrics_from_json(line.get("measures", []))
         task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
     elif event == "told" and "status" in line:  # written by a worker process
-        task.status, task.reason = line["status"], line["reason"]
-        task.metrics = metrics_from_json(line["measures"])
+        task.status, task.reason = line["status"], line.get("reason", "")
+        task.metrics = metrics_from_json(line.get("measures", []))
     elif event == "settled":
         task.delivered = True
         if "status" in line:  # that somebody else had set on the server
-            task.status, task.reason = line["status"], line["reason"]
+            task.status, task.reason = line["status"], line.get("reason", "")
     elif event == "uploaded":
-        task.uploaded, task.status_there = line["to"], task.final_status()[0]
+        task.uploaded, task.status_there = line.get("to", ""), task.final_status()[0]
 
 
 _RUN_FIELDS = (
@@ -85,17 +122,28 @@ _TASK_FIELDS = ("id", "key", "name", "index", "attempt", "params")
 
 def run_logs(folder: Path) -> list[Path]:
     """Returns the run logs of one group, the latest last."""
-    return sorted(folder.glob("run-*.jsonl"), key=run_number)
+    return sorted((path for path in files_in(folder) if _NAME.fullmatch(path.name)), key=run_number)
+
+
+_NAME = re.compile(r"run-[0-9]+\.jsonl")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Returns what is in a folder, sorted by name; nothing if it is none, or cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def files_beside(path: Path) -> list[Path]:
+    """Returns the other files of a run: outbox, journal and the like, with the run log's name and another end."""
+    return [file for file in files_in(path.parent) if file.name.startswith(f"{path.stem}.") and file != path]
 
 
 def find_run_log(folder: Path, run: str) -> Path | None:
     """Finds the latest run log of a run; an online run that was resumed here may have several."""
-    for path in reversed(run_logs(folder)):
-        with path.open() as file:
-            first = file.readline()
-        if f'"{run}"' in first:
-            return path
-    return None
+    return next((path for path in reversed(run_logs(folder)) if read_first(path).get("run") == run), None)
 
 
 def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
@@ -109,14 +157,13 @@ def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
 
 def all_runs(root: Path) -> list[PastRun]:
     """Reads all runs of all groups, in the order of their run logs."""
-    folders = sorted(folder for folder in root.glob("*") if folder.is_dir())
-    found = (load(path) for folder in folders for path in run_logs(folder))
+    found = (load_or_skip(path) for folder in files_in(root) for path in run_logs(folder))
     return [past for past in found if past is not None]
 
 
 def group_names(root: Path, project: str) -> list[str]:
     """Returns the names of a project's groups, from the first lines of their run logs."""
-    firsts = (read_first(path) for folder in root.glob("*") for path in run_logs(folder)[-1:])
+    firsts = (read_first(path) for folder in files_in(root) for path in run_logs(folder)[-1:])
     return sorted({str(line.get("name")) for line in firsts if line.get("project") == project})
 
 
@@ -144,7 +191,7 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
 def is_in_use(path: Path) -> bool:
     """Whether a living process has the run open."""
     try:
-        file = os.open(path, os.O_RDWR)
+        file = open_file(path)
     except OSError:
         return False
     try:
@@ -160,11 +207,13 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         RunInUseError: A living process has it open.
     """
-    file = os.open(path, os.O_RDWR | os.O_APPEND)
+    with disk_errors(path):
+        file = open_file(path)
     try:
         if not lock(file):
             raise in_use(path)
-        end_torn_line(file)
+        with disk_errors(path):
+            end_torn_line(file)
         yield
     finally:
         os.close(file)

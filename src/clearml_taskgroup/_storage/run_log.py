@@ -5,6 +5,7 @@ Lines are only ever appended, by the process that opened the run and by its work
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -17,16 +18,30 @@ import attrs
 from .. import _fork
 from .._clearml.hyperparameters import stored_parameters
 from .._model.metric_data import metrics_to_json
-from ..errors import RunInUseError
+from .._text import some
+from ..errors import RunInUseError, StoreError
+from .append_file import OWNER_ONLY_FOLDER, append_to, disk_errors, end_torn_line, lock, open_file
 from .append_file import append as append_bytes
-from .append_file import append_to, disk_errors, end_torn_line, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from .._model.specs import RunInfo, TaskSpec
     from .._run.state import TaskState
+
+
+@attrs.frozen
+class _Kept:
+    """A line that the disk has not taken yet, and what it says."""
+
+    data: bytes
+    what: str
+
+
+def _encoded(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    at = round(time.time(), 3)
+    return "".join(json.dumps({**line, "time": at}, default=str) + "\n" for line in lines).encode()
 
 
 @attrs.define(eq=False)
@@ -45,6 +60,7 @@ class RunLog:
     number: int
     _file: int
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _kept: list[_Kept] = attrs.field(factory=list, repr=False)
 
     @classmethod
     def start(cls, folder: Path) -> RunLog:
@@ -54,12 +70,12 @@ class RunLog:
             StoreError: The folder cannot be written to.
         """
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
             number = 1 + max((run_number(path) for path in folder.glob("run-*.jsonl")), default=0)
             while True:
                 path = folder / f"run-{number:04}.jsonl"
                 try:
-                    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+                    file = open_file(path, os.O_CREAT | os.O_EXCL)
                     break
                 except FileExistsError:
                     number += 1
@@ -79,7 +95,7 @@ class RunLog:
             StoreError: It cannot be written to.
         """
         with disk_errors(path):
-            file = os.open(path, os.O_RDWR | os.O_APPEND)
+            file = open_file(path)
             if not lock(file) and not takeover:
                 os.close(file)
                 if any(log.path == path and log._file >= 0 for log in _open_logs):
@@ -108,23 +124,45 @@ class RunLog:
         Raises:
             StoreError: The disk is full or broken.
         """
-        at = round(time.time(), 3)
-        data = "".join(json.dumps({**line, "time": at}, default=str) + "\n" for line in lines).encode()
+        data = _encoded(lines)
         with self._lock:
-            if self._file < 0:
-                return
-            with disk_errors(self.path):
-                append_bytes(self._file, data)
+            if self._file >= 0 and (data or self._kept):
+                with disk_errors(self.path):
+                    append_bytes(self._file, b"".join((*(kept.data for kept in self._kept), data)))
+                self._kept.clear()
+
+    def keep(self, lines: Iterable[tuple[dict[str, Any], str]]) -> None:
+        """Appends lines; on a full disk, the next call that finds room writes them, `close` at the latest.
+
+        Args:
+            lines: Each line, and what it says, for the error of `close`.
+        """
+        with self._lock:
+            self._kept += [_Kept(_encoded([line]), what) for line, what in lines]
+        with contextlib.suppress(StoreError):
+            self.write_all([])
 
     def close(self) -> None:
-        """Syncs the file to disk and closes it."""
-        with self._lock:
+        """Syncs the file to disk and closes it.
+
+        Raises:
+            StoreError: Lines of `keep` still cannot be written, or the disk is broken.
+        """
+        lost: StoreError | None = None
+        try:
+            self.write_all([])
+        except StoreError as error:
+            lost, error.what = error, some([kept.what for kept in self._kept], 3)
+        with self._lock, disk_errors(self.path):
             file, self._file = self._file, -1
             if file >= 0:
                 try:
-                    os.fsync(file)
+                    if lost is None:
+                        os.fsync(file)
                 finally:
                     os.close(file)
+        if lost is not None:
+            raise lost
 
     # --- the lines -----------------------------------------------------------------------------
 
@@ -168,7 +206,7 @@ class RunLog:
 
     def tasks_ended(self, states: Iterable[TaskState]) -> None:
         """Logs how tasks ended, and what they reported."""
-        self.write_all([_end_line(state) for state in states])
+        self.keep((_end_line(state), f"the end of {state.spec.name!r} ({state.status})") for state in states)
 
     def run_closed(self, status: str, reason: str, delivered: bool) -> None:
         """Logs the end of a run.
@@ -178,7 +216,8 @@ class RunLog:
             reason: Why, for people.
             delivered: Whether the parent's end is stored in the backend.
         """
-        self.write("close", status=status, reason=reason, settled=delivered)
+        line = {"event": "close", "status": status, "reason": reason, "settled": delivered}
+        self.keep([(line, f"the end of the run ({status})")])
 
 
 def _end_line(state: TaskState) -> dict[str, Any]:
@@ -200,36 +239,42 @@ def _end_line(state: TaskState) -> dict[str, Any]:
 def run_number(path: Path) -> int:
     """Reads a run's number from the name of its log; 0 if it has another name."""
     digits = path.stem.removeprefix("run-")
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdecimal() and digits.isascii() else 0
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Reads the lines of a run log; a line that a crash cut short is skipped."""
+    """Reads the lines of a run log; a line that a crash or a full disk cut short is skipped."""
     lines = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):  # users may give any file as a run log
+    for line in path.read_text("utf-8", errors="replace").split("\n"):
+        event = _parsed(line)
+        if event is None and (start := line.rfind('{"event": "')) > 0:  # a whole line follows a torn one
+            event = _parsed(line[start:])
+        if event is not None:
             lines.append(event)
     return lines
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None  # users may give any file as a run log
 
 
 def read_first(path: Path) -> dict[str, Any]:
     """Reads the first line of a run log; empty if there is none."""
     try:
-        with path.open("rb") as file:
-            line: dict[str, Any] = json.loads(file.readline())
-            return line
-    except (OSError, ValueError):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return _parsed(file.readline()) or {}
+    except OSError:
         return {}
 
 
 def append(path: Path, lines: list[dict[str, Any]]) -> None:
     """Appends lines to the log of a run that no process has open."""
-    at = round(time.time(), 3)
-    append_to(path, "".join(json.dumps({**line, "time": at}) + "\n" for line in lines).encode())
+    with disk_errors(path):
+        append_to(path, _encoded(lines))
 
 
 def in_use(path: Path) -> RunInUseError:

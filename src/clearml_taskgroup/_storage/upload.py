@@ -18,7 +18,8 @@ from .._clearml.queries import run_tasks
 from .._log import logger
 from .._model.specs import Ending
 from .._model.status import ENDED, Status
-from ..errors import ArgumentError, LoginError, ModeError, ServerError
+from .._text import counted, some
+from ..errors import ArgumentError, LoginError, ModeError, RunLogError, ServerError
 from .online import OnlineBackend
 from .outbox import Outbox
 from .past_runs import load, locked
@@ -84,7 +85,17 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
         finally:
             backend.close()
         append(path, [{"event": "uploaded"}])
-        return uploaded
+        return attrs.evolve(uploaded, problems=(*uploaded.problems, *_lost_ends(past)))
+
+
+def _lost_ends(past: PastRun) -> list[Exception]:
+    """The tasks of a closed run that its log has no end of, as on a full disk."""
+    lost = [task.name for task in past.latest().values() if task.status is None]
+    if past.status is None or not lost:  # a run whose process died says so in the reason of its tasks
+        return []
+    tasks = f"{counted(len(lost), 'task')} ({some(lost, 3)})"
+    problem = f"does not say how {tasks} ended, as the disk was full or the file was edited"
+    return [RunLogError(str(past.path), problem, "on the server they are stopped")]
 
 
 def _no_progress(name: str, done: int, total: int) -> None:

@@ -16,6 +16,7 @@ from .._clearml.hyperparameters import SECTION, parameter
 from .._clearml.tasks import add_artifacts, foreign_status, restart_task
 from .._model.specs import Ending
 from .._model.status import CLOSED, ENDED, PUBLISHED
+from .append_file import append_to, disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,8 +51,8 @@ class Journal:
     def add(self, task_id: str, length: int) -> None:
         """Notes that the first `length` bytes of a task's events are on the server."""
         self.sent[task_id] = length
-        with self.path.open("a") as file:
-            file.write(f"{task_id} {length}\n")
+        with disk_errors(self.path):
+            append_to(self.path, f"{task_id} {length}\n".encode(), create=True)
 
 
 @attrs.define

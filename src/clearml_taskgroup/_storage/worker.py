@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .append_file import append, disk_errors, shared_lock
+from .append_file import append, disk_errors, open_file, shared_lock
 from .base import Backend
+from .outbox import TORN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,11 +61,11 @@ class WorkerBackend(Backend):
         data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
         with disk_errors(self.outbox):
             if self._file < 0:
-                self._file = os.open(self.outbox, os.O_WRONLY | os.O_APPEND)
+                self._file = open_file(self.outbox)
             if os.fstat(self._file).st_nlink == 0:
                 raise OSError("the group has been closed in the process that opened it")
             with shared_lock(self._file):
-                append(self._file, data)
+                append(self._file, data, TORN)
         batch.clear()
 
     @property
