@@ -177,9 +177,7 @@ def test_what_never_fits_is_named_at_the_end(tmp_path: Path, monkeypatch: pytest
     record = RunLog.start(tmp_path)
     monkeypatch.setattr(os, "write", no_room)
     record.keep([({"event": "end", "n": n}, f"the end of 't{n}'") for n in range(5)])
-    with pytest.raises(
-        StoreError, match="cannot write the end of 't0', .* and 2 more to .*; free some space"
-    ):
+    with pytest.raises(StoreError, match=r"the end of 't0', .* and 2 more to .*; free some space"):
         record.close()
     record.close()
     with locked(record.path):

@@ -139,7 +139,7 @@ def _is_being_written(file: int) -> bool:
 
 @contextlib.contextmanager
 def _kept_position() -> Iterator[None]:
-    """Keeps other threads from moving the position in a file, where reading at an offset moves it (Windows)."""
+    """Keeps other threads from moving a file's position, where reading at an offset moves it (Windows)."""
     if hasattr(os, "pread"):
         yield
     else:

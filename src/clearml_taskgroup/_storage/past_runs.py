@@ -137,7 +137,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def files_beside(path: Path) -> list[Path]:
-    """Returns the other files of a run: outbox, journal and the like, with the run log's name and another end."""
+    """Returns the other files of a run, such as its outbox: those with the run log's name before the dot."""
     return [file for file in files_in(path.parent) if file.name.startswith(f"{path.stem}.") and file != path]
 
 

@@ -1,4 +1,4 @@
-"""What a line of a run log must hold; a log with any other line is not used, as nobody knows what it means."""
+"""What a line of a run log must hold; a log with any other line is not used."""
 
 from __future__ import annotations
 
