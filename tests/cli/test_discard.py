@@ -97,9 +97,63 @@ def test_an_id_is_never_a_path(tmp_path: Path) -> None:
     outside.mkdir()
     record = Path(str(group.record_path))
     first = next(iter(group)).id
-    record.write_text(record.read_text().replace(first, "../precious"))
+    text = record.read_text()
+    for task_id in ("..", "../precious", "../../cache/precious", str(outside), "", ".", "a/b"):
+        record.write_text(text.replace(first, task_id))
+        before = files()
+        for named in (group.run, record):
+            assert command("discard", named, "--yes").exit_code == 1
+        assert files() == before
+        assert outside.exists()
+
+
+def test_a_session_of_another_run_stays() -> None:
+    """A run log that names it deletes its own data only, and says what it leaves."""
+    precious, group = make(), make()
+    kept = next(iter(precious)).id
+    record = Path(str(group.record_path))
+    record.write_text(record.read_text().replace(next(iter(group)).id, kept))
+    result = command("discard", group.run, "--yes")
+    assert result.exit_code == 0
+    assert (
+        f"not deleted, as it belongs to another run: {sdk.cache_folder() / 'offline' / kept}" in result.stderr
+    )
+    assert (sdk.cache_folder() / "offline" / kept / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["run-*.jsonl", "run-[0-9]*.jsonl", "notes.jsonl", "run-0001.jsonl.bak"])
+def test_a_file_of_another_name_is_no_run_to_delete(name: str) -> None:
+    """A pattern in a name matches nothing; a copy of a run log stays, as nobody knows what is beside it."""
+    group = make()
+    copy = Path(str(group.record_path)).with_name(name)
+    copy.write_text(Path(str(group.record_path)).read_text())
+    before = files()
+    assert "is not in its place" in told("discard", copy, "--yes", code=1)
+    assert files() == before
     assert command("discard", group.run, "--yes").exit_code == 0
-    assert outside.exists()
+    assert files() == {copy}
+
+
+def test_a_run_log_elsewhere_is_no_run_to_delete(tmp_path: Path) -> None:
+    """A run log in a folder of another group, or in none, does not tell where its sessions are."""
+    group = make()
+    for folder in (tmp_path / "a" / "b" / "c", sdk.cache_folder() / "taskgroup" / "0123456789ab"):
+        folder.mkdir(parents=True)
+        copy = folder / "run-0001.jsonl"
+        copy.write_text(Path(str(group.record_path)).read_text())
+        before = files()
+        assert "is not in its place" in told("discard", copy, "--yes", code=1)
+        assert files() == before
+
+
+def test_a_link_is_deleted_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    group = make()
+    session = sdk.cache_folder() / "offline" / next(iter(group)).id
+    session.rename(tmp_path / "moved")
+    session.symlink_to(tmp_path / "moved")
+    assert command("discard", group.run, "--yes").exit_code == 0
+    assert files() == set()
+    assert (tmp_path / "moved" / "task.json").exists()
 
 
 def test_too_few_digits() -> None:

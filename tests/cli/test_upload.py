@@ -217,7 +217,7 @@ def test_a_problem_is_told(loopback: LoopbackServer) -> None:
     shutil.rmtree(sdk.cache_folder() / "offline" / task.id)
     result = command("upload", group.run)
     assert result.exit_code == 1
-    assert "has lost its session" in result.stderr
+    assert "names the task" in result.stderr
     assert ": 1 task on the server, " in result.stdout
 
 

@@ -246,9 +246,56 @@ def test_a_session_that_was_removed_is_told(loopback: LoopbackServer) -> None:
     shutil.rmtree(cache_folder() / "offline" / gone.id)
     uploaded = TaskGroup.upload(group.run)
     (problem,) = uploaded.problems
-    assert "'seed=0' has lost its session" in str(problem)
+    assert f"names the task 'seed=0', but {cache_folder() / 'offline' / gone.id} is not there" in str(problem)
     assert list(uploaded.ids) == [stays.id]
     assert Place(loopback).attempts() == [("seed=1", 1, "completed")]
+
+
+def test_a_session_of_another_run_is_not_uploaded(loopback: LoopbackServer) -> None:
+    """A run log that names the session of another run, by mistake or on purpose, does not get at it."""
+    with offline() as precious:
+        secret = precious.task({"seed": 0})
+    with offline() as group:
+        own = group.task({"seed": 1})
+    assert group.record_path is not None
+    group.record_path.write_text(group.record_path.read_text().replace(own.id, secret.id))
+    (problem,) = TaskGroup.upload(group.record_path).problems
+    assert "or is not its session" in str(problem)
+    assert Place(loopback).attempts() == []
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_outside_of_the_session_is_not_uploaded(
+    full: OfflineRun, loopback: LoopbackServer, tmp_path: Path, link: bool
+) -> None:
+    """What an artifact, a sample or a plot refers to stays on this disk if it is not in the session."""
+    (tmp_path / "secret.jpeg").write_text("secret")
+    for folder in (full.cache / "offline").iterdir():
+        if link:
+            for path in (path for path in (folder / "data").rglob("*") if path.is_file()):
+                path.unlink()
+                path.symlink_to(tmp_path / "secret.jpeg")
+            continue
+        for name in ("task.json", "metrics.jsonl"):
+            text = (folder / name).read_text()
+            for path in (path for path in (folder / "data").rglob("*") if path.is_file()):
+                inside = path.relative_to(folder / "data").as_posix()
+                text = text.replace(inside, "../../../../secret.jpeg")
+            (folder / name).write_text(text)
+    problems = TaskGroup.upload(full.record).problems
+    assert len(problems) == 3
+    assert all("4 files of " in str(problem) and " are not in " in str(problem) for problem in problems)
+    assert not any(b"secret" in file.content for file in loopback.stored_files.values())
+
+
+def test_a_file_that_is_missing_is_named(full: OfflineRun, loopback: LoopbackServer) -> None:
+    """The rest of the task is on the server; the problem says which file is not."""
+    (missing,) = (path for path in full.cache.rglob("notes.txt") if "seed=1" in str(path))
+    missing.unlink()
+    (problem,) = TaskGroup.upload(full.record).problems
+    assert "1 file of " in str(problem)
+    assert "artifacts/file/notes.txt) is not in " in str(problem)
+    assert Place(loopback).attempts()[1][2] == "failed"
 
 
 def test_an_inner_group_keeps_its_parent(loopback: LoopbackServer) -> None:

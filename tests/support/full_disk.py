@@ -1,4 +1,4 @@
-"""A disk that is full at moments that a seed chooses: writes below a folder fail, or take a part of their bytes."""
+"""A disk that is full at moments that a seed chooses: writes fail, or take a part of their bytes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from rich.progress import Progress
 from .._clearml import sdk
 from .._model.status import tally_text
 from .._results.run_list import statuses_of
+from .._storage.discard import delete, files_of
 from .._storage.past_runs import all_runs, is_in_use, locked
 from .._storage.upload import upload
 from .._text import counted
@@ -26,8 +26,6 @@ from .output import ARGUMENTS_KEY, Command, Failure, json_option, local_time, pr
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .._model.past import PastRun
 
 MAX_FILES_SHOWN = 10
@@ -194,7 +192,7 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
         raise click.UsageError("--json does not ask; add --yes to delete")
     past = run_on_disk(group, run)
     with locked(past.path):
-        paths = _paths_of(past)
+        paths, foreign = files_of(past)
         where = "not all of it is on a server" if past.is_pending else "all of it is on a server"
         tasks = counted(len(past.latest()), "task")
         what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
@@ -210,26 +208,12 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
                 if isinstance(abort.__context__, EOFError):  # stdin is closed
                     raise Failure("no answer on stdin; delete them without a question with --yes") from None
                 raise
-        for path in paths:  # the run log last, so that an interrupted command can be repeated
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        delete(paths)  # the run log last, so that an interrupted command can be repeated
+    for session in foreign:
+        click.echo(f"not deleted, as it belongs to another run: {session}", err=True)
     with contextlib.suppress(OSError):  # it has other runs
         past.path.parent.rmdir()
     if as_json:
         print_json({**_run_json(past), "deleted": [str(path) for path in paths]})
     else:
         click.echo(f"deleted {what}")
-
-
-def _paths_of(past: PastRun) -> list[Path]:
-    """Lists the files and folders of a run, its run log last."""
-    sessions = past.path.absolute().parent.parent.parent / "offline"
-    ids = [*past.tasks, *([past.parent] if past.owns_parent and past.parent else [])]
-    folders = [sessions / task for task in ids] if past.mode == "offline" else []
-    own = [
-        folder for folder in folders if folder.parent == sessions
-    ]  # an id cannot be a path out of the folder
-    beside = sorted(past.path.parent.glob(f"{past.path.stem}.*"))  # outbox, journal
-    return [path for path in (*own, *beside) if path.exists() and path != past.path] + [past.path]

@@ -31,6 +31,7 @@ from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox, sent_path
+from .._storage.past_runs import files_in
 from .._storage.run_log import read_first
 from .._storage.worker import WorkerBackend
 from ..errors import GroupStateError, HandleError
@@ -313,9 +314,10 @@ def _backend(reference: RunReference, has_log: bool, task: str) -> Backend:
 def _own_outbox(folder: Path, name: str) -> Path:
     """Gives the path of this worker's outbox; one that a dead worker of this machine left is taken over."""
     own = folder / f"{name}-{os.getpid()}.outbox"
-    for left in folder.glob(f"{name}-*.outbox"):
-        pid = left.stem.rpartition("-")[2]
-        if pid.isdigit() and not lives(platform.node(), int(pid)):
+    for left in files_in(folder):
+        begin, _, pid = left.stem.rpartition("-")
+        is_ours = (begin, left.suffix) == (name, ".outbox") and pid.isdecimal()
+        if is_ours and not lives(platform.node(), int(pid)):
             with contextlib.suppress(OSError):  # another worker was quicker
                 os.replace(left, own)
                 os.replace(sent_path(left), sent_path(own))

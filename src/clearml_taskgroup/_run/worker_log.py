@@ -21,6 +21,7 @@ import attrs
 
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
+from .._storage.past_runs import files_beside
 from .._storage.run_log import is_alive
 from .recount import recount
 from .worker_counts import WorkerCounts, merge
@@ -91,7 +92,7 @@ class WorkerLog:
     def close(self, run: Run) -> None:
         """Removes the files beside the run log that workers needed."""
         if run.run_log is not None and not run.in_child:
-            for path in run.run_log.path.parent.glob(f"{run.run_log.path.stem}.*"):
+            for path in files_beside(run.run_log.path):
                 if path.suffix.endswith("-begun"):
                     shutil.rmtree(path, ignore_errors=True)
                 elif path.suffix.startswith(".words"):

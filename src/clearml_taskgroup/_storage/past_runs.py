@@ -72,7 +72,7 @@ def _checked(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise RunLogError(str(path), f"cannot be read: {error.strerror}", advice) from error
     first = next((line for line in lines if line.get("event") in ("run", "task", "end", "close")), None)
-    if first is not None and first["event"] != "run" and _NAME.fullmatch(path.name):
+    if first is not None and first["event"] != "run" and is_run_log_name(path.name):
         raise RunLogError(str(path), f"begins with a line {first['event']!r}, not with 'run'", advice)
     for line in lines:
         if problem := problem_of(line):
@@ -122,10 +122,15 @@ _TASK_FIELDS = ("id", "key", "name", "index", "attempt", "params")
 
 def run_logs(folder: Path) -> list[Path]:
     """Returns the run logs of one group, the latest last."""
-    return sorted((path for path in files_in(folder) if _NAME.fullmatch(path.name)), key=run_number)
+    return sorted((path for path in files_in(folder) if is_run_log_name(path.name)), key=run_number)
 
 
 _NAME = re.compile(r"run-[0-9]+\.jsonl")
+
+
+def is_run_log_name(name: str) -> bool:
+    """Whether a file may be a run log, by its name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -138,7 +143,8 @@ def files_in(folder: Path) -> list[Path]:
 
 def files_beside(path: Path) -> list[Path]:
     """Returns the other files of a run, such as its outbox: those with the run log's name before the dot."""
-    return [file for file in files_in(path.parent) if file.name.startswith(f"{path.stem}.") and file != path]
+    names = [file for file in files_in(path.parent) if file.name.startswith(f"{path.stem}.")]
+    return [file for file in names if not file.name.startswith(path.name)]
 
 
 def find_run_log(folder: Path, run: str) -> Path | None:

@@ -19,7 +19,7 @@ from .._log import logger
 from .._model.specs import Ending
 from .._model.status import ENDED, Status
 from .._text import counted, some
-from ..errors import ArgumentError, LoginError, ModeError, RunLogError, ServerError
+from ..errors import ArgumentError, LoginError, ModeError, RunLogError
 from .online import OnlineBackend
 from .outbox import Outbox
 from .past_runs import load, locked
@@ -29,7 +29,7 @@ from .upload_session import Journal, Session
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._model.past import PastRun
+    from .._model.past import PastRun, PastTask
 
 STATUS_TIMEOUT_S = 120.0
 """Time limit for setting one task's status."""
@@ -181,8 +181,8 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             logger.warning("somebody has deleted %r from the server, so it is not uploaded again", task.name)
             continue
         session = Session.read(sessions / task.id)
-        if session is None:
-            problems.append(ServerError(f"the task {task.name!r} has lost its session {sessions / task.id}"))
+        if session is None or session.identity.get("run") != past.run:
+            problems.append(_lost_session(past, task, sessions))
             continue
         session.run_started = past.started
         ids[task.id] = session.create(backend, there, parent_id)
@@ -192,6 +192,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
         if other is not None:
             logger.warning("somebody else has ended %r on the server (%s), and it stays so", task.name, other)
         session.upload(backend, journal)
+        problems += _missing_files(past, session)
         status, reason = task.final_status() if other is None else (other.status, other.reason)
         refused = _set_status(backend, session.id, status, reason, name=task.name)
         problems += refused
@@ -202,10 +203,29 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
         has_all = past.uploaded or parent.status == status
         if not parent.is_done(parent.id if has_all else ""):
             parent.upload(backend, journal)
+            problems += _missing_files(past, parent)
             problems += _set_status(backend, parent.id, status, reason)
     on_progress("", len(past.tasks), len(past.tasks))
     url = backend.url(parent_id) if parent_id else None
     return Uploaded(parent_id, ids, url, (*problems, *backend.delivery_errors()))
+
+
+def _lost_session(past: PastRun, task: PastTask, sessions: Path) -> RunLogError:
+    path = sessions / task.id
+    problem = f"names the task {task.name!r}, but {path} is not there, or is not its session"
+    advice = "bring that folder back and upload again; without it the task's data is lost"
+    return RunLogError(str(past.path), problem, advice)
+
+
+def _missing_files(past: PastRun, session: Session) -> list[Exception]:
+    if not session.missing:
+        return []
+    files = (
+        f"{counted(len(session.missing), 'file')} of {session.data['name']!r} ({some(session.missing, 3)})"
+    )
+    where = f"{'is' if len(session.missing) == 1 else 'are'} not in {session.folder / 'data'}"
+    advice = "bring them back and upload again; the rest is on the server"
+    return [RunLogError(str(past.path), f"belongs to a session of which {files} {where}", advice)]
 
 
 def _outer_parent(found: Session, backend: OnlineBackend) -> str | None:

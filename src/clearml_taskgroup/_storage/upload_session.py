@@ -66,6 +66,7 @@ class Session:
         known: That task, if it was there already.
         run_started: When its run was opened, in seconds since 1970; a server's own dates are those of the
             upload.
+        missing: Files that an artifact, a debug sample or a plot refers to, and that are not in the session.
     """
 
     folder: Path
@@ -74,21 +75,26 @@ class Session:
     status: str = ""
     known: Document | None = None
     run_started: float | None = None
+    missing: list[str] = attrs.field(factory=list)
     backend: OnlineBackend = attrs.field(init=False)
 
     @classmethod
     def read(cls, folder: Path) -> Session | None:
-        """Reads a session; None if it was removed."""
+        """Reads a session; None if it was removed, or edited into something else."""
         try:
-            return cls(folder, json.loads((folder / "task.json").read_text()))
-        except (OSError, ValueError):
+            data = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return None
+        return cls(folder, data) if isinstance(data, dict) and data.keys() >= _REQUIRED_FIELDS else None
 
     @property
     def identity(self) -> dict[str, str]:
         """The values of the section `TaskGroup`."""
-        section = (self.data.get("hyperparams") or {}).get(SECTION) or {}
-        return {name: item["value"] for name, item in section.items()}
+        try:
+            section = (self.data.get("hyperparams") or {}).get(SECTION) or {}
+            return {name: str(item["value"]) for name, item in section.items()}
+        except (AttributeError, LookupError, TypeError):  # edited
+            return {}
 
     def create(
         self, backend: OnlineBackend, there: Mapping[tuple[str, str, str], Document], parent: str | None
@@ -166,7 +172,16 @@ class Session:
     def _file_below_data(self, address: str) -> str | None:
         """Returns the path of a file in the session's `data` folder; None for any other address."""
         inside = _below(Path(address), "data")
-        return inside if inside is not None and (self.folder / "data" / inside).is_file() else None
+        return inside if inside is not None and self._has_file(inside) else None
+
+    def _has_file(self, inside: str) -> bool:
+        """Whether a path leads to a file in the session's `data` folder, and not out of it; notes if not."""
+        data = (self.folder / "data").resolve()
+        path = (data / inside).resolve()
+        if path.is_relative_to(data) and path.is_file():
+            return True
+        self.missing.append(inside.replace(f"{self.data['id']}/", ""))
+        return False
 
     def _upload_file(self, inside: str) -> str:
         """Uploads a file of the session; returns its address."""
@@ -182,7 +197,7 @@ class Session:
             if old in str(event.get(part, "")):
                 event[part] = event[part].replace(old, self.id)
         key = event.get("key")
-        if key and event.get("url") and (self.folder / "data" / key).is_file():
+        if key and _is_local(str(event.get("url", ""))) and self._has_file(key):
             event["url"] = self._upload_file(key)
             event["key"] = key.replace(old, self.id)
         elif event.get("type") == "plot":
@@ -203,6 +218,13 @@ class Session:
 
 
 _COPIED_FIELDS = ("name", "type", "tags", "comment", "hyperparams", "configuration", "script", "container")
+
+
+_REQUIRED_FIELDS = frozenset({"id", "name", "project_name", "hyperparams"})
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith("file:") or (bool(address) and "://" not in address)
 
 
 def _below(path: Path, folder: str) -> str | None:
