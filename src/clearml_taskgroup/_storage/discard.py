@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def files_of(past: PastRun) -> tuple[list[Path], list[Path]]:
-    """Lists the files and folders of a run, its run log last, and sessions that it names but that are not its.
+    """Lists the files and folders of a run, its run log last, and sessions that it names but are not its.
 
     Raises:
         RunLogError: The run log is not where a group writes it, so that nobody knows what is beside it.

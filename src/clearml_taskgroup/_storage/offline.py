@@ -176,9 +176,8 @@ class OfflineBackend(Backend):
                 folder = self.root / task_id
                 with disk_errors(folder):
                     (folder / "data").mkdir(OWNER_ONLY_FOLDER, exist_ok=True)
-                    os.close(
-                        open_file(self._events_path(task_id), os.O_CREAT)
-                    )  # ClearML's own is for all to read
+                    # A file that ClearML itself creates is readable by everybody.
+                    os.close(open_file(self._events_path(task_id), os.O_CREAT))
                 self._switched = self._switched or sdk.go_offline()
                 self._attached[task_id] = sdk.open_task(task_id)
             return self._attached[task_id]
