@@ -38,6 +38,6 @@ def some(names: Sequence[str], most: int = 6) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def shortened(text: str, most: int = 60) -> str:
+def shortened(text: str, most: int) -> str:
     """Returns a text of at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

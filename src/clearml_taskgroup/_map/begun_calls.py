@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import identity_of, query_tasks
 from .._clearml.queues import edit_identity
+from .._storage.append_file import OWNER_ONLY_FOLDER
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,7 +37,7 @@ def make_folder(run: Run, executor: Executor) -> str | None:
         return None
     folder = run.run_log.path.with_suffix(f".{uuid.uuid4().hex[:8]}-begun")
     try:
-        folder.mkdir()
+        folder.mkdir(OWNER_ONLY_FOLDER)
     except OSError:
         return None
     return str(folder)

@@ -6,6 +6,7 @@ open file. `worker_task.reopen` reads it in another process.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import platform
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from .._storage.append_file import append_to, disk_errors
 from ..errors import HandleError
 
 if TYPE_CHECKING:
@@ -162,15 +164,17 @@ def _pack_run(run: Run) -> tuple[bytes, bytes | str]:
     )
     metrics = None
     if run.vocabulary is not None:
-        metrics = [(m.name, dict(m.aliases), m.mode, m.unit) for m in run.vocabulary.metrics.values()]
+        metrics = run.vocabulary.stored()
     vocabulary = pack(metrics)
     packed = pack(attrs.astuple(reference, recurse=False))
     if len(vocabulary) <= MAX_VOCABULARY_BYTES or run_log is None:
         return packed, vocabulary
     path = run_log.with_suffix(".words")
-    fresh = path.with_suffix(".words-new")
-    fresh.write_bytes(vocabulary)
-    os.replace(fresh, path)
+    with disk_errors(path):
+        fresh = path.with_suffix(".words-new")
+        fresh.unlink(missing_ok=True)
+        append_to(fresh, json.dumps(metrics, default=str).encode(), create=True)
+        os.replace(fresh, path)
     return packed, str(path)
 
 

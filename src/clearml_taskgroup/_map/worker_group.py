@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import signal
@@ -270,17 +271,18 @@ def _metrics(vocabulary: bytes | str, task: str) -> list[Metric] | None:
     if isinstance(vocabulary, str):
         path = vocabulary
         try:
-            vocabulary = Path(path).read_bytes()
-        except OSError as error:
+            listed = json.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
             raise HandleError(
                 task,
                 f"has a vocabulary too large to travel with it, and {path} cannot be read here ({error})",
                 "give this machine the folder of CLEARML_CACHE_DIR, or the group fewer metrics and aliases",
             ) from error
-    listed = unpack(vocabulary)
+    else:
+        listed = unpack(vocabulary)
     if listed is None:
         return None
-    return [Metric(name, aliases=aliases, mode=mode, unit=unit) for name, aliases, mode, unit in listed]
+    return [Metric(name, **fields) for name, fields in listed]
 
 
 def _backend(reference: RunReference, has_log: bool, task: str) -> Backend:

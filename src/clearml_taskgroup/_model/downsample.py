@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 MAX_SAMPLE_POINTS = 32
 """The most data points that a `CurveSample` keeps."""
@@ -31,3 +32,16 @@ class CurveSample:
         self.xs.append(iteration)
         self.ys.append(value)
         return self._step - 1
+
+    def to_json(self) -> list[Any]:
+        """Returns the step, the iterations and the values."""
+        return [self._step, self.xs.tolist(), self.ys.tolist()]
+
+    @classmethod
+    def from_json(cls, stored: list[Any]) -> CurveSample:
+        """Reads what `to_json` returned."""
+        sample = cls()
+        sample._step, xs, ys = stored
+        sample.xs.extend(xs)
+        sample.ys.extend(ys)
+        return sample

@@ -61,9 +61,14 @@ class MetricData:
     def from_json(cls, entry: Sequence[Any]) -> tuple[MetricKey, MetricData]:
         """Reads what `to_json` wrote; the names may be missing."""
         metric, context, stats, *rest = entry
-        pairs = ((field, tuple(v) if isinstance(v, list) else v) for field, v in context.items())
         names = tuple(Name(*name) for names in rest for name in names)
-        return MetricKey(metric, tuple(sorted(pairs))), cls(Stats(**stats), names)
+        return key_from_json(metric, context), cls(Stats(**stats), names)
+
+
+def key_from_json(metric: str, context: Mapping[str, Any]) -> MetricKey:
+    """Reads a metric key whose context was written with `dict`."""
+    pairs = ((field, tuple(v) if isinstance(v, list) else v) for field, v in context.items())
+    return MetricKey(metric, tuple(sorted(pairs)))
 
 
 Metrics = dict[MetricKey, MetricData]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import pickle
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._model.metric_data import MetricData, Metrics, copy_metrics
+from .._clearml.hyperparameters import stored_parameters
+from .._model.downsample import CurveSample
+from .._model.metric_data import (
+    MetricData,
+    Metrics,
+    copy_metrics,
+    key_from_json,
+    metrics_from_json,
+    metrics_to_json,
+)
 from ..errors import CarriedError, DeliveryError
 from .failures import reason_of
 
@@ -95,6 +105,63 @@ def merge(run: Run, state: TaskState, counts: WorkerCounts, merged: WorkerCounts
         if counts.failure is not None and state.is_open:
             state.failure = (unpack_error(*counts.failure), counts.failure[2])
         run.mark(state, counts.status, counts.reason)
+
+
+# --- JSON ------------------------------------------------------------------------------------------
+
+
+def counts_to_json(counts: WorkerCounts) -> dict[str, Any]:
+    """Returns counts as the run log has them: a log can be written by others, so it holds no pickles."""
+    samples = [data.sample for data in counts.metrics.values() if data.stats.count]
+    return {
+        "status": counts.status,
+        "reason": counts.reason,
+        "params": stored_parameters(counts.params),
+        "metrics": metrics_to_json(counts.metrics),
+        "samples": [sample and sample.to_json() for sample in samples],
+        "nonfinite": [[key.metric, dict(key.context), count] for key, count in counts.nonfinite.items()],
+        "lost": counts.lost,
+        "trouble": counts.trouble,
+        "failure": counts.failure and _error_to_json(*counts.failure),
+    }
+
+
+def counts_from_json(stored: Mapping[str, Any]) -> WorkerCounts:
+    """Reads what `counts_to_json` returned.
+
+    Raises:
+        TypeError, ValueError, LookupError, AttributeError: It is something else.
+    """
+    metrics = metrics_from_json(stored["metrics"])
+    for data, sample in zip(metrics.values(), stored["samples"], strict=True):
+        data.sample = sample and CurveSample.from_json(sample)
+    return WorkerCounts(
+        status=stored["status"],
+        reason=str(stored["reason"]),
+        params=dict(stored["params"]),
+        metrics=metrics,
+        nonfinite={key_from_json(metric, context): count for metric, context, count in stored["nonfinite"]},
+        lost=int(stored["lost"]),
+        trouble=str(stored["trouble"]),
+        failure=stored["failure"] and _error_from_json(*stored["failure"]),
+    )
+
+
+def _error_to_json(data: bytes | None, reason: str, text: str) -> list[Any]:
+    """Returns name and arguments of an exception of Python's own with plain arguments, reason and traceback."""
+    error = unpack_error(data, reason, text)
+    kind, args = type(error), error.args
+    is_plain = kind.__module__ == "builtins" and all(isinstance(arg, (str, int, float)) for arg in args)
+    return [kind.__name__ if is_plain else None, list(args) if is_plain else [], reason, text]
+
+
+def _error_from_json(name: str | None, args: list[Any], reason: str, text: str) -> PackedError:
+    """Reads what `_error_to_json` returned; nothing but an exception of Python's own is called."""
+    kind = getattr(builtins, str(name), None)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        with contextlib.suppress(TypeError):
+            return pickle.dumps(kind(*args)), str(reason), str(text)
+    return None, str(reason), str(text)
 
 
 # --- exceptions ------------------------------------------------------------------------------------

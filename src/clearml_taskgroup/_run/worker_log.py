@@ -7,10 +7,8 @@ done with the task. The process that opened the group reads these lines and merg
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import pickle
 import platform
 import shutil
 import time
@@ -19,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._log import logger
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
 from .._storage.past_runs import files_beside
 from .._storage.run_log import is_alive
 from .recount import recount
-from .worker_counts import WorkerCounts, merge
+from .worker_counts import WorkerCounts, counts_from_json, counts_to_json, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +105,10 @@ class WorkerLog:
         self._offset += len(data)
         for line in data.splitlines():
             if b'"guest": ' in line:
-                self._take(run, json.loads(line))
+                try:
+                    self._take(run, json.loads(line))
+                except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+                    logger.warning("a line of a worker in %s cannot be read: %r", path, error)
 
     def _take(self, run: Run, line: dict[str, Any]) -> None:
         worker, state = line["guest"], run.states.get(line["key"])
@@ -115,7 +117,7 @@ class WorkerLog:
         if line["event"] == "guest":
             self._working[worker] = (line["key"], line["host"], line["pid"])
             return
-        counts: WorkerCounts = pickle.loads(base64.b64decode(line["facts"]))
+        counts = counts_from_json(line["counts"])
         merge(run, state, counts, self._merged.get(worker))
         self._merged[worker] = counts
         self._working.pop(worker, None)
@@ -138,18 +140,17 @@ def write_begin(run_log: Path | None, state: TaskState) -> str:
 
 def write_counts(run_log: Path | None, worker: str, state: TaskState, counts: WorkerCounts) -> None:
     """Writes what a worker has counted for a task that it is done with."""
-    packed = base64.b64encode(pickle.dumps(counts, pickle.HIGHEST_PROTOCOL)).decode()
     ended: dict[str, Any] = {}
     if not state.is_open:  # a resume reads these fields if the process that opened the run dies
         measures = metrics_to_json(counts.metrics)
         ended = {"status": state.status, "reason": state.reason, "measures": measures}
-    _append(run_log, "told", worker, state, facts=packed, **ended)
+    _append(run_log, "told", worker, state, counts=counts_to_json(counts), **ended)
 
 
 def _append(run_log: Path | None, event: str, worker: str, state: TaskState, **fields: Any) -> None:
     if run_log is None:
         return
-    # The names of version 0.1, which reads and writes run logs too: "guest", "told", "facts".
+    # The names of version 0.1, which reads and writes run logs too: "guest", "told".
     line = {"event": event, "guest": worker, "id": state.id, "key": state.spec.key, **fields}
     line["time"] = round(time.time(), 3)
     with disk_errors(run_log):

@@ -30,7 +30,7 @@ def problem_of(line: Mapping[str, Any]) -> str:
             if name == field:
                 return f"has a line {event!r} without {name!r}"
         elif not is_valid(line[name]):
-            return f"has a line {event!r} in which {name!r} is {shortened(repr(line[name]))}"
+            return f"has a line {event!r} in which {name!r} is {shortened(repr(line[name]), 60)}"
     return ""
 
 
