@@ -166,6 +166,84 @@ def test_settling_writes_everything_and_ends_the_thread(parts: Any) -> None:
     assert parts["settled"] == [False, [0.5]]
 
 
+TWO_OBJECTS = """
+from clearml_taskgroup._clearml import sdk
+from clearml import OutputModel, Task
+
+Task.set_offline(True)
+own = Task._create("project", "the task")
+folder = Path(own.get_offline_mode_folder())
+stored = json.loads((folder / "task.json").read_text())
+identity = {"kind": {"section": "TaskGroup", "name": "kind", "value": "task"}}
+stored |= {"hyperparams": {"TaskGroup": identity}, "beside": 1}
+sdk.write_session(folder / "task.json", json.dumps(stored))
+
+first, second = sdk.open_task(own.id), sdk.open_task(own.id)
+first.set_comment("of the first")
+second.add_tags(["of the second"])
+(folder / "w.bin").write_text("weights")
+first.set_configuration_object("configuration", config_text="of the first")
+OutputModel(task=second, name="model").update_weights(str(folder / "w.bin"))
+second.set_parameters({"General/only": 1})
+first.set_user_properties(note="of the first")
+sdk.wait_for_uploads(first, 30.0)
+sdk.wait_for_uploads(second, 30.0)
+third = sdk.open_task(own.id)
+OutputModel(task=third, name="another").update_weights(register_uri="https://x.example/w.bin")
+third.set_comment("")
+sdk.wait_for_uploads(third, 30.0)
+found = json.loads((folder / "task.json").read_text())
+files = sorted(path.name for path in folder.iterdir())
+give([found, files])
+"""
+
+
+def test_an_offline_task_keeps_what_others_stored(tmp_path: Path) -> None:
+    """Several objects of one session, one after another or at once, lose nothing of each other's."""
+    found, files = run(TWO_OBJECTS, tmp_path).result
+    assert found["tags"] == ["of the second"]
+    assert found["configuration"]["configuration"]["value"] == "of the first"
+    assert found["beside"] == 1
+    assert found["hyperparams"]["TaskGroup"]["kind"]["value"] == "task"
+    assert found["hyperparams"]["properties"]["note"]["value"] == "of the first"
+    assert [entry["init"]["name"] for entry in found["offline_output_models"]] == ["model", "another"]
+    assert found["comment"] == ""
+    assert "task.json" in files
+    assert "task.json.new" not in files
+
+
+def test_a_model_is_usable_offline(tmp_path: Path) -> None:
+    """What is replaced of `OutputModel` is still there, and its own raises what the replacement cures."""
+    script = """
+        from clearml_taskgroup._clearml import sdk
+        from clearml import OutputModel, Task
+        from clearml.model import Framework
+
+        Task.set_offline(True)
+        task = Task._create("project", "the task")
+
+        def outcomes():
+            found = []
+            for call in ("published", "get_offline_mode_folder", "_set_package_tag"):
+                model = OutputModel(task=task, name="model")
+                try:
+                    value = getattr(model, call)
+                    found.append(str(value() if callable(value) else value))
+                except Exception as error:
+                    found.append(type(error).__name__)
+            return found
+
+        before = outcomes()
+        sdk.open_task(task.id)
+        frameworks = [sdk.model_framework(*one) for one in ((None, "m.xgb"), ("PyTorch", "m"), (None, "m"))]
+        give([before, outcomes(), str(task.get_offline_mode_folder()), frameworks, Framework.pytorch])
+    """
+    before, after, folder, frameworks, pytorch = run(script, tmp_path).result
+    assert before == ["AttributeError", "AttributeError", "TypeError"]
+    assert after == ["False", folder, "None"]
+    assert frameworks[1:] == [pytorch, None]
+
+
 def test_a_wait_that_takes_too_long_is_told() -> None:
     """`flush` gives up on ClearML's call, which knows no limit, after the time it was given."""
 
@@ -175,6 +253,9 @@ def test_a_wait_that_takes_too_long_is_told() -> None:
 
         def flush(self, wait_for_uploads: bool) -> None:
             self.through.wait(30.0)
+
+        def _summary_artifacts(self) -> None:
+            return None
 
     try:
         with pytest.raises(TimeoutError, match="offline-2"):

@@ -40,6 +40,10 @@ def _metadata(items: Any) -> Doc:
 
 def _fields(state: State, body: Doc) -> Doc:
     fields = {name: body[name] for name in FIELDS if body.get(name) is not None}
+    if "name" in fields:
+        fields["name"] = fields["name"].strip()
+        if len(fields["name"]) < 3:
+            raise errors.too_short("name")
     if fields.get("project"):
         state.project(fields["project"])
     if fields.get("task"):

@@ -57,13 +57,23 @@ def test_a_session_holds_what_clearml_reads_and_nothing_else(backend: OfflineBac
         "project_name",
         "hyperparams",
         "tags",
+        "system_tags",
+        "script",
         "execution",
+        "output",
         "offline_folder",
         "offline_output_models",
     }
     assert (data["id"], data["type"], data["name"]) == (task, "training", "group k")
     assert (data["project_name"], data["tags"]) == ("a/project", ["all", "own"])
-    assert data["execution"] == {"artifacts": []}
+    assert data["execution"].keys() == {
+        "parameters",
+        "artifacts",
+        "model",
+        "model_desc",
+        "model_labels",
+        "docker_cmd",
+    }
     assert data["offline_folder"] == backend.folder(task).as_posix()
     assert data["hyperparams"]["General"]["C"] == {
         "section": "General",
@@ -154,7 +164,7 @@ def test_sessions_are_made_all_or_none(backend: OfflineBackend, monkeypatch: pyt
         mkdir(path, *arguments, **options)
         made.append(path)
         if len(made) == 3:
-            (path / "task.json").symlink_to("/dev/full")
+            (path / "task.json.new").symlink_to("/dev/full")
 
     monkeypatch.setattr(Path, "mkdir", third_is_full)
     with pytest.raises(StoreError, match="No space left"):

@@ -129,6 +129,7 @@ def test_an_upload_that_is_interrupted_anywhere_is_completed(
         monkeypatch.setenv("CLEARML_CACHE_DIR", str(run.cache))
         with loopback.state.lock:
             loopback.state.tasks.clear()
+            loopback.state.models.clear()
             loopback.state.events.clear()
         loopback.files.stored.clear()
         steps = Steps(at)
@@ -284,7 +285,7 @@ def test_a_file_outside_of_the_session_is_not_uploaded(
             (folder / name).write_text(text)
     problems = TaskGroup.upload(full.record).problems
     assert len(problems) == 3
-    assert all("4 files of " in str(problem) and " are not in " in str(problem) for problem in problems)
+    assert all("5 files of " in str(problem) and " are not in " in str(problem) for problem in problems)
     assert not any(b"secret" in file.content for file in loopback.stored_files.values())
 
 

@@ -25,6 +25,7 @@ from tests.support.runs import originals
 SCRIPT = """
 import os, sys
 import numpy as np
+from clearml import OutputModel
 from clearml_taskgroup import TaskGroup
 
 group = TaskGroup(
@@ -48,6 +49,10 @@ for seed in range({tasks}):
     with open("notes.txt", "w") as file:
         file.write(f"notes of {{seed}}")
     task.clearml_task.upload_artifact("file", "notes.txt", wait_on_upload=True)
+    task.logger.report_media("media", "words", 1, local_path="notes.txt")
+    model = OutputModel(task=task.clearml_task, name=f"model {{seed}}", label_enumeration={{"a": seed}})
+    model.report_scalar("own", "curve", value=seed, iteration=1)
+    model.update_weights("notes.txt", auto_delete_file=False)
     task.set_parameters({{"late": seed}})
     if seed == 1:
         task.mark_failed("out of memory")
@@ -114,6 +119,14 @@ class OfflineRun:
             assert sorted(artifacts) == ["a dict", "file"]
             assert json.loads(files[_path(artifacts["a dict"], server)].content) == {"seed": seed}
             assert files[_path(artifacts["file"], server)].content == f"notes of {seed}".encode()
+            (listed,) = doc["models"]["output"]
+            model = server.models[listed["model"]]
+            assert (listed["name"], model["name"], model["task"]) == ("notes", f"model {seed}", task_id)
+            assert (model["labels"], model["comment"]) == ({"a": seed}, f"Created by task id: {task_id}")
+            assert files[_path(model["uri"], server)].content == f"notes of {seed}".encode()
+            assert server.scalars(model["id"]) == {("own", "curve"): [(1, float(seed))]}
+            (media,) = [image for image in server.images(task_id) if image["metric"] == "media"]
+            assert files[_path(media["url"], server)].content == f"notes of {seed}".encode()
             (sample,) = [image for image in server.images(task_id) if image["metric"] == "sample"]
             assert (sample["variant"], sample["iter"]) == (f"{task_id} value", 1)
             assert files[_path(sample["url"], server)].content[:2] == b"\xff\xd8"
@@ -122,7 +135,9 @@ class OfflineRun:
             assert plots["confusion"]["variant"] == f"{task_id} value"
             (image,) = json.loads(plots["figure"]["plot_str"])["layout"]["images"]
             assert _path(image["source"], server) in files
-            assert "offline-" not in json.dumps([doc, server.images(task_id), server.plots(task_id)])
+            stored = [doc, model, server.images(task_id), server.plots(task_id)]
+            assert "offline-" not in json.dumps(stored)
+        assert len(server.models) == self.tasks
 
 
 def _path(url: str, server: LoopbackServer) -> str:

@@ -7,8 +7,15 @@ supported version:
 * `Task._Task__main_task`: the task of `Task.init`. The documented `Task.current_task()` may call
   `Task.init` in a child process of a script that has a main task.
 * `Task._Task__exit_hook`: recognises ClearML's own signal handler.
-* `Task._Task__reporter` and its `stop()`: ends the reporting thread of one attached task. The documented
-  `Task.close()` also zips the whole session.
+* `Task._Task__reporter`, `Task._summary_artifacts()` and, of a model, `_reporter`, with `flush()`,
+  `wait_for_events()` and `stop()`: write what is waiting and end the threads of one attached task. The
+  documented `Task.close()` also zips the whole session.
+* `Task._edit()`, `Task._save_data_to_offline_dir()` and `Task._offline_output_models`: an attached task
+  keeps its section `TaskGroup`, and what somebody else wrote into its session's `task.json`.
+* `OutputModel.published`, `OutputModel.get_offline_mode_folder()` and `OutputModel._set_package_tag()`,
+  which are replaced, with `_task` and `_get_base_model()`: offline, ClearML's own raise an error for each
+  model of a new file, of several files, and of a task that is not the script's main one.
+* `Framework._get_file_ext()`: which framework wrote a file of weights, by its extension.
 * `Session._sessions_weakrefs`, `Task._default_session` and `Task._set_default_session()`: turn the
   offline switch back. The documented `Task.set_offline(False)` connects every session that was made
   offline, which blocks without a network and raises without credentials. So it is shown no session, and
@@ -25,6 +32,8 @@ supported version:
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import sys
@@ -39,9 +48,10 @@ import attrs
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import LoginError, ProvenanceWarning
+from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import clearml as clearml
 
@@ -50,6 +60,9 @@ _TEMPORARY_ERROR = re.compile(
     r"ConnectionError|Timeout|RetryError|ChunkedEncodingError|\(error (?:408|429|5\d\d) from"
 )
 """Matches ClearML's message for a failed login after which another attempt may succeed."""
+
+_REPORTING_MODELS = "taskgroup_reporting_models"
+"""An attribute of an attached task: its models that have a reporter of their own."""
 
 SCRIPT_FIELDS = (
     "repository",
@@ -276,7 +289,103 @@ def open_task(task_id: str) -> Any:
 
     task: Any = Task.get_task(task_id=task_id)
     task.reload()  # else ClearML stores debug samples of an offline session under "unknown"
+    _keep_identity(task)
+    if Task.is_offline():
+        _keep_session(task)
+        _allow_offline_models()
     return task
+
+
+def _keep_identity(task: Any) -> None:
+    """Keeps the section `TaskGroup`: ClearML's `set_parameters` replaces all sections."""
+    identity, edit = (task.data.hyperparams or {}).get(SECTION), task._edit
+
+    def edit_and_keep(**fields: Any) -> Any:
+        if identity and fields.get("hyperparams") is not None:
+            fields["hyperparams"].setdefault(SECTION, identity)
+        return edit(**fields)
+
+    task._edit = edit_and_keep
+
+
+def _keep_session(task: Any) -> None:
+    """Makes a task write only what it changed into its `task.json`, and the whole file at once.
+
+    ClearML writes its own copy of all fields, and a process that is killed meanwhile leaves half a file.
+    """
+    path = Path(task.get_offline_mode_folder()) / "task.json"
+    task._offline_output_models = _read_session(path).get("offline_output_models", [])
+    before, lock = task.data.to_dict(), threading.Lock()
+
+    def save(**fields: Any) -> None:
+        nonlocal before
+        for name, value in fields.items():
+            setattr(task.data, name, value)
+        with lock:
+            now = json.loads(json.dumps(task.data.to_dict()))
+            changed = {name: now.get(name) for name in {**before, **now} if now.get(name) != before.get(name)}
+            stored = _read_session(path) | changed
+            before = now
+            stored["project_name"] = task.get_project_name()
+            stored["offline_output_models"] = task._offline_output_models
+            write_session(path, json.dumps({k: v for k, v in stored.items() if v is not None}))
+
+    task._save_data_to_offline_dir = save
+
+
+def _read_session(path: Path) -> dict[str, Any]:
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return stored
+
+
+def write_session(path: Path, text: str) -> None:
+    """Replaces a session's `task.json`, which is its owner's only; nobody ever sees half a file."""
+    fresh = path.with_suffix(".json.new")
+    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(fresh, path)
+
+
+@functools.cache
+def _allow_offline_models() -> None:
+    """Lets `OutputModel` be used offline by tasks other than the script's main one."""
+    import clearml
+
+    model_class: Any = clearml.OutputModel
+    tag_as_package = model_class._set_package_tag
+
+    def published(model: Any) -> bool:
+        return bool(model.id) and bool(getattr(model._get_base_model(), "locked", False))
+
+    def folder(model: Any) -> Any:
+        task = model._task or clearml.Task.current_task()
+        # The model will have a reporter of its own, which `wait_for_uploads` has to flush.
+        vars(task).setdefault(_REPORTING_MODELS, []).append(model)
+        return task.get_offline_mode_folder()
+
+    def tag_as_package_offline(model: Any) -> None:
+        if not clearml.Task.is_offline():
+            tag_as_package(model)
+            return
+        for stored in model._task._offline_output_models:
+            if stored["id"] == model.id:
+                stored["weights"]["is_package"] = True
+
+    model_class.published = property(published)
+    model_class.get_offline_mode_folder = folder
+    model_class._set_package_tag = tag_as_package_offline
+
+
+def model_framework(framework: str | None, filename: str) -> str | None:
+    """Gives the framework of a model; None if nobody named it and the file's extension does not tell."""
+    from clearml.model import Framework
+
+    found: str | None = Framework._get_file_ext(framework=framework, filename=filename)[0]
+    return found
 
 
 def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
@@ -290,15 +399,25 @@ def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def wait_for_uploads(task: Any, timeout: float) -> None:
-    """Waits until a task's own logger and uploads are done, then ends its reporting thread.
+    """Waits until a task's own logger, artifacts and models are done, then ends their threads.
 
     Raises:
         TimeoutError: They were not done after `timeout` seconds.
     """
-    flush(task, timeout)
-    reporter = getattr(task, "_Task__reporter", None)
-    if reporter is not None:
-        reporter.stop()
+
+    def finish() -> None:
+        task._summary_artifacts()  # uploads registered data frames once more
+        task.flush(wait_for_uploads=True)
+        models = vars(task).pop(_REPORTING_MODELS, [])
+        for reporter in (getattr(task, "_Task__reporter", None), *(model._reporter for model in models)):
+            if reporter is not None:
+                reporter.flush()
+                reporter.wait_for_events()
+                reporter.stop()
+        if task.is_offline():
+            task._edit()  # writes the list of models
+
+    _call(finish, task, timeout)
 
 
 def flush(task: Any, timeout: float) -> None:
@@ -307,16 +426,30 @@ def flush(task: Any, timeout: float) -> None:
     Raises:
         TimeoutError: It was not sent after `timeout` seconds.
     """
-    # In a thread, because ClearML's call has no time limit.
-    waiting = threading.Thread(target=task.flush, kwargs={"wait_for_uploads": True}, daemon=True)
+    _call(lambda: task.flush(wait_for_uploads=True), task, timeout)
+
+
+def _call(function: Callable[[], object], task: Any, timeout: float) -> None:
+    """Calls a function in a thread, because ClearML's own calls have no time limit."""
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            function()
+        except Exception as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=call, daemon=True)
     try:
         waiting.start()
     except RuntimeError:  # no thread can start while the interpreter ends
-        task.flush(wait_for_uploads=True)
+        function()
         return
     waiting.join(timeout)
     if waiting.is_alive():
         raise TimeoutError(f"ClearML's own uploads of the task {task.id} took over {timeout:.0f} s")
+    if errors:
+        raise errors[0]
 
 
 def detect_script() -> dict[str, Any] | None:

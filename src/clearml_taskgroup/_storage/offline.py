@@ -24,7 +24,6 @@ from .._clearml.events import Batch, Curves, curves_of
 from .._clearml.hyperparameters import general, hyperparameters
 from ..errors import StoreError
 from .append_file import (
-    OWNER_ONLY_FILE,
     OWNER_ONLY_FOLDER,
     append_to,
     disk_errors,
@@ -78,7 +77,7 @@ class OfflineBackend(Backend):
             try:
                 with disk_errors(folder):
                     folder.mkdir(OWNER_ONLY_FOLDER, parents=True)
-                    _write(folder / "task.json", _task_json(run, spec, task_id, folder, script))
+                    sdk.write_session(folder / "task.json", _task_json(run, spec, task_id, folder, script))
             except StoreError:
                 for created in ids:
                     shutil.rmtree(self.root / created, ignore_errors=True)
@@ -128,9 +127,7 @@ class OfflineBackend(Backend):
             with disk_errors(path):
                 data = json.loads(path.read_text())
                 data["hyperparams"].setdefault("General", {}).update(general(params))
-                fresh = path.with_suffix(".json.new")
-                _write(fresh, json.dumps(data))
-                os.replace(fresh, path)
+                sdk.write_session(path, json.dumps(data))
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and syncs the sessions to disk.
@@ -208,20 +205,26 @@ def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script:
         "project_name": run.project,
         "hyperparams": hyperparameters(run, spec),
         "tags": [*run.tags, *spec.tags],
-        "execution": {"artifacts": []},
+        "system_tags": [],
+        "execution": _EXECUTION,
+        "output": {},
         "offline_folder": folder.as_posix(),
         "offline_output_models": [],
     }
     text = json.dumps(data)
     # The script, with its diff, can be large and is the same for every task: encoded once.
-    return f'{text[:-1]}, "script": {script}}}' if script else text
+    return f'{text[:-1]}, "script": {script or "{}"}}}'
 
 
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is its owner's only."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY_FILE)
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(text)
+_EXECUTION: dict[str, Any] = {
+    "parameters": {},
+    "artifacts": [],
+    "model": "",
+    "model_desc": {},
+    "model_labels": {},
+    "docker_cmd": "",
+}
+"""As ClearML's own sessions have it: without a field, ClearML's calls that read it fail."""
 
 
 def _sync(path: Path) -> None:

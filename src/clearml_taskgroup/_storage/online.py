@@ -102,7 +102,7 @@ class OnlineBackend(Backend):
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Creates the tasks, several at a time, and starts them; with no tasks, only the project."""
-        self._find_project(run.project)
+        self.find_project(run.project)
         self._parent = parent or self._parent
         ids = call_concurrently(lambda spec: self._create(run, spec, parent), specs)
         with self._lock:
@@ -157,9 +157,10 @@ class OnlineBackend(Backend):
             project: The project's path.
             identity: The values of the section `TaskGroup`.
         """
-        return create_task(self.transport, body, self._find_project(project), identity)
+        return create_task(self.transport, body, self.find_project(project), identity)
 
-    def _find_project(self, name: str) -> str:
+    def find_project(self, name: str) -> str:
+        """Gives the id of the tasks' project, which is created if necessary."""
         with self._lock:
             if self._project_id is None:
                 self._project_id = find_or_create_project(self.transport, name)

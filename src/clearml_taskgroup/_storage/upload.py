@@ -223,7 +223,7 @@ def _missing_files(past: PastRun, session: Session) -> list[Exception]:
     files = (
         f"{counted(len(session.missing), 'file')} of {session.data['name']!r} ({some(session.missing, 3)})"
     )
-    where = f"{'is' if len(session.missing) == 1 else 'are'} not in {session.folder / 'data'}"
+    where = f"{'is' if len(session.missing) == 1 else 'are'} not in {session.folder}"
     advice = "bring them back and upload again; the rest is on the server"
     return [RunLogError(str(past.path), f"belongs to a session of which {files} {where}", advice)]
 

@@ -1,4 +1,4 @@
-"""Uploads one offline session: its task, artifacts, events and files."""
+"""Uploads one offline session: its task, artifacts, models, events and files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from .._clearml.tasks import add_artifacts, foreign_status, restart_task
 from .._model.specs import Ending
 from .._model.status import CLOSED, ENDED, PUBLISHED
 from .append_file import append_to, disk_errors
+from .upload_models import upload_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .._clearml.events import Batch
     from .._clearml.queries import Document
     from .._model.past import PastTask
     from .._model.specs import ForeignStatus
@@ -66,7 +68,8 @@ class Session:
         known: That task, if it was there already.
         run_started: When its run was opened, in seconds since 1970; a server's own dates are those of the
             upload.
-        missing: Files that an artifact, a debug sample or a plot refers to, and that are not in the session.
+        missing: Files that an artifact, a debug sample, a plot or a model refers to, and that are not in the
+            session.
     """
 
     folder: Path
@@ -111,7 +114,7 @@ class Session:
         if known is not None:
             self.id, self.status, self.known = str(known["id"]), str(known["status"]), known
             return self.id
-        body = {name: self.data[name] for name in _COPIED_FIELDS if self.data.get(name)}
+        body = _task_body(self.data)
         if parent is not None:
             body["parent"] = parent
         if self.run_started is not None:
@@ -141,23 +144,30 @@ class Session:
         return foreign_status(self.known, Ending(self.id, *task.final_status()))
 
     def upload(self, backend: OnlineBackend, journal: Journal) -> None:
-        """Uploads artifacts, events and their files."""
+        """Uploads artifacts, models, events and their files."""
         self.backend = backend
         restart_task(backend.transport, self.id)
         self._upload_artifacts()
-        self._upload_events(journal)
+        models, missing = upload_models(self.data, self.folder, self.id, backend)
+        self.missing += missing
+        self._upload_events(journal, models)
 
-    def _upload_events(self, journal: Journal) -> None:
-        old = str(self.data["id"])
+    def _upload_events(self, journal: Journal, models: Mapping[str, str]) -> None:
+        ids = {str(self.data["id"]): self.id, **models}
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
         with path.open("rb") as file:
             file.seek(journal.sent.get(self.id, 0))
             for events, end in _portions(file):
-                lines = [json.dumps(self._rewritten(e, old)) for e in events if e.get("task") == old]
-                if lines:
-                    self.backend.batch_sender.send({self.id: lines})
+                batch: Batch = {}
+                for event in events:
+                    old = event.get("task")
+                    if old in ids:
+                        lines = batch.setdefault(ids[old], [])
+                        lines.append(json.dumps(self._rewritten(event, old, ids[old])))
+                if batch:
+                    self.backend.batch_sender.send(batch)
                 journal.add(self.id, end)
 
     def _upload_artifacts(self) -> None:
@@ -180,7 +190,7 @@ class Session:
         path = (data / inside).resolve()
         if path.is_relative_to(data) and path.is_file():
             return True
-        self.missing.append(inside.replace(f"{self.data['id']}/", ""))
+        self.missing.append(f"data/{inside}".replace(f"{self.data['id']}/", ""))
         return False
 
     def _upload_file(self, inside: str) -> str:
@@ -189,19 +199,19 @@ class Session:
         sdk.upload_file(self.folder / "data" / inside, url)
         return url
 
-    def _rewritten(self, event: dict[str, Any], old: str) -> dict[str, Any]:
-        """Rewrites an event for the task on the server."""
-        event["task"] = self.id
+    def _rewritten(self, event: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+        """Rewrites an event of a task or model for the one on the server."""
+        event["task"] = new
         event.pop("method", None)
         for part in ("metric", "variant"):  # names with {task_id} are rendered again
             if old in str(event.get(part, "")):
-                event[part] = event[part].replace(old, self.id)
+                event[part] = event[part].replace(old, new)
         key = event.get("key")
         if key and _is_local(str(event.get("url", ""))) and self._has_file(key):
             event["url"] = self._upload_file(key)
-            event["key"] = key.replace(old, self.id)
+            event["key"] = key.replace(self.data["id"], self.id)
         elif event.get("type") == "plot":
-            event["plot_str"] = self._rewritten_plot(event).replace(old, self.id)
+            event["plot_str"] = self._rewritten_plot(event).replace(old, new)
         return event
 
     def _rewritten_plot(self, event: dict[str, Any]) -> str:
@@ -217,7 +227,32 @@ class Session:
         return json.dumps(plot)
 
 
-_COPIED_FIELDS = ("name", "type", "tags", "comment", "hyperparams", "configuration", "script", "container")
+_COPIED_FIELDS = (
+    "name",
+    "type",
+    "tags",
+    "system_tags",
+    "comment",
+    "hyperparams",
+    "configuration",
+    "script",
+    "container",
+)
+
+
+def _task_body(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes what `tasks.create` takes from a session's `task.json`."""
+    body = {name: data[name] for name in _COPIED_FIELDS if data.get(name)}
+    execution = data.get("execution") or {}
+    if execution.get("model_labels"):
+        body["execution"] = {"model_labels": execution["model_labels"]}
+    if execution.get("docker_cmd"):  # where ClearML stores a container offline
+        image, _, arguments = execution["docker_cmd"].partition(" ")
+        body["container"] = {"image": image, "arguments": arguments}
+    destination = (data.get("output") or {}).get("destination")
+    if destination:
+        body["output_dest"] = destination
+    return body
 
 
 _REQUIRED_FIELDS = frozenset({"id", "name", "project_name", "hyperparams"})

@@ -1,0 +1,114 @@
+"""Upload of output models: odd ones, and models whose file is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._storage.upload import Uploaded
+from tests.loopback import LoopbackServer
+
+Doc = dict[str, Any]
+
+
+def entry(number: int, filename: str | None = "w.bin", name: str = "the model", **weights: Any) -> Doc:
+    """One update of a model's weights, as ClearML stores it."""
+    init: Doc = {"name": name, "config_text": "", "config_dict": {}, "label_enumeration": None, "tags": None}
+    stored = {"weights_filename": filename and f"/elsewhere/{filename}", "is_package": False, **weights}
+    return {
+        "id": f"offline-{number}",
+        "init": {**init, "comment": "", "framework": None},
+        "weights": stored,
+        "output_uri": None,
+    }
+
+
+def upload(
+    *entries: Doc, files: dict[str, str], links: dict[str, Path] | None = None, name: str = "task"
+) -> Uploaded:
+    """Uploads a run of one task, in whose session these models are stored."""
+    with TaskGroup("the project", "group", mode="offline", provenance=False) as group:
+        with group.task(name=name) as task:
+            assert task.url is not None
+            folder = Path(task.url.removeprefix("file://").replace("%20", " "))
+            data = json.loads((folder / "task.json").read_text())
+            data["offline_output_models"] = list(entries)
+            (folder / "task.json").write_text(json.dumps(data))
+            (folder / "models").mkdir()
+            for filename, content in files.items():
+                (folder / "models" / filename).write_text(content)
+            for filename, target in (links or {}).items():
+                (folder / "models" / filename).symlink_to(target)
+    assert group.record_path is not None
+    return TaskGroup.upload(group.record_path)
+
+
+def listed(server: LoopbackServer) -> dict[str, Doc]:
+    """The output models of the only task, by the names that it lists them with."""
+    (task,) = [task for task in server.tasks.values() if task["type"] == "training"]
+    return {item["name"]: server.models[item["model"]] for item in task["models"]["output"]}
+
+
+def test_the_last_weights_of_a_model_count(loopback: LoopbackServer) -> None:
+    """A model that was updated several times is one model, listed under each name of a file."""
+    files = {"first.bin": "1", "last.bin": "2"}
+    uploaded = upload(entry(1, "first.bin"), entry(1, "last.bin", iteration=5), files=files)
+    assert uploaded.problems == ()
+    assert listed(loopback).keys() == {"first", "last"}
+    (model,) = loopback.models.values()
+    assert model["uri"].endswith("/models/last.bin")
+    assert [task["last_iteration"] for task in loopback.tasks.values()] == [0, 5]
+
+
+def test_a_lost_file_is_reported(loopback: LoopbackServer) -> None:
+    """A model whose file is gone is named, and the others arrive."""
+    uploaded = upload(entry(1, "gone.bin", name="lost"), entry(2), files={"w.bin": "weights"})
+    (problem,) = uploaded.problems
+    assert "models/gone.bin" in str(problem)
+    assert listed(loopback).keys() == {"w"}
+
+
+def test_a_link_out_of_the_session_is_not_followed(loopback: LoopbackServer, tmp_path: Path) -> None:
+    """A file of somebody else's stays on this disk."""
+    (tmp_path / "secret").write_text("secret")
+    uploaded = upload(entry(1), files={}, links={"w.bin": tmp_path / "secret"})
+    assert len(uploaded.problems) == 1
+    assert loopback.stored_files == {}
+
+
+def test_a_short_name_gets_the_tasks(loopback: LoopbackServer) -> None:
+    """A server refuses names of less than three characters, an offline session does not."""
+    upload(entry(1, name="m"), files={"w.bin": "weights"})
+    assert listed(loopback)["w"]["name"] == "group task - m"
+
+
+def test_a_registered_model_keeps_its_address(loopback: LoopbackServer) -> None:
+    """Nothing is uploaded for a model that is elsewhere already."""
+    upload(entry(1, None, register_uri="s3://bucket/best.pt"), files={})
+    assert listed(loopback)["best"]["uri"] == "s3://bucket/best.pt"
+    assert loopback.stored_files == {}
+
+
+def test_files_go_where_the_script_said(loopback: LoopbackServer, tmp_path: Path) -> None:
+    """A model's destination and its file's name there are kept."""
+    (tmp_path / "kept").mkdir()
+    destination = (tmp_path / "kept").as_uri()
+    first = entry(1, upload_uri=destination, target_filename="named.bin")
+    upload(first, {**entry(2), "output_uri": destination}, files={"w.bin": "weights"})
+    assert listed(loopback).keys() == {"named", "w"}
+    assert sorted(path.name for path in (tmp_path / "kept").rglob("*.bin")) == ["named.bin", "w.bin"]
+    assert loopback.stored_files == {}
+
+
+@pytest.mark.parametrize("name", ["a b", "50% of ä/b #1", "x" * 200])
+def test_odd_names_of_tasks(loopback: LoopbackServer, name: str) -> None:
+    """The file is where the model's address says, whatever the task is called."""
+    upload(entry(1), files={"w.bin": "weights"}, name=name)
+    (path,) = loopback.stored_files
+    assert loopback.stored_files[path].content == b"weights"
+    assert "/models/w.bin" in path
+    assert listed(loopback)["w"]["uri"].startswith(loopback.files_url)
