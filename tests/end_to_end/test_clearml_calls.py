@@ -171,7 +171,8 @@ def test_each_call_ends_as_on_a_task_of_clearml(mode: str, request: pytest.Fixtu
 def test_models_work_offline_too(offline: Tried) -> None:
     """Offline, ClearML's own raise an error for each model of a task that is not the script's main one."""
     failed = {n: outcome for n, outcome in offline.ours.items() if "Model" in n and "Error: " in outcome}
-    assert failed.keys() == {"InputModel"}  # nobody has the input model
+    # Nobody has the input model; the lowest ClearML cannot make a table with the newest NumPy.
+    assert {name for name, outcome in failed.items() if "NINF" not in outcome} == {"InputModel"}
 
 
 def test_a_session_is_as_complete_as_clearmls_own(offline: Tried) -> None:
