@@ -148,7 +148,7 @@ def counts_from_json(stored: Mapping[str, Any]) -> WorkerCounts:
 
 
 def _error_to_json(data: bytes | None, reason: str, text: str) -> list[Any]:
-    """Returns name and arguments of an exception of Python's own with plain arguments, reason and traceback."""
+    """Returns name and plain arguments of an exception of Python's own, reason and traceback."""
     error = unpack_error(data, reason, text)
     kind, args = type(error), error.args
     is_plain = kind.__module__ == "builtins" and all(isinstance(arg, (str, int, float)) for arg in args)
