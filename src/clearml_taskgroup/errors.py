@@ -328,7 +328,8 @@ class DeliveryError(TaskGroupError):
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered is in {self.where}"
         lost = f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
-        return f"{lost} could not be delivered: {self.cause}. {rest}"
+        room = max(60, 470 - len(lost) - len(rest))
+        return f"{lost} could not be delivered: {str(self.cause)[:room]}. {rest}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -389,18 +390,20 @@ class ServerError(TaskGroupError, ConnectionError):
     problem: str
 
     def __str__(self) -> str:
-        return f"the ClearML server: {self.problem}"
+        return f"the ClearML server: {self.problem[:400]}"
 
 
 @attrs.define(slots=False, repr=False)
 class LoginError(ServerError):
     """Raised as a group opens, when the server does not answer or refuses the credentials."""
 
+    advice: str = (
+        "set api.api_server and credentials in clearml.conf (or CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, "
+        "CLEARML_API_SECRET_KEY)"
+    )
+
     def __str__(self) -> str:
-        return (
-            f"{super().__str__()}; set api.api_server and credentials in clearml.conf (or CLEARML_API_HOST, "
-            "CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY), or work offline: mode='offline'"
-        )
+        return f"the ClearML server: {self.problem[:200]}; {self.advice}, or work offline: mode='offline'"
 
 
 @attrs.define(slots=False, repr=False)

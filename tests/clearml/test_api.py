@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import socket
+import socketserver
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from clearml_taskgroup._clearml import api, sdk
-from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
+from clearml_taskgroup._clearml import api, http_request, sdk
+from clearml_taskgroup._clearml.api import AnsweredByProxy, Refused, Transport, Unreachable
 from clearml_taskgroup._model import limits
 from clearml_taskgroup.errors import LoginError, ServerError
 from tests.loopback import LoopbackServer
+from tests.support.clearml_process import run
 
 ASK = "projects.get_all"
 LOST = [{"kind": "drop_after"}, {"kind": "truncate"}, {"status": 504, "after": True}]
@@ -106,24 +114,65 @@ def test_a_refused_connection_is_tried_again(loopback: LoopbackServer, transport
     assert len(transport.closing.seconds) == 3
 
 
-@pytest.mark.parametrize("page", [b"<html>busy</html>", b"[]", b'{"meta": {}}'])
+PAGES = [
+    b"<html>busy</html>",
+    b"",
+    b"null",
+    b"[]",
+    b'{"meta": {}}',
+    b'{"meta": {}, "data": null}',
+    b'{"meta": {"result_code": "200"}, "data": {}}',
+    b"[" * 100_000,
+    b"\xff\xfe",
+]
+NOT_OF_THE_SERVER = [
+    *((status, PAGES[0]) for status in (302, 400, 401, 403, 404, 405, 413, 418)),
+    *((status, page) for status in (200, 400) for page in PAGES[1:]),
+    (200, b'{"meta": {"result_code": 200}, "data": null}'),
+]
+
+
+@pytest.mark.parametrize(("status", "page"), NOT_OF_THE_SERVER, ids=range(len(NOT_OF_THE_SERVER)))
 def test_a_page_of_a_proxy_is_no_answer(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch, page: bytes
+    loopback: LoopbackServer, transport: Transport, status: int, page: bytes
 ) -> None:
-    """A 200 with something else than a ClearML answer in it is tried again."""
-    pages = [page, page]
-    post = transport._post
-
-    def answer(*args: Any) -> requests.Response:
-        if not pages:
-            return post(*args)
-        found = requests.Response()
-        found.status_code, found._content = 200, pages.pop()
-        return found
-
-    monkeypatch.setattr(Transport, "_post", lambda self, *args: answer(*args))
+    """An answer that is not of a ClearML server is tried again, whatever its status."""
+    loopback.faults.fail_next(ASK, status=status, body=page, times=2)
     assert transport.call(ASK, timeout=20) == {"projects": []}
-    assert pages == []
+    assert loopback.count(ASK) == 3
+
+
+def test_a_page_of_a_proxy_is_told_in_the_end(loopback: LoopbackServer, transport: Transport) -> None:
+    """The error shows the page, and says that it is not a ClearML server's."""
+    loopback.faults.fail_next(ASK, status=403, body=b"<html>\x1b[31m blocked", times=99)
+    with pytest.raises(Unreachable, match="something else than a ClearML server: 403 Forbidden") as raised:
+        transport.call(ASK, timeout=0)
+    assert "blocked" in str(raised.value)
+    assert "\x1b" not in str(raised.value)
+    with pytest.raises(AnsweredByProxy):
+        transport.call(ASK, timeout=20, attempts_on_proxy=2)
+    assert loopback.count(ASK) == 3
+
+
+def test_an_answer_of_the_wrong_shape_is_told_soon(loopback: LoopbackServer, transport: Transport) -> None:
+    """A server that does not answer as expected will not do so at the tenth attempt either."""
+    odd = b'{"meta": {"result_code": 200}, "data": {"projects": [{"id": 5}]}}'
+    loopback.faults.fail_next(ASK, body=odd, times=99)
+    with pytest.raises(Unreachable, match=r"data.projects\[0\].id is of type int, expected text; check"):
+        transport.call(ASK, timeout=1000)
+    assert loopback.count(ASK) == api.MAX_ODD_ANSWERS
+
+
+@pytest.mark.parametrize("kind", ["trickle", "endless"])
+def test_an_answer_without_end(loopback: LoopbackServer, transport: Transport, kind: str) -> None:
+    """The time for an answer is that for the whole of it, and no more than 64 MiB are read."""
+    loopback.faults.fail_next(ASK, kind=kind, times=99)
+    before = time.monotonic()
+    with pytest.raises(Unreachable):
+        transport.call(ASK, timeout=0, answer_timeout=0.3 if kind == "trickle" else 20.0)
+    assert time.monotonic() - before < 10
+    loopback.faults.clear()
+    assert transport.call(ASK) == {"projects": []}
 
 
 def test_pauses_grow_and_vary(
@@ -153,8 +202,8 @@ def test_a_400_is_told_at_once(loopback: LoopbackServer, transport: Transport) -
 
 @pytest.mark.parametrize("status", [403, 404, 405, 413])
 def test_other_refusals_are_told_at_once(loopback: LoopbackServer, transport: Transport, status: int) -> None:
-    """Other answers of the 400 kind, a proxy's too, are not tried again."""
-    loopback.faults.fail_next(ASK, status=status)
+    """Other answers of the 400 kind are not tried again if they are the server's own."""
+    loopback.faults.fail_next(ASK, status=status, body=b'{"meta": {"result_code": 400}, "data": {}}')
     with pytest.raises(Refused) as refused:
         transport.call(ASK, timeout=20)
     assert (refused.value.status, loopback.count(ASK)) == (status, 1)
@@ -162,7 +211,7 @@ def test_other_refusals_are_told_at_once(loopback: LoopbackServer, transport: Tr
 
 def test_500s_are_believed_to_pass_so_often(loopback: LoopbackServer, transport: Transport) -> None:
     """A 500 that stays is told after the number of attempts that the caller gives."""
-    loopback.faults.fail_next(ASK, status=500, times=99)
+    loopback.faults.fail_next(ASK, status=500, body=b'{"meta": {"result_code": 500}, "data": {}}', times=99)
     with pytest.raises(Refused, match="500"):
         transport.call(ASK, timeout=20, attempts_on_500=4)
     assert loopback.count(ASK) == 4
@@ -335,3 +384,204 @@ def test_a_server_that_stays_away_is_told(loopback: LoopbackServer, monkeypatch:
     loopback.faults.outage = True
     with pytest.raises(LoginError, match=r"cannot log in.*mode='offline'"):
         sdk.connect()
+
+
+# --- a login that cannot succeed ---------------------------------------------------------------
+
+
+PAGE = b"<html>welcome</html>"
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"body": PAGE}, "does not answer as a ClearML API server does: 200 OK '<html>welcome"),
+        ({"status": 404, "body": PAGE}, "404 Not Found"),
+        ({"status": 302, "body": PAGE}, "302 Found"),
+        ({"kind": "trickle"}, "did not answer in time"),
+        ({"kind": "endless"}, "more than 64 MiB"),
+        ({"body": b"[" * 100_000}, "does not answer as"),
+        ({"body": b'{"meta": {"result_code": 200}, "data": null}'}, "cannot log in"),
+        ({"body": b'{"meta": {"result_code": 200}, "data": {"token": 5}}'}, "cannot log in"),
+        ({"body": b'{"meta": {"result_code": 200}, "data": {"token": "x"}}'}, "cannot log in"),
+        ({"body": b'{"meta": {"result_code": 200}, "data": [1]}'}, "cannot log in"),
+    ],
+)
+def test_a_login_with_an_odd_answer(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any], told: str
+) -> None:
+    """It is an error within the time for the login, which says what answered."""
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.5)
+    loopback.faults.fail_next("auth.login", times=1_000_000, **odd)
+    before = time.monotonic()
+    with pytest.raises(LoginError, match=told) as raised:
+        sdk.connect()
+    assert time.monotonic() - before < 5.0
+    assert len(str(raised.value)) <= 500
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirect_that_keeps_the_request_is_followed(loopback: LoopbackServer, status: int) -> None:
+    """One that leads nowhere else ends, and is told with its target."""
+    with redirecting(status, loopback.url) as (host, seen):
+        session = http_request.new_session()
+        answer = http_request.send(session, "POST", f"{host}/debug.ping", timeout=5.0, data=b"{}")
+        assert answer.status_code == 200
+        assert answer.json()["meta"]["result_code"] == 200
+        assert len(seen) == 1
+    with redirecting(status, "") as (host, seen):
+        answer = http_request.send(session, "POST", f"{host}/debug.ping", timeout=5.0, data=b"{}")
+        assert (answer.status_code, answer.location) == (status, "/debug.ping")
+        assert len(seen) == http_request.MAX_REDIRECTS
+    session.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_loses_the_request_is_told(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Its target is named; following it would drop the request's body."""
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.2)
+    with redirecting(status, loopback.url) as (host, _):
+        monkeypatch.setenv("CLEARML_API_HOST", host)
+        with pytest.raises(LoginError, match=rf"{status} .* to '{loopback.url}/auth.login"):
+            sdk.connect()
+
+
+def test_where_nothing_listens(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error within ten seconds, which names the address and the reason."""
+    assert limits.LOGIN_TIMEOUT_S < 10
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.2)
+    monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
+    with pytest.raises(LoginError, match=r"no connection to http://127.0.0.1:9: nothing listens there"):
+        sdk.connect()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+@pytest.mark.parametrize("how", ["refused", "authority", "no TLS"])
+def test_a_certificate_of_an_unknown_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is refused at once, with the setting; with the setting, the group goes online."""
+    with LoopbackServer() as server, tls_before(server, tmp_path) as (host, certificate):
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CLEARML_API_HOST", host)
+        settings = Path(os.environ["CLEARML_CONFIG_FILE"])
+        if how == "authority":
+            settings.write_text(f'api.verify_certificate: "{certificate}"\n')
+        if how == "no TLS":
+            monkeypatch.setenv("CLEARML_API_HOST", server.url.replace("http://", "https://"))
+        done = run(CONNECT, tmp_path, env=dict(os.environ))
+    if how == "refused":
+        assert "the certificate of https://127.0.0.1" in done.result
+        assert "api.verify_certificate" in done.result
+    elif how == "no TLS":
+        assert "does not speak TLS" in done.result
+    else:
+        assert done.result == {"projects": []}
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable", "expected"),
+    [
+        (True, None, True),
+        (False, None, False),
+        ("false", None, False),
+        ("Yes", None, True),
+        ("/a/file", None, "/a/file"),
+        (True, "0", False),
+        (False, "true", True),
+        (True, "/another/file", "/another/file"),
+        (0, None, False),
+    ],
+)
+def test_how_certificates_are_checked(
+    monkeypatch: pytest.MonkeyPatch, setting: Any, variable: str | None, expected: bool | str
+) -> None:
+    """The setting is a switch or a path, and the environment's has precedence, as for ClearML."""
+    if variable is not None:
+        monkeypatch.setenv("CLEARML_API_HOST_VERIFY_CERT", variable)
+    assert sdk._verify({"api.verify_certificate": setting}) == expected
+
+
+CONNECT = """
+    from clearml_taskgroup._clearml import sdk
+    from clearml_taskgroup._clearml.api import Transport
+    from clearml_taskgroup._model import limits
+    from clearml_taskgroup.errors import LoginError
+    limits.LOGIN_TIMEOUT_S = 2.0
+    try:
+        give(Transport(sdk.connect()).call("projects.get_all", timeout=0))
+    except LoginError as error:
+        give(str(error))
+"""
+
+
+@contextlib.contextmanager
+def redirecting(status: int, target: str) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that redirects every request to the same path of another server, or to itself."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            seen.append(self.path)
+            self.send_response(status)
+            self.send_header("Location", target + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", seen
+        proxy.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def tls_before(server: LoopbackServer, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Puts TLS with a certificate of its own before a server."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    to = server.url.rpartition(":")[2]
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as client:
+                inside = socket.create_connection(("127.0.0.1", int(to)))
+
+                def back() -> None:
+                    with contextlib.suppress(OSError):
+                        while data := inside.recv(65536):
+                            client.sendall(data)
+
+                answers = threading.Thread(target=back)
+                answers.start()
+                with contextlib.suppress(OSError):
+                    while data := client.recv(65536):
+                        inside.sendall(data)
+                inside.shutdown(socket.SHUT_RDWR)
+                answers.join()
+                inside.close()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"https://127.0.0.1:{proxy.server_address[1]}", certificate
+        proxy.shutdown()
+        thread.join()

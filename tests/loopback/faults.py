@@ -28,6 +28,12 @@ class FaultKind(enum.Enum):
     """The request is done, and half of the answer arrives."""
     DELAY = "delay"
     """The answer comes late."""
+    ANSWER = "answer"
+    """Something else answers with this status and body; the request is never looked at."""
+    TRICKLE = "trickle"
+    """The answer comes a byte at a time and never ends; the request is never looked at."""
+    ENDLESS = "endless"
+    """The answer comes fast and never ends; the request is never looked at."""
 
 
 @attrs.frozen
@@ -37,6 +43,7 @@ class Fault:
     kind: FaultKind
     status: int = 0
     delay: float = 0.0
+    body: bytes = b""
 
     def __str__(self) -> str:
         if self.kind in (FaultKind.STATUS, FaultKind.STATUS_AFTER):
@@ -61,6 +68,7 @@ class _Scripted:
     pattern: str
     fault: Fault
     left: int
+    containing: bytes
 
 
 @attrs.define
@@ -98,6 +106,8 @@ class Faults:
         delay: float = 0.0,
         after: bool = False,
         times: int = 1,
+        body: bytes | None = None,
+        containing: bytes = b"",
     ) -> None:
         """Hurt the next requests that match.
 
@@ -108,14 +118,18 @@ class Faults:
             delay: Seconds, for `FaultKind.DELAY`.
             after: With ``status``: do the request first, so that a retry repeats it.
             times: How many requests.
+            body: Answer with this body, and the status or 200.
+            containing: Only requests whose body has these bytes in it.
         """
-        if (status is None) == (kind is None):
+        if body is not None:
+            kind, status = FaultKind.ANSWER, status or 200
+        elif (status is None) == (kind is None):
             raise ValueError("fail_next takes either a status or a kind")
-        if status is not None:
+        elif status is not None:
             kind = FaultKind.STATUS_AFTER if after else FaultKind.STATUS
-        fault = Fault(FaultKind(kind), status=status or 0, delay=delay)
+        fault = Fault(FaultKind(kind), status=status or 0, delay=delay, body=body or b"")
         with self._lock:
-            self._scripted.append(_Scripted(pattern, fault, times))
+            self._scripted.append(_Scripted(pattern, fault, times, containing))
 
     def random(
         self,
@@ -144,13 +158,13 @@ class Faults:
             self._scripted.clear()
             self._dice = None
 
-    def pick(self, endpoint: str) -> Fault | None:
+    def pick(self, endpoint: str, body: bytes = b"") -> Fault | None:
         """What happens to a request that has just arrived; scripts come first."""
         if not self._scripted and self._dice is None:
             return None
         with self._lock:
             for entry in self._scripted:
-                if fnmatchcase(endpoint, entry.pattern):
+                if fnmatchcase(endpoint, entry.pattern) and entry.containing in body:
                     entry.left -= 1
                     if entry.left <= 0:
                         self._scripted.remove(entry)

@@ -166,7 +166,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def _serve(self, name: str, headers: Headers, body: bytes) -> None:
         server = self.server
-        fault = server.faults.pick(name)
+        fault = server.faults.pick(name, body)
         if server.faults.outage:
             fault = Fault(FaultKind.DROP_BEFORE)
         told = str(fault) if fault else ""
@@ -177,6 +177,14 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind is FaultKind.STATUS:
             server.undone(name, headers, body, fault.status, told)
             self._send(proxy_answer(fault.status))
+            return
+        if fault is not None and fault.kind is FaultKind.ANSWER:
+            server.undone(name, headers, body, fault.status, told)
+            self._send(Answer(fault.status, fault.body))
+            return
+        if fault is not None and fault.kind in (FaultKind.TRICKLE, FaultKind.ENDLESS):
+            server.undone(name, headers, body, 200, told)
+            self._send_for_ever(fault.kind is FaultKind.TRICKLE)
             return
         answer = server.do(self.command, self.path, headers, body, told)
         if fault is None:
@@ -190,6 +198,14 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         else:
             time.sleep(fault.delay)
             self._send(answer)
+
+    def _send_for_ever(self, slowly: bool) -> None:
+        """Answers until the client or this server hangs up."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        while True:
+            self.wfile.write(b" " if slowly else b" " * 65536)
+            if slowly:
+                time.sleep(0.05)
 
     def _hang_up(self) -> None:
         self.close_connection = True

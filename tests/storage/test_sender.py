@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from clearml_taskgroup._clearml.api import Refused, Unreachable
+from clearml_taskgroup._clearml.api import AnsweredByProxy, Refused, Unreachable
 from clearml_taskgroup._storage import sender as module
 from clearml_taskgroup._storage.batch_sender import BatchSender
 from clearml_taskgroup._storage.outbox import Outbox
@@ -204,13 +204,13 @@ def test_a_flush_delivers_by_itself_where_no_thread_can_start(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_flush_delivers_by_itself_where_the_thread_has_died(sender: Sender, server: Server) -> None:
-    """An error of our own ends the thread, and neither hangs a flush nor loses a point."""
+    """A thread that was ended from outside neither hangs a flush nor loses a point."""
     asked = threading.Event()
 
     def answer(steps: list[int]) -> int:
         if len(server.requests) == 1:
             assert asked.wait(10)
-            raise ZeroDivisionError
+            raise SystemExit
         return len(steps)
 
     server.answer = answer
@@ -221,6 +221,18 @@ def test_a_flush_delivers_by_itself_where_the_thread_has_died(sender: Sender, se
     assert sender.flush(10)
     assert server.taken == [0]
     assert not sender.is_alive
+
+
+def test_an_error_of_our_own_does_not_end_the_thread(sender: Sender, server: Server) -> None:
+    """What nobody thought of is told, and the events go again."""
+    server.answer = lambda steps: ZeroDivisionError("whatever") if len(server.requests) == 1 else len(steps)
+    put(sender, 0)
+    assert not sender.flush(0)
+    assert "whatever" in str(sender.error)
+    sender.start()
+    assert sender.flush(10)
+    assert sender.is_alive
+    assert server.taken == [0]
 
 
 def test_the_end_does_not_wait_for_a_pause(
@@ -235,6 +247,22 @@ def test_the_end_does_not_wait_for_a_pause(
     sender.stop(10)
     assert not sender.is_alive
     assert sender.outbox.waiting() == {"a": 1}
+
+
+def test_what_a_proxy_refused_is_left_in_the_outbox_alone(sender: Sender, server: Server) -> None:
+    """At the end, the outbox has those events of a batch that were not delivered, and no others."""
+
+    def answer(steps: list[int]) -> int | Exception:
+        return AnsweredByProxy("refused") if 3 in steps else len(steps)
+
+    server.answer = answer
+    sender.start()
+    put(sender, *range(6))
+    assert not sender.flush(0.2)
+    assert sender.waiting() == {"a": 1}
+    sender.stop(10)
+    assert sender.outbox.waiting() == {"a": 1}
+    assert sorted(set(server.taken)) == [0, 1, 2, 4, 5]
 
 
 def test_what_a_forked_child_writes_is_found(sender: Sender, server: Server) -> None:
@@ -298,13 +326,17 @@ def test_tasks_are_kept_alive_whether_or_not_there_are_events(outbox: Outbox, se
 
 def test_a_part_that_was_taken_is_not_sent_again(sender: Sender, server: Server) -> None:
     """After a refusal and an outage in the middle of its parts, only the rest of a batch is sent."""
-    script: list[int | Exception] = [Refused("too large", 413), Refused("too large", 413), 2, Unreachable("")]
+    script: list[int | Exception] = [*[Refused("too large", 413)] * 2, 1, 2, Unreachable("")]  # 1 is a probe
     server.answer = lambda steps: script.pop(0) if script else len(steps)
     put(sender, 0, 1, 2, 3)
     assert not sender.flush(0)
     assert sender.flush(10)
-    assert server.requests == [[0, 1, 2, 3]] * 2 + [[0, 1], [2, 3], [2, 3]]
-    assert server.taken == [0, 1, 2, 3]
+    assert [sent for sent in server.requests if len(sent) > 1] == [[0, 1, 2, 3]] * 2 + [
+        [0, 1],
+        [2, 3],
+        [2, 3],
+    ]
+    assert server.taken[1:] == [0, 1, 2, 3]
 
 
 def test_a_doubtful_batch_goes_again_before_what_is_newer(sender: Sender, server: Server) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup._clearml import api, sdk
-from clearml_taskgroup._clearml.api import Refused, Transport, Unreachable
+from clearml_taskgroup._clearml.api import AnsweredByProxy, Refused, Transport, Unreachable
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender
-from clearml_taskgroup._storage.batch_sender import BatchSender
+from clearml_taskgroup._storage.batch_sender import BatchSender, Undecided
 from tests.loopback import LoopbackServer
 
 ADD = batch_sender.ACTION
@@ -27,7 +28,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test does not notice, and patience that ends."""
     monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 0.001)
     monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 0.002)
-    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.3)
 
 
 @pytest.fixture
@@ -266,6 +267,194 @@ def test_the_last_event_is_tried_more_than_once() -> None:
     assert sender.refused == {}
 
 
+# --- events that a proxy refuses ----------------------------------------------------------------
+
+
+def a_point(iteration: int, text: str = "") -> str:
+    """A scalar, or a console line with a text."""
+    if text:
+        return f'{{"type":"log","task":"a","timestamp":{iteration},"msg":"{text}"}}'
+    return f'{batch_sender.SCALAR},"task":"a","metric":"m","variant":"v","value":1,"iter":{iteration}}}'
+
+
+class Proxy(Fake):
+    """Answers in the server's place where a request has something that it does not like."""
+
+    def __init__(self, refuses: Callable[[list[str]], bool]) -> None:
+        super().__init__(len)
+        self.refuses = refuses
+        self.pings = True
+        self.now = 0.0
+
+    def call(self, action: str, *, lines: Sequence[str] = (), **limits: Any) -> dict[str, Any]:
+        """Answers one request."""
+        if action == "debug.ping":
+            if self.pings:
+                return {}
+            raise Unreachable("away")
+        self.requests.append(list(lines))
+        if self.refuses(list(lines)):
+            raise AnsweredByProxy("400 Bad Request")
+        self.taken += lines
+        return {"added": len(lines)}
+
+    def patient_sender(self, path: Path | None = None) -> BatchSender:
+        """A sender with this proxy's clock."""
+        found = self.sender()
+        found.clock, found.refused_path = lambda: self.now, path
+        return found
+
+
+def until_decided(sender: BatchSender, proxy: Proxy, batch: Batch, step: float = 31.0) -> int:
+    """Sends a batch until nothing is left of it; gives the number of attempts."""
+    for attempt in range(1, 100):
+        with contextlib.suppress(Undecided):
+            sender.send(batch)
+        if not batch:
+            return attempt
+        proxy.now += step
+    raise AssertionError(batch)
+
+
+@pytest.mark.parametrize("at", [0, 7, 19])
+def test_one_event_that_a_proxy_refuses_is_set_aside_in_the_end(tmp_path: Path, at: int) -> None:
+    """The others are delivered at once; it is written to a file after three refusals over 60 s."""
+    proxy, path = Proxy(lambda lines: any("bad" in line for line in lines)), tmp_path / "run.refused"
+    sender = proxy.patient_sender(path)
+    events = [a_point(step) for step in range(20)]
+    events[at] = a_point(at, "bad")
+    batch = {"a": list(events)}
+    with pytest.raises(Undecided, match="400 Bad Request"):
+        sender.send(batch)
+    assert batch == {"a": [events[at]]}
+    assert set(events) - {events[at]} <= set(proxy.taken)
+    for proxy.now in (20.0, 40.0, 59.9):  # often enough, but not for long enough
+        with pytest.raises(Undecided):
+            sender.send(batch)
+    assert not path.exists()
+    proxy.now = 60.0
+    sender.send(batch)
+    assert batch == {}
+    assert path.read_text() == events[at] + "\n"
+    assert path.stat().st_mode & 0o077 == 0
+    assert sender.refused["a"].events == 1
+
+
+def test_long_is_not_often_enough(tmp_path: Path) -> None:
+    """An event that was refused twice in an hour is kept in the batch."""
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    batch = {"a": [a_point(0), a_point(1, "bad")]}
+    for proxy.now in (0.0, 3600.0):
+        with pytest.raises(Undecided):
+            sender.send(batch)
+    sender.send(batch)
+    assert batch == {}
+
+
+def test_many_events_that_a_proxy_refuses_share_their_time(tmp_path: Path) -> None:
+    """A hundred bad events among a thousand cost no more time than one."""
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    path = tmp_path / "run.refused"
+    sender = proxy.patient_sender(path)
+    batch = {"a": [a_point(step, "bad" if step % 10 == 5 else "") for step in range(1000)]}
+    expected = [line for line in batch["a"] if "bad" not in line]
+    assert until_decided(sender, proxy, batch) == 3
+    assert sorted(set(proxy.taken)) == sorted(expected)
+    assert len(path.read_text().splitlines()) == 100
+
+
+def test_an_event_that_is_taken_after_all_is_not_set_aside(tmp_path: Path) -> None:
+    """A proxy that has changed its mind has refused nothing."""
+    proxy = Proxy(lambda lines: proxy.now < 50 and any("bad" in line for line in lines))
+    path = tmp_path / "run.refused"
+    sender = proxy.patient_sender(path)
+    batch = {"a": [a_point(0), a_point(1, "bad"), a_point(2)]}
+    assert until_decided(sender, proxy, batch) == 3
+    assert not path.exists()
+    assert sender.refused == {}
+    assert sender._suspects == {}
+
+
+def test_a_proxy_that_refuses_large_requests_gets_small_ones() -> None:
+    """A limit to the size of a request costs no event."""
+    proxy = Proxy(lambda lines: len(lines) > 3)
+    batch = {"a": [a_point(step) for step in range(50)]}
+    proxy.patient_sender().send(batch)
+    assert batch == {}
+    last_first = list(dict.fromkeys(reversed(proxy.taken)))  # an event may be sent more than once
+    assert last_first[::-1] == [a_point(step) for step in range(50)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_proxy_that_refuses_everything_has_refused_nothing(tmp_path: Path, known: bool) -> None:
+    """As long as no event is taken, all are kept, in their order, whatever the clock says."""
+    proxy = Proxy(lambda lines: bool(proxy.now))
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    if known:
+        sender.send({"a": [a_point(0)]})
+    batch = {"a": [a_point(step) for step in range(1, 40)]}
+    for proxy.now in range(1, 1000, 50):
+        with pytest.raises(Unreachable) as raised:
+            sender.send(batch)
+        assert not isinstance(raised.value, Undecided)
+    assert batch == {"a": [a_point(step) for step in range(1, 40)]}
+    proxy.now = 0
+    sender.send(batch)
+    assert batch == {}
+
+
+@pytest.mark.parametrize("pings", [True, False])
+def test_the_only_event_there_is(tmp_path: Path, pings: bool) -> None:
+    """With no other event to compare, another call tells whether the proxy lets calls through."""
+    proxy = Proxy(lambda lines: True)
+    proxy.pings = pings
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    batch = {"a": [a_point(0, "bad")]}
+    for proxy.now in (0, 40, 80):
+        with contextlib.suppress(Unreachable):
+            sender.send(batch)
+    assert (batch == {}) == pings
+
+
+def test_without_space_for_the_file_nothing_is_set_aside(tmp_path: Path) -> None:
+    """A refused event that cannot be written down stays in the batch, and the problem is told."""
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    sender = proxy.patient_sender(tmp_path / "no such folder" / "run.refused")
+    batch = {"a": [a_point(0), a_point(1, "bad")]}
+    with contextlib.suppress(Undecided):
+        sender.send(batch)
+    for proxy.now in (40.0, 80.0, 120.0):
+        with pytest.raises(Unreachable):
+            sender.send(batch)
+    assert batch == {"a": [a_point(1, "bad")]}
+    assert sender.refused == {}
+
+
+def test_lines_that_cannot_be_read_stay_in_the_file(tmp_path: Path) -> None:
+    """What somebody has written into the file is kept, even if it is no event."""
+    proxy, path = Proxy(lambda lines: False), tmp_path / "run.refused"
+    path.write_text("\n".join(["no event", a_point(0), ""]))
+    proxy.patient_sender(path).retry_refused()
+    assert proxy.taken == [a_point(0)]
+    assert path.read_text() == "no event\n"
+
+
+def test_refused_events_are_tried_again(tmp_path: Path) -> None:
+    """Those that are taken now leave the file, the others stay, without another wait."""
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    path = tmp_path / "run.refused"
+    path.write_text("\n".join([a_point(0, "bad"), a_point(1, "once bed"), a_point(2, "bad"), ""]))
+    sender = proxy.patient_sender(path)
+    sender.retry_refused()
+    assert proxy.taken == [a_point(1, "once bed")]
+    assert path.read_text() == "\n".join([a_point(0, "bad"), a_point(2, "bad"), ""])
+    assert sender.refused["a"].events == 2
+    proxy.refuses = lambda lines: False
+    sender.retry_refused()
+    assert list(tmp_path.glob("run*")) == []
+
+
 # --- a server that takes nothing ---------------------------------------------------------------
 
 
@@ -314,8 +503,8 @@ def test_an_outage_in_the_middle_of_a_search(
     real = BatchSender._is_healthy
     probes: list[bool] = []
 
-    def then_breaks(self: BatchSender, part: Batch, batch: Batch) -> bool:
-        probes.append(real(self, part, batch))
+    def then_breaks(self: BatchSender, part: Batch, batch: Batch, refusal: Any) -> bool:
+        probes.append(real(self, part, batch, refusal))
         if len(probes) == 2:
             loopback.faults.fail_next(ADD, status=500, times=1_000_000)
         return probes[-1]

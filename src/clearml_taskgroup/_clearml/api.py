@@ -14,13 +14,19 @@ import requests
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import LoginError, ServerError
+from . import http_request
+from .answers import is_clearml, misfit, summary
 from .sdk import Connection, LoginDelayed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 509})
 """HTTP statuses of a server, or of a proxy before it, after which another attempt may succeed."""
+OVERLOADED = frozenset({408, 429, 502, 503, 504, 509})
+"""Statuses of a proxy that say nothing about the request itself."""
+MAX_ODD_ANSWERS = 3
+"""How often a call is made to a server whose answers have the wrong shape."""
 MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
 MAX_RENEWALS = 5
 """How often one call renews its token: a server that refuses five new ones will refuse the next."""
@@ -42,6 +48,14 @@ class Refused(ServerError):
 
 class Unreachable(ServerError):
     """No usable answer came within the time limit."""
+
+
+class AnsweredByProxy(Unreachable):
+    """Something between this process and the server keeps refusing the request."""
+
+
+class AnswerTooLarge(Unreachable):
+    """The answer is larger than `limits.MAX_ANSWER_BYTES`."""
 
 
 @attrs.define(eq=False)
@@ -66,6 +80,7 @@ class Transport:
         timeout: float | None = None,
         answer_timeout: float | None = None,
         attempts_on_500: int = 6,
+        attempts_on_proxy: int | None = None,
         find_created: Callable[[], str | None] | None = None,
     ) -> dict[str, Any]:
         """Makes one call; repeats it while another attempt may succeed.
@@ -80,6 +95,8 @@ class Transport:
                 `limits.API_ANSWER_TIMEOUT_S` by default.
             attempts_on_500: After how many answers with status 500 to give up: some faults pass, but
                 a bad request can cause it as well.
+            attempts_on_proxy: After how many answers that a proxy gave in the server's place to give up;
+                None for as many as there are within `timeout`.
             find_created: Called before another attempt if the server may have carried out the last
                 one. Returns the id of what the call was to create if it exists, else None.
 
@@ -88,6 +105,8 @@ class Transport:
 
         Raises:
             Refused: The server answered with an error.
+            AnsweredByProxy: A proxy gave `attempts_on_proxy` answers in the server's place.
+            AnswerTooLarge: The answer is too large to be read.
             Unreachable: There was no usable answer within the time limit.
             LoginError: The server does not accept the credentials any more.
         """
@@ -100,27 +119,48 @@ class Transport:
         if answer_timeout is None:
             answer_timeout = limits.API_ANSWER_TIMEOUT_S
         backoff = Backoff(MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S)
-        renewals = answers_500 = 0
+        renewals = answers_500 = by_proxy = odd = 0
         while True:
             may_be_done = True  # whether the server may have carried out this attempt
             try:
                 answer = self._post(action, data, content_type, answer_timeout)
-                if answer.status_code == 200:
-                    return _data(answer)
-                problem = f"{action} was answered with {_reason(answer)}"
-                may_be_done = answer.status_code not in (401, 429)
-                if answer.status_code == 401:
+                meta, content = _read(answer)
+                status = answer.status_code
+                if meta is None:  # without ClearML's own words, nothing is known of the server
+                    problem = (
+                        f"{action} was answered by something else than a ClearML server: {summary(answer)}"
+                    )
+                    may_be_done = status != 429
+                    by_proxy += status not in OVERLOADED
+                    if by_proxy == attempts_on_proxy:
+                        raise AnsweredByProxy(problem)
+                elif status == 200:
+                    wrong = misfit(action, body or {}, content)
+                    if wrong is None:
+                        return dict(content)
+                    problem = f"{action} was answered with {wrong}; {_REMEDY}"
+                    odd += 1
+                    # What was to be created is looked for once more.
+                    if odd == MAX_ODD_ANSWERS + (find_created is not None):
+                        raise Unreachable(problem)
+                else:
+                    problem = f"{action} was answered with {_reason(answer, meta)}"
+                    may_be_done = status not in (401, 429)
+                    answers_500 += status == 500
+                    may_pass = status in {401, *RETRIED_STATUSES} and answers_500 < attempts_on_500
+                    if not may_pass:
+                        raise Refused(problem, status, _subcode(meta))
+                if status == 401:
                     if renewals == MAX_RENEWALS:
                         raise LoginError(problem)
-                    self.connection.renew()
+                    self.connection.renew(answer_timeout)
                     renewals += 1
                     if renewals == 1:  # the token had expired
                         continue
-                answers_500 += answer.status_code == 500
-                if answer.status_code not in {401, *RETRIED_STATUSES} or answers_500 >= attempts_on_500:
-                    raise Refused(problem, answer.status_code, _subcode(answer))
             except LoginDelayed as delayed:
                 problem, may_be_done = delayed.problem, False
+            except http_request.TooLarge as error:
+                raise AnswerTooLarge(f"the answer to {action} has {error}; {_REMEDY}") from None
             except (requests.RequestException, ValueError) as error:
                 problem = f"{action} got no answer from {self.connection.host} ({type(error).__name__})"
             left = deadline - time.monotonic()
@@ -131,19 +171,19 @@ class Transport:
             if may_be_done and find_created is not None and (found := find_created()) is not None:
                 return {"id": found}
 
-    def _post(self, action: str, data: bytes, content_type: str, timeout: float) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.connection.token()}", "Content-Type": content_type}
-        return self._session().post(
-            f"{self.connection.host}/{action}",
-            data=data,
-            headers=headers,
-            timeout=(min(limits.API_CONNECT_TIMEOUT_S, timeout), timeout),
-            verify=self.connection.verify,
+    def _post(self, action: str, data: bytes, content_type: str, timeout: float) -> http_request.Answer:
+        token = self.connection.token(timeout)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
+        url = f"{self.connection.host}/{action}"
+        verify = self.connection.verify
+        session = self._session()
+        return http_request.send(
+            session, "POST", url, timeout=timeout, data=data, headers=headers, verify=verify
         )
 
     def _session(self) -> requests.Session:
         if self._http is None or self._pid != os.getpid():  # a forked child needs sockets of its own
-            self._http, self._pid = requests.Session(), os.getpid()
+            self._http, self._pid = http_request.new_session(), os.getpid()
         return self._http
 
     def close(self) -> None:
@@ -153,27 +193,25 @@ class Transport:
             self._http.close()
 
 
-def _data(answer: requests.Response) -> dict[str, Any]:
-    content = answer.json()
-    if not isinstance(content, dict) or "data" not in content:  # a proxy's own page
-        raise ValueError("not an answer of a ClearML server")
-    data = content["data"]
-    return data if isinstance(data, dict) else {}
+_REMEDY = "check api.api_server in clearml.conf, the server's version, and any proxy before it"
 
 
-def _meta(answer: requests.Response) -> dict[str, Any]:
+def _read(answer: http_request.Answer) -> tuple[dict[str, Any] | None, Any]:
+    """Reads ClearML's `meta` and the data; no `meta` if a proxy gave the answer."""
     try:
-        meta = answer.json()["meta"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return meta if isinstance(meta, dict) else {}
+        content = answer.json()
+    except ValueError:
+        return None, None
+    if not is_clearml(content) or (answer.status_code == 200 and content.get("data") is None):
+        return None, None
+    return content["meta"], content.get("data")
 
 
-def _reason(answer: requests.Response) -> str:
-    meta = _meta(answer)
+def _reason(answer: http_request.Answer, meta: Mapping[str, Any]) -> str:
     reason = meta.get("result_msg") or answer.reason or "no reason"
-    return f"{answer.status_code}/{meta.get('result_subcode', 0)}: {reason}"
+    return f"{answer.status_code}/{_subcode(meta)}: {reason}"
 
 
-def _subcode(answer: requests.Response) -> int:
-    return int(_meta(answer).get("result_subcode") or 0)
+def _subcode(meta: Mapping[str, Any]) -> int:
+    subcode = meta.get("result_subcode")
+    return subcode if isinstance(subcode, int) else 0

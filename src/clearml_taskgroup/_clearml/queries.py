@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .api import AnswerTooLarge
 from .dates import seconds_since_1970
 from .events import SINGLE_VALUE_ITERATION
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .._model.name_template import Name
     from .api import Transport
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_PAGE_TASKS = 500
 """How many tasks a server gives in one page at most."""
+SMALLER_PAGE = {500: 100, 100: 20, 20: 4, 4: 1}
+"""The next page size, which divides the one before, if an answer was too large to be read."""
 MAX_ANSWER_POINTS = 200_000
 """How many data points a server gives in one answer at most."""
 FIELDS = (
@@ -63,13 +66,47 @@ def query_all_tasks(
             page that has an older one. Needs the field `created`.
     """
     found: list[Document] = []
+    size = MAX_PAGE_TASKS
     while True:
-        paging = {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": len(found) // MAX_PAGE_TASKS}
-        page = query_tasks(transport, {**query, **paging, "only_fields": list(fields)})
+        paging = {"order_by": ["-created"], "page_size": size, "page": len(found) // size}
+        try:
+            page = query_tasks(transport, {**query, **paging, "only_fields": list(fields)})
+        except AnswerTooLarge:  # tasks with very many metrics
+            if size == 1:
+                raise
+            size = SMALLER_PAGE[size]
+            continue
         found += page
         recent = [task for task in found if since is None or (created_at(task) or since) >= since]
-        if len(page) < MAX_PAGE_TASKS or len(recent) < len(found):
+        if len(page) < size or len(recent) < len(found):
             return recent
+
+
+def query_by_id(
+    transport: Transport, ids: Sequence[str], fields: Sequence[str], **times: Any
+) -> list[Document]:
+    """Queries tasks by their ids, with one call for each page; deleted tasks are missing.
+
+    Args:
+        transport: The way to the server.
+        ids: The ids.
+        fields: Which fields of each task to get.
+        times: `timeout` and `answer_timeout` of `Transport.call`, for each call.
+    """
+    found: list[Document] = []
+    size, first = MAX_PAGE_TASKS, 0
+    while first < len(ids):
+        page = list(ids[first : first + size])
+        query = {"id": page, "only_fields": list(fields), "page_size": size, "page": 0}
+        try:
+            found += transport.call("tasks.get_all", query, **times)["tasks"]
+        except AnswerTooLarge:
+            if size == 1:
+                raise
+            size = SMALLER_PAGE[size]
+            continue
+        first += size
+    return found
 
 
 def read_curve(transport: Transport, task_id: str, name: Name) -> list[Point]:
@@ -82,7 +119,7 @@ def read_curve(transport: Transport, task_id: str, name: Name) -> list[Point]:
         curve = answer["variants"].get(name.series) or {"iter": [], "y": []}
         at = (None if iteration == SINGLE_VALUE_ITERATION else iteration for iteration in curve["iter"])
         points += zip(at, curve["y"], strict=True)
-        if not answer.get("scroll_id") or answer["returned"] < MAX_ANSWER_POINTS:
+        if not answer.get("scroll_id") or (answer.get("returned") or 0) < MAX_ANSWER_POINTS:
             return points
         body["scroll_id"] = answer["scroll_id"]
 
@@ -119,7 +156,7 @@ def find_run_id(transport: Transport, group_id: str, run: int | str | None) -> s
     found = query_tasks(
         transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 10, "page": 0}
     )
-    runs = [identity_of(task) for task in found]
+    runs = [identity for identity in map(identity_of, found) if identity.get("run")]
     return max(runs, key=lambda identity: parse_count(identity.get("run_number")))["run"] if runs else None
 
 
@@ -127,7 +164,8 @@ def run_ids(transport: Transport, group_id: str) -> list[str]:
     """Finds the ids of a group's runs, the latest first."""
     query = {f"hyperparams.{SECTION}.group.value": [group_id]}
     found = query_all_tasks(transport, query, (f"hyperparams.{SECTION}.run.value",))
-    return list(dict.fromkeys(identity_of(task)["run"] for task in found))
+    runs = (identity_of(task).get("run") for task in found)
+    return list(dict.fromkeys(run for run in runs if run))
 
 
 def group_names(transport: Transport, project: str) -> list[str]:

@@ -11,7 +11,7 @@ from .._text import counted, did_you_mean, some
 from ..errors import ServerError, UnknownQueueError
 from .api import Refused, Transport
 from .hyperparameters import SECTION, parameter
-from .queries import FIELDS, MAX_PAGE_TASKS, Document
+from .queries import FIELDS, MAX_PAGE_TASKS, Document, query_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,11 +56,7 @@ def documents(transport: Transport, ids: Sequence[str], timeout: float | None = 
 def _get_tasks(
     transport: Transport, ids: Sequence[str], fields: tuple[str, ...], timeout: float | None = None
 ) -> list[Document]:
-    found: list[Document] = []
-    for page in _pages(ids):
-        query = {"id": page, "only_fields": list(fields), "page_size": MAX_PAGE_TASKS, "page": 0}
-        found += transport.call("tasks.get_all", query, timeout=timeout)["tasks"]
-    return found
+    return query_by_id(transport, ids, fields, timeout=timeout)
 
 
 def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> bool:

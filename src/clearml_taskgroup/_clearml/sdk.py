@@ -22,10 +22,12 @@ supported version:
   the default session from before is put back.
 * `clearml.config.config_obj` and `get_cache_dir`: whether a server is configured, and where offline
   sessions are. Documented calls need a connection for that.
-* `clearml.backend_api.Session` with `host`, `token`, `config`, `refresh_token()`, `_session_timeout`,
-  `get_api_server_host()`, `get_app_server_host()`, `get_files_server_host()` and
-  `check_min_api_server_version()`: addresses, credentials and the token. Its own `send_request` repeats
-  a call for hours, and the end of a block could not limit that.
+* `clearml.backend_api.Session` with `host`, `token`, `config`, `refresh_token()`, `get_api_server_host()`,
+  `get_app_server_host()`, `get_files_server_host()` and `check_min_api_server_version()`: addresses,
+  credentials and the token. Its own `send_request` repeats a call for hours, and the end of a block could
+  not limit that.
+* `Session._send_request()` is overridden, with which the session logs in: its own repeats a login for ever
+  where the server's certificate is not accepted, and waits without end for a slow answer.
 * `clearml.backend_interface.task.repo.ScriptInfo` with `get` and `detect_running_module`: repository,
   commit, diff, entry point and requirements. `Task.init` detects them for the main task alone.
 """
@@ -40,14 +42,18 @@ import sys
 import threading
 import time
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import requests
 
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import LoginError, ProvenanceWarning
+from . import http_request
+from .answers import is_clearml, summary
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
@@ -56,11 +62,6 @@ if TYPE_CHECKING:
     import clearml as clearml
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
-_TEMPORARY_ERROR = re.compile(
-    r"ConnectionError|Timeout|RetryError|ChunkedEncodingError|\(error (?:408|429|5\d\d) from"
-)
-"""Matches ClearML's message for a failed login after which another attempt may succeed."""
-
 _REPORTING_MODELS = "taskgroup_reporting_models"
 """An attribute of an attached task: its models that have a reporter of their own."""
 
@@ -100,55 +101,78 @@ class Connection:
         host: The API server's address, without a `/` at its end.
         files: The files server's address.
         web: The web server's address, None if ClearML does not know it.
-        verify: Whether the server's certificate is checked.
+        verify: Whether the server's certificate is checked, or the path of the authorities' certificates.
         new_pages: Whether the web pages' paths say "tasks" (API 2.31 and newer), not "experiments".
     """
 
     host: str
     web: str | None
     files: str
-    verify: bool
+    verify: bool | str
     new_pages: bool
     _session: Any
 
-    def token(self) -> str:
+    def token(self, timeout: float | None = None) -> str:
         """Gives a valid token; ClearML's session renews it before it expires.
+
+        Args:
+            timeout: Seconds that a renewal may take, `limits.LOGIN_TIMEOUT_S` by default and at most.
 
         Raises:
             LoginError: It had to be renewed, and the server refused.
             LoginDelayed: It had to be renewed, and the server was away.
         """
+        self._limit(timeout)
         try:
             return str(self._session.token)
         except Exception as error:
             raise _login_error(error) from error
 
-    def renew(self) -> None:
-        """Gets a new token, because the server refused the old one.
+    def renew(self, timeout: float | None = None) -> None:
+        """Gets a new token, because the server refused the old one; see `token`.
 
         Raises:
             LoginError: The server refuses the credentials.
             LoginDelayed: The server was away.
         """
+        self._limit(timeout)
         try:
             self._session.refresh_token()
         except Exception as error:
             raise _login_error(error) from error
 
+    def _limit(self, timeout: float | None) -> None:
+        longest = limits.LOGIN_TIMEOUT_S
+        self._session.answer_timeout = longest if timeout is None else min(timeout, longest)
+
     def disconnect(self) -> None:
         """Closes the idle connection of ClearML's session, which opens another one for its next token."""
-        http = getattr(self._session, "_Session__http_session", None)
-        if http is not None:
-            http.close()
+        self._session.http.close()
 
 
-def api_server() -> tuple[str, bool]:
-    """Reads from the configuration: the API server's address, and whether to check its certificate."""
+def api_server() -> tuple[str, bool | str]:
+    """Reads from the configuration: the API server's address, and how to check its certificate.
+
+    Returns:
+        The address; and whether to check it, or the path of the authorities' certificates.
+    """
     from clearml.backend_api import Session
     from clearml.config import config_obj
 
-    verify = bool(config_obj.get("api.verify_certificate", True))
-    return str(Session.get_api_server_host()).rstrip("/"), verify
+    return str(Session.get_api_server_host()).rstrip("/"), _verify(config_obj)
+
+
+def _verify(config: Any) -> bool | str:
+    """Reads the setting as ClearML does: a switch, or the path of the authorities' certificates."""
+    given = os.environ.get("CLEARML_API_HOST_VERIFY_CERT") or os.environ.get("TRAINS_API_HOST_VERIFY_CERT")
+    value = given or config.get("api.verify_certificate", True)
+    return _SWITCHES.get(value.lower(), value) if isinstance(value, str) else bool(value)
+
+
+_SWITCHES: dict[str, bool | str] = {
+    **dict.fromkeys(("y", "yes", "t", "true", "on", "1"), True),
+    **dict.fromkeys(("n", "no", "f", "false", "off", "0"), False),
+}
 
 
 def connect(timeout: float | None = None) -> Connection:
@@ -160,33 +184,97 @@ def connect(timeout: float | None = None) -> Connection:
     Raises:
         LoginError: It refuses the credentials (raised at once), or cannot be reached.
     """
-    from clearml.backend_api import Session
-
+    kind = _session_class()
     deadline = time.monotonic() + (limits.LOGIN_TIMEOUT_S if timeout is None else timeout)
     backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
     while True:
-        retries = {"total": 2, "connect": 2, "read": 2, "status": 2, "redirect": 2, "backoff_factor": 0.1}
+        kind.answer_timeout = max(1.0, deadline - time.monotonic())
         try:
-            session: Any = Session(http_retries_config=retries)
+            session = kind()
             break
         except Exception as error:  # requests', urllib3's and ClearML's own
             login_error, pause = _login_error(error), backoff.next_pause()
             if not isinstance(login_error, LoginDelayed) or time.monotonic() + pause > deadline:
                 raise login_error from error
         time.sleep(pause)
-    session._session_timeout = (10.0, 60.0)  # ClearML's own limit for a new token is five minutes
     try:
-        web: str | None = Session.get_app_server_host().rstrip("/")
+        web: str | None = kind.get_app_server_host().rstrip("/")
     except ValueError:
         web = None
     return Connection(
         host=str(session.host).rstrip("/"),
         web=web,
-        files=Session.get_files_server_host().rstrip("/"),
-        verify=bool(session.config.get("api.verify_certificate", True)),
-        new_pages=bool(Session.check_min_api_server_version("2.31")),
+        files=kind.get_files_server_host().rstrip("/"),
+        verify=session.verify,
+        new_pages=bool(kind.check_min_api_server_version("2.31")),
         session=session,
     )
+
+
+@lru_cache(maxsize=1)
+def _session_class() -> Any:
+    """Makes the class of ClearML's session whose requests have a time limit and are not repeated."""
+    from clearml.backend_api import Session
+
+    class LimitedSession(Session):
+        answer_timeout = limits.LOGIN_TIMEOUT_S
+
+        def _connect(self) -> None:
+            self.http, self.verify = http_request.new_session(), _verify(self.config)
+            super()._connect()
+
+        def _send_request(self, service: str, action: str, *args: Any, **request: Any) -> Any:
+            known = ("headers", "auth", "data", "json", "params")
+            given = {name: request[name] for name in known if request.get(name)}
+            method, url = request.get("method") or "get", f"{self.host}/{service}.{action}"
+            try:
+                answer = http_request.send(
+                    self.http, method, url, timeout=self.answer_timeout, verify=self.verify, **given
+                )
+            except requests.RequestException as error:
+                raise _no_answer(self.host, error) from error
+            try:
+                content = answer.json()
+            except ValueError:
+                content = None
+            if not is_clearml(content) or answer.status_code in _TEMPORARY_STATUSES:
+                odd = f"{self.host} does not answer as a ClearML API server does"
+                raise LoginDelayed(f"cannot log in: {odd}: {summary(answer)}")
+            return answer
+
+    return LimitedSession
+
+
+def _no_answer(host: str, error: requests.RequestException) -> LoginError:
+    text = str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        found = re.search(r"certificate verify failed: ([^(\"']*)", text)
+        if found is not None:
+            return LoginError(
+                f"cannot log in: the certificate of {host} is not accepted ({found[1].strip()})", _CERTIFICATE
+            )
+        return LoginDelayed(f"cannot log in: {host} does not speak TLS as expected; should it be http://?")
+    if isinstance(error, _BAD_ADDRESS):
+        return LoginError(f"cannot log in: {host} is not a valid address")
+    if isinstance(error, http_request.TooLarge):
+        return LoginDelayed(f"cannot log in: the answer of {host} has {error}")
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return LoginDelayed(f"cannot log in: {host} did not answer in time")
+    reason = "nothing listens there" if "refused" in text else _NO_NAME.get("resol" in text.lower(), "")
+    return LoginDelayed(f"cannot log in: no connection to {host}: {reason or type(error).__name__}")
+
+
+_NO_NAME = {True: "its name is not known"}
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+_TEMPORARY_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
+_CERTIFICATE = (
+    "set api.verify_certificate in clearml.conf (or CLEARML_API_HOST_VERIFY_CERT) to the path of a file "
+    "with the certificate of its authority, or to false to accept any"
+)
 
 
 def upload_file(local: Path, url: str) -> None:
@@ -204,8 +292,9 @@ def upload_file(local: Path, url: str) -> None:
 
 
 def _login_error(error: Exception) -> LoginError:
-    kind = LoginDelayed if _TEMPORARY_ERROR.search(f"{type(error)} {error}") else LoginError
-    return kind(f"cannot log in: {error}")
+    if isinstance(error.__context__, LoginError):  # ClearML's session wraps what `_send_request` raises
+        return error.__context__
+    return LoginError(f"cannot log in: {' '.join(str(error).split())[:200]}")
 
 
 def agent_task_id() -> str | None:

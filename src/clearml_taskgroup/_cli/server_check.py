@@ -39,7 +39,7 @@ def why_unreachable(*, needed: bool = False) -> str | None:
     return found[0] if found else _timed_out(timeout)
 
 
-def _ping(host: str, verify: bool, timeout: float) -> str | None:
+def _ping(host: str, verify: bool | str, timeout: float) -> str | None:
     deadline = time.monotonic() + timeout
     while True:
         left = max(0.1, deadline - time.monotonic())

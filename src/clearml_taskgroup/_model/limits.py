@@ -11,9 +11,11 @@ API_ANSWER_TIMEOUT_S = 60.0
 """How long one attempt waits for the server's answer: large requests take a server some seconds."""
 API_CONNECT_TIMEOUT_S = 10.0
 """How long one attempt waits for a connection: a server that takes longer is away."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The largest answer that is read: it bounds the memory that a broken server or proxy can take."""
 MAX_CONCURRENT_CALLS = 8
 """API calls at a time when many tasks are created or ended: more do not make a small server faster."""
-LOGIN_TIMEOUT_S = 30.0
+LOGIN_TIMEOUT_S = 8.0
 """How long a group that opens waits for a server that does not answer, before it raises."""
 
 PING_AFTER_S = 1200.0

@@ -123,6 +123,11 @@ class PastRun:
         return self.path.with_suffix(".outbox")
 
     @property
+    def refused(self) -> Path:
+        """The file that holds the events that the server, or a proxy before it, has refused."""
+        return self.path.with_suffix(".refused")
+
+    @property
     def journal(self) -> Path:
         """The file that holds the progress of an upload."""
         return self.path.with_suffix(".upload")
@@ -130,6 +135,8 @@ class PastRun:
     @property
     def is_pending(self) -> bool:
         """Whether some data or status of the run is not on a server yet."""
+        if self.refused.exists():
+            return True
         if self.uploaded:
             return False
         if self.mode == "offline":

@@ -81,8 +81,10 @@ def prior_on_server(
         return None
     number = max(parse_count(identity_of(task).get("run_number")) for task in found)
     # The latest tasks come first.
-    run = next(run["run"] for run in map(identity_of, found) if parse_count(run.get("run_number")) == number)
-    tasks = [task for task in found if identity_of(task)["run"] == run]
+    run = next(
+        run.get("run", "") for run in map(identity_of, found) if parse_count(run.get("run_number")) == number
+    )
+    tasks = [task for task in found if identity_of(task).get("run") == run]
     parent = next(
         (doc for (kind, *_), doc in run_tasks(backend.transport, run).items() if kind == "parent"), None
     )
@@ -93,7 +95,7 @@ def prior_on_server(
         if local is not None and local.outbox.exists():
             deliver_outbox(local, backend)
             found = group_tasks(backend.transport, group_id)  # with the values that were in the outbox
-            tasks = [task for task in found if identity_of(task)["run"] == run]
+            tasks = [task for task in found if identity_of(task).get("run") == run]
         known = known_keys(local.tasks.values()) if local is not None else {}
         past = {task["id"]: past_task(task, template, known) for task in reversed(tasks)}
         statuses = {task["id"]: str(task["status"]) for task in tasks}

@@ -15,7 +15,7 @@ from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.concurrent import call_concurrently
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.hyperparameters import SECTION, hyperparameters
-from .._clearml.queries import MAX_PAGE_TASKS, read_curve
+from .._clearml.queries import MAX_PAGE_TASKS, query_by_id, read_curve
 from .._clearml.tasks import (
     DELETED,
     add_parameters,
@@ -35,17 +35,19 @@ from ..errors import DeliveryError, ServerError
 from .base import Backend
 from .batch_sender import BatchSender
 from .foreign_statuses import ForeignStatuses
+from .outbox import refused_path
 from .sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
     from .outbox import Outbox
 
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 1.0
 """How long closing waits for the sender's request under way."""
 
 
@@ -95,6 +97,7 @@ class OnlineBackend(Backend):
 
     def use_outbox(self, outbox: Outbox) -> None:
         """Writes events to an outbox from now on, and starts the thread that delivers it."""
+        self.batch_sender.refused_path = refused_path(outbox.path)
         self.sender = Sender(outbox, self.batch_sender, self._start_tasks, self.keep_alive)
         self.sender.start()
 
@@ -189,7 +192,7 @@ class OnlineBackend(Backend):
 
     def undelivered(self) -> dict[str, int]:
         """Counts the events in the outbox, per task."""
-        return {} if self.sender is None else self.sender.outbox.waiting()
+        return {} if self.sender is None else self.sender.waiting()
 
     def delivery_hint(self) -> str:
         """The command that delivers what is in the outbox."""
@@ -205,7 +208,7 @@ class OnlineBackend(Backend):
     def _upload_command(self) -> str:
         assert self.sender is not None
         run_log = self.sender.outbox.path.with_suffix(".jsonl")
-        return f"clearml-taskgroup upload {shlex.quote(str(run_log))}"
+        return f"clearml-taskgroup upload {_quoted(run_log)}"
 
     def heartbeat(self) -> None:
         """Does nothing while the sender is alive: it calls `keep_alive` itself.
@@ -405,8 +408,13 @@ class OnlineBackend(Backend):
         """
         locked = self.batch_sender.refused_tasks
         self.foreign.adopt(dict.fromkeys(locked, _LOCKED))
+        kept = self.batch_sender.refused_path
+        remedy = ""
+        if kept is not None and kept.exists():
+            run_log = kept.with_suffix(".jsonl")
+            remedy = f"Refused events are in {kept}; try again: clearml-taskgroup upload {_quoted(run_log)}"
         return [
-            DeliveryError(refusal.events, [self._name(task_id)], self.where, refusal.reason)
+            DeliveryError(refusal.events, [self._name(task_id)], self.where, refusal.reason, remedy)
             for task_id, refusal in self.batch_sender.refused.items()
             if task_id not in locked
         ]
@@ -440,14 +448,13 @@ class OnlineBackend(Backend):
             left = deadline - time.monotonic()
             if left <= 0 or self.delivery_problem() is not None:
                 return self._scalars_in_outbox(ids)
-            query = {"id": list(ids[first : first + MAX_PAGE_TASKS]), "only_fields": ["id", "last_metrics"]}
+            page = ids[first : first + MAX_PAGE_TASKS]
+            times = {"timeout": left, "answer_timeout": max(1.0, left)}
             try:
-                answer = self.transport.call(
-                    "tasks.get_all", query, timeout=left, answer_timeout=max(1.0, left)
-                )
+                documents = query_by_id(self.transport, page, ("id", "last_metrics"), **times)
             except ServerError:
                 return self._scalars_in_outbox(ids)
-            found.update((str(doc["id"]), scalars_of_document(doc)) for doc in answer["tasks"])
+            found.update((str(doc["id"]), scalars_of_document(doc)) for doc in documents)
         return found
 
     def _scalars_in_outbox(self, ids: Sequence[str]) -> dict[str, Scalars]:
@@ -456,3 +463,7 @@ class OnlineBackend(Backend):
             for task_id in events.keys() & batch.keys():
                 events[task_id] += map(json.loads, batch[task_id])
         return {task_id: scalars_of_events(listed) for task_id, listed in events.items()}
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

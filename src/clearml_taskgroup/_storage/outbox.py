@@ -163,10 +163,14 @@ class Outbox:
                 else:
                     self._save_sent()
 
-    def waiting(self) -> dict[str, int]:
-        """Counts the events that wait, per ClearML task, without holding them in memory."""
+    def waiting(self, skip: int = 0) -> dict[str, int]:
+        """Counts the events that wait, per ClearML task, without holding them in memory.
+
+        Args:
+            skip: How many bytes of them not to look at.
+        """
         counts: dict[str, int] = {}
-        for batch in self.batches(self.sent):
+        for batch in self.batches(self.sent + skip):
             for task_id, events in batch.items():
                 counts[task_id] = counts.get(task_id, 0) + len(events)
         return counts
@@ -223,6 +227,11 @@ class Outbox:
 def sent_path(path: Path) -> Path:
     """The file that stores how many bytes of an outbox were delivered."""
     return path.with_suffix(".sent")
+
+
+def refused_path(path: Path) -> Path:
+    """The file beside a run log or outbox with the events that the server refused."""
+    return path.with_suffix(".refused")
 
 
 def parse_lines(data: bytes) -> Batch:

@@ -11,12 +11,13 @@ import attrs
 
 from .._clearml.api import Unreachable
 from .._model.backoff import Backoff
+from ..errors import ServerError
+from .batch_sender import Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._clearml.events import Batch
-    from ..errors import ServerError
     from .batch_sender import BatchSender
     from .outbox import Outbox
 
@@ -98,6 +99,27 @@ class Sender:
             self._changed.notify_all()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout)
+        if not self.is_alive and isinstance(self.error, Undecided):
+            self._keep_rest()
+
+    def waiting(self) -> dict[str, int]:
+        """Counts the events that the server has not counted, per ClearML task."""
+        batch, length = self._batch, self._length
+        if not batch or self._data:
+            return self.outbox.waiting()
+        counts = self.outbox.waiting(length)
+        for task_id, events in list(batch.items()):
+            counts[task_id] = counts.get(task_id, 0) + len(events)
+        return counts
+
+    def _keep_rest(self) -> None:
+        """Leaves those events of a batch in the outbox that a proxy refused, without those delivered."""
+        length, is_last = self._length, self.outbox.sent + self._length >= self.outbox.size
+        if length and is_last:
+            with contextlib.suppress(OSError):  # on a full disk the whole batch stays in the outbox
+                self.outbox.append(self._batch)
+                self._length = 0
+                self.outbox.delivered(length)
 
     def after_fork(self) -> None:
         """In a forked child: the thread runs in the parent only, and may have held the lock."""
@@ -149,6 +171,9 @@ class Sender:
                 self.batch_sender.send(self._batch)
         except Unreachable as error:
             self.error = error
+            return False
+        except Exception as error:  # an error of our own must not end the thread: later events wait for it
+            self.error = ServerError(f"the events could not be sent: {error!r}")
             return False
         self.error = None
         length, self._length = self._length, 0

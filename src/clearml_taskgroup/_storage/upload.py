@@ -126,17 +126,19 @@ def _upload_online(past: PastRun, backend: OnlineBackend, on_progress: OnProgres
 
 
 def deliver_outbox(past: PastRun, backend: OnlineBackend) -> None:
-    """Delivers the events in a run's outbox."""
-    if not past.outbox.exists():
-        return
-    outbox = Outbox.open(past.outbox)
-    try:
-        while not outbox.is_empty:
-            batch, length = outbox.next()
-            backend.batch_sender.send(batch)
-            outbox.delivered(length)
-    finally:
-        outbox.close()
+    """Delivers the events in a run's outbox, and those that were refused before."""
+    sender = backend.batch_sender
+    sender.refused_path = past.refused
+    if past.outbox.exists():
+        outbox = Outbox.open(past.outbox)
+        try:
+            while not outbox.is_empty:
+                batch, length = outbox.next()
+                sender.send_all(batch)
+                outbox.delivered(length)
+        finally:
+            outbox.close()
+    sender.retry_refused()
 
 
 def _set_status(
@@ -175,6 +177,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             parent_id = _outer_parent(found, backend)
     ids: dict[str, str] = {}
     ids_there = {str(document["id"]) for document in there.values()}
+    backend.batch_sender.refused_path = past.refused
     for done, task in enumerate(past.tasks.values()):
         on_progress(task.name, done, len(past.tasks))
         if there and task.uploaded and task.uploaded not in ids_there:
@@ -205,6 +208,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             parent.upload(backend, journal)
             problems += _missing_files(past, parent)
             problems += _set_status(backend, parent.id, status, reason)
+    backend.batch_sender.retry_refused()
     on_progress("", len(past.tasks), len(past.tasks))
     url = backend.url(parent_id) if parent_id else None
     return Uploaded(parent_id, ids, url, (*problems, *backend.delivery_errors()))

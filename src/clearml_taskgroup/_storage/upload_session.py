@@ -165,9 +165,10 @@ class Session:
                     old = event.get("task")
                     if old in ids:
                         lines = batch.setdefault(ids[old], [])
-                        lines.append(json.dumps(self._rewritten(event, old, ids[old])))
+                        rewritten = self._rewritten(event, old, ids[old])
+                        lines.append(json.dumps(rewritten, separators=(",", ":")))  # as the outbox reads it
                 if batch:
-                    self.backend.batch_sender.send(batch)
+                    self.backend.batch_sender.send_all(batch)
                 journal.add(self.id, end)
 
     def _upload_artifacts(self) -> None:
