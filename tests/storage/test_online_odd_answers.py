@@ -11,6 +11,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import api
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender, sender
 from clearml_taskgroup._storage.outbox import refused_path
 from clearml_taskgroup._storage.upload import upload
@@ -96,7 +97,7 @@ def test_an_odd_answer_for_a_while_costs_nothing(
     loopback: LoopbackServer, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events of that time are delivered afterwards, by the same thread, and none is set aside."""
-    monkeypatch.setattr(api.limits, "API_ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(limits, "API_ANSWER_TIMEOUT_S", 0.1)
     with a_group() as group:
         task = group.task({"a": 1})
         task.report({"loss": 0.0}, 0)
