@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._model.identity import flatten, typed_json
+from ._model.identity import flatten
+from ._model.parameter_json import typed_json
 from ._results.filtering import has_parameters
 from .errors import GroupStateError, UnknownTaskError
 

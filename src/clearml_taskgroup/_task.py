@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
 import attrs
 
 from ._clearml.events import FIRST_ITERATION, LAST_ITERATION
+from ._clearml.hyperparameters import stored_parameters
 from ._current import current_group, current_task
 from ._log import logger
-from ._model.identity import flatten, is_same_json, typed_json
+from ._model.identity import flatten
 from ._model.metrics import MetricKey
+from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._run import console as _console
 from ._run import failures
+from ._text import shown
 from .errors import (
     ArgumentError,
     CarriedError,
@@ -151,7 +154,7 @@ class GroupTask(Reporting):
 
         Changing the copy does not change the task; `set_parameters` adds parameters to it.
         """
-        return dict(self._state.params)
+        return copied_parameters(self._state.params)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -322,15 +325,15 @@ class GroupTask(Reporting):
             TaskClosedError: The task has ended.
         """
         self._require_open()
-        flat = flatten(params)
-        for name in flat.keys() & self._state.spec.params.keys():
-            if not is_same_json(
-                typed_json(flat[name], name), typed_json(self._state.spec.params[name], name)
-            ):
+        if not isinstance(params, Mapping):
+            raise ArgumentError("params", params, "a dict of parameter to value")
+        flat, own = copied_parameters(flatten(params)), self._state.spec.params
+        added = stored_parameters(flat)
+        for name in flat.keys() & own.keys():
+            if not is_same_json(added[name], stored_parameters(own)[name]):
                 raise ParameterError(
                     name,
-                    f"is {self._state.spec.params[name]!r} in this task's identity, so it cannot become "
-                    f"{flat[name]!r}",
+                    f"is {shown(own[name])} in this task's identity, so it cannot become {shown(flat[name])}",
                     "open another task for it, or open this one with name= or key= and without it",
                 )
         self._run.backend.set_parameters(self.id, flat)

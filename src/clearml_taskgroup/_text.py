@@ -38,6 +38,26 @@ def some(names: Sequence[str], most: int = 6) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
+def shown(value: Any, most: int = 120) -> str:
+    """Returns the `repr` of a value that a message is about, at most so many characters of it."""
+    try:
+        text = repr(value)
+    except Exception:  # of the value's own class, or of Python for a number of 4,300 digits
+        text = f"<{type(value).__name__}>"
+    return shortened(storable(text), most)
+
+
 def shortened(text: str, most: int) -> str:
-    """Returns a text of at most `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Leaves out the middle of a long text."""
+    head = (most - 1) * 2 // 3
+    return text if len(text) <= most else f"{text[:head]}…{text[head + 1 - most :]}"
+
+
+def is_storable(text: str) -> bool:
+    """Whether text can be written as UTF-8: it has no lone surrogates, as names of odd files have."""
+    return text.isascii() or storable(text) == text
+
+
+def storable(text: str) -> str:
+    """Replaces the lone surrogates of a text."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -13,13 +13,27 @@ from typing import Any, ClassVar
 
 import attrs
 
-from ._text import counted, did_you_mean, some
+from ._text import counted, did_you_mean, shortened, shown, some, storable
 
 _OWN_FIELDS = ("group", "task", "key", "index", "task_id")
 
 
+MAX_MESSAGE_CHARS = 500
+"""The most characters of a message, whatever was given."""
+
+
 class TaskGroupError(Exception):
     """The base of every error that this package raises."""
+
+    def __init_subclass__(cls) -> None:
+        """Makes the messages of each class short enough to be read, and printable everywhere."""
+        super().__init_subclass__()
+        message = cls.__str__
+        if "__str__" in vars(cls):
+            cls.__str__ = lambda self: shortened(storable(message(self)), MAX_MESSAGE_CHARS)  # type: ignore[method-assign]
+
+    def __str__(self) -> str:
+        return shortened(storable(super().__str__()), MAX_MESSAGE_CHARS)
 
 
 @attrs.define(slots=False, repr=False)
@@ -38,7 +52,7 @@ class AdviceError(TaskGroupError):
     kind: ClassVar[str] = ""
 
     def __str__(self) -> str:
-        subject = f"{self.kind} {self.subject!r}" if self.kind else self.subject
+        subject = f"{self.kind} {shown(self.subject)}" if self.kind else self.subject
         return f"{subject} {self.problem}; {self.advice}"
 
 
@@ -59,7 +73,7 @@ class MissingFieldError(TaskGroupError, ValueError):
     template: str
 
     def __str__(self) -> str:
-        needs, given = f"the template {self.template!r} needs {self.field!r}", f"{self.field}=…"
+        needs, given = f"the template {shown(self.template)} needs {shown(self.field)}", f"{self.field}=…"
         if self.field in _OWN_FIELDS:
             return (
                 f"{needs}, which a group fills in for its tasks; outside of a group write render(…, {given})"
@@ -80,7 +94,7 @@ class UnknownFieldError(TaskGroupError, ValueError):
     known: Sequence[str] = ()
 
     def __str__(self) -> str:
-        given = f"the context {self.field!r} was given, but"
+        given = f"the context {shown(self.field)} was given, but"
         if not self.template:
             return f"{given} the group fills in {{{self.field}}} itself; choose another name for the context"
         known = ", ".join(f"{{{name}}}" for name in self.known) or "none but {metric}"
@@ -90,7 +104,9 @@ class UnknownFieldError(TaskGroupError, ValueError):
         advice = f"add {{{self.field}}} to the template or leave {self.field}= out"
         if close:
             advice = f"did you mean {close[0]}=? Otherwise add {{{self.field}}} to the template"
-        return f"{given} the template {self.template!r} has no field for it (its fields: {known}); {advice}"
+        return (
+            f"{given} the template {shown(self.template)} has no field for it (its fields: {known}); {advice}"
+        )
 
 
 @attrs.define(slots=False, repr=False)
@@ -101,7 +117,7 @@ class ContextValueError(TaskGroupError, TypeError):
     value: Any
 
     def __str__(self) -> str:
-        given = f"the context {self.field}={self.value!r} is a {type(self.value).__name__}"
+        given = f"the context {self.field}={shown(self.value)} is a {type(self.value).__name__}"
         return f"{given}; give text, a number, a bool, an enum or None: {self.field}=str(…)"
 
 
@@ -130,7 +146,7 @@ class NameCollisionError(TaskGroupError, ValueError):
         how = f"logged as title {title!r}, series {series!r}"
         if self.joined:
             how = f"stored as '{title}-{series}' by a ClearML server, which joins title and series with '-'"
-        both = f"{self.first} and {self.second} would both be {how}, with the template {self.template!r}"
+        both = f"{self.first} and {self.second} would both be {how}, with the template {shown(self.template)}"
         return f"{both}; add a field that distinguishes them, or put another separator between the fields"
 
 
@@ -153,11 +169,11 @@ class UnknownMetricError(TaskGroupError, ValueError):
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        hint = f"did you mean {self.suggestion!r}? To" if self.suggestion else "to"
+        hint = f"did you mean {shown(self.suggestion)}? To" if self.suggestion else "to"
         return (
-            f"the metric {self.metric!r} is not in the group's vocabulary, which has: "
-            f"{', '.join(self.known)}; {hint} allow it, add Metric({self.metric!r}) to metrics=[…], or "
-            f"{self.metric!r} to the aliases of the metric that it stands for"
+            f"the metric {shown(self.metric)} is not in the group's vocabulary, which has: "
+            f"{', '.join(self.known)}; {hint} allow it, add Metric({shown(self.metric)}) to metrics=[…], or "
+            f"{shown(self.metric)} to the aliases of the metric that it stands for"
         )
 
 
@@ -171,13 +187,12 @@ class MetricValueError(TaskGroupError, TypeError):
     def __str__(self) -> str:
         if not isinstance(self.metric, str):
             kind = type(self.metric).__name__
-            return f"{self.metric!r} is a {kind}; report() takes a dict of metric name (text) to number"
+            return f"{shown(self.metric)} is a {kind}; report() takes a dict of metric name (text) to number"
         advice = "report() takes numbers: write float(…), or log text, tables and arrays with task.logger"
         if isinstance(self.value, Mapping):
             advice = 'name the levels of the nested dict: report(…, levels=("split", "metric"))'
-        shown = repr(self.value)
-        shown = shown if len(shown) <= 60 else shown[:57] + "…"
-        return f"{self.metric!r} is {shown}, a {type(self.value).__name__}; {advice}"
+        given = f"{shown(self.metric)} is {shown(self.value, 60)}, a {type(self.value).__name__}"
+        return f"{given}; {advice}"
 
 
 class ReportError(TaskGroupError, TypeError):
@@ -272,13 +287,11 @@ class TaskClosedError(TaskGroupError, RuntimeError):
 
     def __str__(self) -> str:
         if self.done:
-            before = (
-                f"the task {self.task!r} was completed in an earlier attempt, so resume=True does not run it"
-            )
-            return f"{before}; skip it: `if task.done: continue`"
+            before = "was completed in an earlier attempt, so resume=True does not run it"
+            return f"the task {shown(self.task)} {before}; skip it: `if task.done: continue`"
         text = (
-            f"the task {self.task!r} has ended ({self.status}) and accepts no more data; report before its "
-            "block ends, before close() and before mark_…()."
+            f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
+            "its block ends, before close() and before mark_…()."
         )
         if self.swept:
             text += (
@@ -312,7 +325,7 @@ class ArgumentError(TaskGroupError, ValueError):
     def __str__(self) -> str:
         if self.given is None:
             return f"{self.argument}= was not given, or is None; expected {self.expected}"
-        return f"{self.argument}={self.given!r} was given; expected {self.expected}"
+        return f"{self.argument}={shown(self.given)} was given; expected {self.expected}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -431,7 +444,9 @@ class SubmitError(AdviceError, RuntimeError):
     """Raised when `sweep(…, queue=…)` is called where no agent could run its configurations."""
 
     def __str__(self) -> str:
-        return f"the sweep cannot be submitted to the queue {self.subject!r}: {self.problem}; {self.advice}"
+        return (
+            f"the sweep cannot be submitted to the queue {shown(self.subject)}: {self.problem}; {self.advice}"
+        )
 
 
 class UnknownQueueError(AdviceError, LookupError):
@@ -587,7 +602,7 @@ class NoSuchParameterError(ArgumentError):
     known: Sequence[str] = ()
 
     def __str__(self) -> str:
-        given = f"{self.argument}={self.given!r}"
+        given = f"{self.argument}={shown(self.given)}"
         if self.call:
             return (
                 f"{self.call} without {self.argument}= means {given}, but no task has such a parameter; "

@@ -14,7 +14,7 @@ import pytest
 
 from clearml_taskgroup._clearml.hyperparameters import general
 from clearml_taskgroup._clearml.parameter_text import Text, decoded, read
-from clearml_taskgroup._model.identity import is_same_json, typed_json
+from clearml_taskgroup._model.parameter_json import is_same_json, typed_json
 from clearml_taskgroup.errors import AgentParameterError
 
 

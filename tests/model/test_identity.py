@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.display_name import display_name
-from clearml_taskgroup._model.identity import canonical_project, flatten, group_id, task_key, typed_json
+from clearml_taskgroup._model.identity import canonical_project, flatten, group_id, task_key
+from clearml_taskgroup._model.parameter_json import typed_json
 from clearml_taskgroup.errors import ArgumentError, ParameterError, ServerNameError
 
 

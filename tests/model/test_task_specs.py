@@ -77,31 +77,34 @@ def test_names_are_unique_in_a_run(group: TaskGroup) -> None:
 
 
 class Model:
-    """Stands for an estimator."""
+    """Follows scikit-learn's convention for estimators."""
 
-    def __init__(self, c: int) -> None:
-        self.c = c
+    def __init__(self, C: float = 1.0, degree: int = 3) -> None:  # noqa: N803
+        self.C, self.degree = C, degree
 
-    def __repr__(self) -> str:
-        return f"Model(\n    C={self.c})"
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"C": self.C, "degree": self.degree}
+
+    def set_params(self, **params: Any) -> None:
+        vars(self).update(params)
 
 
 class Other(Model):
-    """Says of itself what another class says."""
+    """Has the same parameters."""
 
 
 Same = type("Model", (Model,), {"__module__": "elsewhere"})
 
 
-def test_an_object_is_named_by_its_own_text(group: TaskGroup) -> None:
+def test_an_estimator_is_named_by_its_parameters(group: TaskGroup) -> None:
     """A name has `Model(C=3)` without the path; two classes of one text have different names and keys."""
-    models = [Model(3), Same(3), Other(3), "Model( C=3)"]
+    models = [Model(3), Same(3), Other(3), "Model(C=3)"]
     made = group.tasks({"model": models})
     first, second, third, fourth = (str(task) for task in made)
-    assert first == "model=Model( C=3)"
-    assert second == f"model=Model( C=3)~{made[1].key}"
-    assert third.startswith("model=repr([")
-    assert fourth == 'model="Model( C=3)"'
+    assert first == "model=Model(C=3)"
+    assert second == f"model=Model(C=3)~{made[1].key}"
+    assert third == "model=Other(C=3)"
+    assert fourth == 'model="Model(C=3)"'
     assert len({task.key for task in made}) == 4
     assert [task.key for task in made] == [task_key({"model": model}) for model in models]
 
@@ -109,8 +112,8 @@ def test_an_object_is_named_by_its_own_text(group: TaskGroup) -> None:
 def test_a_name_that_was_refused_is_free(group: TaskGroup) -> None:
     """A space that is refused takes no names away."""
     with pytest.raises(DuplicateTaskError):
-        group.tasks({"model": [Model(3), Model(3)]})
-    assert str(group.task({"model": Same(3)})) == "model=Model( C=3)"
+        group.tasks({"model": [Model(3), Model(3.0)]})
+    assert str(group.task({"model": Same(3)})) == "model=Model(C=3)"
 
 
 def test_a_lambda_is_refused_until_a_key_is_given(group: TaskGroup) -> None:

@@ -114,7 +114,7 @@ def test_parameters_without_identity() -> None:
             task.report({"loss": float(seed)}, 1)
     (row,) = group.results().aggregate()
     assert row.n == 2
-    assert row.name.startswith("f=<function")
+    assert row.name.startswith('f="<function')
 
 
 def test_one_task_has_no_spread() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, TaskGroup
-from clearml_taskgroup._model.identity import typed_json
+from clearml_taskgroup._model.parameter_json import typed_json
 from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import (
     BlankNameError,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._clearml.documents import duration_of, past_task
-from .._clearml.parameter_text import decoded
 from .._clearml.queries import Document, identity_of
+from .._model.parameter_json import plain
 from .._model.status import Status, from_server
 from .._run.state import MAX_REASON_CHARS, TaskState
 
@@ -32,16 +31,6 @@ def update_state(run: Run, state: TaskState, doc: Document) -> None:
     past = past_task(doc, run.template)
     if identity.get("key") != state.spec.key:  # edited in the web page before an agent took it
         state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
-        state.params = _edited_params(doc)
+        state.params = {name: plain(value) for name, value in past.params.items()}
     state.metrics.clear()
     state.metrics.update(past.metrics)
-
-
-def _edited_params(doc: Document) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for name, stored in json.loads(identity_of(doc).get("params") or "{}").items():
-        try:
-            params[name] = decoded(stored)
-        except Exception:  # of a class that this script does not have
-            params[name] = stored
-    return params

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from .._model.stats import Stats
 from .._model.status import ABANDONED, ENDED, from_server
 from .dates import seconds_between
 from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
+from .hyperparameters import read_parameters
 from .queries import identity_of, is_on_agent, parse_count
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def past_task(
         name=identity.get("name", ""),
         index=parse_count(identity.get("index")),
         attempt=parse_count(identity.get("attempt"), 1),
-        params=_params(document, identity.get("params", "")),
+        params=read_parameters(document.get("hyperparams") or {}),
         duration=duration_of(document),
         status=None if is_on_agent(document) else status if has_ended else "stopped",
         reason=str(document.get("status_reason") or "") if has_ended else ABANDONED,
@@ -144,29 +144,3 @@ def _metric_key(
     own = dict(fields)
     found = template.parse_single(name.series, own) if single else template.parse(*name, own)
     return None if found is None else MetricKey(found[0], canonical_context(template, found[1]))
-
-
-# --- parameters ----------------------------------------------------------------------------------
-
-
-def _params(document: Mapping[str, Any], stored: str) -> dict[str, Any]:
-    """Reads the parameters: those of the identity as typed JSON, those that were set later by their type."""
-    try:
-        params = dict(json.loads(stored))
-    except (TypeError, ValueError):  # edited in the web page
-        params = {}
-    for name, item in ((document.get("hyperparams") or {}).get("General") or {}).items():
-        if name not in params:
-            params[name] = _cast(str(item.get("value", "")), str(item.get("type", "")))
-    return params
-
-
-def _cast(text: str, kind: str) -> Any:
-    if kind == "NoneType":
-        return None
-    if kind == "bool":
-        return text == "True"
-    try:
-        return {"int": int, "float": float}.get(kind, str)(text)
-    except ValueError:
-        return text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .._model.identity import typed_json
-from ..errors import ParameterError
+from .._model.parameter_json import MAX_TEXT_CHARS, dumped, stored_json
+from .._text import shown, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SECTION = "TaskGroup"
 """The hyperparameter section for the identity of a task: hyperparameters survive clone and reset."""
+ADDED = "params/"
+"""How the entries of that section begin that hold parameters which were added later."""
 
 
 def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:
@@ -50,18 +52,63 @@ def general(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {name: parameter("General", name, value) for name, value in params.items()}
 
 
+def added(params: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Makes the entries of parameters that are added to a task.
+
+    Those whose text and type do not tell their value are also stored as JSON, in the section `TaskGroup`.
+    """
+    entries = []
+    for name, value in params.items():
+        entry, stored = parameter("General", name, value), stored_json(value, name, lenient=True)
+        entries.append(entry)
+        if dumped(stored) != dumped(stored_json(_from_text(entry["value"], entry["type"]), lenient=True)):
+            entries.append(parameter(SECTION, f"{ADDED}{name}", json.dumps(stored, sort_keys=True)))
+    return entries
+
+
 def parameter(section: str, name: str, value: Any) -> dict[str, str]:
     """Makes one ClearML hyperparameter; its value is text, because a server accepts no other."""
-    text = "" if value is None else str(value)
-    return {"section": section, "name": name, "value": text, "type": type(value).__name__}
+    return {"section": section, "name": name, "value": _text(value), "type": type(value).__name__}
+
+
+def _text(value: Any) -> str:
+    try:
+        return "" if value is None else storable(str(value))
+    except Exception:  # of the value's own class
+        return shown(value, MAX_TEXT_CHARS)
+
+
+def _from_text(text: str, kind: str) -> Any:
+    if kind == "NoneType":
+        return None
+    if kind == "bool":
+        return text == "True"
+    try:
+        return {"int": int, "float": float}.get(kind, str)(text)
+    except ValueError:
+        return text
 
 
 def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes typed JSON from parameters; a value without a stable form is stored as its `repr`."""
-    stored = {}
-    for name, value in params.items():
-        try:
-            stored[name] = typed_json(value, name)
-        except ParameterError:
-            stored[name] = {"repr": [type(value).__qualname__, repr(value)]}
-    return stored
+    """Makes stored JSON from parameters; a value that has no identity is stored as its `repr`."""
+    return {name: stored_json(value, name, lenient=True) for name, value in params.items()}
+
+
+def read_parameters(sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Reads a task's parameters as stored JSON from its hyperparameter sections."""
+    identity = {name: str(item.get("value", "")) for name, item in sections.get(SECTION, {}).items()}
+    found = _json(identity.get("params", ""), {})
+    params = dict(found) if isinstance(found, dict) else {}
+    for name, item in sections.get("General", {}).items():
+        if name in params:
+            continue
+        value = _from_text(str(item.get("value", "")), str(item.get("type", "")))
+        params[name] = _json(identity.get(f"{ADDED}{name}", ""), stored_json(value, name, lenient=True))
+    return params
+
+
+def _json(text: str, default: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (RecursionError, ValueError):  # missing, or edited in the web page
+        return default

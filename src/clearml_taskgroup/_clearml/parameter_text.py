@@ -7,8 +7,8 @@ JSON too. If the text means the same as the JSON, the parameter is unedited.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import enum
-import importlib
 import json
 import re
 import sys
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._model.identity import is_same_json, typed_json
+from .._model.parameter_json import is_same_json, typed_json
 from ..errors import AgentParameterError, ParameterError
 from .hyperparameters import parameter
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NOTHING = ("", "None", "null")
-_UNREADABLE = (ArithmeticError, AttributeError, ImportError, LookupError, SyntaxError, TypeError, ValueError)
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
 
 
 @attrs.frozen
@@ -226,14 +226,14 @@ def _member(text: str, stored: Any) -> Any:
 
 
 def decoded(stored: Any, kind: str = "") -> Any:
-    """Converts typed JSON back to a value; classes and functions are imported.
+    """Converts stored JSON back to a value, with the classes and functions that the script has imported.
 
     Args:
-        stored: The result of `typed`.
+        stored: The result of `stored_json`.
         kind: The name of the value's type; empty if unknown.
 
     Raises:
-        ValueError, ImportError, AttributeError, TypeError, LookupError: It cannot be converted.
+        ValueError, AttributeError, TypeError, LookupError: It cannot be converted.
     """
     if isinstance(stored, list):
         items = [decoded(item) for item in stored]
@@ -254,6 +254,8 @@ def _number(content: str, kind: str) -> Any:
 def _object(content: Any, kind: str) -> Any:
     qualified, fields = content
     made = _found(qualified)
+    if not isinstance(made, type) or not (dataclasses.is_dataclass(made) or attrs.has(made)):
+        raise ValueError(qualified)  # nothing else is called because a stored text says so
     return made(**{name.lstrip("_"): decoded(value) for name, value in fields.items()})
 
 
@@ -279,15 +281,12 @@ _FORMS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _found(qualified: str) -> Any:
-    """Imports the object at a module path."""
+    """Finds an object by its module path, in a module that is imported already."""
     parts = qualified.split(".")
     for cut in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:cut])
-        try:
-            thing: Any = sys.modules.get(module) or importlib.import_module(module)
-        except ImportError:
-            continue
-        for part in parts[cut:]:
-            thing = getattr(thing, part)
-        return thing
-    raise ImportError(qualified)
+        thing: Any = sys.modules.get(".".join(parts[:cut]))
+        if thing is not None:
+            for part in parts[cut:]:
+                thing = getattr(thing, part)
+            return thing
+    raise LookupError(qualified)

@@ -57,7 +57,7 @@ from .answers import is_clearml, summary
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import clearml as clearml
 
@@ -477,12 +477,12 @@ def model_framework(framework: str | None, filename: str) -> str | None:
     return found
 
 
-def set_parameters(task: Any, entries: Mapping[str, Mapping[str, str]]) -> None:
+def set_parameters(task: Any, entries: Iterable[Mapping[str, str]]) -> None:
     """Adds hyperparameters through ClearML's own object.
 
     Values are given as text with their type, because ClearML drops values that are not builtin.
     """
-    for entry in entries.values():
+    for entry in entries:
         name = f"{entry['section']}/{entry['name']}"
         task.set_parameter(name, entry["value"], value_type=entry["type"])
 

@@ -11,7 +11,7 @@ from .._model.specs import Ending, ForeignStatus
 from .._model.status import ABANDONED, ENDED, from_server
 from ..errors import ServerError
 from .api import Refused, Transport, Unreachable
-from .hyperparameters import SECTION, general
+from .hyperparameters import SECTION, added
 from .queries import is_original, query_tasks
 
 if TYPE_CHECKING:
@@ -204,9 +204,8 @@ def ping_task(transport: Transport, task_id: str) -> None:
 
 
 def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]) -> None:
-    """Adds parameters to the section `General` of a task, whatever its status."""
-    items = list(general(params).values())
-    body = {"task": task_id, "hyperparams": items, "replace_hyperparams": "none", "force": True}
+    """Adds parameters to a task, whatever its status."""
+    body = {"task": task_id, "hyperparams": added(params), "replace_hyperparams": "none", "force": True}
     transport.call("tasks.edit_hyper_params", body)
 
 

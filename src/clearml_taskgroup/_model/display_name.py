@@ -6,7 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from .identity import task_key, typed_json
+from .identity import task_key
+from .parameter_json import typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,12 @@ def display_name(flat: Mapping[str, Any], *, length: int = MAX_NAME_LENGTH, shor
         flat: Flat parameters.
         length: The most characters. A longer name is cut and ends in `~` and the key, so that
             different parameters have different names.
-        short: Whether an object is shown by its own `repr`, `SVC(C=3)`, without the module of its
-            class. Then objects of two classes with the same name may have the same text.
+        short: Whether an object is shown without the module of its class, `SVC(C=3)`. Then objects of
+            two classes with the same name may have the same text.
     """
-    to_text = _short_text if short else _json_text
     text = ",".join(
-        f"{_quoted_if_ambiguous(name)}={to_text(typed_json(flat[name], name))}" for name in sorted(flat)
+        f"{_quoted_if_ambiguous(name)}={_json_text(typed_json(flat[name], name), short)}"
+        for name in sorted(flat)
     )
     if len(text) <= length:
         return text
@@ -49,7 +50,7 @@ def number_text(value: float) -> str:
     return repr(value)
 
 
-def _json_text(item: Any) -> str:
+def _json_text(item: Any, short: bool) -> str:
     """Returns typed JSON as readable text, different for different values."""
     if item is None or isinstance(item, bool):
         return str(item)
@@ -58,22 +59,18 @@ def _json_text(item: Any) -> str:
     if isinstance(item, str):
         return _quoted_if_ambiguous(item)
     if isinstance(item, list):
-        return "[" + ",".join(map(_json_text, item)) + "]"
+        return "[" + ",".join(_json_text(part, short) for part in item) + "]"
     ((kind, content),) = cast("dict[str, Any]", item).items()
+    if kind == "map":
+        pairs = (f"{_json_text(name, short)}:{_json_text(value, short)}" for name, value in content)
+        return "{" + ",".join(pairs) + "}"
     if kind == "object":
         qualified, fields = content
-        inside = ",".join(f"{field}={_json_text(value)}" for field, value in fields.items())
-        return f"{qualified}({inside})"
-    return f"{kind}({_json_text(content)})"
-
-
-def _short_text(item: Any) -> str:
-    """Like `_json_text`, but an object by its `repr` if that looks like a call of its class."""
-    if isinstance(item, dict) and "repr" in item:
-        qualified, text = item["repr"]
-        if text.startswith(f"{qualified.rpartition('.')[2]}("):
-            return " ".join(text.split())
-    return _json_text(item)
+        inside = ",".join(f"{field}={_json_text(value, short)}" for field, value in fields.items())
+        return f"{qualified.rpartition('.')[2] if short else qualified}({inside})"
+    if kind == "repr" and short and content[1].startswith(f"{content[0].rpartition('.')[2]}("):
+        return " ".join(content[1].split())
+    return f"{kind}({_json_text(content, short)})"
 
 
 def _quoted_if_ambiguous(text: str) -> str:

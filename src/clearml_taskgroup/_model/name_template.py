@@ -20,7 +20,7 @@ from ..errors import (
     UnknownFieldError,
 )
 from .display_name import number_text
-from .identity import typed_json
+from .parameter_json import typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

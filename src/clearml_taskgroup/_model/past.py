@@ -22,7 +22,7 @@ class PastTask:
     """One task of an earlier run.
 
     Attributes:
-        params: Its parameters as typed JSON.
+        params: Its parameters as stored JSON, see `parameter_json`.
         duration: Seconds from opening to the end.
         status: How it ended; None if its process died first, or if it waits for an agent or runs on one.
         delivered: Whether the backend has its final status.

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .display_name import display_name
 from .identity import canonical_task_name, flatten, task_key
 from .name_template import fill_task_name
+from .parameter_json import copied_parameters, stored_json
 from .specs import TaskSpec
 
 
@@ -61,7 +62,9 @@ class TaskSpecs:
         for what, text in (("name", name), ("key", key)):
             if text is not None and (not isinstance(text, str) or not text.strip()):
                 raise ArgumentError(what, text, "text that is not blank")
-        flat = flatten(params or {})
+        flat = copied_parameters(flatten(params or {}))
+        for name_, value in flat.items():
+            stored_json(value, name_, lenient=True)  # also with key=, what cannot be stored is refused
         if key is None:
             key = task_key(flat) if flat else name
         if key is None:

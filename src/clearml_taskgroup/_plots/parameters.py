@@ -10,20 +10,25 @@ from .scales import MAX_CELLS, NUMBER_OF_BINS, assign_cells, distinct, is_contin
 from .value_text import MISSING, as_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._results.rows import Row, RowValue
 
 
 def parameter_values(rows: Sequence[Row], name: str) -> list[Any]:
     """Returns a parameter's value for each task; `MISSING` if the task does not have the parameter."""
-    return [as_number(row.params[name]) if name in row.params else MISSING for row in rows]
+    return _values([row.params for row in rows], name)
+
+
+def _values(tasks: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [as_number(params[name]) if name in params else MISSING for params in tasks]
 
 
 def varying_parameters(rows: Sequence[Row]) -> list[str]:
     """Returns the parameters that do not have the same value in all tasks."""
-    names = dict.fromkeys(name for row in rows for name in row.params)
-    return [name for name in names if len(distinct(parameter_values(rows, name))) > 1]
+    tasks = [row.params for row in rows]
+    names = dict.fromkeys(name for params in tasks for name in params)
+    return [name for name in names if len(distinct(_values(tasks, name))) > 1]
 
 
 def by_explained_variance(row_values: Sequence[RowValue], names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from .._model.display_name import display_name
-from .._model.identity import typed_json
+from .._model.parameter_json import typed_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

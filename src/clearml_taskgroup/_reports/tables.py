@@ -147,7 +147,8 @@ class Tables:
         names = varying_parameters(results.rows) if len(results) > 1 else results.parameters
         same = [name for name in results.parameters if name not in names]
         best = {metric_key: self._best_value(metric_key) for metric_key in self.metric_keys}
-        params = {name: _param_cells({row.id: row.params for row in results}, name) for name in names}
+        given = {row.id: row.params for row in results}
+        params = {name: _param_cells(given, name) for name in names}
         texts = {metric_key: self._last_texts(metric_key) for metric_key in self.metric_keys}
         lines = []
         for row in results:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import attrs
 
 from .._model.display_name import display_name
+from .._model.parameter_json import copied_parameters
 from .._text import natural, some
 from .export import Tabular, column_names
 from .filtering import is_comparable
@@ -73,7 +74,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         mean = row.stats[metric_key]
         return Best(
             name=row.name,
-            params=row.params,
+            params=copied_parameters(row.params),
             value=mean.mean,
             metric=str(metric_key),
             of=self.of,

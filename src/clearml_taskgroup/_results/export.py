@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._model.parameter_json import literal
 from .._text import natural
 from ..errors import MissingExtraError
 from .rows import OF
@@ -65,7 +66,7 @@ class Tabular:
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns(records), restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
         return _save(text.getvalue(), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -103,7 +104,8 @@ class Tabular:
 def row_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
     """Builds the record of a task; None for values that the task does not have or that are unknown."""
     record: dict[str, Any] = {name: getattr(row, name) for name in IDENTITY_COLUMNS}
-    record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
+    params = row.params
+    record |= {f"params.{name}": params[name] for name in sorted(params, key=natural)}
     for metric_key in metric_keys:
         text, stats = str(metric_key), row.stats.get(metric_key)
         for column in METRIC_COLUMNS:
@@ -128,6 +130,8 @@ def jsonable(value: Any) -> Any:
         return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [jsonable(item) for item in sorted(value, key=literal)]
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -160,6 +164,10 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     rows = "".join(line(cells, "td") for cells in shown)
     more = f"<div>… and {len(body) - len(shown)} more</div>" if len(body) > len(shown) else ""
     return f"<table><thead>{line(head, 'th')}</thead><tbody>{rows}</tbody></table>{more}"
+
+
+def _cell(value: Any) -> Any:
+    return literal(value) if isinstance(value, (list, dict, set)) else value
 
 
 def _save(text: str, path: str | Path | None) -> str:

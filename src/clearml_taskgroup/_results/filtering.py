@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.hyperparameters import stored_parameters
-from .._model.identity import flatten, is_same_json, typed_json
+from .._model.identity import flatten
+from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
 from .._text import closest
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
@@ -96,7 +97,7 @@ def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
 
 def _typed(name: str, value: Any) -> Any:
     try:
-        return typed_json(value, name)
+        return typed_json(plain(stored_json(value, name)), name)  # rows have the plain form
     except ParameterError:
         raise ArgumentError(name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] …")) from None
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._model.metric_data import copy_metrics
 from .._model.metrics import ByMetric
+from .._model.parameter_json import plain_parameters
 from .history import Reader
 from .metric_lookup import MetricLookup
 from .results import Results
@@ -27,7 +28,7 @@ def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
         attempt=state.spec.attempt,
         status=state.status,
         status_reason=state.reason,
-        params=dict(state.params),
+        params=plain_parameters(state.params),
         duration=state.duration,
         url=reader.backend.url(state.id),
         stats=ByMetric((key, data.stats) for key, data in metrics.items()),

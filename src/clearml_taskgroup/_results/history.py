@@ -53,13 +53,13 @@ class History(Tabular, Sequence[Curve]):
 
     def to_records(self) -> list[dict[str, Any]]:
         """Returns a flat dict per data point: `key`, `name`, `params.C` …, `iteration`, `value`."""
-        return [
-            {"key": curve.row.key, "name": curve.row.name}
-            | {f"params.{name}": value for name, value in curve.row.params.items()}
-            | {"iteration": iteration, "value": value}
-            for curve in self.curves
-            for iteration, value in zip(curve.iterations, curve.values, strict=True)
-        ]
+        records = []
+        for curve in self.curves:
+            about = {"key": curve.row.key, "name": curve.row.name}
+            about |= {f"params.{name}": value for name, value in curve.row.params.items()}
+            points = zip(curve.iterations, curve.values, strict=True)
+            records += [{**about, "iteration": iteration, "value": value} for iteration, value in points]
+        return records
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         body = [

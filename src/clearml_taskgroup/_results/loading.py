@@ -22,6 +22,7 @@ from .._clearml.queries import (
 )
 from .._model.metrics import ByMetric, Metric
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
+from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
 from .._model.vocabulary import Vocabulary
 from .._run import mode as _modes
@@ -276,7 +277,7 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
         attempt=task.attempt,
         status=task.status or "stopped",
         status_reason=task.reason,
-        params=task.params,
+        params={name: plain(value) for name, value in task.params.items()},
         duration=task.duration,
         url=reader.backend.url(task.id),
         stats=ByMetric((key, data.stats) for key, data in task.metrics.items()),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._drift.parse_name import parse_name
-from .._model.identity import typed_json
 from .._model.metric_words import mode_of
 from .._model.metrics import Context, MetricKey, canonical_context, plain_text
+from .._model.parameter_json import typed_json
 from .._text import closest, natural
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 

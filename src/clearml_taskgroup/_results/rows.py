@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from .._model.parameter_json import copied_parameters
 from .._text import some
 from ..errors import ArgumentError
 
@@ -49,7 +50,6 @@ class Row:
         attempt: The number of this attempt at the key, from 1.
         status: The task's status, in ClearML's words.
         status_reason: Why the task failed or was stopped; empty otherwise.
-        params: The task's parameters, flattened to one level.
         duration: Seconds from opening the task to its end.
         url: The task's page, or its session folder in offline mode; None if there is neither.
         stats: The statistics of each (metric, context): first, last, min and max with their iterations,
@@ -63,13 +63,23 @@ class Row:
     attempt: int
     status: Status
     status_reason: str
-    params: Mapping[str, Any]
+    _params: Mapping[str, Any]
     duration: float
     url: str | None
     stats: ByMetric[Stats] = attrs.field(repr=False)
     _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
     _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A copy of the task's parameters, flattened to one level.
+
+        Values are as they were given if they consist of None, bools, numbers, text, bytes, lists, sets and
+        dicts. A tuple is a list, anything else is its text. `group.get(key=row.key).params` has the
+        objects themselves.
+        """
+        return copied_parameters(self._params)
 
     def names(self, metric_key: MetricKey) -> Sequence[Name]:
         """Returns the titles and series under which a metric was logged.

@@ -181,7 +181,7 @@ class Run:
     def set_parent_parameters(self, params: Mapping[str, Any]) -> None:
         """Adds parameters, on one level, to the section `General` of the parent, if there is one."""
         if self.main_task is not None:  # ClearML's own object would overwrite them from its copy
-            sdk.set_parameters(self.main_task, general(params))
+            sdk.set_parameters(self.main_task, general(params).values())
         elif self.parent is not None:
             self.backend.set_parameters(self.parent, params)
 

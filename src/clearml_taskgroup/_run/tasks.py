@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._model.metric_data import copy_metrics
+from .._model.parameter_json import plain
 from .._model.specs import Ending
 from ..errors import GroupStateError, StoreError
 from .naming import Names
@@ -113,4 +114,6 @@ def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = Fa
     spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
     state = new_state(run, spec, past.id, in_sweep)
     state.metrics.update(copy_metrics(past.metrics))
+    added = past.params.keys() - spec.params.keys()
+    state.params.update((name, plain(past.params[name])) for name in past.params if name in added)
     return state

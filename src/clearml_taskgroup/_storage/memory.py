@@ -12,6 +12,7 @@ import attrs
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Curves, curves_of
 from .._clearml.hyperparameters import SECTION, hyperparameters
+from .._model.parameter_json import copied_parameters
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class MemoryBackend(Backend):
         ids = [f"{self.mode}-{next(self._count)}" for _ in specs]
         if self.keep:
             for task_id, spec in zip(ids, specs, strict=True):
-                self.tasks[task_id] = MemoryTask(task_id, run, spec, parent, dict(spec.params))
+                self.tasks[task_id] = MemoryTask(task_id, run, spec, parent, copied_parameters(spec.params))
         return ids
 
     def draft(
@@ -166,7 +167,7 @@ class MemoryBackend(Backend):
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Adds parameters to a task."""
         if self.keep:
-            self.tasks[task_id].params.update(params)
+            self.tasks[task_id].params.update(copied_parameters(params))
 
     def finish(self, endings: Sequence[Ending], timeout: float = math.inf) -> list[Exception]:
         """Sets the status of tasks."""

@@ -21,7 +21,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Curves, curves_of
-from .._clearml.hyperparameters import general, hyperparameters
+from .._clearml.hyperparameters import added, hyperparameters
 from ..errors import StoreError
 from .append_file import (
     OWNER_ONLY_FOLDER,
@@ -121,12 +121,13 @@ class OfflineBackend(Backend):
         with self._lock:
             attached = self._attached.get(task_id)
             if attached is not None:
-                sdk.set_parameters(attached, general(params))
+                sdk.set_parameters(attached, added(params))
                 return
             path = self.root / task_id / "task.json"
             with disk_errors(path):
                 data = json.loads(path.read_text())
-                data["hyperparams"].setdefault("General", {}).update(general(params))
+                for entry in added(params):
+                    data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry
                 sdk.write_session(path, json.dumps(data))
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:

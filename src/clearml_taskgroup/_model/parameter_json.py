@@ -1,0 +1,495 @@
+"""Parameter values as JSON that keeps their types, for keys and for storage, and back. Pure.
+
+Three forms: the *stored* form keeps 1.0 and 1 apart, the *typed* form, of which keys are made, does not, and
+the *plain* form is what results show: a value as it was given if it consists of None, bools, numbers, text,
+bytes, lists, sets and dicts; anything else as its text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import enum
+import inspect
+import json
+import math
+import struct
+import types
+from collections import UserString
+from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Complex, Number, Rational, Real
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._text import is_storable, shown
+from ..errors import ParameterError
+from . import data_frames
+from .object_names import complete_repr, name_of_class, name_of_object, why_unnamed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_DEPTH = 100
+"""The most levels of a value: lists in lists."""
+MAX_ELEMENTS = 1_000_000
+"""The most elements of one value."""
+MAX_DIGITS = 4_000
+"""The most digits of an integer: Python itself refuses to write more than 4,300 as text."""
+MAX_TEXT_CHARS = 10_000
+"""The most characters of the text that is stored in the place of an object."""
+GIVE_KEY = "give key= to name the task yourself"
+
+_SMALL_FLOAT_FORMATS = {"float32": "f", "float16": "e"}
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+
+
+def typed_json(value: Any, name: str = "value") -> Any:
+    """Converts a value to JSON that is equal for equal values; keys are hashed from it.
+
+    Text, bools, None and finite numbers stay as they are, lists and tuples become lists. Anything
+    else becomes an object with one entry, its kind: `{"set": […]}`, `{"path": "a/b"}`,
+    `{"enum": "module.Class.NAME"}`, `{"function": "module.name"}`, `{"object": […]}`.
+
+    Args:
+        value: A parameter's value.
+        name: The parameter's name, for error messages.
+
+    Raises:
+        ParameterError: The value is NaN, a lambda, a local class or function, an object that is known only
+            by its `repr`, or it cannot be stored.
+    """
+    return canonical(stored_json(value, name))
+
+
+def stored_json(value: Any, name: str = "value", *, lenient: bool = False) -> Any:
+    """Converts a value to the JSON that tasks store: `typed_json` whose floats stay floats.
+
+    Args:
+        value: A parameter's value.
+        name: The parameter's name, for error messages.
+        lenient: Whether a value that cannot be part of an identity is stored as its `repr`.
+
+    Raises:
+        ParameterError: As for `typed_json`; with `lenient`, only if the value cannot be stored: it is nested
+            too deeply or within itself, too large, or has text that is not Unicode.
+    """
+    return _Converter(lenient).convert(value, name)
+
+
+def canonical(stored: Any) -> Any:
+    """Converts the stored form to the typed form: whole floats to integers, and no texts for people."""
+    if isinstance(stored, float):
+        return int(stored) if stored.is_integer() else stored
+    if isinstance(stored, list):
+        return [canonical(item) for item in stored]
+    if not isinstance(stored, dict) or len(stored) != 1:
+        return stored
+    ((kind, content),) = stored.items()
+    if kind == "object" and isinstance(content, list) and isinstance(content[-1], dict):
+        fields = {field: canonical(value) for field, value in content[-1].items()}
+        return {kind: [*content[:-1], fields]}
+    if kind == "repr" and isinstance(content, list):
+        return {kind: content[:2]}
+    return {kind: canonical(content)}
+
+
+def dumped(typed: Any) -> str:
+    """Writes the typed form as text, the same for equal values."""
+    return json.dumps(typed, sort_keys=True, separators=(",", ":"))
+
+
+def is_same_json(one: Any, other: Any) -> bool:
+    """Whether two values in stored or typed form are the same; `==` takes True and 1 for equal."""
+    return dumped(canonical(one)) == dumped(canonical(other))
+
+
+def copied(value: Any) -> Any:
+    """Copies a value deeply; what cannot be copied (a lock, a generator) stays the same object."""
+    if type(value) in _ATOMS:
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
+
+
+def copied_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies parameters with their values."""
+    return {name: copied(value) for name, value in params.items()}
+
+
+# --- to JSON -------------------------------------------------------------------------------------
+
+
+@attrs.define
+class _Converter:
+    """Converts one value to its stored form.
+
+    Attributes:
+        lenient: Whether what has no identity is stored as its `repr`.
+        nan_allowed: Whether NaN has an identity, as in data frames.
+        left: How many more elements the value may have.
+        depth: The level of the value that is being converted.
+    """
+
+    lenient: bool = False
+    nan_allowed: bool = False
+    left: int = MAX_ELEMENTS
+    depth: int = 0
+
+    def convert(self, value: Any, name: str) -> Any:
+        self.spend(1, name)
+        if value is None or isinstance(value, bool):
+            return value
+        if type(value) is str:
+            return self.text(value, name)
+        if type(value) in (int, float):
+            return self.number(value, name)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ParameterError(
+                name,
+                f"is nested in more than {MAX_DEPTH} levels, or contains itself",
+                "pass a value with fewer levels, or its text",
+            )
+        try:
+            return self.other(value, name)
+        except ParameterError:
+            raise
+        except Exception as error:  # of the value's own methods
+            return self.refused(value, name, f"cannot be read ({type(error).__name__}: {shown(str(error))})")
+        finally:
+            self.depth -= 1
+
+    def spend(self, count: int, name: str) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ParameterError(
+                name,
+                f"has more than {MAX_ELEMENTS:,} elements",
+                "pass what it was made from, such as a path or a seed",
+            )
+
+    def refused(self, value: Any, name: str, problem: str, advice: str = "") -> Any:
+        """Stores the `repr` of a value that has no identity, or raises."""
+        if not self.lenient:
+            raise ParameterError(name, problem, advice or GIVE_KEY)
+        return {"repr": [type(value).__qualname__, shown(value, MAX_TEXT_CHARS)]}
+
+    def unnamed(self, value: Any, thing: Any, name: str) -> Any:
+        problem = why_unnamed(thing)
+        movable = "defined inside" in problem
+        return self.refused(value, name, problem, f"move it to a module, or {GIVE_KEY}" if movable else "")
+
+    def other(self, value: Any, name: str) -> Any:
+        if isinstance(value, enum.Enum):
+            return self.member(value, name)
+        if isinstance(value, str):
+            return self.text(str.__str__(value), name)
+        if isinstance(value, (bytes, bytearray)):
+            self.spend(len(value), name)
+            return {"bytes": bytes(value).hex()}
+        if isinstance(value, PurePath):
+            return {"path": self.text(value.as_posix(), name)}
+        if isinstance(value, type) or callable(value):
+            known = name_of_object(value)
+            if known is not None:
+                return {"class" if isinstance(value, type) else "function": known}
+        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+            return self.unnamed(value, value, name)
+        if data_frames.is_pandas(value):
+            return self.pandas(value, name)
+        if hasattr(value, "dtype") and hasattr(value, "tolist"):
+            return self.array(value, name)
+        if isinstance(value, Number):
+            return self.number(value, name)
+        return self.composite(value, name)
+
+    def text(self, value: str, name: str) -> str:
+        if not is_storable(value):
+            raise ParameterError(
+                name,
+                "has text with a lone surrogate (of a file name that is not UTF-8), which cannot be stored",
+                "write text.encode('utf-8', 'backslashreplace').decode()",
+            )
+        return value
+
+    def member(self, value: enum.Enum, name: str) -> Any:
+        owner = name_of_class(type(value))
+        if owner is None:
+            return self.unnamed(value, type(value), name)
+        if value.name is None:  # of a Flag: no bit, or bits without a name
+            return {"enum": f"{owner}({self.number(value.value, name)})"}
+        return {"enum": f"{owner}.{value.name}"}
+
+    # --- numbers -----------------------------------------------------------------------------
+
+    def number(self, value: Any, name: str) -> Any:
+        if (isinstance(value, Decimal) and value.is_snan()) or value != value:
+            return self.missing(name, "NaN", {"float": "nan"})
+        if isinstance(value, Complex) and not isinstance(value, Real):
+            return {"repr": [f"{type(value).__module__}.{type(value).__qualname__}", repr(value), str(value)]}
+        if value in (math.inf, -math.inf):
+            return {"float": "inf" if value > 0 else "-inf"}
+        if _digits(value) > MAX_DIGITS:
+            raise ParameterError(
+                name, f"is a number of more than {MAX_DIGITS:,} digits", "pass a shorter one, or its text"
+            )
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, int) or value == int(value):
+            return int(value)
+        try:
+            nearest = float(value)
+        except OverflowError:
+            nearest = math.inf
+        if nearest == value:
+            return nearest
+        if isinstance(value, (Decimal, Rational)):
+            return {"number": str(Fraction(value))}
+        if type(value).__module__ == "numpy":  # longdouble, whose text is complete
+            return {"number": str(value)}
+        return self.unknown(value, name)
+
+    def missing(self, name: str, what: str, stored: Any) -> Any:
+        if not (self.lenient or self.nan_allowed):
+            raise ParameterError(name, f"is {what}, which is not equal to itself", GIVE_KEY)
+        return stored
+
+    # --- numpy, tensors, pandas --------------------------------------------------------------
+
+    def array(self, value: Any, name: str) -> Any:
+        """Converts scalars and arrays of numpy, torch and jax as if they were Python numbers and lists."""
+        shape, cls = tuple(getattr(value, "shape", ())), type(value)
+        self.spend(math.prod(shape), name)
+        if data_frames.is_masked(value):
+            return self.object("numpy.ma.MaskedArray", data_frames.masked_parts(value), name)
+        if len(shape) > 1 and 0 in shape:
+            return {"object": [f"{cls.__module__}.{cls.__qualname__}", {"shape": list(shape)}]}
+        kind, fields = getattr(value.dtype, "kind", ""), getattr(value.dtype, "names", None)
+        if shape and (fields or kind in ("O", "M", "m", "V")):
+            return [self.convert(item, name) for item in value]
+        if fields:
+            return {"map": [[field, self.convert(value[field], name)] for field in sorted(fields)]}
+        if kind in ("M", "m"):
+            moment = data_frames.exact_moment(value)
+            if moment is None:
+                return self.missing(name, "NaT", {"repr": [f"numpy.{cls.__qualname__}", "NaT"]})
+            is_text = isinstance(moment, str)
+            return {"repr": [f"numpy.{cls.__qualname__}", moment]} if is_text else self.convert(moment, name)
+        form = _SMALL_FLOAT_FORMATS.get(str(value.dtype).removeprefix("torch."))
+        return self.element(value.tolist(), form, value, name)
+
+    def element(self, item: Any, form: str | None, value: Any, name: str) -> Any:
+        if isinstance(item, list):
+            return [self.element(part, form, value, name) for part in item]
+        if type(item) is float:
+            return self.number(_shortest_decimal(item, form) if form else item, name)
+        if type(item) is type(value):  # a number that Python does not have, as longdouble
+            return self.number(item, name)
+        return self.convert(item, name)
+
+    def pandas(self, value: Any, name: str) -> Any:
+        missing = data_frames.missing_name(value)
+        if missing:
+            return self.missing(name, missing, {"repr": [f"pandas.{missing}", missing]})
+        parts = data_frames.contents(value)
+        if parts is None:
+            return self.unknown(value, name)
+        with self.missing_values_allowed():
+            content = dumped(canonical(self.convert(parts, name)))
+        return {"repr": list(data_frames.description(value, content))}
+
+    @contextlib.contextmanager
+    def missing_values_allowed(self) -> Iterator[None]:
+        before, self.nan_allowed = self.nan_allowed, True
+        try:
+            yield
+        finally:
+            self.nan_allowed = before
+
+    # --- objects -----------------------------------------------------------------------------
+
+    def composite(self, value: Any, name: str) -> Any:
+        fields = _fields_of(value)
+        if fields is not None:
+            return self.fields(value, fields, name)
+        if not hasattr(value, "shape") and not isinstance(value, UserString):  # of which each part is one
+            if isinstance(value, Sized) and len(value) > self.left:
+                self.spend(len(value), name)
+            if isinstance(value, Mapping):
+                pairs = [[self.convert(key, name), self.convert(item, name)] for key, item in value.items()]
+                return {"map": sorted(pairs, key=_order)}
+            if isinstance(value, AbstractSet):
+                return {"set": sorted((self.convert(item, name) for item in value), key=_order)}
+            if isinstance(value, Sequence):
+                return [self.convert(item, name) for item in value]
+        return self.unknown(value, name)
+
+    def fields(self, value: Any, fields: Sequence[str], name: str) -> Any:
+        owner, more = name_of_class(type(value)), getattr(value, "__dict__", {}).keys() - set(fields)
+        if owner is None:
+            return self.unnamed(value, type(value), name)
+        if more and not _declares_fields(type(value)):
+            problem = f"is a {type(value).__qualname__}, which has attributes beside its fields"
+            return self.refused(value, name, problem, f"make the class a dataclass itself, or {GIVE_KEY}")
+        return self.object(owner, {field: getattr(value, field) for field in fields}, name)
+
+    def object(self, owner: str, fields: Mapping[str, Any], name: str) -> Any:
+        inside = {field: self.convert(value, f"{name}.{field}") for field, value in fields.items()}
+        return {"object": [owner, inside]}
+
+    def unknown(self, value: Any, name: str) -> Any:
+        owner = name_of_class(type(value))
+        if owner is not None and _is_estimator(value):
+            with self.missing_values_allowed():  # which XGBoost has among its defaults
+                return self.object(owner, self.changed_parameters(value, name), name)
+        complete = complete_repr(value)
+        if complete is not None:
+            return {"repr": [*complete, str(value)]}
+        return self.refused(
+            value,
+            name,
+            f"is an object of {type(value).__qualname__}, which has no stable text form",
+            f"{GIVE_KEY}, or pass text, numbers, a dataclass or an attrs class",
+        )
+
+    def changed_parameters(self, estimator: Any, name: str) -> dict[str, Any]:
+        """Returns the parameters of an estimator that are not at their defaults, as its `repr` shows them."""
+        arguments = inspect.signature(type(estimator).__init__).parameters
+        changed = {}
+        for field, value in sorted(estimator.get_params(deep=False).items()):
+            default = arguments[field].default if field in arguments else None
+            if len({_order(self.convert(one, name)) for one in (value, default)}) > 1:
+                changed[field] = value
+        return changed
+
+
+def _order(item: Any) -> str:
+    return dumped(canonical(item))
+
+
+def _digits(value: Any) -> int:
+    """Returns about how many digits a number has as text, without writing it."""
+    if isinstance(value, Decimal):
+        return abs(value.adjusted()) + len(value.as_tuple().digits)
+    if isinstance(value, Rational):
+        return max(int(value.numerator).bit_length(), int(value.denominator).bit_length()) * 3 // 10
+    return 0
+
+
+def _shortest_decimal(value: float, form: str) -> float:
+    """Returns the shortest decimal that gives the same number in a float format of fewer bits."""
+    if not math.isfinite(value):
+        return value
+    for digits in range(1, 10):
+        short = float(f"{value:.{digits}g}")
+        try:
+            if struct.pack(form, short) == struct.pack(form, value):
+                return short
+        except OverflowError:
+            continue
+    return value
+
+
+def _fields_of(value: Any) -> list[str] | None:
+    """Returns the names of the fields of a dataclass or an attrs class; None for other values."""
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    return [field.name for field in attrs.fields(type(value))] if attrs.has(type(value)) else None
+
+
+def _declares_fields(cls: type) -> bool:
+    """Whether a class is itself a dataclass or an attrs class, not only derived from one."""
+    return not vars(cls).keys().isdisjoint(("__dataclass_fields__", "__attrs_attrs__"))
+
+
+def _is_estimator(value: Any) -> bool:
+    """Whether a value follows the convention of scikit-learn: its parameters are its identity."""
+    return hasattr(value, "get_params") and hasattr(value, "set_params")
+
+
+# --- from JSON -----------------------------------------------------------------------------------
+
+
+def plain(stored: Any) -> Any:
+    """Converts the stored form, also of earlier versions, to a value; nothing is imported.
+
+    Returns:
+        None, a bool, a number, text, bytes, a list, a set or a dict; anything else as its text. Within a
+        set and as the key of a dict a list is a tuple.
+    """
+    try:
+        return _plain(stored, hashable=False)
+    except _MALFORMED:  # edited in the web page
+        return stored if isinstance(stored, str) else json.dumps(stored)
+
+
+def plain_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Converts parameters to what results show: as if they had been stored and read again."""
+    return {name: plain(stored_json(value, name, lenient=True)) for name, value in params.items()}
+
+
+def literal(value: Any) -> str:
+    """Like `repr`, but the same in every process: the members of sets are sorted."""
+    return _repr(stored_json(value, lenient=True))
+
+
+def _plain(stored: Any, hashable: bool) -> Any:
+    if isinstance(stored, list):
+        items = [_plain(item, hashable) for item in stored]
+        return tuple(items) if hashable else items
+    if not isinstance(stored, dict):
+        return stored
+    ((kind, content),) = stored.items()
+    if kind == "bytes":
+        return bytes.fromhex(content)
+    if kind == "float":
+        return float(content)
+    if kind == "number":
+        return Fraction(content)
+    if kind == "set":
+        members = [_plain(item, hashable=True) for item in content]
+        return frozenset(members) if hashable else set(members)
+    if kind == "map" and not hashable:
+        return {_plain(key, hashable=True): _plain(value, hashable=False) for key, value in content}
+    return _text(kind, content)
+
+
+def _text(kind: str, content: Any) -> str:
+    """Returns the text of an object, which is the same in every process."""
+    if kind == "enum":
+        return ".".join(str(content).split(".")[-1 if content.endswith(")") else -2 :])
+    if kind == "object":
+        owner, fields = content
+        inside = ", ".join(f"{field}={_repr(value)}" for field, value in fields.items())
+        return f"{owner.rpartition('.')[2]}({inside})"
+    if kind == "repr":
+        return str(content[-1])
+    return str(content)
+
+
+def _repr(stored: Any, hashable: bool = False) -> str:
+    """Like `repr`, with the members of sets in their stored order."""
+    if isinstance(stored, list):
+        items = [_repr(item, hashable) for item in stored]
+        if hashable:
+            return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+        return f"[{', '.join(items)}]"
+    if isinstance(stored, dict):
+        ((kind, content),) = stored.items()
+        if kind == "set":
+            members = ", ".join(_repr(item, hashable=True) for item in content)
+            return f"{{{members}}}" if content else "set()"
+        if kind == "map":
+            return "{" + ", ".join(f"{_repr(key, True)}: {_repr(value)}" for key, value in content) + "}"
+        if kind not in ("bytes", "float", "number"):
+            return _text(kind, content)
+    return repr(_plain(stored, hashable=False))
