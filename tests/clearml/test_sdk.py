@@ -74,7 +74,7 @@ task = sdk.open_task("offline-1")
 found["attached"] = [task.id, task.name, list(task.get_tags()), str(task.get_offline_mode_folder())]
 found["attached"][-1] = found["attached"][-1] == str(folder)
 found["sessions"].append(len(Session._sessions_weakrefs) > 0 and Task._default_session is not None)
-sdk.set_parameters(task, {"a/b": {"section": "General", "name": "a/b", "value": "x", "type": "Path"}})
+sdk.set_parameters(task, [{"section": "General", "name": "a/b", "value": "x", "type": "Path"}])
 entry = json.loads((folder / "task.json").read_text())["hyperparams"]["General"]["a/b"]
 found["entry"] = {name: entry[name] for name in ("section", "name", "value", "type")}
 task.get_logger().report_scalar("title", "series", value=0.5, iteration=1)

@@ -295,7 +295,8 @@ def test_a_file_that_is_missing_is_named(full: OfflineRun, loopback: LoopbackSer
     missing.unlink()
     (problem,) = TaskGroup.upload(full.record).problems
     assert "1 file of " in str(problem)
-    assert "artifacts/file/notes.txt) is not in " in str(problem)
+    assert " is not in " in str(problem)
+    assert "artifacts/file/notes.txt)" in str(problem)
     assert Place(loopback).attempts()[1][2] == "failed"
 
 

@@ -19,6 +19,7 @@ from .._model.metric_data import (
     metrics_from_json,
     metrics_to_json,
 )
+from .._model.parameter_json import plain
 from ..errors import CarriedError, DeliveryError
 from .failures import reason_of
 
@@ -138,7 +139,7 @@ def counts_from_json(stored: Mapping[str, Any]) -> WorkerCounts:
     return WorkerCounts(
         status=stored["status"],
         reason=str(stored["reason"]),
-        params=dict(stored["params"]),
+        params={name: plain(value) for name, value in stored["params"].items()},
         metrics=metrics,
         nonfinite={key_from_json(metric, context): count for metric, context, count in stored["nonfinite"]},
         lost=int(stored["lost"]),

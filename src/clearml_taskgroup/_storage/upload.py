@@ -224,12 +224,11 @@ def _lost_session(past: PastRun, task: PastTask, sessions: Path) -> RunLogError:
 def _missing_files(past: PastRun, session: Session) -> list[Exception]:
     if not session.missing:
         return []
-    files = (
-        f"{counted(len(session.missing), 'file')} of {session.data['name']!r} ({some(session.missing, 3)})"
-    )
-    where = f"{'is' if len(session.missing) == 1 else 'are'} not in {session.folder}"
+    files = f"{counted(len(session.missing), 'file')} of {session.data['name']!r}"
+    verb, where = "is" if len(session.missing) == 1 else "are", session.folder
+    problem = f"belongs to a session of which {files} {verb} not in {where} ({some(session.missing, 3)})"
     advice = "bring them back and upload again; the rest is on the server"
-    return [RunLogError(str(past.path), f"belongs to a session of which {files} {where}", advice)]
+    return [RunLogError(str(past.path), problem, advice)]
 
 
 def _outer_parent(found: Session, backend: OnlineBackend) -> str | None:
