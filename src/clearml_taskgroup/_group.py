@@ -453,7 +453,6 @@ class TaskGroup(GroupInfo):
         if not run.closed:
             run.reporter.flush(run.options.close_timeout)
             run.worker_log.merge(run, RESULTS_TIMEOUT_S)
-            run.worker_log.recount(run, RESULTS_TIMEOUT_S)
         goes_on = self._iterations.has_more and not run.closed
         return results_of(run, "the sweep goes on" if goes_on else "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
@@ -19,7 +20,8 @@ from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._run import console as _console
-from ._run import failures
+from ._run import failures, forked
+from ._run.nonfinite import skip_nonfinite
 from ._text import shown
 from .errors import (
     ArgumentError,
@@ -219,10 +221,10 @@ class GroupTask(Reporting):
             raise ArgumentError("iteration", at, f"an integer from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
         if levels is None:
-            self._collect(values, context, at is None, points)
+            self._collect(values, context, at, points)
         else:
             for inner, metrics in flatten_nested(values, checked_levels(levels), context):
-                self._collect(metrics, inner, at is None, points)
+                self._collect(metrics, inner, at, points)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
             self._check_aliases(points, values, levels, context)
@@ -232,9 +234,9 @@ class GroupTask(Reporting):
                 self._warn_of_lost()
 
     def _collect(
-        self, values: Mapping[str, Any], context: dict[str, Any], single: bool, points: Points
+        self, values: Mapping[str, Any], context: dict[str, Any], iteration: int | None, points: Points
     ) -> None:
-        names = self._state.names
+        names, single = self._state.names, iteration is None
         cache = names.cache(context, single)
         for metric, value in values.items():
             x = value if type(value) is float else to_float(metric, value)
@@ -242,10 +244,14 @@ class GroupTask(Reporting):
                 channel = cache.get(metric)
                 if channel is None:
                     channel = names.channel(metric, context, single)
+                    if names.unstored:
+                        self._run.store_names(self._state)
+                if single:
+                    channel.data.single_skipped = False
                 points.append(channel)
                 points.append(x)
             else:
-                self._run.skip_nonfinite(self._state, metric, context, x)
+                skip_nonfinite(self._run, self._state, metric, context, iteration, x)
 
     def _check_aliases(
         self, points: Points, values: Mapping[str, Any], levels: Sequence[str] | None, context: dict[str, Any]
@@ -297,6 +303,7 @@ class GroupTask(Reporting):
         """
         self._require_open()
         task: clearml.Task = self._run.backend.clearml_task(self.id)
+        self._state.uncounted = True  # what it logs is read back
         return task
 
     def summary_writer(self, context: str | None = None) -> SummaryWriter:
@@ -426,7 +433,7 @@ class GroupTask(Reporting):
 
     def __enter__(self) -> GroupTask:
         self._require_open()
-        self._tokens.append((current_task.set(self), _console.current.set(self._sink)))
+        self._tokens.append((current_task.set(self), _console.current.set(self._sink), os.getpid()))
         return self
 
     def __exit__(
@@ -435,13 +442,13 @@ class GroupTask(Reporting):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        task_token, console_token = self._tokens.pop()
+        task_token, console_token, entered_in = self._tokens.pop()
         with contextlib.suppress(ValueError):  # left in another context than entered, as in async fixtures
             current_task.reset(task_token)
             _console.current.reset(console_token)
         if self._sink is not None:
             self._sink.flush()
-        if self._state.ends_elsewhere:
+        if self._state.ends_elsewhere or entered_in != os.getpid():  # a forked child runs out through it
             return False
         if exc is not None:
             return self._end_by(exc)
@@ -452,6 +459,7 @@ class GroupTask(Reporting):
         """Ends the task by an exception that leaves its block; returns whether `catch` keeps it there."""
         run, catch = self._run, self._run.options.catch
         if run.in_child:
+            forked.log_end(run, self._state, exc, failures.record(run, self._state, exc))
             return False
         text = failures.end_task(run, self._state, exc)
         if not failures.is_caught(exc, catch):

@@ -22,9 +22,8 @@ import pytest
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup._map import worker_group, worker_task
 from clearml_taskgroup._map.call import DeferredTask, call_on_executor, unpack
-from clearml_taskgroup._model.downsample import CurveSample
+from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.name_template import Name
-from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._run.reporter import Channel
 from clearml_taskgroup._storage.outbox import Outbox
 from clearml_taskgroup.errors import (
@@ -449,7 +448,7 @@ def test_on_another_machine_a_successor_delivers_what_was_left(
         folder = Path(os.environ["CLEARML_CACHE_DIR"]) / "taskgroup" / group.id
         left = folder / f"guest-{group.run}-another-{int(dead.stdout)}.outbox"
         outbox = Outbox.open(left)
-        channel = Channel(first.id, Name("loss", "value"), Stats(), CurveSample())
+        channel = Channel(first.id, Name("loss", "value"), MetricData())
         outbox.append({first.id: [channel.head + '0.5,"iter":3,"timestamp":1}']})
         os.close(outbox._file)
         with elsewhere(second, machine="another"):

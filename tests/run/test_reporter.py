@@ -15,8 +15,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Name, TaskGroup
 from clearml_taskgroup._clearml.events import Batch, console_event, now
-from clearml_taskgroup._model.downsample import CurveSample
-from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._run import reporter as _reporter
 from clearml_taskgroup._run.reporter import Reporter
 from clearml_taskgroup.errors import DeliveryError, LostPointsWarning, TaskClosedError
@@ -428,7 +427,7 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
 
     with recording() as backend, a_group() as group:
         task = group.task(name="the task")
-        poisoned = _reporter.Channel(task.id, Name("loss", "value"), Stats(), CurveSample())
+        poisoned = _reporter.Channel(task.id, Name("loss", "value"), MetricData())
         poisoned.head = Poison()
         reporter = reporter_of(group)
         reporter.put(task.id, 1, [poisoned, 1.0])

@@ -56,7 +56,8 @@ def test_counts_come_back_as_they_were() -> None:
         sample.add(step, step / 4)
         stats.add(step / 4, step)
     counts = WorkerCounts("failed", "bad", {"late": 1.5}, {key: MetricData(stats, (Name("a", "b"),), sample)})
-    counts.nonfinite, counts.lost, counts.trouble = {key: 3}, 2, "no room"
+    counts.metrics[key].skip(120)
+    counts.lost, counts.trouble = 2, "no room"
     again = through_json(counts)
     (data,) = again.metrics.values()
     assert list(again.metrics) == [key]
@@ -65,7 +66,8 @@ def test_counts_come_back_as_they_were() -> None:
     assert (list(data.sample.xs), list(data.sample.ys)) == (list(sample.xs), list(sample.ys))
     assert data.sample.add(100, 0.0) == sample.add(100, 0.0)
     assert (again.status, again.reason, again.params) == ("failed", "bad", {"late": 1.5})
-    assert (again.nonfinite, again.lost, again.trouble, again.failure) == ({key: 3}, 2, "no room", None)
+    assert (data.skipped, data.skipped_at, data.single_skipped) == (1, 120, False)
+    assert (again.lost, again.trouble, again.failure) == (2, "no room", None)
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), KeyError("x"), OSError(2, "gone"), ValueError()])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +17,24 @@ from .._model.status import ABANDONED, ENDED, from_server
 from .dates import seconds_between
 from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
 from .hyperparameters import read_parameters
+from .notes import NAMES_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
 from .queries import identity_of, is_on_agent, parse_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from .events import Point
 
 Scalars = list[tuple[Name, Stats]]
 """The statistics of what one task logged under each name; a curve and a single value have different names."""
 
 
-def past_task(
-    document: Mapping[str, Any], template: NameTemplate, known: Mapping[Name, MetricKey] | None = None
-) -> PastTask:
+def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
     """Reads a task document; a task that is still open was abandoned, unless an agent has it.
 
     Args:
         document: The task document, with the fields `queries.FIELDS`.
         template: The group's template.
-        known: The metric keys of names, as far as a run log has them.
     """
     status = from_server(str(document["status"]))
     has_ended = status in ENDED
@@ -51,8 +53,17 @@ def past_task(
         submitted=identity.get("sweep", "") if identity.get("queue") else "",
     )
     fields = task.template_fields(identity.get("group_name", ""))
-    task.metrics = metrics_of(scalars_of_document(document), template, fields, known)
+    task.named = names_from_json(_json(identity.get(NAMES_ENTRY)))
+    task.metrics = metrics_of(scalars_of_document(document), template, fields, task.named)
+    add_series_notes(task.metrics, (document.get("runtime") or {}).get(SERIES_ENTRY))
     return task
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:  # edited in the web page
+        return None
 
 
 def duration_of(document: Mapping[str, Any]) -> float:
@@ -75,13 +86,15 @@ def scalars_of_document(document: Mapping[str, Any]) -> Scalars:
             if value is None:
                 continue
             name = Name(str(last.get("metric")), str(last.get("variant")))
-            stats = Stats(last=value, count=1, total=value, single=True)
-            stats.first, stats.min, stats.max = (last.get(f"{part}_value", value) for part in _PARTS)
-            if name.title != SINGLE_VALUE_TITLE or last.get("min_value_iteration") != SINGLE_VALUE_ITERATION:
-                stats.single, stats.total, stats.count = False, math.nan, max(1, int(last.get("count") or 1))
-                stats.first_iteration, stats.min_iteration, stats.max_iteration = (
-                    last.get(f"{part}_value_iteration") for part in _PARTS
-                )
+            if name.title == SINGLE_VALUE_TITLE and last.get("min_value_iteration") == SINGLE_VALUE_ITERATION:
+                stats = Stats.of([(None, value)])
+            else:
+                stats = Stats(last=value, total=math.nan, count=max(1, int(last.get("count") or 1)))
+                stats.first, stats.min, stats.max = (last.get(f"{part}_value", value) for part in _PARTS)
+                at = [last.get(f"{part}_value_iteration") for part in _PARTS]
+                stats.first_iteration, stats.min_iteration, stats.max_iteration = at
+                # The server does not say which iteration the last value has.
+                stats.end = max((iteration for iteration in at if iteration is not None), default=0)
             scalars.append((name, stats))
     return scalars
 
@@ -90,33 +103,44 @@ _PARTS = ("first", "min", "max")
 
 
 def scalars_of_events(events: Iterable[Mapping[str, Any]]) -> Scalars:
-    """Computes the statistics of the scalars among the API events of one task, in the order of reporting."""
-    scalars: dict[Name, Stats] = {}
+    """Computes the statistics of the scalars among the API events of one task."""
+    curves: dict[tuple[str, str], tuple[array[int], array[float]]] = {}
     for event in events:
         if event.get("type") == "training_stats_scalar":
-            stats = scalars.setdefault(Name(event["metric"], event["variant"]), Stats())
-            stats.add(event["value"], None if event["iter"] == SINGLE_VALUE_ITERATION else event["iter"])
-    return list(scalars.items())
+            name = (event["metric"], event["variant"])
+            xs, ys = curves.get(name) or curves.setdefault(name, (array("q"), array("d")))
+            xs.append(event["iter"])
+            ys.append(event["value"])
+    return [(Name(*name), Stats.of(_points(xs, ys))) for name, (xs, ys) in curves.items()]
+
+
+def _points(xs: array[int], ys: array[float]) -> Iterator[Point]:
+    for x, y in zip(xs, ys, strict=True):
+        yield (None if x == SINGLE_VALUE_ITERATION else x), y
 
 
 def metrics_of(
     scalars: Iterable[tuple[Name, Stats]],
     template: NameTemplate,
     fields: Mapping[str, str],
-    known: Mapping[Name, MetricKey] | None = None,
+    named: Mapping[Name, MetricKey] | None = None,
 ) -> Metrics:
-    """Finds the metric key of each name; names that the template cannot have rendered are skipped.
+    """Finds the metric key of each name.
+
+    Names that the template cannot have rendered are skipped, and those of ClearML's resource monitor.
 
     Args:
         scalars: Names and statistics of one task.
         template: The group's template.
         fields: The template's fields that the task fills in itself.
-        known: The metric keys of names, as far as a run log has them: a text `"1"` is read back as 1.
+        named: What the names stand for that would be read back as another metric: a text `"1"` as 1.
     """
     metrics: Metrics = {}
     for name, stats in scalars:
         single = name.title == SINGLE_VALUE_TITLE and stats.single
-        key = (known or {}).get(name) or metric_key_of(template, name, single, fields)
+        if name.title.startswith(":monitor:"):
+            continue
+        key = (named or {}).get(name) or metric_key_of(template, name, single, fields)
         if key is not None:
             add_metric(metrics, key, MetricData(stats, (name,)))
     return metrics

@@ -11,7 +11,7 @@ from .._model.specs import Ending, ForeignStatus
 from .._model.status import ABANDONED, ENDED, from_server
 from ..errors import ServerError
 from .api import Refused, Transport, Unreachable
-from .hyperparameters import SECTION, added
+from .hyperparameters import SECTION, added, parameter
 from .queries import is_original, query_tasks
 
 if TYPE_CHECKING:
@@ -207,6 +207,24 @@ def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]
     """Adds parameters to a task, whatever its status."""
     body = {"task": task_id, "hyperparams": added(params), "replace_hyperparams": "none", "force": True}
     transport.call("tasks.edit_hyper_params", body)
+
+
+def annotate_task(
+    transport: Transport, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str], timeout: float
+) -> None:
+    """Adds entries to the section `TaskGroup` and to `runtime` of a task that has not ended.
+
+    Raises:
+        ServerError: The server cannot be reached, or refuses them.
+    """
+    times: dict[str, Any] = {"timeout": timeout, "answer_timeout": _answer_timeout(timeout)}
+    body = {"task": task_id, "force": True}
+    if section:
+        items = [parameter(SECTION, name, value) for name, value in section.items()]
+        edits = {"hyperparams": items, "replace_hyperparams": "none"}
+        transport.call("tasks.edit_hyper_params", {**body, **edits}, **times)
+    if runtime:
+        transport.call("tasks.edit_runtime", {**body, "add_or_update": dict(runtime)}, **times)
 
 
 def add_artifacts(transport: Transport, task_id: str, artifacts: Sequence[Mapping[str, Any]]) -> None:

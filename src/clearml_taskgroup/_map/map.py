@@ -127,7 +127,7 @@ def map_configurations(
                 result.facts.reason = reason_of(error)
             take(task, result)
         for task in opened:
-            task._state.died = task._state.died or task.key not in mapped
+            task._state.uncounted = task._state.uncounted or task.key not in mapped
             run.mark(task._state, *ending_of(error))
         raise
     finally:

@@ -21,14 +21,40 @@ class MetricData:
     """What is known of one metric key of one task.
 
     Attributes:
-        stats: Statistics of the values.
+        stats: Statistics of the stored values.
         names: The names (title, series) that the values were logged under.
         sample: The curve at low resolution; None if no curve was reported in this run.
+        skipped: The number of values that were skipped because ClearML cannot store them.
+        skipped_at: The highest iteration of a skipped value; None without one.
+        single_skipped: Whether the latest report of the single value was skipped.
     """
 
     stats: Stats = attrs.field(factory=Stats)
     names: tuple[Name, ...] = ()
     sample: CurveSample | None = None
+    skipped: int = 0
+    skipped_at: int | None = None
+    single_skipped: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was reported."""
+        return not self.stats.count and not self.skipped
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the value at the highest iteration, or the latest single value, was skipped."""
+        if self.single_skipped or self.stats.single:
+            return self.single_skipped
+        return self.skipped_at is not None and (self.stats.end is None or self.skipped_at > self.stats.end)
+
+    def skip(self, iteration: int | None) -> None:
+        """Counts a value that was skipped; None is the iteration of a single value."""
+        self.skipped += 1
+        if iteration is None:
+            self.single_skipped = True
+        elif self.skipped_at is None or iteration > self.skipped_at:
+            self.skipped_at = iteration
 
     def add_names(self, names: Iterable[Name]) -> None:
         """Adds the names that are not known yet."""
@@ -43,30 +69,45 @@ class MetricData:
         """
         self.stats.merge(other.stats, None if counted is None else counted.stats)
         self.add_names(other.names)
+        self.merge_skipped(other, counted)
         if other.sample is not None and other.sample.xs:
             own = self.sample.xs if self.sample is not None else ()
             if not own or other.sample.xs[-1] >= own[-1]:  # the longer one shows more of the curve
                 self.sample = other.sample
 
+    def merge_skipped(self, other: MetricData, counted: MetricData | None = None) -> None:
+        """Adds what another source skipped; see `merge`."""
+        self.skipped += other.skipped - (counted.skipped if counted is not None else 0)
+        if other.skipped_at is not None and (self.skipped_at is None or other.skipped_at > self.skipped_at):
+            self.skipped_at = other.skipped_at
+        if other.stats.single or other.single_skipped:
+            self.single_skipped = other.single_skipped
+
     def copy(self) -> MetricData:
         """Returns a copy that later values do not change, without an empty sample."""
         sample = self.sample if self.sample is not None and self.sample.xs else None
-        return MetricData(attrs.evolve(self.stats), self.names, sample)
+        return attrs.evolve(self, stats=attrs.evolve(self.stats), sample=sample)
 
     def to_json(self, key: MetricKey) -> list[Any]:
-        """Returns the data as the run log has it: `[metric, context, stats, names]`."""
-        return [key.metric, dict(key.context), attrs.asdict(self.stats), list(self.names)]
+        """Returns the data as the run log has it: `[metric, context, stats, names]`, and what was skipped."""
+        entry = [key.metric, dict(key.context), attrs.asdict(self.stats), list(self.names)]
+        return [*entry, self.skipped_to_json()] if self.skipped else entry
+
+    def skipped_to_json(self) -> list[Any]:
+        """Returns what was skipped: `[number, highest iteration, whether the latest single value was]`."""
+        return [self.skipped, self.skipped_at, self.single_skipped]
 
     @classmethod
     def from_json(cls, entry: Sequence[Any]) -> tuple[MetricKey, MetricData]:
         """Reads what `to_json` wrote; the names may be missing."""
         metric, context, stats, *rest = entry
-        names = tuple(Name(*name) for names in rest for name in names)
-        return key_from_json(metric, context), cls(Stats(**stats), names)
+        names = tuple(Name(*name) for name in (rest[0] if rest else ()))
+        skipped = rest[1] if len(rest) > 1 else (0, None, False)
+        return key_from_json(metric, context), cls(Stats.from_json(stats), names, None, *skipped)
 
 
 def key_from_json(metric: str, context: Mapping[str, Any]) -> MetricKey:
-    """Reads a metric key whose context was written with `dict`."""
+    """Reads a metric key from JSON, which has lists in place of tuples."""
     pairs = ((field, tuple(v) if isinstance(v, list) else v) for field, v in context.items())
     return MetricKey(metric, tuple(sorted(pairs)))
 
@@ -76,8 +117,8 @@ Metrics = dict[MetricKey, MetricData]
 
 
 def metrics_to_json(metrics: Mapping[MetricKey, MetricData]) -> list[Any]:
-    """Returns the metrics that have values as the run log has them."""
-    return [data.to_json(key) for key, data in list(metrics.items()) if data.stats.count]
+    """Returns the metrics that were reported as the run log has them."""
+    return [data.to_json(key) for key, data in list(metrics.items()) if not data.is_empty]
 
 
 def metrics_from_json(entries: Iterable[Sequence[Any]]) -> Metrics:
@@ -97,8 +138,8 @@ def add_metric(metrics: Metrics, key: MetricKey, data: MetricData) -> None:
 
 
 def copy_metrics(metrics: Mapping[MetricKey, MetricData]) -> Metrics:
-    """Returns a copy of the metrics that have values; later values do not change it."""
-    return {key: data.copy() for key, data in list(metrics.items()) if data.stats.count}
+    """Returns a copy of the metrics that were reported; later values do not change it."""
+    return {key: data.copy() for key, data in list(metrics.items()) if not data.is_empty}
 
 
 def keys_by_name(tasks: Iterable[Mapping[MetricKey, MetricData]]) -> dict[Name, MetricKey]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .metric_data import Metrics
+    from .metrics import MetricKey
+    from .name_template import Name
     from .status import Status
 
 
@@ -29,6 +31,7 @@ class PastTask:
         uploaded: The id of the task on a server that has all of its data; else empty.
         status_there: The final status that the latest upload has set on the server.
         metrics: What it reported.
+        named: What its names stand for that would be read back as another metric.
         submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
     """
@@ -46,6 +49,7 @@ class PastTask:
     uploaded: str = ""
     status_there: Status | None = None
     metrics: Metrics = attrs.field(factory=dict)
+    named: dict[Name, MetricKey] = attrs.field(factory=dict)
     submitted: str = ""
     opened: float | None = None
 

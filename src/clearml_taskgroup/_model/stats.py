@@ -3,50 +3,96 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @attrs.define(eq=False)
 class Stats:
-    """Statistics over the values of one metric key of one task.
+    """Statistics of the stored values of one metric key of one task.
 
-    A value without an iteration (a single value) is always `last`. Beside a curve it is no point of the
-    curve and changes nothing but `last`; without a curve, a later single value replaces the earlier one.
+    A curve is a map from iteration to value: a later report of an iteration replaces the earlier one,
+    `first` is the value at the lowest iteration and `last` the value at the highest. A value without an
+    iteration (a single value) is always `last`, and its latest report counts. Beside a curve it is no
+    point of the curve and changes nothing but `last`.
 
     Attributes:
-        first: The first value that was reported.
-        first_iteration: Its iteration; None for a single value.
-        last: The last value in the order of reporting, or the single value if there is one.
-        last_iteration: Its iteration; None for a single value.
+        first: The value at the lowest iteration.
+        first_iteration: That iteration; None for a single value.
+        last: The value at the highest iteration, or the single value if there is one.
+        last_iteration: That iteration; None for a single value.
         min: The smallest value.
-        min_iteration: The iteration at which it was reported first; None without a curve.
+        min_iteration: The lowest iteration that has it; None without a curve.
         max: The largest value.
-        max_iteration: The iteration at which it was reported first; None without a curve.
+        max_iteration: The lowest iteration that has it; None without a curve.
         total: The sum of the values; NaN if it is not known.
         count: The number of values.
         single: Whether `last` is a single value.
+        end: The highest iteration of the curve; None without a curve.
+        exact: Whether these are the statistics of the stored curve. Not if an iteration may have been
+            reported again: then the curve has to be read.
+        ordered: Whether the iterations arrived in increasing order. If not, the statistics that a server
+            keeps are not those of the curve.
     """
 
     first: float = 0.0
     first_iteration: int | None = None
     last: float = 0.0
     last_iteration: int | None = None
-    min: float = float("inf")
+    min: float = math.inf
     min_iteration: int | None = None
-    max: float = float("-inf")
+    max: float = -math.inf
     max_iteration: int | None = None
     total: float = 0.0
     count: int = 0
     single: bool = False
+    end: int | None = None
+    exact: bool = True
+    ordered: bool = True
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int | None, float]]) -> Stats:
+        """Computes the statistics of data points in the order of their arrival."""
+        stats, curve, ordered = cls(), dict[int | None, float](), True
+        end = -math.inf
+        for iteration, value in points:
+            if iteration is not None:
+                ordered = ordered and iteration > end
+                end = iteration
+            curve[iteration] = value
+        single = curve.pop(None, None)
+        for iteration, value in curve.items() if ordered else sorted(curve.items(), key=_iteration):
+            stats.add(value, iteration)
+        if single is not None:
+            stats.add(single, None)
+        stats.ordered = ordered
+        return stats
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Stats:
+        """Reads the fields from a run log; version 0.1 counted an iteration twice that was reported again."""
+        stats = cls(**fields)
+        if "end" not in fields:
+            of_curve = (stats.first_iteration, stats.min_iteration, stats.max_iteration, stats.last_iteration)
+            stats.end = max((at for at in of_curve if at is not None), default=None)
+            stats.exact = stats.end is None
+        return stats
 
     def add(self, value: float, iteration: int | None) -> None:
         """Adds one value."""
         if iteration is None:
             self._add_single(value)
             return
-        if self.min_iteration is None:
+        if self.end is None:
             self.begin_curve(value, iteration)
+        elif iteration <= self.end:
+            self._add_out_of_order(value, iteration)
+            return
+        self.end = iteration
         self.count += 1
         self.total += value
         if not self.single:
@@ -62,12 +108,22 @@ class Stats:
         self.min, self.max = math.inf, -math.inf
         self.total, self.count = 0.0, 0
 
+    def _add_out_of_order(self, value: float, iteration: int) -> None:
+        """Adds a value at an iteration that may have one; what it replaces is known to the storage only."""
+        self.exact = self.ordered = False
+        if iteration == self.end and not self.single:
+            self.last = value
+        if self.first_iteration is None or iteration <= self.first_iteration:
+            self.first, self.first_iteration = value, iteration
+        if value < self.min:
+            self.min, self.min_iteration = value, iteration
+        if value > self.max:
+            self.max, self.max_iteration = value, iteration
+
     def _add_single(self, value: float) -> None:
         if not self.has_curve:
-            if not self.count:
-                self.first = value
-            self.total, self.count = value, 1
-            self.min, self.max = min(self.min, value), max(self.max, value)
+            self.first = self.min = self.max = self.total = value
+            self.count = 1
         self.last, self.last_iteration, self.single = value, None, True
 
     def merge(self, other: Stats, counted: Stats | None = None) -> None:
@@ -79,24 +135,32 @@ class Stats:
         """
         before = counted or Stats()
         if other.has_curve:
-            self._merge_curve(other, before if before.has_curve else Stats())
-            single_values = [other.last]
-        else:
-            single_values = [other.first, other.min, other.max, other.last]
-        if other.single and attrs.astuple(other) != attrs.astuple(before):
-            for value in single_values:
-                self._add_single(value)
+            self._merge_curve(other, before if before.has_curve else None)
+        if other.single and not (before.single and before.last == other.last):
+            self._add_single(other.last)
 
-    def _merge_curve(self, other: Stats, before: Stats) -> None:
-        new = other.count - before.count
-        if new <= 0:
+    def _merge_curve(self, other: Stats, before: Stats | None) -> None:
+        if before is not None and other.count == before.count and other.exact:
             return
+        assert other.end is not None
+        assert other.first_iteration is not None
         if not self.has_curve:
             self.begin_curve(other.first, other.first_iteration)
-        self.count += new
-        self.total += other.total - before.total
-        if not self.single:
-            self.last, self.last_iteration = other.last, other.last_iteration
+            self.exact, self.ordered = self.exact and other.exact, self.ordered and other.ordered
+        else:
+            lowest = other.first_iteration if before is None or before.end is None else before.end + 1
+            is_later = self.end is not None and lowest > self.end
+            is_earlier = self.first_iteration is not None and other.end < self.first_iteration
+            self.exact = self.exact and other.exact and (is_later or (is_earlier and before is None))
+            self.ordered = self.ordered and other.ordered and is_later
+        self.count += other.count - (before.count if before is not None else 0)
+        self.total += other.total - (before.total if before is not None else 0.0)
+        if self.first_iteration is None or other.first_iteration < self.first_iteration:
+            self.first, self.first_iteration = other.first, other.first_iteration
+        if self.end is None or other.end >= self.end:
+            self.end = other.end
+            if not self.single and not other.single:
+                self.last, self.last_iteration = other.last, other.last_iteration
         if other.min < self.min:
             self.min, self.min_iteration = other.min, other.min_iteration
         if other.max > self.max:
@@ -105,7 +169,7 @@ class Stats:
     @property
     def has_curve(self) -> bool:
         """Whether any value has an iteration."""
-        return self.min_iteration is not None
+        return self.end is not None
 
     @property
     def mean(self) -> float:
@@ -116,3 +180,8 @@ class Stats:
     def is_counted(self) -> bool:
         """Whether sum and count are known; those of a server are wrong after a point was sent twice."""
         return self.total == self.total
+
+
+def _iteration(point: tuple[int | None, float]) -> int:
+    assert point[0] is not None  # the single value was taken out
+    return point[0]

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.metric_data import copy_metrics
-from .._model.metrics import ByMetric
 from .._model.parameter_json import plain_parameters
-from .history import Reader
+from .._run.recount import complete, counted
+from .history import FLUSH_TIMEOUT_S, Reader
 from .metric_lookup import MetricLookup
 from .results import Results
-from .rows import OPEN, About, Row
+from .rows import OPEN, About, Row, row_metrics
 
 if TYPE_CHECKING:
+    from .._model.metric_data import Metrics
     from .._run.run import Run
     from .._run.state import TaskState
 
 
-def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
-    """Returns the row of a task as it is at this moment."""
-    metrics = copy_metrics(state.metrics)
+def row_of(state: TaskState, metrics: Metrics, lookup: MetricLookup, reader: Reader) -> Row:
+    """Returns the row of a task with these metrics."""
     return Row(
         key=state.spec.key,
         name=state.spec.name,
@@ -31,8 +31,7 @@ def row_of(state: TaskState, lookup: MetricLookup, reader: Reader) -> Row:
         params=plain_parameters(state.params),
         duration=state.duration,
         url=reader.backend.url(state.id),
-        stats=ByMetric((key, data.stats) for key, data in metrics.items()),
-        names={key: data.names for key, data in metrics.items()},
+        **row_metrics(metrics),
         lookup=lookup,
         reader=reader,
     )
@@ -47,7 +46,13 @@ def results_of(run: Run, more: str = "") -> Results:
     """
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     states = sorted((*run.states.values(), *run.submitted.values()), key=lambda state: state.spec.index)
-    rows = tuple(row_of(state, lookup, reader) for state in states if not state.archived)
+    states = [state for state in states if not state.archived]
+    metrics = {state.id: copy_metrics(state.metrics) for state in states}
+    tasks = [counted(state, metrics[state.id]) for state in states]
+    if not all(task.is_complete for task in tasks):
+        run.flush(FLUSH_TIMEOUT_S)
+        complete(run.backend, run.template, tasks, FLUSH_TIMEOUT_S)
+    rows = tuple(row_of(state, metrics[state.id], lookup, reader) for state in states)
     info, backend = run.info, run.backend
     about = About(
         project=info.project,

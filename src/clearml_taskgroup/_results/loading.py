@@ -20,13 +20,12 @@ from .._clearml.queries import (
     run_ids,
     run_started_at,
 )
-from .._model.metrics import ByMetric, Metric
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
 from .._model.vocabulary import Vocabulary
 from .._run import mode as _modes
-from .._run.recount import known_keys, recount_past
+from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete, recount_past
 from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -36,7 +35,7 @@ from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateErro
 from .history import Reader
 from .metric_lookup import MetricLookup
 from .results import Results
-from .rows import OPEN, About, Row
+from .rows import OPEN, About, Row, row_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 
     from .._clearml.events import Curves
     from .._model.metric_data import Metrics
+    from .._model.metrics import Metric
     from .._model.past import PastRun
     from .._model.stats import Stats
 
@@ -202,17 +202,20 @@ def _from_server(
     path = find_run_log(folder, run)
     local = load(path) if path is not None else None
     logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
-    known = known_keys(logged.values())
     originals, copied = list[PastTask](), list[PastTask]()
     for document in reversed(tasks):  # the latest came first
-        task = past_task(document, lookup.template, known)
+        task = past_task(document, lookup.template)
         if not task.delivered:
             task.status, task.reason = document["status"], ""
         task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
         if task.id in logged:
             _add_logged(task, logged[task.id])
         (originals if is_original(document) else copied).append(task)
-    rows = [_row(task, lookup, reader) for task in (*latest_attempts(originals).values(), *copied)]
+    shown = [*latest_attempts(originals).values(), *copied]
+    group = identity.get("group_name", "")
+    counted = [Counted(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]
+    complete(backend, lookup.template, counted, RECOUNT_TIMEOUT_S)
+    rows = [_row(task, lookup, reader) for task in shown]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
     about = About(
         project=wanted.project,
@@ -244,7 +247,7 @@ def _in_order(metrics: Metrics, logged: PastTask | None, lookup: MetricLookup) -
 def _add_logged(task: PastTask, logged: PastTask) -> None:
     """Takes over what only the run log knows: mean, count, last iteration and duration."""
     for key, data in logged.metrics.items():
-        if key in task.metrics and _agree(task.metrics[key].stats, data.stats):
+        if key in task.metrics and data.stats.exact and _agree(task.metrics[key].stats, data.stats):
             task.metrics[key].stats = data.stats
     if logged.status == task.status:
         task.duration = logged.duration
@@ -280,8 +283,7 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
         params={name: plain(value) for name, value in task.params.items()},
         duration=task.duration,
         url=reader.backend.url(task.id),
-        stats=ByMetric((key, data.stats) for key, data in task.metrics.items()),
-        names={key: data.names for key, data in task.metrics.items()},
+        **row_metrics(task.metrics),
         lookup=lookup,
         reader=reader,
     )

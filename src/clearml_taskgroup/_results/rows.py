@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
 from .._text import some
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
-    from .._model.metrics import ByMetric, MetricKey
+    from .._model.metric_data import MetricData
+    from .._model.metrics import MetricKey
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._model.status import Status
@@ -53,7 +56,9 @@ class Row:
         duration: Seconds from opening the task to its end.
         url: The task's page, or its session folder in offline mode; None if there is neither.
         stats: The statistics of each (metric, context): first, last, min and max with their iterations,
-            mean and count.
+            mean and count. A curve that has diverged has NaN as `last`.
+        diverged: The metrics, with their context, whose latest value was NaN, infinite or too large for
+            ClearML to store. Such a value was skipped, so none of them has a last value.
     """
 
     key: str
@@ -67,6 +72,7 @@ class Row:
     duration: float
     url: str | None
     stats: ByMetric[Stats] = attrs.field(repr=False)
+    diverged: frozenset[MetricKey] = attrs.field(repr=False)
     _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
     _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
@@ -264,6 +270,24 @@ class About:
 
     def __str__(self) -> str:
         return f"{self.project}/{self.name}, run {self.run_number}"
+
+
+def row_metrics(metrics: Mapping[MetricKey, MetricData]) -> dict[str, Any]:
+    """Returns the fields of a row about metrics."""
+    stored = {key: data for key, data in metrics.items() if data.stats.count}
+    diverged = frozenset(key for key, data in metrics.items() if data.has_diverged)
+    return {
+        "stats": ByMetric(
+            (key, _without_last(data.stats) if key in diverged else data.stats)
+            for key, data in stored.items()
+        ),
+        "diverged": diverged,
+        "names": {key: data.names for key, data in stored.items()},
+    }
+
+
+def _without_last(stats: Stats) -> Stats:
+    return attrs.evolve(stats, last=math.nan, last_iteration=None)
 
 
 def statistic(stats: Stats, of: Of) -> float:

@@ -10,6 +10,7 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.api import Unreachable
+from .._clearml.notes import SERIES_ENTRY, series_text
 from .._drift.warn import drift_warning, partly_reported
 from .._model.specs import Ending
 from .._text import counted
@@ -57,6 +58,9 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
             waiting = run.undelivered_counts()
             todo = [state for state in todo if state.id not in waiting]
     recount(run, todo, max(1.0, deadline - time.monotonic()))
+    for state in todo:
+        if text := series_text(state.metrics):
+            run.backend.annotate(state.id, {}, {SERIES_ENTRY: text})
     return errors + _store_ends(run, todo, deadline)
 
 
@@ -298,7 +302,9 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
             found.append((DriftWarning, drift_warning(differences, group)))
     if run.summary_error is not None:
         found.append((TaskGroupWarning, f"the parent task has no summary: {run.summary_error!r}"))
-    more = sum(count - 1 for state in run.states.values() for count in state.nonfinite.values())
+    more = sum(
+        data.skipped - 1 for state in run.states.values() for data in state.metrics.values() if data.skipped
+    )
     if more:
         were = "was" if more == 1 else "were"
         text = f"{counted(more, 'more point')} that ClearML cannot store {were} skipped"

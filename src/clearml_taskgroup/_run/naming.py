@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._clearml.documents import metric_key_of
 from .._clearml.events import SINGLE_VALUE_TITLE
 from .._model.downsample import CurveSample
 from .._model.metric_data import MetricData, Metrics
@@ -38,6 +39,8 @@ class Names:
         fields: The template's fields that the task fills in itself: group, task, key, index, task_id.
         warned: The group's warnings so far, shared by its tasks.
         metrics: The data of the task's metrics, which the channels update.
+        ambiguous: What the names stand for that would be read back as another metric.
+        unstored: Those of them that have not been stored with the task yet.
     """
 
     template: NameTemplate
@@ -46,6 +49,8 @@ class Names:
     fields: Mapping[str, str]
     warned: set[str]
     metrics: Metrics = attrs.field(factory=dict)
+    ambiguous: dict[Name, MetricKey] = attrs.field(factory=dict)
+    unstored: list[Name] = attrs.field(factory=list)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
     _taken: dict[Name, tuple[MetricKey, Channel]] = attrs.field(factory=dict)
     _joined: dict[str, MetricKey] = attrs.field(factory=dict)
@@ -72,6 +77,7 @@ class Names:
             first = self._joined.setdefault(f"{name.title}-{name.series}", metric_key)
             if first != metric_key:
                 raise NameCollisionError(name, str(first), str(metric_key), self.template.text, joined=True)
+            self._verify(name, metric_key, single)
             taken = self._taken[name] = (metric_key, self._new_channel(metric_key, name))
         elif taken[0] != metric_key:
             raise NameCollisionError(tuple(name), str(taken[0]), str(metric_key), self.template.text)
@@ -83,7 +89,15 @@ class Names:
         data.add_names([name])
         if data.sample is None:
             data.sample = CurveSample()
-        return Channel(self.task_id, name, data.stats, data.sample)
+        return Channel(self.task_id, name, data)
+
+    def _verify(self, name: Name, metric_key: MetricKey, single: bool) -> None:
+        """Notes what a name stands for, unless the template says so: nothing is guessed when it is read."""
+        if name not in self.ambiguous and (
+            metric_key_of(self.template, name, single, self.fields) != metric_key
+        ):
+            self.ambiguous[name] = metric_key
+            self.unstored.append(name)
 
     def name(self, metric: str, context: Mapping[str, Any]) -> Name:
         """Returns title and series of a metric, or of a plot or image outside of the vocabulary."""

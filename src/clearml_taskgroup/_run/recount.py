@@ -1,18 +1,28 @@
-"""Reads the metrics of tasks whose process was killed back from the backend, as nobody else counted them."""
+"""Reads metrics back from the backend: a run's results are what is stored with its tasks.
+
+What a process has counted itself is a cache. It is not used for values that another process stored, nor
+for a curve of which an iteration was reported again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
+
+import attrs
 
 from .._clearml.documents import metrics_of
 from .._model.metric_data import MetricData, keys_by_name
+from .._model.stats import Stats
+from ..errors import NoHistoryError, ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from .._model.metric_data import Metrics
     from .._model.metrics import MetricKey
     from .._model.name_template import Name, NameTemplate
-    from .._model.past import PastRun, PastTask
+    from .._model.past import PastRun
     from .._storage.base import Backend
     from .run import Run
     from .state import TaskState
@@ -21,40 +31,108 @@ RECOUNT_TIMEOUT_S = 5.0
 """Time limit for reading from a server; the ends of other tasks may wait meanwhile."""
 
 
-def known_keys(tasks: Iterable[PastTask]) -> Mapping[Name, MetricKey]:
-    """Returns the metric keys of names, from the tasks that ended and so wrote them into the run log."""
-    return keys_by_name(task.metrics for task in tasks if task.status is not None)
+@attrs.frozen
+class Counted:
+    """What a process has counted of one task.
+
+    Attributes:
+        id: The ClearML task's id.
+        metrics: The metrics, which `complete` changes.
+        uncounted: Whether values were stored that are not in them.
+        fields: The template's fields that the task fills in itself.
+        named: What the names stand for that would be read back as another metric.
+    """
+
+    id: str
+    metrics: Metrics
+    uncounted: bool
+    fields: Mapping[str, str]
+    named: Mapping[Name, MetricKey]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has to be read."""
+        return not self.uncounted and all(data.stats.exact for data in list(self.metrics.values()))
 
 
-def recount_past(past: PastRun, backend: Backend, template: NameTemplate) -> None:
-    """Reads the metrics of a run's tasks without a status: their process died, or still works on them."""
-    latest = past.latest().values()
-    dead = [task for task in latest if task.status is None]
-    known = known_keys(latest) if dead else {}
-    scalars = backend.read_scalars([task.id for task in dead], RECOUNT_TIMEOUT_S)
-    for task in dead:
-        fields = task.template_fields(past.name)
-        task.metrics = metrics_of(scalars.get(task.id, ()), template, fields, known) or task.metrics
+def complete(backend: Backend, template: NameTemplate, tasks: Sequence[Counted], timeout: float) -> None:
+    """Completes metrics from the backend; if it cannot be read, they stay as they are.
+
+    Args:
+        backend: The backend.
+        template: The group's template.
+        tasks: The tasks; those that are complete cost nothing.
+        timeout: Seconds that a server may take; with 0 it is not asked.
+    """
+    tasks = [task for task in tasks if not task.is_complete]
+    uncounted = [task for task in tasks if task.uncounted]
+    scalars = backend.read_scalars([task.id for task in uncounted], timeout) if uncounted else {}
+    for task in uncounted:
+        known = {**keys_by_name([task.metrics]), **task.named}
+        for key, data in metrics_of(scalars.get(task.id, ()), template, task.fields, known).items():
+            own = task.metrics.setdefault(key, MetricData())
+            own.add_names(data.names)
+            is_counted = own.stats.exact and own.stats.count >= data.stats.count
+            if not is_counted:  # of fewer stored values, not all have been delivered
+                own.stats = data.stats
+    if timeout > 0:
+        _read_curves(backend, tasks)
+
+
+def _read_curves(backend: Backend, tasks: Iterable[Counted]) -> None:
+    wanted = {
+        task.id: [name for data in task.metrics.values() if not data.stats.exact for name in data.names]
+        for task in tasks
+    }
+    wanted = {task_id: names for task_id, names in wanted.items() if names}
+    if not wanted:
+        return
+    try:
+        curves = backend.read_curves(wanted)
+    except (NoHistoryError, ServerError):
+        return
+    for task in tasks:
+        for data in task.metrics.values():
+            read = curves.get(task.id, {})
+            points = [point for name in data.names for point in read.get(name, ())]
+            if points and not data.stats.exact:
+                ordered, data.stats = data.stats.ordered, Stats.of(points)
+                data.stats.ordered = data.stats.ordered and ordered
+                data.sample = None  # it may have points that were replaced
+
+
+# --- an open run ---------------------------------------------------------------------------------
+
+
+def counted(state: TaskState, metrics: Metrics | None = None) -> Counted:
+    """Returns what this process has counted of a task of its run."""
+    metrics = state.metrics if metrics is None else metrics
+    return Counted(state.id, metrics, state.uncounted, state.names.fields, state.names.ambiguous)
 
 
 def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
-    """Reads the metrics of those tasks back with which a worker process died.
+    """Completes the metrics of tasks that have ended.
 
     Args:
         run: The run.
         states: Tasks of the run.
         timeout: Seconds that a server may take, up to `RECOUNT_TIMEOUT_S`; with 0 it is not asked.
     """
-    states = [state for state in states if state.died]
-    if not states:
-        return
-    others = [*run.states.values(), *run.submitted.values()]
-    known = keys_by_name(dict(state.metrics) for state in others if not state.died)
-    scalars = run.backend.read_scalars([state.id for state in states], min(timeout, RECOUNT_TIMEOUT_S))
-    for state in states:
-        found = metrics_of(scalars.get(state.id, ()), run.template, state.names.fields, known)
-        for key, data in found.items():
-            own = state.metrics.setdefault(key, MetricData())
-            own.add_names(data.names)
-            if data.stats.count >= own.stats.count:  # else not all of the values have been delivered
-                own.stats = data.stats
+    ended = [state for state in states if not state.is_open]
+    for state in ended:
+        if state.uncounted:
+            with contextlib.suppress(TimeoutError):  # the task's end waits again, and raises it
+                run.backend.flush_clearml_task(state.id, timeout)
+    complete(run.backend, run.template, list(map(counted, ended)), min(timeout, RECOUNT_TIMEOUT_S))
+
+
+# --- an earlier run ------------------------------------------------------------------------------
+
+
+def recount_past(past: PastRun, backend: Backend, template: NameTemplate) -> None:
+    """Completes the metrics of a run; a task without a status has none: its process died, or still works."""
+    tasks = [
+        Counted(task.id, task.metrics, task.status is None, task.template_fields(past.name), task.named)
+        for task in past.latest().values()
+    ]
+    complete(backend, template, tasks, RECOUNT_TIMEOUT_S)

@@ -17,11 +17,12 @@ import attrs
 
 from .. import _fork
 from .._clearml.events import Batch, console_event, scalar_event_end, scalar_event_start
+from .._model.downsample import CurveSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._model.downsample import CurveSample
+    from .._model.metric_data import MetricData
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._storage.base import Backend
@@ -47,17 +48,19 @@ class Channel:
     `passes` is the number of next points that the sample skips.
     """
 
-    __slots__ = ("head", "name", "passes", "sample", "stats")
+    __slots__ = ("data", "head", "name", "passes", "sample", "stats")
     name: Name
+    data: MetricData
     stats: Stats
     sample: CurveSample
     passes: int
     head: str
 
-    def __init__(self, task_id: str, name: Name, stats: Stats, sample: CurveSample) -> None:
+    def __init__(self, task_id: str, name: Name, data: MetricData) -> None:
         self.name = name
-        self.stats = stats
-        self.sample = sample
+        self.data = data
+        self.stats = data.stats
+        self.sample = data.sample if data.sample is not None else CurveSample()
         self.passes = 0
         self.head = scalar_event_start(task_id, name)
 
@@ -76,12 +79,15 @@ class Reporter:
         lost: The number of dropped data points by ClearML task id.
         error: Why the backend refused the last batch; None if it took it.
         after_batch: Called by the thread after each batch.
+        before_inline: Called with the ClearML task's id before this thread itself writes a report: in a
+            forked child, and at the interpreter's exit.
     """
 
     backend: Backend
     lost: dict[str, int] = attrs.field(factory=dict)
     error: Exception | None = None
     after_batch: Callable[[], None] | None = None
+    before_inline: Callable[[str], None] | None = None
     _queue: deque[_Report] = attrs.field(factory=deque, repr=False)
     _pending: Batch = attrs.field(factory=dict, repr=False)
     _thread: threading.Thread | None = None
@@ -112,6 +118,8 @@ class Reporter:
             return count
         self._queue.append((task_id, iteration, time.time_ns() // 1_000_000, points))
         if self._inline:
+            if self.before_inline is not None:
+                self.before_inline(task_id)
             self._work()
         return 0
 

@@ -20,7 +20,7 @@ from .._storage.past_runs import find_run_log, latest_run, load, locked
 from .._storage.run_log import append
 from .._storage.upload import deliver_outbox
 from ..errors import RunInUseError
-from .recount import known_keys, recount_past
+from .recount import recount_past
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,8 +96,7 @@ def prior_on_server(
             deliver_outbox(local, backend)
             found = group_tasks(backend.transport, group_id)  # with the values that were in the outbox
             tasks = [task for task in found if identity_of(task).get("run") == run]
-        known = known_keys(local.tasks.values()) if local is not None else {}
-        past = {task["id"]: past_task(task, template, known) for task in reversed(tasks)}
+        past = {task["id"]: past_task(task, template) for task in reversed(tasks)}
         statuses = {task["id"]: str(task["status"]) for task in tasks}
         if local is not None:
             _add_local(past, local, statuses)

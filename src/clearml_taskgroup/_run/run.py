@@ -6,19 +6,20 @@ finalizer can still end the run's tasks.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from .._clearml import sdk
 from .._clearml.hyperparameters import general
+from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
-from ..errors import ArgumentError, DeliveryError, NonFiniteError, NonFiniteWarning
-from . import closing, tasks
+from ..errors import ArgumentError, DeliveryError
+from . import closing, forked, tasks
 from .reporter import MAX_TIMEOUT_S, Reporter
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import WorkerLog
@@ -156,6 +157,7 @@ class Run:
             mode = "agent" if self.agent_task is not None else self.backend.mode
             self.run_log.run_opened(self.info, mode, self.parent, self.owns_parent, self.pid)
         self.reporter.start()
+        forked.watch(self)
 
     def create(self, specs: Sequence[TaskSpec], in_sweep: bool = False) -> list[TaskState]:
         """Creates tasks, which are open from now on.
@@ -185,27 +187,13 @@ class Run:
         elif self.parent is not None:
             self.backend.set_parameters(self.parent, params)
 
-    def skip_nonfinite(self, state: TaskState, metric: str, context: Mapping[str, Any], value: float) -> None:
-        """Counts a value that no server stores; warns of the first one of each metric and context.
-
-        Raises:
-            NonFiniteError: The group was made with `nonfinite="raise"`.
-        """
-        metric_key, _ = state.names.resolve(metric, context)
-        if self.options.nonfinite == "raise":
-            raise NonFiniteError(
-                repr(str(metric_key)),
-                f"is {value!r} in the task {state.spec.name!r}, which ClearML cannot store",
-                'fix the value, or write nonfinite="skip" to skip such data points',
-            )
-        state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + 1
-        if state.nonfinite[metric_key] == 1:
-            warnings.warn(
-                f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
-                "store that, so such points are skipped and counted",
-                NonFiniteWarning,
-                stacklevel=5 + self.added_frames,
-            )
+    def store_names(self, state: TaskState) -> None:
+        """Stores the names that would be read back as another metric: in the run log, and with the task."""
+        names, new = state.names, state.names.unstored
+        names.unstored = []
+        forked.log_names(self, state, {name: names.ambiguous[name] for name in new})
+        if not self.in_child:
+            self.backend.annotate(state.id, {NAMES_ENTRY: json.dumps(names_to_json(names.ambiguous))}, {})
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -217,6 +205,7 @@ class Run:
 
     def end(self, state: TaskState, status: Status, reason: str = "") -> None:
         """Ends one task while the group stays open; undelivered data is left to the group's end."""
+        self.worker_log.merge(self, 0.0)  # a forked child may have failed it
         self.mark(state, status, reason)
         self.finish([state], min(self.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
 

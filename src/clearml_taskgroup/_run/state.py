@@ -11,7 +11,6 @@ from .._model.status import ENDED, Status
 
 if TYPE_CHECKING:
     from .._model.metric_data import Metrics
-    from .._model.metrics import MetricKey
     from .._model.specs import TaskSpec
     from .naming import Names
 
@@ -31,9 +30,9 @@ class TaskState:
         done: Whether an earlier attempt has completed it, so that nothing is left to do.
         ends_elsewhere: Whether other code than its own `with` block ends it, as with an Optuna trial.
         archived: Whether a person has archived it on the server, so that it does not count in results.
-        died: Whether a process died while it worked on the task, so that its counts are incomplete.
+        uncounted: Whether values may be stored that this process has not counted: of a process that died,
+            of a forked child, or of ClearML's own logger.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
-        nonfinite: How many values were skipped because ClearML cannot store them.
     """
 
     spec: TaskSpec
@@ -49,9 +48,8 @@ class TaskState:
     done: bool = False
     ends_elsewhere: bool = False
     archived: bool = False
-    died: bool = False
+    uncounted: bool = False
     failure: tuple[BaseException, str] | None = None
-    nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
     metrics: Metrics = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

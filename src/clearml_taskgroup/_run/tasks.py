@@ -116,4 +116,7 @@ def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = Fa
     state.metrics.update(copy_metrics(past.metrics))
     added = past.params.keys() - spec.params.keys()
     state.params.update((name, plain(past.params[name])) for name in past.params if name in added)
+    state.names.ambiguous.update(past.named)
+    # A server does not say where its curves end, so what is added to them cannot be counted.
+    state.uncounted = any(not data.stats.is_counted for data in state.metrics.values())
     return state

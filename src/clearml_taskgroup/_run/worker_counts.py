@@ -15,7 +15,6 @@ from .._model.metric_data import (
     MetricData,
     Metrics,
     copy_metrics,
-    key_from_json,
     metrics_from_json,
     metrics_to_json,
 )
@@ -26,7 +25,6 @@ from .failures import reason_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._model.metrics import MetricKey
     from .._model.status import Status
     from .reporter import Reporter
     from .run import Run
@@ -46,7 +44,6 @@ class WorkerCounts:
         reason: Why it failed or stopped.
         params: The parameters that were set there.
         metrics: The metrics that were reported there, without those of other processes.
-        nonfinite: The number of skipped values that are not finite or too large.
         lost: The number of data points that were lost or are undelivered there.
         trouble: Why they are.
         died: Whether the worker died before it could count, so that the metrics have to be read back.
@@ -57,7 +54,6 @@ class WorkerCounts:
     reason: str = ""
     params: Mapping[str, Any] = attrs.field(factory=dict)
     metrics: Metrics = attrs.field(factory=dict)
-    nonfinite: dict[MetricKey, int] = attrs.field(factory=dict)
     lost: int = 0
     trouble: str = ""
     died: bool = False
@@ -72,7 +68,6 @@ def counts_of(state: TaskState, reporter: Reporter) -> WorkerCounts:
         reason=state.reason,
         params={name: value for name, value in state.params.items() if name not in own},
         metrics=copy_metrics(state.metrics),
-        nonfinite=dict(state.nonfinite),
         lost=lost,
         failure=None if state.failure is None else pack_error(*state.failure),
         trouble=str(reporter.error or "the queue was full and nothing took them away") if lost else "",
@@ -91,11 +86,8 @@ def merge(run: Run, state: TaskState, counts: WorkerCounts, merged: WorkerCounts
     before = merged or WorkerCounts(None)
     for metric_key, data in counts.metrics.items():
         state.metrics.setdefault(metric_key, MetricData()).merge(data, before.metrics.get(metric_key))
-    for metric_key, count in counts.nonfinite.items():
-        more = count - before.nonfinite.get(metric_key, 0)
-        state.nonfinite[metric_key] = state.nonfinite.get(metric_key, 0) + more
     state.params.update(counts.params)
-    state.died = state.died or counts.died
+    state.uncounted = state.uncounted or counts.died
     if counts.lost > before.lost:
         lost = counts.lost - before.lost
         error = DeliveryError(lost, [state.spec.name], run.backend.where, counts.trouble)
@@ -113,14 +105,13 @@ def merge(run: Run, state: TaskState, counts: WorkerCounts, merged: WorkerCounts
 
 def counts_to_json(counts: WorkerCounts) -> dict[str, Any]:
     """Returns counts as the run log has them: a log can be written by others, so it holds no pickles."""
-    samples = [data.sample for data in counts.metrics.values() if data.stats.count]
+    samples = [data.sample for data in counts.metrics.values() if not data.is_empty]
     return {
         "status": counts.status,
         "reason": counts.reason,
         "params": stored_parameters(counts.params),
         "metrics": metrics_to_json(counts.metrics),
         "samples": [sample and sample.to_json() for sample in samples],
-        "nonfinite": [[key.metric, dict(key.context), count] for key, count in counts.nonfinite.items()],
         "lost": counts.lost,
         "trouble": counts.trouble,
         "failure": counts.failure and _error_to_json(*counts.failure),
@@ -141,7 +132,6 @@ def counts_from_json(stored: Mapping[str, Any]) -> WorkerCounts:
         reason=str(stored["reason"]),
         params={name: plain(value) for name, value in stored["params"].items()},
         metrics=metrics,
-        nonfinite={key_from_json(metric, context): count for metric, context, count in stored["nonfinite"]},
         lost=int(stored["lost"]),
         trouble=str(stored["trouble"]),
         failure=stored["failure"] and _error_from_json(*stored["failure"]),

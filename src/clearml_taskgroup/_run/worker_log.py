@@ -22,7 +22,7 @@ from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
 from .._storage.past_runs import files_beside
 from .._storage.run_log import is_alive
-from .recount import recount
+from . import forked
 from .worker_counts import WorkerCounts, counts_from_json, counts_to_json, merge
 
 if TYPE_CHECKING:
@@ -75,18 +75,11 @@ class WorkerLog:
                 return
             time.sleep(_POLL_INTERVAL_S)
 
-    def recount(self, run: Run, timeout: float) -> None:
-        """Reads the values of workers that died back from the backend."""
-        died = [state for state in run.states.values() if state.died and not state.finished]
-        if died and not run.in_child:
-            run.backend.flush(timeout)
-            recount(run, died, timeout)
-
     def _mark_died(self, run: Run, workers: list[str]) -> None:
         for worker in workers:
             key, *_ = self._working.pop(worker, (None,))
             if key is not None:
-                run.states[key].died = True
+                run.states[key].uncounted = True
 
     def close(self, run: Run) -> None:
         """Removes the files beside the run log that workers needed."""
@@ -104,16 +97,20 @@ class WorkerLog:
         data = data[: data.rfind(b"\n") + 1]
         self._offset += len(data)
         for line in data.splitlines():
-            if b'"guest": ' in line:
+            if b'"guest": ' in line or b'"forked": ' in line:
                 try:
                     self._take(run, json.loads(line))
                 except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
                     logger.warning("a line of a worker in %s cannot be read: %r", path, error)
 
     def _take(self, run: Run, line: dict[str, Any]) -> None:
-        worker, state = line["guest"], run.states.get(line["key"])
+        state = run.states.get(line["key"])
         if state is None or state.id != line["id"]:
             return
+        if "forked" in line:
+            forked.take(run, state, line)
+            return
+        worker = line["guest"]
         if line["event"] == "guest":
             self._working[worker] = (line["key"], line["host"], line["pid"])
             return

@@ -82,6 +82,20 @@ class Backend(Protocol):
         """
         raise NoHistoryError(f"in the mode {self.mode!r}", "report them in another mode")
 
+    def annotate(self, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str]) -> None:
+        """Stores with a task what its events do not say; at the latest when the task ends.
+
+        Args:
+            task_id: The ClearML task's id.
+            section: Entries of the section `TaskGroup`.
+            runtime: Entries of `runtime`, where a server keeps one.
+        """
+        return
+
+    def flush_clearml_task(self, task_id: str, timeout: float) -> None:
+        """Waits until what ClearML's own object of a task has logged is stored, if it was opened."""
+        return
+
     def undelivered(self) -> dict[str, int]:
         """Counts the events that were written but not delivered, per ClearML task."""
         return {}

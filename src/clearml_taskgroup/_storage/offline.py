@@ -21,7 +21,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Curves, curves_of
-from .._clearml.hyperparameters import added, hyperparameters
+from .._clearml.hyperparameters import SECTION, added, hyperparameters, parameter
 from ..errors import StoreError
 from .append_file import (
     OWNER_ONLY_FOLDER,
@@ -123,12 +123,30 @@ class OfflineBackend(Backend):
             if attached is not None:
                 sdk.set_parameters(attached, added(params))
                 return
-            path = self.root / task_id / "task.json"
-            with disk_errors(path):
-                data = json.loads(path.read_text())
-                for entry in added(params):
-                    data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry
-                sdk.write_session(path, json.dumps(data))
+            self._add_hyperparameters(task_id, added(params))
+
+    def annotate(self, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str]) -> None:
+        """Adds entries to the section `TaskGroup` in `task.json`; a session has no `runtime`."""
+        entries = [parameter(SECTION, name, value) for name, value in section.items()]
+        with self._lock:
+            attached = self._attached.get(task_id)
+            if attached is not None:
+                sdk.set_parameters(attached, entries)
+            elif entries:
+                self._add_hyperparameters(task_id, entries)
+
+    def _add_hyperparameters(self, task_id: str, entries: Sequence[Mapping[str, str]]) -> None:
+        path = self.root / task_id / "task.json"
+        with disk_errors(path):
+            data = json.loads(path.read_text())
+            for entry in entries:
+                data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry
+            sdk.write_session(path, json.dumps(data))
+
+    def flush_clearml_task(self, task_id: str, timeout: float) -> None:
+        """Waits until what ClearML's own object of a task has logged is in the session."""
+        if (attached := self._attached.get(task_id)) is not None:
+            sdk.flush(attached, timeout)
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and syncs the sessions to disk.

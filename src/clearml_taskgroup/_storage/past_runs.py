@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._clearml.notes import names_from_json, skipped_from_json
 from .._log import logger
-from .._model.metric_data import metrics_from_json
+from .._model.metric_data import MetricData, metrics_from_json
 from .._model.past import PastRun, PastTask
 from ..errors import ArgumentError, RunLogError
 from .append_file import disk_errors, end_torn_line, lock, open_file
@@ -98,6 +99,11 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
     elif event == "told" and "status" in line:  # written by a worker process
         task.status, task.reason = line["status"], line.get("reason", "")
         task.metrics = metrics_from_json(line.get("measures", []))
+    elif event == "names":
+        task.named |= names_from_json(line.get("names"))
+    elif event == "skipped":
+        key, data = skipped_from_json(line["series"])
+        task.metrics.setdefault(key, MetricData()).merge_skipped(data)
     elif event == "settled":
         task.delivered = True
         if "status" in line:  # that somebody else had set on the server

@@ -230,7 +230,7 @@ def _end_line(state: TaskState) -> dict[str, Any]:
         "duration": round(state.duration, 3),
         "params": stored_parameters(state.params),
         "points": sum(data.stats.count for data in state.metrics.values()),
-        "left_out": sum(state.nonfinite.values()),
+        "left_out": sum(data.skipped for data in state.metrics.values()),
         "settled": state.finished,
         "measures": metrics_to_json(state.metrics),
     }

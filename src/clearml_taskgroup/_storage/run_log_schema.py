@@ -85,17 +85,53 @@ def _is_measures(value: Any) -> bool:
 
 def _is_measure(value: Any) -> bool:
     """Whether a value is what `MetricData.to_json` gives."""
-    if not isinstance(value, list) or len(value) not in (3, 4):
+    if not isinstance(value, list) or len(value) not in (3, 4, 5):
         return False
     metric, context, stats, names = (*value, [])[:4]
     return (
-        _is_text(metric)
+        (len(value) < 5 or _is_skipped(value[4]))
+        and _is_text(metric)
         and isinstance(context, dict)
         and all(map(_is_context_value, context.values()))
         and isinstance(stats, dict)
         and all(name in _STATS and _STATS[name](stat) for name, stat in stats.items())
         and isinstance(names, list)
         and all(isinstance(name, list) and len(name) == 2 and all(map(_is_text, name)) for name in names)
+    )
+
+
+def _is_skipped(value: Any) -> bool:
+    """Whether a value is what `MetricData.skipped_to_json` gives."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and _is_integer(value[0])
+        and _or_none(_is_integer)(value[1])
+        and _is_flag(value[2])
+    )
+
+
+def _is_series(value: Any) -> bool:
+    """Whether a value is what `skipped_to_json` gives."""
+    return (
+        isinstance(value, list)
+        and len(value) == 5
+        and _is_text(value[0])
+        and isinstance(value[1], dict)
+        and all(map(_is_context_value, value[1].values()))
+        and _is_skipped(value[2:])
+    )
+
+
+def _is_names(value: Any) -> bool:
+    """Whether a value is what `names_to_json` gives."""
+    return isinstance(value, list) and all(
+        isinstance(one, list)
+        and len(one) == 4
+        and all(map(_is_text, one[:3]))
+        and isinstance(one[3], dict)
+        and all(map(_is_context_value, one[3].values()))
+        for one in value
     )
 
 
@@ -144,6 +180,8 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "measures?": _is_measures,
     },
     "told": {"id": is_id, "status?": _is_ending, "reason?": _is_text, "measures?": _is_measures},
+    "names": {"id": is_id, "names": _is_names},
+    "skipped": {"id": is_id, "series": _is_series},
     "settled": {"id": is_id, "status?": _is_ending, "reason?": _is_text},
     "uploaded": {"id?": is_id, "to?": is_id},
     "close": {"status": _is_ending, "reason": _is_text, "settled?": _is_flag},

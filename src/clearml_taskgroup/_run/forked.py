@@ -1,0 +1,117 @@
+"""Forked children: they store what they report themselves, and say so in the run log.
+
+The process that opened the group reads the values back from the storage. A value that was skipped and a
+name that would be read back as another metric are nowhere in the storage, so every process logs those.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from .. import _fork
+from .._clearml.notes import NAMES_ENTRY, names_from_json, names_to_json, skipped_from_json, skipped_to_json
+from .._model.metric_data import MetricData
+from .._storage.append_file import append_to
+from ..errors import CarriedError
+from .failures import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._model.metrics import MetricKey
+    from .._model.name_template import Name
+    from .run import Run
+    from .state import TaskState
+
+_open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def watch(run: Run) -> None:
+    """Prepares a run for forks of this process, from now on."""
+    _open_runs.add(run)
+
+
+@_fork.before_fork
+def _expect_lines() -> None:
+    for run in list(_open_runs):
+        if not run.closed and not run.in_child:
+            run.worker_log.expect(run)
+
+
+@_fork.in_child
+def _log_reports() -> None:
+    for run in list(_open_runs):
+        if not run.closed:
+            run.reporter.before_inline = functools.partial(_log_report, run, set())
+
+
+# --- in the child --------------------------------------------------------------------------------
+
+
+def _log_report(run: Run, logged: set[str], task_id: str) -> None:
+    """Logs, once for each task, that this child has stored values of it."""
+    if task_id in logged:
+        return
+    logged.add(task_id)
+    state = next((state for state in run.states.values() if state.id == task_id), None)
+    if state is not None:
+        _write(run, state, "forked")
+
+
+def log_end(run: Run, state: TaskState, exc: BaseException, text: str) -> None:
+    """Logs how an exception ended a task in a `with` block that the child entered.
+
+    Args:
+        run: The run.
+        state: The task.
+        exc: The exception.
+        text: Its traceback.
+    """
+    failure = [reason_of(exc), text]
+    _write(run, state, "forked end", status=state.status, reason=state.reason, failure=failure)
+
+
+def log_skipped(run: Run, state: TaskState, key: MetricKey, data: MetricData) -> None:
+    """Logs that the curve of a task ends, for now, with values that were skipped."""
+    _write(run, state, "skipped", series=skipped_to_json(key, data))
+
+
+def log_names(run: Run, state: TaskState, names: Mapping[Name, MetricKey]) -> None:
+    """Logs what names stand for that would be read back as another metric."""
+    _write(run, state, "names", names=names_to_json(names))
+
+
+def _write(run: Run, state: TaskState, event: str, **fields: Any) -> None:
+    if run.run_log is None:
+        return
+    line: dict[str, Any] = {"event": event, "id": state.id, "key": state.spec.key, **fields}
+    if run.in_child:  # then the process that opened the group reads the line
+        line["forked"] = os.getpid()
+    line["time"] = round(time.time(), 3)
+    append_to(run.run_log.path, (json.dumps(line) + "\n").encode())
+
+
+# --- in the process that opened the group ----------------------------------------------------------
+
+
+def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
+    """Takes over what a forked child has logged of a task."""
+    state.uncounted = True
+    event = line["event"]
+    if event == "names":
+        state.names.ambiguous |= names_from_json(line["names"])
+        text = json.dumps(names_to_json(state.names.ambiguous))
+        run.backend.annotate(state.id, {NAMES_ENTRY: text}, {})
+    elif event == "skipped":
+        key, data = skipped_from_json(line["series"])
+        state.metrics.setdefault(key, MetricData()).merge_skipped(data)
+    elif event == "forked end" and state.is_open:
+        reason, text = line["failure"]
+        if line["status"] == "failed":
+            state.failure = (CarriedError(reason, text), text)
+        run.mark(state, line["status"], line["reason"])

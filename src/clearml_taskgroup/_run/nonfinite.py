@@ -1,0 +1,50 @@
+"""Values that ClearML cannot store (NaN, ±inf, too large): they are skipped, counted and warned about."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .._model.metric_data import MetricData
+from ..errors import NonFiniteError, NonFiniteWarning
+from .forked import log_skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .run import Run
+    from .state import TaskState
+
+
+def skip_nonfinite(
+    run: Run,
+    state: TaskState,
+    metric: str,
+    context: Mapping[str, Any],
+    iteration: int | None,
+    value: float,
+) -> None:
+    """Counts a value that no server stores; warns of the first one of each metric and context.
+
+    Raises:
+        NonFiniteError: The group was made with `nonfinite="raise"`.
+    """
+    metric_key, _ = state.names.resolve(metric, context)
+    if run.options.nonfinite == "raise":
+        raise NonFiniteError(
+            repr(str(metric_key)),
+            f"is {value!r} in the task {state.spec.name!r}, which ClearML cannot store",
+            'fix the value, or write nonfinite="skip" to skip such data points',
+        )
+    data = state.metrics.setdefault(metric_key, MetricData())
+    had_diverged = data.has_diverged
+    data.skip(iteration)
+    if not had_diverged and data.has_diverged:  # known also if this process is killed
+        log_skipped(run, state, metric_key, data)
+    if data.skipped == 1:
+        warnings.warn(
+            f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
+            "store that, so such points are skipped and counted",
+            NonFiniteWarning,
+            stacklevel=5 + run.added_frames,
+        )
