@@ -26,6 +26,7 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
+from tests.loopback.faults import refusal
 from tests.loopback.harness import run_script
 from tests.support.agents import (
     PROJECT,
@@ -587,7 +588,7 @@ def test_resume_goes_on_with_half_a_submission(
 ) -> None:
     """Where the server refused in the middle, the drafts are enqueued and the rest is made."""
     with pytest.raises(ServerError), group() as one:
-        loopback.faults.fail_next("tasks.create", status=400)
+        loopback.faults.fail_next("tasks.create", status=400, body=refusal(400))
         one.sweep(SPACE, queue="gpu")
     assert "run it again with resume=True" in caplog.text
     assert list(by_status(loopback).values()) == ["created"] * 3

@@ -137,7 +137,7 @@ def test_provenance_can_be_left_out(repository: Path, tmp_path: Path) -> None:
     done = start([str(repository / "experiments" / "train.py")], tmp_path, cwd=repository, env=env)
     in_time, calls, scripts, _ = done.result
     assert (in_time, calls) == (0, 0)
-    assert scripts == [None] * 5
+    assert scripts == [{}] * 5
 
 
 def test_a_repository_without_commits_does_no_harm(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ with TaskGroup("project", "group", mode="offline") as group:
     with group.task({"C": 1}) as task:
         task.report({"loss": 1}, 1)
 data = json.loads((session(task) / "task.json").read_text())
-give(["script" in data, task.status])
+give([bool(data["script"]), task.status])
 """
 
 

@@ -11,6 +11,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._storage.past_runs import all_runs
 from tests.loopback import LoopbackServer
+from tests.loopback.faults import refusal
 from tests.support.runs import kill
 from tests.support.server_view import View
 
@@ -173,7 +174,7 @@ def test_an_upload_adopts(loopback: LoopbackServer, how: str, caplog: pytest.Log
     group.flush()
     task.report({"loss": 1.0}, 0)
     view = View(group._run.backend.connection, "the project")  # type: ignore[union-attr]
-    loopback.faults.fail_next("tasks.completed", status=404, times=2)
+    loopback.faults.fail_next("tasks.completed", status=404, times=2, body=refusal(404))
     with pytest.raises(ExceptionGroup):
         group.close(5)
     change(view, task.id, how)

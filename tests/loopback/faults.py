@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import enum
+import json
 import random
 import threading
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import attrs
+
+
+def refusal(code: int, subcode: int = 0, message: str = "refused") -> bytes:
+    """The body of an answer by which the server itself refuses a request; a proxy's has no ``meta``."""
+    meta = {"result_code": code, "result_subcode": subcode, "result_msg": message, "error_data": {}}
+    return json.dumps({"meta": meta, "data": {}}).encode()
 
 
 class FaultKind(enum.Enum):

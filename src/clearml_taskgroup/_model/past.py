@@ -95,6 +95,7 @@ class PastRun:
     Attributes:
         tasks: Its tasks by their ids, in the order of opening.
         opening: Key and attempt of each task that was about to be opened.
+        opened_since_resume: The ids of the tasks that the latest process opened, or opened again.
         metrics: The group's vocabulary, as `Vocabulary.stored` writes it; None without one.
         started: When the run was opened, in seconds since 1970.
         status: How it ended; None if its process died first.
@@ -118,6 +119,7 @@ class PastRun:
     delivered: bool = False
     uploaded: bool = False
     opening: set[tuple[str, int]] = attrs.field(factory=set)
+    opened_since_resume: set[str] = attrs.field(factory=set)
     metrics: list[Any] | None = None
     started: float | None = None
 

@@ -42,6 +42,7 @@ def load(path: Path) -> PastRun | None:
             else:  # a resumed run is open again
                 past.parent, past.owns_parent = line.get("parent"), bool(line.get("owns_parent"))
                 past.status, past.delivered, past.uploaded = None, False, False
+                past.opened_since_resume.clear()
         elif past is not None and event == "close":
             past.status, past.reason = line["status"], line["reason"]
             past.delivered = bool(line.get("settled", True))
@@ -83,6 +84,8 @@ def _checked(path: Path) -> Iterator[dict[str, Any]]:
 
 def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
     event, task = line.get("event"), past.tasks.get(line.get("id", ""))
+    if event == "task":
+        past.opened_since_resume.add(line["id"])
     if event == "opening":
         past.opening.add((line["key"], line["attempt"]))
     elif event == "task" and task is None:

@@ -90,7 +90,8 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
 
 def _lost_ends(past: PastRun) -> list[Exception]:
     """The tasks of a closed run that its log has no end of, as on a full disk."""
-    lost = [task.name for task in past.latest().values() if task.status is None]
+    latest = past.latest().values()
+    lost = [task.name for task in latest if task.status is None and task.id in past.opened_since_resume]
     if past.status is None or not lost:  # a run whose process died says so in the reason of its tasks
         return []
     tasks = f"{counted(len(lost), 'task')} ({some(lost, 3)})"
