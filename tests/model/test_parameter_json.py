@@ -355,7 +355,7 @@ AS_GIVEN: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", AS_GIVEN, ids=repr)
+@pytest.mark.parametrize("value", AS_GIVEN, ids=lambda value: type(value).__name__)
 def test_values_come_back_as_given(value: Any) -> None:
     """None, bools, numbers, text, bytes, lists, sets and dicts, with the types of their numbers."""
     back = plain(json.loads(json.dumps(stored_json(value))))
