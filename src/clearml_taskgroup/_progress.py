@@ -248,7 +248,8 @@ class Tracker:
         self.display.show(self.progress)
 
     def _update_best(self, state: TaskState) -> None:
-        stats = {key: data.stats for key, data in state.metrics.items() if data.stats.count}
+        metrics = state.metrics.items()
+        stats = {key: data.stats for key, data in metrics if data.stats.count and not data.has_diverged}
         metric_key = self._metric_key = self._metric_key or choose_metric(self.lookup, list(stats))
         mode = None if metric_key is None else self.lookup.likely_mode(metric_key[0])
         if metric_key is None or mode is None or metric_key not in stats:

@@ -7,6 +7,7 @@ console text. They are delivered like all other events: no ClearML object, no fu
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,9 +17,9 @@ from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
 from .._model.metrics import MetricKey
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.parallel_coordinates import parallel_coordinates_figure
-from .._results.filtering import is_comparable
+from .._results.filtering import diverged_rows, has_value
 from .._results.from_run import results_of
-from .._results.rows import Curve, Mode, Row, RowValue
+from .._results.rows import Curve, Mode, Row, RowValue, excluded_text
 from .._run.closing import closing_warnings
 from ..errors import NoHistoryError, ServerError
 
@@ -79,7 +80,7 @@ def _best_rows(results: Results) -> BestRows:
 
 
 def _comparable(results: Results, metric_key: MetricKey) -> list[Row]:
-    return [row for row in results if is_comparable(row) and metric_key in row.stats]
+    return [row for row in results if has_value(row, metric_key)]
 
 
 # --- figures -------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
 def _sampled_curve(row: Row, sample: CurveSample, stats: Stats) -> Curve:
     """Builds a curve of the sample, and of the last data point, which a sample may lack."""
     curve = Curve(row, tuple(sample.xs), tuple(sample.ys))
-    if stats.single or sample.xs[-1] == stats.last_iteration:
+    if stats.single or stats.last_iteration is None or sample.xs[-1] == stats.last_iteration:
         return curve
     return attrs.evolve(
         curve,
@@ -186,7 +187,12 @@ def _limit_tasks(rows: list[Row], metric_key: MetricKey, mode: Mode | None) -> l
     if len(rows) <= MAX_FIGURE_TASKS:
         return rows
     if mode is not None:
-        rows = sorted(rows, key=lambda row: row.stats[metric_key].last, reverse=mode == "max")
+        worst = -math.inf if mode == "max" else math.inf  # for the curves of tasks that diverged
+        rows = sorted(
+            rows,
+            key=lambda row: worst if metric_key in row.diverged else row.stats[metric_key].last,
+            reverse=mode == "max",
+        )
     return rows[:MAX_FIGURE_TASKS]
 
 
@@ -196,7 +202,10 @@ def _limit_tasks(rows: list[Row], metric_key: MetricKey, mode: Mode | None) -> l
 def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
     yield f"{results.about}: {results.counts_text()}"
     for metric_key, (row, value) in best.items():
-        yield f"best {results.label(metric_key)} ({results.mode_of(metric_key[0])}): {row.name} = {value:.6g}"
+        excluded = [other.name for other in diverged_rows(results, metric_key)]
+        without = f"; without {excluded_text(excluded)}" if excluded else ""
+        mode = results.mode_of(metric_key[0])
+        yield f"best {results.label(metric_key)} ({mode}): {row.name} = {value:.6g}{without}"
     failed = [row for row in results if row.status == "failed"]
     for row in failed[:MAX_LISTED_FAILURES]:
         yield f"failed: {row.name}: {row.status_reason}"

@@ -162,7 +162,9 @@ class Tables:
             for metric_key in self.metric_keys:
                 stats = row.stats.get(metric_key)
                 good = stats is not None and is_comparable(row) and stats.last == best[metric_key]
-                if stats is None or not math.isfinite(stats.last):
+                if metric_key in row.diverged:
+                    cells.append(text_cell("diverged", "diverged"))
+                elif stats is None or not math.isfinite(stats.last):
                     cells.append(MISSING)
                 else:
                     text = texts[metric_key][row.id]

@@ -13,7 +13,7 @@ from .._model.display_name import display_name
 from .._model.parameter_json import copied_parameters
 from .._text import natural, some
 from .export import Tabular, column_names
-from .filtering import is_comparable
+from .filtering import diverged_rows, has_value, is_comparable
 from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
@@ -82,7 +82,17 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             std=mean.std,
             sem=mean.sem,
             n=mean.n,
+            excluded=self.excluded.get(metric_key, ()),
         )
+
+    @property
+    def excluded(self) -> dict[MetricKey, tuple[str, ...]]:
+        """The names of the tasks that do not count in the means of a metric because it diverged in them."""
+        excluded: dict[MetricKey, tuple[str, ...]] = {}
+        for row in self.rows:
+            for metric_key, names in row.excluded.items():
+                excluded[metric_key] = (*excluded.get(metric_key, ()), *names)
+        return excluded
 
     def sort(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Aggregates:
         """Returns the same configurations, the best mean first and those without a value last.
@@ -149,6 +159,9 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         ):
             if names:
                 notes.append(f"{text}: {len(names)} ({some(names)})")
+        for metric_key, excluded in self.excluded.items():
+            label = self._lookup.label(metric_key)
+            notes.append(f"not counted in, {label} diverged: {len(excluded)} ({some(excluded)})")
         return notes
 
 
@@ -167,9 +180,14 @@ def aggregate_row(name: str, params: dict[str, Any], members: Sequence[Row], of:
     values: dict[MetricKey, list[float]] = {}
     for row in comparable:
         for metric_key, stats in row.stats.items():
-            values.setdefault(metric_key, []).append(statistic(stats, of))
+            if has_value(row, metric_key, of):
+                values.setdefault(metric_key, []).append(statistic(stats, of))
     means = {metric_key: mean_of(listed) for metric_key, listed in values.items()}
-    return AggregateRow(name, params, len(comparable), ended_badly, waiting, unfinished, means)
+    excluded: dict[MetricKey, tuple[str, ...]] = {}
+    for metric_key in dict.fromkeys(key for row in comparable for key in row.diverged):
+        if diverged := diverged_rows(comparable, metric_key, of):
+            excluded[metric_key] = tuple(row.name for row in diverged)
+    return AggregateRow(name, params, len(comparable), ended_badly, waiting, unfinished, means, excluded)
 
 
 def group_by_configuration(

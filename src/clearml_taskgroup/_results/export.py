@@ -110,6 +110,7 @@ def row_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
         text, stats = str(metric_key), row.stats.get(metric_key)
         for column in METRIC_COLUMNS:
             known = stats is not None and (stats.is_counted or column not in ("mean", "count"))
+            known = known and not (column == "last" and metric_key in row.diverged)
             record[f"{text}.{column}"] = getattr(stats, column) if known else None
     return record
 

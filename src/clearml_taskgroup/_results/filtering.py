@@ -12,7 +12,8 @@ from .._text import closest
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
 if TYPE_CHECKING:
-    from .rows import Row
+    from .._model.metrics import MetricKey
+    from .rows import Of, Row
 
 
 ROW_FIELDS = ("status", "key", "name", "index", "id", "attempt")
@@ -24,6 +25,22 @@ ONE_VALUE_EXPECTED = "one value to compare with; for other conditions write wher
 def is_comparable(row: Row) -> bool:
     """Whether a task's values count: those of failed and stopped tasks do not."""
     return row.status in ("completed", "in_progress")
+
+
+def has_value(row: Row, metric_key: MetricKey, of: Of = "last") -> bool:
+    """Whether a statistic of a task counts: it does not if the task ended badly, or if the metric diverged.
+
+    A metric has diverged if its latest value was NaN, infinite or too large. It has no last value; its
+    other statistics are those of the values before.
+    """
+    return (
+        is_comparable(row) and metric_key in row.stats and not (of == "last" and metric_key in row.diverged)
+    )
+
+
+def diverged_rows(rows: Iterable[Row], metric_key: MetricKey, of: Of = "last") -> list[Row]:
+    """Returns the tasks that do not count in a statistic because the metric diverged."""
+    return [row for row in rows if is_comparable(row) and metric_key in row.diverged and of == "last"]
 
 
 def filter_rows(

@@ -12,14 +12,20 @@ from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
 from .aggregate import Aggregates, aggregate_row, group_by_configuration
 from .export import IDENTITY_COLUMNS, Tabular, column_names, row_record
-from .filtering import filter_rows, is_comparable, parameter_names, require_parameter
+from .filtering import (
+    diverged_rows,
+    filter_rows,
+    has_value,
+    is_comparable,
+    parameter_names,
+    require_parameter,
+)
 from .rows import About, Best, Mode, Of, Row, RowValue, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .._model.metrics import MetricKey
-    from .._model.stats import Stats
     from .history import History, Reader
     from .metric_lookup import MetricLookup
 
@@ -71,7 +77,9 @@ class Results(Tabular, Sequence[Row]):
             **context: The context, `split="val"`; required if the metric was reported in several.
 
         Returns:
-            The best task; the one with the lowest index if several are equally good.
+            The best task; the one with the lowest index if several are equally good. Tasks in which the
+            metric has diverged (its latest value was NaN, infinite or too large) have no last value: they
+            are in `excluded`.
 
         Raises:
             NoSuchResultError: No completed or open task has a value.
@@ -80,11 +88,16 @@ class Results(Tabular, Sequence[Row]):
         """
         comparable = [row for row in self.rows if is_comparable(row)]
         try:
-            metric_key = self._lookup.find(metric, context, (m for row in comparable for m in row.stats))
+            known = (m for row in comparable for m in (*row.stats, *row.diverged))
+            metric_key = self._lookup.find(metric, context, known)
         except NoSuchResultError as error:
             error.note = self._why_not_comparable(metric, context)
             raise
         mode = self._lookup.require_mode(metric_key[0], mode)
+        diverged = diverged_rows(self.rows, metric_key, of)
+        if not self._values(metric_key, of):
+            names = [row.name for row in diverged or comparable if metric_key in row.diverged]
+            raise NoSuchResultError(str(metric_key), [], note=_diverged_note(names))
         row, value = self._best_row(metric_key, mode, of)
         return Best(
             name=row.name,
@@ -95,6 +108,8 @@ class Results(Tabular, Sequence[Row]):
             mode=mode,
             key=row.key,
             id=row.id,
+            excluded=tuple(row.name for row in diverged),
+            diverged=metric_key in row.diverged,
         )
 
     def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
@@ -112,7 +127,7 @@ class Results(Tabular, Sequence[Row]):
         metric_key = self.find(metric, **context)
         mode = self._lookup.require_mode(metric_key[0], mode)
         ranked = sorted(self._values(metric_key, of), key=lambda item: item[1], reverse=mode == "max")
-        rest = [row for row in self.rows if not is_comparable(row) or metric_key not in row.stats]
+        rest = [row for row in self.rows if not has_value(row, metric_key, of)]
         return attrs.evolve(self, rows=(*(row for row, _ in ranked), *rest))
 
     def where(
@@ -293,7 +308,7 @@ class Results(Tabular, Sequence[Row]):
 
     def _values(self, metric_key: MetricKey, of: Of = "last") -> list[RowValue]:
         """Returns the tasks that count and have the metric, each with its value."""
-        rows = [row for row in self.rows if is_comparable(row) and metric_key in row.stats]
+        rows = [row for row in self.rows if has_value(row, metric_key, of)]
         if of == "mean":
             self._reader.complete_stats(rows, metric_key)
         return [(row, statistic(row.stats[metric_key], of)) for row in rows]
@@ -323,7 +338,7 @@ class Results(Tabular, Sequence[Row]):
         metric_keys = self.metric_keys
         labels = [with_statistic(self.label(metric_key), of) for metric_key in metric_keys]
         body = [
-            [row.name, row.status, *(_cell(row.stats.get(metric_key), of) for metric_key in metric_keys)]
+            [row.name, row.status, *(_cell(row, metric_key, of) for metric_key in metric_keys)]
             for row in self.rows
         ]
         return ["task", "status", *labels], body
@@ -333,8 +348,20 @@ class Results(Tabular, Sequence[Row]):
         return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
 
 
-def _cell(stats: Stats | None, of: Of) -> str:
-    return "–" if stats is None else f"{statistic(stats, of):.4g}"
+def _cell(row: Row, metric_key: MetricKey, of: Of) -> str:
+    if metric_key in row.diverged and (of == "last" or metric_key not in row.stats):
+        return "diverged"
+    if metric_key not in row.stats:
+        return "–"
+    text = f"{statistic(row.stats[metric_key], of):.4g}"
+    return f"{text} (diverged)" if metric_key in row.diverged else text
+
+
+def _diverged_note(names: Sequence[str]) -> str:
+    return (
+        f"it diverged in {counted(len(names), 'task')} ({some(names)}): the latest value was NaN, infinite "
+        "or too large; of='min' and the like compare the values before"
+    )
 
 
 def _partial_text(rows: Sequence[Row], reason: str) -> str:

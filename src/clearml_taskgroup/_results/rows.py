@@ -10,7 +10,7 @@ import attrs
 
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
-from .._text import some
+from .._text import counted, some
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ class AggregateRow:
         waiting: The names of the tasks that do not count because they have not begun.
         unfinished: The names of the tasks that count although they are still in progress.
         stats: Mean, std, sem and n for each (metric, context).
+        excluded: The names of the tasks that do not count in one (metric, context) because it diverged.
     """
 
     name: str
@@ -200,6 +201,7 @@ class AggregateRow:
     waiting: tuple[str, ...]
     unfinished: tuple[str, ...]
     stats: Mapping[MetricKey, Mean] = attrs.field(repr=False)
+    excluded: Mapping[MetricKey, tuple[str, ...]] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -219,6 +221,8 @@ class Best:
             for a task.
         sem: The standard error of the mean; None for a task.
         n: The number of tasks in the mean; 1 for a task.
+        excluded: The names of the tasks that were not compared because the metric diverged in them.
+        diverged: Whether the metric diverged in this task after the value.
     """
 
     name: str
@@ -232,12 +236,23 @@ class Best:
     std: float | None = None
     sem: float | None = None
     n: int = 1
+    excluded: tuple[str, ...] = ()
+    diverged: bool = False
 
     def __str__(self) -> str:
         spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
         if self.std is not None and self.n < 2:
             spread = f" (n={self.n})"
-        return f"{self.name}: {with_statistic(self.metric, self.of)} = {self.value:.6g}{spread}"
+        later = " (diverged later)" if self.diverged else ""
+        without = f"; without {excluded_text(self.excluded)}" if self.excluded else ""
+        return (
+            f"{self.name}: {with_statistic(self.metric, self.of)} = {self.value:.6g}{spread}{later}{without}"
+        )
+
+
+def excluded_text(names: Sequence[str]) -> str:
+    """Names the tasks in which a metric diverged."""
+    return f"{counted(len(names), 'task')} that diverged ({some(names)})"
 
 
 @attrs.frozen
