@@ -1,0 +1,281 @@
+"""A run's results are what is stored with its tasks: the same live, from disk and from a server elsewhere."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import GroupTask, Metric, Results, TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup.errors import NoSuchResultError
+from clearml_taskgroup.testing import recording
+
+NAN, INF = math.nan, math.inf
+STATISTICS = ("first", "last", "min", "max", "mean")
+FORK = multiprocessing.get_context("fork")
+
+Views = Callable[..., list[Results]]
+
+
+@pytest.fixture(params=["offline", "online"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """The mode of the groups."""
+    if request.param == "online":
+        request.getfixturevalue("loopback")
+    return str(request.param)
+
+
+def group(mode: str, **options: Any) -> TaskGroup:
+    return TaskGroup("the project", "the group", mode=mode, provenance=False, **options)  # type: ignore[arg-type]
+
+
+def views(group: TaskGroup, mode: str) -> Iterator[Results]:
+    """The results of a closed group: live, loaded here, and loaded where no run log is."""
+    yield group.results()
+    yield TaskGroup.load("the project", "the group", mode=mode)  # type: ignore[arg-type]
+    if mode == "online":
+        shutil.rmtree(Path(sdk.cache_folder()) / "taskgroup")
+        yield TaskGroup.load("the project", "the group", mode="online")
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# --- a curve is a map from iteration to value ----------------------------------------------------
+
+
+CURVES = [
+    [(0, 0.5), (1, 0.9), (1, 0.4)],
+    [(0, 0.9), (1, 0.5), (0, 0.4)],
+    [(5, 1.0), (3, 2.0), (4, 3.0)],
+    [(0, 1.0), (1, 9.0), (2, 2.0), (1, 3.0), (2, 4.0), (3, 5.0)],
+    [(-3, 2.0), (7, 1.0), (-3, 5.0)],
+]
+
+
+@pytest.mark.parametrize("points", CURVES)
+def test_statistics_are_those_of_the_stored_curve(mode: str, points: list[tuple[int, float]]) -> None:
+    curve = dict(sorted(dict(points).items()))
+    values = list(curve.values())
+    expected = [values[0], values[-1], min(values), max(values), sum(values) / len(values)]
+    with group(mode) as one:
+        for number in range(2):
+            with one.task({"n": number}) as task:
+                for iteration, value in points:
+                    task.report({"loss": value}, iteration)
+                assert [one.results()[number].value("loss", of=of) for of in STATISTICS] == expected
+    for results in views(one, mode):
+        for row in results.with_means():
+            assert [row.value("loss", of=of) for of in STATISTICS] == expected
+            assert row.history("loss").values == tuple(values)
+
+
+def test_an_attempt_that_goes_on_from_a_checkpoint_replaces_points(mode: str) -> None:
+    for begin in (0, 10):
+        try:
+            with group(mode, resume=begin > 0, retry="continue") as one, one.task({"n": 1}) as task:
+                for step in range(begin, begin + 15):
+                    task.report({"acc": 0.99 if begin == 0 and step == 14 else 0.5}, step)
+                if begin == 0:
+                    raise RuntimeError("node lost")
+        except RuntimeError:
+            pass
+    for results in views(one, mode):
+        (row,) = results.with_means()
+        assert [row.value("acc", of=of) for of in STATISTICS] == [0.5] * 5
+        assert row.stats["acc", ()].count == 25
+
+
+# --- diverged ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF, 1e39])
+def test_a_task_that_diverged_does_not_win(mode: str, bad: float) -> None:
+    with group(mode, metrics=[Metric("loss", mode="min")]) as one:
+        for task in one.sweep({"lr": [0.1, 10.0], "seed": [0, 1]}):
+            with task:
+                for step in range(6):
+                    diverges = task.params["lr"] > 1 and task.params["seed"] == 1 and step >= 3
+                    task.report(
+                        {"loss": bad if diverges else 0.5 - step / 100 - task.params["lr"] / 100}, step
+                    )
+    for results in views(one, mode):
+        diverged = results.where(lr=10.0, seed=1)[0]
+        assert diverged.diverged == {("loss", ())}
+        assert math.isnan(diverged.value("loss"))
+        assert diverged.value("loss", of="min") == pytest.approx(0.38)
+        best = results.best("loss")
+        assert (best.name, best.excluded) == ("lr=10,seed=0", ("lr=10,seed=1",))
+        assert "1 task that diverged (lr=10,seed=1)" in str(best)
+        assert results.sort("loss")[-1].name == "lr=10,seed=1"
+        means = results.aggregate(over="seed")
+        assert [row.stats["loss", ()].n for row in means] == [2, 1]
+        assert means.excluded == {("loss", ()): ("lr=10,seed=1",)}
+        assert "diverged" in str(means)
+        assert "diverged" in str(results)
+        lowest = results.best("loss", of="min")
+        assert lowest.excluded == ()
+        record = results.to_records()[-1]
+        assert (record["loss.last"], record["loss.count"]) == (None, 3 if record["loss.count"] else None)
+
+
+def test_a_later_finite_point_ends_it(mode: str) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        for step, value in enumerate([1.0, NAN, 2.0]):
+            task.report({"loss": value, "acc": value}, step)
+        task.report({"acc": NAN}, 1)
+    for results in views(one, mode):
+        assert results[0].diverged == frozenset()
+        assert results.best("loss", mode="min").value == 2.0
+
+
+def test_of_a_single_value_the_latest_report_decides(mode: str) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        for name, values in {"bad": [1.0, NAN], "good": [NAN, 1.0]}.items():
+            for value in values:
+                task.report({name: value})
+    for results in views(one, mode):
+        assert results[0].diverged == {("bad", ())}
+        assert results.best("good", mode="min").value == 1.0
+        with pytest.raises(NoSuchResultError, match=r"it diverged in 1 task \(n=1\)"):
+            results.best("bad", mode="min")
+
+
+def test_a_metric_without_any_finite_value_is_excluded(mode: str) -> None:
+    with group(mode) as one:
+        for task in one.tasks({"n": [1, 2]}):
+            task.report({"loss": NAN if task.params["n"] == 1 else 0.5}, 0)
+    for results in views(one, mode):
+        assert results.best("loss", mode="min").excluded == ("n=1",)
+
+
+def test_the_parents_summary_leaves_it_out() -> None:
+    with recording() as backend, group("disabled", metrics=[Metric("loss", mode="min")]) as one:
+        for task in one.tasks({"lr": [0.1, 10.0]}):
+            for step in range(4):
+                task.report(
+                    {"loss": NAN if task.params["lr"] > 1 and step else 0.1 / task.params["lr"]}, step
+                )
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    assert parent.single_values["best loss"] == 1.0
+    assert "without 1 task that diverged (lr=10)" in parent.console
+
+
+# --- names -----------------------------------------------------------------------------------------
+
+
+AMBIGUOUS: list[tuple[str, str, dict[str, Any]]] = [
+    ("{metric}-{split}/all", "val-loss", {"split": "train"}),
+    ("{metric}/{split=value}", "loss", {"split": "1"}),
+    ("{metric}/{split=value}", "loss", {"split": "None"}),
+    ("{metric}/{split}{fold}", "loss", {"split": "a1", "fold": 2}),
+    ("{split}{metric}", "loss", {"split": "val"}),
+    ("{metric}/{task}{split}", "loss", {"split": "x"}),
+]
+
+
+@pytest.mark.parametrize(("template", "metric", "context"), AMBIGUOUS)
+@pytest.mark.parametrize("single", [False, True])
+def test_names_are_read_back_as_they_were_given(
+    mode: str, template: str, metric: str, context: dict[str, Any], single: bool
+) -> None:
+    with group(mode, template=template) as one, one.task({"C": 1}) as task:
+        task.report({metric: 0.5}, None if single else 1, **context)
+        task.report({"other/1": 0.5}, None if single else 1, **context)
+    listed = [set(results.metric_keys) for results in views(one, mode)]
+    assert all(keys == listed[0] for keys in listed)
+    assert {key.metric for key in listed[0]} == {metric, "other/1"}
+
+
+# --- forked children -------------------------------------------------------------------------------
+
+
+def _report(task: GroupTask, value: float) -> None:
+    task.report({"child": value}, int(value))
+    task.report({"bad": NAN}, 9)
+
+
+def _current(value: float) -> None:
+    task = GroupTask.current()
+    assert task is not None
+    task.report({"child": value}, int(value))
+
+
+def _fail(task: GroupTask) -> None:
+    with task:
+        task.report({"child": 1.0}, 1)
+        raise ValueError("bad luck")
+
+
+def _run(function: Callable[..., None], *args: Any) -> None:
+    child = FORK.Process(target=function, args=args)
+    child.start()
+    child.join()
+
+
+def test_what_forked_children_report_is_in_the_results(mode: str) -> None:
+    with group(mode) as one:
+        for task in one.sweep({"n": [1, 2]}):
+            with task:
+                task.report({"parent": 1.0, "bad": 1.0}, 1)
+                _run(_report, task, 5.0)
+                with FORK.Pool(2) as pool:
+                    pool.map(_current, [2.0, 3.0])
+                assert one.results()[-1].value("child") == 5.0
+    for results in views(one, mode):
+        for row in results.with_means():
+            assert [row.value("child", of=of) for of in STATISTICS] == [
+                2.0,
+                5.0,
+                2.0,
+                5.0,
+                pytest.approx(10 / 3),
+            ]
+            assert row.value("parent") == 1.0
+            assert row.diverged == {("bad", ())}
+
+
+def test_a_child_that_raises_in_its_block_fails_the_task(
+    mode: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with group(mode) as one:
+        tasks = one.tasks({"n": [1, 2]})
+        _run(_fail, tasks[0])
+    assert [failure.task.name for failure in one.failures] == ["n=1"]
+    for results in views(one, mode):
+        assert [row.status for row in results] == ["failed", "completed"]
+        assert "bad luck" in results[0].status_reason
+
+
+def test_a_child_that_leaves_its_parents_block_ends_nothing(mode: str) -> None:
+    def leave() -> None:
+        raise SystemExit(0)
+
+    with group(mode) as one, one.task({"n": 1}) as task:
+        _run(leave)
+        task.report({"loss": 1.0}, 1)
+    assert [task.status for task in one] == ["completed"]
+
+
+# --- ClearML's own logger --------------------------------------------------------------------------
+
+
+def test_values_of_clearmls_logger_are_in_the_results(mode: str) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        task.report({"loss": 1.0}, 1, split="val")
+        task.logger.report_scalar("accuracy", "val", value=0.5, iteration=1)
+        task.logger.report_scalar("accuracy", "val", value=0.7, iteration=2)
+    for results in views(one, mode):
+        assert results[0].value("accuracy", split="val") == 0.7
+        assert results[0].value("loss", split="val") == 1.0

@@ -1,0 +1,103 @@
+"""Statistics of a curve: a map from iteration to value, whatever the order of arrival."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearml_taskgroup._model.stats import Stats
+
+Points = list[tuple[int | None, float]]
+POINTS = st.lists(st.tuples(st.integers(0, 12), st.integers(-9, 9).map(float)), max_size=14)
+
+
+def model(points: Points) -> dict[str, float | int | None]:
+    """The statistics, from their definition."""
+    curve = {iteration: value for iteration, value in points if iteration is not None}
+    first, last = min(curve), max(curve)
+    low, high = min(curve.values()), max(curve.values())
+    return {
+        "first": curve[first],
+        "first_iteration": first,
+        "last": curve[last],
+        "last_iteration": last,
+        "min": low,
+        "min_iteration": min(at for at, value in curve.items() if value == low),
+        "max": high,
+        "max_iteration": min(at for at, value in curve.items() if value == high),
+        "total": math.fsum(curve.values()),
+        "count": len(curve),
+    }
+
+
+def shown(stats: Stats) -> dict[str, float | int | None]:
+    fields = attrs.asdict(stats)
+    return {name: fields[name] for name in fields.keys() - {"single", "end", "exact", "ordered"}}
+
+
+def added(points: Points) -> Stats:
+    stats = Stats()
+    for iteration, value in points:
+        stats.add(value, iteration)
+    return stats
+
+
+@given(points=POINTS.filter(bool))
+def test_statistics_are_those_of_the_stored_curve(points: Points) -> None:
+    assert shown(Stats.of(points)) == model(points)
+
+
+@given(points=POINTS.filter(bool))
+def test_what_is_added_is_exact_or_says_that_it_is_not(points: Points) -> None:
+    stats, increasing = (
+        added(points),
+        [at for at, _ in points] == sorted({at for at, _ in points if at is not None}),
+    )
+    assert stats.exact == stats.ordered == increasing
+    if stats.exact:
+        assert shown(stats) == model(points)
+
+
+@given(one=POINTS, other=POINTS, more=POINTS)
+def test_merged_statistics_are_exact_or_say_that_they_are_not(
+    one: Points, other: Points, more: Points
+) -> None:
+    stats = added(one)
+    before = added(other)
+    after = added([*other, *more])
+    stats.merge(before)
+    stats.merge(after, before)
+    points = [*one, *other, *more]
+    if points and stats.exact:
+        assert shown(stats) == model(points)
+
+
+@pytest.mark.parametrize("values", [[3.0], [1.0, 3.0], [9.0, 1.0, 3.0]])
+def test_of_a_single_value_the_latest_report_counts(values: list[float]) -> None:
+    stats = added([(None, value) for value in values])
+    assert (stats.first, stats.min, stats.max, stats.mean, stats.last, stats.count) == (*[3.0] * 5, 1)
+
+
+def test_a_single_value_beside_a_curve_is_last_alone() -> None:
+    for points in ([(None, 7.0), (0, 1.0), (1, 2.0)], [(0, 1.0), (1, 2.0), (None, 7.0)]):
+        stats = Stats.of(points)
+        assert (stats.first, stats.last, stats.min, stats.max, stats.mean) == (1.0, 7.0, 1.0, 2.0, 1.5)
+
+
+def test_statistics_that_version_0_1_wrote_are_not_trusted() -> None:
+    written = {
+        "first": 1.0,
+        "first_iteration": 0,
+        "last": 1.0,
+        "last_iteration": 4,
+        "min": 1.0,
+        "min_iteration": 0,
+    }
+    written |= {"max": 1.0, "max_iteration": 0, "total": 6.0, "count": 6, "single": False}
+    stats = Stats.from_json(written)
+    assert (stats.end, stats.exact) == (4, False)
+    assert Stats.from_json(attrs.asdict(Stats.of([(0, 1.0)]))).exact
