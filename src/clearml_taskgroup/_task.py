@@ -459,7 +459,9 @@ class GroupTask(Reporting):
         """Ends the task by an exception that leaves its block; returns whether `catch` keeps it there."""
         run, catch = self._run, self._run.options.catch
         if run.in_child:
-            forked.log_end(run, self._state, exc, failures.record(run, self._state, exc))
+            text = failures.record(run, self._state, exc)
+            if isinstance(exc, Exception):  # an interrupted child ends nothing of its parent's
+                forked.log_end(run, self._state, exc, text)
             return False
         text = failures.end_task(run, self._state, exc)
         if not failures.is_caught(exc, catch):

@@ -352,8 +352,8 @@ def test_show_of_other_values_than_the_last() -> None:
     """--of shows the values that it sorts by, and says so in headings and JSON."""
     with Place().group() as group:
         for task in group.tasks({"C": [1, 2], "seed": range(2)}):
-            for value in (task.params["C"], 5, 4):
-                task.report({"loss": value})
+            for step, value in enumerate((task.params["C"], 5, 4)):
+                task.report({"loss": value}, step)
     sorts = ["show", GROUP, "--sort", "loss", "--of"]
     lines = words(command(*sorts, "min").stdout)
     assert (lines[1][2], [line[2] for line in lines[3:7]]) == ("min of loss", ["1", "1", "2", "2"])

@@ -201,6 +201,12 @@ def test_parameters_arrive_with_their_types(imported: Imported) -> None:
     assert imported.section("failed", "General") == {}
 
 
+ADDED = {
+    "plain": {"params/size": '{"enum": "__main__.Size.BIG"}'},
+    "mixed": {"params/after": '{"path": "a/b"}', "params/before": '{"path": "a/b"}'},
+}
+
+
 @pytest.mark.parametrize(
     ("name", "index", "label", "params"),
     [
@@ -220,6 +226,8 @@ def test_identity_arrives_whole(
     """The section `TaskGroup` has all of a task's identity, the parameters as typed JSON."""
     identity = {key: value for key, (value, _) in imported.section(name, "TaskGroup").items()}
     assert json.loads(identity.pop("params")) == params
+    added = [entry for entry in identity if entry.startswith("params/")]
+    assert {entry: identity.pop(entry) for entry in added} == ADDED.get(name, {})
     assert identity == {
         "group": imported.wrote["group"],
         "group_name": "svm sweep",

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Metric, Results, TaskGroup
+from clearml_taskgroup import GroupTask, Metric, MetricKey, Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup.errors import NoSuchResultError
 from clearml_taskgroup.testing import recording
 
 NAN, INF = math.nan, math.inf
-STATISTICS = ("first", "last", "min", "max", "mean")
+STATISTICS: tuple[Any, ...] = ("first", "last", "min", "max", "mean")
 FORK = multiprocessing.get_context("fork")
 
 Views = Callable[..., list[Results]]
@@ -120,7 +120,7 @@ def test_a_task_that_diverged_does_not_win(mode: str, bad: float) -> None:
         assert "1 task that diverged (lr=10,seed=1)" in str(best)
         assert results.sort("loss")[-1].name == "lr=10,seed=1"
         means = results.aggregate(over="seed")
-        assert [row.stats["loss", ()].n for row in means] == [2, 1]
+        assert [row.stats[MetricKey("loss", ())].n for row in means] == [2, 1]
         assert means.excluded == {("loss", ()): ("lr=10,seed=1",)}
         assert "diverged" in str(means)
         assert "diverged" in str(results)

@@ -70,7 +70,7 @@ def test_a_curve_and_its_single_value_are_one_metric(curve_first: bool) -> None:
     curve, single = data_of([(0, 2.0), (1, 1.0)]), data_of([(None, 9.0)], "single")
     data, other = (curve, single) if curve_first else (single, curve)
     data.merge(other)
-    expected = Stats(2.0, 0, 9.0, None, 1.0, 1, 2.0, 0, 3.0, 2, single=True)
+    expected = Stats(2.0, 0, 9.0, None, 1.0, 1, 2.0, 0, 3.0, 2, single=True, end=1)
     assert attrs.astuple(data.stats) == attrs.astuple(expected)
 
 

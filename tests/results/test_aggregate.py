@@ -196,8 +196,8 @@ def test_other_values_than_the_last_are_told() -> None:
     """Which of the tasks' values a mean is of stands in headings and before the best; n=1 has no spread."""
     with TaskGroup("digits", "sweep") as group:
         for task in group.tasks({"C": [1, 2], "seed": [0]}):
-            for value in (0.5, 0.75, 0.25):
-                task.report({"accuracy": value})
+            for step, value in enumerate((0.5, 0.75, 0.25)):
+                task.report({"accuracy": value}, step)
     results = group.results()
     assert str(results.best("accuracy", mode="max", of="max")) == "C=1,seed=0: max of accuracy = 0.75"
     assert str(results.best("accuracy", mode="max")) == "C=1,seed=0: accuracy = 0.25"

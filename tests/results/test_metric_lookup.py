@@ -119,8 +119,12 @@ def test_the_mode_comes_from_the_call_or_the_vocabulary() -> None:
     ("of", "value"), [("first", 3.0), ("last", 2.0), ("min", 1.0), ("max", 4.0), ("mean", 2.5)]
 )
 def test_which_of_the_values(of: Any, value: float) -> None:
-    """`of` chooses among first, last, min, max and mean, in the order of reporting."""
-    results = results_of(*(({"loss": x}, {}) for x in (3.0, 1.0, 4.0, 2.0)))
+    """`of` chooses among first, last, min, max and mean."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        for step, loss in enumerate((3.0, 1.0, 4.0, 2.0)):
+            task.report({"loss": loss}, step)
+        results = group.results()
     assert results[0].value("loss", of=of) == value
     assert results.best("loss", mode="max", of=of).value == value
     with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max', 'mean'"):

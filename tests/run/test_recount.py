@@ -183,7 +183,7 @@ def test_a_worker_by_hand_that_is_killed_leaves_its_values(place: Place) -> None
     with place.group() as group:
         first, second, _ = group.tasks(SPACE)
         for task, at in itertools.product((first, second), range(2)):
-            task.report({"loss": 100.0 + at}, at, split="val")
+            task.report({"loss": 100.0 + at}, -1 - at, split="val")
         group.flush()  # what two processes write has the order in which they write
         process = context.Process(target=worker_functions.fall, args=(second,))
         process.start()

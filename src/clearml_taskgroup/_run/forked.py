@@ -112,6 +112,5 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
         state.metrics.setdefault(key, MetricData()).merge_skipped(data)
     elif event == "forked end" and state.is_open:
         reason, text = line["failure"]
-        if line["status"] == "failed":
-            state.failure = (CarriedError(reason, text), text)
+        state.failure = (CarriedError(reason, text), text)
         run.mark(state, line["status"], line["reason"])
