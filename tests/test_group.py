@@ -398,3 +398,30 @@ with offline() as group:
     for seed, count in enumerate([50, 50, 50, 250]):
         found = [point[2] for point in outcome.sessions[f"the group seed={seed}"].scalars]
         assert sorted(found) == list(range(count))
+
+
+def test_a_closed_group_is_never_current_nor_an_outer_group() -> None:
+    """Blocks that overlap: the one that was entered first is left first."""
+    with recording():
+        first, second = TaskGroup("digits", "first"), TaskGroup("digits", "second")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert TaskGroup.current() is second
+        with second.task({"C": 1}) as task:
+            assert GroupTask.current() is task
+        second.__exit__(None, None, None)
+        assert (TaskGroup.current(), GroupTask.current()) == (None, None)
+        with TaskGroup("digits", "third") as third:
+            assert third.parent_id not in (first.parent_id, second.parent_id)
+
+
+def test_tasks_whose_blocks_overlap() -> None:
+    with recording(), TaskGroup("digits", "sweep") as group:
+        first, second = group.tasks({"C": [1, 2]})
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert GroupTask.current() is second
+        second.__exit__(None, None, None)
+        assert GroupTask.current() is None

@@ -12,20 +12,27 @@ from ._agents import on_agent as on_agent
 from ._agents import queue as queueing
 from ._agents import submit_checks
 from ._clearml import sdk
-from ._current import current_group
+from ._current import current_group, enter, groups, leave
 from ._group_info import GroupInfo
+from ._model.arguments import (
+    check_choice,
+    check_flag,
+    checked_catch,
+    checked_seconds,
+    checked_tags,
+    checked_timeout,
+)
 from ._model.identity import canonical_project, canonical_task_name, group_id
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
-from ._model.task_specs import checked_tags
 from ._model.vocabulary import Vocabulary
 from ._results.from_run import results_of
 from ._results.loading import Wanted, load_results
 from ._run import closing, console, failures, signals
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
-from ._run.run import RunOptions, check_choice, checked_catch
+from ._run.run import RunOptions
 from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._storage.past_runs import find_run
 from ._storage.upload import OnProgress, Uploaded, upload
@@ -37,7 +44,6 @@ from .errors import ArgumentError, GroupStateError, WorkerStartError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
-    from contextvars import Token
     from pathlib import Path
     from types import TracebackType
 
@@ -127,15 +133,17 @@ class TaskGroup(GroupInfo):
         self.task_name: str = check_task_name(task_name)
         self.tags: tuple[str, ...] = checked_tags(tags)
         self.catch: tuple[type[Exception], ...] = checked_catch(catch)
-        self.close_timeout: float = close_timeout
+        self.close_timeout: float = checked_seconds("close_timeout", close_timeout)
         check_choice("mode", mode, (None, "online", "offline", "disabled"))
         check_choice("nonfinite", nonfinite, ("skip", "raise"))
         check_choice("capture", capture, (None, "console"))
         check_choice("retry", retry, ("new", "continue"))
+        for argument, value in {"provenance": provenance, "resume": resume, "takeover": takeover}.items():
+            check_flag(argument, value)
         self._options = RunOptions(
             task_name=self.task_name,
             catch=self.catch,
-            close_timeout=close_timeout,
+            close_timeout=self.close_timeout,
             nonfinite=nonfinite,
             capture_console=capture == "console",
             provenance=provenance,
@@ -146,7 +154,7 @@ class TaskGroup(GroupInfo):
         self._tasks: dict[str, GroupTask] = {}
         self._iterations = Iterations()
         self._queueing = queueing.Queueing()
-        self._tokens: list[Token[TaskGroup | None]] = []
+        self._is_in_block = False
         self._finalizer: Any = None
 
     def __repr__(self) -> str:
@@ -173,7 +181,7 @@ class TaskGroup(GroupInfo):
             )
         if is_unguarded():
             raise WorkerStartError(f"the group {self.name!r} would be opened again by a worker process")
-        outer = current_group.get()
+        outer = current_group()
         run = open_run(
             RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
             self.template,
@@ -196,7 +204,8 @@ class TaskGroup(GroupInfo):
 
     def __enter__(self) -> TaskGroup:
         self.open()
-        self._tokens.append(current_group.set(self))
+        enter(groups, self)
+        self._is_in_block = True
         return self
 
     # --- tasks ---------------------------------------------------------------------------------
@@ -436,11 +445,6 @@ class TaskGroup(GroupInfo):
     def _iteration_task(self) -> GroupTask | None:
         return self._iterations.current
 
-    @property
-    def _is_in_block(self) -> bool:
-        """Whether the group is used as a context manager, which sees exceptions that leave a loop."""
-        return bool(self._tokens)
-
     # --- results -------------------------------------------------------------------------------
 
     def results(self) -> Results:
@@ -536,16 +540,16 @@ class TaskGroup(GroupInfo):
     @staticmethod
     def current() -> TaskGroup | None:
         """Returns the group whose block this is, or None."""
-        return current_group.get()
+        return current_group()
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[TaskGroup]:
         """Makes the group the current one, for threads and callbacks."""
-        token = current_group.set(self)
+        enter(groups, self)
         try:
             yield self
         finally:
-            current_group.reset(token)
+            leave(groups, self)
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -559,7 +563,7 @@ class TaskGroup(GroupInfo):
             DeliveryError: Some of it was not delivered in time.
         """
         run = self._opened_once()
-        seconds = run.options.close_timeout if timeout is None else timeout
+        seconds = checked_timeout(timeout, run.options.close_timeout)
         if not run.flush(seconds) and (missing := run.undelivered(list(run.states.values()))):
             raise missing
 
@@ -575,6 +579,7 @@ class TaskGroup(GroupInfo):
         Raises:
             ExceptionGroup: The errors of closing, which goes through all tasks first.
         """
+        checked_timeout(timeout, 0.0)
         if self._run is not None and not self._is_in_block:
             self._iterations.stop_all(self._run)
         self._close("completed", "", timeout, None)
@@ -585,15 +590,17 @@ class TaskGroup(GroupInfo):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(ValueError):  # left in another context than entered, as in async fixtures
-            current_group.reset(self._tokens.pop())
+        leave(groups, self)
+        self._is_in_block = False
         if exc is None:
             self._close("completed", "", None, None)
             return
         run, task = self._run, self._iteration_task
         assert run is not None
         if task is not None and task._state.is_open and not run.in_child:
-            failures.record(run, task._state, exc)
+            state = task._state
+            for error in closing.attempt_all([lambda: failures.record(run, state, exc)]):
+                failures.add_note(exc, f"its traceback is not in the console of {task}: {error!r}")
             if failures.is_caught(exc, run.options.catch):
                 failures.add_note(
                     exc,
@@ -610,16 +617,14 @@ class TaskGroup(GroupInfo):
         with signals.hold_signals() as interrupts:
             self._finalizer.detach()
             self._iterations.running.clear()
-            if run.agent_task is not None:
-                run.agent_task.end()
+            agent_task = run.agent_task
+            before = closing.attempt_all([agent_task.end] if agent_task is not None else [])
             seconds = run.options.close_timeout if timeout is None else timeout
-            errors = closing.close_run(run, status, reason, seconds, interrupts)
-        for hook in run.after_close:
-            hook()
+            errors = before + closing.close_run(run, status, reason, seconds, interrupts)
+        errors += closing.attempt_all(run.after_close)
         if run.in_child:
             return
-        self._queueing.log_open_tasks()
-        agent_task = run.agent_task
+        errors += closing.attempt_all([self._queueing.log_open_tasks])
         problem = on_agent.problem(agent_task, run.states.values(), run.sweeps) if agent_task else None
         closing.raise_errors(run, errors, exc, interrupts, problem)
 

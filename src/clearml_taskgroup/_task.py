@@ -12,8 +12,9 @@ import attrs
 
 from ._clearml.events import FIRST_ITERATION, LAST_ITERATION
 from ._clearml.hyperparameters import stored_parameters
-from ._current import current_group, current_task
+from ._current import current_group, current_task, enter, leave, tasks
 from ._log import logger
+from ._model.arguments import checked_timeout
 from ._model.identity import flatten
 from ._model.metrics import MetricKey
 from ._model.parameter_json import copied_parameters, is_same_json
@@ -94,7 +95,7 @@ class GroupTask(Reporting):
     group.
     """
 
-    __slots__ = ("__weakref__", "_caught", "_run", "_sink", "_state", "_tokens", "group")
+    __slots__ = ("__weakref__", "_caught", "_entered_in", "_run", "_sink", "_state", "group")
     group: TaskGroup
     """The group that the task belongs to."""
 
@@ -104,7 +105,7 @@ class GroupTask(Reporting):
         self._state = state
         self._caught: Failure | None = None
         self._sink = _console.Sink(self._put_text) if run.options.capture_console else None
-        self._tokens: list[Any] = []
+        self._entered_in: list[int] = []
 
     def __repr__(self) -> str:
         return f"<GroupTask {str(self.name)!r} key={self.key} {self.status}>"
@@ -398,8 +399,8 @@ class GroupTask(Reporting):
             DeliveryError: Some data was not delivered in time; the group's end tries again.
             StoreError: The data cannot be written to disk.
         """
+        seconds = checked_timeout(timeout, self._run.options.close_timeout)
         self._run.mark(self._state, "completed")
-        seconds = self._run.options.close_timeout if timeout is None else timeout
         for error in self._run.finish([self._state], seconds):
             raise error
 
@@ -414,27 +415,44 @@ class GroupTask(Reporting):
         with that block.
         """
         with self.group.activate():
-            token, console_token = current_task.set(self), _console.current.set(self._sink)
+            self._enter()
             try:
                 yield self
             finally:
-                current_task.reset(token)
-                _console.current.reset(console_token)
-                if self._sink is not None:
-                    self._sink.flush()
+                self._leave()
 
     @staticmethod
     def current() -> GroupTask | None:
         """Returns the task whose block this is, else the task of the sweep's iteration, else None."""
-        task, group = current_task.get(), current_group.get()
+        task, group = current_task(), current_group()
         if group is None or (task is not None and task.group is group):
             return task
         return group._iteration_task or task
 
     def __enter__(self) -> GroupTask:
         self._require_open()
-        self._tokens.append((current_task.set(self), _console.current.set(self._sink), os.getpid()))
+        self._enter()
         return self
+
+    @property
+    def _is_in_block(self) -> bool:
+        """Whether one of its blocks has been entered and not left."""
+        return bool(self._entered_in)
+
+    def _enter(self) -> None:
+        self._entered_in.append(os.getpid())
+        enter(tasks, self)
+        _console.current.set(self._sink)
+
+    def _leave(self) -> int:
+        """Leaves the block that was entered last; returns the id of the process that entered it."""
+        entered_in = self._entered_in.pop()
+        leave(tasks, self)
+        inner = current_task()
+        _console.current.set(inner._sink if inner is not None else None)
+        if self._sink is not None:
+            self._sink.flush()
+        return entered_in
 
     def __exit__(
         self,
@@ -442,12 +460,7 @@ class GroupTask(Reporting):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        task_token, console_token, entered_in = self._tokens.pop()
-        with contextlib.suppress(ValueError):  # left in another context than entered, as in async fixtures
-            current_task.reset(task_token)
-            _console.current.reset(console_token)
-        if self._sink is not None:
-            self._sink.flush()
+        entered_in = self._leave()
         if self._state.ends_elsewhere or entered_in != os.getpid():  # a forked child runs out through it
             return False
         if exc is not None:

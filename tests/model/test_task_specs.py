@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._model.arguments import checked_tags
 from clearml_taskgroup._model.identity import task_key
-from clearml_taskgroup._model.task_specs import checked_tags
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,

@@ -12,6 +12,7 @@ import attrs
 from .._clearml.api import Transport, Unreachable
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
+from .._model.arguments import checked_timeout
 from .._model.backoff import Backoff
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
@@ -187,12 +188,12 @@ class Queueing:
         Raises:
             WaitTimeoutError: They have not ended after `timeout` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + checked_timeout(timeout, math.inf)
         backoff, logged = Backoff(FIRST_POLL_PAUSE_S, MAX_POLL_PAUSE_S, factor=1.5), ""
         with _server(run) as transport, self._log_interrupt():
             while transport is not None and self.open_tasks:
                 away = ""
-                left = math.inf if deadline is None else deadline - time.monotonic()
+                left = deadline - time.monotonic()
                 try:
                     changed = self.refresh(run, transport, max(0.0, min(left, POLL_TIMEOUT_S)))
                     self._enqueue_drafts(run, transport)
@@ -202,7 +203,7 @@ class Queueing:
                     logger.info(logged)
                 if not any(state.status in _ACTIVE for state in self.tasks):
                     break  # the rest was taken out of the queue, and will not end by itself
-                if deadline is not None and (left := deadline - time.monotonic()) <= 0:
+                if (left := deadline - time.monotonic()) <= 0:
                     with contextlib.suppress(Unreachable):  # the results so far of those that run
                         running = [state for state in self.tasks if state.status == "in_progress"]
                         self._update(run, transport, running, POLL_TIMEOUT_S)

@@ -12,13 +12,13 @@ import time
 import weakref
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import attrs
 
 from .. import _fork
 from .._clearml import sdk
-from .._current import current_group
+from .._current import enter, groups, leave
 from .._model.metrics import Metric
 from .._model.name_template import NameTemplate
 from .._model.vocabulary import Vocabulary
@@ -41,6 +41,7 @@ from .pickling import RunReference, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .._group import TaskGroup
     from .._model.status import Status
     from .._run.state import TaskState
     from .._storage.base import Backend
@@ -176,11 +177,12 @@ class WorkerGroup:
     @contextlib.contextmanager
     def activate(self) -> Iterator[WorkerGroup]:
         """Makes the group the current one."""
-        token = current_group.set(self)  # type: ignore[arg-type]
+        as_group = cast("TaskGroup", self)
+        enter(groups, as_group)
         try:
             yield self
         finally:
-            current_group.reset(token)
+            leave(groups, as_group)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):

@@ -101,7 +101,7 @@ class WorkerTask(GroupTask):
             if not os.path.isdir(self.map_folder):
                 self._run.mark(self._state, "stopped", "the map has been stopped")
         super()._report(values, iteration, levels, context)
-        if not self._tokens and not self.is_mapped and not self._run.reporter.flush(STALL_TIMEOUT_S):
+        if not self._is_in_block and not self.is_mapped and not self._run.reporter.flush(STALL_TIMEOUT_S):
             # Without a block, which waits at its end, any report may be the last one.
             self._warn_of_lost()
 

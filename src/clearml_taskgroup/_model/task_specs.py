@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ..errors import ArgumentError, DuplicateTaskError, ParameterError
+from .arguments import checked_tags
 from .display_name import display_name
 from .identity import canonical_task_name, flatten, task_key
 from .name_template import fill_task_name
@@ -129,21 +130,6 @@ class TaskSpecs:
             self._specs_by_key[spec.key] = spec
             self._used_indices.add(spec.index)
             self._key_of_name[spec.name] = spec.key
-
-
-def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Checks that tags are a list of texts, not one text.
-
-    Raises:
-        ArgumentError: They are a bare string, or one of them is blank or not text.
-    """
-    if isinstance(tags, str):
-        raise ArgumentError("tags", tags, f"a list of texts, [{tags!r}]")
-    listed = tuple(tags)
-    for tag in listed:
-        if not isinstance(tag, str) or not tag.strip():
-            raise ArgumentError("tags", listed, "texts that are not blank")
-    return listed
 
 
 def _display_name_or_blank(flat: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from .._clearml.notes import SERIES_ENTRY, series_text
 from .._drift.warn import drift_warning, partly_reported
 from .._model.specs import Ending
 from .._text import counted
-from ..errors import DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
+from ..errors import ArgumentError, DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
 from .failures import add_note, reason_of
 from .recount import recount
 from .reporter import MAX_TIMEOUT_S
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MIN_FLUSH_S = 1.0
 """Seconds that the last reports get to reach the disk, even if the time for closing has run out."""
+DEFAULT_CLOSE_TIMEOUT_S = 300.0
+"""Seconds that closing may take if its time limit is no number: it is too late to refuse that."""
 ABANDONED_CLOSE_TIMEOUT_S = 30.0
 """Seconds that closing may take for a group that nobody closed."""
 
@@ -48,20 +50,40 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
     deadline = time.monotonic() + timeout
     errors: list[Exception] = []
     run.backend_is_away = False
-    if not run.flush(timeout) and (missing := run.undelivered(todo)):
+    missing: Exception | None = None
+    try:
+        missing = None if run.flush(timeout) else run.undelivered(todo)
+    except Exception as error:
+        errors.append(error)
+    if missing is not None:
         errors.append(missing)
         if time.monotonic() >= deadline:  # delivery timed out; waiting for the end to be stored would too
             run.backend_is_away = True
-            recount(run, todo, 0.0)
-            return errors
+            return errors + attempt_all([lambda: recount(run, todo, 0.0)])
         if not last:
             waiting = run.undelivered_counts()
             todo = [state for state in todo if state.id not in waiting]
-    recount(run, todo, max(1.0, deadline - time.monotonic()))
-    for state in todo:
+    errors += attempt_all([lambda: _complete(run, todo, max(1.0, deadline - time.monotonic()))])
+    return errors + _store_ends(run, todo, deadline)
+
+
+def attempt_all(steps: Iterable[Callable[[], Any]]) -> list[Exception]:
+    """Calls all of the functions, whatever one of them raises; returns the errors."""
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # it must not replace the body's own exception
+            errors.append(error)
+    return errors
+
+
+def _complete(run: Run, states: Sequence[TaskState], timeout: float) -> None:
+    """Completes the metrics of tasks, and notes with each task what its events do not say."""
+    recount(run, states, timeout)
+    for state in states:
         if text := series_text(state.metrics):
             run.backend.annotate(state.id, {}, {SERIES_ENTRY: text})
-    return errors + _store_ends(run, todo, deadline)
 
 
 def _store_ends(run: Run, states: Sequence[TaskState], deadline: float) -> list[Exception]:
@@ -120,8 +142,12 @@ def close_run(
     if run.in_child:
         run.closed = True
         return []
-    timeout = min(timeout, MAX_TIMEOUT_S)
-    return _Closing(run, status, reason, timeout, interrupts, time.monotonic() + timeout).close()
+    errors: list[Exception] = []
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
+        errors.append(ArgumentError("timeout", timeout, f"seconds; {DEFAULT_CLOSE_TIMEOUT_S:g} were taken"))
+        timeout = DEFAULT_CLOSE_TIMEOUT_S
+    timeout = max(0.0, min(timeout, MAX_TIMEOUT_S))
+    return _Closing(run, status, reason, timeout, interrupts, time.monotonic() + timeout, errors).close()
 
 
 @attrs.define(eq=False)
@@ -137,14 +163,14 @@ class _Closing:
 
     def close(self) -> list[Exception]:
         run = self.run
-        self._stop_creating()
+        self._attempt(self._stop_creating)
+        self.states = list(run.states.values())
         self._attempt(lambda: run.worker_log.merge(run, min(WORKER_TIMEOUT_S, self.timeout)))
         earlier = [state for state in self.states if state.finished]
-        for state in self.states:
-            run.mark(state, self.status, self.reason)
+        self._attempt(self._mark_ended)
         self._attempt(lambda: run.finish(self.states, self._left(), last=True))
-        if self.interrupts.given_up and (missing := run.undelivered(self.states)):
-            self.errors.append(missing)
+        if self.interrupts.given_up:
+            self._attempt(self._undelivered)
         self._attempt(self._log_unfinished_tasks)
         if not self.errors and not self.interrupts.given_up:
             self._attempt(lambda: self._look_up(earlier), ignore_errors=True)
@@ -154,7 +180,8 @@ class _Closing:
         self._attempt(lambda: run.reporter.stop(max(self._left(), MIN_FLUSH_S)))
         self._attempt(run.backend.close)
         self._attempt(lambda: run.worker_log.close(run))
-        self.errors += [*self._lost_reports(), *run.worker_log.troubles, *run.backend.delivery_errors()]
+        for step in (self._lost_reports, lambda: run.worker_log.troubles, run.backend.delivery_errors):
+            self._attempt(step)
         if run.run_log is not None:
             self._attempt(run.run_log.close)
         return list({f"{type(error)} {error}": error for error in self.errors}.values())
@@ -173,7 +200,7 @@ class _Closing:
             except Exception as error:
                 errors.append(error)
                 return
-            except (KeyboardInterrupt, SystemExit) as interrupt:
+            except BaseException as interrupt:  # raised after the last step
                 interrupts.add(interrupt)
                 if interrupts.given_up:
                     return
@@ -187,7 +214,14 @@ class _Closing:
         self.run.closed = True
         if created:
             self.run.creating.release()
-        self.states = list(self.run.states.values())
+
+    def _mark_ended(self) -> None:
+        for state in self.states:
+            self.run.mark(state, self.status, self.reason)
+
+    def _undelivered(self) -> list[Exception]:
+        missing = self.run.undelivered(self.states)
+        return [] if missing is None else [missing]
 
     def _log_unfinished_tasks(self) -> None:
         """Logs the statuses that could not be stored, so that `resume` and `upload` know them."""
@@ -276,7 +310,7 @@ def raise_errors(
     for category, text in closing_warnings(run):
         try:
             warnings.warn(text, category, stacklevel=4)
-        except TaskGroupWarning as warning:  # raised where warnings are errors
+        except Exception as warning:  # raised where warnings are errors
             errors.append(warning)
     main = next((exc for exc in (body, interrupt, agent_problem) if exc is not None), None)
     if main is not None:
@@ -318,8 +352,7 @@ def abandon(run: Run) -> None:
         return
     reason = "the group was never closed"
     errors = close_run(run, "stopped", reason, ABANDONED_CLOSE_TIMEOUT_S, Interrupts())
-    for hook in run.after_close:
-        hook()
+    errors += attempt_all(run.after_close)
     problems = "".join(f"; {reason_of(error)}" for error in errors)
     warnings.warn(
         f"the group {run.info.name!r} was never closed, its open tasks were stopped{problems}; use `with "

@@ -18,7 +18,7 @@ from .._clearml import sdk
 from .._clearml.hyperparameters import general
 from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
-from ..errors import ArgumentError, DeliveryError
+from ..errors import DeliveryError
 from . import closing, forked, tasks
 from .reporter import MAX_TIMEOUT_S, Reporter
 from .state import MAX_REASON_CHARS, TaskState
@@ -50,31 +50,6 @@ class RunOptions:
     nonfinite: Literal["skip", "raise"] = "skip"
     capture_console: bool = False
     provenance: bool = True
-
-
-def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
-    """Checks an argument of which only some values are valid.
-
-    Raises:
-        ArgumentError: It has another value.
-    """
-    if value not in choices:
-        texts = [repr(choice) for choice in choices if choice is not None]
-        texts += ["None"] if None in choices else []
-        raise ArgumentError(argument, value, f"{', '.join(texts[:-1])} or {texts[-1]}")
-
-
-def checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
-    """Checks the exception classes of `catch`.
-
-    Raises:
-        ArgumentError: One is not a class derived from `Exception`.
-    """
-    listed = (catch,) if isinstance(catch, type) else tuple(catch)
-    for kind in listed:
-        if not isinstance(kind, type) or not issubclass(kind, Exception):
-            raise ArgumentError("catch", catch, "exception classes derived from Exception, (MemoryError,)")
-    return listed
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,90 @@
+"""Checks of arguments: an error names the argument, what was given and what is expected."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_TAGS_EXPECTED = "a list of texts that are not blank, ['baseline']"
+_CATCH_EXPECTED = "exception classes derived from Exception, (MemoryError,)"
+
+
+def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
+    """Checks an argument of which only some values are valid.
+
+    Raises:
+        ArgumentError: It has another value.
+    """
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+        texts = [repr(choice) for choice in choices if choice is not None]
+        texts += ["None"] if None in choices else []
+        raise ArgumentError(argument, value, f"{', '.join(texts[:-1])} or {texts[-1]}")
+
+
+def check_flag(argument: str, value: Any) -> None:
+    """Checks an argument that is either True or False.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if not isinstance(value, bool):
+        raise ArgumentError(argument, value, "True or False")
+
+
+def checked_seconds(argument: str, value: Any) -> float:
+    """Checks a time limit.
+
+    Raises:
+        ArgumentError: It is no number, negative or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ArgumentError(argument, value, "seconds: a number that is not negative, 60.0")
+    return float(value) if abs(value) < 1e300 else math.inf
+
+
+def checked_timeout(value: Any, default: float) -> float:
+    """Checks the argument `timeout`, of which None stands for a default.
+
+    Raises:
+        ArgumentError: It is neither None nor a number of seconds.
+    """
+    return default if value is None else checked_seconds("timeout", value)
+
+
+def checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
+    """Checks the exception classes of `catch`.
+
+    Raises:
+        ArgumentError: One is not a class derived from `Exception`.
+    """
+    try:
+        listed = (catch,) if isinstance(catch, type) else tuple(catch)
+    except TypeError:
+        raise ArgumentError("catch", catch, _CATCH_EXPECTED) from None
+    for kind in listed:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise ArgumentError("catch", catch, _CATCH_EXPECTED)
+    return listed
+
+
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Checks that tags are a list of texts, not one text.
+
+    Raises:
+        ArgumentError: They are a bare string, or one of them is blank or not text.
+    """
+    if isinstance(tags, str):
+        raise ArgumentError("tags", tags, f"a list of texts, [{tags!r}]")
+    try:
+        listed = tuple(tags)
+    except TypeError:
+        raise ArgumentError("tags", tags, _TAGS_EXPECTED) from None
+    for tag in listed:
+        if not isinstance(tag, str) or not tag.strip():
+            raise ArgumentError("tags", listed, _TAGS_EXPECTED)
+    return listed

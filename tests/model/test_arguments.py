@@ -1,0 +1,64 @@
+"""Checks of arguments: everything is refused where it is given, by an error that names the argument."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup.errors import ArgumentError
+from clearml_taskgroup.testing import recording
+
+WRONG: list[tuple[str, Any]] = [
+    *(("close_timeout", value) for value in (None, "60", math.nan, -1, True, -math.inf, [1])),
+    *(("tags", value) for value in (None, "tag", 5, [1], [""], [None])),
+    *(("catch", value) for value in (None, "ValueError", ValueError("x"), [1], BaseException)),
+    *((flag, value) for flag in ("provenance", "resume", "takeover") for value in (None, "yes")),
+    *((choice, "other") for choice in ("nonfinite", "retry", "capture", "mode")),
+    *((choice, 1) for choice in ("nonfinite", "retry", "capture", "mode")),
+]
+
+
+@pytest.mark.parametrize(("argument", "value"), WRONG)
+def test_a_group_is_not_made_with_wrong_arguments(argument: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"{argument}=") as refused:
+        TaskGroup("the project", "the group", **{argument: value})
+    assert len(str(refused.value)) <= 500
+
+
+@pytest.mark.parametrize("seconds", [5, 60.0, math.inf, 10**400], ids=["5", "60", "inf", "huge"])
+def test_time_limits_that_are_accepted(seconds: float) -> None:
+    with recording(), TaskGroup("the project", "the group", close_timeout=seconds) as group:
+        group.task({"C": 1}).close()
+    assert [task.status for task in group] == ["completed"]
+
+
+@pytest.mark.parametrize("timeout", ["60", math.nan, -1, True])
+def test_timeouts_of_calls(timeout: Any) -> None:
+    with recording(), TaskGroup("the project", "the group") as group:
+        task = group.task({"C": 1})
+        for call in (group.flush, group.wait, group.close, task.flush, task.close):
+            with pytest.raises(ArgumentError, match="timeout="):
+                call(timeout)
+        assert task.status == "in_progress"
+
+
+def test_the_bodys_exception_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a step of closing raises, the other steps are taken, and the run can be resumed."""
+    from clearml_taskgroup._run import closing
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a step is broken")
+
+    group = TaskGroup("the project", "the group", mode="offline", provenance=False)
+    with pytest.raises(MemoryError, match="the real error") as failure, group:
+        task = group.task({"C": 1})
+        monkeypatch.setattr(closing, "recount", broken)
+        raise MemoryError("the real error")
+    assert "a step is broken" in "".join(failure.value.__notes__)
+    assert task.status == "failed"
+    monkeypatch.undo()
+    TaskGroup("the project", "the group", mode="offline", provenance=False, resume=True).open().close()
