@@ -567,8 +567,8 @@ class NoSuchResultError(TaskGroupError, LookupError):
         hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
         note = f"; {self.note}" if self.note else ""
         nothing = "it reported nothing" if self.task else "nothing was reported"
-        there = f"there is: {some(self.known)}" if self.known else nothing
-        return f"{who} {self.asked}{hint}{note}; {there}"
+        there = f"; there is: {some(self.known)}" if self.known else "" if note else f"; {nothing}"
+        return f"{who} {self.asked}{hint}{note}{there}"
 
 
 @attrs.define(slots=False, repr=False)
@@ -622,6 +622,8 @@ class NoSuchRunError(TaskGroupError, LookupError):
         known: The runs that the group has there.
         group: The group's name, if it has no runs.
         groups: The groups of its project.
+        others: Groups of other projects, `project/name`, if its project has none.
+        label: The group, `project/name`.
     """
 
     asked: str
@@ -629,13 +631,20 @@ class NoSuchRunError(TaskGroupError, LookupError):
     known: Sequence[str] = ()
     group: str = ""
     groups: Sequence[str] = ()
+    others: Sequence[str] = ()
+    label: str = ""
 
     def __str__(self) -> str:
         text = f"{self.asked} was not found; looked at {' and '.join(self.places)}"
-        if not self.groups:
-            return f"{text}, which has: {some(self.known) or 'no runs'}"
-        hint = did_you_mean(self.group, self.groups)
-        return f"{text}, where its project has the groups {some(self.groups)}{hint}"
+        if self.groups:
+            hint = did_you_mean(self.group, self.groups)
+            return f"{text}, where its project has the groups {some(self.groups)}{hint}"
+        if self.known:
+            return f"{text}, which has: {some(self.known)}"
+        if self.others:
+            hint = did_you_mean(self.label, self.others)
+            return f"{text}, where its project has no groups; there is: {some(self.others)}{hint}"
+        return f"{text}, which has: no runs"
 
 
 @attrs.define(slots=False, repr=False)

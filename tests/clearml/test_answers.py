@@ -64,8 +64,9 @@ def read_all(transport: Transport, group_id: str, task_id: str) -> None:
     tasks.find_or_create_project(transport, "odd answers")
     tasks.find_or_create_project(transport, f"new {random.random()}")
     queries.last_run_number(transport, group_id)
-    queries.find_run_id(transport, group_id, None)
-    queries.group_names(transport, "odd answers")
+    queries.find_latest_run(transport, group_id)
+    queries.find_run_id(transport, group_id, 1)
+    queries.groups_of(transport, "odd answers")
     documents = queries.group_tasks(transport, group_id)
     for document in documents:
         past_task(document, NameTemplate("{metric}/{split=value}"))

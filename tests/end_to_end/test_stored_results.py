@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Metric, MetricKey, Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup.errors import NoSuchResultError
+from clearml_taskgroup.errors import NoSuchResultError, NoSuchRunError, SpaceError
 from clearml_taskgroup.testing import recording
+from tests.support.scripts import run_script
+from tests.support.server_view import View
 
 NAN, INF = math.nan, math.inf
 STATISTICS: tuple[Any, ...] = ("first", "last", "min", "max", "mean")
@@ -271,11 +274,62 @@ def test_a_child_that_leaves_its_parents_block_ends_nothing(mode: str) -> None:
 # --- ClearML's own logger --------------------------------------------------------------------------
 
 
-def test_values_of_clearmls_logger_are_in_the_results(mode: str) -> None:
-    with group(mode) as one, one.task({"n": 1}) as task:
-        task.report({"loss": 1.0}, 1, split="val")
-        task.logger.report_scalar("accuracy", "val", value=0.5, iteration=1)
-        task.logger.report_scalar("accuracy", "val", value=0.7, iteration=2)
-    for results in views(one, mode):
-        assert results[0].value("accuracy", split="val") == 0.7
-        assert results[0].value("loss", split="val") == 1.0
+LOGGER = """
+from clearml_taskgroup import TaskGroup
+with TaskGroup("the project", "the group", mode=MODE, provenance=False) as group:
+    task = group.task({"n": 1})
+    task.report({"loss": 1.0}, 1, split="val")
+    for step, value in ((1, 0.5), (2, 0.7)):
+        task.logger.report_scalar("accuracy", "val", value=value, iteration=step)
+for results in (group.results(), TaskGroup.load("the project", "the group", mode=MODE)):
+    print("FOUND", [results[0].value(metric, split="val") for metric in ("accuracy", "loss")])
+"""
+
+
+def test_values_of_clearmls_logger_are_in_the_results(mode: str, tmp_path: Path) -> None:
+    done = run_script(LOGGER.replace("MODE", repr(mode)), tmp_path, env=dict(os.environ))
+    assert done.out.count("FOUND [0.7, 1.0]") == 2, done.err
+
+
+# --- which run is the latest one ---------------------------------------------------------------------
+
+
+def test_a_run_that_died_before_its_first_task_hides_none(
+    mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with group(mode) as first, first.task({"n": 1}) as task:
+        task.report({"loss": 1.0}, 1)
+    for _ in range(2):
+        with pytest.raises(SpaceError), group(mode) as empty:
+            empty.sweep({"lr": 0.1})
+    for results in views(first, mode):
+        assert [row.value("loss") for row in results] == [1.0]
+    assert "each of the runs 2, 3 of the project/the group has no tasks; the latest" in caplog.text
+    with group(mode, resume=True) as again:
+        assert again.task({"n": 1}).done
+
+
+def test_a_group_without_any_tasks_is_loaded(mode: str) -> None:
+    with group(mode):
+        pass
+    assert len(TaskGroup.load("the project", "the group", mode=mode)) == 0  # type: ignore[arg-type]
+
+
+def test_a_misspelt_project_is_told_from_a_group_without_runs(mode: str) -> None:
+    with group(mode) as one:
+        one.task({"n": 1})
+    with pytest.raises(NoSuchRunError, match=r"no groups; there is: .*did you mean 'the project/the group'"):
+        TaskGroup.load("the projct", "the group", mode=mode)  # type: ignore[arg-type]
+    with pytest.raises(NoSuchRunError, match=r"has the groups the group.*did you mean 'the group'"):
+        TaskGroup.load("the project", "the grop", mode=mode)  # type: ignore[arg-type]
+
+
+def test_archived_tasks_are_left_out_like_copies(server: View) -> None:
+    with group("online") as one:
+        for task in one.tasks({"n": [1, 2]}):
+            task.report({"loss": float(task.params["n"])}, 1)
+    archived = one.get(n=1).id
+    server.call("tasks.archive", tasks=[archived])
+    loaded = TaskGroup.load("the project", "the group", mode="online")
+    assert [row.name for row in loaded] == ["n=2"]
+    assert len(TaskGroup.load("the project", "the group", mode="online", copies=True)) == 2

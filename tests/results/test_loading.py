@@ -371,7 +371,7 @@ def test_a_group_that_is_not_there(loopback: LoopbackServer, monkeypatch: Any, t
         TaskGroup.load("digits", "swep")
     with pytest.raises(NoSuchRunError, match=r"groups folds, models, sweep \(did you mean 'models'\?\)"):
         TaskGroup.load("digits", "model", mode="offline")
-    with pytest.raises(NoSuchRunError, match=r"has: no runs$"):
+    with pytest.raises(NoSuchRunError, match=r"its project has no groups; there is: .*letters/other"):
         TaskGroup.load("numbers", "sweep")
     with pytest.raises(NoSuchRunError) as caught:
         TaskGroup.load("digits", "sweep", 9, mode="online")

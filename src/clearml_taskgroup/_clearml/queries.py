@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ FIELDS = (
     "name",
     "status",
     "status_reason",
+    "system_tags",
     "parent",
     "project",
     "hyperparams",
@@ -139,25 +141,50 @@ def last_run_number(transport: Transport, group_id: str) -> int:
     return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
 
 
-def find_run_id(transport: Transport, group_id: str, run: int | str | None) -> str | None:
+def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | None:
     """Finds the id of a group's run.
 
     Args:
         transport: The way to the server.
         group_id: The group's id.
-        run: The run's number, its id or the first digits of the id; None for the latest run.
+        run: The run's number, its id or the first digits of the id.
     """
     if isinstance(run, str):
         return next((known for known in run_ids(transport, group_id) if known.startswith(run)), None)
     query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    if run is not None:
-        query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
-    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number")]
+    query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
+    fields = [f"hyperparams.{SECTION}.run.value"]
     found = query_tasks(
-        transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 10, "page": 0}
+        transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 1, "page": 0}
     )
-    runs = [identity for identity in map(identity_of, found) if identity.get("run")]
-    return max(runs, key=lambda identity: parse_count(identity.get("run_number")))["run"] if runs else None
+    return next((found_run for task in found if (found_run := identity_of(task).get("run"))), None)
+
+
+def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, int, list[int]]:
+    """Finds a group's latest run that has tasks; if none has, the latest one.
+
+    Returns:
+        The run's id, None where the group has no run; its number; the numbers of later runs without tasks.
+    """
+    query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id], "order_by": ["-created"]}
+    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number", "kind")]
+    query |= {"only_fields": [*fields, "runtime", "system_tags"], "page_size": MAX_PAGE_TASKS // 5}
+    runs: dict[int, str] = {}  # by their numbers
+    with_tasks: set[int] = set()
+    page: list[Document] = []
+    for number in itertools.count():
+        page = query_tasks(transport, {**query, "page": number})
+        for task in page:
+            identity = identity_of(task)
+            run_number = parse_count(identity.get("run_number"))
+            if "run" in identity:
+                runs.setdefault(run_number, identity["run"])
+            if identity.get("kind") == "task" and is_counted(task):
+                with_tasks.add(run_number)
+        if with_tasks or len(page) < query["page_size"]:
+            break
+    latest = max(with_tasks or runs, default=0)
+    return runs.get(latest), latest, sorted(number for number in runs if number > latest)
 
 
 def run_ids(transport: Transport, group_id: str) -> list[str]:
@@ -168,19 +195,28 @@ def run_ids(transport: Transport, group_id: str) -> list[str]:
     return list(dict.fromkeys(run for run in runs if run))
 
 
-def group_names(transport: Transport, project: str) -> list[str]:
-    """Finds the names of a project's groups, by the first task of each run; the latest first."""
-    query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
-    found = transport.call("projects.get_all", query)["projects"]
-    ids = [str(each["id"]) for each in found if each["name"] == project]
-    if not ids:
-        return []
-    tasks: dict[str, Any] = {"project": ids, f"hyperparams.{SECTION}.index.value": ["0"]}
-    tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0}
-    firsts = query_tasks(transport, {**tasks, "only_fields": [f"hyperparams.{SECTION}.group_name.value"]})
-    return [
-        name for name in dict.fromkeys(identity_of(task).get("group_name", "") for task in firsts) if name
-    ]
+def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]]:
+    """Finds the groups of a project, or of all, as project and name; the latest first.
+
+    They are known by the first task of each run, of which the latest 500 are read.
+    """
+    tasks: dict[str, Any] = {f"hyperparams.{SECTION}.index.value": ["0"]}
+    if project is not None:
+        query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
+        found = transport.call("projects.get_all", query)["projects"]
+        tasks["project"] = [str(each["id"]) for each in found if each["name"] == project]
+        if not tasks["project"]:
+            return []
+    fields = ["project", f"hyperparams.{SECTION}.group_name.value"]
+    tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0, "only_fields": fields}
+    firsts = query_tasks(transport, tasks)
+    ids = sorted({str(task["project"]) for task in firsts if task.get("project")})
+    answer = transport.call("projects.get_all", {"id": ids, "only_fields": ["id", "name"]}) if ids else {}
+    names = {str(each["id"]): str(each["name"]) for each in answer.get("projects", ())}
+    groups = (
+        (names.get(str(task.get("project")), ""), identity_of(task).get("group_name", "")) for task in firsts
+    )
+    return [group for group in dict.fromkeys(groups) if all(group)]
 
 
 def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) -> list[Document]:
@@ -189,13 +225,13 @@ def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) ->
     Args:
         transport: The way to the server.
         group_id: The group's id.
-        copies: Whether to include copies that were made in the web page.
+        copies: Whether to include copies that were made in the web page, and archived tasks.
     """
     query = {
         f"hyperparams.{SECTION}.group.value": [group_id],
         f"hyperparams.{SECTION}.kind.value": ["task"],
     }
-    return [task for task in query_all_tasks(transport, query) if copies or is_original(task)]
+    return [task for task in query_all_tasks(transport, query) if copies or is_counted(task)]
 
 
 def all_run_tasks(transport: Transport, run: str) -> list[Document]:
@@ -217,6 +253,16 @@ def is_original(task: Mapping[str, Any]) -> bool:
     """Whether a group opened the task; False for a copy that was made in the web page."""
     marker = (task.get("runtime") or {}).get("taskgroup_run")
     return bool(marker) and marker == identity_of(task).get("run")
+
+
+def is_archived(task: Mapping[str, Any]) -> bool:
+    """Whether a person has archived the task in the web page."""
+    return "archived" in (task.get("system_tags") or ())
+
+
+def is_counted(task: Mapping[str, Any]) -> bool:
+    """Whether the task counts in results and for resume: neither a copy nor archived."""
+    return is_original(task) and not is_archived(task)
 
 
 def is_on_agent(task: Mapping[str, Any]) -> bool:

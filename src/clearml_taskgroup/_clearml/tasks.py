@@ -12,7 +12,7 @@ from .._model.status import ABANDONED, ENDED, from_server
 from ..errors import ServerError
 from .api import Refused, Transport, Unreachable
 from .hyperparameters import SECTION, added, parameter
-from .queries import is_original, query_tasks
+from .queries import is_counted, is_original, query_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,8 +84,10 @@ def create_task(
             for name in ("run", "kind", "key", "attempt")
             if name in identity
         }
-        found = query_tasks(transport, {**query, "only_fields": ["id", "runtime", "hyperparams"]})
-        return next((str(task["id"]) for task in found if is_original(task)), None)
+        found = query_tasks(
+            transport, {**query, "only_fields": ["id", "runtime", "system_tags", "hyperparams"]}
+        )
+        return next((str(task["id"]) for task in found if is_counted(task)), None)
 
     # Clone and reset clear `runtime`, so this marks an original: a copy made in the web page lacks it.
     runtime = {"taskgroup_run": identity["run"]}

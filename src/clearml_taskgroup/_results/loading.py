@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import queries, sdk
+from .._clearml import sdk
 from .._clearml.documents import past_task
 from .._clearml.queries import (
     Document,
     all_run_tasks,
+    find_latest_run,
     find_run_id,
+    groups_of,
     identity_of,
-    is_original,
+    is_counted,
     parse_count,
     run_ids,
     run_started_at,
@@ -26,11 +28,19 @@ from .._model.past import PastTask, latest_attempts
 from .._model.vocabulary import Vocabulary
 from .._run import mode as _modes
 from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete, recount_past
-from .._storage import past_runs
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
-from .._storage.past_runs import find_run_log, is_in_use, latest_run, load, load_or_skip, run_logs
+from .._storage.past_runs import (
+    find_run_log,
+    groups_on_disk,
+    is_in_use,
+    latest_run,
+    load,
+    load_or_skip,
+    log_empty_runs,
+    run_logs,
+)
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .history import Reader
 from .metric_lookup import MetricLookup
@@ -83,15 +93,16 @@ def load_results(
     cache = sdk.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
     searched: dict[str, list[str]] = {}
-    groups: list[str] = []
+    groups: list[tuple[str, str]] = []
     if _modes.resolve(mode, log=False) == "online":
         backend = LoadedServer(sdk.connect())
         try:
-            run = find_run_id(backend.transport, wanted.group_id, wanted.run)
+            run = _find_on_server(backend, wanted)
             if run is not None:
                 return _from_server(backend, wanted, run, folder, listed, copies)
             searched[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
-            groups += [] if runs else queries.group_names(backend.transport, wanted.project)
+            if not runs:
+                groups += groups_of(backend.transport, wanted.project) or groups_of(backend.transport, None)
         finally:
             backend.close()
     if mode != "online":
@@ -100,10 +111,13 @@ def load_results(
             return _from_disk(past, cache / "offline", listed)
         found = (past for past in map(load_or_skip, run_logs(folder)) if past is not None)
         searched[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
-        groups += past_runs.group_names(folder.parent, wanted.project)
+        groups += groups_on_disk(folder.parent)
     known = [name for names in searched.values() for name in names]
-    others = [] if known else [name for name in dict.fromkeys(groups) if name != wanted.name]
-    raise NoSuchRunError(str(wanted), list(searched), known, wanted.name, others)
+    others = [one for one in dict.fromkeys(groups) if not known and one != (wanted.project, wanted.name)]
+    groups_here = [name for project, name in others if project == wanted.project]
+    elsewhere = [f"{project}/{name}" for project, name in others]
+    label = f"{wanted.project}/{wanted.name}"
+    raise NoSuchRunError(str(wanted), list(searched), known, wanted.name, groups_here, elsewhere, label)
 
 
 def load_run_log(path: Path) -> Results:
@@ -116,6 +130,14 @@ def load_run_log(path: Path) -> Results:
     if past is None:
         raise NoSuchRunError("a run", [f"the file {path}"])
     return _from_disk(past, path.absolute().parent.parent.parent / "offline", None)
+
+
+def _find_on_server(backend: OnlineBackend, wanted: Wanted) -> str | None:
+    if wanted.run is not None:
+        return find_run_id(backend.transport, wanted.group_id, wanted.run)
+    run, number, empty = find_latest_run(backend.transport, wanted.group_id)
+    log_empty_runs(number, empty, f"{wanted.project}/{wanted.name}")
+    return run
 
 
 # --- from this disk ------------------------------------------------------------------------------
@@ -192,7 +214,7 @@ def _from_server(
     metrics: list[str | Metric] | None,
     copies: bool,
 ) -> Results:
-    documents = [doc for doc in all_run_tasks(backend.transport, run) if copies or is_original(doc)]
+    documents = [doc for doc in all_run_tasks(backend.transport, run) if copies or is_counted(doc)]
     parent = next((doc for doc in documents if identity_of(doc).get("kind") == "parent"), None)
     tasks = [doc for doc in documents if identity_of(doc).get("kind") == "task"]
     identity = identity_of((tasks or documents)[0])
@@ -210,7 +232,7 @@ def _from_server(
         task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
         if task.id in logged:
             _add_logged(task, logged[task.id])
-        (originals if is_original(document) else copied).append(task)
+        (originals if is_counted(document) else copied).append(task)
     shown = [*latest_attempts(originals).values(), *copied]
     group = identity.get("group_name", "")
     counted = [Counted(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]

@@ -10,7 +10,7 @@ from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import (
     Document,
     identity_of,
-    is_original,
+    is_counted,
     parse_count,
     query_all_tasks,
     run_started_at,
@@ -108,7 +108,7 @@ def runs_on_server(backend: OnlineBackend) -> list[Listed]:
     documents = query_all_tasks(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
     projects = _projects(backend.transport, {str(document.get("project")) for document in documents})
     runs: dict[str, list[Document]] = {}
-    for document in filter(is_original, documents):
+    for document in filter(is_counted, documents):
         runs.setdefault(identity_of(document)["run"], []).append(document)
     return _latest_first(_of_documents(found, projects) for found in runs.values())
 
@@ -146,6 +146,7 @@ _FIELDS = (
     "created",
     "project",
     "runtime",
+    "system_tags",
     *(
         f"hyperparams.{SECTION}.{name}"
         for name in ("group", "group_name", "run", "run_number", "run_started", "key", "attempt")

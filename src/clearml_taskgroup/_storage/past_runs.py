@@ -13,13 +13,14 @@ from .._clearml.notes import names_from_json, skipped_from_json
 from .._log import logger
 from .._model.metric_data import MetricData, metrics_from_json
 from .._model.past import PastRun, PastTask
+from .._text import some
 from ..errors import ArgumentError, RunLogError
 from .append_file import disk_errors, end_torn_line, lock, open_file
 from .run_log import in_use, read, read_first, run_number
 from .run_log_schema import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MIN_ID_PREFIX = 6
 """The fewest first digits of a run's id that find it."""
@@ -162,12 +163,28 @@ def find_run_log(folder: Path, run: str) -> Path | None:
 
 
 def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
-    """Reads the latest run of a group, or the latest one in one mode."""
+    """Reads the latest run of a group that has tasks, or the latest such one in one mode.
+
+    If no run has tasks, it is the latest one. The others are logged.
+    """
+    empty: list[PastRun] = []
     for path in reversed(run_logs(folder)):
         past = load(path)
-        if past is not None and mode in (None, past.mode):
+        if past is None or mode not in (None, past.mode):
+            continue
+        if past.tasks:
+            log_empty_runs(past.number, [one.number for one in empty], f"{past.project}/{past.name}")
             return past
-    return None
+        empty.append(past)
+    return empty[0] if empty else None
+
+
+def log_empty_runs(run: int, empty: Iterable[int], group: str) -> None:
+    """Logs which later runs of a group have no tasks, so that an earlier one counts as its latest."""
+    numbers = sorted(empty)
+    if numbers:
+        runs = f"run {numbers[0]}" if len(numbers) == 1 else f"each of the runs {some([*map(str, numbers)])}"
+        logger.info("%s of %s has no tasks; the latest run with tasks is run %d", runs, group, run)
 
 
 def all_runs(root: Path) -> list[PastRun]:
@@ -176,10 +193,12 @@ def all_runs(root: Path) -> list[PastRun]:
     return [past for past in found if past is not None]
 
 
-def group_names(root: Path, project: str) -> list[str]:
-    """Returns the names of a project's groups, from the first lines of their run logs."""
+def groups_on_disk(root: Path) -> list[tuple[str, str]]:
+    """Returns all groups, as project and name, from the first lines of their run logs."""
     firsts = (read_first(path) for folder in files_in(root) for path in run_logs(folder)[-1:])
-    return sorted({str(line.get("name")) for line in firsts if line.get("project") == project})
+    return sorted(
+        {(str(line["project"]), str(line["name"])) for line in firsts if {"project", "name"} <= line.keys()}
+    )
 
 
 def find_run(root: Path, wanted: str | Path) -> PastRun:
