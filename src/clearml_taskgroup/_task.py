@@ -16,12 +16,12 @@ from ._current import current_group, current_task, enter, leave, tasks
 from ._log import logger
 from ._model.arguments import checked_timeout
 from ._model.identity import flatten
-from ._model.metrics import MetricKey
 from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._run import console as _console
 from ._run import failures, forked
+from ._run.naming import check_aliases
 from ._run.nonfinite import skip_nonfinite
 from ._text import shown
 from .errors import (
@@ -29,7 +29,6 @@ from .errors import (
     CarriedError,
     LostPointsWarning,
     ParameterError,
-    ReportError,
     TaskClosedError,
 )
 
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from ._model.name_template import Name
     from ._model.status import Status
     from ._reporting import NestedValues, Values
-    from ._run.reporter import Channel, Points
+    from ._run.naming import Parts
+    from ._run.reporter import Points
     from ._run.run import Run
     from ._run.state import TaskState
     from .integrations.tensorboard import SummaryWriter
@@ -221,14 +221,14 @@ class GroupTask(Reporting):
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"an integer from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
-        if levels is None:
-            self._collect(values, context, at, points)
-        else:
-            for inner, metrics in flatten_nested(values, checked_levels(levels), context):
-                self._collect(metrics, inner, at, points)
+        parts: Parts = [(context, values)]
+        if levels is not None:
+            parts = list(flatten_nested(values, checked_levels(levels), context))
+        for inner, metrics in parts:
+            self._collect(metrics, inner, at, points)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
-            self._check_aliases(points, values, levels, context)
+            check_aliases(state.names, points, parts)
         if points:
             lost = self._run.reporter.put(state.id, at, points)
             if lost:
@@ -253,28 +253,6 @@ class GroupTask(Reporting):
                 points.append(x)
             else:
                 skip_nonfinite(self._run, self._state, metric, context, iteration, x)
-
-    def _check_aliases(
-        self, points: Points, values: Mapping[str, Any], levels: Sequence[str] | None, context: dict[str, Any]
-    ) -> None:
-        """Checks that no metric is in the dict twice, by its name and by an alias."""
-        channels: list[Channel] = points[::2]
-        if len(set(channels)) == len(channels):
-            return
-        names, spelt = self._state.names, dict[MetricKey, str]()
-        parts = (
-            [(context, values)] if levels is None else flatten_nested(values, checked_levels(levels), context)
-        )
-        for inner, metrics in parts:
-            for metric in metrics:
-                metric_key, _ = names.resolve(metric, inner)
-                first = spelt.setdefault(metric_key, metric)
-                if first != metric:
-                    meant = str(metric_key)
-                    raise ReportError(
-                        f"{first!r} and {metric!r} in one report both stand for {meant}; "
-                        "report only one of them"
-                    )
 
     def _warn_of_lost(self) -> None:
         if "lost" not in self._run.warned:

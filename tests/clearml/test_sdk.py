@@ -169,6 +169,7 @@ def test_settling_writes_everything_and_ends_the_thread(parts: Any) -> None:
 
 TWO_OBJECTS = """
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.session_file import write_session
 from clearml import OutputModel, Task
 
 Task.set_offline(True)
@@ -177,7 +178,7 @@ folder = Path(own.get_offline_mode_folder())
 stored = json.loads((folder / "task.json").read_text())
 identity = {"kind": {"section": "TaskGroup", "name": "kind", "value": "task"}}
 stored |= {"hyperparams": {"TaskGroup": identity}, "beside": 1}
-sdk.write_session(folder / "task.json", json.dumps(stored))
+write_session(folder / "task.json", json.dumps(stored))
 
 first, second = sdk.open_task(own.id), sdk.open_task(own.id)
 first.set_comment("of the first")

@@ -16,10 +16,12 @@ from .._model.backoff import Backoff
 from ..errors import LoginError, ServerError
 from . import http_request
 from .answers import is_clearml, misfit, summary
-from .sdk import Connection, LoginDelayed
+from .login_errors import LoginDelayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .sdk import Connection
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 509})
 """HTTP statuses of a server, or of a proxy before it, after which another attempt may succeed."""

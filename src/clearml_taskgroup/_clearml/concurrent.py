@@ -1,4 +1,4 @@
-"""Make several API calls at the same time, with a few short-lived threads."""
+"""Make calls in short-lived threads: several at the same time, or one with a time limit."""
 
 from __future__ import annotations
 
@@ -52,3 +52,35 @@ def call_concurrently(call: Callable[[_In], _Out], items: Iterable[_In]) -> list
     if errors:
         raise errors[min(errors)]
     return [results[at] for at in range(len(listed))]
+
+
+def call_in_time(function: Callable[[], object], timeout: float, what: str) -> None:
+    """Calls a function that has no time limit of its own; it goes on in its thread after the limit.
+
+    Args:
+        function: What to call.
+        timeout: Time limit in seconds.
+        what: What takes the time, for the error.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            function()
+        except Exception as error:  # raised again in the calling thread
+            errors.append(error)
+
+    waiting = threading.Thread(target=call, daemon=True)
+    try:
+        waiting.start()
+    except RuntimeError:  # no thread can start while the interpreter ends
+        function()
+        return
+    waiting.join(timeout)
+    if waiting.is_alive():
+        raise TimeoutError(f"{what} took over {timeout:.0f} s")
+    if errors:
+        raise errors[0]

@@ -37,7 +37,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -54,10 +53,13 @@ from .._model.backoff import Backoff
 from ..errors import LoginError, ProvenanceWarning
 from . import http_request
 from .answers import is_clearml, summary
+from .concurrent import call_in_time
 from .hyperparameters import SECTION
+from .login_errors import TEMPORARY_STATUSES, LoginDelayed, login_error, no_answer
+from .session_file import read_session, write_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import clearml as clearml
 
@@ -66,14 +68,8 @@ _REPORTING_MODELS = "taskgroup_reporting_models"
 """An attribute of an attached task: its models that have a reporter of their own."""
 
 SCRIPT_FIELDS = (
-    "repository",
-    "branch",
-    "version_num",
-    "entry_point",
-    "working_dir",
-    "diff",
-    "requirements",
-    "binary",
+    *("repository", "branch", "version_num", "entry_point", "working_dir"),
+    *("diff", "requirements", "binary"),
 )
 
 
@@ -87,10 +83,6 @@ class _Switch:
 
 
 _switch = _Switch()
-
-
-class LoginDelayed(LoginError):
-    """A login that failed; another attempt may succeed."""
 
 
 @attrs.define
@@ -126,7 +118,7 @@ class Connection:
         try:
             return str(self._session.token)
         except Exception as error:
-            raise _login_error(error) from error
+            raise login_error(error) from error
 
     def renew(self, timeout: float | None = None) -> None:
         """Gets a new token, because the server refused the old one; see `token`.
@@ -139,7 +131,7 @@ class Connection:
         try:
             self._session.refresh_token()
         except Exception as error:
-            raise _login_error(error) from error
+            raise login_error(error) from error
 
     def _limit(self, timeout: float | None) -> None:
         longest = limits.LOGIN_TIMEOUT_S
@@ -193,9 +185,9 @@ def connect(timeout: float | None = None) -> Connection:
             session = kind()
             break
         except Exception as error:  # requests', urllib3's and ClearML's own
-            login_error, pause = _login_error(error), backoff.next_pause()
-            if not isinstance(login_error, LoginDelayed) or time.monotonic() + pause > deadline:
-                raise login_error from error
+            problem, pause = login_error(error), backoff.next_pause()
+            if not isinstance(problem, LoginDelayed) or time.monotonic() + pause > deadline:
+                raise problem from error
         time.sleep(pause)
     try:
         web: str | None = kind.get_app_server_host().rstrip("/")
@@ -232,49 +224,17 @@ def _session_class() -> Any:
                     self.http, method, url, timeout=self.answer_timeout, verify=self.verify, **given
                 )
             except requests.RequestException as error:
-                raise _no_answer(self.host, error) from error
+                raise no_answer(self.host, error) from error
             try:
                 content = answer.json()
             except ValueError:
                 content = None
-            if not is_clearml(content) or answer.status_code in _TEMPORARY_STATUSES:
+            if not is_clearml(content) or answer.status_code in TEMPORARY_STATUSES:
                 odd = f"{self.host} does not answer as a ClearML API server does"
                 raise LoginDelayed(f"cannot log in: {odd}: {summary(answer)}")
             return answer
 
     return LimitedSession
-
-
-def _no_answer(host: str, error: requests.RequestException) -> LoginError:
-    text = str(error)
-    if isinstance(error, requests.exceptions.SSLError):
-        found = re.search(r"certificate verify failed: ([^(\"']*)", text)
-        if found is not None:
-            return LoginError(
-                f"cannot log in: the certificate of {host} is not accepted ({found[1].strip()})", _CERTIFICATE
-            )
-        return LoginDelayed(f"cannot log in: {host} does not speak TLS as expected; should it be http://?")
-    if isinstance(error, _BAD_ADDRESS):
-        return LoginError(f"cannot log in: {host} is not a valid address")
-    if isinstance(error, http_request.TooLarge):
-        return LoginDelayed(f"cannot log in: the answer of {host} has {error}")
-    if isinstance(error, requests.Timeout) or "timed out" in text:
-        return LoginDelayed(f"cannot log in: {host} did not answer in time")
-    reason = "nothing listens there" if "refused" in text else _NO_NAME.get("resol" in text.lower(), "")
-    return LoginDelayed(f"cannot log in: no connection to {host}: {reason or type(error).__name__}")
-
-
-_NO_NAME = {True: "its name is not known"}
-_BAD_ADDRESS = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-)
-_TEMPORARY_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
-_CERTIFICATE = (
-    "set api.verify_certificate in clearml.conf (or CLEARML_API_HOST_VERIFY_CERT) to the path of a file "
-    "with the certificate of its authority, or to false to accept any"
-)
 
 
 def upload_file(local: Path, url: str) -> None:
@@ -289,12 +249,6 @@ def upload_file(local: Path, url: str) -> None:
         StorageManager.upload_file(local_file=local.as_posix(), remote_url=url)
     except Exception as error:  # each storage has exceptions of its own
         raise LoginError(f"cannot upload {local.name} to {url}: {error}") from error
-
-
-def _login_error(error: Exception) -> LoginError:
-    if isinstance(error.__context__, LoginError):  # ClearML's session wraps what `_send_request` raises
-        return error.__context__
-    return LoginError(f"cannot log in: {' '.join(str(error).split())[:200]}")
 
 
 def agent_task_id() -> str | None:
@@ -403,7 +357,7 @@ def _keep_session(task: Any) -> None:
     ClearML writes its own copy of all fields, and a process that is killed meanwhile leaves half a file.
     """
     path = Path(task.get_offline_mode_folder()) / "task.json"
-    task._offline_output_models = _read_session(path).get("offline_output_models", [])
+    task._offline_output_models = read_session(path).get("offline_output_models", [])
     before, lock = task.data.to_dict(), threading.Lock()
 
     def save(**fields: Any) -> None:
@@ -413,30 +367,13 @@ def _keep_session(task: Any) -> None:
         with lock:
             now = json.loads(json.dumps(task.data.to_dict()))
             changed = {name: now.get(name) for name in {**before, **now} if now.get(name) != before.get(name)}
-            stored = _read_session(path) | changed
+            stored = read_session(path) | changed
             before = now
             stored["project_name"] = task.get_project_name()
             stored["offline_output_models"] = task._offline_output_models
             write_session(path, json.dumps({k: v for k, v in stored.items() if v is not None}))
 
     task._save_data_to_offline_dir = save
-
-
-def _read_session(path: Path) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return stored
-
-
-def write_session(path: Path, text: str) -> None:
-    """Replaces a session's `task.json`, which is its owner's only; nobody ever sees half a file."""
-    fresh = path.with_suffix(".json.new")
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(fresh, path)
 
 
 @functools.cache
@@ -506,7 +443,7 @@ def wait_for_uploads(task: Any, timeout: float) -> None:
         if task.is_offline():
             task._edit()  # writes the list of models
 
-    _call(finish, task, timeout)
+    call_in_time(finish, timeout, _uploads(task))
 
 
 def flush(task: Any, timeout: float) -> None:
@@ -515,30 +452,11 @@ def flush(task: Any, timeout: float) -> None:
     Raises:
         TimeoutError: It was not sent after `timeout` seconds.
     """
-    _call(lambda: task.flush(wait_for_uploads=True), task, timeout)
+    call_in_time(lambda: task.flush(wait_for_uploads=True), timeout, _uploads(task))
 
 
-def _call(function: Callable[[], object], task: Any, timeout: float) -> None:
-    """Calls a function in a thread, because ClearML's own calls have no time limit."""
-    errors: list[Exception] = []
-
-    def call() -> None:
-        try:
-            function()
-        except Exception as error:
-            errors.append(error)
-
-    waiting = threading.Thread(target=call, daemon=True)
-    try:
-        waiting.start()
-    except RuntimeError:  # no thread can start while the interpreter ends
-        function()
-        return
-    waiting.join(timeout)
-    if waiting.is_alive():
-        raise TimeoutError(f"ClearML's own uploads of the task {task.id} took over {timeout:.0f} s")
-    if errors:
-        raise errors[0]
+def _uploads(task: Any) -> str:
+    return f"ClearML's own uploads of the task {task.id}"
 
 
 def detect_script() -> dict[str, Any] | None:

@@ -19,8 +19,15 @@ from .._model.name_template import (
     NameTemplate,
     check_context,
 )
-from ..errors import BlankNameError, MetricValueError, NameCollisionError, NameWarning, TooManyNamesError
-from .reporter import Channel
+from ..errors import (
+    BlankNameError,
+    MetricValueError,
+    NameCollisionError,
+    NameWarning,
+    ReportError,
+    TooManyNamesError,
+)
+from .reporter import Channel, Points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,3 +151,28 @@ def _check_metric(metric: Any, template: NameTemplate) -> None:
         raise MetricValueError(metric, None)
     if not metric.strip():
         raise BlankNameError(template.text, "was given a blank metric", "give its name as text")
+
+
+Parts = list[tuple[dict[str, Any], "Mapping[str, Any]"]]
+"""Context and values of each part of a report; a report that is not nested has one."""
+
+
+def check_aliases(names: Names, points: Points, parts: Parts) -> None:
+    """Checks that no metric is in a report twice, by its name and by an alias.
+
+    Raises:
+        ReportError: One is.
+    """
+    channels: list[Channel] = points[::2]
+    if len(set(channels)) == len(channels):
+        return
+    spelt: dict[MetricKey, str] = {}
+    for context, values in parts:
+        for metric in values:
+            metric_key, _ = names.resolve(metric, context)
+            first = spelt.setdefault(metric_key, metric)
+            if first != metric:
+                raise ReportError(
+                    f"{first!r} and {metric!r} in one report both stand for {metric_key!s}; "
+                    "report only one of them"
+                )

@@ -22,6 +22,7 @@ from .._clearml import sdk
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Curves, curves_of
 from .._clearml.hyperparameters import SECTION, added, hyperparameters, parameter
+from .._clearml.session_file import write_session
 from ..errors import StoreError
 from .append_file import (
     OWNER_ONLY_FOLDER,
@@ -77,7 +78,7 @@ class OfflineBackend(Backend):
             try:
                 with disk_errors(folder):
                     folder.mkdir(OWNER_ONLY_FOLDER, parents=True)
-                    sdk.write_session(folder / "task.json", _task_json(run, spec, task_id, folder, script))
+                    write_session(folder / "task.json", _task_json(run, spec, task_id, folder, script))
             except StoreError:
                 for created in ids:
                     shutil.rmtree(self.root / created, ignore_errors=True)
@@ -141,7 +142,7 @@ class OfflineBackend(Backend):
             data = json.loads(path.read_text())
             for entry in entries:
                 data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry
-            sdk.write_session(path, json.dumps(data))
+            write_session(path, json.dumps(data))
 
     def flush_clearml_task(self, task_id: str, timeout: float) -> None:
         """Waits until what ClearML's own object of a task has logged is in the session."""

@@ -19,7 +19,6 @@ from .._clearml.queries import MAX_PAGE_TASKS, query_by_id, read_curve
 from .._clearml.tasks import (
     DELETED,
     add_parameters,
-    annotate_task,
     create_task,
     end_task,
     find_or_create_project,
@@ -29,11 +28,11 @@ from .._clearml.tasks import (
     restart_task,
     start_task,
 )
-from .._log import logger
 from .._model import limits
 from .._model.specs import ForeignStatus
 from .._text import counted, some
 from ..errors import DeliveryError, ServerError
+from .annotations import Annotations
 from .base import Backend
 from .batch_sender import BatchSender
 from .foreign_statuses import ForeignStatuses
@@ -83,7 +82,7 @@ class OnlineBackend(Backend):
     _last_sign: dict[str, float] = attrs.field(factory=dict, repr=False)  # of open tasks
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _names: dict[str, str] = attrs.field(factory=dict, repr=False)
-    _annotations: dict[str, tuple[dict[str, str], dict[str, str]]] = attrs.field(factory=dict, repr=False)
+    _annotations: Annotations = attrs.field(init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
     _starting: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _in_child: bool = False
@@ -91,6 +90,7 @@ class OnlineBackend(Backend):
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
         self.batch_sender = BatchSender(self.transport)
+        self._annotations = Annotations(self.transport)
         self.foreign = ForeignStatuses(self.transport, self._describe)
 
     @property
@@ -224,8 +224,7 @@ class OnlineBackend(Backend):
     def keep_alive(self) -> None:
         """Starts tasks that wait for it, and pings open tasks that have been silent; raises nothing."""
         self._start_tasks()
-        if self._annotations:
-            self._store_annotations()
+        self._annotations.store()
         now = time.monotonic()
         with self._lock:
             silent = [
@@ -301,33 +300,7 @@ class OnlineBackend(Backend):
 
     def annotate(self, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str]) -> None:
         """Notes what `keep_alive` stores with the task soon, and `finish` before its end."""
-        with self._lock:
-            noted = self._annotations.setdefault(task_id, ({}, {}))
-            noted[0].update(section)
-            noted[1].update(runtime)
-
-    def _store_annotations(self, task_ids: Sequence[str] | None = None, timeout: float = 0.0) -> None:
-        """Stores what was noted; what cannot be stored now is tried again later.
-
-        Args:
-            task_ids: The tasks; None for all.
-            timeout: Time limit for each task in seconds; with 0, one attempt.
-        """
-        with self._lock:
-            wanted = list(self._annotations if task_ids is None else task_ids)
-            noted = {id_: self._annotations.pop(id_) for id_ in wanted if id_ in self._annotations}
-
-        def store(item: tuple[str, tuple[dict[str, str], dict[str, str]]]) -> None:
-            task_id, entries = item
-            try:
-                annotate_task(self.transport, task_id, *entries, timeout)
-            except Unreachable:
-                with self._lock:
-                    self._annotations.setdefault(task_id, entries)
-            except ServerError as error:  # deleted, or published by somebody
-                logger.debug("%s", error)
-
-        call_concurrently(store, list(noted.items()))
+        self._annotations.add(task_id, section, runtime)
 
     def flush_clearml_task(self, task_id: str, timeout: float) -> None:
         """Waits until what ClearML's own object of a task has logged was sent."""
@@ -379,8 +352,8 @@ class OnlineBackend(Backend):
         def left() -> float:
             return max(0.0, deadline - time.monotonic())
 
-        if self._annotations:  # a server takes them before the end only
-            self._store_annotations([ending.task_id for ending in endings], left())
+        # A server takes them before the end only.
+        self._annotations.store([ending.task_id for ending in endings], left())
         own = [ending for ending in endings if ending.task_id != self.agent_task_id]
         refused: dict[str, ForeignStatus] = {}
         try:

@@ -1,0 +1,52 @@
+"""Why a login failed, from what the HTTP request raised: an error that names the setting to change."""
+
+from __future__ import annotations
+
+import re
+
+import requests
+
+from ..errors import LoginError
+from . import http_request
+
+
+class LoginDelayed(LoginError):
+    """A login that failed; another attempt may succeed."""
+
+
+def no_answer(host: str, error: requests.RequestException) -> LoginError:
+    text = str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        found = re.search(r"certificate verify failed: ([^(\"']*)", text)
+        if found is not None:
+            return LoginError(
+                f"cannot log in: the certificate of {host} is not accepted ({found[1].strip()})", _CERTIFICATE
+            )
+        return LoginDelayed(f"cannot log in: {host} does not speak TLS as expected; should it be http://?")
+    if isinstance(error, _BAD_ADDRESS):
+        return LoginError(f"cannot log in: {host} is not a valid address")
+    if isinstance(error, http_request.TooLarge):
+        return LoginDelayed(f"cannot log in: the answer of {host} has {error}")
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return LoginDelayed(f"cannot log in: {host} did not answer in time")
+    reason = "nothing listens there" if "refused" in text else _NO_NAME.get("resol" in text.lower(), "")
+    return LoginDelayed(f"cannot log in: no connection to {host}: {reason or type(error).__name__}")
+
+
+_NO_NAME = {True: "its name is not known"}
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+TEMPORARY_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
+_CERTIFICATE = (
+    "set api.verify_certificate in clearml.conf (or CLEARML_API_HOST_VERIFY_CERT) to the path of a file "
+    "with the certificate of its authority, or to false to accept any"
+)
+
+
+def login_error(error: Exception) -> LoginError:
+    if isinstance(error.__context__, LoginError):  # ClearML's session wraps what `_send_request` raises
+        return error.__context__
+    return LoginError(f"cannot log in: {' '.join(str(error).split())[:200]}")
