@@ -17,7 +17,7 @@ from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._progress import Progress, choose_metric
-from clearml_taskgroup._results.metric_lookup import MetricLookup
+from clearml_taskgroup._results.find_metric import MetricLookup
 from clearml_taskgroup.errors import MissingExtraError
 from clearml_taskgroup.testing import recording
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._model.metrics import MetricKey
-    from ._results.metric_lookup import MetricLookup
+    from ._results.find_metric import MetricLookup
     from ._run.state import TaskState
 
 PREFERRED_CONTEXT_VALUES = ("val", "validation", "valid", "dev", "eval", "test")

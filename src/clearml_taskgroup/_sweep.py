@@ -10,7 +10,7 @@ import attrs
 from ._agents import on_agent, submit_checks
 from ._agents.submit import submit_sweep
 from ._model.search_space import Space, configurations
-from ._results.metric_lookup import MetricLookup
+from ._results.find_metric import MetricLookup
 from ._run.resume import log_progress
 from ._text import counted
 from .errors import SweepOverError

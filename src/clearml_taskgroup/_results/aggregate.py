@@ -18,7 +18,7 @@ from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_s
 
 if TYPE_CHECKING:
     from .._model.metrics import MetricKey
-    from .metric_lookup import MetricLookup
+    from .find_metric import MetricLookup
     from .rows import Row
 
 T = TypeVar("T")

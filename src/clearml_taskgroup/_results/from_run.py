@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain_parameters
 from .._run.recount import complete, counted
+from .find_metric import MetricLookup
 from .history import FLUSH_TIMEOUT_S, Reader
-from .metric_lookup import MetricLookup
 from .results import Results
 from .rows import OPEN, About, Row, row_metrics
 

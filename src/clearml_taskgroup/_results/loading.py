@@ -42,8 +42,8 @@ from .._storage.past_runs import (
     run_logs,
 )
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
+from .find_metric import MetricLookup
 from .history import Reader
-from .metric_lookup import MetricLookup
 from .results import Results
 from .rows import OPEN, About, Row, row_metrics
 

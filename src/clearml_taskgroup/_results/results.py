@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._model.metrics import MetricKey
+    from .find_metric import MetricLookup
     from .history import History, Reader
-    from .metric_lookup import MetricLookup
 
 
 @attrs.frozen(repr=False)

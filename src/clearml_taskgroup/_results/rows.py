@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .._model.stats import Stats
     from .._model.status import Status
+    from .find_metric import MetricLookup
     from .history import Reader
-    from .metric_lookup import MetricLookup
 
 T = TypeVar("T")
 
