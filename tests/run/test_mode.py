@@ -22,8 +22,16 @@ def main(**options):
                 task.set_parameters({"extra": 1})
         print(group.mode, len(group.results()), group.results().best("loss", mode="min").value)
 """
-RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
+LAUNCHERS = {
+    "RANK": "WORLD_SIZE",
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_RANK": "MV2_COMM_WORLD_SIZE",
+    "PMI_RANK": "PMI_SIZE",
+    "HOROVOD_RANK": "HOROVOD_SIZE",
+    "JSM_NAMESPACE_RANK": "JSM_NAMESPACE_SIZE",
+    "SLURM_PROCID": "SLURM_NTASKS",
+}
+OTHERS = ("PMIX_RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 
 
 def kept(outcome: Outcome) -> bool:
@@ -34,7 +42,7 @@ def kept(outcome: Outcome) -> bool:
 @pytest.fixture(autouse=True)
 def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides the variables of a launcher that may run these tests."""
-    for name in RANKS + SIZES:
+    for name in (*LAUNCHERS, *LAUNCHERS.values(), *OTHERS):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -105,7 +113,9 @@ def test_ranks_other_than_0_choose_disabled(tmp_path: Path, rank: str, mode: str
     """In a distributed job only rank 0 keeps anything."""
     env = {"CLEARML_OFFLINE_MODE": "1", "RANK": rank, "WORLD_SIZE": "4"}
     outcome = run_script(UNCHANGED + "main()", tmp_path, env=env)
-    assert (outcome.code, outcome.out, outcome.err) == (0, f"{mode} 2 0.5\n", "")
+    assert (outcome.code, outcome.out) == (0, f"{mode} 2 0.5\n")
+    assert outcome.err.count(f"RANK={rank}: this is not the first process") == (mode == "disabled")
+    assert len(outcome.err.splitlines()) == (mode == "disabled")
     assert kept(outcome) == (mode == "offline")
 
 
@@ -141,18 +151,38 @@ except RuntimeError as error:
     assert "before Task.init" in ours[2]
 
 
-@pytest.mark.parametrize(("rank", "size"), list(zip(RANKS, SIZES, strict=True)))
+@pytest.mark.parametrize(("rank", "size"), LAUNCHERS.items())
 def test_launchers_number_their_processes(monkeypatch: pytest.MonkeyPatch, rank: str, size: str) -> None:
-    """torchrun, Open MPI, MPICH and Slurm are understood; a job of one process is none."""
-    assert distributed_rank() == 0
+    """A job of one process is none, and text that is no number is no rank."""
+    assert not distributed_rank()
     monkeypatch.setenv(rank, "2")
-    assert distributed_rank() == 0
-    monkeypatch.setenv(size, "1")
-    assert distributed_rank() == 0
+    assert not distributed_rank()
+    for number, expected in (("1", ""), ("4", f"{rank}=2"), ("many", "")):
+        monkeypatch.setenv(size, number)
+        assert distributed_rank() == expected
     monkeypatch.setenv(size, "4")
-    assert distributed_rank() == 2
-    monkeypatch.setenv(rank, "none")
-    assert distributed_rank() == 0
+    monkeypatch.setenv(rank, "0")
+    assert not distributed_rank()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PMIX_RANK": "3"}, "PMIX_RANK=3"),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2"}, "LOCAL_RANK=1"),  # Lightning's launcher
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "4"}, "NODE_RANK=1"),
+        ({"LOCAL_RANK": "1", "GROUP_RANK": "2"}, "LOCAL_RANK=1, GROUP_RANK=2"),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0", "WORLD_SIZE": "4"}, ""),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "1"}, ""),
+        ({"LOCAL_RANK": "1"}, ""),  # a script's own variable
+    ],
+)
+def test_launchers_without_a_rank(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert distributed_rank() == expected
 
 
 def test_a_rank_alone_decides_for_disabled(monkeypatch: pytest.MonkeyPatch) -> None:

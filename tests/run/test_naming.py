@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -213,3 +214,12 @@ def test_no_two_measures_fold_into_one_name(text: str, reports: list[tuple[str, 
         assert by_name.setdefault(channel.name, (meant, single)) == (meant, single)
         assert by_measure.setdefault(meant, channel.stats) is channel.stats
     assert len({id(stats) for stats in by_measure.values()}) == len(by_measure)
+
+
+def test_too_many_metrics_of_a_fixed_template() -> None:
+    """Where not the context but the metrics are many, the advice is about metrics."""
+    with recording(), TaskGroup("digits", "sweep") as group, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = group.task({"C": 1})
+        with pytest.raises(TooManyNamesError, match=r"it logs 2,000 metrics\. Log means"):
+            task.report({f"layer {number}": 1.0 for number in range(2001)}, 1)

@@ -102,7 +102,7 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
 
 def is_idle_rank(run: Run) -> bool:
     """Whether this is a rank of a distributed job that leaves submitting to rank 0."""
-    return run.backend.mode == "disabled" and _modes.distributed_rank() > 0
+    return run.backend.mode == "disabled" and bool(_modes.distributed_rank())
 
 
 def adopted(run: Run, spec: TaskSpec, transport: Transport | None) -> tuple[TaskSpec, str, Status] | None:

@@ -13,12 +13,18 @@ from ..errors import ArgumentError, ModeError
 Mode = Literal["online", "offline", "disabled"]
 
 _RANKS = (
-    ("RANK", "WORLD_SIZE"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
+    ("RANK", "WORLD_SIZE"),  # torchrun, accelerate, DeepSpeed
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),  # MVAPICH
+    ("PMI_RANK", "PMI_SIZE"),  # MPICH, Intel MPI
+    ("PMIX_RANK", ""),
+    ("HOROVOD_RANK", "HOROVOD_SIZE"),
+    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),  # LSF
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
-"""Variables with rank and size of a distributed job: torchrun, Open MPI, MPICH, Slurm."""
+"""Variables with rank and size of a distributed job; without a name for the size, there is none."""
+_LOCAL_RANK, _NODE_RANKS = "LOCAL_RANK", ("NODE_RANK", "GROUP_RANK")
+"""Variables of launchers that set no `RANK`, as Lightning's own."""
 
 
 def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
@@ -35,7 +41,14 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
     """
     if mode not in (None, "online", "offline", "disabled"):
         raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
-    if mode == "disabled" or (mode is None and distributed_rank()):
+    if mode == "disabled":
+        return "disabled"
+    if mode is None and (variables := distributed_rank()):
+        if log:
+            _log_once(
+                f"{variables}: this is not the first process of a distributed job, so it stores nothing. If "
+                "its processes are independent scripts, give each group mode='online' or mode='offline'"
+            )
         return "disabled"
     now = sdk.task_mode()
     live = sdk.main_task() is not None
@@ -64,10 +77,23 @@ def _log_once(text: str) -> None:
     logger.info(text)
 
 
-def distributed_rank() -> int:
-    """Returns this process's rank in a distributed job; 0 if there is none."""
+def distributed_rank() -> str:
+    """Returns the variables by which this process is not the first one of a distributed job, `RANK=2`.
+
+    Returns:
+        Empty if it is the first one, or no job is known.
+    """
     for rank, size in _RANKS:
-        values = os.environ.get(rank, ""), os.environ.get(size, "")
-        if all(value.isdigit() for value in values) and int(values[1]) > 1:
-            return int(values[0])
-    return 0
+        value = _number(rank)
+        if value is not None and (not size or (_number(size) or 0) > 1):
+            return f"{rank}={value}" if value else ""
+    local, nodes = _number(_LOCAL_RANK), {name: _number(name) for name in _NODE_RANKS}
+    if local is None or _number("WORLD_SIZE") == 1 or all(node is None for node in nodes.values()):
+        return ""
+    ranks = {_LOCAL_RANK: local, **nodes}
+    return ", ".join(f"{name}={value}" for name, value in ranks.items() if value)
+
+
+def _number(variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else None

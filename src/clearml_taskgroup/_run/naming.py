@@ -132,18 +132,30 @@ class Names:
             raise TooManyNamesError(
                 self.fields["task"],
                 f"has {MAX_NAMES_PER_TASK:,} names already, as many as a ClearML server keeps for one task",
-                f"the template {self.template.text!r} puts something that counts up into the name: give it "
-                "as the iteration instead, report(values, iteration)",
+                self._advice_on_names(),
             )
         if count > MANY_NAMES_PER_TASK and "names" not in self.warned:
             self.warned.add("names")
             warnings.warn(
                 f"the task {self.fields['task']!r} has logged over {MANY_NAMES_PER_TASK:,} different names "
                 f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps "
-                f"{MAX_NAMES_PER_TASK:,}. What counts up belongs into iteration: report(values, iteration)",
+                f"{MAX_NAMES_PER_TASK:,}: {self._advice_on_names()}",
                 NameWarning,
                 stacklevel=6,
             )
+
+    def _advice_on_names(self) -> str:
+        """Says what to do, by what makes the names many: the metrics, or what the context has."""
+        metrics = {key.metric for key, _ in self._taken.values()}
+        if 2 * len(metrics) > len(self._taken):
+            return (
+                f"it logs {len(metrics):,} metrics. Log means instead of each value, give what counts up in "
+                "their names as the iteration, report(values, iteration), or spread them over several tasks"
+            )
+        return (
+            f"the template {self.template.text!r} puts something that counts up into the name: give it "
+            "as the iteration instead, report(values, iteration)"
+        )
 
 
 def _check_metric(metric: Any, template: NameTemplate) -> None:
