@@ -53,9 +53,10 @@ def isolated(
     """Hides the user's configuration, and gives each test a cache folder of its own.
 
     A group that a test leaves open on purpose must not keep its signal handler for the next one. A shell's
-    background job ignores SIGINT, which tests raise.
+    background job ignores SIGINT, and `nohup` SIGHUP, which tests raise.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in users_environment:
         monkeypatch.delenv(name, raising=False)
     settings = tmp_path / "clearml.conf"

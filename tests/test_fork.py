@@ -11,7 +11,7 @@ import os, signal
 from clearml_taskgroup import _fork
 from clearml_taskgroup._run import signals
 
-renew = signals.catch_sigterm()
+renew = signals.catch_terminations()
 _fork._in_child.insert(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
 child = os.fork()
 if child == 0:

@@ -196,7 +196,7 @@ class TaskGroup(GroupInfo):
             on_agent.expect(run.foreign_agent_task, f"{self.project}/{self.name} (id {self.id})")
         if run.agent_task is None:
             run.summarize = _summarize
-        run.after_close.append(signals.catch_sigterm())
+        run.after_close.append(signals.catch_terminations())
         if run.options.capture_console:
             run.after_close.append(console.install())
         self._finalizer = weakref.finalize(self, closing.abandon, run)

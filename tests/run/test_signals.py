@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._run.signals import SIGTERM_EXIT_CODE, Interrupts, hold_signals
+from clearml_taskgroup._run.signals import Interrupts, exit_code, hold_signals
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
 from tests.support.scripts import (
@@ -25,14 +25,18 @@ from tests.support.scripts import (
     statuses,
 )
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
-KINDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+KINDS: dict[int, type[BaseException]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: SystemExit,
+    signal.SIGHUP: SystemExit,
+}
 
 
 @pytest.fixture(autouse=True)
 def handlers_put_back() -> Iterator[None]:
     """Starts each test with Python's own handlers, which it must leave as it found them."""
-    defaults: list[Any] = [signal.default_int_handler, signal.SIG_DFL]
+    defaults: list[Any] = [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
     outside = [signal.signal(number, handler) for number, handler in zip(SIGNALS, defaults, strict=True)]
     yield
     after = [signal.getsignal(number) for number in SIGNALS]
@@ -67,8 +71,9 @@ def test_a_signal_in_the_body_stops_what_is_open(number: signal.Signals, own_blo
     assert statuses(backend) == {"the group": "stopped", "seed=0": "completed", "seed=1": "stopped"}
 
 
-def test_sigterm_in_a_script_ends_it_with_143_and_stopped_tasks(tmp_path: Any) -> None:
-    """A real SIGTERM from outside stops tasks and run in the record, and the exit code tells of it."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_script_ends_it_with_its_code_and_stopped_tasks(tmp_path: Any, number: int) -> None:
+    """A real signal from outside stops tasks and run in the run log, and the exit code tells of it."""
     process = start_script(
         """
         with offline() as group:
@@ -82,9 +87,9 @@ def test_sigterm_in_a_script_ends_it_with_143_and_stopped_tasks(tmp_path: Any) -
         tmp_path,
     )
     assert line_of(process) == "ready"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     outcome = finished(process, tmp_path)
-    assert (outcome.code, outcome.err) == (143, "")
+    assert (outcome.code, outcome.err) == (128 + number, "")
     assert {name: status for name, (status, _) in outcome.ends().items()} == {
         "seed=0": "completed",
         "seed=1": "stopped",
@@ -393,7 +398,7 @@ def test_an_error_names_data_that_a_hanging_store_did_not_take_at_sigterm() -> N
         with a_group() as group, group.task(name="the task") as task:
             task.report({"loss": 1.0}, 1)
             signal.raise_signal(signal.SIGTERM)
-    assert caught.value.code == SIGTERM_EXIT_CODE
+    assert caught.value.code == exit_code(signal.SIGTERM)
     (note,) = notes_of(caught.value)
     assert DeliveryError.__name__ in note
     assert "dead disk" in note

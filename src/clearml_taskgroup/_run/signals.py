@@ -1,4 +1,4 @@
-"""Signals: SIGTERM raises `SystemExit` while a group is open; both are deferred while one closes."""
+"""Signals: SIGTERM and SIGHUP raise `SystemExit` while a group is open; all are deferred while one closes."""
 
 from __future__ import annotations
 
@@ -17,42 +17,48 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+TERMINATIONS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a process: by a scheduler, and by a terminal that is closed (not on Windows)."""
 
 _users: set[object] = set()
-_replaced: Any = signal.SIG_DFL
+_replaced: dict[int, Any] = {}
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(SIGTERM_EXIT_CODE)
+    raise SystemExit(exit_code(signum))
 
 
-def catch_sigterm() -> Callable[[], None]:
-    """Makes SIGTERM raise `SystemExit(143)`, so that blocks end as they do after any exception.
+def exit_code(signum: int) -> int:
+    """Returns the exit code of a process that a signal ends."""
+    return 128 + signum
+
+
+def catch_terminations() -> Callable[[], None]:
+    """Makes SIGTERM and SIGHUP raise `SystemExit`, so that blocks end as they do after any exception.
 
     Only in the main thread, and only in place of the default handler or that of `Task.init`, which
-    ignores the signal. Any other handler is kept.
+    ignores the signal. Any other handler is kept; `nohup`, for example, ignores SIGHUP.
 
     Returns:
-        A function that restores the old handler, unless another group still needs ours.
+        A function that restores the old handlers, unless another group still needs ours.
     """
-    global _replaced
     if threading.current_thread() is not threading.main_thread():
         return _nothing
-    old = signal.getsignal(signal.SIGTERM)
-    if old is not _terminate:
-        if old not in (signal.SIG_DFL, pass_on) and not sdk.is_signal_handler(old):
-            return _nothing
-        _replaced = old
-        signal.signal(signal.SIGTERM, _terminate)
+    for number in TERMINATIONS:
+        old = signal.getsignal(number)
+        if old in (signal.SIG_DFL, pass_on) or sdk.is_signal_handler(old):
+            _replaced[number] = old
+            signal.signal(number, _terminate)
     token = object()
     _users.add(token)
 
     def restore() -> None:
         _users.discard(token)
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if not _users and in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
-            signal.signal(signal.SIGTERM, _replaced)
+        if _users or threading.current_thread() is not threading.main_thread():
+            return
+        for number in TERMINATIONS:
+            if signal.getsignal(number) is _terminate:
+                signal.signal(number, _replaced[number])
 
     return restore
 
@@ -83,20 +89,20 @@ class Interrupts:
 
 @contextmanager
 def hold_signals() -> Iterator[Interrupts]:
-    """Defers Ctrl-C and SIGTERM while a group closes; a second one interrupts the running step."""
+    """Defers Ctrl-C, SIGTERM and SIGHUP while a group closes; a second one interrupts the running step."""
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
 
     def hold(signum: int, frame: FrameType | None) -> None:
-        interrupt = SystemExit(SIGTERM_EXIT_CODE) if signum == signal.SIGTERM else KeyboardInterrupt()
+        interrupt = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
         interrupts.add(interrupt)
         if interrupts.given_up and interrupts.waiting:
             raise interrupt
 
-    old: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    old: dict[int, Any] = {}
+    for number in (signal.SIGINT, *TERMINATIONS):
         handler = signal.getsignal(number)
         ours = handler in (signal.default_int_handler, _terminate)
         if ours or sdk.is_signal_handler(handler):
@@ -113,5 +119,6 @@ def hold_signals() -> Iterator[Interrupts]:
 def _forget() -> None:
     """Restores the default in a forked child: its parent ends the groups, and a pool must not wait for it."""
     _users.clear()
-    if signal.getsignal(signal.SIGTERM) is _terminate:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in TERMINATIONS:
+        if signal.getsignal(number) is _terminate:
+            signal.signal(number, signal.SIG_DFL)
