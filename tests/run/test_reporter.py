@@ -99,6 +99,19 @@ def test_text_and_points_of_a_task_keep_their_order() -> None:
     assert [event["type"] for event in backend.members[0].events] == ["training_stats_scalar", "log"]
 
 
+def test_console_lines_of_a_task_have_increasing_times() -> None:
+    """The web page shows lines of one millisecond in reverse order."""
+    with recording() as backend, a_group() as group:
+        first, second = group.tasks({"seed": [0, 1]})
+        for number in range(50):
+            group._run.reporter.put_text(first.id, str(number))  # type: ignore[union-attr]
+            group._run.reporter.put_text(second.id, str(number))  # type: ignore[union-attr]
+    for task in backend.members:
+        times = [event["timestamp"] for event in task.events]
+        assert times == sorted(set(times))
+        assert [event["msg"] for event in task.events] == list(map(str, range(50)))
+
+
 def test_a_thousand_tasks_have_one_thread() -> None:
     """The number of threads does not grow with the number of tasks, and is back after the end."""
     before = set(threading.enumerate())

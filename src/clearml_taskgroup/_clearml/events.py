@@ -55,13 +55,20 @@ def scalar_event_end(iteration: int | None, timestamp: int) -> str:
     return f',"iter":{at},"timestamp":{timestamp}}}'
 
 
-def console_event(task_id: str, text: str, level: str = "INFO") -> str:
-    """Writes text for a task's console as an API event."""
+def console_event(task_id: str, text: str, level: str = "INFO", timestamp: int | None = None) -> str:
+    """Writes text for a task's console as an API event.
+
+    Args:
+        task_id: The ClearML task's id.
+        text: The text.
+        level: The level that the web page shows.
+        timestamp: Milliseconds since 1970; None for now.
+    """
     return json.dumps(
         {
             "type": "log",
             "task": task_id,
-            "timestamp": now(),
+            "timestamp": now() if timestamp is None else timestamp,
             "level": level,
             "worker": os.uname().nodename if hasattr(os, "uname") else "",
             "msg": text,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import _fork
-from .._clearml.events import Batch, console_event, scalar_event_end, scalar_event_start
+from .._clearml.events import Batch, console_event, now, scalar_event_end, scalar_event_start
 from .._model.downsample import CurveSample
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Reporter:
     error: Exception | None = None
     after_batch: Callable[[], None] | None = None
     before_inline: Callable[[str], None] | None = None
+    _last_text_ms: dict[str, int] = attrs.field(factory=dict, repr=False)
     _queue: deque[_Report] = attrs.field(factory=deque, repr=False)
     _pending: Batch = attrs.field(factory=dict, repr=False)
     _thread: threading.Thread | None = None
@@ -125,7 +126,10 @@ class Reporter:
 
     def put_text(self, task_id: str, text: str) -> None:
         """Queues text for a task's console, in order with its data points."""
-        self.put_event(task_id, console_event(task_id, text))
+        # The web page shows console events of one millisecond in reverse order.
+        timestamp = max(now(), self._last_text_ms.get(task_id, 0) + 1)
+        self._last_text_ms[task_id] = timestamp
+        self.put_event(task_id, console_event(task_id, text, timestamp=timestamp))
 
     def put_event(self, task_id: str, event: str) -> None:
         """Queues an API event, as JSON text."""

@@ -80,6 +80,7 @@ class Session:
     run_started: float | None = None
     missing: list[str] = attrs.field(factory=list)
     backend: OnlineBackend = attrs.field(init=False)
+    _last_text_ms: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Session | None:
@@ -203,6 +204,9 @@ class Session:
     def _rewritten(self, event: dict[str, Any], old: str, new: str) -> dict[str, Any]:
         """Rewrites an event of a task or model for the one on the server."""
         event["task"] = new
+        if event.get("type") == "log" and isinstance(event.get("timestamp"), int):
+            # The web page shows lines of one millisecond in reverse order.
+            self._last_text_ms = event["timestamp"] = max(event["timestamp"], self._last_text_ms + 1)
         event.pop("method", None)
         for part in ("metric", "variant"):  # names with {task_id} are rendered again
             if old in str(event.get(part, "")):
