@@ -333,3 +333,29 @@ def test_archived_tasks_are_left_out_like_copies(server: View) -> None:
     loaded = TaskGroup.load("the project", "the group", mode="online")
     assert [row.name for row in loaded] == ["n=2"]
     assert len(TaskGroup.load("the project", "the group", mode="online", copies=True)) == 2
+
+
+# --- the directory changes ---------------------------------------------------------------------------
+
+
+CHDIR = """
+import os
+from clearml_taskgroup import TaskGroup
+home = os.getcwd()
+with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+    for task in group.sweep({"n": range(2)}):
+        with task:
+            os.makedirs(f"{home}/out{task.index}")
+            os.chdir(f"{home}/out{task.index}")
+            task.report({"x": 1.0}, 1)
+            task.logger.report_scalar("own", "value", value=1.0, iteration=1)
+            task.clearml_task.upload_artifact("a", {"k": 1})
+print("FOUND", [row.value("own") for row in TaskGroup.load("the project", "the group", mode="offline")])
+"""
+
+
+@pytest.mark.parametrize("cache", ["relative", "./also", "~/home"])
+def test_a_relative_cache_folder_stays_where_it_is(tmp_path: Path, cache: str) -> None:
+    done = run_script(CHDIR, tmp_path, env={"CLEARML_CACHE_DIR": cache, "CLEARML_OFFLINE_MODE": "1"})
+    assert "FOUND [1.0, 1.0]" in done.out, done.err
+    assert not [path for path in tmp_path.glob("out*/**/*") if path.is_file()]

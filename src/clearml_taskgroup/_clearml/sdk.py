@@ -285,7 +285,12 @@ def cache_folder() -> Path:
     """Gives ClearML's cache folder; offline sessions are in its folder `offline`."""
     from clearml.config import get_cache_dir
 
-    return Path(get_cache_dir()).absolute()
+    folder = Path(get_cache_dir())
+    if not folder.is_absolute():
+        # ClearML's own objects must find it, too, after the script has changed its directory.
+        folder = folder.absolute()
+        os.environ["CLEARML_CACHE_DIR"] = str(folder)
+    return folder
 
 
 def go_offline() -> bool:
