@@ -301,10 +301,11 @@ class DeliveryError(TaskGroupError):
     where: str
     cause: str
     remedy: str = ""
+    unit: str = "point"
 
     def __str__(self) -> str:
         rest = self.remedy or f"What was delivered is in {self.where}"
-        lost = f"{counted(self.points, 'point')} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
+        lost = f"{counted(self.points, self.unit)} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
         room = max(60, 470 - len(lost) - len(rest))
         return f"{lost} could not be delivered: {str(self.cause)[:room]}. {rest}"
 

@@ -12,6 +12,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.api import Transport, Unreachable
+from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.status import ABANDONED
@@ -343,7 +344,7 @@ def test_a_server_that_goes_away_is_told(
     loopback.faults.fail_next(call, status=503, times=40)
     with pytest.raises(ServerError) as raised:
         TaskGroup.upload(full.record)
-    assert isinstance(raised.value, (Unreachable, LoginError))
+    assert isinstance(raised.value, (Unreachable, LoginError, FileNotUploaded))
     assert is_pending()
     loopback.faults.clear()
     TaskGroup.upload(full.record)

@@ -35,3 +35,8 @@ def add_output_model(
     if iteration is not None:
         body["iteration"] = iteration
     transport.call("tasks.add_or_update_model", body)
+
+
+def set_model_address(transport: Transport, model_id: str, uri: str) -> None:
+    """Sets where the file of a model is."""
+    transport.call("models.edit", {"model": model_id, "uri": uri})

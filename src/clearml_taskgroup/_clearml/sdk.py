@@ -15,6 +15,9 @@ supported version:
 * `OutputModel.published`, `OutputModel.get_offline_mode_folder()` and `OutputModel._set_package_tag()`,
   which are replaced, with `_task` and `_get_base_model()`: offline, ClearML's own raise an error for each
   model of a new file, of several files, and of a task that is not the script's main one.
+* `Reporter._report()`, `Metrics._do_write_events()` (with `UploadEvent`), `Model.update_and_upload()` and
+  `Model._upload_model()` of `clearml.backend_interface` are replaced by functions that call them and look
+  at the result: ClearML itself tells nobody that an upload in the background has failed.
 * `Framework._get_file_ext()`: which framework wrote a file of weights, by its extension.
 * `Session._sessions_weakrefs`, `Task._default_session` and `Task._set_default_session()`: turn the
   offline switch back. The documented `Task.set_offline(False)` connects every session that was made
@@ -50,8 +53,8 @@ import requests
 
 from .._model import limits
 from .._model.backoff import Backoff
-from ..errors import LoginError, ProvenanceWarning
-from . import http_request
+from ..errors import ProvenanceWarning
+from . import failed_uploads, http_request, offline_models
 from .answers import is_clearml, summary
 from .concurrent import call_in_time
 from .hyperparameters import SECTION
@@ -59,13 +62,13 @@ from .login_errors import TEMPORARY_STATUSES, LoginDelayed, login_error, no_answ
 from .session_file import read_session, write_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import clearml as clearml
 
+    from .failed_uploads import FailedUpload
+
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
-_REPORTING_MODELS = "taskgroup_reporting_models"
-"""An attribute of an attached task: its models that have a reporter of their own."""
 
 SCRIPT_FIELDS = (
     *("repository", "branch", "version_num", "entry_point", "working_dir"),
@@ -237,18 +240,35 @@ def _session_class() -> Any:
     return LimitedSession
 
 
-def upload_file(local: Path, url: str) -> None:
-    """Uploads a file to ClearML's files server or another storage, by the address.
+def upload_file(local: Path, url: str) -> str:
+    """Uploads a file to ClearML's files server or another storage; returns its address as a link.
 
     Raises:
-        LoginError: The storage is away or refuses.
+        FileNotUploaded: The storage is away or refuses.
     """
     from clearml import StorageManager
 
     try:
-        StorageManager.upload_file(local_file=local.as_posix(), remote_url=url)
+        if problem := failed_uploads.connection_problem(url):  # ClearML would try for a minute
+            raise problem
+        return str(StorageManager.upload_file(local_file=local.as_posix(), remote_url=url))
     except Exception as error:  # each storage has exceptions of its own
-        raise LoginError(f"cannot upload {local.name} to {url}: {error}") from error
+        raise failed_uploads.FileNotUploaded.of(local.name, url, error) from error
+
+
+def watch_uploads(task_id: str, keep: Callable[[FailedUpload], bool], done: Callable[[str], None]) -> None:
+    """Watches the uploads of ClearML's own object of a task; see `failed_uploads.watch`."""
+    _hook_uploads()
+    failed_uploads.watch(task_id, keep, done)
+
+
+@functools.cache
+def _hook_uploads() -> None:
+    from clearml.backend_interface.metrics import Metrics, Reporter
+    from clearml.backend_interface.metrics.events import UploadEvent
+    from clearml.backend_interface.model import Model
+
+    failed_uploads.hook(Reporter, Metrics, UploadEvent, Model)
 
 
 def agent_task_id() -> str | None:
@@ -333,14 +353,14 @@ def go_back_online() -> None:
 
 def open_task(task_id: str) -> Any:
     """Opens ClearML's own object for an existing task or offline session."""
-    from clearml import Task
+    import clearml
 
-    task: Any = Task.get_task(task_id=task_id)
+    task: Any = clearml.Task.get_task(task_id=task_id)
     task.reload()  # else ClearML stores debug samples of an offline session under "unknown"
     _keep_identity(task)
-    if Task.is_offline():
+    if clearml.Task.is_offline():
         _keep_session(task)
-        _allow_offline_models()
+        offline_models.allow(clearml)
     return task
 
 
@@ -381,36 +401,6 @@ def _keep_session(task: Any) -> None:
     task._save_data_to_offline_dir = save
 
 
-@functools.cache
-def _allow_offline_models() -> None:
-    """Lets `OutputModel` be used offline by tasks other than the script's main one."""
-    import clearml
-
-    model_class: Any = clearml.OutputModel
-    tag_as_package = model_class._set_package_tag
-
-    def published(model: Any) -> bool:
-        return bool(model.id) and bool(getattr(model._get_base_model(), "locked", False))
-
-    def folder(model: Any) -> Any:
-        task = model._task or clearml.Task.current_task()
-        # The model will have a reporter of its own, which `wait_for_uploads` has to flush.
-        vars(task).setdefault(_REPORTING_MODELS, []).append(model)
-        return task.get_offline_mode_folder()
-
-    def tag_as_package_offline(model: Any) -> None:
-        if not clearml.Task.is_offline():
-            tag_as_package(model)
-            return
-        for stored in model._task._offline_output_models:
-            if stored["id"] == model.id:
-                stored["weights"]["is_package"] = True
-
-    model_class.published = property(published)
-    model_class.get_offline_mode_folder = folder
-    model_class._set_package_tag = tag_as_package_offline
-
-
 def model_framework(framework: str | None, filename: str) -> str | None:
     """Gives the framework of a model; None if nobody named it and the file's extension does not tell."""
     from clearml.model import Framework
@@ -439,7 +429,7 @@ def wait_for_uploads(task: Any, timeout: float) -> None:
     def finish() -> None:
         task._summary_artifacts()  # uploads registered data frames once more
         task.flush(wait_for_uploads=True)
-        models = vars(task).pop(_REPORTING_MODELS, [])
+        models = vars(task).pop(offline_models.REPORTING_MODELS, [])
         for reporter in (getattr(task, "_Task__reporter", None), *(model._reporter for model in models)):
             if reporter is not None:
                 reporter.flush()

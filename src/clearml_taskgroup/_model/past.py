@@ -134,6 +134,11 @@ class PastRun:
         return self.path.with_suffix(".refused")
 
     @property
+    def kept_files(self) -> Path:
+        """The folder of files whose upload has failed."""
+        return self.path.with_suffix(".files")
+
+    @property
     def journal(self) -> Path:
         """The file that holds the progress of an upload."""
         return self.path.with_suffix(".upload")
@@ -141,7 +146,7 @@ class PastRun:
     @property
     def is_pending(self) -> bool:
         """Whether some data or status of the run is not on a server yet."""
-        if self.refused.exists():
+        if self.refused.exists() or self.kept_files.exists():
             return True
         if self.uploaded:
             return False

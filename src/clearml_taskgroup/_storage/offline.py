@@ -8,6 +8,7 @@ with a list of API events on each line, `data/` with artifacts and debug samples
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import sdk
+from .._clearml import failed_uploads, sdk
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import Batch, Curves, curves_of
 from .._clearml.hyperparameters import SECTION, added, hyperparameters, parameter
@@ -32,6 +33,7 @@ from .append_file import (
     open_file,
 )
 from .base import Backend
+from .kept_files import KeptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +55,7 @@ class OfflineBackend(Backend):
     mode: str = "offline"
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _kept_files: KeptFiles = attrs.field(factory=lambda: KeptFiles(None), repr=False)
     _switched: bool = False
 
     @property
@@ -169,7 +172,12 @@ class OfflineBackend(Backend):
         attached = self._attached.get(task_id)
         if attached is not None:
             sdk.wait_for_uploads(attached, timeout)
+            failed_uploads.unwatch(task_id)
             del self._attached[task_id]
+
+    def delivery_errors(self) -> list[Exception]:
+        """The errors about files that ClearML's own objects could not copy into the sessions."""
+        return self._kept_files.errors(self.where, "")
 
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads data points from the sessions; a deleted session has none."""
@@ -196,7 +204,9 @@ class OfflineBackend(Backend):
                     # A file that ClearML itself creates is readable by everybody.
                     os.close(open_file(self._events_path(task_id), os.O_CREAT))
                 self._switched = self._switched or sdk.go_offline()
-                self._attached[task_id] = sdk.open_task(task_id)
+                task = self._attached[task_id] = sdk.open_task(task_id)
+                keep = functools.partial(self._kept_files.keep, name=str(task.name))
+                sdk.watch_uploads(task_id, keep, self._kept_files.forget)
             return self._attached[task_id]
 
     def url(self, task_id: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import pages, sdk
+from .._clearml import failed_uploads, pages, sdk
 from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.concurrent import call_concurrently
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
@@ -36,6 +37,7 @@ from .annotations import Annotations
 from .base import Backend
 from .batch_sender import BatchSender
 from .foreign_statuses import ForeignStatuses
+from .kept_files import KeptFiles
 from .outbox import refused_path
 from .sender import Sender
 
@@ -67,6 +69,7 @@ class OnlineBackend(Backend):
         sender: The thread that delivers the outbox; None without an outbox, then `write` sends.
         agent_task_id: The task that an agent runs this script as; the agent ends it, not this backend.
         foreign: Final statuses that a person or another client has set.
+        kept_files: Files that ClearML's own objects of tasks could not upload.
     """
 
     connection: sdk.Connection
@@ -76,6 +79,7 @@ class OnlineBackend(Backend):
     mode: str = "online"
     agent_task_id: str | None = None
     foreign: ForeignStatuses = attrs.field(init=False)
+    kept_files: KeptFiles = attrs.field(factory=lambda: KeptFiles(None))
     _project_id: str | None = None
     _parent: str | None = None
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
@@ -103,6 +107,7 @@ class OnlineBackend(Backend):
         self.batch_sender.refused_path = refused_path(outbox.path)
         self.sender = Sender(outbox, self.batch_sender, self._start_tasks, self.keep_alive)
         self.sender.start()
+        self.kept_files = KeptFiles(outbox.path.with_suffix(".files"))
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -201,17 +206,12 @@ class OnlineBackend(Backend):
         """The command that delivers what is in the outbox."""
         if self.sender is None:
             return ""
-        return f"They wait in {self.sender.outbox.path}; deliver them with: {self._upload_command}"
+        path = self.sender.outbox.path
+        return f"They wait in {path}; deliver them with: {_upload_command(path)}"
 
     def delivery_problem(self) -> Exception | None:
         """Why the outbox is not being delivered."""
         return self.sender.error if self.sender is not None else None
-
-    @property
-    def _upload_command(self) -> str:
-        assert self.sender is not None
-        run_log = self.sender.outbox.path.with_suffix(".jsonl")
-        return f"clearml-taskgroup upload {_quoted(run_log)}"
 
     def heartbeat(self) -> None:
         """Does nothing while the sender is alive: it calls `keep_alive` itself.
@@ -325,6 +325,8 @@ class OnlineBackend(Backend):
         with self._lock:
             if task_id not in self._attached:
                 self._attached[task_id] = sdk.open_task(task_id)
+                keep = functools.partial(self.kept_files.keep, name=self._name(task_id))
+                sdk.watch_uploads(task_id, keep, self.kept_files.forget)
             return self._attached[task_id]
 
     def share_outbox(self) -> str | None:
@@ -341,6 +343,7 @@ class OnlineBackend(Backend):
         attached = self._attached.get(task_id)
         if attached is not None:
             sdk.wait_for_uploads(attached, timeout)
+            failed_uploads.unwatch(task_id)
             del self._attached[task_id]
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
@@ -391,7 +394,7 @@ class OnlineBackend(Backend):
         ends = f"the ends of {counted(len(away), 'task')} ({some(away)})"
         problem = f"{ends} could not be set: {unreachable[0].problem}"
         if self.sender is not None:
-            problem += f". Set them with: {self._upload_command}"
+            problem += f". Set them with: {_upload_command(self.sender.outbox.path)}"
         return [*others, Unreachable(problem)]
 
     def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
@@ -417,22 +420,25 @@ class OnlineBackend(Backend):
         return self._names.get(task_id, task_id)
 
     def delivery_errors(self) -> list[Exception]:
-        """One error for each task of which the server has refused events.
+        """The errors about events that the server has refused, and files that ClearML could not upload.
 
-        A task that somebody has deleted or published takes none: that is logged instead.
+        A task that somebody has deleted or published takes no events: that is logged instead.
         """
         locked = self.batch_sender.refused_tasks
         self.foreign.adopt(dict.fromkeys(locked, _LOCKED))
         kept = self.batch_sender.refused_path
         remedy = ""
         if kept is not None and kept.exists():
-            run_log = kept.with_suffix(".jsonl")
-            remedy = f"Refused events are in {kept}; try again: clearml-taskgroup upload {_quoted(run_log)}"
-        return [
+            command = _upload_command(kept)
+            remedy = f"Refused events are in {kept}; try again: {command}"
+        errors: list[Exception] = [
             DeliveryError(refusal.events, [self._name(task_id)], self.where, refusal.reason, remedy)
             for task_id, refusal in self.batch_sender.refused.items()
             if task_id not in locked
         ]
+        folder = self.kept_files.folder
+        command = "" if folder is None else _upload_command(folder)
+        return errors + self.kept_files.errors(self.connection.files, command)
 
     def use_project(self, project_id: str) -> None:
         """Sets the id of the tasks' project, for URLs."""
@@ -448,6 +454,8 @@ class OnlineBackend(Backend):
 
     def close(self) -> None:
         """Closes the connections and the outbox; what was not delivered stays in the outbox."""
+        for task_id in self._attached:  # ClearML's own uploads that were not done in time
+            failed_uploads.unwatch(task_id)
         self.transport.closing.set()
         if self.sender is not None:
             self.sender.stop(STOP_TIMEOUT_S)
@@ -483,5 +491,6 @@ class OnlineBackend(Backend):
         return {task_id: scalars_of_events(listed) for task_id, listed in events.items()}
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+def _upload_command(beside: Path) -> str:
+    """The command that delivers what is left of a run, given a file beside its run log."""
+    return f"clearml-taskgroup upload {shlex.quote(str(beside.with_suffix('.jsonl')))}"

@@ -16,6 +16,7 @@ import attrs
 
 from .append_file import append, disk_errors, open_file, shared_lock
 from .base import Backend
+from .kept_files import KeptFiles
 from .outbox import TORN
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class WorkerBackend(Backend):
         with self._lock:
             if self._online is None:
                 self._online = self.connect()
+                self._online.kept_files = KeptFiles(self.outbox.with_suffix(".files"))
             return self._online
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:

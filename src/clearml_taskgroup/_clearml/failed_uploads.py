@@ -1,0 +1,263 @@
+"""Finds out which uploads by ClearML's own objects of a task have failed, and what they were to upload.
+
+ClearML logs a failed upload and forgets it: an artifact stays listed with an address where nothing is, a
+debug sample is dropped, and a file that ClearML made for the upload is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from .._log import logger
+from .._model import limits
+from ..errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+AWAY_S = 60.0
+"""How long a server that has failed counts as away, unless it takes connections again."""
+_TASK = "taskgroup_task"
+"""An attribute of ClearML's models: the id of the task that the model is an output of."""
+
+
+class FileNotUploaded(ServerError):
+    """A file could not be uploaded to the files server, or to another storage."""
+
+    @classmethod
+    def of(cls, name: str, url: str, error: Exception) -> FileNotUploaded:
+        """Makes the error about one file, from what the storage raised."""
+        advice = "check api.files_server in clearml.conf. Nothing was deleted here; upload again"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return cls(f"cannot upload {name[:50]} to {url[:120]}: {reason[:110]}; {advice}")
+
+
+@attrs.frozen
+class FailedUpload:
+    """A file that was not uploaded.
+
+    Attributes:
+        task: The ClearML task's id.
+        what: What it is, for people.
+        url: Where it should be.
+        cause: Why it is not there.
+        path: The file; None if there is none, as for an image that was given as an array.
+        content: The content if there is no file.
+        event: The API event that refers to the file, and was not sent without it.
+        model: The id of the ClearML model whose weights it is.
+    """
+
+    task: str
+    what: str
+    url: str
+    cause: str
+    path: Path | None = None
+    content: bytes | None = None
+    event: Mapping[str, Any] | None = None
+    model: str = ""
+
+
+@attrs.define(eq=False)
+class _Upload:
+    """An upload that has not ended.
+
+    Attributes:
+        describe: Makes the description, given the cause of a failure.
+        temporary: A file that ClearML made for the upload and does not need afterwards.
+    """
+
+    describe: Callable[[str], FailedUpload]
+    temporary: Path | None = None
+
+
+@attrs.define(eq=False)
+class _Watched:
+    keep: Callable[[FailedUpload], bool]
+    done: Callable[[str], None]
+    under_way: dict[Any, _Upload] = attrs.field(factory=dict)
+
+    def end(self, upload: _Upload, url: str, cause: str) -> None:
+        """Passes an upload's result on; raises nothing, because it runs in ClearML's threads."""
+        try:
+            if not cause:
+                self.done(url)
+            elif not self.keep(upload.describe(cause)):
+                return
+            if upload.temporary is not None:
+                upload.temporary.unlink(missing_ok=True)
+        except Exception as error:
+            logger.warning(
+                "the upload to %s failed (%s), and its file could not be kept: %s", url, cause, error
+            )
+
+
+_watched: dict[str, _Watched] = {}
+_away: dict[str, float] = {}  # servers by host and port, and when their last upload failed
+
+
+def watch(task_id: str, keep: Callable[[FailedUpload], bool], done: Callable[[str], None]) -> None:
+    """Watches the uploads of one task from now on.
+
+    Args:
+        task_id: The ClearML task's id.
+        keep: Called for each failed upload; returns whether it has kept a copy of the file.
+        done: Called with the address of each file that was uploaded.
+    """
+    _watched[task_id] = _Watched(keep, done)
+
+
+def unwatch(task_id: str) -> None:
+    """Ends `watch`; uploads that are still under way count as failed."""
+    watched = _watched.pop(task_id, None)
+    if watched is not None:
+        for upload in list(watched.under_way.values()):
+            # ClearML goes on with it, so its temporary file stays.
+            watched.end(attrs.evolve(upload, temporary=None), "", "the time for closing ran out")
+
+
+def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class: Any) -> None:
+    """Replaces the methods of ClearML's classes that start and end uploads; to be called once."""
+    report, write = reporter_class._report, metrics_class._do_write_events
+    update, upload = model_class.update_and_upload, model_class._upload_model
+
+    def report_and_note(reporter: Any, event: Any) -> None:
+        watched = _watched.get(reporter._metrics._task_id)
+        if watched is not None and isinstance(event, event_class):
+            watched.under_way[event] = _noted(reporter, event, is_sample=type(event) is not event_class)
+        report(reporter, event)
+
+    def write_and_look(metrics: Any, events: list[Any], storage_uri: str | None = None) -> Any:
+        watched = _watched.get(metrics._task_id)
+        if watched is None:
+            return write(metrics, events, storage_uri)
+        uploads = {event: watched.under_way[event] for event in events if event in watched.under_way}
+        for event in uploads:
+            if problem := _no_attempt(event, metrics, storage_uri):
+                event.upload_exception = problem
+                events.remove(event)
+        try:
+            return write(metrics, events, storage_uri)
+        finally:
+            for event, ended in uploads.items():
+                watched.under_way.pop(event, None)
+                _end(watched, ended, _address(event, metrics, storage_uri)[1], event.upload_exception)
+
+    def update_and_note(model: Any, *args: Any, **fields: Any) -> Any:
+        vars(model)[_TASK] = fields.get("task_id")
+        return update(model, *args, **fields)
+
+    def upload_and_look(
+        model: Any,
+        model_file: str,
+        async_enable: bool = False,
+        target_filename: str | None = None,
+        cb: Callable[[Any], None] | None = None,
+    ) -> Any:
+        watched = _watched.get(vars(model).get(_TASK) or "")
+        if watched is None or not async_enable or not model.upload_storage_uri:
+            return upload(model, model_file, async_enable, target_filename, cb)
+        path = Path(model_file)
+        suffix = model._upload_storage_suffix or "."
+        url = f"{model.upload_storage_uri}/{suffix}/{target_filename or path.name}"
+        key = object()
+
+        def ended(result: Any) -> None:
+            if result is not None:  # None: it begins
+                watched.under_way.pop(key, None)
+                problem = None if result else "ClearML's log has the reason"
+                _end(watched, noted, url, problem)
+            if cb is not None:
+                cb(result)
+
+        def describe(cause: str) -> FailedUpload:
+            what, task = f"the model {path.name!r}", vars(model)[_TASK]
+            return FailedUpload(task, what, url, cause, path=path, model=str(model.id))
+
+        noted = watched.under_way[key] = _Upload(describe)
+        return upload(model, model_file, async_enable, target_filename, ended)
+
+    reporter_class._report, metrics_class._do_write_events = report_and_note, write_and_look
+    model_class.update_and_upload, model_class._upload_model = update_and_note, upload_and_look
+
+
+def _noted(reporter: Any, event: Any, *, is_sample: bool) -> _Upload:
+    """Notes what an event is to upload: ClearML closes a stream, and deletes a file of its own."""
+    given, metrics = event._image_data, reporter._metrics
+    path = Path(event._local_image_path) if given is None and event._local_image_path else None
+    stream = given.getvalue() if hasattr(given, "getvalue") else None
+    temporary = path if event._delete_after_upload else None
+    event._delete_after_upload = False
+
+    def describe(cause: str) -> FailedUpload:
+        key, url = _address(event, metrics, reporter._storage_uri)
+        event.update(task=metrics._task_id, key=key, url=url)
+        content = stream.encode() if isinstance(stream, str) else stream
+        if given is not None and content is None:
+            content = event.get_file_entry().stream.read()
+        sent = event.get_api_event() if is_sample else None
+        name = f"{event.metric}/{event.variant}"
+        what = f"the debug sample {name!r} of iteration {event.get_iteration()}"
+        if not is_sample:
+            is_artifact = event.metric == "artifacts"
+            what = f"the artifact {event.variant!r}" if is_artifact else f"the image of the plot {name!r}"
+        fields = None if sent is None else sent.to_dict()
+        there = path if path is not None and path.is_file() else None
+        return FailedUpload(metrics._task_id, what, url, cause, there, content, fields)
+
+    return _Upload(describe, temporary)
+
+
+def _address(event: Any, metrics: Any, storage_uri: str | None) -> tuple[str, str]:
+    storage = storage_uri or metrics._storage_uri
+    key, url = event.get_target_full_upload_uri(storage, metrics.storage_key_prefix, quote_uri=False)
+    return str(key), str(url)
+
+
+def _no_attempt(event: Any, metrics: Any, storage_uri: str | None) -> Exception | None:
+    """Gives a reason not to try an upload.
+
+    ClearML tries for a minute, one file after the other. While a server is away, one of them is enough.
+    """
+    path = event._local_image_path
+    if event._image_data is None and path and not Path(path).is_file():
+        return FileNotFoundError(f"{path} is not there any more")
+    url = _address(event, metrics, storage_uri)[1]
+    if time.monotonic() - _away.get(_server(url), float("-inf")) > AWAY_S:
+        return None
+    return connection_problem(url)
+
+
+def _end(watched: _Watched, upload: _Upload, url: str, problem: object) -> None:
+    if problem and not isinstance(problem, FileNotFoundError):
+        _away[_server(url)] = time.monotonic()
+    watched.end(upload, url, " ".join(str(problem or "").split()))
+
+
+def _server(url: str) -> str:
+    return urlsplit(url).netloc
+
+
+def connection_problem(url: str) -> OSError | None:
+    """Gives the reason why no connection to the server of an address can be made; None for other storages."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.hostname is None or _has_proxy(url):
+        return None
+    address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        with contextlib.closing(socket.create_connection(address, timeout=limits.API_CONNECT_TIMEOUT_S)):
+            return None
+    except OSError as error:
+        return error
+
+
+def _has_proxy(url: str) -> bool:
+    from requests.utils import get_environ_proxies, select_proxy
+
+    return select_proxy(url, get_environ_proxies(url)) is not None

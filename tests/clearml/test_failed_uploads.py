@@ -1,0 +1,41 @@
+"""Whether a storage's server takes connections; the rest is in `end_to_end/test_failed_uploads.py`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded, connection_problem
+
+
+def test_only_http_servers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a proxy makes the connection, or for another storage, nobody is asked."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a"
+        assert connection_problem(url) is not None
+        listening.listen()
+        assert connection_problem(url) is None
+    assert connection_problem("http://127.0.0.1:1/a") is not None
+    assert connection_problem("s3://bucket/a") is None
+    assert connection_problem("file:///a") is None
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert connection_problem("http://127.0.0.1:1/a") is None
+
+
+def test_a_server_that_is_away_is_an_error_at_once(tmp_path: Path) -> None:
+    """ClearML itself would try for a minute; the message says what to check."""
+    (tmp_path / "notes.txt").write_text("words")
+    began = time.monotonic()
+    with pytest.raises(FileNotUploaded) as raised:
+        sdk.upload_file(tmp_path / "notes.txt", f"http://127.0.0.1:1/{'a' * 500}/notes.txt")
+    assert time.monotonic() - began < 10.0
+    text = str(raised.value)
+    assert text.startswith("the ClearML server: cannot upload notes.txt to http://127.0.0.1:1/aaa")
+    assert "api.files_server" in text
+    assert text.endswith("Nothing was deleted here; upload again")
