@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -44,8 +46,8 @@ def _of_type(kept: TaskEvents, kind: str | None) -> list[Doc]:
     return list(by_type.get(kind, ()))
 
 
-def _wanted(request: Request) -> dict[str, list[str]] | None:
-    metrics = request.body.get("metrics")
+def _wanted(body: Doc) -> dict[str, list[str]] | None:
+    metrics = body.get("metrics")
     if not metrics:
         return None
     return {item["metric"]: item.get("variants") or [] for item in metrics}
@@ -87,24 +89,48 @@ def get_task_log(state: State, request: Request) -> Doc:
 
 @endpoint("events.get_task_events")
 def get_task_events(state: State, request: Request) -> Doc:
-    """Raw events of one type, in pages."""
-    body = request.body
-    _owner(state, request, body["task"])
-    events = _of_type(_kept(state, body["task"]), body.get("event_type"))
-    wanted = _wanted(request)
-    events = [event for event in events if _is_wanted(event, wanted)]
-    events.sort(
-        key=lambda e: (e.get("iter", 0), e["timestamp"]),
-        reverse=body.get("order") == "desc",
-    )
-    size = min(body.get("batch_size") or 500, MAX_BATCH)
-    page, start = _page(request, events, size)
-    return {
-        "events": page,
-        "returned": len(page),
-        "total": len(events),
-        "scroll_id": str(start + len(page)),
-    }
+    """Raw events in pages, with the faults of the real server's 2.3.0.
+
+    It sorts by the iteration, which console lines do not have, and looks for what comes after the last one
+    unless that is false in Python.
+    """
+    asked = request.body
+    _owner(state, request, asked["task"])
+    total, after = None, None
+    if asked.get("scroll_id"):
+        scroll = json.loads(base64.b64decode(asked["scroll_id"]))
+        size = asked.get("batch_size")
+        asked, total, after = scroll["request"], scroll["total"], scroll["after"]
+        if after is None:
+            return {"events": [], "returned": None, "total": total, "scroll_id": request.body["scroll_id"]}
+        asked = {**asked, "batch_size": size or asked.get("batch_size")}
+    descending = asked.get("order") == "desc"
+    wanted = _wanted(asked)
+    found = _of_type(_kept(state, asked["task"]), asked.get("event_type"))
+    events = [event for event in found if _is_wanted(event, wanted)]
+    total = len(events) if total is None and asked.get("count_total", True) else total
+    page = _page_by_iteration(events, after, min(asked.get("batch_size") or 500, MAX_BATCH), descending)
+    last = page[-1]["iter"] if page else None
+    scroll = {"request": asked, "total": total, "after": last}
+    scroll_id = base64.b64encode(json.dumps(scroll).encode()).decode()
+    return {"events": page, "returned": len(page), "total": total, "scroll_id": scroll_id}
+
+
+def _page_by_iteration(events: list[Doc], after: int | None, size: int, descending: bool) -> list[Doc]:
+    """The events after an iteration, and all others of the last one's iteration."""
+    sign = -1 if descending else 1
+    found = [event for event in events if "iter" in event]
+    if after:  # 0 as well as None
+        found = [event for event in found if sign * event["iter"] > sign * after]
+    found.sort(key=lambda event: sign * event["iter"])
+    found += [event for event in events if "iter" not in event]
+    page = found[:size]
+    if page:
+        if "iter" not in page[-1]:
+            raise errors.key_error("iter")
+        last = page[-1]["iter"]
+        page += [event for event in found[size:] if event.get("iter") == last]
+    return page
 
 
 @endpoint("events.get_scalar_metric_data", "events.scalar_metrics_iter_raw")
@@ -142,7 +168,7 @@ def _curves(kept: TaskEvents, request: Request) -> dict[str, dict[str, Doc]]:
     """Curves by title and series, thinned out to the number of points asked for."""
     samples = min(request.body.get("samples") or MAX_SAMPLES, MAX_SAMPLES)
     key = "iter" if request.body.get("key", "iter") == "iter" else "timestamp"
-    wanted = _wanted(request)
+    wanted = _wanted(request.body)
     points: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for event in kept.scalars.values():
         if event.get("value") is None or not _is_wanted(event, wanted):
@@ -225,7 +251,7 @@ def get_task_plots(state: State, request: Request) -> Doc:
     """The latest plots of each title and series."""
     body = request.body
     _owner(state, request, body["task"])
-    wanted = _wanted(request)
+    wanted = _wanted(request.body)
     found = _kept(state, body["task"]).plots.values()
     plots = [event for event in found if _is_wanted(event, wanted)]
     chosen = [] if body.get("scroll_id") else _latest(plots, body.get("iters") or 1)

@@ -39,6 +39,11 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, 0, message)
 
 
+def key_error(key: str) -> ApiError:
+    """A fault in the server's own Python."""
+    return ApiError(500, 0, f"General server error: err={key!r}")
+
+
 def missing_fields(*names: str) -> ApiError:
     """A field is absent that the call cannot do without."""
     return ApiError(400, 11, "Missing required fields", missing=names)

@@ -82,6 +82,20 @@ def test_raw_events_come_in_pages(api: Client) -> None:
     assert seen == list(range(25))
 
 
+def test_raw_events_have_the_faults_of_the_real_server(api: Client) -> None:
+    """With console lines 500; after iteration 0 the same page again; all of an iteration on one page."""
+    task = api.task()
+    api.batch("events.add_batch", [scalar(task, 1.0, -1), scalar(task, 2.0, 0), scalar(task, 3.0, 0, "acc")])
+    fields = {"event_type": "training_stats_scalar", "batch_size": 2}
+    answer = api.call("events.get_task_events", fields, task=task)
+    assert [event["value"] for event in answer["events"]] == [1.0, 2.0, 3.0]
+    again = api.call("events.get_task_events", fields, task=task, scroll_id=answer["scroll_id"])
+    assert again["events"] == answer["events"]
+    api.batch("events.add_batch", [log(task, "a line")])
+    assert api.call("events.get_task_events", fields, task=task)["returned"] == 3
+    assert api.reply("events.get_task_events", task=task).code == (500, 0)
+
+
 def test_plots_and_images_are_read_back(api: Client) -> None:
     """The latest of each title and series come back."""
     task = api.task()

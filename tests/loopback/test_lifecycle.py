@@ -132,6 +132,7 @@ def test_the_watchdog_stops_silent_tasks(api: Client, server: LoopbackServer) ->
     assert server.run_watchdog(last + timedelta(seconds=7_201)) == [running]
     found = server.task(running)
     assert (found["status"], found["status_reason"]) == ("stopped", "Forced stop (non-responsive)")
+    assert (found["status_message"], found["last_changed_by"]) == (found["status_reason"], "__apiserver__")
     assert server.task(waiting)["status"] == "created"
 
 
