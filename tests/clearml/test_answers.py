@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import answers, api, http_request, queries, queues, sdk, tasks
+from clearml_taskgroup._clearml import answers, api, curves, http_request, queries, queues, sdk, tasks
 from clearml_taskgroup._clearml.api import AnswerTooLarge, Transport
 from clearml_taskgroup._clearml.documents import past_task
 from clearml_taskgroup._model import limits
@@ -74,7 +74,8 @@ def read_all(transport: Transport, group_id: str, task_id: str) -> None:
     queries.run_started_at(documents)
     for run in queries.run_ids(transport, group_id):
         queries.run_tasks(transport, run)
-    queries.read_curve(transport, task_id, Name("loss", "value"))
+    curves.read_curves(transport, {task_id: [Name("loss", "value")]})
+    curves.read_curves(transport, {task_id: [Name("loss", "value"), Name("accuracy", "value")]})
     queue = queues.find_queue(transport, "default")
     queues.enqueue(transport, [task_id], queue)
     queues.stop(transport, [task_id], "enough")

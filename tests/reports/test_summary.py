@@ -146,7 +146,7 @@ def test_on_a_server(server: View) -> None:
             for step in range(5):
                 task.report({"accuracy": step * task.params["C"]}, step)
         assert group.parent_id is not None
-    events = server.events(group.parent_id, "plot", 3)
+    events = server.plots(group.parent_id, 3)
     found = plots([{**event, "type": "plot"} for event in events])
     assert set(found) == {
         ("Results", "tasks"),

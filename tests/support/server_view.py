@@ -91,6 +91,10 @@ class View:
             query["from_timestamp"] = page[-1]["timestamp"]
         return found
 
+    def plots(self, task_id: str, count: int = 1) -> list[Doc]:
+        """The latest plot of each title and series, once there are `count` of them."""
+        return self._once(lambda: list(self.call("events.get_task_plots", task=task_id)["plots"]), len, count)
+
     def _once(self, read: Callable[[], Found], size: Callable[[Found], int], count: int) -> Found:
         """Reads until something has a size, or the patience is at its end."""
         deadline = time.monotonic() + self.patience

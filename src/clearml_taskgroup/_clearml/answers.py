@@ -44,6 +44,9 @@ _TASK = {
 _MANY = {"failed?": [{"id": str, "error?": {"msg?": object}}]}
 
 
+_SCALAR = {"metric": str, "variant": str, "iter": int, "value": NUMBER}
+
+
 def _curve(value: Any, where: str) -> str | None:
     """Checks a curve; its two lists belong together."""
     bad = _misfit(value, {"iter": [int], "y": [NUMBER]}, where)
@@ -61,6 +64,7 @@ SHAPES: Mapping[str, Any] = {
     "tasks.stop_many": _MANY,
     "queues.get_all": {"queues": [{"id": str, "name": str}]},
     "events.add_batch": {"added?": int, "errors_info?": _Map(object)},
+    "events.get_task_events": {"events": [_SCALAR], "total?": int, "scroll_id?": str},
     "events.scalar_metrics_iter_raw": {"variants": _Map(_curve), "returned?": int, "scroll_id?": str},
 }
 """By action. A key with `?` may be missing or null; what is not named here is not read."""

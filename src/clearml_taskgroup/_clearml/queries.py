@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from .api import AnswerTooLarge
 from .dates import seconds_since_1970
-from .events import SINGLE_VALUE_ITERATION
 from .hyperparameters import SECTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .._model.name_template import Name
     from .api import Transport
-    from .events import Point
 
 MAX_PAGE_TASKS = 500
 """How many tasks a server gives in one page at most."""
 SMALLER_PAGE = {500: 100, 100: 20, 20: 4, 4: 1}
 """The next page size, which divides the one before, if an answer was too large to be read."""
-MAX_ANSWER_POINTS = 200_000
-"""How many data points a server gives in one answer at most."""
 FIELDS = (
     "id",
     "name",
@@ -109,21 +104,6 @@ def query_by_id(
             continue
         first += size
     return found
-
-
-def read_curve(transport: Transport, task_id: str, name: Name) -> list[Point]:
-    """Reads every data point of one title and series of a task."""
-    metric = {"metric": name.title, "variants": [name.series]}
-    body: dict[str, Any] = {"task": task_id, "metric": metric, "key": "iter", "batch_size": MAX_ANSWER_POINTS}
-    points: list[Point] = []
-    while True:
-        answer = transport.call("events.scalar_metrics_iter_raw", body)
-        curve = answer["variants"].get(name.series) or {"iter": [], "y": []}
-        at = (None if iteration == SINGLE_VALUE_ITERATION else iteration for iteration in curve["iter"])
-        points += zip(at, curve["y"], strict=True)
-        if not answer.get("scroll_id") or (answer.get("returned") or 0) < MAX_ANSWER_POINTS:
-            return points
-        body["scroll_id"] = answer["scroll_id"]
 
 
 def last_run_number(transport: Transport, group_id: str) -> int:

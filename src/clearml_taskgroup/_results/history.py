@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
+from .._log import logger
 from .export import Tabular
 from .rows import Curve, DataPoints
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 FLUSH_TIMEOUT_S = 30.0
 """How long reading waits until reported values are stored."""
+CURVES_AT_A_TIME = 500
+"""How many curves are in memory at a time when only their statistics are wanted."""
+LOG_INTERVAL_S = 5.0
+"""After how many seconds a log line says how far it is."""
 
 
 @attrs.frozen(repr=False)
@@ -78,55 +84,65 @@ class Reader:
 
     backend: Backend
 
-    def points(self, names: Mapping[str, Sequence[Name]]) -> Mapping[str, DataPoints]:
-        """Reads data points, sorted by iteration, the latest one of each iteration.
-
-        Args:
-            names: The titles and series to read, for each ClearML task id.
-
-        Returns:
-            The data points of each task. A value without an iteration comes first, with None.
+    def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
+        """Reads the whole curves of one metric; tasks without it have none.
 
         Raises:
             NoHistoryError: The backend keeps no data points.
             ServerError: The server cannot be reached.
         """
-        self.backend.flush(FLUSH_TIMEOUT_S)
-        return {
-            task_id: _latest_by_iteration(itertools.chain.from_iterable(curves.values()))
-            for task_id, curves in self.backend.read_curves(names).items()
-        }
-
-    def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
         curves = []
-        for row, points in self._points_of(rows, metric_key):
+        for row, _, points in self._read([(row, metric_key) for row in rows if metric_key in row.stats]):
             iterations, values = zip(*_without_single_value(points), strict=True)
             curves.append(Curve(row, iterations, values))
         return History(tuple(curves), str(metric_key))
 
-    def complete_stats(self, rows: Sequence[Row], metric_key: MetricKey) -> None:
+    def complete_stats(self, rows: Sequence[Row], metric_key: MetricKey | None = None) -> None:
         """Fills in sum, count and last iteration of rows whose statistics came from the server.
 
         The server's own are wrong after a data point was sent twice, so they are computed from the curves.
+
+        Args:
+            rows: The rows.
+            metric_key: The metric; None for all.
+
+        Raises:
+            NoHistoryError, ServerError: As for `curves`.
         """
-        incomplete = [row for row in rows if metric_key in row.stats and not row.stats[metric_key].is_counted]
-        if not incomplete:
+        incomplete = [
+            (row, key)
+            for row in rows
+            for key, stats in row.stats.items()
+            if metric_key in (None, key) and not stats.is_counted
+        ]
+        logged = time.monotonic()
+        for first in range(0, len(incomplete), CURVES_AT_A_TIME):
+            if time.monotonic() - logged >= LOG_INTERVAL_S:
+                logged = time.monotonic()
+                logger.info("reading curves from the server: %d of %d", first, len(incomplete))
+            for row, key, points in self._read(incomplete[first : first + CURVES_AT_A_TIME]):
+                stats, curve = row.stats[key], _without_single_value(points)
+                stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
+                stats.single = points[0][0] is None
+                stats.last_iteration = None if stats.single else points[-1][0]
+
+    def _read(self, wanted: Sequence[tuple[Row, MetricKey]]) -> Iterator[tuple[Row, MetricKey, DataPoints]]:
+        """Reads data points, sorted by iteration, the latest one of each iteration, where there are any.
+
+        A value without an iteration comes first, with None.
+        """
+        if not wanted:
             return
-        for row, points in self._points_of(incomplete, metric_key):
-            stats, curve = row.stats[metric_key], _without_single_value(points)
-            stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
-            stats.single = points[0][0] is None
-            stats.last_iteration = None if stats.single else points[-1][0]
-
-    def complete_all_stats(self, rows: Sequence[Row]) -> None:
-        for metric_key in dict.fromkeys(metric_key for row in rows for metric_key in row.stats):
-            self.complete_stats(rows, metric_key)
-
-    def _points_of(self, rows: Sequence[Row], metric_key: MetricKey) -> Iterator[tuple[Row, DataPoints]]:
-        """Reads the data points of the rows that have any."""
-        having = [row for row in rows if metric_key in row.stats]
-        points = self.points({row.id: row.names(metric_key) for row in having})
-        return ((row, points[row.id]) for row in having if points.get(row.id))
+        self.backend.flush(FLUSH_TIMEOUT_S)
+        names: dict[str, list[Name]] = {}
+        for row, metric_key in wanted:
+            names.setdefault(row.id, []).extend(row.names(metric_key))
+        read = self.backend.read_curves(names)
+        for row, metric_key in wanted:
+            curves = read.get(row.id, {})
+            arrived = itertools.chain.from_iterable(curves.get(name, ()) for name in row.names(metric_key))
+            if points := _latest_by_iteration(arrived):
+                yield row, metric_key, points
 
 
 def _without_single_value(points: DataPoints) -> DataPoints:

@@ -258,9 +258,9 @@ class Results(Tabular, Sequence[Row]):
         """Reads what `.mean`, `.count` and `.last_iteration` need, where they are unknown.
 
         They are known for a run of this process, for a run loaded from disk, and for a run loaded from a
-        server if this machine has the run's log. Otherwise the curves are read from the server, with one
-        call per task, metric and context. The server's own means are not used: they are wrong after a data
-        point was sent twice.
+        server if this machine has the run's log. Otherwise the curves are read from the server, up to 200 of
+        a task with one call; a log line says every five seconds how far it is. The server's own means are
+        not used: they are wrong after a data point was sent twice.
 
         Returns:
             These results.
@@ -268,7 +268,7 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoHistoryError, ServerError: As for `history`.
         """
-        self._reader.complete_all_stats(self.rows)
+        self._reader.complete_stats(self.rows)
         return self
 
     def save_html(

@@ -14,9 +14,10 @@ import attrs
 from .._clearml import failed_uploads, pages, sdk
 from .._clearml.api import Refused, Transport, Unreachable
 from .._clearml.concurrent import call_concurrently
+from .._clearml.curves import read_curves
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.hyperparameters import SECTION, hyperparameters
-from .._clearml.queries import MAX_PAGE_TASKS, query_by_id, read_curve
+from .._clearml.queries import MAX_PAGE_TASKS, query_by_id
 from .._clearml.tasks import (
     DELETED,
     add_parameters,
@@ -309,12 +310,7 @@ class OnlineBackend(Backend):
 
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads whole curves, every data point."""
-        asked = [(task_id, name) for task_id, names in wanted.items() for name in names]
-        curves = call_concurrently(lambda one: read_curve(self.transport, *one), asked)
-        found: dict[str, Curves] = {task_id: {} for task_id in wanted}
-        for (task_id, name), points in zip(asked, curves, strict=True):
-            found[task_id][name] = points
-        return found
+        return read_curves(self.transport, wanted)
 
     def clearml_task(self, task_id: str) -> Any:
         """Opens ClearML's own object of a task, once."""

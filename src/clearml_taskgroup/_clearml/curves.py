@@ -1,0 +1,116 @@
+"""Read whole curves from a server: all series of a title, or of many titles, with one call.
+
+The calls for charts give means of samples, rounded to the precision of a float. Those for raw data points
+give them as they were sent: `events.scalar_metrics_iter_raw` of one title, `events.get_task_events` of any.
+Version 2.3.0 answers the latter with the same page again if its last iteration is 0, so it is believed only
+if it gave as many data points as it says there are; else each title is read by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from .._model.name_template import Name
+from .api import Refused
+from .concurrent import call_concurrently
+from .events import SINGLE_VALUE_ITERATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .api import Transport
+    from .events import Curves, Point
+
+MAX_TITLE_POINTS = 200_000
+"""How many data points of one title a server gives in one answer at most."""
+MAX_PAGE_POINTS = 10_000
+"""How many data points of several titles a server gives in one answer at most."""
+MAX_TITLES = 200
+"""How many titles one call asks for: each is a clause of the server's search, which has a limit for them."""
+
+Titles = dict[str, list[str]]
+"""Series by title."""
+
+
+def read_curves(transport: Transport, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
+    """Reads every data point of some curves, in the order of their iterations.
+
+    Args:
+        transport: The way to the server.
+        wanted: Titles and series by task id.
+
+    Returns:
+        For each task the curves, which have no data points if nothing was logged under that name.
+    """
+    parts = list(_parts(wanted))
+    read = call_concurrently(lambda part: _read_part(transport, *part), parts)
+    found: dict[str, Curves] = {task_id: {name: [] for name in names} for task_id, names in wanted.items()}
+    for (task_id, _), curves in zip(parts, read, strict=True):
+        found[task_id].update((name, curves[name]) for name in found[task_id].keys() & curves.keys())
+    return found
+
+
+def _parts(wanted: Mapping[str, Sequence[Name]]) -> Iterator[tuple[str, Titles]]:
+    """Divides what is wanted into parts of one task each, which are read one after the other."""
+    for task_id, names in wanted.items():
+        by_title: Titles = {}
+        for title, series in dict.fromkeys(names):
+            by_title.setdefault(title, []).append(series)
+        titles = list(by_title.items())
+        for first in range(0, len(titles), MAX_TITLES):
+            yield task_id, dict(titles[first : first + MAX_TITLES])
+
+
+def _read_part(transport: Transport, task_id: str, titles: Titles) -> Curves:
+    curves: Curves | None = None
+    if len(titles) > 1:
+        with contextlib.suppress(Refused):
+            curves = _read_titles(transport, task_id, titles)
+    if curves is None:
+        curves = {}
+        for title, series in titles.items():
+            curves |= _read_title(transport, task_id, title, series)
+    return curves
+
+
+def _read_titles(transport: Transport, task_id: str, titles: Titles) -> Curves | None:
+    """Reads the curves of several titles; None if they can only be read title by title, or faster so."""
+    metrics = [{"metric": title, "variants": series} for title, series in titles.items()]
+    body: dict[str, Any] = {"task": task_id, "metrics": metrics, "event_type": "training_stats_scalar"}
+    body |= {"order": "asc", "batch_size": MAX_PAGE_POINTS, "count_total": True}
+    points: dict[tuple[str, str, int], float] = {}
+    while True:
+        answer = transport.call("events.get_task_events", body, attempts_on_500=1)
+        total, before = answer.get("total"), len(points)
+        if total is None or total > MAX_PAGE_POINTS * len(titles):
+            return None
+        for event in answer["events"]:
+            points[event["metric"], event["variant"], event["iter"]] = event["value"]
+        if len(points) >= total:
+            break
+        if len(points) == before or not answer.get("scroll_id"):
+            return None
+        body["scroll_id"] = answer["scroll_id"]
+    curves: Curves = {}
+    for (title, series, iteration), value in sorted(points.items(), key=lambda point: point[0][2]):
+        curves.setdefault(Name(title, series), []).append(_point(iteration, value))
+    return curves
+
+
+def _read_title(transport: Transport, task_id: str, title: str, series: Sequence[str]) -> Curves:
+    metric = {"metric": title, "variants": list(series)}
+    body: dict[str, Any] = {"task": task_id, "metric": metric, "key": "iter", "batch_size": MAX_TITLE_POINTS}
+    curves: Curves = {}
+    while True:
+        answer = transport.call("events.scalar_metrics_iter_raw", body)
+        for name, curve in answer["variants"].items():
+            points = map(_point, curve["iter"], curve["y"])
+            curves.setdefault(Name(title, name), []).extend(points)
+        if not answer.get("scroll_id") or (answer.get("returned") or 0) < MAX_TITLE_POINTS:
+            return curves
+        body["scroll_id"] = answer["scroll_id"]
+
+
+def _point(iteration: int, value: float) -> Point:
+    return (None if iteration == SINGLE_VALUE_ITERATION else iteration), value
