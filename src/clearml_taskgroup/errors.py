@@ -367,6 +367,7 @@ class RunInUseError(TaskGroupError, RuntimeError):
     run: str
     since: str = "a living process on this machine holds it"
     group: str = ""
+    advice: str = "wait until it has ended, or give takeover=True if that process no longer exists"
 
     @property
     def who(self) -> str:
@@ -374,8 +375,7 @@ class RunInUseError(TaskGroupError, RuntimeError):
         return f"{self.run} of {self.group}" if self.group else self.run
 
     def __str__(self) -> str:
-        advice = "wait until it has ended, or resume it nevertheless with takeover=True"
-        return f"the run {self.who} is still in use: {self.since}; {advice}"
+        return f"the run {self.who} is still in use: {self.since}; {self.advice}"
 
 
 # --- queues and agents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup.errors import RunInUseError, ServerError
 from tests.loopback import LoopbackServer
-from tests.support.runs import PROJECT, Place, curve, kill, only, originals
+from tests.support.runs import NAME, PROJECT, Place, curve, kill, only, originals
 from tests.support.server_view import View
 
 
@@ -136,9 +137,14 @@ def test_a_run_that_lives_elsewhere_is_not_taken_over(
     with pytest.raises(RunInUseError, match=r"last sign of life on the server was \d+ s ago"):
         place.resume().open()
     assert place.server is not None
-    age(place.server, 290)
-    with pytest.raises(RunInUseError):
+    age(place.server, 280)
+    with pytest.raises(RunInUseError) as raised:
         place.resume().open()
+    text = str(raised.value)
+    assert text.startswith(f"the run 1 of {NAME} is still in use: its last sign of life")
+    left = re.search(r"it counts as abandoned in (\d+) s; wait so long, or give takeover=True", text)
+    assert left is not None, text
+    assert 0 < int(left[1]) <= 20
     assert place.attempts() == [("seed=0", 1, "in_progress")]
     age(place.server, 20)
     with place.resume() as group:

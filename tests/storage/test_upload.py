@@ -172,8 +172,9 @@ def test_an_unknown_run_is_named(loopback: LoopbackServer) -> None:
 def test_a_run_in_use_is_refused(loopback: LoopbackServer) -> None:
     """A run that a living process works on is not uploaded."""
     with offline() as group:
-        with pytest.raises(RunInUseError):
+        with pytest.raises(RunInUseError) as raised:
             TaskGroup.upload(group.run)
+    assert str(raised.value).endswith("; wait until it has ended")  # an upload cannot take it over
     assert loopback.tasks == {}
 
 

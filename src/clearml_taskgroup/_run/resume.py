@@ -132,7 +132,7 @@ def _online_run_log(run: str, folder: Path) -> PastRun | None:
 
 
 def _locked(local: PastRun | None, takeover: bool) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if takeover or local is None else locked(local.path)
+    return contextlib.nullcontext() if takeover or local is None else locked(local.path, resume=True)
 
 
 def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[str, str]) -> None:
@@ -180,9 +180,13 @@ def _refuse_living(
         tasks = [task for task in tasks if task["status"] in _OPEN]
     docs = (parent, *tasks) if parent is not None else tasks
     ages = [_seconds_since(doc["last_update"]) for doc in docs if doc.get("last_update")]
-    age = min(ages, default=math.inf)
+    age = max(0.0, min(ages, default=math.inf))
     if age < ALIVE_S:
-        raise RunInUseError(f"{number}", f"its last sign of life on the server was {age:.0f} s ago")
+        since = f"its last sign of life on the server was {age:.0f} s ago"
+        left = f"if there is no other, it counts as abandoned in {math.ceil(ALIVE_S - age)} s"
+        advice = "wait so long, or give takeover=True: that is meant for a process that was killed"
+        group = identity_of(tasks[0] if tasks else parent or {}).get("group_name", "")
+        raise RunInUseError(f"{number}", f"{since}; {left}", group, advice)
 
 
 def _is_local(task: Mapping[str, Any], local: PastRun) -> bool:

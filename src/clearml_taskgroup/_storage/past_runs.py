@@ -235,8 +235,12 @@ def is_in_use(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, resume: bool = False) -> Iterator[None]:
     """Locks a run log, so that no other process resumes or uploads the run.
+
+    Args:
+        path: The run log.
+        resume: Whether the run is to be resumed, which `takeover=True` can force.
 
     Raises:
         RunInUseError: A living process has it open.
@@ -245,7 +249,9 @@ def locked(path: Path) -> Iterator[None]:
         file = open_file(path)
     try:
         if not lock(file):
-            raise in_use(path)
+            error = in_use(path)
+            error.advice = error.advice if resume else "wait until it has ended"
+            raise error
         with disk_errors(path):
             end_torn_line(file)
         yield
