@@ -450,11 +450,40 @@ def test_a_redirect_that_loses_the_request_is_told(
 
 def test_where_nothing_listens(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error within ten seconds, which names the address and the reason."""
-    assert limits.LOGIN_TIMEOUT_S < 10
+    assert limits.LOGIN_TIMEOUT_S + 1.0 < 10  # and the import of ClearML
     monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.2)
     monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
     with pytest.raises(LoginError, match=r"no connection to http://127.0.0.1:9: nothing listens there"):
         sdk.connect()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("how", ["no answer", "no connection", "no name server"])
+def test_a_host_that_swallows_packets(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, how: str, scheme: str
+) -> None:
+    """As for a firewall between here and the server: the time for the login is kept."""
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.2)
+    asked = threading.Event()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        if how == "no connection":  # its queue is full
+            for _ in range(4):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listening.getsockname())
+        name = "127.0.0.1"
+        if how == "no name server":
+            name = "the-server.invalid"
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(60.0) and [])
+        stack.callback(asked.set)
+        monkeypatch.setenv("CLEARML_API_HOST", f"{scheme}://{name}:{listening.getsockname()[1]}")
+        before = time.monotonic()
+        with pytest.raises(LoginError, match=f"{name}:.* did not answer in time"):
+            sdk.connect()
+        assert time.monotonic() - before < 5.0
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")

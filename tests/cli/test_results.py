@@ -13,7 +13,7 @@ import pytest
 from clearml_taskgroup import Metric, TaskGroup
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
-from tests.support.runs import NAME, PROJECT, Place
+from tests.support.runs import NAME, PROJECT, Place, kill
 
 GROUP = f"{PROJECT}/{NAME}"
 
@@ -366,6 +366,55 @@ def test_show_of_other_values_than_the_last() -> None:
     assert as_json("show", GROUP)["of"] == "last"
     line = command("best", GROUP, "loss", "--of", "max", "--mode", "min", "--where", "C=1").stdout
     assert line.startswith("C=1,seed=0: max of loss = 5, the least\n")
+
+
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_tasks_of_a_dead_process_are_abandoned(where: str, request: pytest.FixtureRequest) -> None:
+    """`list` and `show` say so of them and what to do, until somebody has done it; of a living one's not."""
+    place = Place(request.getfixturevalue("loopback") if where == "server" else None)
+    group = place.open()
+    done, dead, failed = group.tasks({"seed": range(3)})
+    dead.report({"loss": 0.5}, 1)
+    done.mark_completed()
+    failed.mark_failed("bad")
+    group.flush()
+    assert group._run is not None
+    group._run.backend.keep_alive()
+    for shown in (command("list").stdout, command("show", GROUP).stdout):
+        assert "abandoned" not in shown
+        assert "1 in progress" in shown
+    kill(group)
+    remedy = f"resume=True; to end them as stopped: clearml-taskgroup upload {group.run[:12]}"
+    for shown in (command("list").stdout, command("show", GROUP).stdout):
+        assert "1 completed, 1 failed, 1 abandoned" in shown
+        assert "abandoned: the process ended before its group was closed" in shown
+        assert remedy in shown
+    assert as_json("list")[0]["statuses"] == {"completed": 1, "failed": 1, "abandoned": 1}
+    assert ["seed=1", "abandoned", "0.5"] in words(command("show", GROUP).stdout)
+    rows = {row["name"]: row for row in as_json("show", GROUP)["tasks"]}
+    assert (rows["seed=1"]["status"], rows["seed=1"]["status_reason"].partition(":")[0]) == (
+        "stopped",
+        "abandoned",
+    )
+    with place.resume() as again:
+        for task in again.sweep({"seed": range(3)}):
+            task.report({"loss": 0.25}, 1)
+    for shown in (command("list").stdout, command("show", GROUP).stdout):
+        assert "3 completed" in shown
+        assert "abandoned" not in shown
+
+
+def test_an_upload_ends_what_was_abandoned(loopback: LoopbackServer) -> None:
+    """The command that `list` names works: nothing is left to be done."""
+    group = Place(loopback).open()
+    group.task({"seed": 0})
+    kill(group)
+    assert command("upload", group.run[:12]).exit_code == 0
+    assert "abandoned" not in command("list").stdout
+    assert Place(loopback).attempts() == [("seed=0", 1, "stopped")]
+    shown = command("show", GROUP).stdout
+    assert "1 abandoned" in shown
+    assert "clearml-taskgroup upload" not in shown
 
 
 # --- best --------------------------------------------------------------------------------------

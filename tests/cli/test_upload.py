@@ -56,7 +56,7 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for text in (PROJECT, NAME, "offline", "2 completed", "closed"):
         assert text in lines[group.run]
-    for text in ("the dead group", "not closed", "1 stopped"):
+    for text in ("the dead group", "not closed", "1 abandoned"):
         assert text in lines[dead.run]
     living = Place().group(name="the living group").open()
     living.task({"seed": 0})

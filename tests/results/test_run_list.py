@@ -20,7 +20,7 @@ from tests.support.runs import Place, kill
 def listed(mode: str) -> list[Listed]:
     """The runs in one place."""
     if mode == "online":
-        return runs_on_server(OnlineBackend(sdk.connect()))
+        return runs_on_server(OnlineBackend(sdk.connect()), {})
     return runs_on_disk(sdk.cache_folder() / "taskgroup")
 
 
@@ -93,12 +93,12 @@ def test_statuses_have_one_order() -> None:
 
 
 def test_a_run_that_lives_and_one_that_died() -> None:
-    """Open tasks of a living process are in progress, those of a dead one were stopped."""
+    """Open tasks of a living process are in progress, those of a dead one were abandoned."""
     group = Place().open()
     group.tasks({"C": range(2)})[0].mark_completed()
     assert listed("offline")[0].statuses == {"completed": 1, "in_progress": 1}
     kill(group)
-    assert listed("offline")[0].statuses == {"completed": 1, "stopped": 1}
+    assert listed("offline")[0].statuses == {"completed": 1, "abandoned": 1}
 
 
 def test_an_uploaded_run_began_when_it_began(

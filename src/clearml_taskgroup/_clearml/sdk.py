@@ -182,16 +182,21 @@ def connect(timeout: float | None = None) -> Connection:
     kind = _session_class()
     deadline = time.monotonic() + (limits.LOGIN_TIMEOUT_S if timeout is None else timeout)
     backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
+    sessions: list[Any] = []
     while True:
-        kind.answer_timeout = max(1.0, deadline - time.monotonic())
+        kind.answer_timeout = left = max(1.0, deadline - time.monotonic())
         try:
-            session = kind()
+            # In a thread: looking up the server's name keeps to no limit.
+            call_in_time(lambda: sessions.append(kind()), left + 0.5, "the login")
             break
+        except TimeoutError as error:
+            raise LoginDelayed(f"cannot log in: {api_server()[0]} did not answer in time") from error
         except Exception as error:  # requests', urllib3's and ClearML's own
             problem, pause = login_error(error), backoff.next_pause()
             if not isinstance(problem, LoginDelayed) or time.monotonic() + pause > deadline:
                 raise problem from error
         time.sleep(pause)
+    (session,) = sessions
     try:
         web: str | None = kind.get_app_server_host().rstrip("/")
     except ValueError:

@@ -96,11 +96,12 @@ def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
 
 def list_runs(place: Place) -> list[Listed]:
     """Lists the runs of all groups on the server and on this disk, the latest first."""
-    found = {} if place.mode == "online" else {run.run: run for run in runs_on_disk(root())}
+    on_disk = {run.run: run for run in runs_on_disk(root())}
+    found = {} if place.mode == "online" else dict(on_disk)
     if place.is_online:
         backend = OnlineBackend(sdk.connect(server_check.TIMEOUT_S))
         try:
-            for run in runs_on_server(backend):
+            for run in runs_on_server(backend, on_disk):
                 own = found.get(run.run)
                 if own is not None:
                     run.record, run.started = own.record, own.started or run.started

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from .._model.status import tally_text
+from .._model.status import shown_status, tally_text
 from .._results.aggregate import Aggregates
 from .._results.results import Results
 from .._results.rows import OF, Best, Row, with_statistic
-from .find_run import Mode, choose_place, list_runs, parse_context, parse_parameters, results_of, suggestions
+from .._storage.past_runs import find_run_log, load_or_skip
+from .find_run import (
+    Mode,
+    choose_place,
+    list_runs,
+    parse_context,
+    parse_parameters,
+    results_of,
+    root,
+    suggestions,
+)
 from .output import (
     Command,
     Function,
@@ -33,6 +43,8 @@ if TYPE_CHECKING:
 
     from .._results.run_list import Listed
 
+MAX_RUNS_NAMED = 5
+"""The most runs that a command to copy names."""
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -95,6 +107,21 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
     if runs and not as_json:
         head = ["run", "project", "group", "number", "tasks", "started", "mode"]
         print_table(head, [_table_row(run) for run in runs])
+        abandoned = [run.run for run in runs if "abandoned" in run.statuses]
+        if abandoned:
+            click.echo(_abandoned_note(abandoned))
+
+
+def _abandoned_note(runs: Sequence[str]) -> str:
+    """Says what to do about abandoned tasks.
+
+    Args:
+        runs: The runs that an upload would end.
+    """
+    command = f"clearml-taskgroup upload {' '.join(run[:12] for run in runs[:MAX_RUNS_NAMED])}"
+    note = "abandoned: the process ended before its group was closed"
+    again = "to run these tasks again, run the script with resume=True"
+    return f"{note}; {again}" + (f"; to end them as stopped: {command}" if runs else "")
 
 
 def is_below(project: str, wanted: str) -> bool:
@@ -109,7 +136,7 @@ def _table_row(run: Listed) -> list[str]:
 
 
 def _run_json(run: Listed) -> dict[str, Any]:
-    facts = attrs.asdict(run, recurse=False)
+    facts = attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "abandoned")
     return {**facts, "started": utc_time(run.started), "tasks": run.tasks}
 
 
@@ -168,6 +195,10 @@ def show(
     print_table(*_with_sorted_first(head, *table))
     for note in shown._notes():
         click.echo(note)
+    if any(shown_status(row.status, row.status_reason) == "abandoned" for row in results):
+        path = find_run_log(root() / about.group_id, about.run)
+        past = None if path is None else load_or_skip(path)
+        click.echo(_abandoned_note([about.run] if past is not None and past.is_pending else []))
     reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
     if reasons:
         print_first("why tasks failed:", reasons)

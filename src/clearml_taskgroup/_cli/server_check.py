@@ -12,7 +12,7 @@ from .._clearml import sdk
 
 TIMEOUT_S = 3.0
 """Seconds to wait for a server that a command can do without."""
-REQUIRED_TIMEOUT_S = 10.0
+REQUIRED_TIMEOUT_S = 6.0
 """Seconds to wait for a server that a command needs."""
 RETRY_PAUSE_S = 0.3
 GATEWAY_STATUS_CODES = (502, 503, 504)

@@ -15,8 +15,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The largest answer that is read: it bounds the memory that a broken server or proxy can take."""
 MAX_CONCURRENT_CALLS = 8
 """API calls at a time when many tasks are created or ended: more do not make a small server faster."""
-LOGIN_TIMEOUT_S = 8.0
-"""How long a group that opens waits for a server that does not answer, before it raises."""
+LOGIN_TIMEOUT_S = 6.0
+"""How long a group that opens waits for a server that does not answer; with the import of ClearML, 10 s."""
 
 PING_AFTER_S = 1200.0
 """Silence after which an open task is pinged: the server's watchdog stops it after 7,200 s."""

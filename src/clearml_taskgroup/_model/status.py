@@ -14,10 +14,12 @@ PUBLISHED = ("published", "publishing")
 """The server's statuses of tasks that accept no data and no status any more."""
 CLOSED = (*PUBLISHED, "closed")
 """The server's other words for completed tasks."""
+OPEN_ON_SERVER = ("created", "in_progress")
+"""The server's statuses of tasks that a process works on, or is about to."""
 ABANDONED = "abandoned: the process ended before the group was closed"
 """The reason of a task or run whose process died."""
 
-ORDER = ("completed", "published", "failed", "stopped", "in_progress", "queued", "created")
+ORDER = ("completed", "published", "failed", "stopped", "abandoned", "in_progress", "queued", "created")
 """The order in which counts are shown."""
 
 
@@ -32,6 +34,11 @@ def from_server(status: str) -> Status:
 def final_status(status: Status | None, reason: str) -> tuple[Status, str]:
     """Returns how something ended: without a status its process died, so it was stopped."""
     return ("stopped", ABANDONED) if status is None else (status, reason)
+
+
+def shown_status(status: str, reason: str) -> str:
+    """Returns the word for people: a task whose process died was stopped by nobody."""
+    return "abandoned" if (status, reason) == ("stopped", ABANDONED) else status
 
 
 def tally(statuses: Iterable[str]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import (
+    abandoned_tasks,
     find_run_log,
     groups_on_disk,
     is_in_use,
@@ -223,11 +224,12 @@ def _from_server(
     reader = Reader(backend)
     path = find_run_log(folder, run)
     local = load(path) if path is not None else None
+    abandoned: frozenset[str] = frozenset() if local is None else abandoned_tasks(local)
     logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
     originals, copied = list[PastTask](), list[PastTask]()
     for document in reversed(tasks):  # the latest came first
         task = past_task(document, lookup.template)
-        if not task.delivered:
+        if not task.delivered and task.id not in abandoned:
             task.status, task.reason = document["status"], ""
         task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
         if task.id in logged:

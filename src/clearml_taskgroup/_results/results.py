@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from .._model.status import tally, tally_text
+from .._model.status import shown_status, tally, tally_text
 from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
 from .aggregate import Aggregates, aggregate_row, group_by_configuration
@@ -304,7 +304,7 @@ class Results(Tabular, Sequence[Row]):
 
     def counts_text(self) -> str:
         """Formats the number of tasks of each status: `40 completed, 5 failed`."""
-        return tally_text(tally(row.status for row in self.rows))
+        return tally_text(tally(shown_status(row.status, row.status_reason) for row in self.rows))
 
     def _values(self, metric_key: MetricKey, of: Of = "last") -> list[RowValue]:
         """Returns the tasks that count and have the metric, each with its value."""
@@ -338,7 +338,11 @@ class Results(Tabular, Sequence[Row]):
         metric_keys = self.metric_keys
         labels = [with_statistic(self.label(metric_key), of) for metric_key in metric_keys]
         body = [
-            [row.name, row.status, *(_cell(row, metric_key, of) for metric_key in metric_keys)]
+            [
+                row.name,
+                shown_status(row.status, row.status_reason),
+                *(_cell(row, metric_key, of) for metric_key in metric_keys),
+            ]
             for row in self.rows
         ]
         return ["task", "status", *labels], body

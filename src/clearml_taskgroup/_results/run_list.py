@@ -16,8 +16,8 @@ from .._clearml.queries import (
     run_started_at,
 )
 from .._model.past import latest_attempts
-from .._model.status import tally
-from .._storage.past_runs import all_runs, is_in_use
+from .._model.status import OPEN_ON_SERVER, tally
+from .._storage.past_runs import abandoned_tasks, all_runs, is_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,8 +40,9 @@ class Listed:
         group_id, run, number: The group's id; the run's id and number.
         mode: `"online"` or `"offline"`.
         started: When it was opened, in seconds since 1970; None if that is not known.
-        statuses: The number of tasks by ClearML status; of each key the latest attempt counts.
+        statuses: The number of tasks by ClearML status or `abandoned`; the latest attempt of each key counts.
         record: Its run log on this disk; None if there is none.
+        abandoned: The ids of the tasks whose process on this machine died before it ended them.
     """
 
     project: str
@@ -53,6 +54,7 @@ class Listed:
     started: float | None
     statuses: dict[str, int] = attrs.field(factory=dict)
     record: Path | None = None
+    abandoned: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     @property
     def tasks(self) -> int:
@@ -87,9 +89,13 @@ class _Attempt:
 def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
     own = next((past for past in run_logs if past.mode != "agent"), run_logs[0])
     attempts: list[_Attempt] = []
+    abandoned: frozenset[str] = frozenset()
     for past in run_logs:
+        abandoned |= abandoned_tasks(past)
         if_open = "in_progress" if past.status is None and is_in_use(past.path) else "stopped"
-        attempts += [_Attempt(task.key, task.attempt, task.status or if_open) for task in past.tasks.values()]
+        for task in past.tasks.values():
+            status = "abandoned" if task.id in abandoned else task.status or if_open
+            attempts.append(_Attempt(task.key, task.attempt, status))
     return Listed(
         project=own.project,
         group=own.name,
@@ -100,26 +106,40 @@ def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
         started=min((past.started for past in run_logs if past.started is not None), default=None),
         statuses=_count(attempts),
         record=own.path,
+        abandoned=abandoned,
     )
 
 
-def runs_on_server(backend: OnlineBackend) -> list[Listed]:
-    """Lists the runs of all groups on a server, the latest first; a call for each 500 tasks."""
+def runs_on_server(backend: OnlineBackend, on_disk: Mapping[str, Listed]) -> list[Listed]:
+    """Lists the runs of all groups on a server, the latest first; a call for each 500 tasks.
+
+    Args:
+        backend: The server.
+        on_disk: The runs on this disk by their ids, which show whose processes have died.
+    """
     documents = query_all_tasks(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
     projects = _projects(backend.transport, {str(document.get("project")) for document in documents})
     runs: dict[str, list[Document]] = {}
     for document in filter(is_counted, documents):
         runs.setdefault(identity_of(document)["run"], []).append(document)
-    return _latest_first(_of_documents(found, projects) for found in runs.values())
+    abandoned = {run: on_disk[run].abandoned for run in runs.keys() & on_disk.keys()}
+    return _latest_first(
+        _of_documents(found, projects, abandoned.get(run, frozenset())) for run, found in runs.items()
+    )
 
 
-def _of_documents(documents: Sequence[Document], projects: Mapping[str, str]) -> Listed:
+def _of_documents(
+    documents: Sequence[Document], projects: Mapping[str, str], abandoned: frozenset[str]
+) -> Listed:
     identity = identity_of(documents[0])
     attempts: list[_Attempt] = []
     for document in reversed(documents):  # the latest come first
         own = identity_of(document)
         key, attempt = own.get("key") or str(document["id"]), parse_count(own.get("attempt"), 1)
-        attempts.append(_Attempt(key, attempt, str(document["status"])))
+        status = str(document["status"])
+        if str(document["id"]) in abandoned and status in OPEN_ON_SERVER:
+            status = "abandoned"
+        attempts.append(_Attempt(key, attempt, status))
     return Listed(
         project=projects.get(str(documents[0].get("project")), ""),
         group=identity.get("group_name", ""),

@@ -15,7 +15,7 @@ from .._model.metric_data import metrics_to_json
 from .._model.name_template import NameTemplate
 from .._model.past import PastRun, PastTask, Prior, latest_attempts
 from .._model.specs import Ending
-from .._model.status import PUBLISHED
+from .._model.status import OPEN_ON_SERVER, PUBLISHED
 from .._storage.past_runs import find_run_log, latest_run, load, locked
 from .._storage.run_log import append
 from .._storage.upload import deliver_outbox
@@ -34,7 +34,6 @@ END_TASKS_TIMEOUT_S = 60.0
 """Time limit for setting the final statuses of a dead process's tasks on the server."""
 ALIVE_S = 300.0
 """A run counts as living if its parent's last sign of life is younger than this."""
-_OPEN = ("created", "in_progress")
 
 
 def prior_on_disk(folder: Path, backend: OfflineBackend) -> Prior | None:
@@ -171,13 +170,13 @@ def _refuse_living(
         parent = parent or next(
             iter(query_all_tasks(backend.transport, {"id": [str(tasks[0].get("parent"))]})), None
         )
-        if parent is not None and (parent["id"] in ours or parent["status"] not in _OPEN):
+        if parent is not None and (parent["id"] in ours or parent["status"] not in OPEN_ON_SERVER):
             return
     else:  # another machine may have resumed the run since
         parent, tasks = None, [task for task in tasks if not _is_local(task, local)]
     tasks = [task for task in tasks if not is_on_agent(task)]
     if parent is None:
-        tasks = [task for task in tasks if task["status"] in _OPEN]
+        tasks = [task for task in tasks if task["status"] in OPEN_ON_SERVER]
     docs = (parent, *tasks) if parent is not None else tasks
     ages = [_seconds_since(doc["last_update"]) for doc in docs if doc.get("last_update")]
     age = max(0.0, min(ages, default=math.inf))

@@ -234,6 +234,13 @@ def is_in_use(path: Path) -> bool:
         os.close(file)
 
 
+def abandoned_tasks(past: PastRun) -> frozenset[str]:
+    """Returns the ids of the tasks of a run whose process on this machine died before it ended them."""
+    is_dead = past.status is None and past.mode != "agent" and past.is_pending and not is_in_use(past.path)
+    tasks = past.tasks.values() if is_dead else ()
+    return frozenset(task.id for task in tasks if task.status is None and not task.submitted)
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, resume: bool = False) -> Iterator[None]:
     """Locks a run log, so that no other process resumes or uploads the run.
