@@ -18,7 +18,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.models import set_model_address
 from .._log import logger
-from ..errors import DeliveryError
+from ..errors import DeliveryError, ServerError
 from .append_file import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER
 from .past_runs import files_in
 
@@ -136,20 +136,33 @@ class KeptFiles:
             errors.append(DeliveryError(1, [name], where, cause, _original(failed), unit="file"))
         return errors
 
-    def deliver(self, backend: OnlineBackend) -> None:
+    def deliver(self, backend: OnlineBackend) -> list[Exception]:
         """Uploads the files, with the events that refer to them, and removes them here.
 
-        Raises:
-            ServerError: The storage or the server is away, or refuses; what was not uploaded stays.
+        Returns:
+            The error about those that could not be uploaded, which stay here.
         """
+        names, cause = list[str](), ""
         for path, entry in self.entries().items():
-            url = sdk.upload_file(path.with_suffix(CONTENT), entry["url"])
-            if entry["event"]:
-                event = json.dumps({**entry["event"], "url": url}, separators=(",", ":"))
-                backend.batch_sender.send_all({entry["task"]: [event]})
-            if entry["model"]:
-                set_model_address(backend.transport, entry["model"], url)
-            self._remove(path)
+            try:
+                self._deliver(path, entry, backend)
+            except ServerError as error:
+                names.append(entry["name"])
+                cause = cause or error.problem
+        if not names:
+            return []
+        remedy = "Copies are kept; upload again"
+        tasks = list(dict.fromkeys(names))
+        return [DeliveryError(len(names), tasks, backend.connection.files, cause, remedy, unit="file")]
+
+    def _deliver(self, path: Path, entry: Entry, backend: OnlineBackend) -> None:
+        url = sdk.upload_file(path.with_suffix(CONTENT), entry["url"])
+        if entry["event"]:
+            event = json.dumps({**entry["event"], "url": url}, separators=(",", ":"))
+            backend.batch_sender.send_all({entry["task"]: [event]})
+        if entry["model"]:
+            set_model_address(backend.transport, entry["model"], url)
+        self._remove(path)
 
 
 def _original(failed: FailedUpload) -> str:

@@ -19,7 +19,7 @@ from .._log import logger
 from .._model.specs import Ending
 from .._model.status import ENDED, Status
 from .._text import counted, some
-from ..errors import ArgumentError, LoginError, ModeError, RunLogError, ServerError
+from ..errors import ArgumentError, LoginError, ModeError, RunLogError
 from .kept_files import KeptFiles
 from .online import OnlineBackend
 from .outbox import Outbox
@@ -121,11 +121,8 @@ def _upload_online(past: PastRun, backend: OnlineBackend, on_progress: OnProgres
         append(past.path, [{"event": "settled", "id": task.id, **status}])
     if past.owns_parent and past.parent is not None and not (past.delivered or past.uploaded):
         problems += _set_status(backend, past.parent, *past.final_status(), name=past.name)
+    problems += KeptFiles(past.kept_files).deliver(backend)
     problems += backend.delivery_errors()
-    try:
-        KeptFiles(past.kept_files).deliver(backend)
-    except ServerError as error:  # all else of the run is on the server
-        problems.append(error)
     on_progress("", len(undelivered), len(undelivered))
     url = backend.url(past.parent) if past.parent else None
     return Uploaded(past.parent, {task.id: task.id for task in past.tasks.values()}, url, tuple(problems))
