@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import hypothesis
 import pytest
@@ -24,12 +27,14 @@ SETTINGS = "sdk.development.report_use_subprocess: false\n"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--server`."""
+    """Adds `--server`, `--examples` and `--seed`."""
     parser.addoption(
         "--server",
         action="store_true",
         help="run the online tests against the server that ClearML's environment variables name",
     )
+    parser.addoption("--examples", type=int, help="how many groups, or sets of parameters, tests generate")
+    parser.addoption("--seed", type=int, help="the first seed that tests generate them from")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -44,6 +49,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def users_environment() -> dict[str, str]:
     """ClearML's variables as they were before the tests."""
     return {name: value for name, value in os.environ.items() if name.startswith("CLEARML_")}
+
+
+class Seeds(Protocol):
+    """Gives the seeds of what a test generates: `count` of them, or a share of those of `--examples`."""
+
+    def __call__(self, count: int, share: float = 1.0) -> range: ...
+
+
+@pytest.fixture
+def seeds(request: pytest.FixtureRequest) -> Seeds:
+    """Other seeds each time, unless `--seed` gives the first."""
+
+    def seeds(count: int, share: float = 1.0) -> range:
+        asked, first = (request.config.getoption(name) for name in ("--examples", "--seed"))
+        start = random.randrange(10**9) if first is None else first
+        return range(start, start + (count if asked is None else math.ceil(asked * share)))
+
+    return seeds
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ from ._storage.past_runs import find_run
 from ._storage.upload import OnProgress, Uploaded, upload
 from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
 from ._task import Failure, GroupTask, failure_of
-from ._text import counted
+from ._text import counted, shown
 from .errors import ArgumentError, GroupStateError, WorkerStartError
 
 if TYPE_CHECKING:
@@ -490,8 +490,10 @@ class TaskGroup(GroupInfo):
             ServerError: The server cannot be reached, or refuses a request.
         """
         if name is None:
-            before, slash, last = str(project).rpartition("/")
-            example = f"TaskGroup.load({before!r}, {last!r})" if slash else f"TaskGroup.load({project!r}, …)"
+            before, slash, last = shown(project).strip("'\"").rpartition("/")
+            example = (
+                f"TaskGroup.load({before!r}, {last!r})" if slash else f"TaskGroup.load({shown(project)}, …)"
+            )
             raise ArgumentError("name", None, f"the group's name beside its project: {example}")
         project, name = canonical_project(project), canonical_task_name(name, "group name")
         wanted = Wanted(project, name, group_id(project, name), run)

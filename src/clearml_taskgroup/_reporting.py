@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, SupportsFloat, SupportsIndex, TypeAlias, overload
 
 from ._model.name_template import check_context
+from ._text import shown
 from .errors import ReportError
 
 if TYPE_CHECKING:
@@ -97,13 +98,13 @@ def report_error(values: Any, *more: Any) -> ReportError:
         *more: The positional arguments after the iteration.
     """
     if isinstance(values, Mapping):
-        shown = ", ".join(map(repr, more))
+        given = ", ".join(map(shown, more))
         return ReportError(
-            f"report() was given {shown} after the dict and the iteration; all other arguments are passed by "
+            f"report() was given {given} after the dict and the iteration; all other arguments are passed by "
             "keyword, as report({'loss': 0.3}, iteration, split='val')"
         )
     return ReportError(
-        f"report() was given {values!r}, a {type(values).__name__}; it takes a dict of metric → "
+        f"report() was given {shown(values)}, a {type(values).__name__}; it takes a dict of metric → "
         "number, as report({'loss': 0.3}, iteration)"
     )
 
@@ -146,7 +147,7 @@ class BoundTask(Reporting):
         self._context = dict(context)
 
     def __repr__(self) -> str:
-        bound = ", ".join(f"{field}={value!r}" for field, value in self._context.items())
+        bound = ", ".join(f"{field}={shown(value)}" for field, value in self._context.items())
         return f"<{self.task.name!s} bound to {bound}>"
 
     def __reduce__(self) -> tuple[Any, ...]:

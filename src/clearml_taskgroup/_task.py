@@ -22,7 +22,7 @@ from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._run import console as _console
 from ._run import failures, forked
 from ._run.naming import check_aliases
-from ._run.nonfinite import skip_nonfinite
+from ._run.nonfinite import Skipped, nonfinite_key, skip_nonfinite
 from ._text import shown
 from .errors import (
     ArgumentError,
@@ -221,23 +221,34 @@ class GroupTask(Reporting):
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"an integer from {FIRST_ITERATION} to {LAST_ITERATION}")
         points: Points = []
+        skipped: Skipped = []
         parts: Parts = [(context, values)]
         if levels is not None:
             parts = list(flatten_nested(values, checked_levels(levels), context))
         for inner, metrics in parts:
-            self._collect(metrics, inner, at, points)
+            self._collect(metrics, inner, at is None, points, skipped)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
-            check_aliases(state.names, points, parts)
-        if points:
+            check_aliases(state.names, points, bool(skipped), parts)
+        if points:  # from here on nothing is refused: a report counts as a whole, or not at all
+            if at is None:
+                for channel in points[::2]:
+                    channel.data.single_skipped = False
             lost = self._run.reporter.put(state.id, at, points)
             if lost:
                 self._warn_of_lost()
+        for metric_key, x in skipped:
+            skip_nonfinite(self._run, state, metric_key, at, x)
 
     def _collect(
-        self, values: Mapping[str, Any], context: dict[str, Any], iteration: int | None, points: Points
+        self,
+        values: Mapping[str, Any],
+        context: dict[str, Any],
+        single: bool,
+        points: Points,
+        skipped: Skipped,
     ) -> None:
-        names, single = self._state.names, iteration is None
+        names = self._state.names
         cache = names.cache(context, single)
         for metric, value in values.items():
             x = value if type(value) is float else to_float(metric, value)
@@ -247,12 +258,10 @@ class GroupTask(Reporting):
                     channel = names.channel(metric, context, single)
                     if names.unstored:
                         self._run.store_names(self._state)
-                if single:
-                    channel.data.single_skipped = False
                 points.append(channel)
                 points.append(x)
             else:
-                skip_nonfinite(self._run, self._state, metric, context, iteration, x)
+                skipped.append((nonfinite_key(self._run, self._state, metric, context, x), x))
 
     def _warn_of_lost(self) -> None:
         if "lost" not in self._run.warned:
@@ -323,6 +332,7 @@ class GroupTask(Reporting):
                     "open another task for it, or open this one with name= or key= and without it",
                 )
         self._run.backend.set_parameters(self.id, flat)
+        forked.log_parameters(self._run, self._state, flat)
         self._state.params.update(flat)
 
     # --- how it ends ---------------------------------------------------------------------------
@@ -354,6 +364,8 @@ class GroupTask(Reporting):
 
     def _end(self, status: Status, reason: str) -> None:
         self._require_open()
+        if not isinstance(reason, str):
+            raise ArgumentError("status_reason", reason, "text, such as str(error)")
         self._run.end(self._state, status, reason)
 
     def flush(self, timeout: float | None = None) -> None:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 def natural(text: str) -> list[tuple[int, int, str]]:
     """Returns a sort key for natural order: `step 2` before `step 10`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text)]
+    return [_natural_part(part) for part in re.split(r"(\d+)", text)]
+
+
+def _natural_part(part: str) -> tuple[int, int, str]:
+    if not part.isdecimal():
+        return 1, 0, part
+    digits = part.lstrip("0")  # Python refuses to read a number of more than 4,300
+    return 0, len(digits), digits
 
 
 def closest(given: Any, known: Iterable[Any]) -> Any:

@@ -59,6 +59,8 @@ class UnknownFieldError(TaskGroupError, ValueError):
 
     def __str__(self) -> str:
         given = f"the context {shown(self.field)} was given, but"
+        if not isinstance(self.field, str):
+            return f"{given} the names of context are text: write split='val'"
         if not self.template:
             return f"{given} the group fills in {{{self.field}}} itself; choose another name for the context"
         known = ", ".join(f"{{{name}}}" for name in self.known) or "none but {metric}"
@@ -75,13 +77,19 @@ class UnknownFieldError(TaskGroupError, ValueError):
 
 @attrs.define(slots=False, repr=False)
 class ContextValueError(TaskGroupError, TypeError):
-    """Raised when a context value is not text, a number, a bool, an enum or None."""
+    """Raised when a context value is not text, a number, a bool, an enum or None.
+
+    Also when a metric or a context value is text that is not Unicode (a lone surrogate).
+    """
 
     field: str
     value: Any
 
     def __str__(self) -> str:
-        given = f"the context {self.field}={shown(self.value)} is a {type(self.value).__name__}"
+        given = f"the context {self.field}={shown(self.value)}"
+        if isinstance(self.value, str):
+            return f"{given} has a lone surrogate, which cannot be stored; write it as proper text"
+        given += f" is a {type(self.value).__name__}"
         return f"{given}; give text, a number, a bool, an enum or None: {self.field}=str(…)"
 
 

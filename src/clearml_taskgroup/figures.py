@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._model.arguments import check_choice
 from ._plots.box import box_figure
 from ._plots.curves import curves_figure
 from ._plots.heat_map import heat_map_figure
@@ -22,7 +23,7 @@ from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.parameters import by_explained_variance, varying_parameters
 from ._plots.scatter import scatter_figure
 from ._results.filtering import is_comparable, parameter_names, require_parameter
-from ._results.rows import Mode, Of, RowValue, with_statistic
+from ._results.rows import OF, Mode, Of, RowValue, with_statistic
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ def _row_values(
     results: Results, metric: str, of: Of, context: dict[str, Any]
 ) -> tuple[list[RowValue], str, str]:
     """Returns the tasks that count with their values, the values' label, and a note on skipped tasks."""
+    check_choice("of", of, OF)
     metric_key = results.find(metric, **context)
     row_values = results._values(metric_key, of)
     if not row_values:

@@ -18,6 +18,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import ArgumentError, ParameterError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
+from tests.support.runs import NAME, PROJECT, Place, kill
 
 
 class Colour(enum.Enum):
@@ -168,6 +169,21 @@ def test_added_parameters_survive_a_resume() -> None:
                     task.mark_failed("out of memory")
             assert [row.params["late"] for row in group.results()] == [[{"units": 8}]] * 2
     assert [row.params["late"] for row in TaskGroup.load("digits", "again")] == [[{"units": 8}]] * 2
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_added_parameters_survive_a_kill(mode: str, request: pytest.FixtureRequest) -> None:
+    """In the results, from the disk too, and in the resumed run."""
+    server = request.getfixturevalue("loopback") if mode == "online" else None
+    place = Place(server)
+    group = place.open()
+    group.task({"a": 1}).set_parameters({"late": [{"units": 8}]})
+    kill(group)
+    modes: list[Any] = [mode, "offline"]
+    for one in modes:
+        assert TaskGroup.load(PROJECT, NAME, mode=one)[0].params == {"a": 1, "late": [{"units": 8}]}
+    with place.resume(retry="continue") as resumed:
+        assert resumed.task({"a": 1}).params["late"] == [{"units": 8}]
 
 
 def test_edited_parameters_of_a_server(loopback: LoopbackServer) -> None:

@@ -249,6 +249,16 @@ def test_what_forked_children_report_is_in_the_results(mode: str) -> None:
             assert row.diverged == {("bad", ())}
 
 
+def test_parameters_that_a_forked_child_adds_are_in_the_results(mode: str) -> None:
+    with group(mode) as one:
+        task = one.task({"n": 1})
+        _run(task.set_parameters, {"late": [1]})
+        assert one.results()[0].params == {"n": 1, "late": [1]}
+        assert task.params == {"n": 1, "late": [1]}
+    for results in views(one, mode):
+        assert results[0].params == {"n": 1, "late": [1]}
+
+
 def test_a_child_that_raises_in_its_block_fails_the_task(
     mode: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup.errors import ArgumentError
+from clearml_taskgroup.errors import ArgumentError, ContextValueError, TaskGroupError
 from clearml_taskgroup.testing import recording
 
 WRONG: list[tuple[str, Any]] = [
@@ -27,6 +27,44 @@ def test_a_group_is_not_made_with_wrong_arguments(argument: str, value: Any) -> 
     with pytest.raises(ArgumentError, match=f"{argument}=") as refused:
         TaskGroup("the project", "the group", **{argument: value})
     assert len(str(refused.value)) <= 500
+
+
+@pytest.mark.parametrize("argument", ["project", "name", "tags", "task_name", "template"])
+def test_text_that_cannot_be_stored(argument: str) -> None:
+    """A lone surrogate comes from a file name that is not UTF-8; no server and no file takes it."""
+    text = "{metric}\ud800"
+    arguments: dict[str, Any] = {"project": "the project", "name": "the group"}
+    with pytest.raises(TaskGroupError, match=r"surrogate|not blank") as refused:
+        TaskGroup(**{**arguments, argument: [text] if argument == "tags" else text})
+    str(refused.value).encode()
+
+
+def test_text_of_a_task_that_cannot_be_stored() -> None:
+    """It is refused in names, keys, metrics and context; a reason and console text are for people."""
+    with recording() as store, TaskGroup("the project", "the group", capture="console") as group:
+        for arguments in ({"name": "\ud800"}, {"key": "\ud800"}, {"tags": ["\ud800"]}):
+            with pytest.raises(ArgumentError):
+                group.task({"C": 1}, **arguments)
+        with group.task({"C": 1}) as task:
+            for metric, context in (("\ud800", {}), ("loss", {"split": "\ud800"})):
+                with pytest.raises(ContextValueError, match="lone surrogate"):
+                    task.report({metric: 1.0}, 1, **context)
+                with pytest.raises(ContextValueError, match="lone surrogate"):
+                    task.name(metric, **context)
+            print("caf\udce9.csv")
+            task.mark_failed("no file caf\udce9.csv")
+    (member,) = store.members
+    assert (member.console, member.reason) == ("caf\\udce9.csv", "no file caf\\udce9.csv")
+
+
+@pytest.mark.parametrize("reason", [ValueError("x"), None, 3])
+def test_reasons_are_text(reason: Any) -> None:
+    with recording(), TaskGroup("the project", "the group") as group:
+        task = group.task({"C": 1})
+        for mark in (task.mark_failed, task.mark_stopped):
+            with pytest.raises(ArgumentError, match="status_reason="):
+                mark(reason)
+        assert task.status == "in_progress"
 
 
 @pytest.mark.parametrize("seconds", [5, 60.0, math.inf, 10**400], ids=["5", "60", "inf", "huge"])

@@ -425,7 +425,16 @@ def test_what_has_no_identity_is_stored_with_a_key() -> None:
     assert stored == [1, {"float": "nan"}, {"repr": ["Spoken", "Spoken()"]}]
     back = plain(stored)
     assert (back[0], back[1] != back[1], back[2]) == (1, True, "Spoken()")
+    places = [stored_json([object(), lambda: 0], lenient=True) for _ in range(2)]
+    assert places[0] == places[1], "where an object is in memory says nothing"
     assert stored_json(Broken(), lenient=True) == {"repr": ["Broken", "<Broken>"]}
+
+
+def test_a_set_has_each_member_once() -> None:
+    """Also members that Python takes for different: 0.1, and the number of few bits that stands for it."""
+    both = {0.1, np.float32(0.1)}
+    assert len(both) == 2
+    assert key(both) == key({0.1})
 
 
 def test_copies_are_deep_where_they_can_be() -> None:

@@ -24,6 +24,16 @@ from clearml_taskgroup.errors import (
 from clearml_taskgroup.testing import MemoryStore, recording
 
 
+class Broken:
+    """Raises what nobody expects."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
 class Tensor:
     """Stands for torch's: `item()` gives the number if there is just one."""
 
@@ -87,7 +97,8 @@ def test_numbers(task: GroupTask, backend: MemoryStore, value: Any, expected: fl
     [
         *("0.5", "", b"1", bytearray(b"1"), np.str_("1"), np.array("0.5"), Tensor("0.5")),
         *([0.5], (0.5,), np.array([1, 2]), np.array([]), Tensor(1.0, 2.0), Tensor()),
-        *(None, 1j, object(), lambda: 0.5),
+        *(None, 1j, object(), lambda: 0.5, Broken(), Decimal("sNaN")),
+        *(np.timedelta64(3, "ns"), np.timedelta64(3, "D"), np.datetime64("2026-01-01", "ns")),
     ],
 )
 def test_what_is_no_number(task: GroupTask, backend: MemoryStore, value: Any) -> None:
@@ -137,7 +148,23 @@ def test_iterations(task: GroupTask, backend: MemoryStore, iteration: Any, expec
 
 
 @pytest.mark.parametrize(
-    "iteration", [3.5, np.float64(3.5), "3", b"3", float("nan"), float("inf"), [3], object(), 3j]
+    "iteration",
+    [
+        *(
+            3.5,
+            np.float64(3.5),
+            "3",
+            b"3",
+            float("nan"),
+            float("inf"),
+            [3],
+            object(),
+            3j,
+            True,
+            np.bool_(True),
+        ),
+        *(Broken(), Decimal("1E+1000000"), np.array([1, 2]), np.datetime64("2026", "ns"), np.timedelta64(3)),
+    ],
 )
 def test_what_is_no_iteration(task: GroupTask, backend: MemoryStore, iteration: Any) -> None:
     """Fractions, text and anything else are refused, not rounded or read."""
@@ -207,7 +234,11 @@ def test_a_dict_that_is_too_deep_somewhere(task: GroupTask, backend: MemoryStore
 
 
 @pytest.mark.parametrize(
-    "levels", [(), ("split",), ("metric", "metric"), ("split", "split", "metric"), "split", 5]
+    "levels",
+    [
+        *((), ("split",), ("metric", "metric"), ("split", "split", "metric"), "split", 5),
+        *((1, "metric"), ([], "metric"), np.array(1)),
+    ],
 )
 def test_levels_that_cannot_be(task: GroupTask, levels: Any) -> None:
     """`levels` holds one of them 'metric' and no word twice."""
@@ -272,6 +303,20 @@ def test_nonfinite_raise(backend: MemoryStore, value: Any) -> None:
         with pytest.raises(NonFiniteError, match=r"'loss\[split=val\]' is .* in the task 'C=1'"):
             group.task({"C": 1}).report({"acc": 1.0, "loss": value}, 1, split="val")
     assert backend.members[0].scalars == {}
+
+
+def test_a_report_that_is_refused_skips_nothing(task: GroupTask, backend: MemoryStore) -> None:
+    """Neither its NaN counts nor its numbers, which would end an earlier divergence."""
+    reports: list[dict[str, Any]] = [{"loss": float("nan"), "bad": "x"}, {"loss": 1.0, "bad": "x"}]
+    for values in reports:
+        if values["loss"] == 1.0:
+            with pytest.warns(NonFiniteWarning):
+                task.report({"loss": float("nan")})
+        for iteration in (None, 3):
+            with pytest.raises(MetricValueError):
+                task.report(values, iteration)
+        (row,) = task.group.results()
+        assert bool(row.diverged) == (values["loss"] == 1.0)
 
 
 def test_errors_are_of_one_family(task: GroupTask) -> None:

@@ -77,6 +77,8 @@ def test_points_are_copies() -> None:
         ({"C": []}, ["'C' has no values"]),
         ({"C": [1], "D": iter([])}, ["'D' has no values"]),
         ({}, ["empty dict"]),
+        (np.array(3), ["the space is array"]),
+        ({"C": 10**5000}, ["'C' has the single value <int>"]),
         ("abc", ["the space is 'abc', a str", "dict of lists"]),
         (b"abc", ["a bytes"]),
         (3, ["the space is 3, a int"]),

@@ -231,7 +231,7 @@ def test_identity_is_written_into_each_task(backend: MemoryStore) -> None:
     assert section["run"] == group.run
     assert (section["key"], section["index"], section["attempt"]) == (task.key, "0", "1")
     assert section["template"] == "{metric}/{split=value}"
-    assert section["params"] == '{"flag": true, "model/depth": 3, "none": null}'
+    assert section["params"] == '{"model/depth": 3, "flag": true, "none": null}'
     assert backend.tasks[task.id].hyperparameters["General"] == {
         "model/depth": "3",
         "flag": "True",

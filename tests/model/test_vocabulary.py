@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._drift.warn import drift_warning, partly_reported
 from clearml_taskgroup.errors import (
+    ContextValueError,
     DriftWarning,
     ReportError,
     UnknownFieldError,
@@ -18,6 +21,13 @@ from clearml_taskgroup.errors import (
     VocabularyError,
 )
 from clearml_taskgroup.testing import MemoryStore, recording
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = 1
+
 
 METRICS = [
     Metric("loss", aliases={"val_loss": {"split": "val"}, "train_loss": {"split": "train"}}, mode="min"),
@@ -85,6 +95,8 @@ def test_a_metric_and_its_alias_in_one_report(backend: MemoryStore) -> None:
             task.report({"acc": 0.5, "accuracy": 0.75}, 1)
         with pytest.raises(ReportError, match=r"'val_loss' and 'loss' .* for loss\[split=val\]; report only"):
             task.bind(split="val").report({"val_loss": 0.5, "loss": 0.75}, 1)
+        with pytest.raises(ReportError, match="'acc' and 'accuracy' in one report"):
+            task.report({"acc": 0.5, "accuracy": float("nan")}, 1)
         with pytest.raises(ReportError, match="'accuracy' and 'acc' in one report"):
             task.report({"val": {"accuracy": 0.75, "acc": 0.5}}, 1, levels=("split", "metric"))
     assert backend.members[0].scalars == {}
@@ -130,6 +142,9 @@ def test_nothing_near(backend: MemoryStore) -> None:
         ([3], "3 was given as a metric's name"),
         ([None], "None was given as a metric's name"),
         ([""], "'' was given as a metric's name"),
+        (["\ud800"], "was given as a metric's name"),
+        ([10**5000], "<int> was given as a metric's name"),
+        (np.array(1), "is not a list"),
     ],
 )
 def test_vocabularies_that_contradict_themselves(metrics: Any, told: str) -> None:
@@ -147,7 +162,10 @@ def test_vocabularies_that_contradict_themselves(metrics: Any, told: str) -> Non
         ({"name": "a", "aliases": "acc"}, r"write aliases=\['acc'\]"),
         ({"name": "a", "aliases": 5}, "write a list of names"),
         ({"name": "a", "aliases": {"b": 5}}, "write a list of names"),
+        ({"name": "a", "aliases": {"b": [1]}}, "write a list of names"),
         ({"name": "a", "mode": "maximum"}, "write mode='max' or 'min'"),
+        ({"name": "a", "mode": np.array([1, 2])}, "write mode='max' or 'min'"),
+        ({"name": "a", "unit": 3}, "write the unit as text"),
     ],
 )
 def test_metrics_that_cannot_be(arguments: dict[str, Any], told: str) -> None:
@@ -162,6 +180,25 @@ def test_aliases_are_checked_against_the_template() -> None:
         group_with([Metric("loss", aliases={"val_loss": {"fold": 1}})])
     with pytest.raises(UnknownFieldError, match="'task'"):
         group_with([Metric("loss", aliases={"val_loss": {"task": 1}})])
+
+
+def test_what_aliases_carry_is_context(backend: MemoryStore) -> None:
+    """Any context value is: it is stored with the run, and compared as in reports."""
+    metrics = [Metric("loss", aliases={"first": {"split": Colour.RED}, "third": {"split": np.int64(3)}})]
+    with group_with(metrics) as group:
+        task = group.task({"C": 1})
+        task.report({"first": 1.0}, 1, split=Colour.RED)
+        task.report({"third": 1.0}, 1, split=3.0)
+        with pytest.raises(ReportError, match="stands for split="):
+            task.report({"third": 1.0}, 2, split=4)
+        with pytest.raises(ContextValueError, match="split=array"):
+            task.report({"third": 1.0}, 2, split=np.array([1, 2]))
+    assert backend.members[0].scalars == {("loss", "RED"): [(1, 1.0)], ("loss", "3"): [(1, 1.0)]}
+    for wrong in ([1], b"x", float("nan"), "\ud800"):
+        with pytest.raises(ContextValueError, match="split="):
+            group_with([Metric("loss", aliases={"L": {"split": wrong}})])
+    with pytest.raises(UnknownFieldError, match="are text"):
+        group_with([Metric("loss", aliases={"L": {3: "val"}})])
 
 
 def test_drift_is_told_at_the_end(backend: MemoryStore) -> None:

@@ -127,7 +127,7 @@ def test_which_of_the_values(of: Any, value: float) -> None:
         results = group.results()
     assert results[0].value("loss", of=of) == value
     assert results.best("loss", mode="max", of=of).value == value
-    with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max', 'mean'"):
+    with pytest.raises(ArgumentError, match="'first', 'last', 'min', 'max' or 'mean'"):
         results[0].value("loss", of="median")  # type: ignore[arg-type]
 
 

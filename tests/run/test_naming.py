@@ -31,6 +31,12 @@ class Split(enum.Enum):
     VAL = "val"
 
 
+class Access(enum.IntFlag):
+    """Flags."""
+
+    READ = 1
+
+
 @pytest.fixture
 def backend() -> Iterator[MemoryStore]:
     """Keeps in memory what the test's groups log."""
@@ -141,6 +147,23 @@ def test_unhashable_context(backend: MemoryStore) -> None:
             task.report({"loss": 1.0}, 1, split=["val"])
         task.report({"loss": 1.0}, 1, split=np.array(3))
     assert backend.members[0].scalars == {("loss", "3"): [(1, 1.0)]}
+
+
+def test_flags_without_a_name(backend: MemoryStore) -> None:
+    """No bit, and bits that have no name, are written as their number."""
+    with TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        for flag in (Access.READ, Access(0), Access(8)):
+            task.report({"loss": 1.0}, 1, split=flag)
+    assert backend.members[0].scalars.keys() == {("loss", "READ"), ("loss", "0"), ("loss", "8")}
+
+
+def test_names_of_many_digits(backend: MemoryStore) -> None:
+    """They are read as numbers only if they can be."""
+    with TaskGroup("digits", "sweep") as group:
+        for split in (10**400, "1" * 400, "1" * 5000):
+            group.task({"C": 1}, if_exists="return").report({"loss": 1.0}, 1, split=split)
+            assert group.results()[0].value("loss", split=split) == 1.0
 
 
 @pytest.mark.parametrize("metric", ["", " ", "\n"])

@@ -139,7 +139,7 @@ def claim(
         "name": spec.name,
         "index": spec.index,
         "attempt": spec.attempt,
-        "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
+        "params": json.dumps(stored_parameters(spec.params)),
         "template": info.template,
     }
     changed = {name: value for name, value in entries.items() if agent_task.identity.get(name) != str(value)}

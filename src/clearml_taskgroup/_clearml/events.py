@@ -9,6 +9,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from .._text import storable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -71,7 +73,7 @@ def console_event(task_id: str, text: str, level: str = "INFO", timestamp: int |
             "timestamp": now() if timestamp is None else timestamp,
             "level": level,
             "worker": os.uname().nodename if hasattr(os, "uname") else "",
-            "msg": text,
+            "msg": storable(text),
         },
         separators=(",", ":"),  # the form that the outbox parses
     )

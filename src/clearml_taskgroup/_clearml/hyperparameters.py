@@ -36,7 +36,7 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
             "name": spec.name,
             "index": spec.index,
             "attempt": spec.attempt,
-            "params": json.dumps(stored_parameters(spec.params), sort_keys=True),
+            "params": json.dumps(stored_parameters(spec.params)),
         }
     elif run.metrics is not None:
         identity["metrics"] = json.dumps(run.metrics)
@@ -62,7 +62,7 @@ def added(params: Mapping[str, Any]) -> list[dict[str, str]]:
         entry, stored = parameter("General", name, value), stored_json(value, name, lenient=True)
         entries.append(entry)
         if dumped(stored) != dumped(stored_json(_from_text(entry["value"], entry["type"]), lenient=True)):
-            entries.append(parameter(SECTION, f"{ADDED}{name}", json.dumps(stored, sort_keys=True)))
+            entries.append(parameter(SECTION, f"{ADDED}{name}", json.dumps(stored)))
     return entries
 
 

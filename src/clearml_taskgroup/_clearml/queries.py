@@ -272,4 +272,4 @@ def created_at(document: Document) -> float | None:
 
 def parse_count(text: str | None, default: int = 0) -> int:
     """Reads a number from 0; the default if somebody has edited it to something else in the web page."""
-    return int(text) if text and text.isdigit() else default
+    return int(text) if text and text.isdecimal() and len(text) < 19 else default

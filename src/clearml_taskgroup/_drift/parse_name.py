@@ -69,7 +69,7 @@ class _Token:
         split = _split_of(self.letters)
         if split is not None:
             return ("split", split + self.digits)
-        if self.letters in NUMBERED_CONTEXTS and self.digits.isdigit():
+        if self.letters in NUMBERED_CONTEXTS and self.digits.isdecimal() and len(self.digits) < 19:
             return (self.letters, int(self.digits))
         return None
 

@@ -5,13 +5,28 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from .._text import is_storable
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _TAGS_EXPECTED = "a list of texts that are not blank, ['baseline']"
 _CATCH_EXPECTED = "exception classes derived from Exception, (MemoryError,)"
+
+
+def iterator_of(value: Any) -> Iterator[Any] | None:
+    """Returns an iterator over what a value holds; None if it holds nothing."""
+    try:
+        iterator: Iterator[Any] = iter(value)
+    except Exception:  # an array without dimensions has `__iter__`, and raises
+        return None
+    return iterator
+
+
+def is_one_of(value: Any, choices: Sequence[Any]) -> bool:
+    """Whether a value is one of some texts or None; unlike `in`, an array or a number never is."""
+    return value in choices if isinstance(value, str) else value is None and None in choices
 
 
 def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
@@ -20,7 +35,7 @@ def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
     Raises:
         ArgumentError: It has another value.
     """
-    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+    if not is_one_of(value, choices):
         texts = [repr(choice) for choice in choices if choice is not None]
         texts += ["None"] if None in choices else []
         raise ArgumentError(argument, value, f"{', '.join(texts[:-1])} or {texts[-1]}")
@@ -85,6 +100,6 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     except TypeError:
         raise ArgumentError("tags", tags, _TAGS_EXPECTED) from None
     for tag in listed:
-        if not isinstance(tag, str) or not tag.strip():
+        if not isinstance(tag, str) or not tag.strip() or not is_storable(tag):
             raise ArgumentError("tags", listed, _TAGS_EXPECTED)
     return listed

@@ -19,6 +19,7 @@ from .parameter_json import MAX_DEPTH, dumped, typed_json
 KEY_DIGITS = 12
 MIN_SERVER_NAME_LENGTH = 3
 
+NO_SURROGATES = "text without lone surrogates, which cannot be stored"
 _LONGER_NAME = (
     "choose a longer one: a ClearML server refuses task names and parts of a project's path that have fewer "
     f"than {MIN_SERVER_NAME_LENGTH} characters"
@@ -45,11 +46,10 @@ def canonical_project(project: str) -> str:
         project: The path, with `/` between its parts.
 
     Raises:
-        ArgumentError: It is not text.
+        ArgumentError: It is not text, or not Unicode.
         ServerNameError: A part has fewer than 3 characters.
     """
-    if not isinstance(project, str):
-        raise ArgumentError("project", project, "text, 'project/part'")
+    _check_text("project", project, "text, 'project/part'")
     parts = [_normalized(part) for part in project.split("/")]
     for part in parts:
         if len(part) < MIN_SERVER_NAME_LENGTH:
@@ -68,11 +68,10 @@ def canonical_task_name(name: str, what: str = "task name") -> str:
         what: What the name is, for error messages.
 
     Raises:
-        ArgumentError: It is not text.
+        ArgumentError: It is not text, or not Unicode.
         ServerNameError: It has fewer than 3 characters.
     """
-    if not isinstance(name, str):
-        raise ArgumentError(what, name, "text")
+    _check_text(what, name, "text")
     normalized = _normalized(name)
     if len(normalized) < MIN_SERVER_NAME_LENGTH:
         problem = f"has {counted(len(normalized), 'character')}" if normalized else "is blank"
@@ -130,6 +129,11 @@ def canonical_json(flat: Mapping[str, Any]) -> str:
 def task_key(flat: Mapping[str, Any]) -> str:
     """Returns a task's key: 12 hexadecimal digits of SHA-256 over its canonical parameters."""
     return _digest(canonical_json(flat))
+
+
+def _check_text(what: str, given: Any, expected: str) -> None:
+    if not isinstance(given, str) or not is_storable(given):
+        raise ArgumentError(what, given, expected if not isinstance(given, str) else NO_SURROGATES)
 
 
 def _normalized(text: str) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import attrs
 
-from ..errors import (
-    VocabularyError,
-)
+from .._text import is_storable, shown
+from ..errors import VocabularyError
+from .arguments import is_one_of
 from .display_name import number_text
 from .name_template import (
     NameTemplate,
@@ -63,6 +63,12 @@ def _distinct(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
+def is_same_context_value(field: str, one: Any, other: Any) -> bool:
+    """Whether two values of a field are the same context."""
+    left, right = (_distinct(canonical_context_value(field, value)) for value in (one, other))
+    return bool(left == right)
+
+
 def plain_text(value: Any) -> str:
     """Returns a context's value as text, without its type."""
     if isinstance(value, (int, float)):
@@ -72,14 +78,14 @@ def plain_text(value: Any) -> str:
 
 def _aliases(given: Any) -> dict[str, dict[str, Any]]:
     if isinstance(given, str):
-        raise VocabularyError(f"aliases={given!r} is a bare string; write aliases=[{given!r}]")
+        raise VocabularyError(f"aliases={shown(given)} is a bare string; write aliases=[{shown(given)}]")
     try:
         if isinstance(given, Mapping):
-            return {alias: dict(context or {}) for alias, context in given.items()}
+            return {alias: {} if context is None else dict(context) for alias, context in given.items()}
         return {alias: {} for alias in cast("Iterable[str]", given)}
     except (TypeError, ValueError):
         raise VocabularyError(
-            f"aliases={given!r}: write a list of names, or a dict of name to context, "
+            f"aliases={shown(given)}: write a list of names, or a dict of name to context, "
             "{'val_loss': {'split': 'val'}}"
         ) from None
 
@@ -96,7 +102,7 @@ class Metric:
         unit: The unit, as text, for tables and figures.
 
     Raises:
-        VocabularyError: The name is blank, or the mode is neither `"max"` nor `"min"`.
+        VocabularyError: The name is blank, the mode is neither `"max"` nor `"min"`, or the unit is not text.
     """
 
     name: str
@@ -106,7 +112,11 @@ class Metric:
 
     def __attrs_post_init__(self) -> None:
         for name in (self.name, *self.aliases):
-            if not isinstance(name, str) or not name.strip():
-                raise VocabularyError(f"{name!r} was given as a metric's name; it must be text, not blank")
-        if self.mode not in (None, "max", "min"):
-            raise VocabularyError(f"Metric({self.name!r}, mode={self.mode!r}): write mode='max' or 'min'")
+            if not isinstance(name, str) or not name.strip() or not is_storable(name):
+                text = shown(name)
+                raise VocabularyError(f"{text} was given as a metric's name; it must be text, not blank")
+        given = f"Metric({shown(self.name)}"
+        if not is_one_of(self.mode, (None, "max", "min")):
+            raise VocabularyError(f"{given}, mode={shown(self.mode)}): write mode='max' or 'min'")
+        if self.unit is not None and not (isinstance(self.unit, str) and is_storable(self.unit)):
+            raise VocabularyError(f"{given}, unit={shown(self.unit)}): write the unit as text, unit='s'")

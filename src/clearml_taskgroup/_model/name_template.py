@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from .._text import is_storable
 from ..errors import (
     BlankNameError,
     ContextValueError,
@@ -141,7 +142,7 @@ class NameTemplate:
             ContextValueError: The metric is not text, or a field has a value of another type.
             BlankNameError: The title or the series is blank once it is filled in.
         """
-        if not isinstance(metric, str):
+        if not isinstance(metric, str) or not is_storable(metric):
             raise ContextValueError("metric", metric)
         for field in fields:
             if field not in self.fields:
@@ -255,14 +256,16 @@ def _parse_value(text: str) -> Any:
             value = kind(text)
         except ValueError:
             continue
-        if math.isfinite(value) and number_text(value) == text:
+        if (kind is int or math.isfinite(value)) and number_text(value) == text:
             return value
     return text
 
 
 def _parse_template(text: str) -> tuple[tuple[_Part, ...] | None, tuple[_Part, ...]]:
     if not isinstance(text, str):
-        raise TemplateError(str(text), "is not text", "write it like '{metric}/{split=value}'")
+        raise TemplateError(text, "is not text", "write it like '{metric}/{split=value}'")
+    if not is_storable(text):
+        raise TemplateError(text, "has a lone surrogate, which cannot be stored", "write it as proper text")
     halves: list[list[_Part]] = [[]]
     for piece in _TOKENS.finditer(text):
         token, inside = piece.group(), piece.group(1)
@@ -345,10 +348,11 @@ def field_text(field: str, value: Any) -> str:
     Raises:
         ContextValueError: The value is not text, a number, a bool, an enum or None.
     """
-    if type(value) is str:
+    if type(value) is str and is_storable(value):
         return value
     if isinstance(value, enum.Enum):
-        return value.name if not isinstance(value.value, str) else value.value
+        has_name = value.name is not None and not isinstance(value.value, str)  # some flags have none
+        return value.name if has_name else str(value.value)
     plain = canonical_context_value(field, value)
     if isinstance(plain, (int, float)) and not isinstance(plain, bool):
         return number_text(plain)

@@ -14,6 +14,7 @@ import enum
 import inspect
 import json
 import math
+import re
 import struct
 import types
 from collections import UserString
@@ -45,6 +46,8 @@ MAX_TEXT_CHARS = 10_000
 """The most characters of the text that is stored in the place of an object."""
 GIVE_KEY = "give key= to name the task yourself"
 
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+"""Where an object is in memory: another place in each process."""
 _SMALL_FLOAT_FORMATS = {"float32": "f", "float16": "e"}
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
@@ -181,7 +184,8 @@ class _Converter:
         """Stores the `repr` of a value that has no identity, or raises."""
         if not self.lenient:
             raise ParameterError(name, problem, advice or GIVE_KEY)
-        return {"repr": [type(value).__qualname__, shown(value, MAX_TEXT_CHARS)]}
+        text = _ADDRESS.sub("", shown(value, MAX_TEXT_CHARS))
+        return {"repr": [type(value).__qualname__, text]}
 
     def unnamed(self, value: Any, thing: Any, name: str) -> Any:
         problem = why_unnamed(thing)
@@ -328,7 +332,8 @@ class _Converter:
                 pairs = [[self.convert(key, name), self.convert(item, name)] for key, item in value.items()]
                 return {"map": sorted(pairs, key=_order)}
             if isinstance(value, AbstractSet):
-                return {"set": sorted((self.convert(item, name) for item in value), key=_order)}
+                members = {_order(item): item for item in (self.convert(item, name) for item in value)}
+                return {"set": [members[order] for order in sorted(members)]}
             if isinstance(value, Sequence):
                 return [self.convert(item, name) for item in value]
         return self.unknown(value, name)

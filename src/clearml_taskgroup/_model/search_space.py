@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, MappingView
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from .._text import shown
 from ..errors import SpaceError
+from .arguments import iterator_of
 
 Space = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """A dict of sequences (their Cartesian product), or any iterable of dicts (one configuration each).
@@ -38,13 +40,14 @@ def configurations(space: Space) -> list[dict[str, Any]]:
             dict(zip(names, values, strict=True))
             for values in itertools.product(*(_values(name, space[name]) for name in names))
         ]
-    if isinstance(space, (str, bytes)) or not isinstance(space, Iterable):
+    items = None if isinstance(space, (str, bytes)) else iterator_of(space)
+    if items is None:
         raise SpaceError(
             "the space",
-            f"is {space!r}, a {type(space).__name__}",
+            f"is {shown(space)}, a {type(space).__name__}",
             "give a dict of lists, {'C': [1, 10]}, or an iterable of dicts",
         )
-    listed = [_configuration(index, item) for index, item in enumerate(space)]
+    listed = [_configuration(index, item) for index, item in enumerate(items)]
     if not listed:
         raise SpaceError(
             "the space", "has no configurations", "give at least one; an iterator may be exhausted already"
@@ -53,33 +56,32 @@ def configurations(space: Space) -> list[dict[str, Any]]:
 
 
 def _values(name: str, values: Any) -> list[Any]:
+    subject, quoted, text = f"the parameter {shown(name)}", shown(name), shown(values)
     if isinstance(values, (str, bytes)):
         raise SpaceError(
-            f"the parameter {name!r}",
-            f"has the bare string {values!r}, which would be split into its letters",
-            f"write {{{name!r}: [{values!r}]}}",
+            subject,
+            f"has the bare string {text}, which would be split into its letters",
+            f"write {{{quoted}: [{text}]}}",
         )
     if isinstance(values, Mapping):
+        path = f"'{quoted[1:-1]}/…'"
         raise SpaceError(
-            f"the parameter {name!r}",
+            subject,
             "has a dict in place of a list of values",
-            f"write {{{name!r}: [{{…}}, {{…}}]}}, or use names with '/': {{'{name}/…': […]}}",
+            f"write {{{quoted}: [{{…}}, {{…}}]}}, or use names with '/': {{{path}: […]}}",
         )
     if isinstance(values, AbstractSet) and not isinstance(
         values, MappingView
     ):  # the views of a dict are ordered
         raise SpaceError(
-            f"the parameter {name!r}",
-            "has a set, which has no stable order",
-            f"write a list, {{{name!r}: sorted(…)}}",
+            subject, "has a set, which has no stable order", f"write a list, {{{quoted}: sorted(…)}}"
         )
-    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
-        raise SpaceError(
-            f"the parameter {name!r}", f"has the single value {values!r}", f"write {{{name!r}: [{values!r}]}}"
-        )
-    listed = list(values)
+    items = iterator_of(values)
+    if items is None:
+        raise SpaceError(subject, f"has the single value {text}", f"write {{{quoted}: [{text}]}}")
+    listed = list(items)
     if not listed:
-        raise SpaceError(f"the parameter {name!r}", "has no values", "give at least one, or leave it out")
+        raise SpaceError(subject, "has no values", "give at least one, or leave it out")
     return listed
 
 
@@ -87,7 +89,7 @@ def _configuration(index: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise SpaceError(
             f"item {index} of the space",
-            f"is {item!r}, a {type(item).__name__}",
+            f"is {shown(item)}, a {type(item).__name__}",
             "an iterable space holds dicts: [{'C': 1}, {'C': 10}]",
         )
     return dict(item)

@@ -161,9 +161,13 @@ class Stats:
             self.end = other.end
             if not self.single and not other.single:
                 self.last, self.last_iteration = other.last, other.last_iteration
-        if other.min < self.min:
+        if other.min < self.min or (
+            other.min == self.min and _is_lower(other.min_iteration, self.min_iteration)
+        ):
             self.min, self.min_iteration = other.min, other.min_iteration
-        if other.max > self.max:
+        if other.max > self.max or (
+            other.max == self.max and _is_lower(other.max_iteration, self.max_iteration)
+        ):
             self.max, self.max_iteration = other.max, other.max_iteration
 
     @property
@@ -180,6 +184,10 @@ class Stats:
     def is_counted(self) -> bool:
         """Whether sum and count are known; those of a server are wrong after a point was sent twice."""
         return self.total == self.total
+
+
+def _is_lower(iteration: int | None, other: int | None) -> bool:
+    return iteration is not None and other is not None and iteration < other
 
 
 def _iteration(point: tuple[int | None, float]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from .._text import is_storable, shown
 from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .arguments import checked_tags
 from .display_name import display_name
@@ -61,8 +62,8 @@ class TaskSpecs:
         if params is not None and not isinstance(params, Mapping):
             raise ArgumentError("params", params, "a dict of parameter to value")
         for what, text in (("name", name), ("key", key)):
-            if text is not None and (not isinstance(text, str) or not text.strip()):
-                raise ArgumentError(what, text, "text that is not blank")
+            if text is not None and (not isinstance(text, str) or not text.strip() or not is_storable(text)):
+                raise ArgumentError(what, text, "text that is not blank and has no lone surrogates")
         flat = copied_parameters(flatten(params or {}))
         for name_, value in flat.items():
             stored_json(value, name_, lenient=True)  # also with key=, what cannot be stored is refused
@@ -140,4 +141,6 @@ def _display_name_or_blank(flat: Mapping[str, Any]) -> str:
 
 
 def _description(spec: TaskSpec) -> str:
-    return f"the task {spec.name!r} ({dict(spec.params)!r})" if spec.params else f"the task {spec.name!r}"
+    return (
+        f"the task {spec.name!r} ({shown(dict(spec.params))})" if spec.params else f"the task {spec.name!r}"
+    )

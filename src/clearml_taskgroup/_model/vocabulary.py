@@ -8,17 +8,29 @@ from typing import Any
 
 import attrs
 
+from .._text import shown
 from ..errors import ReportError, UnknownMetricError, VocabularyError
-from .metrics import Metric
-from .name_template import NameTemplate, check_context
+from .arguments import is_one_of, iterator_of
+from .metrics import Metric, is_same_context_value
+from .name_template import NameTemplate, canonical_context_value, check_context
 
 
 def _as_list(metrics: Mapping[Any, Any]) -> str:
     """Writes a dict from metric to mode as the list that `metrics=` expects."""
     return ", ".join(
-        f'Metric("{name}", mode="{mode}")' if mode in ("max", "min") else f'Metric("{name}", …)'
+        f'Metric("{name}", mode="{mode}")'
+        if mode is not None and is_one_of(mode, ("max", "min"))
+        else f'Metric("{name}", …)'
         for name, mode in metrics.items()
+        if isinstance(name, str)
     )
+
+
+def _stored_aliases(metric: Metric) -> dict[str, dict[str, Any]]:
+    return {
+        alias: {field: canonical_context_value(field, value) for field, value in context.items()}
+        for alias, context in metric.aliases.items()
+    }
 
 
 @attrs.frozen
@@ -35,14 +47,17 @@ class Vocabulary:
         Raises:
             VocabularyError: A name or alias stands for two metrics.
             UnknownFieldError: An alias carries context that the template has no field for.
+            ContextValueError: An alias carries a context value of another type.
         """
+        text = shown(metrics)
         if isinstance(metrics, str):
-            raise VocabularyError(f"metrics={metrics!r} is a bare string; write metrics=[{metrics!r}]")
+            raise VocabularyError(f"metrics={text} is a bare string; write metrics=[{text}]")
         if isinstance(metrics, Mapping):
-            raise VocabularyError(f"metrics={metrics!r} is a dict; write metrics=[{_as_list(metrics)}]")
-        if not isinstance(metrics, Iterable):
-            raise VocabularyError(f"metrics={metrics!r} is not a list; write metrics=[…]")
-        entries = [entry if isinstance(entry, Metric) else Metric(entry) for entry in metrics]
+            raise VocabularyError(f"metrics={text} is a dict; write metrics=[{_as_list(metrics)}]")
+        given = iterator_of(metrics)
+        if given is None:
+            raise VocabularyError(f"metrics={text} is not a list; write metrics=[…]")
+        entries = [entry if isinstance(entry, Metric) else Metric(entry) for entry in given]
         spellings: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for entry in entries:
             for spelling, context in ((entry.name, {}), *entry.aliases.items()):
@@ -52,13 +67,15 @@ class Vocabulary:
                         "each name and alias may be given once"
                     )
                 check_context(template, context)
+                for field, value in context.items():
+                    canonical_context_value(field, value)
                 spellings[spelling] = (entry.name, context)
         return cls({entry.name: entry for entry in entries}, spellings)
 
     def stored(self) -> list[Any]:
         """Returns the vocabulary as JSON types, for the run log and the parent task."""
         return [
-            [entry.name, {"aliases": entry.aliases, "mode": entry.mode, "unit": entry.unit}]
+            [entry.name, {"aliases": _stored_aliases(entry), "mode": entry.mode, "unit": entry.unit}]
             for entry in self.metrics.values()
         ]
 
@@ -91,9 +108,9 @@ class Vocabulary:
             close = difflib.get_close_matches(metric, self._spellings, n=1, cutoff=0.5)
             raise UnknownMetricError(metric, list(self.metrics), close[0] if close else None) from None
         for field, value in carried.items():
-            if field in context and context[field] != value:
+            if field in context and not is_same_context_value(field, context[field], value):
                 raise ReportError(
-                    f"{metric!r} stands for {field}={value!r}, but {field}={context[field]!r} was given; "
-                    f"leave {field}= out or use the metric's own name"
+                    f"{metric!r} stands for {field}={shown(value)}, but {field}={shown(context[field])} was "
+                    f"given; leave {field}= out or use the metric's own name"
                 )
         return name, {**carried, **context}

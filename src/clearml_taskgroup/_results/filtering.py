@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.hyperparameters import stored_parameters
+from .._model.arguments import iterator_of
 from .._model.identity import flatten
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
-from .._text import closest
+from .._text import closest, shown
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ArgumentError: The argument is neither.
     """
-    names = (over,) if isinstance(over, str) else tuple(over) if isinstance(over, Iterable) else (over,)
+    given = None if isinstance(over, str) else iterator_of(over)
+    names = (over,) if given is None else tuple(given)
     if not all(isinstance(name, str) for name in names):
         raise ArgumentError("over", over, "the name of a parameter, or a list of names")
     return names
@@ -126,9 +128,11 @@ def _require_type(rows: Sequence[Row], name: str, value: Any) -> None:
         return
     for one in have:
         if isinstance(value, list) and any(has_parameters({name: one}, {name: item}) for item in value):
-            raise ArgumentError(name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] in {value!r}"))
+            raise ArgumentError(
+                name, value, ONE_VALUE_EXPECTED.format(f"row.params[{name!r}] in {shown(value)}")
+            )
         if _looks_equal(one, value):
-            raise ArgumentError(name, value, f"{one!r} ({type(one).__name__}), as the tasks have it")
+            raise ArgumentError(name, value, f"{shown(one)} ({type(one).__name__}), as the tasks have it")
 
 
 def _looks_equal(one: Any, other: Any) -> bool:

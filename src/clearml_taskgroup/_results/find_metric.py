@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._drift.parse_name import parse_name
+from .._model.arguments import is_one_of
 from .._model.metric_words import mode_of
 from .._model.metrics import Context, MetricKey, canonical_context, plain_text
 from .._model.parameter_json import typed_json
@@ -92,7 +93,7 @@ class MetricLookup:
         if mode is None and self.vocabulary is not None:
             name, _ = self.vocabulary.resolve(self._split_label(metric, ())[0], {})
             mode = self.vocabulary.metrics[name].mode
-        if mode not in ("max", "min"):
+        if mode is None or not is_one_of(mode, ("max", "min")):
             expected = f"'max' or 'min', whichever is better (or metrics=[Metric({metric!r}, mode=…)])"
             raise ArgumentError("mode", mode, expected)
         return mode

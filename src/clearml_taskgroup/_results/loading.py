@@ -22,6 +22,7 @@ from .._clearml.queries import (
     run_ids,
     run_started_at,
 )
+from .._model.arguments import is_one_of
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
@@ -88,7 +89,7 @@ def load_results(
     """Loads the results of an earlier run; see `TaskGroup.load`."""
     if wanted.run is not None and (isinstance(wanted.run, bool) or not isinstance(wanted.run, (int, str))):
         raise ArgumentError("run", wanted.run, "a run's number, its id or the first digits of that, or None")
-    if mode not in (None, "online", "offline"):
+    if not is_one_of(mode, (None, "online", "offline")):
         raise ArgumentError("mode", mode, "'online', 'offline' or None")
     listed = None if metrics is None else list(metrics)
     cache = sdk.cache_folder()

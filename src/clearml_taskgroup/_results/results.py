@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
+from .._model.arguments import check_choice
 from .._model.status import shown_status, tally, tally_text
 from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
@@ -20,7 +21,7 @@ from .filtering import (
     parameter_names,
     require_parameter,
 )
-from .rows import About, Best, Mode, Of, Row, RowValue, best_of, statistic, with_statistic
+from .rows import OF, About, Best, Mode, Of, Row, RowValue, best_of, statistic, with_statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +85,9 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError: No completed or open task has a value.
             AmbiguousResultError: The metric was reported in several contexts that match.
-            ArgumentError: Neither the call nor the vocabulary has the mode.
+            ArgumentError: Neither the call nor the vocabulary has the mode, or `of` is none of these.
         """
+        check_choice("of", of, OF)
         comparable = [row for row in self.rows if is_comparable(row)]
         try:
             known = (m for row in comparable for m in (*row.stats, *row.diverged))
@@ -124,6 +126,7 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
         """
+        check_choice("of", of, OF)
         metric_key = self.find(metric, **context)
         mode = self._lookup.require_mode(metric_key[0], mode)
         ranked = sorted(self._values(metric_key, of), key=lambda item: item[1], reverse=mode == "max")
@@ -230,6 +233,7 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             ArgumentError: No task has such a parameter.
         """
+        check_choice("of", of, OF)
         names = ("seed",) if over is None else parameter_names(over)
         for name in names:
             require_parameter(self.rows, "over", name, "aggregate()" if over is None else "")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
 from .._text import counted, some
-from ..errors import ArgumentError
 
 if TYPE_CHECKING:
     from .._model.metric_data import MetricData
@@ -121,6 +121,7 @@ class Row:
             NoSuchResultError: The task did not report the metric.
             AmbiguousResultError: The task reported the metric in several contexts that match.
         """
+        check_choice("of", of, OF)
         metric_key = self._find(metric, context)
         if of == "mean":
             self._reader.complete_stats([self], metric_key)
@@ -306,8 +307,6 @@ def _without_last(stats: Stats) -> Stats:
 
 
 def statistic(stats: Stats, of: Of) -> float:
-    if of not in OF:
-        raise ArgumentError("of", of, "one of " + ", ".join(map(repr, OF)))
     return float(getattr(stats, of))
 
 

@@ -1,7 +1,8 @@
 """Forked children: they store what they report themselves, and say so in the run log.
 
-The process that opened the group reads the values back from the storage. A value that was skipped and a
-name that would be read back as another metric are nowhere in the storage, so every process logs those.
+The process that opened the group reads the values back from the storage. What is not among them is logged
+by every process, so that it is known whoever is killed: values that were skipped, what an ambiguous name
+stands for, and parameters that were added.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .. import _fork
+from .._clearml.hyperparameters import stored_parameters
 from .._clearml.notes import NAMES_ENTRY, names_from_json, names_to_json, skipped_from_json, skipped_to_json
 from .._model.metric_data import MetricData
-from .._storage.append_file import append_to
+from .._model.parameter_json import plain
+from .._storage.append_file import append_to, disk_errors
 from ..errors import CarriedError
 from .failures import reason_of
 
@@ -86,14 +89,24 @@ def log_names(run: Run, state: TaskState, names: Mapping[Name, MetricKey]) -> No
     _write(run, state, "names", names=names_to_json(names))
 
 
+def log_parameters(run: Run, state: TaskState, params: Mapping[str, Any]) -> None:
+    """Logs parameters that were added to a task."""
+    _write(run, state, "params", params=stored_parameters(params))
+
+
 def _write(run: Run, state: TaskState, event: str, **fields: Any) -> None:
     if run.run_log is None:
         return
     line: dict[str, Any] = {"event": event, "id": state.id, "key": state.spec.key, **fields}
-    if run.in_child:  # then the process that opened the group reads the line
-        line["forked"] = os.getpid()
-    line["time"] = round(time.time(), 3)
-    append_to(run.run_log.path, (json.dumps(line) + "\n").encode())
+    if not run.in_child:
+        run.run_log.keep([(line, f"what is known of {state.spec.name!r} ({event})")])
+        return
+    line |= {
+        "forked": os.getpid(),
+        "time": round(time.time(), 3),
+    }  # the process that opened the group reads it
+    with disk_errors(run.run_log.path):
+        append_to(run.run_log.path, (json.dumps(line) + "\n").encode())
 
 
 # --- in the process that opened the group ----------------------------------------------------------
@@ -110,6 +123,8 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
     elif event == "skipped":
         key, data = skipped_from_json(line["series"])
         state.metrics.setdefault(key, MetricData()).merge_skipped(data)
+    elif event == "params":
+        state.params |= {name: plain(value) for name, value in line["params"].items()}
     elif event == "forked end" and state.is_open:
         reason, text = line["failure"]
         state.failure = (CarriedError(reason, text), text)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from .._clearml import sdk
 from .._log import logger
+from .._model.arguments import is_one_of
 from ..errors import ArgumentError, ModeError
 
 Mode = Literal["online", "offline", "disabled"]
@@ -39,7 +40,7 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
         ArgumentError: It is not a mode.
         ModeError: It contradicts ClearML's own setting.
     """
-    if mode not in (None, "online", "offline", "disabled"):
+    if not is_one_of(mode, (None, "online", "offline", "disabled")):
         raise ArgumentError("mode", mode, "'online', 'offline', 'disabled' or None")
     if mode == "disabled":
         return "disabled"

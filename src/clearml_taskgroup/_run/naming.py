@@ -169,14 +169,14 @@ Parts = list[tuple[dict[str, Any], "Mapping[str, Any]"]]
 """Context and values of each part of a report; a report that is not nested has one."""
 
 
-def check_aliases(names: Names, points: Points, parts: Parts) -> None:
+def check_aliases(names: Names, points: Points, has_skipped: bool, parts: Parts) -> None:
     """Checks that no metric is in a report twice, by its name and by an alias.
 
     Raises:
         ReportError: One is.
     """
     channels: list[Channel] = points[::2]
-    if len(set(channels)) == len(channels):
+    if len(set(channels)) == len(channels) and not has_skipped:
         return
     spelt: dict[MetricKey, str] = {}
     for context, values in parts:

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from .._model.metric_data import MetricData
+from .._model.metrics import MetricKey
 from ..errors import NonFiniteError, NonFiniteWarning
 from .forked import log_skipped
 
@@ -16,15 +17,14 @@ if TYPE_CHECKING:
     from .state import TaskState
 
 
-def skip_nonfinite(
-    run: Run,
-    state: TaskState,
-    metric: str,
-    context: Mapping[str, Any],
-    iteration: int | None,
-    value: float,
-) -> None:
-    """Counts a value that no server stores; warns of the first one of each metric and context.
+Skipped = list[tuple[MetricKey, float]]
+"""Values of one report that no server stores, with what they are values of."""
+
+
+def nonfinite_key(
+    run: Run, state: TaskState, metric: str, context: Mapping[str, Any], value: float
+) -> MetricKey:
+    """Returns the metric key of a value that no server stores.
 
     Raises:
         NonFiniteError: The group was made with `nonfinite="raise"`.
@@ -36,6 +36,13 @@ def skip_nonfinite(
             f"is {value!r} in the task {state.spec.name!r}, which ClearML cannot store",
             'fix the value, or write nonfinite="skip" to skip such data points',
         )
+    return metric_key
+
+
+def skip_nonfinite(
+    run: Run, state: TaskState, metric_key: MetricKey, iteration: int | None, value: float
+) -> None:
+    """Counts a value that no server stores; warns of the first one of each metric and context."""
     data = state.metrics.setdefault(metric_key, MetricData())
     had_diverged = data.has_diverged
     data.skip(iteration)
@@ -46,5 +53,5 @@ def skip_nonfinite(
             f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
             "store that, so such points are skipped and counted",
             NonFiniteWarning,
-            stacklevel=5 + run.added_frames,
+            stacklevel=4 + run.added_frames,
         )

@@ -18,6 +18,7 @@ from .._clearml import sdk
 from .._clearml.hyperparameters import general
 from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
+from .._text import storable
 from ..errors import DeliveryError
 from . import closing, forked, tasks
 from .reporter import MAX_TIMEOUT_S, Reporter
@@ -175,7 +176,7 @@ class Run:
     def mark(self, state: TaskState, status: Status, reason: str = "") -> None:
         """Sets a task's final status, after which it takes no data. Later calls are ignored."""
         if state.is_open:
-            state.status, state.reason = status, reason[:MAX_REASON_CHARS]
+            state.status, state.reason = status, storable(reason)[:MAX_REASON_CHARS]
             state.ended = time.monotonic()
 
     def end(self, state: TaskState, status: Status, reason: str = "") -> None:

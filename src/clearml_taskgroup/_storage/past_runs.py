@@ -103,6 +103,8 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
     elif event == "told" and "status" in line:  # written by a worker process
         task.status, task.reason = line["status"], line.get("reason", "")
         task.metrics = metrics_from_json(line.get("measures", []))
+    elif event == "params":
+        task.params = {**task.params, **line["params"]}
     elif event == "names":
         task.named |= names_from_json(line.get("names"))
     elif event == "skipped":

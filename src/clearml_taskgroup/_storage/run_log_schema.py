@@ -180,6 +180,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "measures?": _is_measures,
     },
     "told": {"id": is_id, "status?": _is_ending, "reason?": _is_text, "measures?": _is_measures},
+    "params": {"id": is_id, "params": _is_parameters},
     "names": {"id": is_id, "names": _is_names},
     "skipped": {"id": is_id, "series": _is_series},
     "settled": {"id": is_id, "status?": _is_ending, "reason?": _is_text},

@@ -14,7 +14,7 @@ import attrs
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
 from .._run.failures import add_note, end_task, reason_of
-from .._text import counted
+from .._text import counted, shown
 from ..errors import ArgumentError, GroupStateError, TaskGroupWarning
 from . import filled, needs
 
@@ -246,7 +246,7 @@ def _problem(result: Any, study: Any) -> str:
             if math.isnan(float(value)):
                 return "the objective gave nan, which Optuna takes as a failure"
         except (ValueError, TypeError):
-            return f"the objective gave {value!r}, which is no number"
+            return f"the objective gave {shown(value)}, which is no number"
     if study is not None and len(values) != len(study.directions):
         given, expected = counted(len(values), "value"), counted(len(study.directions), "direction")
         return f"the objective gave {given}, the study has {expected}"
