@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,15 @@ def isolated(
     yield
     _signals._users.clear()
     signal.signal(signal.SIGTERM, handler)
+    _disconnect_clearml()
+
+
+def _disconnect_clearml() -> None:
+    """ClearML's own connection lasts as long as the process, and each test's server for the test only."""
+    if "clearml" in sys.modules:
+        from clearml.backend_interface.base import InterfaceBase
+
+        InterfaceBase._default_session = None
 
 
 @pytest.fixture
