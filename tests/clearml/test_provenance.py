@@ -107,8 +107,8 @@ def test_a_module_is_an_entry_point(repository: Path, tmp_path: Path) -> None:
     "url",
     [
         "https://user:secret@example.com/team/repository.git",
-        "https://secret@example.com/team/repository.git",
-        "http://oauth2:secret@example.com:8080/team/repository",
+        pytest.param("https://secret@example.com/team/repository.git", marks=pytest.mark.slow),
+        pytest.param("http://oauth2:secret@example.com:8080/team/repository", marks=pytest.mark.slow),
     ],
 )
 def test_credentials_of_a_remote_are_not_stored(repository: Path, tmp_path: Path, url: str) -> None:
@@ -161,7 +161,14 @@ give([bool(data["script"]), task.status])
 """
 
 
-@pytest.mark.parametrize("arguments", [["-c", PRELUDE + CONSOLE], ["-"], []], ids=["-c", "-", "stdin"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["-c", PRELUDE + CONSOLE], id="-c"),
+        pytest.param(["-"], id="-", marks=pytest.mark.slow),
+        pytest.param([], id="stdin", marks=pytest.mark.slow),
+    ],
+)
 def test_a_console_has_no_script_and_works(tmp_path: Path, arguments: list[str]) -> None:
     """`python -c` and code from standard input have no script: the group works, its tasks have none."""
     done = start(arguments, tmp_path, stdin="" if arguments[:1] == ["-c"] else PRELUDE + CONSOLE)

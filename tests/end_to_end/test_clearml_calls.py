@@ -11,6 +11,7 @@ import pytest
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import run
 
+pytestmark = pytest.mark.slow
 Doc = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 

@@ -36,8 +36,8 @@ RUNNING.append(README.with_name("CONTRIBUTING.md"))
 
 
 def as_case(page: Path) -> Any:
-    """A test's case for a page; the guides take a minute and run with the slow tests."""
-    slow = [pytest.mark.slow] if page.parent.name == "guides" else []
+    """A test's case for a page; those of docs/ take two minutes and run with the slow tests."""
+    slow = [pytest.mark.slow] if page.is_relative_to(REPOSITORY / "docs") else []
     return pytest.param(page, id=str(page.relative_to(REPOSITORY)), marks=slow)
 
 

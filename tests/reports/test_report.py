@@ -377,6 +377,7 @@ def test_unlike_tasks(tmp_path: Path) -> None:
     assert 'data-n="-1e-05"' in text
 
 
+@pytest.mark.slow
 def test_two_hundred_tasks_with_five_metrics_stay_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
