@@ -44,6 +44,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SHARED & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("quick"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for of_one_test in cases.values():
+        mark = of_one_test[0].get_closest_marker("quick")
+        assert mark is not None
+        (number,) = mark.args
+        for place, item in enumerate(of_one_test):
+            if place * number % len(of_one_test) >= number:  # spread evenly over the test's parameters
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -214,6 +214,7 @@ def test_blocks_of_one_task_in_several_threads_report_together() -> None:
 # --- never closed ------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(1)
 def test_a_group_that_is_collected_stops_its_tasks(place: Place) -> None:
     """A group that nobody holds any more ends as stopped, with its data and a ResourceWarning."""
 
@@ -286,6 +287,7 @@ def report(task, start):
 """
 
 
+@pytest.mark.quick(1)
 @FORKS
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)", "raise KeyboardInterrupt"])
 def test_a_forked_child_closes_nothing_of_its_parents(tmp_path: Path, end: str) -> None:

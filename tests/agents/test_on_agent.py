@@ -519,6 +519,7 @@ def local_script(
     return one
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "edits", "expected"),
     [

@@ -179,6 +179,7 @@ class Small:
         return {"tasks": [{"id": task, "created": ""} for task in page]}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("most", [1, 3, 50, 1000])
 def test_tasks_with_very_many_metrics_are_read_in_smaller_pages(most: int) -> None:
     """An answer that is too large is asked for in parts; each task is read once."""

@@ -132,6 +132,7 @@ NOT_OF_THE_SERVER = [
 ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("status", "page"), NOT_OF_THE_SERVER, ids=range(len(NOT_OF_THE_SERVER)))
 def test_a_page_of_a_proxy_is_no_answer(
     loopback: LoopbackServer, transport: Transport, status: int, page: bytes
@@ -486,6 +487,7 @@ def test_a_host_that_swallows_packets(
         assert time.monotonic() - before < 5.0
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 @pytest.mark.parametrize("how", ["refused", "authority", "no TLS"])
 def test_a_certificate_of_an_unknown_authority(

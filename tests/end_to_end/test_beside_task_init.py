@@ -12,6 +12,7 @@ import pytest
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import run
 
+pytestmark = pytest.mark.slow
 MODES = """
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import ModeError

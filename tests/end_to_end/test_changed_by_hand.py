@@ -70,6 +70,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="clearml_taskgroup")
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("when", ["before it reports", "before its end", "after its end"])
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_members_status_is_adopted(

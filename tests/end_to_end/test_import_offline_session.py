@@ -12,6 +12,7 @@ import pytest
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import Finished, run
 
+pytestmark = pytest.mark.slow
 WRITE = """
 from enum import Enum
 from clearml_taskgroup import TaskGroup

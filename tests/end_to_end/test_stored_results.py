@@ -188,6 +188,7 @@ AMBIGUOUS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize(("template", "metric", "context"), AMBIGUOUS)
 @pytest.mark.parametrize("single", [False, True])
 def test_names_are_read_back_as_they_were_given(
@@ -364,6 +365,7 @@ print("FOUND", [row.value("own") for row in TaskGroup.load("the project", "the g
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("cache", ["relative", "./also", "~/home"])
 def test_a_relative_cache_folder_stays_where_it_is(tmp_path: Path, cache: str) -> None:
     done = run_script(CHDIR, tmp_path, env={"CLEARML_CACHE_DIR": cache, "CLEARML_OFFLINE_MODE": "1"})

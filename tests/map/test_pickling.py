@@ -270,6 +270,7 @@ def check(group: TaskGroup, disk: Disk) -> None:
     assert [line["points"] for line in ends] == [4] * 4
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:
@@ -283,6 +284,7 @@ def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], dis
     check(group, disk)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
     """The same in joblib's `Parallel`."""
@@ -293,6 +295,7 @@ def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
     check(group, disk)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_a_pool_that_is_terminated_keeps_all(method: str, fn: Callable[[GroupTask], int], disk: Disk) -> None:

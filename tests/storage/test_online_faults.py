@@ -123,6 +123,7 @@ def test_a_server_of_500s_is_survived(loopback: LoopbackServer) -> None:
 # --- answers that were lost --------------------------------------------------------------------
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("fault", LOST, ids=label)
 @pytest.mark.parametrize(
     "action",

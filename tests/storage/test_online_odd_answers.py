@@ -92,6 +92,7 @@ def steps_of(loopback: LoopbackServer, task: Any) -> list[int]:
     return [step for step, _ in loopback.scalars(task.id).get(("loss", "value"), [])]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_an_odd_answer_for_a_while_costs_nothing(
     loopback: LoopbackServer, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -114,6 +115,7 @@ def test_an_odd_answer_for_a_while_costs_nothing(
 LASTING = ("400", "413", "null", "trickle", "endless", "deep inside", "text", "odd meta")
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("odd", [ODD[name] for name in LASTING], ids=LASTING)
 def test_an_odd_answer_until_the_end_keeps_everything(
     loopback: LoopbackServer, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch

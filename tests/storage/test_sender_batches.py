@@ -175,6 +175,7 @@ def test_refused_tasks_alone_cost_one_request(loopback: LoopbackServer, sender: 
 # --- events that are refused -------------------------------------------------------------------
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("at", [0, 7, 19])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
 @pytest.mark.parametrize("poison", ["value", "iteration"])

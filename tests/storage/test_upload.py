@@ -329,6 +329,7 @@ def test_a_server_that_is_away_is_told(
     full.check(loopback)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "call", ["tasks.create", "tasks.started", "events.add_batch", "tasks.failed", "files.upload"]
 )
