@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,19 @@ def test_parameters_that_a_forked_child_adds_are_in_the_results(mode: str) -> No
         assert task.params == {"n": 1, "late": [1]}
     for results in views(one, mode):
         assert results[0].params == {"n": 1, "late": [1]}
+
+
+@pytest.mark.quick(4)
+@pytest.mark.parametrize("values", [*itertools.permutations([2.0, 3.0, 5.0])])
+def test_children_may_report_in_any_order(mode: str, values: Sequence[float]) -> None:
+    with group(mode) as one:
+        for task in one.sweep({"n": [1]}):
+            with task:
+                for value in values:
+                    _run(_report, task, value)
+    *_, results = views(one, mode)
+    (row,) = results.with_means()
+    assert [row.value("child", of=of) for of in STATISTICS] == [2.0, 5.0, 2.0, 5.0, pytest.approx(10 / 3)]
 
 
 def test_a_child_that_raises_in_its_block_fails_the_task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from clearml_taskgroup import NameTemplate, Results, TaskGroup
 from clearml_taskgroup._clearml.documents import metric_key_of
 from clearml_taskgroup._model.name_template import Name
+from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._run.naming import Names
+from clearml_taskgroup._run.recount import Counted, complete
 from clearml_taskgroup.errors import DeliveryError, NameCollisionError
 from tests.loopback import LoopbackServer
 from tests.support import worker_functions
@@ -42,6 +45,43 @@ def counts(results: Results, *, exact: bool = True) -> list[dict[Any, Any]]:
         }
         for row in results
     ]
+
+
+@attrs.frozen
+class Server:
+    """A server whose statistics follow the order of arrival, and whose curves the iterations."""
+
+    arrived: list[tuple[int, float]]
+
+    def read_scalars(self, ids: list[str], timeout: float) -> Any:
+        values = [value for _, value in self.arrived]
+        stats = Stats(
+            first=values[0],
+            first_iteration=self.arrived[0][0],
+            last=values[-1],
+            min=min(values),
+            max=max(values),
+            count=len(values),
+            total=math.nan,
+            exact=False,
+            ordered=False,
+            end=max(iteration for iteration, _ in self.arrived),
+        )
+        return {task_id: [(Name("loss", "loss"), stats)] for task_id in ids}
+
+    def read_curves(self, wanted: Any) -> Any:
+        return {task_id: {name: sorted(self.arrived) for name in names} for task_id, names in wanted.items()}
+
+
+@pytest.mark.parametrize("steps", [*itertools.permutations([1, 2, 3]), (1, 2), (2, 1), (4,)])
+def test_a_server_whose_statistics_differ_from_the_curve_is_noted(steps: tuple[int, ...]) -> None:
+    counted = Counted("id", {}, True, {}, {})
+    server: Any = Server([(step, step + 0.5) for step in steps])
+    complete(server, NameTemplate("{metric}/{metric}"), [counted], 1.0)
+    (data,) = counted.metrics.values()
+    assert data.stats.exact
+    assert (data.stats.first, data.stats.last) == (min(steps) + 0.5, max(steps) + 0.5)
+    assert data.stats.ordered == (steps == tuple(sorted(steps)))
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,12 @@ class Stats:
         ):
             self.max, self.max_iteration = other.max, other.max_iteration
 
+    def agrees_with(self, other: Stats) -> bool:
+        """Whether the values and their number are the same; a server tells no iteration of the last one."""
+        return all(
+            getattr(self, part) == getattr(other, part) for part in ("first", "last", "min", "max", "count")
+        )
+
     @property
     def has_curve(self) -> bool:
         """Whether any value has an iteration."""

@@ -96,8 +96,8 @@ def _read_curves(backend: Backend, tasks: Iterable[Counted]) -> None:
             read = curves.get(task.id, {})
             points = [point for name in data.names for point in read.get(name, ())]
             if points and not data.stats.exact:
-                ordered, data.stats = data.stats.ordered, Stats.of(points)
-                data.stats.ordered = data.stats.ordered and ordered
+                before, data.stats = data.stats, Stats.of(points)
+                data.stats.ordered = (before.ordered or task.uncounted) and data.stats.agrees_with(before)
                 data.sample = None  # it may have points that were replaced
 
 

@@ -476,7 +476,7 @@ class OnlineBackend(Backend):
             found.update((str(doc["id"]), scalars_of_document(doc)) for doc in documents)
         for scalars in found.values():
             for _, stats in scalars:  # the server's follow the order of arrival
-                stats.exact = stats.single
+                stats.exact = stats.ordered = stats.single
         return found
 
     def _scalars_in_outbox(self, ids: Sequence[str]) -> dict[str, Scalars]:
