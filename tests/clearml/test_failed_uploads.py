@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded, connection_problem
+from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded, connection_problem, reason_of
 
 
 def test_only_http_servers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,4 +38,28 @@ def test_a_server_that_is_away_is_an_error_at_once(tmp_path: Path) -> None:
     text = str(raised.value)
     assert text.startswith("the ClearML server: cannot upload notes.txt to http://127.0.0.1:1/aaa")
     assert "api.files_server" in text
-    assert text.endswith("Nothing was deleted here; upload again")
+    assert text.endswith("nothing was deleted here.")
+    assert "nothing listens there" in text
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (
+            ValueError("Failed uploading object /a/b c.json to http://h:1 (413): <html>\n"),
+            "the server answered 413",
+        ),
+        (OSError(111, "Connection refused"), "nothing listens there"),
+        (
+            ConnectionError("HTTPConnectionPool(host='h'): Read timed out. (read timeout=30)"),
+            "no answer in time",
+        ),
+        (ConnectionError("Failed to resolve 'h'"), "its name is not known"),
+        (socket.gaierror(-2, "Name or service not known"), "its name is not known"),
+        (KeyError(), "KeyError"),
+        (ValueError("x" * 500), "x" * 110),
+    ],
+)
+def test_a_reason_is_short(raised: Exception, said: str) -> None:
+    """Whatever a storage raises."""
+    assert reason_of(raised) == said

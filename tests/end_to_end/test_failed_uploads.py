@@ -115,7 +115,8 @@ def test_failed_uploads_are_reported_kept_and_delivered(loopback: LoopbackServer
     assert kept["the model 'weights.bin'"] == b"content of weights.bin"
 
     (problem,) = upload(loopback, tmp_path, found["record"])  # still away: nothing is deleted
-    assert problem.startswith("5 files of 1 task (C=1) could not be delivered: cannot upload")
+    assert problem.startswith("5 files of 1 task (C=1) could not be delivered: the ")
+    assert "the server answered 403" in problem
     assert problem.endswith("Copies are kept; upload again")
     assert loopback.images(task["id"]) == []
 

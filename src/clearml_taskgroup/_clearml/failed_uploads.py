@@ -7,6 +7,7 @@ debug sample is dropped, and a file that ClearML made for the upload is deleted.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from pathlib import Path
@@ -34,9 +35,27 @@ class FileNotUploaded(ServerError):
     @classmethod
     def of(cls, name: str, url: str, error: Exception) -> FileNotUploaded:
         """Makes the error about one file, from what the storage raised."""
-        advice = "check api.files_server in clearml.conf. Nothing was deleted here; upload again"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return cls(f"cannot upload {name[:50]} to {url[:120]}: {reason[:110]}; {advice}")
+        advice = "check api.files_server in clearml.conf, and upload again: nothing was deleted here."
+        return cls(f"cannot upload {name[:60]} to {url[:120]}: {reason_of(error)}; {advice}")
+
+
+def reason_of(error: object) -> str:
+    """Gives the reason of a failed upload in a few words; each storage has exceptions of its own."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if answered := re.match(r"Failed uploading object .* to \S+ \((\d{3})\):", text):
+        return f"the server answered {answered[1]}"
+    for word, reason in _REASONS.items():
+        if word in text.lower():
+            return reason
+    return text[:110]
+
+
+_REASONS = {
+    "connection refused": "nothing listens there",
+    "timed out": "no answer in time",
+    "name or service not known": "its name is not known",
+    "failed to resolve": "its name is not known",
+}
 
 
 @attrs.frozen
@@ -237,7 +256,7 @@ def _no_attempt(event: Any, metrics: Any, storage_uri: str | None) -> Exception 
 def _end(watched: _Watched, upload: _Upload, url: str, problem: object) -> None:
     if problem and not isinstance(problem, FileNotFoundError):
         _away[_server(url)] = time.monotonic()
-    watched.end(upload, url, " ".join(str(problem or "").split()))
+    watched.end(upload, url, reason_of(problem) if problem else "")
 
 
 def _server(url: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import sdk
+from .._clearml.failed_uploads import FileNotUploaded, reason_of
 from .._clearml.models import set_model_address
 from .._log import logger
 from ..errors import DeliveryError, ServerError
@@ -148,7 +149,8 @@ class KeptFiles:
                 self._deliver(path, entry, backend)
             except ServerError as error:
                 names.append(entry["name"])
-                cause = cause or error.problem
+                reason = reason_of(error.__cause__) if isinstance(error, FileNotUploaded) else error.problem
+                cause = cause or f"{entry['what']}: {reason}"
         if not names:
             return []
         remedy = "Copies are kept; upload again"

@@ -320,8 +320,9 @@ class OnlineBackend(Backend):
         self._start_tasks()
         with self._lock:
             if task_id not in self._attached:
-                self._attached[task_id] = sdk.open_task(task_id)
-                keep = functools.partial(self.kept_files.keep, name=self._name(task_id))
+                task = self._attached[task_id] = sdk.open_task(task_id)
+                name = self._names.get(task_id) or str(task.name)
+                keep = functools.partial(self.kept_files.keep, name=name)
                 sdk.watch_uploads(task_id, keep, self.kept_files.forget)
             return self._attached[task_id]
 
