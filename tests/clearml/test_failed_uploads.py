@@ -56,6 +56,10 @@ def test_a_server_that_is_away_is_an_error_at_once(tmp_path: Path) -> None:
         ),
         (ConnectionError("Failed to resolve 'h'"), "its name is not known"),
         (socket.gaierror(-2, "Name or service not known"), "its name is not known"),
+        (
+            AttributeError("'NoneType' object has no attribute 'upload'"),
+            "ClearML cannot use that storage, and its log says why",
+        ),
         (KeyError(), "KeyError"),
         (ValueError("x" * 500), "x" * 110),
     ],

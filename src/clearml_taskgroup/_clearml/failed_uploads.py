@@ -54,6 +54,7 @@ _REASONS = {
     "connection refused": "nothing listens there",
     "timed out": "no answer in time",
     "name or service not known": "its name is not known",
+    "'nonetype' object has no attribute": "ClearML cannot use that storage, and its log says why",
     "failed to resolve": "its name is not known",
 }
 
@@ -200,7 +201,11 @@ def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class:
             return FailedUpload(task, what, url, cause, path=path, model=str(model.id))
 
         noted = watched.under_way[key] = _Upload(describe)
-        return upload(model, model_file, async_enable, target_filename, ended)
+        try:
+            return upload(model, model_file, async_enable, target_filename, ended)
+        except BaseException:  # the caller meets it
+            watched.under_way.pop(key, None)
+            raise
 
     reporter_class._report, metrics_class._do_write_events = report_and_note, write_and_look
     model_class.update_and_upload, model_class._upload_model = update_and_note, upload_and_look
