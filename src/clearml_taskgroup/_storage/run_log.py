@@ -99,7 +99,7 @@ class RunLog:
             if not lock(file) and not takeover:
                 os.close(file)
                 if any(log.path == path and log._file >= 0 for log in _open_logs):
-                    since, advice = "this process has it open", "close() that group"
+                    since, advice = "this process has it open", "close() that group, or give takeover=True"
                     raise RunInUseError(str(path), since, advice=advice)
                 raise in_use(path)
             end_torn_line(file)
