@@ -18,6 +18,8 @@ supported version:
 * `Reporter._report()`, `Metrics._do_write_events()` (with `UploadEvent`), `Model.update_and_upload()` and
   `Model._upload_model()` of `clearml.backend_interface` are replaced by functions that call them and look
   at the result: ClearML itself tells nobody that an upload in the background has failed.
+* `Metrics._upload_pool`, `Metrics._file_upload_pool`, `Session._Session__http_session`, and of the storage
+  helper `_helpers`, `_driver` and `_containers`: a forked child gets new threads and connections.
 * `Framework._get_file_ext()`: which framework wrote a file of weights, by its extension.
 * `Session._sessions_weakrefs`, `Task._default_session` and `Task._set_default_session()`: turn the
   offline switch back. The documented `Task.set_offline(False)` connects every session that was made
@@ -54,6 +56,7 @@ import requests
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import ProvenanceWarning
+from . import after_fork as after_fork
 from . import failed_uploads, http_request, offline_models
 from .answers import is_clearml, summary
 from .concurrent import call_in_time
