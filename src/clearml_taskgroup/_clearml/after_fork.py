@@ -31,6 +31,7 @@ def _forget_upload_threads() -> None:
 @_fork.in_child
 def _forget_connections() -> None:
     for session in (*_api_sessions(), *_storage_sessions()):
+        adapter: Any  # an HTTPAdapter, whose own type does not have these
         for adapter in session.adapters.values():
             adapter.proxy_manager.clear()
             adapter.init_poolmanager(adapter._pool_connections, adapter._pool_maxsize, adapter._pool_block)
