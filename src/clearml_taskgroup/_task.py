@@ -22,7 +22,7 @@ from ._reporting import BoundTask, Reporting, TaskName, report_error
 from ._run import console as _console
 from ._run import failures, forked
 from ._run.naming import check_aliases
-from ._run.nonfinite import Skipped, nonfinite_key, skip_nonfinite
+from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
 from ._text import shown
 from .errors import (
     ArgumentError,
@@ -233,7 +233,8 @@ class GroupTask(Reporting):
         if points:  # from here on nothing is refused: a report counts as a whole, or not at all
             if at is None:
                 for channel in points[::2]:
-                    channel.data.single_skipped = False
+                    if channel.data.single_skipped:
+                        end_divergence(self._run, state, channel.data)
             lost = self._run.reporter.put(state.id, at, points)
             if lost:
                 self._warn_of_lost()

@@ -18,6 +18,7 @@ from clearml_taskgroup import GroupTask, Metric, MetricKey, Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup.errors import NoSuchResultError, NoSuchRunError, SpaceError
 from clearml_taskgroup.testing import recording
+from tests.support.runs import kill
 from tests.support.scripts import run_script
 from tests.support.server_view import View
 
@@ -154,6 +155,18 @@ def test_of_a_single_value_the_latest_report_decides(mode: str) -> None:
         assert results.best("good", mode="min").value == 1.0
         with pytest.raises(NoSuchResultError, match=r"it diverged in 1 task \(n=1\)"):
             results.best("bad", mode="min")
+
+
+def test_how_a_single_value_ended_is_known_after_a_kill() -> None:
+    one = group("offline").open()
+    task = one.task({"n": 1})
+    for name, values in {"bad": [1.0, NAN], "good": [NAN, 1.0], "worse": [NAN, 1.0, NAN]}.items():
+        for value in values:
+            task.report({name: value})
+    kill(one)
+    results = TaskGroup.load("the project", "the group", mode="offline")
+    assert results[0].diverged == {("bad", ()), ("worse", ())}
+    assert results[0].value("good") == 1.0
 
 
 def test_a_metric_without_any_finite_value_is_excluded(mode: str) -> None:

@@ -252,6 +252,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Decimal("sNaN"), "NaN"),
     (complex("nan"), "NaN"),
     (pd.DataFrame({"a": [object()]}), "no stable text form"),
+    ({0.1: 1, np.float32(0.1): 2}, "two keys that are the same"),
 ]
 
 

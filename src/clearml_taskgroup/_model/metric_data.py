@@ -83,6 +83,12 @@ class MetricData:
         if other.stats.single or other.single_skipped:
             self.single_skipped = other.single_skipped
 
+    def take_skipped(self, noted: MetricData) -> None:
+        """Takes over a line of the run log; one without a skipped value says that the single value counts."""
+        self.merge_skipped(noted)
+        if not noted.skipped:
+            self.single_skipped = False
+
     def copy(self) -> MetricData:
         """Returns a copy that later values do not change, without an empty sample."""
         sample = self.sample if self.sample is not None and self.sample.xs else None

@@ -46,8 +46,7 @@ MAX_TEXT_CHARS = 10_000
 """The most characters of the text that is stored in the place of an object."""
 GIVE_KEY = "give key= to name the task yourself"
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-"""Where an object is in memory: another place in each process."""
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # which is another one in each process
 _SMALL_FLOAT_FORMATS = {"float32": "f", "float16": "e"}
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
@@ -184,8 +183,7 @@ class _Converter:
         """Stores the `repr` of a value that has no identity, or raises."""
         if not self.lenient:
             raise ParameterError(name, problem, advice or GIVE_KEY)
-        text = _ADDRESS.sub("", shown(value, MAX_TEXT_CHARS))
-        return {"repr": [type(value).__qualname__, text]}
+        return {"repr": [type(value).__qualname__, _ADDRESS.sub("", shown(value, MAX_TEXT_CHARS))]}
 
     def unnamed(self, value: Any, thing: Any, name: str) -> Any:
         problem = why_unnamed(thing)
@@ -330,6 +328,8 @@ class _Converter:
                 self.spend(len(value), name)
             if isinstance(value, Mapping):
                 pairs = [[self.convert(key, name), self.convert(item, name)] for key, item in value.items()]
+                if len({_order(key) for key, _ in pairs}) < len(pairs):  # 0.1 and numpy's float32 of it
+                    return self.refused(value, name, "has two keys that are the same once they are stored")
                 return {"map": sorted(pairs, key=_order)}
             if isinstance(value, AbstractSet):
                 members = {_order(item): item for item in (self.convert(item, name) for item in value)}

@@ -80,7 +80,10 @@ def log_end(run: Run, state: TaskState, exc: BaseException, text: str) -> None:
 
 
 def log_skipped(run: Run, state: TaskState, key: MetricKey, data: MetricData) -> None:
-    """Logs that the curve of a task ends, for now, with values that were skipped."""
+    """Logs that the curve of a task ends, for now, with values that were skipped.
+
+    Or, without a skipped value, that its single value no longer is one.
+    """
     _write(run, state, "skipped", series=skipped_to_json(key, data))
 
 
@@ -122,7 +125,7 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
         run.backend.annotate(state.id, {NAMES_ENTRY: text}, {})
     elif event == "skipped":
         key, data = skipped_from_json(line["series"])
-        state.metrics.setdefault(key, MetricData()).merge_skipped(data)
+        state.metrics.setdefault(key, MetricData()).take_skipped(data)
     elif event == "params":
         state.params |= {name: plain(value) for name, value in line["params"].items()}
     elif event == "forked end" and state.is_open:

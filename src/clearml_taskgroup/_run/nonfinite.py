@@ -39,6 +39,16 @@ def nonfinite_key(
     return metric_key
 
 
+def end_divergence(run: Run, state: TaskState, data: MetricData) -> None:
+    """Notes that a single value whose latest report was skipped has been reported again.
+
+    Unlike that of a curve, the order of its reports is nowhere in the storage.
+    """
+    data.single_skipped = False
+    metric_key = next(key for key, other in list(state.metrics.items()) if other is data)
+    log_skipped(run, state, metric_key, MetricData())
+
+
 def skip_nonfinite(
     run: Run, state: TaskState, metric_key: MetricKey, iteration: int | None, value: float
 ) -> None:

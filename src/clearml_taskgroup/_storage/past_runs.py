@@ -109,7 +109,7 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         task.named |= names_from_json(line.get("names"))
     elif event == "skipped":
         key, data = skipped_from_json(line["series"])
-        task.metrics.setdefault(key, MetricData()).merge_skipped(data)
+        task.metrics.setdefault(key, MetricData()).take_skipped(data)
     elif event == "settled":
         task.delivered = True
         if "status" in line:  # that somebody else had set on the server
