@@ -90,6 +90,24 @@ def test_nothing_is_left_when_all_was_delivered(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_file_that_a_worker_has_open_may_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows deletes no open file; the next run of that name knows that all of it was delivered."""
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    assert drained(outbox) == [("a", 0)]
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "it is open in a process", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        outbox.close()
+    again = Outbox.open(path)
+    assert again.is_empty
+    again.close()
+    assert not path.exists()
+
+
 def test_files_are_the_owners_alone(path: Path) -> None:
     """Nobody else can read the files, whatever the umask."""
     before = os.umask(0)

@@ -24,10 +24,11 @@ _pipe: tuple[int, int] | None = None
 def before_sigterm(callback: Callable[[], None]) -> None:
     """Makes SIGTERM call a function in a thread, and then end the process.
 
-    Does nothing outside of the main thread, or if the user has installed a handler.
+    Does nothing outside of the main thread, if the user has installed a handler, and on Windows, where
+    nothing sends SIGTERM.
     """
     global _pipe
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(os, "set_blocking"):
         return
     if _pipe is not None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return

@@ -198,8 +198,9 @@ class Outbox:
                     os.close(self._sent_file)
                     self._sent_file = -1
                 if is_empty:
-                    self.path.unlink(missing_ok=True)
-                    sent_path(self.path).unlink(missing_ok=True)
+                    with contextlib.suppress(PermissionError):  # on Windows, while a worker has it open
+                        self.path.unlink(missing_ok=True)
+                        sent_path(self.path).unlink(missing_ok=True)
         _open_outboxes.discard(self)
 
     def _save_sent(self) -> None:
