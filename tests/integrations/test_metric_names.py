@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,23 @@ def test_fields_that_nobody_fills_in(backend: MemoryStore) -> None:
     assert filled(group, "loss", {"fold": 1}) == {"fold": 1, "split": "value"}
     assert filled(group, "val_loss", {}) == {"fold": "value"}
     assert filled(group, "other", {}) == {"fold": "value", "split": "value"}
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("read", [by_prefix(SPLITS), by_prefix(("val",), "/"), by_last_part])
+@pytest.mark.parametrize("is_bound", [False, True])
+def test_copies_log_to_the_same_task(copied: Any, read: Any, is_bound: bool) -> None:
+    """Loggers and callbacks are copied and pickled together with the trainer that holds them."""
+    with TaskGroup("digits", "sweep", mode="offline", provenance=False) as group:
+        task = group.task({"C": 1})
+        relay = Relay(task.bind() if is_bound else task, read)
+        relay.put({"loss/val": 1.0}, 1)
+        again = copied(relay)
+        assert again.owner is task
+        again.put({"loss/val": 2.0}, 2)
+        writer = copied(task.summary_writer())
+        writer.add_scalar("loss/val", 3.0, 3)
+    assert group.results().history("loss", split="val")[0].values == (1.0, 2.0, 3.0)
 
 
 def test_the_task_that_is_meant(open_task: Opener) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
+from .._clearml import sdk
 from .._log import logger
+from .._storage.memory import MemoryBackend
+from .._storage.offline import OfflineBackend
+from .._storage.online import OnlineBackend
+from ..errors import NoHistoryError
 from .export import Tabular
 from .rows import Curve, DataPoints
 
 if TYPE_CHECKING:
-    from .._clearml.events import Point
+    from .._clearml.events import Curves, Point
     from .._model.metrics import MetricKey
     from .._model.name_template import Name
     from .._storage.base import Backend
@@ -80,9 +86,25 @@ class History(Tabular, Sequence[Curve]):
 
 @attrs.frozen
 class Reader:
-    """Reads the curves of a group's tasks from a backend."""
+    """Reads the curves of a group's tasks from a backend.
+
+    A copy is the reader itself. A pickled one has only the place of the curves.
+    """
 
     backend: Backend
+
+    def __copy__(self) -> Reader:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Reader:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        backend = self.backend
+        is_server = (
+            backend.is_server if isinstance(backend, PickledBackend) else backend.transport is not None
+        )
+        return _unpickled, (backend.mode, backend.where, is_server)
 
     def curves(self, rows: Sequence[Row], metric_key: MetricKey) -> History:
         """Reads the whole curves of one metric; tasks without it have none.
@@ -143,6 +165,45 @@ class Reader:
             arrived = itertools.chain.from_iterable(curves.get(name, ()) for name in row.names(metric_key))
             if points := _latest_by_iteration(arrived):
                 yield row, metric_key, points
+
+
+def _unpickled(mode: str, where: str, is_server: bool) -> Reader:
+    return Reader(
+        OfflineBackend(Path(where)) if mode == "offline" else PickledBackend(mode, where, is_server)
+    )
+
+
+class PickledBackend(MemoryBackend):
+    """The backend of pickled results: a server, or a place whose curves another process cannot read.
+
+    Args:
+        mode: The mode of the results.
+        where: Where the curves are.
+        is_server: Whether that is a server. It is logged in to when curves are read.
+    """
+
+    def __init__(self, mode: str, where: str, is_server: bool) -> None:
+        super().__init__(mode=mode, where=where, keep=False)
+        self.is_server = is_server
+
+    def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
+        """Reads the curves from the server that this process is set up for.
+
+        Raises:
+            NoHistoryError: They are on another server, or on none.
+            LoginError, ServerError: The server cannot be reached.
+        """
+        if not self.is_server:
+            advice = "read them with history() before the results are pickled, or load the run from a server"
+            raise NoHistoryError(f"with pickled results ({self.where})", advice)
+        server = OnlineBackend(sdk.connect())
+        try:
+            if server.where != self.where:
+                advice = f"set ClearML up for {self.where} in this process"
+                raise NoHistoryError(f"on {server.where}, which this process uses", advice)
+            return server.read_curves(wanted)
+        finally:
+            server.close()
 
 
 def _without_single_value(points: DataPoints) -> DataPoints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
@@ -26,18 +27,17 @@ Parts = tuple[str, str]
 
 def by_prefix(words: Iterable[str], separators: str = "_/") -> Callable[[str], Parts | None]:
     """Makes a function that reads `val_loss`, `val/loss` and `loss/val`; None for other names."""
-    known = tuple(words)
+    return functools.partial(_read_prefix, tuple(words), separators)  # unlike a closure, it can be pickled
 
-    def read(key: str) -> Parts | None:
-        for word in known:
-            if len(key) > len(word) + 1:
-                if key.startswith(tuple(word + separator for separator in separators)):
-                    return key[len(word) + 1 :], word
-                if key.endswith(f"/{word}"):
-                    return key[: -len(word) - 1], word
-        return None
 
-    return read
+def _read_prefix(words: tuple[str, ...], separators: str, key: str) -> Parts | None:
+    for word in words:
+        if len(key) > len(word) + 1:
+            if key.startswith(tuple(word + separator for separator in separators)):
+                return key[len(word) + 1 :], word
+            if key.endswith(f"/{word}"):
+                return key[: -len(word) - 1], word
+    return None
 
 
 def by_last_part(key: str) -> Parts | None:
@@ -89,6 +89,8 @@ class Relay:
         else:
             self.owner, self._bound = self.task, {}
         template = self.owner.group.template
+        if self.context is not None and not isinstance(self.context, str):
+            raise ArgumentError("context", self.context, "the name of a field of the template")
         if self.context is not None:
             check_context(template, {self.context: ""})
         elif "split" in template.context_fields and "split" not in self._bound:
