@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup.errors import RunInUseError, TaskClosedError
+from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup.errors import RunInUseError, RunLogError, StoreError, StoreWarning, TaskClosedError
+from tests.loopback import LoopbackServer
 from tests.support.runs import Place, kill
 from tests.support.scripts import finished, start_script
 
@@ -302,6 +306,62 @@ def test_a_torn_record_is_gone_on_with(place: Place) -> None:
         assert [task.done for task in group.tasks({"seed": [0, 1]})] == [True, False]
     with place.resume() as group:
         assert [task.done for task in group.tasks({"seed": [0, 1]})] == [True, True]
+
+
+@pytest.mark.parametrize("deleted", ["offline-*", "a completed task", "the parent"])
+@pytest.mark.parametrize("retry", ["new", "continue"])
+def test_a_run_whose_sessions_were_deleted_is_refused(deleted: str, retry: Any) -> None:
+    """Somebody has cleaned up: that is said as the group opens, with what to do."""
+    with Place().group() as group:
+        group.task({"seed": 0}).report({"loss": 1.0}, 0)
+    names = {"a completed task": group.get(seed=0).id, "the parent": str(group.parent_id)}
+    found = list((cache_folder() / "offline").glob(names.get(deleted, deleted)))
+    for folder in found:
+        shutil.rmtree(folder)
+    expected = rf"no longer in .*offline: {len(found)} of 2; put them back, or leave resume=True out"
+    with pytest.raises(RunLogError, match=expected):
+        Place().resume(retry=retry).open()
+    with Place().group() as again:
+        again.task({"seed": 0}).report({"loss": 2.0}, 0)
+    with Place().resume() as resumed:
+        assert resumed.run == again.run
+
+
+@pytest.mark.parametrize("deleted", ["offline", "taskgroup", ""])
+def test_a_cache_that_is_deleted_during_a_run(deleted: str) -> None:
+    """The next task says so; nothing of it is left, and the error comes before anything ran."""
+    group = Place().group().open()
+    group.task({"seed": 0}).flush()
+    shutil.rmtree(cache_folder() / deleted)
+    with pytest.raises(StoreError, match="it was deleted while a group used it: open the group again"):
+        group.task({"seed": 1})
+    with pytest.raises(StoreError, match="it was deleted while"):
+        next(group.sweep({"seed": [2]}))
+    assert not (cache_folder() / "offline").exists() or not deleted.startswith("off")
+    assert [str(task) for task in group] == ["seed=0"]
+    with pytest.raises(ExceptionGroup) as closing:
+        group.close()
+    text = " ".join(map(str, closing.value.exceptions))
+    lost = "the end of 'seed=0' (completed), the end of the run (completed)"
+    assert (lost in text) == (deleted != "offline")
+    assert "it was deleted while" in text
+    with Place().group() as again:
+        again.task({"seed": 0})
+
+
+def test_an_online_run_goes_on_without_a_deleted_cache(loopback: LoopbackServer) -> None:
+    """The server has all of it; one warning says what that costs."""
+    group = Place(loopback).open()
+    group.task({"seed": 0}).report({"loss": 1.0}, 0)
+    shutil.rmtree(cache_folder() / "taskgroup")
+    with pytest.warns(StoreWarning, match="was deleted while the group used it: data that the"):
+        task = group.task({"seed": 1})
+    task.report({"loss": 1.0}, 0)
+    group.task({"seed": 2})
+    group.close()
+    assert Place(loopback).attempts() == [(f"seed={seed}", 1, "completed") for seed in range(3)]
+    with Place(loopback).resume() as resumed:
+        assert [task.done for task in resumed.tasks({"seed": range(4)})] == [True] * 3 + [False]
 
 
 def test_retry_is_checked() -> None:

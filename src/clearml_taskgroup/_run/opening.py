@@ -166,6 +166,7 @@ def _open_online(
         run_log = None
         _warn_of_no_run_log(folder, error)
     if run_log is not None:
+        run_log.is_optional = True
         undo.callback(run_log.close)
     run_number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
     if run_log is not None:

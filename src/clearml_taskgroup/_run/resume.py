@@ -19,7 +19,7 @@ from .._model.status import OPEN_ON_SERVER, PUBLISHED
 from .._storage.past_runs import find_run_log, latest_run, load, locked
 from .._storage.run_log import append
 from .._storage.upload import deliver_outbox
-from ..errors import RunInUseError
+from ..errors import RunInUseError, RunLogError
 from .recount import recount_past
 
 if TYPE_CHECKING:
@@ -42,14 +42,31 @@ def prior_on_disk(folder: Path, backend: OfflineBackend) -> Prior | None:
     Args:
         folder: The folder of the group's run logs.
         backend: The sessions, which hold the values of tasks whose process died.
+
+    Raises:
+        RunLogError: Sessions of the run have been deleted.
     """
     past = latest_run(folder, "offline")
     if past is None:
         return None
+    _require_sessions(past, backend)
     recount_past(past, backend, NameTemplate(past.template))  # the names were rendered with that template
     for task in past.tasks.values():
         task.status, task.reason = task.final_status()
     return Prior(past.run, past.number, past.parent, past.owns_parent, past.latest(), past.path)
+
+
+def _require_sessions(past: PastRun, backend: OfflineBackend) -> None:
+    """Refuses a run of which data is gone: its tasks would count as completed without it."""
+    ids = [task.id for task in past.latest().values()]
+    ids += [past.parent] if past.owns_parent and past.parent is not None else []
+    gone = [task_id for task_id in ids if not backend.has_session(task_id)]
+    if gone:
+        raise RunLogError(
+            str(past.path),
+            f"names sessions that are no longer in {backend.where}: {len(gone)} of {len(ids)}",
+            "put them back, or leave resume=True out to begin a new run",
+        )
 
 
 def prior_on_server(

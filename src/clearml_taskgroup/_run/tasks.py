@@ -32,6 +32,10 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
             raise GroupStateError(run.info.name, "has been closed", "open its tasks before its block ends")
         states = {state.spec.key: state for state in _continued(run, specs, in_sweep)}
         new = [next_attempt(run, spec) for spec in specs if spec.key not in states]
+        if run.run_log is not None:
+            run.run_log.check()
+        if run.parent is not None:
+            run.backend.check_parent(run.parent)
         if run.run_log is not None and run.backend.mode == "online":
             run.run_log.opening(new)  # so that a resume recognizes tasks that a SIGKILL leaves behind here
         # On an agent nothing is created, not even the project.

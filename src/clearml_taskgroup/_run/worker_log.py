@@ -57,7 +57,7 @@ class WorkerLog:
     def expect(self, run: Run) -> None:
         """Starts to read the run log, from its present end on."""
         if not self.expected and run.run_log is not None:
-            self._offset = run.run_log.path.stat().st_size
+            self._offset = run.run_log.size
             self.expected = True
 
     def merge(self, run: Run, timeout: float) -> None:
@@ -91,9 +91,12 @@ class WorkerLog:
                     path.unlink(missing_ok=True)
 
     def _read(self, run: Run, path: Path) -> None:
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:  # somebody has deleted it; the run log itself says so
+            return
         data = data[: data.rfind(b"\n") + 1]
         self._offset += len(data)
         for line in data.splitlines():

@@ -8,6 +8,7 @@ with a list of API events on each line, `data/` with artifacts and debug samples
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -66,6 +67,15 @@ class OfflineBackend(Backend):
     def folder(self, task_id: str) -> Path:
         """The session folder of a task."""
         return self.root / task_id
+
+    def check_parent(self, parent: str) -> None:
+        """Raises `StoreError` if somebody has deleted the parent's session."""
+        if not self.has_session(parent):
+            raise StoreError(str(self.root / parent), os.strerror(errno.ENOENT), errno.ENOENT)
+
+    def has_session(self, task_id: str) -> bool:
+        """Whether the session of a task exists."""
+        return (self.root / task_id / "task.json").exists()
 
     def _events_path(self, task_id: str) -> Path:
         return self.root / task_id / "metrics.jsonl"

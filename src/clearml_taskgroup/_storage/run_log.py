@@ -6,10 +6,12 @@ Lines are only ever appended, by the process that opened the run and by its work
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
 import time
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from .. import _fork
 from .._clearml.hyperparameters import stored_parameters
 from .._model.metric_data import metrics_to_json
 from .._text import some
-from ..errors import RunInUseError, StoreError
+from ..errors import RunInUseError, StoreError, StoreWarning
 from .append_file import OWNER_ONLY_FOLDER, append_to, disk_errors, end_torn_line, lock, open_file
 from .append_file import append as append_bytes
 
@@ -54,11 +56,13 @@ class RunLog:
     Attributes:
         path: The file.
         number: The run's number, as in the file's name.
+        is_optional: Whether the run goes on without it, with a warning, once somebody deletes it.
     """
 
     path: Path
     number: int
     _file: int
+    is_optional: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _kept: list[_Kept] = attrs.field(factory=list, repr=False)
 
@@ -108,6 +112,11 @@ class RunLog:
     def __attrs_post_init__(self) -> None:
         _open_logs.add(self)
 
+    @property
+    def size(self) -> int:
+        """Bytes in the file; 0 once it is closed."""
+        return os.fstat(self._file).st_size if self._file >= 0 else 0
+
     def after_fork(self) -> None:
         """Closes the file in a forked child: it, and the lock on it, belong to the parent process."""
         file, self._file = self._file, -1
@@ -127,10 +136,41 @@ class RunLog:
         """
         data = _encoded(lines)
         with self._lock:
-            if self._file >= 0 and (data or self._kept):
+            if self._file >= 0 and (data or self._kept) and not self._was_given_up():
                 with disk_errors(self.path):
                     append_bytes(self._file, b"".join((*(kept.data for kept in self._kept), data)))
                 self._kept.clear()
+
+    def check(self) -> None:
+        """Checks that nobody has deleted the file; see `is_optional`.
+
+        Raises:
+            StoreError: Somebody has.
+        """
+        with self._lock:
+            if self._file >= 0:
+                self._was_given_up()
+
+    def _was_given_up(self) -> bool:
+        """Closes the file if it is optional and was deleted.
+
+        Raises:
+            StoreError: It was deleted, and is not optional.
+        """
+        if os.fstat(self._file).st_nlink > 0:
+            return False
+        if not self.is_optional:
+            raise StoreError(str(self.path), os.strerror(errno.ENOENT), errno.ENOENT)
+        file, self._file = self._file, -1
+        os.close(file)
+        self._kept.clear()
+        warnings.warn(
+            f"{self.path} was deleted while the group used it: data that the server has not received is lost "
+            "if the process dies, and resume works from the server alone. Clean the cache between runs only",
+            StoreWarning,
+            stacklevel=2,
+        )
+        return True
 
     def keep(self, lines: Iterable[tuple[dict[str, Any], str]]) -> None:
         """Appends lines; on a full disk, the next call that finds room writes them, `close` at the latest.
