@@ -111,6 +111,16 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
         Exception,
         ["1,234", "a, b", "/tmp/x", "disk full"],
     ),
+    (
+        errors.DeliveryError(2, ["a"], "http://x", "no answer", "run me", outbox="/tmp/outbox"),
+        Exception,
+        ["2 points of 1 task (a) wait in /tmp/outbox: no answer; deliver them with: run me"],
+    ),
+    (
+        errors.DeliveryError(9, ["a"], "http://x", "disk full", "run me", outbox="/tmp/outbox", lost=2),
+        Exception,
+        ["(a) are not on the server: disk full; 2 are lost, the others wait in /tmp/outbox; deliver them"],
+    ),
     (errors.StoreError("/tmp/x", "disk full"), OSError, ["/tmp/x", "disk full; check it"]),
     (
         errors.StoreError("/x", "full", errno.ENOSPC, "the end"),
@@ -186,7 +196,9 @@ EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
 ]
 
 CLASSES = [
-    thing for _, thing in inspect.getmembers(errors, inspect.isclass) if thing.__module__ == errors.__name__
+    thing
+    for _, thing in inspect.getmembers(errors, inspect.isclass)
+    if thing.__module__.startswith("clearml_taskgroup.")
 ]
 
 
@@ -230,6 +242,14 @@ def test_errors_survive_pickling_and_copying(
         assert type(other) is type(error)
         assert str(other) == str(error)
         assert vars(other) == vars(error)
+
+
+def test_messages_do_nothing_to_a_terminal() -> None:
+    """Names in messages come from records and servers, too."""
+    error = errors.NoSuchResultError("m\x1b[31m", ["\x9b2J", "\u202ex"], task="the task \x07")
+    assert str(error) == r"the task \x07 has no value for m\x1b[31m; there is: \x9b2J, \u202ex"
+    assert str(errors.CarriedError("two\nlines\x1b")) == "two\nlines\\x1b"
+    assert str(errors.DriftWarning("two\nlines\x1b")) == "two\nlines\\x1b"
 
 
 def test_long_lists_are_cut() -> None:

@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
+from clearml_taskgroup._log import logger
+
 LINE = "import logging, sys\n{setup}\nfrom clearml_taskgroup._log import logger\nlogger.info('a line')\n"
+
+
+def test_a_line_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Names and reasons come from records and servers, too: nothing in them reaches the terminal."""
+    logger.warning("%s failed: %s", "C=\x1b[31m", ValueError("a\nClearML TaskGroup: \u202eforged"))
+    logger.info("100%")
+    assert caplog.messages == ["C=\\x1b[31m failed: a\\nClearML TaskGroup: \\u202eforged", "100%"]
 
 
 @pytest.mark.parametrize(

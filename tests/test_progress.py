@@ -228,6 +228,15 @@ def test_a_notebook_shows_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a&lt;b" in shown[1][1]["text/html"]
 
 
+def test_names_do_nothing_to_a_terminal(shown: Shown) -> None:
+    """Names of tasks and metrics are text."""
+    with recording(), TaskGroup("digits", "sweep", metrics=[Metric("loss\x1b[31m", mode="min")]) as group:
+        for task in group.sweep({"C": ["\x1b[2J"]}, progress=True):
+            with task:
+                task.report({"loss\x1b[31m": 1.0}, 1)
+    assert shown.standings[-1].endswith(r"best loss\x1b[31m 1 (C=" + '"' + r"\u001b[2J" + '")')
+
+
 def test_a_pipe_shows_nothing(tmp_path: Path) -> None:
     out, told = run(tmp_path, terminal=False)
     assert told == ""

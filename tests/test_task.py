@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from clearml_taskgroup import GroupTask, Metric, Name, TaskGroup
 from clearml_taskgroup.errors import (
     DuplicateTaskError,
+    GroupStateError,
     MissingFieldError,
     ParameterError,
     ReportError,
@@ -291,6 +293,25 @@ def test_clearmls_own_objects_in_memory(task: GroupTask) -> None:
     task.logger.report_plotly(*task.name("roc"), iteration=3, figure=None)
     task.clearml_task.upload_artifact("a", artifact_object={})
     assert not task.clearml_task
+
+
+def test_copies_are_the_task_itself(task: GroupTask, backend: MemoryStore) -> None:
+    """Whatever holds a task may be copied: trainers are, by frameworks, in the middle of the training."""
+    holder: dict[str, Any] = {"task": task, "bound": task.bind(split="val"), "name": task.name}
+    for copied in (copy.copy, copy.deepcopy):
+        for again in (copied(holder), {name: copied(one) for name, one in holder.items()}):
+            assert again["task"] is task
+            assert again["bound"].task is task
+            assert again["name"]("loss") == ("loss", "value")
+    copy.deepcopy(holder)["bound"].report({"loss": 1.0}, 1)
+    assert scalars(task, backend) == {("loss", "val"): [(1, 1.0)]}
+
+
+def test_what_belongs_to_a_process_is_not_copied(group: TaskGroup) -> None:
+    for one in (group, group.sweep({"C": [1, 2]}), [group]):
+        for copied in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(GroupStateError, match="'sweep' stays in the process that opened it"):
+                copied(one)
 
 
 def test_true_is_not_one(group: TaskGroup) -> None:

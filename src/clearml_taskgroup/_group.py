@@ -174,6 +174,7 @@ class TaskGroup(GroupInfo):
             ModeError: The mode contradicts ClearML's own setting.
             StoreError: The data cannot be written to its place on disk.
             RunInUseError: Another living process has the run open that `resume` would continue.
+            RunLogError: Data of the run that `resume` would continue has been deleted.
         """
         if self._run is not None:
             raise GroupStateError(

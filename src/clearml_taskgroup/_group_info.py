@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._model.identity import flatten
 from ._model.parameter_json import typed_json
 from ._results.filtering import has_parameters
-from .errors import GroupStateError, UnknownTaskError
+from ._text import shown
+from .errors import ArgumentError, GroupStateError, UnknownTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ._run.run import Run
@@ -52,7 +54,13 @@ class GroupInfo:
 
         Raises:
             UnknownTaskError: No task matches, or more than one does.
+            ArgumentError, ParameterError: An argument is of another kind.
         """
+        if params is not None and not isinstance(params, Mapping):
+            raise ArgumentError("params", params, "a dict of parameter to value")
+        for argument, value in (("key", key), ("name", name)):
+            if value is not None and not isinstance(value, str):
+                raise ArgumentError(argument, value, "text")
         return _find_task(list(self), {**(params or {}), **parameters}, key, name)
 
     @property
@@ -128,6 +136,6 @@ def _find_task(
     ]
     if len(found) != 1:
         asked = {**wanted, **({"key": key} if key else {}), **({"name": name} if name else {})}
-        text = ", ".join(f"{field}={value!r}" for field, value in asked.items()) or "no parameters"
+        text = ", ".join(f"{field}={shown(value)}" for field, value in asked.items()) or "no parameters"
         raise UnknownTaskError(text, [str(task) for task in found], [str(task) for task in tasks])
     return found[0]

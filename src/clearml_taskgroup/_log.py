@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from ._text import printable
+
 logger = logging.getLogger("clearml_taskgroup")
 
 
@@ -26,6 +28,15 @@ class StderrHandler(OwnHandler):
             print(f"ClearML TaskGroup: {record.getMessage()}", file=sys.stderr)
 
 
+def escape_names(record: logging.LogRecord) -> bool:
+    """Makes a record one line that does nothing to a terminal: names and reasons may have any character."""
+    text = record.getMessage()
+    if not text.isprintable():
+        record.msg, record.args = printable(text), None
+    return True
+
+
+logger.addFilter(escape_names)
 if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
     logger.addHandler(StderrHandler())
 if logger.level == logging.NOTSET:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from ._results.rows import best_of
-from ._text import some
+from ._text import printable, some
 from .errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Progress:
     def detail(self) -> str:
         """The part that is cut off if there is no room."""
         now = f"now {some(self.current, 1)}" if self.current else ""
-        return " · ".join(part for part in (now, self.best) if part)
+        return printable(" · ".join(part for part in (now, self.best) if part))
 
     def __str__(self) -> str:
         return " · ".join(part for part in (self.counts, self.detail) if part)

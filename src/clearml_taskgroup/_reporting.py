@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, SupportsFloat, SupportsIndex, TypeAlias, overload
 
 from ._model.name_template import check_context
-from ._text import shown
+from ._text import printable, shown
 from .errors import ReportError
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ def report_error(values: Any, *more: Any) -> ReportError:
 
 
 class TaskName(str):
-    """A task's readable name; called with a metric, it returns ClearML's title and series."""
+    """A task's readable name; called with a metric, it returns ClearML's title and series.
+
+    A copy is the name itself. A pickled name is plain text.
+    """
 
     __slots__ = ("_task",)
     _task: Reporting
@@ -130,6 +133,12 @@ class TaskName(str):
         """
         return self._task._name(metric, context)
 
+    def __copy__(self) -> TaskName:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> TaskName:
+        return self
+
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
 
@@ -148,7 +157,7 @@ class BoundTask(Reporting):
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{field}={shown(value)}" for field, value in self._context.items())
-        return f"<{self.task.name!s} bound to {bound}>"
+        return printable(f"<{self.task.name!s} bound to {bound}>")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BoundTask, (self.task, self._context)

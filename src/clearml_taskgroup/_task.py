@@ -23,7 +23,7 @@ from ._run import console as _console
 from ._run import failures, forked
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
-from ._text import shown
+from ._text import printable, shown
 from .errors import (
     ArgumentError,
     CarriedError,
@@ -93,6 +93,9 @@ class GroupTask(Reporting):
     Used as a context manager, it ends with its block: as completed, or as failed or stopped if an
     exception leaves the block. Without a block it ends at the next iteration of its sweep, or with the
     group.
+
+    A copy of a task is the task itself. A pickled one is the task itself in the same process, and reports to
+    it from another one.
     """
 
     __slots__ = ("__weakref__", "_caught", "_entered_in", "_run", "_sink", "_state", "group")
@@ -108,10 +111,16 @@ class GroupTask(Reporting):
         self._entered_in: list[int] = []
 
     def __repr__(self) -> str:
-        return f"<GroupTask {str(self.name)!r} key={self.key} {self.status}>"
+        return printable(f"<GroupTask {str(self.name)!r} key={self.key} {self.status}>")
 
     def __str__(self) -> str:
         return self._state.spec.name
+
+    def __copy__(self) -> GroupTask:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> GroupTask:
+        return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         from ._map.pickling import reference_to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def shown(value: Any, most: int = 120) -> str:
         text = repr(value)
     except Exception:  # of the value's own class, or of Python for a number of 4,300 digits
         text = f"<{type(value).__name__}>"
-    return shortened(storable(text), most)
+    return shortened(printable(text), most)
 
 
 def shortened(text: str, most: int) -> str:
@@ -68,3 +69,27 @@ def is_storable(text: str) -> bool:
 def storable(text: str) -> str:
     """Replaces the lone surrogates of a text."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
+"""Invisible characters of Persian and Indian words and of emojis, which do no harm."""
+
+
+def printable(text: str) -> str:
+    r"""Returns a text in one line that does nothing to a terminal: ESC as `\x1b`, a line break as `\n`.
+
+    Escaped are control characters, those that turn or hide text (U+202E), and lone surrogates.
+    """
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    if unicodedata.category(character) not in _INVISIBLE or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def printable_lines(text: str) -> str:
+    """Does the same with each line of a text."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))

@@ -14,7 +14,8 @@ import attrs
 
 from ._error_base import AdviceError as AdviceError
 from ._error_base import TaskGroupError as TaskGroupError
-from ._error_base import disk_advice
+from ._error_base import TaskGroupWarning as TaskGroupWarning
+from ._store_error import StoreError as StoreError
 from ._text import counted, did_you_mean, shown, some
 
 _OWN_FIELDS = ("group", "task", "key", "index", "task_id")
@@ -302,7 +303,13 @@ class ArgumentError(TaskGroupError, ValueError):
 
 @attrs.define(slots=False, repr=False)
 class DeliveryError(TaskGroupError):
-    """Raised when a block ends and some of its data could not be delivered."""
+    """Raised when a block ends and some of its data is not delivered.
+
+    Attributes:
+        remedy: What to do; for points in an outbox, the command that delivers them.
+        outbox: The file in which the points wait; empty if they are lost.
+        lost: How many of them are lost although others wait.
+    """
 
     points: int
     tasks: Sequence[str]
@@ -310,33 +317,18 @@ class DeliveryError(TaskGroupError):
     cause: str
     remedy: str = ""
     unit: str = "point"
+    outbox: str = ""
+    lost: int = 0
 
     def __str__(self) -> str:
-        rest = self.remedy or f"What was delivered is in {self.where}"
-        lost = f"{counted(self.points, self.unit)} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
-        room = max(60, 470 - len(lost) - len(rest))
-        return f"{lost} could not be delivered: {str(self.cause)[:room]}. {rest}"
-
-
-@attrs.define(slots=False, repr=False)
-class StoreError(TaskGroupError, OSError):
-    """Raised when a group's data cannot be written to its place on disk.
-
-    Attributes:
-        where: The file or directory.
-        cause: What the system says.
-        errno: The system's number of the error; None if it gave none.
-        what: What is not stored there; empty if the call's own data is meant.
-    """
-
-    where: str
-    cause: str
-    errno: int | None = None
-    what: str = ""
-
-    def __str__(self) -> str:
-        what = self.what and f"{self.what} "
-        return f"cannot write {what}to {self.where}: {self.cause}; {disk_advice(self.errno)}"
+        who = f"{counted(self.points, self.unit)} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
+        head = f"{who} could not be delivered"
+        rest = f". {self.remedy or f'What was delivered is in {self.where}'}"
+        if self.outbox:
+            lost = f"; {self.lost:,} are lost, the others wait in {self.outbox}" if self.lost else ""
+            head = f"{who} are not on the server" if self.lost else f"{who} wait in {self.outbox}"
+            rest = f"{lost}; deliver them with: {self.remedy}"
+        return f"{head}: {str(self.cause)[: max(60, 470 - len(head) - len(rest))]}{rest}"
 
 
 class RunLogError(AdviceError, ValueError):
@@ -620,10 +612,6 @@ class MissingExtraError(TaskGroupError, ImportError):
 
 
 # --- warnings
-
-
-class TaskGroupWarning(UserWarning):
-    """The base of every warning that this package gives."""
 
 
 class DriftWarning(TaskGroupWarning):

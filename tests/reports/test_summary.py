@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ from clearml_taskgroup._reports import summary as _summary
 from clearml_taskgroup._results.rows import Curve
 from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
-from clearml_taskgroup.testing import recording
+from clearml_taskgroup.testing import MemoryStore, recording
 from tests.loopback import LoopbackServer
 from tests.loopback.events import page_fault
 from tests.support.server_view import View
@@ -100,6 +101,57 @@ def test_the_text() -> None:
     assert lines[0] == "digits/the sweep, run 1: 4 completed, 1 failed, 1 stopped"
     assert "best accuracy[split=val] (%) (max): C=5 = 5.39" in lines
     assert "failed: C=1: out of <memory>" in lines
+
+
+def as_drawn(cell: str) -> str:
+    """What plotly draws of a cell: without tags, with the few entities that it knows."""
+    known = {"amp": "&", "lt": "<", "gt": ">"}
+
+    def character(entity: re.Match[str]) -> str:
+        return chr(int(entity[1][1:])) if entity[1][0] == "#" else known.get(entity[1], entity[0])
+
+    return re.sub(r"&(#\d+|[a-z]+);", character, re.sub("<[^>]*>", "", cell))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"R&D"', "it's", "<b>bold</b>", '<a href="https://x.y">link</a>', "&quot;&lt;", "$x$", "%{x}", "a\x1bb"],
+)
+def test_the_table_shows_text_as_it_is(text: str) -> None:
+    """Nothing in a name, parameter or metric is markup for plotly, and no entity is seen."""
+    with recording() as backend, TaskGroup("digits", "the sweep", provenance=False) as group:
+        with group.task({f"p{text}": f"v{text}"}, name=f"n{text}") as task:
+            task.report({f"m{text}": 1.0}, 1)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    (table,) = plots(parent.events)["Results", "tasks"]["data"]
+    head = [as_drawn(cell) for cell in table["header"]["values"]]
+    (cells,) = zip(*table["cells"]["values"], strict=True)
+    assert not any("<" in cell for cell in (*cells, *table["header"]["values"]))
+    shown = text.replace("\x1b", r"\x1b")
+    assert (head[0], head[3:]) == ("task", [f"p{shown}", f"m{shown}"])
+    assert (as_drawn(cells[0]), as_drawn(cells[3])) == (f"n{shown}", f"v{shown}")
+
+
+def test_links_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task's name is a link to its page; what a URL holds cannot end the link."""
+    monkeypatch.setattr(MemoryStore, "url", lambda self, task_id: 'https://host/a?b=1&c="><b>')
+    (table,) = plots(parent_of(tasks=1).events)["Results", "tasks"]["data"]
+    assert table["cells"]["values"][0] == ['<a href="https://host/a?b=1&c=%22%3E%3Cb%3E">C=0</a>']
+
+
+def test_the_text_does_nothing_to_a_terminal() -> None:
+    """The console is printed by ClearML's tools, too."""
+    with (
+        recording() as backend,
+        TaskGroup("digits", "sw\x1b[31meep", metrics=[Metric("loss", mode="min")]) as group,
+    ):
+        with group.task(name="one\nfailed: C=1: forged") as task:
+            task.report({"loss": 1.0}, 1)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    assert parent.console.splitlines() == [
+        r"digits/sw\x1b[31meep, run 1: 1 completed",
+        r"best loss (min): one\nfailed: C=1: forged = 1",
+    ]
 
 
 def test_drift_is_told() -> None:

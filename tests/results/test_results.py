@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +50,40 @@ def test_rows_are_the_tasks_in_order() -> None:
     assert [row.params for row in results] == [{"C": 2, "model/depth": 3, "found": 7}, {}]
     assert (len(results), results[1].name, next(iter(results))) == (2, "baseline", results[0])
     assert all(row.duration >= 0 for row in results)
+
+
+def test_text_of_results_does_nothing_to_a_terminal() -> None:
+    """What a `print` or a notebook shows of results has names as text, each row in one line."""
+    odd = "\x1b[31m\x9b\u202e\n"
+    with TaskGroup("digits", f"sweep{odd}") as group:
+        for seed in range(2):
+            task = group.task({f"p{odd}": f"v{odd}", "seed": seed}, name=f"n{odd}{seed}", key=f"k{seed}")
+            task.report({f"m{odd}": 1.0}, 1)
+        with group.task(name=f"failed{odd}") as task, contextlib.suppress(ValueError):
+            task.mark_failed(f"why{odd}")
+        results = group.results()
+    means = results.aggregate("seed")
+    best, mean_best = results.best(f"m{odd}", mode="max"), means.best(f"m{odd}", mode="max")
+    history = results.history(f"m{odd}")
+    shown: list[Any] = [
+        results,
+        results[0],
+        means,
+        means[0],
+        best,
+        mean_best,
+        history,
+        history[0],
+        results.about,
+    ]
+    shown += [task, task.bind(), group, group.get(key="k0")]
+    texts = [text for one in shown for text in (str(one), repr(one))]
+    texts += [one._repr_html_() for one in (results, means, history)]
+    texts.remove(str(task))  # a name as it is
+    texts.remove(str(group.get(key="k0")))
+    for text in texts:
+        assert not set(text) & set(odd[0] + odd[-2:-1] + "\x9b"), text
+    assert [text.count("\n") for text in texts[:2]] == [5, 5]
 
 
 def test_values_are_counted_as_they_came() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import warnings
 import zlib
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup.testing import recording
@@ -19,6 +21,9 @@ from tests.support.browser import CHROMIUM, WHY_SKIPPED, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)]
 
+TABLE_PAGE = """<!DOCTYPE html><meta charset="utf-8"><div id="plot"></div><script>{script}</script>
+<script>Plotly.newPlot("plot", {figure}).then(() => document.title = "drawn")</script>"""
+"""A page with one figure, drawn by plotly as ClearML's web page does."""
 NASTY = "</script><script>hacked=1</script><img src=x onerror=hacked=2>\u2028&lt;"
 HEAD = "#tasks thead th:nth-child({})"
 
@@ -233,3 +238,33 @@ def test_dark_and_on_paper(digits: Path, tmp_path: Path, browser: Browser) -> No
     assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
     paper = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
     assert paper.startswith(b"%PDF")
+
+
+def test_the_parents_table_is_drawn_as_text(tmp_path: Path, browser: Browser) -> None:
+    """Of names with markup, entities, quotes and formulas, plotly draws what was given."""
+    texts = [
+        '"R&D"',
+        "<b>bold</b> text",
+        '<a href="https://x.y">l</a>',
+        "&quot;&lt;&#36;",
+        "$x$",
+        "%{x}",
+        "<br>",
+    ]
+    with recording() as backend, TaskGroup("digits", "the sweep", provenance=False) as group:
+        for text in texts:
+            group.task({text: text}, name=text)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    event = next(event for event in parent.events if event.get("metric") == "Results")
+    figure = json.loads(event["plot_str"])
+    figure["layout"] |= {"width": 2000, "height": 900}
+    page = tmp_path / "page.html"
+    code = json.dumps(figure).replace("<", "\\u003c")
+    page.write_text(TABLE_PAGE.format(script=get_plotlyjs(), figure=code), encoding="utf-8")
+    browser.open(page)
+    browser.evaluate("new Promise((done) => setInterval(() => document.title == 'drawn' && done(), 50))")
+    cells = browser.evaluate(
+        "Array.from(document.querySelectorAll('.column-cell text'), (cell) => cell.textContent.trim())"
+    )
+    assert set(texts) <= set(cells)
+    assert not browser.evaluate("document.querySelectorAll('.column-cell a').length")

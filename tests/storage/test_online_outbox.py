@@ -258,7 +258,9 @@ def test_one_error_tells_what_is_undelivered_and_how_to_deliver_it(
     error = closing_error(group, 0.3)
     outbox = folder_of(group) / "run-0001.outbox"
     assert str(error).startswith("180 points of 4 tasks (seed=0, seed=1, seed=2, ")
-    assert f"They wait in {outbox}; deliver them with: clearml-taskgroup upload '" in str(error)
+    assert f" wait in {outbox}: the ClearML server" in str(error)
+    assert "; deliver them with: clearml-taskgroup upload '" in str(error)
+    assert "could not be delivered" not in str(error)
     assert "got no answer from http://127.0.0.1" in str(error)
     loopback.faults.outage = False
     assert "4 tasks on the server" in run_told_command(error)
@@ -369,7 +371,7 @@ def test_a_disk_that_stays_full_loses_what_is_past_the_bound_and_says_so(
     assert len(told) == 2
     assert sum(counts) == 2000
     assert all("(seed=0, seed=1)" in text and "No space left" in text for text in told)
-    assert "They wait in" not in "".join(told)
+    assert "wait in" not in "".join(told)
     assert {loopback.task(task.id)["status"] for task in tasks} == {"completed"}
 
 
@@ -388,7 +390,8 @@ def test_what_lies_on_a_disk_that_filled_up_later_is_told_apart(
         report_all([task], 30, 40)
         error = closing_error(group, 0.3)
     assert str(error).startswith("40 points of 1 task")
-    assert "10 of them are lost. The others: They wait in" in str(error)
+    assert "; 10 are lost, the others wait in " in str(error)
+    assert "could not be delivered" not in str(error)
     loopback.faults.outage = False
     run_told_command(error)
     assert loopback.scalars(task.id) == curve(30)

@@ -33,7 +33,7 @@ from .logged_names import (
     names_of_run,
     names_of_tasks,
 )
-from .output import Command, Failure, json_option, mode_options, parse_since, print_json
+from .output import Command, Failure, echo, json_option, mode_options, parse_since, print_json
 from .results import is_below
 from .server_check import TIMEOUT_S
 
@@ -199,32 +199,30 @@ def _print(logged: list[LoggedNames], metrics: list[LoggedMetric], drifting: lis
     names = {task.id: task.name for task in logged}
     looked_at = f"{counted(len(logged), 'task')}, {counted(len(metrics), 'metric')}"
     if not drifting:
-        click.echo(f"{looked_at}: no drift")
+        echo(f"{looked_at}: no drift")
     else:
         apart = sum(len(mergeable_parts(metric)) > 1 for metric in drifting)
         unmerged = f", {apart} of them with names that some tasks report both of" if apart else ""
-        click.echo(f"{looked_at}: {len(drifting)} spelt in different ways{unmerged}")
+        echo(f"{looked_at}: {len(drifting)} spelt in different ways{unmerged}")
     for metric in drifting:
-        click.echo(f"\n{metric.name}")
+        echo("", metric.name)
         width = max(len(str(spelling)) for spelling in metric.spellings)
         for spelling in metric.spellings:
             context = "".join(f" {field}={value}" for field, value in spelling.context.items())
-            click.echo(
-                f"  {spelling!s:{width}}  {_task_text(spelling, names)}{' ·' + context if context else ''}"
-            )
+            echo(f"  {spelling!s:{width}}  {_task_text(spelling, names)}{' ·' + context if context else ''}")
         for one, other, both in reported_both(metric):
             report = "reports" if both == 1 else "report"
-            click.echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
+            echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
     completed = {task.id for task in logged if task.completed and task.names}
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
     partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
     if partly:
         counted_names = [f"{name} ({count})" for name, count in partly]
-        click.echo(f"\nonly some tasks report {some(counted_names, MAX_PARTIAL_METRICS_SHOWN)}")
+        echo("", f"only some tasks report {some(counted_names, MAX_PARTIAL_METRICS_SHOWN)}")
     if not drifting:
         return
-    click.echo("\none name for each, as code to paste (metrics without drift are unchanged):\n")
-    click.echo(_vocabulary_code(logged, metrics))
+    echo("", "one name for each, as code to paste (metrics without drift are unchanged):", "")
+    echo(*_vocabulary_code(logged, metrics).split("\n"))
 
 
 def _vocabulary_code(logged: list[LoggedNames], metrics: list[LoggedMetric]) -> str:

@@ -21,7 +21,7 @@ from .._storage.past_runs import all_runs, latest_run, load
 from ..errors import NoSuchRunError, ServerNameError
 from . import server_check
 from .error_text import NO_SERVER, some_distinct
-from .output import Failure
+from .output import Failure, echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,7 +90,7 @@ def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
     no_answer = f"{server_check.server_name()} does not answer ({problem})"
     if needed:
         raise Failure(f"{no_answer}; use this disk only with --offline, or try again later")
-    click.echo(f"{no_answer}; showing what is on this disk", err=True)
+    echo(f"{no_answer}; showing what is on this disk", err=True)
     return Place("offline", is_fallback=True)
 
 
@@ -165,7 +165,7 @@ def _note_later_run_on_disk(results: Results) -> None:
     if later is None or later.uploaded or later.run == about.run:
         return
     if (later.started or 0) > (about.started or 0):
-        click.echo(
+        echo(
             f"a later run, {later.number} ({later.run[:12]}), is on this disk only; --offline shows it",
             err=True,
         )

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from .._results.export import jsonable
+from .._text import printable
 from ..errors import TaskGroupError
 from .error_text import command_message
 
@@ -73,6 +74,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc]
             if "--json" in ctx.meta[ARGUMENTS_KEY]:
                 print_json({"error": error.format_message()})
             raise
@@ -141,6 +143,11 @@ def mode_options(function: Function) -> Function:
         help="Use the run logs on this disk only. Without either: ClearML's setting, then this disk.",
     )
     return online(offline(function))
+
+
+def echo(*lines: str, err: bool = False) -> None:
+    """Prints lines; what names in them would do to a terminal is shown as text."""
+    click.echo("\n".join(map(printable, lines)), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -28,6 +28,7 @@ from .find_run import (
 from .output import (
     Command,
     Function,
+    echo,
     json_option,
     local_time,
     mode_options,
@@ -96,12 +97,12 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
     if as_json:
         print_json([_run_json(run) for run in runs])
     elif not runs and project is None:
-        click.echo("no runs")
+        echo("no runs")
     if not runs and project is not None:
         hint = suggestions(
             project, {name: name.rpartition("/")[2] for name in sorted({run.project for run in known})}
         )
-        click.echo(f"no runs in the project {project!r}{hint}", err=True)
+        echo(f"no runs in the project {project!r}{hint}", err=True)
     if not runs and (project is not None or place.is_fallback):
         click.get_current_context().exit(1)
     if runs and not as_json:
@@ -109,7 +110,7 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
         print_table(head, [_table_row(run) for run in runs])
         abandoned = [run.run for run in runs if "abandoned" in run.statuses]
         if abandoned:
-            click.echo(_abandoned_note(abandoned))
+            echo(_abandoned_note(abandoned))
 
 
 def _abandoned_note(runs: Sequence[str]) -> str:
@@ -188,22 +189,22 @@ def show(
         what = "configurations" if over else "tasks"
         print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
         return
-    click.echo(f"{about} ({about.run[:12]}), {local_time(about.started)}, {about.mode}")
+    echo(f"{about} ({about.run[:12]}), {local_time(about.started)}, {about.mode}")
     if isinstance(shown, Results) and of == "mean":
         shown.with_means()
     table = shown._table(of) if isinstance(shown, Results) else shown._table()
     print_table(*_with_sorted_first(head, *table))
     for note in shown._notes():
-        click.echo(note)
+        echo(note)
     if any(shown_status(row.status, row.status_reason) == "abandoned" for row in results):
         path = find_run_log(root() / about.group_id, about.run)
         past = None if path is None else load_or_skip(path)
-        click.echo(_abandoned_note([about.run] if past is not None and past.is_pending else []))
+        echo(_abandoned_note([about.run] if past is not None and past.is_pending else []))
     reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
     if reasons:
         print_first("why tasks failed:", reasons)
     if about.url:
-        click.echo(about.url)
+        echo(about.url)
 
 
 def _with_sorted_first(
@@ -280,11 +281,11 @@ def best(
     if as_json:
         print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
         return
-    click.echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
+    echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
     for name, value in found.params.items():
-        click.echo(f"  {name} = {value}")
+        echo(f"  {name} = {value}")
     if row is not None:
-        click.echo(_url_or_id(row))
+        echo(_url_or_id(row))
 
 
 def _url_or_id(row: Row) -> str:
@@ -339,4 +340,4 @@ def report(
     if as_json:
         print_json({"run": about.run, "path": str(path.absolute())})
     else:
-        click.echo(f"{about}: {path}")
+        echo(f"{about}: {path}")

@@ -6,7 +6,6 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-import click
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
@@ -14,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .._results.export import text_table
-from .._text import some
+from .._text import printable, some
+from .output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +41,10 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
 
     Columns that do not fit the terminal are omitted, from the right, and listed below the table.
     """
-    head, body = [_printable(name) for name in head], [[_printable(cell) for cell in line] for line in body]
+    head, body = [printable(name) for name in head], [[printable(cell) for cell in line] for line in body]
     console = Console(highlight=False)
     if not console.is_terminal:
-        click.echo(text_table(head, body, max_lines=None))
+        echo(*text_table(head, body, max_lines=None).splitlines())
         return
     widths = fit_widths(head, body, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, COLUMN_GAP - 1, 0, 0), show_edge=False)
@@ -57,7 +57,7 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     if missing:
         names = some(missing, MAX_MISSING_COLUMNS_SHOWN)
         note = f"no room for {names}; a pipe (| cat) and --json have all columns"
-        click.echo(textwrap.fill(note, console.width, break_on_hyphens=False))
+        echo(*textwrap.wrap(note, console.width, break_on_hyphens=False))
 
 
 def print_first(heading: str, lines: Sequence[str], most: int = 5) -> None:
@@ -65,11 +65,11 @@ def print_first(heading: str, lines: Sequence[str], most: int = 5) -> None:
     console = Console(highlight=False)
     room = console.width if console.is_terminal else MAX_LINE_WIDTH
     rest = [f"… and {len(lines) - most} more"] if len(lines) > most else []
-    click.echo(heading)
+    echo(heading)
     for line in (*lines[:most], *rest):
-        cut = Text("  " + _printable(" ".join(line.split())))
+        cut = Text("  " + printable(" ".join(line.split())))
         cut.truncate(room, overflow="ellipsis")
-        click.echo(cut.plain)
+        echo(cut.plain)
 
 
 def fit_widths(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> list[int]:
@@ -125,7 +125,3 @@ def fold(text: str, width: int, breaks: re.Pattern[str] = _BREAKS) -> str:
             part = part[cut:]
         lines[-1] += part
     return "\n".join(line.rstrip() for line in lines if line.strip()) or text
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

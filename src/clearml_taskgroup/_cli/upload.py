@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from .._clearml import sdk
@@ -17,12 +18,22 @@ from .._results.run_list import statuses_of
 from .._storage.discard import delete, files_of
 from .._storage.past_runs import all_runs, is_in_use, locked
 from .._storage.upload import upload
-from .._text import counted
+from .._text import counted, printable
 from ..errors import ServerError, TaskGroupError
 from . import server_check
 from .error_text import NO_SERVER, command_message
 from .find_run import root, run_on_disk
-from .output import ARGUMENTS_KEY, Command, Failure, json_option, local_time, print_json, run_option, utc_time
+from .output import (
+    ARGUMENTS_KEY,
+    Command,
+    Failure,
+    echo,
+    json_option,
+    local_time,
+    print_json,
+    run_option,
+    utc_time,
+)
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -81,11 +92,11 @@ def pending(as_json: bool) -> None:
         print_json([_run_json(past) for past in waiting])
         return
     if not waiting:
-        click.echo(f"no pending runs below {root()}")
+        echo(f"no pending runs below {root()}")
         return
     print_table(_HEAD, [_row(past) for past in waiting])
-    click.echo("delete one with: clearml-taskgroup discard RUN")
-    click.echo("upload one with: clearml-taskgroup upload RUN")
+    echo("delete one with: clearml-taskgroup discard RUN")
+    echo("upload one with: clearml-taskgroup upload RUN")
 
 
 @click.command(
@@ -126,9 +137,9 @@ def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_
             raise Failure(f"{_title(past)}: {command_message(error)} {NOTHING_LOST}: {again}") from None
         except TaskGroupError as error:
             failed = True
-            click.echo(f"{_title(past)}: {command_message(error)}", err=True)
+            echo(f"{_title(past)}: {command_message(error)}", err=True)
     if not found and not as_json:
-        click.echo(f"no pending runs below {root()}")
+        echo(f"no pending runs below {root()}")
     if as_json:
         print_json(uploaded_runs)
     sys.exit(1 if failed else 0)
@@ -150,23 +161,27 @@ def _title(past: PastRun) -> str:
     return f"{past.project}/{past.name}, run {past.number} ({past.run[:12]})"
 
 
+def _bar_text(past: PastRun, task: str = "") -> str:
+    return escape(printable(f"{past.project}/{past.name} {task}"))
+
+
 def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
     console = Console(stderr=True, quiet=quiet)
     with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
-        bar = progress.add_task(f"{past.project}/{past.name}", total=len(past.tasks))
+        bar = progress.add_task(_bar_text(past), total=len(past.tasks))
         uploaded = upload(
             past.path,
             lambda name, done, total: progress.update(
-                bar, completed=done, total=max(1, total), description=f"{past.project}/{past.name} {name}"
+                bar, completed=done, total=max(1, total), description=_bar_text(past, name)
             ),
         )
     problems = [str(problem) for problem in uploaded.problems]
     if not quiet:
         keys = {past.tasks[task].key for task in uploaded.ids}
         delivered = f"{counted(len(keys), 'task')} on the server"
-        click.echo(f"{_title(past)}: {delivered}" + (f", {uploaded.url}" if uploaded.url else ""))
+        echo(f"{_title(past)}: {delivered}" + (f", {uploaded.url}" if uploaded.url else ""))
         for problem in problems:
-            click.echo(f"{_title(past)}: {problem}", err=True)
+            echo(f"{_title(past)}: {problem}", err=True)
     return {**_run_json(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
 
 
@@ -197,11 +212,11 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
         tasks = counted(len(past.latest()), "task")
         what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
         if not yes:
-            click.echo(f"{what}:")
+            echo(f"{what}:")
             for path in paths[:MAX_FILES_SHOWN]:
-                click.echo(f"  {path}")
+                echo(f"  {path}")
             if len(paths) > MAX_FILES_SHOWN:
-                click.echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
+                echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
             try:
                 click.confirm("delete these?", abort=True)
             except click.Abort as abort:
@@ -210,10 +225,10 @@ def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
                 raise
         delete(paths)  # the run log last, so that an interrupted command can be repeated
     for session in foreign:
-        click.echo(f"not deleted, as it belongs to another run: {session}", err=True)
+        echo(f"not deleted, as it belongs to another run: {session}", err=True)
     with contextlib.suppress(OSError):  # it has other runs
         past.path.parent.rmdir()
     if as_json:
         print_json({**_run_json(past), "deleted": [str(path) for path in paths]})
     else:
-        click.echo(f"deleted {what}")
+        echo(f"deleted {what}")

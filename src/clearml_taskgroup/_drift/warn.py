@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from .._text import some
+from .._text import printable, some
 from .compare import find_drift
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def drift_warning(found: Mapping[str, tuple[list[str], list[str]]], group: str =
     head = ["the tasks of this group do not all report the same metrics:", *lines[:MAX_WARNING_LINES], *more]
     advice = "give the group metrics=[…], with aliases, to have one name for each"
     command = f"; as code to paste: clearml-taskgroup drift --group {shlex.quote(group)}" if group else ""
-    return "\n  ".join(head) + f"\n{advice}{command}"
+    return "\n  ".join(map(printable, head)) + f"\n{advice}{command}"
 
 
 def _alike(found: Mapping[str, tuple[list[str], list[str]]]) -> list[list[str]]:

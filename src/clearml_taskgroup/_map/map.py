@@ -14,6 +14,7 @@ from .._run.failures import ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import merge
+from .._text import shown
 from ..errors import ArgumentError
 from .begun_calls import make_folder
 from .call import CallResult, Function, call_here
@@ -46,7 +47,7 @@ class Mapped(Generic[T]):
     """
 
     task: GroupTask
-    value: T | None = None
+    value: T | None = attrs.field(default=None, repr=shown)
     error: BaseException | None = None
 
 

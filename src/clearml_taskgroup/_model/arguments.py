@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._text import is_storable
@@ -69,6 +70,18 @@ def checked_timeout(value: Any, default: float) -> float:
         ArgumentError: It is neither None nor a number of seconds.
     """
     return default if value is None else checked_seconds("timeout", value)
+
+
+def checked_path(argument: str, value: Any) -> Path:
+    """Checks the path of a file.
+
+    Raises:
+        ArgumentError: It is neither text nor a path.
+    """
+    try:
+        return Path(value)
+    except TypeError:
+        raise ArgumentError(argument, value, "the path of a file, as text or a pathlib.Path") from None
 
 
 def checked_catch(catch: type[Exception] | Iterable[type[Exception]]) -> tuple[type[Exception], ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._model.display_name import display_name
 from .._model.parameter_json import typed_json
+from .._text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def number_texts(values: Sequence[float]) -> list[str]:
 
 def escape(text: str) -> str:
     """Escapes what plotly would take for markup, a template or a formula."""
-    flat = re.sub(r"\s+", " ", text)
+    flat = printable(re.sub(r"\s+", " ", text))
     return html.escape(flat, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
 
 

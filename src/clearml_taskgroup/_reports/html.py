@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from .._results.export import jsonable
+from .._text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +27,8 @@ CONTENT_SECURITY_POLICY = (
 
 
 def esc(text: Any) -> str:
-    return html.escape(str(text), quote=True)
+    words = re.split(r"(\s+)", str(text))  # white space does nothing in HTML
+    return html.escape("".join(word if word.isspace() else printable(word) for word in words), quote=True)
 
 
 def link(url: str | None, text: str) -> str:

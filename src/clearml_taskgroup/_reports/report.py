@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .._model.arguments import checked_path
 from .._plots.parameters import varying_parameters
 from .._results.filtering import parameter_names
 from .._text import counted
@@ -18,6 +18,7 @@ from .tables import Tables, date_text, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from .._model.metrics import MetricKey
     from .._results.results import Results
@@ -49,6 +50,9 @@ def write_report(
     over: str | Sequence[str] | None = None,
 ) -> Path:
     """Writes the report; see `Results.save_html`."""
+    file = checked_path("path", path)
+    if title is not None and not isinstance(title, str):
+        raise ArgumentError("title", title, "text")
     plotly_script = _plotly_script()
     metric_keys = sorted(results.metric_keys, key=lambda metric_key: _rank(results, metric_key))
     with_figures = (
@@ -77,7 +81,6 @@ def write_report(
             plotly_script,
             compressed_json("figure-data", list(figures.figures.values())),
         ]
-    file = Path(path)
     file.write_text(page(title, [part for part in sections if part], data), encoding="utf-8")
     return file
 
@@ -163,7 +166,14 @@ def _given_metrics(
     known = list(dict.fromkeys(metric for metric, _ in metric_keys))
     vocabulary = results._lookup.vocabulary
     found = []
-    for wanted in (metrics,) if isinstance(metrics, str) else metrics:
+    listed: tuple[Any, ...]
+    try:
+        listed = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    except TypeError:
+        listed = (metrics,)
+    for wanted in listed:
+        if not isinstance(wanted, str):
+            raise ArgumentError("metrics", metrics, "names of metrics")
         name = wanted
         if vocabulary is not None and wanted in vocabulary:
             name, _ = vocabulary.resolve(wanted, {})

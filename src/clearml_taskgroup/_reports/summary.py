@@ -6,9 +6,9 @@ console text. They are delivered like all other events: no ClearML object, no fu
 
 from __future__ import annotations
 
-import html
 import math
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import attrs
 
@@ -17,11 +17,14 @@ from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
 from .._model.metrics import MetricKey
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.parallel_coordinates import parallel_coordinates_figure
+from .._plots.value_text import escape
 from .._results.filtering import diverged_rows, has_value
 from .._results.from_run import results_of
 from .._results.rows import Curve, Mode, Row, RowValue, excluded_text
 from .._run.closing import closing_warnings
+from .._text import printable
 from ..errors import NoHistoryError, ServerError
+from .html import is_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +42,8 @@ MAX_FIGURES = 10
 """The number of figures of each kind."""
 MAX_LISTED_FAILURES = 20
 """The number of failed tasks in the console text."""
+URL_CHARACTERS = "/:?#[]@!$&'()*+,;=%~"
+"""The characters of a URL that are not percent-encoded."""
 
 BestRows = dict[MetricKey, RowValue]
 
@@ -66,7 +71,7 @@ def summary_events(run: Run) -> list[str]:
     for status in ("completed", "failed", "stopped"):
         values[f"tasks {status}"] = sum(row.status == status for row in results)
     events += [single_value_event(run.parent, f"{prefix}{name}", value) for name, value in values.items()]
-    return [*events, console_event(run.parent, "\n".join(_console_lines(results, best, run)))]
+    return [*events, console_event(run.parent, "\n".join(map(printable, _console_lines(results, best, run))))]
 
 
 def _best_rows(results: Results) -> BestRows:
@@ -94,16 +99,18 @@ def _table(results: Results) -> Figure:
     body = [
         [
             _link(row),
-            row.status,
+            escape(row.status),
             f"{row.duration:.1f}",
-            *(str(record.get(f"params.{name}", "")) for name in results.parameters),
+            *(escape(str(record.get(f"params.{name}", ""))) for name in results.parameters),
             *(_number_text(record.get(f"{metric_key!s}.last")) for metric_key in metric_keys),
         ]
         for row, record in zip(shown, shown.to_records(), strict=True)
     ]
     columns = [list(column) for column in zip(*body, strict=True)]
     return {
-        "data": [{"type": "table", "header": {"values": head}, "cells": {"values": columns}}],
+        "data": [
+            {"type": "table", "header": {"values": list(map(escape, head))}, "cells": {"values": columns}}
+        ],
         "layout": {},
     }
 
@@ -113,8 +120,9 @@ def _number_text(value: float | None) -> str:
 
 
 def _link(row: Row) -> str:
-    name = html.escape(row.name)
-    return f'<a href="{row.url}">{name}</a>' if row.url and row.url.startswith("http") else name
+    """Returns a task's name as plotly's markup, which has links and few entities: `&quot;` is none."""
+    name = escape(row.name)
+    return f'<a href="{quote(row.url, URL_CHARACTERS)}">{name}</a>' if row.url and is_page(row.url) else name
 
 
 def _parallel_coordinates(results: Results, best: Mapping[MetricKey, Any]) -> Iterator[tuple[str, Figure]]:
@@ -212,7 +220,7 @@ def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
     if len(failed) > MAX_LISTED_FAILURES:
         yield f"… and {len(failed) - MAX_LISTED_FAILURES} more"
     for _, text in closing_warnings(run):
-        yield text
+        yield from text.splitlines()
     for number, url in enumerate(results.about.compare_urls):
         last = min((number + 1) * MAX_FIGURE_TASKS, len(results))
         yield f"compare tasks {number * MAX_FIGURE_TASKS + 1} to {last}: {url}"

@@ -11,7 +11,7 @@ import attrs
 
 from .._model.display_name import display_name
 from .._model.parameter_json import copied_parameters
-from .._text import natural, some
+from .._text import natural, shown, some
 from .export import Tabular, column_names
 from .filtering import diverged_rows, has_value, is_comparable
 from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_statistic
@@ -209,7 +209,7 @@ def _configuration_name(params: Mapping[str, Any]) -> str:
     try:
         return display_name(params) or "all"
     except ValueError:  # parameters without a stable form; such tasks were given key=
-        return ",".join(f"{name}={params[name]!r}" for name in sorted(params)) or "all"
+        return ",".join(f"{name}={shown(params[name])}" for name in sorted(params)) or "all"
 
 
 def mean_of(values: Sequence[float]) -> Mean:

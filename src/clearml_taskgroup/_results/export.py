@@ -8,15 +8,17 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._model.arguments import checked_path
 from .._model.parameter_json import literal
-from .._text import natural
+from .._text import natural, printable, storable
 from ..errors import MissingExtraError
 from .rows import OF
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas
 
     from .._model.metrics import MetricKey
@@ -67,7 +69,7 @@ class Tabular:
         writer = csv.DictWriter(text, self._columns(records), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
-        return _save(text.getvalue(), path)
+        return _save(storable(text.getvalue()), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Writes the records as a JSON list; NaN and infinite numbers become null.
@@ -93,11 +95,11 @@ class Tabular:
 
     def __repr__(self) -> str:
         head, body = self._table()
-        return "\n".join((text_table(head, body), *self._notes()))
+        return "\n".join((text_table(head, body), *map(printable, self._notes())))
 
     def _repr_html_(self) -> str:
         head, body = self._table()
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self._notes())
+        notes = "".join(f"<div>{html.escape(printable(note))}</div>" for note in self._notes())
         return html_table(head, body) + notes
 
 
@@ -144,7 +146,7 @@ def text_table(
     head: Sequence[str], body: Sequence[Sequence[str]], max_lines: int | None = MAX_TABLE_LINES
 ) -> str:
     """Writes a table as text, its first `max_lines` lines; all of them if that is None."""
-    shown = body[:max_lines]
+    head, *shown = ([printable(cell) for cell in line] for line in [head, *body[:max_lines]])
     widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -160,7 +162,7 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     shown = body[:MAX_TABLE_LINES]
 
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}>{html.escape(printable(cell))}</{tag}>" for cell in cells) + "</tr>"
 
     rows = "".join(line(cells, "td") for cells in shown)
     more = f"<div>… and {len(body) - len(shown)} more</div>" if len(body) > len(shown) else ""
@@ -173,5 +175,5 @@ def _cell(value: Any) -> Any:
 
 def _save(text: str, path: str | Path | None) -> str:
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        checked_path("path", path).write_text(text, encoding="utf-8")
     return text

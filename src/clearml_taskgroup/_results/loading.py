@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +23,7 @@ from .._clearml.queries import (
     run_ids,
     run_started_at,
 )
-from .._model.arguments import is_one_of
+from .._model.arguments import check_flag, is_one_of, iterator_of
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
@@ -43,6 +44,7 @@ from .._storage.past_runs import (
     log_empty_runs,
     run_logs,
 )
+from .._text import shown
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .find_metric import MetricLookup
 from .history import Reader
@@ -50,7 +52,7 @@ from .results import Results
 from .rows import OPEN, About, Row, row_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from .._clearml.events import Curves
@@ -75,7 +77,8 @@ class Wanted:
     run: int | str | None = None
 
     def __str__(self) -> str:
-        which = {int: f"run {self.run} of ", str: f"the run {self.run} of "}.get(type(self.run), "")
+        number, text = isinstance(self.run, int), isinstance(self.run, str)
+        which = f"run {shown(self.run)} of " if number else f"the run {self.run} of " if text else ""
         return f"{which}the group {self.project}/{self.name}"
 
 
@@ -91,7 +94,9 @@ def load_results(
         raise ArgumentError("run", wanted.run, "a run's number, its id or the first digits of that, or None")
     if not is_one_of(mode, (None, "online", "offline")):
         raise ArgumentError("mode", mode, "'online', 'offline' or None")
-    listed = None if metrics is None else list(metrics)
+    check_flag("copies", copies)
+    given = None if metrics is None or isinstance(metrics, (str, Mapping)) else iterator_of(metrics)
+    listed: Any = metrics if given is None else list(given)
     cache = sdk.cache_folder()
     folder = cache / "taskgroup" / wanted.group_id
     searched: dict[str, list[str]] = {}

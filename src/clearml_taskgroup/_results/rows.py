@@ -11,7 +11,7 @@ import attrs
 from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
-from .._text import counted, some
+from .._text import counted, printable, some
 
 if TYPE_CHECKING:
     from .._model.metric_data import MetricData
@@ -133,11 +133,11 @@ class Row:
 
     def __repr__(self) -> str:
         values = some([f"{m!s}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
-        return f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>"
+        return printable(f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>")
 
     def __str__(self) -> str:
         values = "  ".join(f"{m!s}={s.last:.6g}" for m, s in self.stats.items())
-        return f"{self.name}  {self.status}  {values}".rstrip()
+        return printable(f"{self.name}  {self.status}  {values}".rstrip())
 
 
 @attrs.frozen
@@ -246,9 +246,8 @@ class Best:
             spread = f" (n={self.n})"
         later = " (diverged later)" if self.diverged else ""
         without = f"; without {excluded_text(self.excluded)}" if self.excluded else ""
-        return (
-            f"{self.name}: {with_statistic(self.metric, self.of)} = {self.value:.6g}{spread}{later}{without}"
-        )
+        metric = with_statistic(self.metric, self.of)
+        return printable(f"{self.name}: {metric} = {self.value:.6g}{spread}{later}{without}")
 
 
 def excluded_text(names: Sequence[str]) -> str:
@@ -285,7 +284,7 @@ class About:
     started: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.project}/{self.name}, run {self.run_number}"
+        return printable(f"{self.project}/{self.name}, run {self.run_number}")
 
 
 def row_metrics(metrics: Mapping[MetricKey, MetricData]) -> dict[str, Any]:

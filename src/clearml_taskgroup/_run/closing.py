@@ -253,8 +253,7 @@ class _Closing:
         if not events or run.flush(self._left()):
             return []
         waiting = run.undelivered_counts().get(run.parent, 0)
-        cause, delivery_hint = run.delivery_problem(), run.backend.delivery_hint()
-        return [DeliveryError(waiting, [run.info.name], run.backend.where, cause, delivery_hint)]
+        return [run.delivery_error(waiting, [run.info.name])]
 
     def _end_parent(self) -> None:
         # The command that delivers the rest ends the parent too, so its error would say nothing new.

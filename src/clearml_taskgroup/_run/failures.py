@@ -7,6 +7,7 @@ import copy
 import traceback
 from typing import TYPE_CHECKING
 
+from .._text import printable, printable_lines
 from ..errors import CarriedError, TaskGroupError
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def reason_of(exc: BaseException) -> str:
     """Formats an exception as one line, `ValueError: what was wrong`."""
     lines = "".join(traceback.format_exception_only(exc)).splitlines()
     # The text of a SyntaxError starts with indented lines that show the place.
-    return next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
+    line = next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
+    return printable(line)
 
 
 def traceback_text(exc: BaseException) -> str:
@@ -93,7 +95,7 @@ def _without_frames(exc: BaseException, text: str) -> BaseException:
 def add_note(exc: BaseException, note: str) -> None:
     """Adds a note to an exception, unless its class does not allow it."""
     with contextlib.suppress(Exception):
-        exc.add_note(note)
+        exc.add_note(printable_lines(note))
 
 
 def clear_frames(exc: BaseException) -> None:

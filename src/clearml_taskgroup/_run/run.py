@@ -216,12 +216,18 @@ class Run:
         if not names:
             return None
         count = sum(waiting.get(state.id, 0) for state in listed)
-        delivery_hint = self.backend.delivery_hint()
-        if self.reporter.error is not None and delivery_hint:  # the disk refuses the latest events
+        lost = 0
+        if self.reporter.error is not None:  # the disk refuses the latest events
             on_disk = self.backend.undelivered()
             lost = count - sum(on_disk.get(state.id, 0) for state in listed)
-            delivery_hint = f"{lost:,} of them are lost. The others: {delivery_hint}" if lost < count else ""
-        return DeliveryError(count, names, self.backend.where, self.delivery_problem(), delivery_hint)
+        return self.delivery_error(count, names, lost)
+
+    def delivery_error(self, count: int, names: Sequence[str], lost: int = 0) -> DeliveryError:
+        """Makes the error about undelivered data of which a part is lost."""
+        outbox, command = self.backend.delivery_remedy() if lost < count else ("", "")
+        lost = lost if outbox else 0
+        where, cause = self.backend.where, self.delivery_problem()
+        return DeliveryError(count, names, where, cause, command, outbox=outbox, lost=lost)
 
     def delivery_problem(self) -> str:
         """Gives the reason why data is not delivered."""

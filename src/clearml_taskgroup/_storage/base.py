@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Creates the tasks, started; returns their ClearML ids."""
         ...
 
+    def check_parent(self, parent: str) -> None:
+        """Checks, before tasks are created, that what the disk has of their parent is still there."""
+        return
+
     def write(self, batch: Batch) -> None:
         """Stores events; removes from `batch` what was stored, even if it raises."""
         ...
@@ -100,9 +104,9 @@ class Backend(Protocol):
         """Counts the events that were written but not delivered, per ClearML task."""
         return {}
 
-    def delivery_hint(self) -> str:
-        """What a person can do about undelivered events, as sentences for an error message."""
-        return ""
+    def delivery_remedy(self) -> tuple[str, str]:
+        """Where undelivered events wait, and the command that delivers them; empty if they do not wait."""
+        return "", ""
 
     def delivery_problem(self) -> Exception | None:
         """Why events are not being delivered at the moment, if that is known."""

@@ -203,12 +203,12 @@ class OnlineBackend(Backend):
         """Counts the events in the outbox, per task."""
         return {} if self.sender is None else self.sender.waiting()
 
-    def delivery_hint(self) -> str:
-        """The command that delivers what is in the outbox."""
+    def delivery_remedy(self) -> tuple[str, str]:
+        """The outbox, and the command that delivers what is in it."""
         if self.sender is None:
-            return ""
+            return "", ""
         path = self.sender.outbox.path
-        return f"They wait in {path}; deliver them with: {_upload_command(path)}"
+        return str(path), _upload_command(path)
 
     def delivery_problem(self) -> Exception | None:
         """Why the outbox is not being delivered."""

@@ -6,11 +6,11 @@ import contextlib
 import functools
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._clearml.notes import names_from_json, skipped_from_json
 from .._log import logger
+from .._model.arguments import checked_path
 from .._model.metric_data import MetricData, metrics_from_json
 from .._model.past import PastRun, PastTask
 from .._text import some
@@ -21,6 +21,7 @@ from .run_log_schema import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 MIN_ID_PREFIX = 6
 """The fewest first digits of a run's id that find it."""
@@ -209,10 +210,9 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
     Raises:
         ArgumentError: There is none.
     """
-    path = Path(wanted)
-    if path.is_file():
-        past = load(path)
-        if past is not None:
+    path = checked_path("run", wanted)
+    with contextlib.suppress(OSError):  # a name that is too long
+        if path.is_file() and (past := load(path)) is not None:
             return past
     text = str(wanted)
     # The run log of a single task that an agent ran here comes after that of the whole run.

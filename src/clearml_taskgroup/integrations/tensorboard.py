@@ -6,6 +6,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from .._text import shown
 from ..errors import ArgumentError
 from ._metric_names import SPLITS, Relay, by_last_part, by_prefix
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 BINS = 64
 """How many bins a histogram has if the caller leaves them to TensorBoard."""
+MAX_TEXT_CHARS = 10_000
+"""The most characters of what is no text in `add_text`."""
 
 
 class SummaryWriter:
@@ -58,6 +61,8 @@ class SummaryWriter:
             MetricValueError, UnknownMetricError, TaskClosedError: As for `task.report`.
             NameCollisionError: Two tags would get the same name.
         """
+        if not isinstance(tag, str):
+            raise ArgumentError("tag", tag, "text")
         self._relay.put({tag: scalar_value}, global_step)
 
     def add_scalars(
@@ -165,7 +170,8 @@ class SummaryWriter:
         step = "" if global_step is None else f" [{global_step}]"
         task = self._relay.owner
         task._require_open()
-        task._put_text(f"{tag}{step}: {text_string}")
+        text = text_string if isinstance(text_string, str) else shown(text_string, MAX_TEXT_CHARS)
+        task._put_text(f"{tag}{step}: {text}")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not name.startswith("add_"):
