@@ -190,3 +190,4 @@ def test_an_upload_under_way_is_kept_when_the_time_is_over(loopback: LoopbackSer
     assert found["seconds"] < 10.0
     assert found["kept"] == {"the artifact 'notes'": b"content of notes.txt".hex()}
     assert any("the time for closing ran out" in error for error in found["errors"])
+    assert loopback.task(found["id"])["status"] == "completed"

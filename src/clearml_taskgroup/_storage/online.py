@@ -364,8 +364,12 @@ class OnlineBackend(Backend):
             pass
 
         def finish_one(ending: Ending) -> Exception | None:
+            late: TimeoutError | None = None
             try:
-                self.wait_for_uploads(ending.task_id, left())
+                try:
+                    self.wait_for_uploads(ending.task_id, left())
+                except TimeoutError as error:  # they go on, and the task's end does not wait for them
+                    late = error
                 if unreachable and not left():
                     raise unreachable[0]  # no further attempt for each task while the server is away
                 if ending.task_id != self.agent_task_id and ending.task_id not in self.adopted:
@@ -379,7 +383,7 @@ class OnlineBackend(Backend):
             finally:
                 with self._lock:
                     self._last_sign.pop(ending.task_id, None)
-            return None
+            return late
 
         ended = zip(endings, call_concurrently(finish_one, endings), strict=True)
         self.foreign.adopt(refused)
