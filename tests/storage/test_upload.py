@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,29 @@ def test_a_server_that_goes_away_is_told(
     loopback.faults.clear()
     TaskGroup.upload(full.record)
     full.check(loopback)
+
+
+def test_a_files_server_that_is_away_is_told(
+    full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, with the setting to check; nothing is deleted here, and a later upload does it all."""
+
+    def on_disk() -> dict[Path, bytes]:
+        sessions = cache_folder() / "offline"
+        return {path: path.read_bytes() for path in sessions.rglob("*") if path.is_file()}
+
+    before = on_disk()
+    with monkeypatch.context() as patched:
+        patched.setenv("CLEARML_FILES_HOST", "http://127.0.0.1:9")
+        began = time.monotonic()
+        with pytest.raises(FileNotUploaded, match=r"nothing listens there; check api\.files_server"):
+            TaskGroup.upload(full.record)
+        assert time.monotonic() - began < 10.0
+    assert on_disk() == before
+    assert is_pending()
+    TaskGroup.upload(full.record)
+    full.check(loopback)
+    assert on_disk() == before
 
 
 @pytest.mark.parametrize("when", ["silent", "reporting", "ended"])

@@ -44,7 +44,7 @@ _TASK = {
 _MANY = {"failed?": [{"id": str, "error?": {"msg?": object}}]}
 
 
-_SCALAR = {"metric": str, "variant": str, "iter": int, "value": NUMBER}
+_SCALAR = {"metric": str, "variant": str, "iter?": int, "value?": NUMBER}
 
 
 def _curve(value: Any, where: str) -> str | None:

@@ -86,7 +86,8 @@ def _read_titles(transport: Transport, task_id: str, titles: Titles) -> Curves |
         if total is None or total > MAX_PAGE_POINTS * len(titles):
             return None
         for event in answer["events"]:
-            points[event["metric"], event["variant"], event["iter"]] = event["value"]
+            if event.get("iter") is not None and event.get("value") is not None:
+                points[event["metric"], event["variant"], event["iter"]] = event["value"]
         if len(points) >= total:
             break
         if len(points) == before or not answer.get("scroll_id"):
