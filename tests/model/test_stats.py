@@ -62,6 +62,64 @@ def test_what_is_added_is_exact_or_says_that_it_is_not(points: Points) -> None:
         assert shown(stats) == model(points)
 
 
+@given(points=POINTS.filter(bool))
+def test_until_the_curve_is_read_every_report_counts(points: Points) -> None:
+    """Ends of the curve are those of the latest reports, its extremes those of all reports."""
+    stats, expected = added(points), model(points)
+    ends = ("first", "first_iteration", "last", "last_iteration")
+    assert [getattr(stats, end) for end in ends] == [expected[end] for end in ends]
+    values = [value for _, value in points]
+    assert (stats.min, stats.max) == (min(values), max(values))
+    assert (stats.min_iteration, stats.min) in points
+    assert (stats.max_iteration, stats.max) in points
+
+
+@given(points=POINTS.filter(bool), single=st.floats(0, 1))
+def test_out_of_order_a_single_value_stays_last(points: Points, single: float) -> None:
+    stats = added([(None, single), *points])
+    assert (stats.last, stats.last_iteration, stats.single) == (single, None, True)
+
+
+@given(one=POINTS.filter(bool), other=POINTS.filter(bool))
+def test_merged_extremes_are_those_of_all_reports(one: Points, other: Points) -> None:
+    stats = added(one)
+    stats.merge(added(other))
+    values = [value for _, value in [*one, *other]]
+    assert (stats.min, stats.max) == (min(values), max(values))
+    assert stats.first_iteration == min(at for at, _ in [*one, *other] if at is not None)
+    assert stats.end == max(at for at, _ in [*one, *other] if at is not None)
+
+
+def test_a_worker_that_goes_on_is_added_without_reading_the_curve() -> None:
+    first, more = added([(0, 1.0), (1, 2.0)]), added([(0, 1.0), (1, 2.0), (2, 3.0)])
+    stats = Stats()
+    stats.merge(first)
+    stats.merge(more, first)
+    assert stats.exact
+    assert shown(stats) == model([(0, 1.0), (1, 2.0), (2, 3.0)])
+    later, again = added([(2, 3.0)]), added([(1, 3.0)])
+    for other, exact in ((later, True), (again, False)):
+        stats = added([(0, 1.0), (1, 2.0)])
+        stats.merge(other)
+        assert stats.exact == stats.ordered == exact
+
+
+def test_an_earlier_part_is_exact_but_out_of_order() -> None:
+    stats = added([(2, 3.0)])
+    stats.merge(added([(0, 1.0), (1, 5.0)]))
+    assert (stats.exact, stats.ordered) == (True, False)
+    assert shown(stats) == model([(0, 1.0), (1, 5.0), (2, 3.0)])
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("first", 0.0), ("last", 0.0), ("min", 0.0), ("max", 9.0), ("count", 1)]
+)
+def test_agreement_is_of_all_parts(part: str, value: float) -> None:
+    stats = added([(0, 1.0), (1, 2.0)])
+    assert stats.agrees_with(attrs.evolve(stats, last_iteration=None, total=math.nan))
+    assert not stats.agrees_with(attrs.evolve(stats, **{part: value}))
+
+
 @given(one=POINTS, other=POINTS, more=POINTS)
 def test_merged_statistics_are_exact_or_say_that_they_are_not(
     one: Points, other: Points, more: Points
