@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never, SupportsFloat, SupportsIndex, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Never, Self, SupportsFloat, SupportsIndex, TypeAlias, overload
 
 from ._model.name_template import check_context
 from ._text import printable, shown
@@ -109,7 +109,19 @@ def report_error(values: Any, *more: Any) -> ReportError:
     )
 
 
-class TaskName(str):
+class NeverCopied:
+    """Base class of what `copy` and `deepcopy` return as it is."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
+class TaskName(NeverCopied, str):
     """A task's readable name; called with a metric, it returns ClearML's title and series.
 
     A copy is the name itself. A pickled name is plain text.
@@ -132,12 +144,6 @@ class TaskName(str):
             MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
         """
         return self._task._name(metric, context)
-
-    def __copy__(self) -> TaskName:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> TaskName:
-        return self
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)

@@ -18,7 +18,7 @@ from ._model.arguments import checked_timeout
 from ._model.identity import flatten
 from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
-from ._reporting import BoundTask, Reporting, TaskName, report_error
+from ._reporting import BoundTask, NeverCopied, Reporting, TaskName, report_error
 from ._run import console as _console
 from ._run import failures, forked
 from ._run.naming import check_aliases
@@ -87,15 +87,12 @@ class GroupOfTask(Protocol):
     def activate(self) -> contextlib.AbstractContextManager[Any]: ...
 
 
-class GroupTask(Reporting):
+class GroupTask(Reporting, NeverCopied):
     """One task of a group; made by `group.task`, `group.tasks`, `group.sweep` and `group.map`.
 
-    Used as a context manager, it ends with its block: as completed, or as failed or stopped if an
-    exception leaves the block. Without a block it ends at the next iteration of its sweep, or with the
-    group.
-
-    A copy of a task is the task itself. A pickled one is the task itself in the same process, and reports to
-    it from another one.
+    Used as a context manager, it ends with its block: as completed, or as failed or stopped if an exception
+    leaves the block. Without one it ends at the next iteration of its sweep, or with the group. A copy
+    of a task is the task itself. A pickled one reports to it from another process.
     """
 
     __slots__ = ("__weakref__", "_caught", "_entered_in", "_run", "_sink", "_state", "group")
@@ -115,12 +112,6 @@ class GroupTask(Reporting):
 
     def __str__(self) -> str:
         return self._state.spec.name
-
-    def __copy__(self) -> GroupTask:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> GroupTask:
-        return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         from ._map.pickling import reference_to
