@@ -12,6 +12,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Metric, Name, TaskGroup
 from clearml_taskgroup.errors import (
+    ArgumentError,
     DuplicateTaskError,
     GroupStateError,
     MissingFieldError,
@@ -22,6 +23,16 @@ from clearml_taskgroup.errors import (
     UnknownTaskError,
 )
 from clearml_taskgroup.testing import MemoryStore, recording
+
+
+class Unprintable:
+    """A value whose class writes no text of it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+ODD: list[Any] = [3, 10**5000, [[1]], np.array(1.0), Unprintable()]
 
 
 @pytest.fixture
@@ -293,6 +304,35 @@ def test_clearmls_own_objects_in_memory(task: GroupTask) -> None:
     task.logger.report_plotly(*task.name("roc"), iteration=3, figure=None)
     task.clearml_task.upload_artifact("a", artifact_object={})
     assert not task.clearml_task
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda group, odd: group.get(odd), "params"),
+        (lambda group, odd: group.get(key=odd), "key"),
+        (lambda group, odd: group.get(name=odd), "name"),
+        (lambda group, odd: group.task({"C": 2}).mark_failed(odd), "status_reason"),
+        (lambda group, odd: group.task({"C": 2}).mark_stopped(odd), "status_reason"),
+        (lambda group, odd: group.task({"C": 2}).summary_writer(odd), "context"),
+        (lambda group, odd: group.task({"C": 2}).summary_writer().add_scalar(odd, 1.0, 1), "tag"),
+        (
+            lambda group, odd: group.task({"C": 2}).summary_writer().add_scalars("a", odd, 1),
+            "tag_scalar_dict",
+        ),
+        (lambda group, odd: group.results().to_csv(odd), "path"),
+        (lambda group, odd: group.results().save_html(odd), "path"),
+        (lambda group, odd: TaskGroup.upload(odd), "run"),
+    ],
+)
+@pytest.mark.parametrize(
+    "odd", [3, 10**5000, [[1]], np.array(1.0), Unprintable()], ids=lambda odd: type(odd).__name__
+)
+def test_odd_arguments_are_named(group: TaskGroup, call: Any, argument: str, odd: Any) -> None:
+    """Whatever is given in place of text, a dict or a path: one error of the package says which argument."""
+    with pytest.raises(ArgumentError, match=f"^{argument}=.* was given; expected ") as raised:
+        call(group, odd)
+    assert len(str(raised.value)) <= 500
 
 
 def test_copies_are_the_task_itself(task: GroupTask, backend: MemoryStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import attrs
@@ -11,13 +12,13 @@ import attrs
 from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import check_context
 from .._model.report_values import to_float
-from .._reporting import BoundTask
+from .._reporting import BoundTask, report_error
 from .._task import GroupTask
 from ..errors import ArgumentError, LeftOutWarning, MetricValueError, NameCollisionError, UnknownMetricError
 from . import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 SPLITS = ("train", "val", "valid", "validation", "test", "eval")
 """Names of splits that frameworks and their users put before or behind a metric's name."""
@@ -98,6 +99,8 @@ class Relay:
 
     def put(self, values: Mapping[str, Any], iteration: SupportsIndex | None) -> None:
         """Reports the values that are numbers of metrics that the group's vocabulary has."""
+        if not isinstance(values, Mapping):
+            raise report_error(values)
         skipped: dict[str, Exception] = {}
         for key, value in values.items():
             try:
@@ -121,9 +124,12 @@ class Relay:
             scalar: Whether the value is a number, whose metric has to be in the vocabulary.
 
         Raises:
+            MetricValueError: The name is not text.
             UnknownMetricError: The group's vocabulary does not have the metric.
             NameCollisionError: Another name has the same metric and context.
         """
+        if not isinstance(key, str):
+            raise MetricValueError(key, None)
         known = self._known.get((key, scalar))
         if known is None:
             known = self._known[key, scalar] = self._find(key, parts or self.read(key), scalar)

@@ -245,7 +245,7 @@ def _problem(result: Any, study: Any) -> str:
         try:
             if math.isnan(float(value)):
                 return "the objective gave nan, which Optuna takes as a failure"
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return f"the objective gave {shown(value)}, which is no number"
     if study is not None and len(values) != len(study.directions):
         given, expected = counted(len(values), "value"), counted(len(study.directions), "direction")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from .._text import shown
@@ -11,7 +12,7 @@ from ..errors import ArgumentError
 from ._metric_names import SPLITS, Relay, by_last_part, by_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from .._reporting import BoundTask
@@ -73,6 +74,8 @@ class SummaryWriter:
         walltime: float | None = None,
     ) -> None:
         """Reports numbers that belong into one plot; the dict's keys are what they differ in."""
+        if not isinstance(tag_scalar_dict, Mapping):
+            raise ArgumentError("tag_scalar_dict", tag_scalar_dict, "a dict of name to number")
         for key, value in tag_scalar_dict.items():
             tag = f"{main_tag}/{key}"
             self._relay.place(tag, (main_tag, key))
