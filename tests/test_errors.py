@@ -202,6 +202,13 @@ CLASSES = [
 ]
 
 
+def test_tracebacks_name_the_public_module() -> None:
+    public = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
+    assert {kind.__module__ for kind in public} == {errors.__name__}
+
+
 def test_every_error_has_an_example_here() -> None:
     """No error class goes untested, and each is of the one family."""
     raised = {type(error) for error, _, _ in EXAMPLES}

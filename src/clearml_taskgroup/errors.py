@@ -18,6 +18,9 @@ from ._error_base import TaskGroupWarning as TaskGroupWarning
 from ._store_error import StoreError as StoreError
 from ._text import counted, did_you_mean, shown, some
 
+for _public in (AdviceError, StoreError, TaskGroupError, TaskGroupWarning):
+    _public.__module__ = __name__  # where a traceback should say that they are
+
 _OWN_FIELDS = ("group", "task", "key", "index", "task_id")
 
 
