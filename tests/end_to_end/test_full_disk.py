@@ -6,28 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import TaskGroup
+from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup.errors import StoreError
+from tests.loopback import LoopbackServer
 from tests.support.full_disk import full_at_moments
 from tests.support.scripts import Disk
 
 TASKS, STEPS = 12, 3
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 4 else []) for seed in range(20)]
+PROJECT, NAME = "the project", "full disk"
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_end_is_kept_or_reported(seed: int, tmp_path: Path) -> None:
-    """Ends, values and later tasks are there after loading, but for those that an error names."""
-    reported, refused = "", set[int]()
-    group = TaskGroup("the project", "full disk", mode="offline", provenance=False).open()
-    with full_at_moments(tmp_path, seed) as failed:
+def told_by(group: TaskGroup, folder: Path, seed: int) -> str:
+    """Does the work of a group on a disk that is full at moments; returns what the errors of its end say."""
+    with full_at_moments(folder, seed) as failed:
         for number in range(TASKS):
             try:
                 task = group.task({"n": number})
             except StoreError:  # said at once
-                refused.add(number)
                 continue
             with task:
                 for step in range(STEPS):
@@ -40,19 +38,51 @@ def test_every_end_is_kept_or_reported(seed: int, tmp_path: Path) -> None:
         try:
             group.close()
         except ExceptionGroup as errors:
-            reported = "\n".join(map(str, errors.exceptions))
-    assert failed
-    live = {task.name: (task.status, task.status_reason) for task in group}
-    loaded = TaskGroup.load("the project", "full disk", mode="offline")
+            return "\n".join(map(str, errors.exceptions))
+        finally:
+            assert failed
+    return ""
+
+
+def check_ends(group: TaskGroup, loaded: Results, told: str) -> None:
+    """Each task that was opened has its own end, or an error has named it."""
     found = {row.name: (row.status, row.status_reason) for row in loaded}
-    assert found.keys() == live.keys() == {f"n={number}" for number in range(TASKS) if number not in refused}
-    for name, ending in live.items():
-        assert found[name] == ending or f"the end of {name!r}" in reported
-    if "could not be delivered" in reported:
+    assert found.keys() == {task.name for task in group}
+    for task in group:
+        assert found[task.name] == (task.status, task.status_reason) or f"the end of {task.name!r}" in told
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_end_is_kept_or_reported(seed: int, tmp_path: Path) -> None:
+    """Ends, values and later tasks are there after loading, but for those that an error names."""
+    group = TaskGroup(PROJECT, NAME, mode="offline", provenance=False).open()
+    told = told_by(group, tmp_path, seed)
+    loaded = TaskGroup.load(PROJECT, NAME, mode="offline")
+    check_ends(group, loaded, told)
+    if "could not be delivered" in told:
         return
     sessions = Disk(tmp_path / "cache").sessions
     for row in loaded:
         points = [("loss", "value", step, row.params["n"] + step / 4) for step in range(STEPS)]
-        assert sessions[f"full disk {row.name}"].scalars == points
-        if f"the end of {row.name!r}" not in reported:
+        assert sessions[f"{NAME} {row.name}"].scalars == points
+        if f"the end of {row.name!r}" not in told:
             assert row.value("loss") == points[-1][-1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_server_has_every_end(seed: int, tmp_path: Path, loopback: LoopbackServer) -> None:
+    """Online the disk has the outbox and the run log; a task that could not be opened has failed."""
+    group = TaskGroup(PROJECT, NAME, mode="online", provenance=False).open()
+    told = told_by(group, tmp_path, seed)
+    check_ends(group, TaskGroup.load(PROJECT, NAME, mode="offline"), told)
+    loaded = TaskGroup.load(PROJECT, NAME, mode="online")
+    opened = {task.name for task in group}
+    assert {row.status for row in loaded if row.name not in opened} <= {"failed"}
+    loaded = loaded.where(lambda row: row.name in opened)
+    check_ends(group, loaded, "")
+    if "could not be delivered" in told:
+        return
+    for row in loaded:
+        points = [(step, row.params["n"] + step / 4) for step in range(STEPS)]
+        assert loopback.scalars(row.id) == {("loss", "value"): points}
+        assert row.value("loss") == points[-1][-1]

@@ -444,7 +444,7 @@ def mapping(dice: Random, depth: int) -> Made:
     entries: dict[Any, tuple[Made, Made]] = {}
     for _ in range(dice.randrange(4)):
         made = hashable(dice)
-        if all(made.meaning != key.meaning for key, _ in entries.values()):
+        if made.value not in entries and all(made.meaning != key.meaning for key, _ in entries.values()):
             entries[made.value] = made, value(dice, depth)
     if entries and all(isinstance(key, str) for key in entries):
         zero = number(0)
