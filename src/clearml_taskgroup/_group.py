@@ -302,6 +302,7 @@ class TaskGroup(GroupInfo):
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
         """
         run = self._opened()
+        check_flag("progress", progress)
         if queue is not None and (not isinstance(queue, str) or not queue.strip()):
             raise ArgumentError("queue", queue, "the name of a queue")
         if limit is not None and (type(limit) is not int or limit < 1):
@@ -333,6 +334,7 @@ class TaskGroup(GroupInfo):
 
         Raises:
             MissingExtraError: Optuna is not installed.
+            ArgumentError: `fn` is not a function, or `metric` neither a name nor a list of names.
             UnknownFieldError: The template has no such field.
             UnknownMetricError: The vocabulary has no such metric.
             SubmitError: The group has submitted a sweep to a queue.
@@ -416,6 +418,7 @@ class TaskGroup(GroupInfo):
 
         run = self._opened()
         check_arguments(fn, workers, executor)
+        check_flag("progress", progress)
         specs = specs_to_map(self, run, space)
         run.maps += 1
         track = functools.partial(progress_tracker, run) if progress else None

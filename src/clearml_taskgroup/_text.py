@@ -26,7 +26,8 @@ def _natural_part(part: str) -> tuple[int, int, str]:
 def closest(given: Any, known: Iterable[Any]) -> Any:
     """Returns the entry of `known` that is spelt most similarly, ignoring case; None if none is close."""
     by_text = {str(one).lower(): one for one in known}
-    matches = difflib.get_close_matches(str(given).lower(), by_text, n=1, cutoff=0.5)
+    text = given if isinstance(given, str) else shown(given)
+    matches = difflib.get_close_matches(text.lower(), by_text, n=1, cutoff=0.5)
     return by_text[matches[0]] if matches else None
 
 

@@ -66,7 +66,7 @@ def curves(
         ArgumentError: No task has the parameter `over`, or the metric was reported without iterations.
     """
     figure = _plotly("curves")
-    for name in parameter_names(over or ()):
+    for name in () if over is None else parameter_names(over):
         require_parameter(results.rows, "over", name)
     metric_key = results.find(metric, **context)
     history = results.history(metric, **context)

@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 import pytest
 
-from clearml_taskgroup import GroupTask, Metric, TaskGroup
+from clearml_taskgroup import GroupTask, Metric, NameTemplate, TaskGroup, figures
 from clearml_taskgroup.errors import TaskGroupError, TaskGroupWarning
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.conftest import Seeds
@@ -749,3 +749,99 @@ def test_each_outcome_is_that_of_the_model(mode: str, times: int, tmp_path: Path
             raise
         finally:
             shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+
+
+# --- calls ---------------------------------------------------------------------------------------------
+
+
+def calls(group: TaskGroup, folder: Path) -> dict[str, Callable[[Any], Any]]:
+    """Public calls with one argument that may be anything."""
+    task, number = group.task({"C": 1, "seed": 1}), itertools.count()
+    task.report({"loss": 1.0}, 1)
+    results = group.results()
+    means = results.aggregate()
+    report = folder / "report.html"
+    load, name, project = TaskGroup.load, group.name, group.project
+
+    def space() -> dict[str, list[int]]:
+        return {"odd": [next(number)]}
+
+    return {
+        "sweep queue": lambda odd: group.sweep(space(), queue=odd),
+        "sweep limit": lambda odd: group.sweep(space(), limit=odd),
+        "sweep progress": lambda odd: group.sweep(space(), progress=odd),
+        "map fn": lambda odd: group.map(odd, space()),
+        "map executor": lambda odd: group.map(str, space(), executor=odd),
+        "map progress": lambda odd: group.map(str, space(), progress=odd),
+        "flush": lambda odd: group.flush(odd),
+        "load project": lambda odd: load(odd),
+        "load project beside a name": lambda odd: load(odd, name),
+        "load name": lambda odd: load(project, odd),
+        "load run": lambda odd: load(project, name, odd),
+        "load mode": lambda odd: load(project, name, mode=odd),
+        "load metrics": lambda odd: load(project, name, metrics=odd),
+        "objective fn": lambda odd: group.objective(odd),
+        "objective metric": lambda odd: group.objective(len, metric=odd),
+        "summary_writer": lambda odd: task.summary_writer(odd),
+        "get": lambda odd: group.get(odd),
+        "get key": lambda odd: group.get(key=odd),
+        "get name": lambda odd: group.get(name=odd),
+        "get value": lambda odd: group.get(C=odd),
+        "upload": lambda odd: TaskGroup.upload(odd),
+        "NameTemplate": lambda odd: NameTemplate(odd),
+        "render metric": lambda odd: NameTemplate("{metric}/{a}").render(odd, a=1),
+        "render context": lambda odd: NameTemplate("{metric}/{a}").render("m", a=odd),
+        "Metric name": lambda odd: Metric(odd),
+        "Metric aliases": lambda odd: Metric("a", aliases=odd),
+        "Metric mode": lambda odd: Metric("a", mode=odd),
+        "Metric unit": lambda odd: Metric("a", unit=odd),
+        "bind": lambda odd: task.bind(split=odd).report({"loss": 1.0}, 1),
+        "name": lambda odd: task.name(odd),
+        "report values": lambda odd: task.report(odd),
+        "report value": lambda odd: task.report({"v": odd}, 1),
+        "report iteration": lambda odd: task.report({"v": 1.0}, odd),
+        "report levels": lambda odd: task.report({"v": 1.0}, 1, levels=odd),
+        "report more": lambda odd: task.report({"v": 1.0}, 1, odd),
+        "set_parameters": lambda odd: task.set_parameters(odd),
+        "set_parameters value": lambda odd: task.set_parameters({"p": odd}),
+        "task params": lambda odd: group.task(odd),
+        "task value": lambda odd: group.task({"value": odd, "n": next(number)}),
+        "task tags": lambda odd: group.task({"n": next(number)}, tags=odd),
+        "tasks space": lambda odd: group.tasks(odd),
+        "tasks values": lambda odd: group.tasks({"q": odd}),
+        "tasks item": lambda odd: group.tasks([odd]),
+        "best metric": lambda odd: results.best(odd),
+        "best mode": lambda odd: results.best("loss", mode=odd),
+        "best of": lambda odd: results.best("loss", mode="max", of=odd),
+        "best context": lambda odd: results.best("loss", mode="max", split=odd),
+        "where value": lambda odd: results.where(C=odd),
+        "where status": lambda odd: results.where(status=odd),
+        "history": lambda odd: results.history(odd),
+        "mode_of": lambda odd: results.mode_of("loss", odd),
+        "aggregate over": lambda odd: results.aggregate(odd),
+        "aggregate of": lambda odd: results.aggregate(of=odd),
+        "aggregate best": lambda odd: means.best(odd, mode="max"),
+        "row value": lambda odd: results[0].value(odd),
+        "row of": lambda odd: results[0].value("loss", of=odd),
+        "save_html metrics": lambda odd: results.save_html(report, metrics=odd),
+        "save_html over": lambda odd: results.save_html(report, over=odd),
+        "curves": lambda odd: figures.curves(results, odd),
+        "curves over": lambda odd: figures.curves(results, "loss", over=odd),
+        "box by": lambda odd: figures.box(results, "loss", by=odd),
+        "scatter x": lambda odd: figures.scatter(results, "loss", x=odd),
+        "heat_map mode": lambda odd: figures.heat_map(results, "loss", mode=odd),
+        "mark_failed": lambda odd: task.mark_failed(odd) if not isinstance(odd, str) else None,
+    }
+
+
+def test_any_argument_of_a_call_is_taken_or_refused(tmp_path: Path) -> None:
+    """By an error of the package, whatever the argument's own class does."""
+    with opened("memory"), TaskGroup("the project", "odd calls") as group:
+        for name, call in calls(group, tmp_path).items():
+            for make in NOISE:
+                odd = make()
+                try:
+                    outcome(attempt, call, odd)
+                except Exception as error:
+                    error.add_note(f"{name}: {type(odd).__name__}, number {NOISE.index(make)} of NOISE")
+                    raise

@@ -96,7 +96,7 @@ def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str =
         NoSuchParameterError: No task has it.
     """
     known = list(dict.fromkeys(name for row in rows for name in row.params))
-    if name not in known and rows:
+    if not isinstance(name, str) or (name not in known and rows):
         expected = f"one of the parameters {', '.join(known) or '(none)'}"
         raise NoSuchParameterError(argument, name, expected, call, known)
 

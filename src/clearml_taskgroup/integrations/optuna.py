@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._model.arguments import iterator_of
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
 from .._run.failures import add_note, end_task, reason_of
@@ -48,8 +49,17 @@ class Objective:
 
     def __attrs_post_init__(self) -> None:
         check_context(self.group.template, self.context)
-        for metric in [self.metric] if isinstance(self.metric, str) else self.metric or ():
-            self._check(metric)
+        if not callable(self.fn):
+            raise ArgumentError("fn", self.fn, "a function of Optuna's trial: fn(trial), or fn(trial, task)")
+        if self.metric is not None:
+            listed = (
+                [self.metric] if isinstance(self.metric, str) else list(iterator_of(self.metric) or [None])
+            )
+            for metric in listed:
+                if not isinstance(metric, str):
+                    raise ArgumentError("metric", self.metric, "the name of a metric, or a list of names")
+                self._check(metric)
+            self.metric = listed
 
     def _check(self, metric: str) -> None:
         if self.group.vocabulary is not None:
