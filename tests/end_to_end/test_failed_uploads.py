@@ -191,3 +191,35 @@ def test_an_upload_under_way_is_kept_when_the_time_is_over(loopback: LoopbackSer
     assert found["kept"] == {"the artifact 'notes'": b"content of notes.txt".hex()}
     assert any("the time for closing ran out" in error for error in found["errors"])
     assert loopback.task(found["id"])["status"] == "completed"
+
+
+LOGGER = """
+from clearml_taskgroup import TaskGroup
+errors = []
+try:
+    with TaskGroup("project", "group", mode="online", provenance=False, close_timeout=LIMIT) as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 0.5}, 1)
+        task.logger.report_scalar("own", "curve", value=0.25, iteration=1)
+        task.logger.report_text("by the logger", print_console=False)
+        task.logger.report_histogram("plot", "series", values=[1, 2], iteration=1)
+except* Exception as raised:
+    errors = [str(error) for error in raised.exceptions]
+give([task.id, errors, str(group.record_path)])
+"""
+OWN = {("loss", "value"): [(1, 0.5)], ("own", "curve"): [(1, 0.25)]}
+
+
+@pytest.mark.parametrize("status", [400, 413, 500])
+def test_what_clearmls_logger_could_not_send_is_sent(
+    loopback: LoopbackServer, tmp_path: Path, status: int
+) -> None:
+    """ClearML drops all events of a request that is refused, by a proxy as well."""
+    loopback.faults.fail_next("events.add_batch", status=status, containing=b"by the logger")
+    done = run(f"LIMIT = 60.0\n{LOGGER}", tmp_path, env=loopback.environment())
+    task_id, errors, _ = done.result
+    assert errors == []
+    assert loopback.scalars(task_id) == OWN
+    assert loopback.logs(task_id) == ["by the logger"]
+    assert [plot["metric"] for plot in loopback.plots(task_id)] == ["plot"]
+    assert loopback.task(task_id)["status"] == "completed"

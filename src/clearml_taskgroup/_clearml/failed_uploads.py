@@ -1,7 +1,8 @@
-"""Finds out which uploads by ClearML's own objects of a task have failed, and what they were to upload.
+"""Finds out what ClearML's own objects of a task could not upload or send.
 
-ClearML logs a failed upload and forgets it: an artifact stays listed with an address where nothing is, a
-debug sample is dropped, and a file that ClearML made for the upload is deleted.
+ClearML logs a failure and forgets it: an artifact stays listed with an address where nothing is, a debug
+sample is dropped, a file that ClearML made for the upload is deleted, and so are all events of a request
+that the server, or a proxy before it, has refused.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from .._model import limits
 from ..errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+Event = dict[str, Any]
 AWAY_S = 60.0
 """How long a server that has failed counts as away, unless it takes connections again."""
 _TASK = "taskgroup_task"
@@ -101,7 +103,9 @@ class _Upload:
 class _Watched:
     keep: Callable[[FailedUpload], bool]
     done: Callable[[str], None]
+    resend: Callable[[list[Event]], None]
     under_way: dict[Any, _Upload] = attrs.field(factory=dict)
+    waiting: dict[Any, None] = attrs.field(factory=dict)  # events that ClearML has not sent
 
     def end(self, upload: _Upload, url: str, cause: str) -> None:
         """Passes an upload's result on; raises nothing, because it runs in ClearML's threads."""
@@ -117,20 +121,35 @@ class _Watched:
                 "the upload to %s failed (%s), and its file could not be kept: %s", url, cause, error
             )
 
+    def send_again(self, task_id: str, events: Iterable[Any]) -> None:
+        """Passes on events that ClearML will not send."""
+        try:
+            found = [api_event for event in events if (api_event := _api_event(event, task_id)) is not None]
+            if found:
+                self.resend(found)
+        except Exception as error:
+            logger.warning("values that ClearML's logger could not send are lost: %s", error)
+
 
 _watched: dict[str, _Watched] = {}
 _away: dict[str, float] = {}  # servers by host and port, and when their last upload failed
 
 
-def watch(task_id: str, keep: Callable[[FailedUpload], bool], done: Callable[[str], None]) -> None:
-    """Watches the uploads of one task from now on.
+def watch(
+    task_id: str,
+    keep: Callable[[FailedUpload], bool],
+    done: Callable[[str], None],
+    resend: Callable[[list[Event]], None],
+) -> None:
+    """Watches what one task uploads and sends from now on.
 
     Args:
         task_id: The ClearML task's id.
         keep: Called for each failed upload; returns whether it has kept a copy of the file.
         done: Called with the address of each file that was uploaded.
+        resend: Called with API events that were refused, or not sent in time.
     """
-    _watched[task_id] = _Watched(keep, done)
+    _watched[task_id] = _Watched(keep, done, resend)
 
 
 def unwatch(task_id: str) -> None:
@@ -140,6 +159,7 @@ def unwatch(task_id: str) -> None:
         for upload in list(watched.under_way.values()):
             # ClearML goes on with it, so its temporary file stays.
             watched.end(attrs.evolve(upload, temporary=None), "", "the time for closing ran out")
+        watched.send_again(task_id, list(watched.waiting))
 
 
 def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class: Any) -> None:
@@ -151,23 +171,33 @@ def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class:
         watched = _watched.get(reporter._metrics._task_id)
         if watched is not None and isinstance(event, event_class):
             watched.under_way[event] = _noted(reporter, event, is_sample=type(event) is not event_class)
+        elif watched is not None:
+            watched.waiting[event] = None
         report(reporter, event)
 
     def write_and_look(metrics: Any, events: list[Any], storage_uri: str | None = None) -> Any:
         watched = _watched.get(metrics._task_id)
         if watched is None:
             return write(metrics, events, storage_uri)
+        given = list(events)  # ClearML removes those that it cannot use
         uploads = {event: watched.under_way[event] for event in events if event in watched.under_way}
         for event in uploads:
             if problem := _no_attempt(event, metrics, storage_uri):
                 event.upload_exception = problem
                 events.remove(event)
+        result: Any = None
         try:
-            return write(metrics, events, storage_uri)
+            result = write(metrics, events, storage_uri)
+            return result
         finally:
             for event, ended in uploads.items():
                 watched.under_way.pop(event, None)
                 _end(watched, ended, _address(event, metrics, storage_uri)[1], event.upload_exception)
+            for event in given:
+                watched.waiting.pop(event, None)
+            if result is not None and not result.ok():
+                sent = [event for event in events if event.upload_exception is None]
+                watched.send_again(metrics._task_id, sent)
 
     def update_and_note(model: Any, *args: Any, **fields: Any) -> Any:
         vars(model)[_TASK] = fields.get("task_id")
@@ -236,6 +266,14 @@ def _noted(reporter: Any, event: Any, *, is_sample: bool) -> _Upload:
         return FailedUpload(metrics._task_id, what, url, cause, there, content, fields)
 
     return _Upload(describe, temporary)
+
+
+def _api_event(event: Any, task_id: str) -> Event | None:
+    """Gives an event as it is sent; None for one that is an upload alone."""
+    if event._task is None:  # ClearML fills it in as it sends the event
+        event.update(task=task_id)
+    api_event = event.get_api_event()
+    return None if api_event is None else dict(api_event.to_dict())
 
 
 def _address(event: Any, metrics: Any, storage_uri: str | None) -> tuple[str, str]:

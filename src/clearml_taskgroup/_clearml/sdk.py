@@ -17,7 +17,7 @@ supported version:
   model of a new file, of several files, and of a task that is not the script's main one.
 * `Reporter._report()`, `Metrics._do_write_events()` (with `UploadEvent`), `Model.update_and_upload()` and
   `Model._upload_model()` of `clearml.backend_interface` are replaced by functions that call them and look
-  at the result: ClearML itself tells nobody that an upload in the background has failed.
+  at the result: ClearML itself tells nobody that an upload in the background, or a request, has failed.
 * `Metrics._upload_pool`, `Metrics._file_upload_pool`, `Session._Session__http_session`, and of the storage
   helper `_helpers`, `_driver` and `_containers`: a forked child gets new threads and connections.
 * `Framework._get_file_ext()`: which framework wrote a file of weights, by its extension.
@@ -264,10 +264,15 @@ def upload_file(local: Path, url: str) -> str:
         raise failed_uploads.FileNotUploaded.of(local.name, url, error) from error
 
 
-def watch_uploads(task_id: str, keep: Callable[[FailedUpload], bool], done: Callable[[str], None]) -> None:
-    """Watches the uploads of ClearML's own object of a task; see `failed_uploads.watch`."""
+def watch_uploads(
+    task_id: str,
+    keep: Callable[[FailedUpload], bool],
+    done: Callable[[str], None],
+    resend: Callable[[list[dict[str, Any]]], None],
+) -> None:
+    """Watches what ClearML's own object of a task uploads and sends; see `failed_uploads.watch`."""
     _hook_uploads()
-    failed_uploads.watch(task_id, keep, done)
+    failed_uploads.watch(task_id, keep, done, resend)
 
 
 @functools.cache

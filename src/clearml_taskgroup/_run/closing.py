@@ -64,7 +64,11 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
             waiting = run.undelivered_counts()
             todo = [state for state in todo if state.id not in waiting]
     errors += attempt_all([lambda: _complete(run, todo, max(1.0, deadline - time.monotonic()))])
-    return errors + _store_ends(run, todo, deadline)
+    errors += _store_ends(run, todo, deadline)
+    if last and missing is None and not run.flush(max(0.0, deadline - time.monotonic())):
+        more = run.undelivered(todo)  # what ClearML's own objects could not send
+        errors += [] if more is None else [more]
+    return errors
 
 
 def attempt_all(steps: Iterable[Callable[[], Any]]) -> list[Exception]:

@@ -7,6 +7,7 @@ address replaces an earlier one, or removes it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -24,8 +25,10 @@ from .append_file import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER
 from .past_runs import files_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from .._clearml.events import Batch
     from .._clearml.failed_uploads import FailedUpload
     from .online import OnlineBackend
 
@@ -51,6 +54,21 @@ class KeptFiles:
 
     def _files(self) -> list[Path]:
         return [] if self.folder is None else [path for path in files_in(self.folder) if path.suffix == ENTRY]
+
+    def watch(self, task_id: str, name: str, write: Callable[[Batch], None] | None = None) -> None:
+        """Keeps from now on what ClearML's own object of a task cannot upload.
+
+        Args:
+            task_id: The ClearML task's id.
+            name: The task's name.
+            write: Takes the events that it cannot send; None where nothing is sent.
+        """
+
+        def resend(events: list[dict[str, Any]]) -> None:
+            if write is not None:
+                write({task_id: [json.dumps(event, separators=(",", ":")) for event in events]})
+
+        sdk.watch_uploads(task_id, functools.partial(self.keep, name=name), self.forget, resend)
 
     def keep(self, failed: FailedUpload, name: str) -> bool:
         """Copies the file of a failed upload, and logs that; returns whether there is a copy.

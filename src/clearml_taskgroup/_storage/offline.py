@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import shutil
@@ -215,8 +214,7 @@ class OfflineBackend(Backend):
                     os.close(open_file(self._events_path(task_id), os.O_CREAT))
                 self._switched = self._switched or sdk.go_offline()
                 task = self._attached[task_id] = sdk.open_task(task_id)
-                keep = functools.partial(self._kept_files.keep, name=str(task.name))
-                sdk.watch_uploads(task_id, keep, self._kept_files.forget)
+                self._kept_files.watch(task_id, str(task.name))
             return self._attached[task_id]
 
     def url(self, task_id: str) -> str | None:

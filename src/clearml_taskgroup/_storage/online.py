@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shlex
 import threading
@@ -321,9 +320,7 @@ class OnlineBackend(Backend):
         with self._lock:
             if task_id not in self._attached:
                 task = self._attached[task_id] = sdk.open_task(task_id)
-                name = self._names.get(task_id) or str(task.name)
-                keep = functools.partial(self.kept_files.keep, name=name)
-                sdk.watch_uploads(task_id, keep, self.kept_files.forget)
+                self.kept_files.watch(task_id, self._names.get(task_id) or str(task.name), self.write)
             return self._attached[task_id]
 
     def share_outbox(self) -> str | None:
