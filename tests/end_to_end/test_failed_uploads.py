@@ -223,3 +223,17 @@ def test_what_clearmls_logger_could_not_send_is_sent(
     assert loopback.logs(task_id) == ["by the logger"]
     assert [plot["metric"] for plot in loopback.plots(task_id)] == ["plot"]
     assert loopback.task(task_id)["status"] == "completed"
+
+
+def test_what_clearmls_logger_could_not_send_in_time_waits(loopback: LoopbackServer, tmp_path: Path) -> None:
+    """ClearML would wait for the server without end as the interpreter ends; the outbox has its events."""
+    loopback.faults.fail_next("events.add_batch", status=503, times=1_000_000)
+    done = run(f"LIMIT = 1.0\n{LOGGER}", tmp_path, env=loopback.environment(), timeout=60.0)
+    task_id, errors, record = done.result
+    assert any("clearml-taskgroup upload" in error for error in errors)
+    loopback.faults.clear()
+    assert upload(loopback, tmp_path, record) == []
+    assert loopback.scalars(task_id) == OWN
+    assert set(loopback.logs(task_id)) == {"by the logger"}
+    assert [plot["metric"] for plot in loopback.plots(task_id)] == ["plot"]
+    assert loopback.task(task_id)["status"] == "completed"

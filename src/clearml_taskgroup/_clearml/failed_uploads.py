@@ -153,13 +153,21 @@ def watch(
 
 
 def unwatch(task_id: str) -> None:
-    """Ends `watch`; uploads that are still under way count as failed."""
+    """Ends `watch`; what is still under way counts as failed."""
     watched = _watched.pop(task_id, None)
     if watched is not None:
         for upload in list(watched.under_way.values()):
             # ClearML goes on with it, so its temporary file stays.
             watched.end(attrs.evolve(upload, temporary=None), "", "the time for closing ran out")
         watched.send_again(task_id, list(watched.waiting))
+
+
+def give_up(task_id: str, task: Any) -> None:
+    """Ends `watch`, and does not let ClearML wait at the interpreter's exit until everything was sent."""
+    unwatch(task_id)
+    reporter = getattr(task, "_Task__reporter", None)
+    if reporter is not None:
+        reporter._report_service = None
 
 
 def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class: Any) -> None:

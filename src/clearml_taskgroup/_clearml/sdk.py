@@ -9,7 +9,8 @@ supported version:
 * `Task._Task__exit_hook`: recognises ClearML's own signal handler.
 * `Task._Task__reporter`, `Task._summary_artifacts()` and, of a model, `_reporter`, with `flush()`,
   `wait_for_events()` and `stop()`: write what is waiting and end the threads of one attached task. The
-  documented `Task.close()` also zips the whole session.
+  documented `Task.close()` also zips the whole session. Without its `_report_service`, ClearML does not wait
+  for a server that is away as the interpreter ends.
 * `Task._edit()`, `Task._save_data_to_offline_dir()` and `Task._offline_output_models`: an attached task
   keeps its section `TaskGroup`, and what somebody else wrote into its session's `task.json`.
 * `OutputModel.published`, `OutputModel.get_offline_mode_folder()` and `OutputModel._set_package_tag()`,

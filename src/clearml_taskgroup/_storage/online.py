@@ -452,8 +452,8 @@ class OnlineBackend(Backend):
 
     def close(self) -> None:
         """Closes the connections and the outbox; what was not delivered stays in the outbox."""
-        for task_id in self._attached:  # ClearML's own uploads that were not done in time
-            failed_uploads.unwatch(task_id)
+        for task_id, task in self._attached.items():  # ClearML's own uploads were not done in time
+            failed_uploads.give_up(task_id, task)
         self.transport.closing.set()
         if self.sender is not None:
             self.sender.stop(STOP_TIMEOUT_S)
