@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import shlex
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -395,6 +396,24 @@ def test_what_lies_on_a_disk_that_filled_up_later_is_told_apart(
     loopback.faults.outage = False
     run_told_command(error)
     assert loopback.scalars(task.id) == curve(30)
+
+
+def test_no_deleted_outbox_is_named(loopback: LoopbackServer) -> None:
+    """What waits in a file that somebody has deleted is lost with the process, and is said to be."""
+    group = new_group().open()
+    (task,) = group.tasks({"seed": [0]})
+    group.flush()
+    loopback.faults.outage = True
+    report_all([task], 0, 3)
+    assert waiting(group) == 3
+    shutil.rmtree(folder_of(group))
+    with pytest.warns(StoreWarning, match="was deleted while the group used it"):
+        with pytest.raises(ExceptionGroup) as raised:
+            group.close(timeout=0.3)
+    text = "\n".join(map(str, raised.value.exceptions))
+    assert "3 points of 1 task (seed=0) could not be delivered" in text
+    assert "wait in" not in text
+    assert "upload" not in text
 
 
 def test_without_a_place_for_an_outbox_points_go_straight_to_the_server(

@@ -204,7 +204,7 @@ class OnlineBackend(Backend):
 
     def delivery_remedy(self) -> tuple[str, str]:
         """The outbox, and the command that delivers what is in it."""
-        if self.sender is None:
+        if self.sender is None or not self.sender.outbox.path.exists():  # somebody has deleted it
             return "", ""
         path = self.sender.outbox.path
         return str(path), _upload_command(path)
@@ -391,8 +391,8 @@ class OnlineBackend(Backend):
         away = [self._name(ending.task_id) for ending, error in errors if isinstance(error, Unreachable)]
         ends = f"the ends of {counted(len(away), 'task')} ({some(away)})"
         problem = f"{ends} could not be set: {unreachable[0].problem}"
-        if self.sender is not None:
-            problem += f". Set them with: {_upload_command(self.sender.outbox.path)}"
+        _, command = self.delivery_remedy()
+        problem += f". Set them with: {command}" if command else ""
         return [*others, Unreachable(problem)]
 
     def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
