@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,13 @@ def _call_before_fork() -> None:
     for callback in _before_fork:
         callback()
     # A child that still has its parent's handlers would lose a SIGTERM, and a pool would wait for it forever.
-    _thread.signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if sys.platform != "win32":
+        _thread.signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _restore_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _thread.signal_mask)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_SETMASK, _thread.signal_mask)
 
 
 def _call_in_child() -> None:

@@ -102,7 +102,7 @@ def append_to(path: Path, data: bytes, *, create: bool = False) -> None:
 def read_at(file: int, length: int, offset: int) -> bytes:
     """Reads up to `length` bytes from an offset on."""
     if hasattr(os, "pread"):
-        return os.pread(file, length, offset)
+        return bytes(os.pread(file, length, offset))
     with _kept_position():
         os.lseek(file, offset, os.SEEK_SET)
         return os.read(file, length)
