@@ -49,6 +49,7 @@ def test_a_server_that_is_away_is_an_error_at_once(tmp_path: Path) -> None:
             ValueError("Failed uploading object /a/b c.json to http://h:1 (413): <html>\n"),
             "the server answered 413",
         ),
+        (ValueError("Failed uploading object /a/b c.json (502): <html>"), "the server answered 502"),
         (OSError(111, "Connection refused"), "nothing listens there"),
         (
             ConnectionError("HTTPConnectionPool(host='h'): Read timed out. (read timeout=30)"),

@@ -44,7 +44,7 @@ class FileNotUploaded(ServerError):
 def reason_of(error: object) -> str:
     """Gives the reason of a failed upload in a few words; each storage has exceptions of its own."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if answered := re.match(r"Failed uploading object .* to \S+ \((\d{3})\):", text):
+    if answered := re.match(r"Failed uploading object .*? \((\d{3})\): ", text):
         return f"the server answered {answered[1]}"
     for word, reason in _REASONS.items():
         if word in text.lower():
