@@ -18,6 +18,7 @@ from clearml_taskgroup import GroupTask, Metric, MetricKey, Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup.errors import NoSuchResultError, NoSuchRunError, SpaceError
 from clearml_taskgroup.testing import recording
+from tests.loopback import LoopbackServer
 from tests.support.runs import kill
 from tests.support.scripts import run_script
 from tests.support.server_view import View
@@ -167,6 +168,30 @@ def test_how_a_single_value_ended_is_known_after_a_kill() -> None:
     results = TaskGroup.load("the project", "the group", mode="offline")
     assert results[0].diverged == {("bad", ()), ("worse", ())}
     assert results[0].value("good") == 1.0
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_uploaded_run_is_the_same_elsewhere(dies: bool, loopback: LoopbackServer) -> None:
+    """What the events do not say is uploaded, too: what was skipped and replaced, and ambiguous names."""
+    one = group("offline", template="{metric}/{task_id} {split=value}").open()
+    task = one.task({"n": 1})
+    for step, value in enumerate([0.5, NAN]):
+        task.report({"loss": value}, step)
+    for value in (0.9, 0.5):
+        task.report({"again": value}, 1)
+    task.report({"single": NAN})
+    task.report({"acc": 1.0}, 1, split="1")
+    if dies:
+        kill(one)
+    else:
+        one.close()
+    uploaded = TaskGroup.upload(one.record_path or "")
+    assert uploaded.problems == ()
+    shutil.rmtree(Path(sdk.cache_folder()) / "taskgroup")
+    (row,) = TaskGroup.load("the project", "the group", mode="online")
+    assert row.diverged == {("loss", ()), ("single", ())}
+    assert row.value("again", of="max") == 0.5
+    assert set(row.stats) == {("loss", ()), ("again", ()), ("acc", (("split", "1"),))}
 
 
 def test_a_metric_without_any_finite_value_is_excluded(mode: str) -> None:

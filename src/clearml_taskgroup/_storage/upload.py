@@ -7,6 +7,7 @@ status is set last. Only the progress within a session's events is kept on this 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,12 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.api import Unreachable
+from .._clearml.documents import metrics_of, scalars_of_events
+from .._clearml.notes import NAMES_ENTRY, SERIES_ENTRY, names_to_json, series_text
 from .._clearml.queries import run_tasks
 from .._log import logger
+from .._model.metric_data import MetricData
+from .._model.name_template import NameTemplate
 from .._model.specs import Ending
 from .._model.status import ENDED, Status
 from .._text import counted, some
@@ -30,6 +35,7 @@ from .upload_session import Journal, Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .._model.metric_data import Metrics
     from .._model.past import PastRun, PastTask
 
 STATUS_TIMEOUT_S = 120.0
@@ -115,6 +121,7 @@ def _upload_online(past: PastRun, backend: OnlineBackend, on_progress: OnProgres
     for done, task in enumerate(undelivered):
         on_progress(task.name, done, len(undelivered))
         if there.get(task.id) not in ENDED or task.status not in (None, there[task.id]):
+            _annotate(backend, task, task.id, task.metrics)
             problems += _set_status(backend, task.id, *task.final_status(), name=task.name)
         adopted = backend.adopted.get(task.id)
         status = {} if adopted is None else {"status": adopted.status, "reason": adopted.reason}
@@ -199,6 +206,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             logger.warning("somebody else has ended %r on the server (%s), and it stays so", task.name, other)
         session.upload(backend, journal)
         problems += _missing_files(past, session)
+        _annotate(backend, task, session.id, _stored_metrics(past, task, session))
         status, reason = task.final_status() if other is None else (other.status, other.reason)
         refused = _set_status(backend, session.id, status, reason, name=task.name)
         problems += refused
@@ -215,6 +223,28 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
     on_progress("", len(past.tasks), len(past.tasks))
     url = backend.url(parent_id) if parent_id else None
     return Uploaded(parent_id, ids, url, (*problems, *backend.delivery_errors()))
+
+
+def _stored_metrics(past: PastRun, task: PastTask, session: Session) -> Metrics:
+    """Returns the metrics of a session's task; those of one whose process died are read from its events."""
+    if task.status is not None:
+        return task.metrics
+    scalars, fields = scalars_of_events(session.events()), task.template_fields(past.name)
+    metrics = metrics_of(scalars, NameTemplate(past.template), fields, task.named)
+    for key, data in task.metrics.items():
+        metrics.setdefault(key, MetricData()).merge_skipped(data)
+    return metrics
+
+
+def _annotate(backend: OnlineBackend, task: PastTask, task_id: str, metrics: Metrics) -> None:
+    """Notes with a task on the server what its events do not say."""
+    names = json.dumps(names_to_json(task.named)) if task.named else ""
+    entries = {NAMES_ENTRY: names}, {SERIES_ENTRY: series_text(metrics)}
+    section, runtime = (
+        {name: text.replace(task.id, task_id) for name, text in part.items() if text} for part in entries
+    )
+    if section or runtime:
+        backend.annotate(task_id, section, runtime)
 
 
 def _lost_session(past: PastRun, task: PastTask, sessions: Path) -> RunLogError:

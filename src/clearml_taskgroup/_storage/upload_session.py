@@ -126,6 +126,14 @@ class Session:
         self.id, self.status = backend.create_task(body, self.data["project_name"], identity), "created"
         return self.id
 
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Reads the API events of the task, without those of its models."""
+        path = self.folder / "metrics.jsonl"
+        if path.exists():
+            with path.open("rb") as file:
+                for events, _ in _portions(file):
+                    yield from (event for event in events if event.get("task") == self.data["id"])
+
     def is_done(self, uploaded: str) -> bool:
         """Whether the task on the server has all data and its final status.
 
