@@ -254,6 +254,17 @@ def test_a_named_function_is_asked_for(disk: Disk) -> None:
             assert [one.value for one in group.map(lambda task: 1, SPACE, executor=threads)] == [1] * 6
 
 
+def test_what_a_worker_could_not_store_is_said_once(disk: Disk) -> None:
+    """One sentence for each task: how many points, and why."""
+    group = offline().open()
+    group.map(worker_functions.report_to_deleted_session, {"seed": [1]}, workers=1)
+    with pytest.raises(ExceptionGroup) as raised:
+        group.close()
+    (text,) = [str(error) for error in raised.value.exceptions]
+    assert text.startswith("4 points of 1 task (seed=1) could not be delivered: cannot write to ")
+    assert text.count("could not be delivered") == 1
+
+
 def test_arguments_are_checked_before_a_task_is_opened() -> None:
     """Both of workers and executor, a wrong number, an empty space, the same point twice."""
     with offline() as group, ThreadPoolExecutor(1) as threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -36,6 +37,13 @@ def report(task: GroupTask) -> int:
     for step in range(STEPS):
         task.report({"loss": seed + step / 8}, step, split="val")
     return int(seed) ** 2
+
+
+def report_to_deleted_session(task: GroupTask) -> None:
+    """Reports after somebody has deleted the task's session."""
+    session = Path(task.group._run.backend.url(task.id).removeprefix("file://"))  # type: ignore[union-attr]
+    shutil.rmtree(session)
+    report(task)
 
 
 def with_pid(task: GroupTask) -> int:

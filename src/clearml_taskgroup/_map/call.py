@@ -109,8 +109,10 @@ def call_in_worker(fn: Function, task: WorkerTask) -> bytes:
     errors = run.finish([state], min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     facts = counts_of(state, run.reporter)
     for error in errors:
-        facts.lost += error.points if isinstance(error, DeliveryError) else 0
-        facts.trouble = f"{error} (on {platform.node()})"
+        problem = str(error)
+        if isinstance(error, DeliveryError):  # the group makes the sentence about the points
+            facts.lost, problem = facts.lost + error.points, error.cause
+        facts.trouble = f"{problem} (on {platform.node()})"
     return _pack(value, result, time.monotonic() - began, facts)
 
 
