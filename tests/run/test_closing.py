@@ -43,6 +43,16 @@ def refusing(*names: str) -> HookedStore:
     return backend
 
 
+def test_without_time_to_close_reports_still_reach_the_store() -> None:
+    """`close_timeout=0` waits for no delivery; it calls nothing lost that only had to be written."""
+    backend = HookedStore()
+    with kept_in(backend), a_group(close_timeout=0) as group:
+        for task in group.tasks({"seed": [0, 1, 2]}):
+            task.report({"loss": 1.5}, 1)
+    assert set(statuses(backend).values()) == {"completed"}
+    assert [row.value("loss") for row in group.results()] == [1.5, 1.5, 1.5]
+
+
 # --- tasks that cannot be finished -------------------------------------------------------------
 
 

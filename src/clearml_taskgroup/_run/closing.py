@@ -17,7 +17,7 @@ from .._text import counted
 from ..errors import ArgumentError, DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
 from .failures import add_note, reason_of
 from .recount import recount
-from .reporter import MAX_TIMEOUT_S
+from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S
 from .signals import Interrupts
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import CLOSE_TIMEOUT_S as WORKER_TIMEOUT_S
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .._model.status import Status
     from .run import Run
 
-MIN_FLUSH_S = 1.0
-"""Seconds that the last reports get to reach the disk, even if the time for closing has run out."""
 DEFAULT_CLOSE_TIMEOUT_S = 300.0
 """Seconds that closing may take if its time limit is no number: it is too late to refuse that."""
 ABANDONED_CLOSE_TIMEOUT_S = 30.0

@@ -39,6 +39,8 @@ MAX_WAIT_STEP_S = 0.5
 """The longest single wait: a signal that arrives just before a wait is handled after it."""
 MAX_TIMEOUT_S = 1e6
 """The longest time limit: Python's locks accept no infinity."""
+MIN_FLUSH_S = 1.0
+"""Seconds that the last reports get to reach the disk, even if the time for closing has run out."""
 
 
 class Channel:

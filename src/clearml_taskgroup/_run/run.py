@@ -21,7 +21,7 @@ from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
 from . import closing, forked, tasks
-from .reporter import MAX_TIMEOUT_S, Reporter
+from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import WorkerLog
 
@@ -202,7 +202,7 @@ class Run:
     def flush(self, timeout: float) -> bool:
         """Waits until all that was reported is delivered; returns whether it is."""
         deadline = time.monotonic() + min(timeout, MAX_TIMEOUT_S)
-        reported = self.reporter.flush(timeout)
+        reported = self.reporter.flush(max(timeout, MIN_FLUSH_S) if self.closed else timeout)
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and reported
 
     def undelivered_counts(self) -> dict[str, int]:
