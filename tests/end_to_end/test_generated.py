@@ -609,6 +609,9 @@ class Story:
             curve, stats = model.curves[meaning], row.stats[key]
             if not is_exact and not curve.is_increasing:
                 continue  # the mode `disabled` has no curve to read
+            if is_exact and curve.points and self.rarely(0.3):
+                history = row.history(key.metric, **model.contexts[meaning])
+                assert dict(zip(history.iterations, history.values, strict=True)) == curve.points
             expected = curve.stats()
             for field, expectation in expected.items():
                 assert getattr(stats, field) == pytest.approx(expectation, rel=1e-12, nan_ok=True), field

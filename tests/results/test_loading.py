@@ -163,6 +163,17 @@ def test_a_single_value_is_the_last_word_on_its_curve(
     assert [curve.iterations for curve in results.history("accuracy")] == [(0, 1, 2)] * 3 + [(None,)]
 
 
+def test_a_single_value_beside_a_curve_below_zero(loopback: LoopbackServer) -> None:
+    """Iteration -1 is often the one before the training."""
+    with TaskGroup("digits", "below zero", provenance=False) as group, group.task({"C": 1}) as task:
+        for step, value in enumerate([3.0, 2.0, 1.0], start=-2):
+            task.report({"loss": value}, step)
+        task.report({"loss": 9.0})
+    for results in (group.results(), TaskGroup.load("digits", "below zero")):
+        assert results[0].history("loss").iterations == (-2, -1, 0)
+        assert (results[0].value("loss", of="mean"), results[0].value("loss")) == (2.0, 9.0)
+
+
 def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
     """A point that reached the server twice counts once, whatever the server's own mean says."""
     with TaskGroup("digits", "sweep", provenance=False) as group, group.task({"C": 1}) as task:

@@ -213,4 +213,4 @@ def _without_single_value(points: DataPoints) -> DataPoints:
 
 def _latest_by_iteration(points: Iterable[Point]) -> list[tuple[int | None, float]]:
     latest: dict[int | None, float] = dict(points)
-    return sorted(latest.items(), key=lambda point: -1 if point[0] is None else point[0])
+    return sorted(latest.items(), key=lambda point: (point[0] is not None, point[0] or 0))
