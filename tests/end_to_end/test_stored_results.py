@@ -7,8 +7,10 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,12 +243,38 @@ def test_names_are_read_back_as_they_were_given(
     assert {key.metric for key in listed[0]} == {metric, "other/1"}
 
 
+def _report_ambiguous(task: GroupTask) -> None:
+    task.report({"loss": 0.5}, 1, split="1")
+    task.report({"loss": 0.5}, split="None")
+    if task.params["n"] == 1:
+        task.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ends", ["map", "pool"])
+def test_names_of_worker_processes_are_read_back_as_they_were_given(mode: str, ends: str) -> None:
+    with group(mode) as one:
+        if ends == "map":
+            one.map(_report_ambiguous, {"n": [0, 1]}, workers=1)
+        else:
+            task = one.task({"n": 0})
+            with ProcessPoolExecutor(1, FORK) as pool:
+                pool.submit(_report_ambiguous, task).result()
+    for results in views(one, mode):
+        for row in results:
+            assert {key.context for key in row.stats} == {(("split", "1"),), (("split", "None"),)}
+
+
 # --- forked children -------------------------------------------------------------------------------
 
 
 def _report(task: GroupTask, value: float) -> None:
     task.report({"child": value}, int(value))
     task.report({"bad": NAN}, 9)
+
+
+def _pooled(task: GroupTask, value: float) -> None:
+    task.report({"pooled": value}, 1)
 
 
 def _current(value: float) -> None:
@@ -310,6 +338,20 @@ def test_children_may_report_in_any_order(mode: str, values: Sequence[float]) ->
     *_, results = views(one, mode)
     (row,) = results.with_means()
     assert [row.value("child", of=of) for of in STATISTICS] == [2.0, 5.0, 2.0, 5.0, pytest.approx(10 / 3)]
+
+
+def test_a_child_reports_later_than_its_parent_before_the_fork(mode: str) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        for value in (1.0, 2.0):
+            task.report({"child": value + 0.5}, int(value))
+            _run(_report, task, value)
+            with ProcessPoolExecutor(1, FORK) as pool:
+                task.report({"pooled": 0.0}, 1)
+                pool.submit(_pooled, task, value).result()
+    for results in views(one, mode):
+        (row,) = results.with_means()
+        assert row.history("child").values == (1.0, 2.0)
+        assert [row.value("pooled", of=of) for of in STATISTICS] == [2.0] * 5
 
 
 def test_a_child_that_raises_in_its_block_fails_the_task(

@@ -178,6 +178,7 @@ def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped[Any]:
     state, error = task._state, result.error
     if result.facts is not None:
         state.opened = time.monotonic() - result.seconds
+        run.worker_log.merge(run, 0.0)  # for what the counts do not have: what names stand for
         merge(run, state, result.facts)
         if result.seconds == 0.0 and result.text:  # the worker could not write to the task's console
             run.reporter.put_text(task.id, result.text)

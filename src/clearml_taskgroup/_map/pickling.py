@@ -116,6 +116,7 @@ def reference_to(task: GroupTask) -> TaskReference:
         if run not in _packed_runs:
             _packed_runs[run] = _pack_run(run)
     open_groups[run.info.run] = task.group
+    run.reporter.hand_over()
     spec = state.spec
     fields = TaskFields(
         id=state.id,

@@ -26,7 +26,7 @@ from .._run import console
 from .._run.reporter import STALL_TIMEOUT_S
 from .._run.run import Run, RunOptions
 from .._run.worker_counts import counts_of
-from .._run.worker_log import lives, write_counts
+from .._run.worker_log import lives, write_counts, write_names
 from .._run.worker_sigterm import before_sigterm
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -116,6 +116,13 @@ class WorkerRun(Run):
             state.finished = True
             self.ended[state.id] = (state.status, state.reason)
         return errors
+
+    def store_names(self, state: TaskState) -> None:
+        """Stores the names that would be read back as another metric: also where the run was opened."""
+        new = {name: state.names.ambiguous[name] for name in state.names.unstored}
+        super().store_names(state)
+        with contextlib.suppress(OSError):
+            write_names(self.log_path, state, new)
 
     def log_counts(self, ref: TaskRef) -> None:
         """Writes a task's counts to the worker log, unless it has them."""

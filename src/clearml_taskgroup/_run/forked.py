@@ -40,9 +40,10 @@ def watch(run: Run) -> None:
 
 
 @_fork.before_fork
-def _expect_lines() -> None:
+def _hand_over() -> None:
     for run in list(_open_runs):
         if not run.closed and not run.in_child:
+            run.reporter.hand_over()
             run.worker_log.expect(run)
 
 
@@ -120,9 +121,7 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
     state.uncounted = True
     event = line["event"]
     if event == "names":
-        state.names.ambiguous |= names_from_json(line["names"])
-        text = json.dumps(names_to_json(state.names.ambiguous))
-        run.backend.annotate(state.id, {NAMES_ENTRY: text}, {})
+        take_names(run, state, line)
     elif event == "skipped":
         key, data = skipped_from_json(line["series"])
         state.metrics.setdefault(key, MetricData()).take_skipped(data)
@@ -132,3 +131,10 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
         reason, text = line["failure"]
         state.failure = (CarriedError(reason, text), text)
         run.mark(state, line["status"], line["reason"])
+
+
+def take_names(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
+    """Takes over what another process has logged of a task's names, and stores it with the task."""
+    state.names.ambiguous |= names_from_json(line["names"])
+    text = json.dumps(names_to_json(state.names.ambiguous))
+    run.backend.annotate(state.id, {NAMES_ENTRY: text}, {})

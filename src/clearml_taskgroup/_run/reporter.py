@@ -167,6 +167,11 @@ class Reporter:
                 return self._work(seconds)
         return not self._queue and not self._pending
 
+    def hand_over(self) -> None:
+        """Writes what waits, before another process may report the same iterations again, which is later."""
+        if self._queue or self._work_lock.locked():
+            self.flush(STALL_TIMEOUT_S)
+
     def stop(self, timeout: float | None = None) -> None:
         """Ends the thread; undelivered reports stay in the queue."""
         self._stopping = True

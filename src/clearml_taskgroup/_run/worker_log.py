@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._clearml.notes import names_to_json
 from .._log import logger
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
@@ -26,8 +27,11 @@ from . import forked
 from .worker_counts import WorkerCounts, counts_from_json, counts_to_json, merge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from .._model.metrics import MetricKey
+    from .._model.name_template import Name
     from .run import Run
     from .state import TaskState
 
@@ -114,6 +118,9 @@ class WorkerLog:
             forked.take(run, state, line)
             return
         worker = line["guest"]
+        if line["event"] == "names":
+            forked.take_names(run, state, line)
+            return
         if line["event"] == "guest":
             self._working[worker] = (line["key"], line["host"], line["pid"])
             return
@@ -145,6 +152,11 @@ def write_counts(run_log: Path | None, worker: str, state: TaskState, counts: Wo
         measures = metrics_to_json(counts.metrics)
         ended = {"status": state.status, "reason": state.reason, "measures": measures}
     _append(run_log, "told", worker, state, counts=counts_to_json(counts), **ended)
+
+
+def write_names(run_log: Path | None, state: TaskState, names: Mapping[Name, MetricKey]) -> None:
+    """Writes what names stand for that would be read back as another metric, in case the worker dies."""
+    _append(run_log, "names", "", state, names=names_to_json(names))
 
 
 def _append(run_log: Path | None, event: str, worker: str, state: TaskState, **fields: Any) -> None:
