@@ -354,6 +354,33 @@ def test_a_child_reports_later_than_its_parent_before_the_fork(mode: str) -> Non
         assert [row.value("pooled", of=of) for of in STATISTICS] == [2.0] * 5
 
 
+def _report_all(task: GroupTask, points: Sequence[tuple[int | None, float]]) -> None:
+    for iteration, value in points:
+        task.report({"loss": value}, iteration)
+
+
+REPLACED: list[tuple[Any, Any, list[float]]] = [
+    ([(None, 1.0)], [(None, 2.0)], [2.0] * 5),
+    ([(1, 9.0), (2, 2.0)], [(1, 4.0)], [4.0, 2.0, 2.0, 4.0, 3.0]),
+    ([(1, 4.0), (2, 2.0)], [(None, 7.0)], [4.0, 7.0, 2.0, 4.0, 3.0]),
+    ([(None, 7.0)], [(1, 4.0)], [4.0, 7.0, 4.0, 4.0, 4.0]),
+]
+
+
+@pytest.mark.parametrize(("before", "in_child", "expected"), REPLACED)
+def test_a_child_may_report_again_what_its_parent_has(
+    mode: str, before: Any, in_child: Any, expected: list[float]
+) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        _report_all(task, before)
+        _run(_report_all, task, in_child)
+        (row,) = one.results()
+        assert [row.value("loss", of=of) for of in STATISTICS] == expected
+    for results in views(one, mode):
+        (row,) = results.with_means()
+        assert [row.value("loss", of=of) for of in STATISTICS] == expected
+
+
 def test_a_child_that_raises_in_its_block_fails_the_task(
     mode: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,11 +72,23 @@ def complete(backend: Backend, template: NameTemplate, tasks: Sequence[Counted],
         for key, data in metrics_of(scalars.get(task.id, ()), template, task.fields, known).items():
             own = task.metrics.setdefault(key, MetricData())
             own.add_names(data.names)
-            is_counted = own.stats.exact and own.stats.count >= data.stats.count
-            if not is_counted:  # of fewer stored values, not all have been delivered
+            if not _has_counted(own.stats, data.stats, is_whole=backend.transport is None):
                 own.stats = data.stats
     if timeout > 0:
         _read_curves(backend, tasks)
+
+
+def _has_counted(own: Stats, stored: Stats, *, is_whole: bool) -> bool:
+    """Whether a process has counted all that is stored; of fewer stored values, not all were delivered.
+
+    Args:
+        own: What the process has counted.
+        stored: What is stored, maybe by other processes.
+        is_whole: Whether the storage was read whole. A server counts a point that was replaced twice.
+    """
+    if not own.exact or (stored.single > own.single) or (stored.has_curve > own.has_curve):
+        return False
+    return own.count > stored.count or (own.count == stored.count and not is_whole and not stored.single)
 
 
 def _read_curves(backend: Backend, tasks: Iterable[Counted]) -> None:
