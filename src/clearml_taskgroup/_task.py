@@ -463,9 +463,7 @@ class GroupTask(Reporting, NeverCopied):
         """Ends the task by an exception that leaves its block; returns whether `catch` keeps it there."""
         run, catch = self._run, self._run.options.catch
         if run.in_child:
-            text = failures.record(run, self._state, exc)
-            if isinstance(exc, Exception):  # an interrupted child ends nothing of its parent's
-                forked.log_end(run, self._state, exc, text)
+            forked.log_end(run, self._state, exc, failures.record(run, self._state, exc))
             return False
         text = failures.end_task(run, self._state, exc)
         if not failures.is_caught(exc, catch):

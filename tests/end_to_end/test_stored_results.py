@@ -393,6 +393,23 @@ def test_a_child_that_raises_in_its_block_fails_the_task(
         assert "bad luck" in results[0].status_reason
 
 
+def _exit(task: GroupTask, error: BaseException) -> None:
+    with task:
+        task.report({"child": 1.0}, 1)
+        raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_child_that_is_ended_in_its_block_stops_the_task(mode: str, error: BaseException) -> None:
+    with group(mode) as one:
+        tasks = one.tasks({"n": [1, 2]})
+        _run(_exit, tasks[0], error)
+    assert not one.failures
+    for results in views(one, mode):
+        assert [row.status for row in results] == ["stopped", "completed"]
+        assert type(error).__name__ in results[0].status_reason
+
+
 def test_a_child_that_leaves_its_parents_block_ends_nothing(mode: str) -> None:
     def leave() -> None:
         raise SystemExit(0)

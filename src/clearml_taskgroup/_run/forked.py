@@ -129,7 +129,8 @@ def take(run: Run, state: TaskState, line: Mapping[str, Any]) -> None:
         state.params |= {name: plain(value) for name, value in line["params"].items()}
     elif event == "forked end" and state.is_open:
         reason, text = line["failure"]
-        state.failure = (CarriedError(reason, text), text)
+        if line["status"] == "failed":
+            state.failure = (CarriedError(reason, text), text)
         run.mark(state, line["status"], line["reason"])
 
 
