@@ -129,6 +129,7 @@ NOT_OF_THE_SERVER = [
     *((status, PAGES[0]) for status in (302, 400, 401, 403, 404, 405, 413, 418)),
     *((status, page) for status in (200, 400) for page in PAGES[1:]),
     (200, b'{"meta": {"result_code": 200}, "data": null}'),
+    *((200, b'{"meta": {"result_code": %d}, "data": {"projects": []}}' % code) for code in (400, 500)),
 ]
 
 

@@ -43,6 +43,26 @@ def refusing(*names: str) -> HookedStore:
     return backend
 
 
+def test_an_error_without_a_text_replaces_nothing() -> None:
+    """All steps are taken, and the block's own exception leaves it, if a step raises what has no text."""
+
+    class NoText(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+        __repr__ = __str__
+
+    def refuse(endings: Sequence[Ending]) -> None:
+        raise NoText
+
+    backend, body = HookedStore(on_finish=refuse), ValueError("of the block")
+    with kept_in(backend), leaves(body, ["NoText"]), a_group() as group:
+        group.task({"seed": 0})
+        raise body
+    assert group._run is not None
+    assert group._run.closed
+
+
 def test_without_time_to_close_reports_still_reach_the_store() -> None:
     """`close_timeout=0` waits for no delivery; it calls nothing lost that only had to be written."""
     backend = HookedStore()

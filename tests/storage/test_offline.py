@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.specs import Ending, RunInfo, TaskSpec
 from clearml_taskgroup._storage import offline
+from clearml_taskgroup._storage.append_file import append_to
 from clearml_taskgroup._storage.offline import OfflineBackend
 from clearml_taskgroup.errors import StoreError
 from tests.support.clearml_process import run
@@ -114,6 +116,45 @@ def test_a_line_written_in_part_is_cut_back(backend: OfflineBackend, monkeypatch
     monkeypatch.undo()
     backend.write(batch)
     assert path.read_bytes() == before + b'[{"value":2}]\n'
+
+
+ODD_LINES = [
+    b"\xff\xfe\x80",
+    b"\0" * 100,
+    b"null",
+    b"5",
+    b'"text"',
+    b'{"type": "training_stats_scalar"}',
+    b'["text", 5, null, [1]]',
+    b'[{"type": "training_stats_scalar", "metric": 1, "variant": "b", "iter": 1, "value": 1}]',
+    b'[{"type": "training_stats_scalar", "metric": "a", "variant": "b", "iter": null, "value": 1}]',
+    b'[{"type": "training_stats_scalar", "metric": "a", "variant": "b", "iter": 1, "value": "x"}]',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", ODD_LINES, ids=range(len(ODD_LINES)))
+def test_a_line_that_is_no_event_is_skipped(backend: OfflineBackend, line: bytes) -> None:
+    """What a disk or an editor left in a session hides no data point before or after it."""
+    (task,) = opened(backend, "a")
+    point = '{"type":"training_stats_scalar","metric":"a","variant":"b","iter":%d,"value":1.5}'
+    backend.write({task: [point % 1]})
+    append_to(backend.folder(task) / "metrics.jsonl", line + b"\n")
+    backend.write({task: [point % 2]})
+    name = Name("a", "b")
+    assert backend.read_curves({task: [name]}) == {task: {name: [(1, 1.5), (2, 1.5)]}}
+    ((found, stats),) = backend.read_scalars([task], 1.0)[task]
+    assert (found, stats.count) == (name, 2)
+
+
+def test_a_session_that_cannot_be_synced_is_a_named_error(backend: OfflineBackend) -> None:
+    """Whatever the system says as the file is opened, too."""
+    (task,) = opened(backend, "a")
+    path = backend.folder(task) / "metrics.jsonl"
+    path.mkdir()
+    (error,) = backend.finish([Ending(task, "completed")], 1.0)
+    assert isinstance(error, StoreError)
+    assert error.where == str(path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

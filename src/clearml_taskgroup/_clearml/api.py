@@ -204,7 +204,9 @@ def _read(answer: http_request.Answer) -> tuple[dict[str, Any] | None, Any]:
         content = answer.json()
     except ValueError:
         return None, None
-    if not is_clearml(content) or (answer.status_code == 200 and content.get("data") is None):
+    if not is_clearml(content):
+        return None, None
+    if answer.status_code == 200 and (content.get("data") is None or content["meta"]["result_code"] != 200):
         return None, None
     return content["meta"], content.get("data")
 

@@ -15,7 +15,7 @@ from .._model.past import PastTask
 from .._model.stats import Stats
 from .._model.status import ABANDONED, ENDED, from_server
 from .dates import seconds_between
-from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
+from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, is_point
 from .hyperparameters import read_parameters
 from .notes import NAMES_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
 from .queries import identity_of, is_on_agent, parse_count
@@ -106,7 +106,7 @@ def scalars_of_events(events: Iterable[Mapping[str, Any]]) -> Scalars:
     """Computes the statistics of the scalars among the API events of one task."""
     curves: dict[tuple[str, str], tuple[array[int], array[float]]] = {}
     for event in events:
-        if event.get("type") == "training_stats_scalar":
+        if is_point(event):
             name = (event["metric"], event["variant"])
             xs, ys = curves.get(name) or curves.setdefault(name, (array("q"), array("d")))
             xs.append(event["iter"])

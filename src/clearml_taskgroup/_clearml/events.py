@@ -84,11 +84,34 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def events_in(line: str | bytes) -> list[dict[str, Any]]:
+    """Reads the events in a line of a session's `metrics.jsonl`.
+
+    A line that was cut short or edited has none.
+    """
+    try:
+        events = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
+
+
+def is_point(event: Mapping[str, Any]) -> bool:
+    """Whether an event is a scalar, with all that belongs to one."""
+    return (
+        event.get("type") == "training_stats_scalar"
+        and isinstance(event.get("metric"), str)
+        and isinstance(event.get("variant"), str)
+        and isinstance(event.get("iter"), int)
+        and isinstance(event.get("value"), (int, float))
+    )
+
+
 def curves_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> Curves:
     """Selects the data points of some titles and series from API events, in their order."""
     curves: Curves = {name: [] for name in names}
     for event in events:
-        if event.get("type") == "training_stats_scalar":
+        if is_point(event):
             points = curves.get((event["metric"], event["variant"]))  # type: ignore[call-overload]
             if points is not None:
                 at = event["iter"]

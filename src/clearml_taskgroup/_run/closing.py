@@ -186,7 +186,7 @@ class _Closing:
             self._attempt(step)
         if run.run_log is not None:
             self._attempt(run.run_log.close)
-        return list({f"{type(error)} {error}": error for error in self.errors}.values())
+        return list({reason_of(error): error for error in self.errors}.values())
 
     def _attempt(self, step: Callable[[], Any], ignore_errors: bool = False) -> None:
         """Calls one step, and once more if it was interrupted for the first time."""

@@ -7,7 +7,6 @@ with a list of API events on each line, `data/` with artifacts and debug samples
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -21,7 +20,7 @@ import attrs
 
 from .._clearml import failed_uploads, sdk
 from .._clearml.documents import Scalars, scalars_of_events
-from .._clearml.events import Batch, Curves, curves_of
+from .._clearml.events import Batch, Curves, curves_of, events_in
 from .._clearml.hyperparameters import SECTION, added, hyperparameters, parameter
 from .._clearml.session_file import write_session
 from ..errors import StoreError
@@ -195,13 +194,12 @@ class OfflineBackend(Backend):
     def events(self, task_id: str) -> Iterator[dict[str, Any]]:
         """Reads the API events of a session; a line that a crash cut short is skipped."""
         try:
-            lines = self._events_path(task_id).open(encoding="utf-8")
+            lines = self._events_path(task_id).open(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
         with lines:
             for line in lines:
-                with contextlib.suppress(ValueError):
-                    yield from json.loads(line)
+                yield from events_in(line)
 
     def clearml_task(self, task_id: str) -> Any:
         """Opens ClearML's own object of a task, once."""
@@ -266,12 +264,12 @@ _EXECUTION: dict[str, Any] = {
 
 
 def _sync(path: Path) -> None:
-    try:
-        file = open_file(path)
-    except FileNotFoundError:  # a task without data
-        return
-    try:
-        with disk_errors(path):
+    with disk_errors(path):
+        try:
+            file = open_file(path)
+        except FileNotFoundError:  # a task without data
+            return
+        try:
             os.fsync(file)
-    finally:
-        os.close(file)
+        finally:
+            os.close(file)

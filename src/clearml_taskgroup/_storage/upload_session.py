@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import sdk
-from .._clearml.events import titled
+from .._clearml.events import events_in, titled
 from .._clearml.hyperparameters import SECTION, parameter
 from .._clearml.tasks import add_artifacts, foreign_status, restart_task
 from .._model.specs import Ending
@@ -44,9 +43,9 @@ class Journal:
         """Reads the journal; without a file it is empty."""
         sent: dict[str, int] = {}
         if path.exists():
-            for line in path.read_text().splitlines():
+            for line in path.read_text("utf-8", errors="replace").splitlines():
                 task_id, _, length = line.partition(" ")
-                if length.isdigit():
+                if length.isascii() and length.isdecimal() and len(length) < 20:  # else the disk's junk
                     sent[task_id] = int(length)
         return cls(path, sent)
 
@@ -292,8 +291,7 @@ def _portions(file: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
     for line in iter(file.readline, b""):
         if not line.endswith(b"\n"):
             break
-        with contextlib.suppress(ValueError):
-            events += json.loads(line)
+        events += events_in(line)
         size, end = size + len(line), end + len(line)
         if size >= REQUEST_BYTES:
             yield events, end
