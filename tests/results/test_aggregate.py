@@ -171,6 +171,26 @@ def test_n_is_of_the_tasks_that_have_the_metric() -> None:
     assert rows.best("extra", mode="max").value == 1.5
 
 
+def test_why_no_configuration_is_the_best() -> None:
+    """All diverged, or all failed: that, not that nothing was reported."""
+    with warnings.catch_warnings(), TaskGroup("digits", "sweep") as group:
+        warnings.simplefilter("ignore")
+        for task in group.tasks({"seed": [0, 1]}):
+            task.report({"loss": 1.0}, 0)
+            task.report({"loss": math.nan}, 1)
+    with TaskGroup("digits", "failed") as failed:
+        for task in failed.tasks({"seed": [0, 1]}):
+            task.report({"loss": 1.0}, 0)
+            task.mark_failed("out of memory")
+    means = group.results().aggregate(over="seed")
+    with pytest.raises(NoSuchResultError, match=r"loss; it diverged in 2 tasks \(seed=0, seed=1\)"):
+        means.best("loss", mode="min")
+    assert len(means.sort("loss", mode="min")) == 1
+    means = failed.results().aggregate(over="seed")
+    with pytest.raises(NoSuchResultError, match=r"loss; 2 tasks failed, .* \(seed=0, seed=1\)$"):
+        means.best("loss", mode="min")
+
+
 @pytest.mark.parametrize(("mode", "order"), [("max", ["C=2", "C=3", "C=1"]), ("min", ["C=1", "C=3", "C=2"])])
 def test_best_and_sorted(mode: Any, order: list[str]) -> None:
     """Configurations are sorted by their means, the best first; `best` has mean, spread and n."""

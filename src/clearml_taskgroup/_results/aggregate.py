@@ -11,10 +11,11 @@ import attrs
 
 from .._model.display_name import display_name
 from .._model.parameter_json import copied_parameters
-from .._text import natural, shown, some
+from .._text import counted, natural, shown, some
+from ..errors import NoSuchResultError
 from .export import Tabular, column_names
 from .filtering import diverged_rows, has_value, is_comparable
-from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, statistic, with_statistic
+from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, diverged_note, statistic, with_statistic
 
 if TYPE_CHECKING:
     from .._model.metrics import MetricKey
@@ -70,6 +71,9 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         """
         metric_key = self._find(metric, context)
         mode = self._lookup.require_mode(metric_key[0], mode)
+        excluded = self.excluded.get(metric_key, ())
+        if not any(metric_key in row.stats for row in self.rows):
+            raise NoSuchResultError(str(metric_key), [], note=diverged_note(excluded))
         row = self._best_row(metric_key, mode)
         mean = row.stats[metric_key]
         return Best(
@@ -82,7 +86,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             std=mean.std,
             sem=mean.sem,
             n=mean.n,
-            excluded=self.excluded.get(metric_key, ()),
+            excluded=excluded,
         )
 
     @property
@@ -132,7 +136,14 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         return records
 
     def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
-        return self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
+        try:
+            known = (m for row in self.rows for m in (*row.stats, *row.excluded))
+            return self._lookup.find(metric, context, known)
+        except NoSuchResultError as error:
+            names = [name for row in self.rows for name in (*row.left_out, *row.waiting)]
+            if names and not any(row.n for row in self.rows):
+                error.note = f"{counted(len(names), 'task')} failed, stopped or not begun ({some(names)})"
+            raise
 
     def _best_row(self, metric_key: MetricKey, mode: Mode) -> AggregateRow:
         rows = [row for row in self.rows if metric_key in row.stats]

@@ -21,7 +21,19 @@ from .filtering import (
     parameter_names,
     require_parameter,
 )
-from .rows import OF, About, Best, Mode, Of, Row, RowValue, best_of, statistic, with_statistic
+from .rows import (
+    OF,
+    About,
+    Best,
+    Mode,
+    Of,
+    Row,
+    RowValue,
+    best_of,
+    diverged_note,
+    statistic,
+    with_statistic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +111,7 @@ class Results(Tabular, Sequence[Row]):
         diverged = diverged_rows(self.rows, metric_key, of)
         if not self._values(metric_key, of):
             names = [row.name for row in diverged or comparable if metric_key in row.diverged]
-            raise NoSuchResultError(str(metric_key), [], note=_diverged_note(names))
+            raise NoSuchResultError(str(metric_key), [], note=diverged_note(names))
         row, value = self._best_row(metric_key, mode, of)
         return Best(
             name=row.name,
@@ -363,13 +375,6 @@ def _cell(row: Row, metric_key: MetricKey, of: Of) -> str:
         return "–"
     text = f"{statistic(row.stats[metric_key], of):.4g}"
     return f"{text} (diverged)" if metric_key in row.diverged else text
-
-
-def _diverged_note(names: Sequence[str]) -> str:
-    return (
-        f"it diverged in {counted(len(names), 'task')} ({some(names)}): the latest value was NaN, infinite "
-        "or too large; of='min' and the like compare the values before"
-    )
 
 
 def _partial_text(rows: Sequence[Row], reason: str) -> str:

@@ -250,6 +250,14 @@ class Best:
         return printable(f"{self.name}: {metric} = {self.value:.6g}{spread}{later}{without}")
 
 
+def diverged_note(names: Sequence[str]) -> str:
+    """Says that no task has a last value of a metric because it diverged in these."""
+    return (
+        f"it diverged in {counted(len(names), 'task')} ({some(names)}): the latest value was NaN, infinite "
+        "or too large; of='min' and the like compare the values before"
+    )
+
+
 def excluded_text(names: Sequence[str]) -> str:
     """Names the tasks in which a metric diverged."""
     return f"{counted(len(names), 'task')} that diverged ({some(names)})"

@@ -21,6 +21,8 @@ _RANKS = (
     ("PMIX_RANK", ""),
     ("HOROVOD_RANK", "HOROVOD_SIZE"),
     ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),  # LSF
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
+    ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
 """Variables with rank and size of a distributed job; without a name for the size, there is none."""
