@@ -93,15 +93,15 @@ def _comparable(results: Results, metric_key: MetricKey) -> list[Row]:
 
 def _table(results: Results) -> Figure:
     """Builds the table of the tasks, in the form of ClearML's `report_table`: plotly's, column by column."""
-    metric_keys = results.metric_keys
-    head = ["task", "status", "duration (s)", *results.parameters, *map(results.label, metric_keys)]
+    metric_keys, parameters = results.metric_keys, results.parameters
+    head = ["task", "status", "duration (s)", *parameters, *map(results.label, metric_keys)]
     shown = results[:MAX_TABLE_TASKS]
     body = [
         [
             _link(row),
             escape(row.status),
             f"{row.duration:.1f}",
-            *(escape(str(record.get(f"params.{name}", ""))) for name in results.parameters),
+            *(escape(str(record.get(f"params.{name}", ""))) for name in parameters),
             *(_number_text(record.get(f"{metric_key!s}.last")) for metric_key in metric_keys),
         ]
         for row, record in zip(shown, shown.to_records(), strict=True)

@@ -127,7 +127,8 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
         for row in self.rows:
             record: dict[str, Any] = {"name": row.name, "n": row.n, "left_out": len(row.left_out)}
             record["unfinished"] = len(row.waiting) + len(row.unfinished)
-            record |= {f"params.{name}": row.params[name] for name in sorted(row.params, key=natural)}
+            params = row.params
+            record |= {f"params.{name}": params[name] for name in sorted(params, key=natural)}
             for metric_key in self._lookup.sort(row.stats):
                 mean = row.stats[metric_key]
                 for field in ("mean", "std", "sem", "n"):

@@ -57,7 +57,7 @@ def filter_rows(
         if not callable(given):
             raise ArgumentError("where", given, "a dict of parameters, or a function that is given a row")
         predicate, given = given, None
-    known = {name for row in rows for name in row.params}
+    known = {name for row in rows for name in row.parameter_names}
     params = {name: _typed(name, value) for name, value in flatten({**(given or {}), **more}).items()}
     fields = {name: params.pop(name) for name in ROW_FIELDS if name in params and name not in known}
     for name, value in fields.items():
@@ -95,7 +95,7 @@ def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str =
     Raises:
         NoSuchParameterError: No task has it.
     """
-    known = list(dict.fromkeys(name for row in rows for name in row.params))
+    known = list(dict.fromkeys(name for row in rows for name in row.parameter_names))
     if not isinstance(name, str) or (name not in known and rows):
         expected = f"one of the parameters {', '.join(known) or '(none)'}"
         raise NoSuchParameterError(argument, name, expected, call, known)

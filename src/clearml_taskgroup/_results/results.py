@@ -219,7 +219,7 @@ class Results(Tabular, Sequence[Row]):
     @property
     def parameters(self) -> list[str]:
         """The names of the parameters, in the order of their first appearance."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.params))
+        return list(dict.fromkeys(name for row in self.rows for name in row.parameter_names))
 
     @property
     def metric_keys(self) -> list[MetricKey]:

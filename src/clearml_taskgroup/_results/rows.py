@@ -87,6 +87,11 @@ class Row:
         """
         return copied_parameters(self._params)
 
+    @property
+    def parameter_names(self) -> Sequence[str]:
+        """The names of the task's parameters."""
+        return tuple(self._params)
+
     def names(self, metric_key: MetricKey) -> Sequence[Name]:
         """Returns the titles and series under which a metric was logged.
 
