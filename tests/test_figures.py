@@ -519,3 +519,20 @@ def test_text_is_no_markup() -> None:
 
 def test_thinning_keeps_short_curves() -> None:
     assert downsample([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])
+
+
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+def test_why_there_is_nothing_to_draw() -> None:
+    """All tasks diverged, or failed."""
+    with TaskGroup("digits", "diverged") as group:
+        for task in group.tasks({"lr": [1, 2]}):
+            task.report({"loss": 1.0}, 0)
+            task.report({"loss": float("nan")}, 1)
+    with pytest.raises(NoSuchResultError, match=r"for loss; it diverged in 2 tasks \(lr=1, lr=2\)[^;]*; of="):
+        figures.scatter(group.results(), "loss", x="lr")
+    with TaskGroup("digits", "failed") as failed:
+        for task in failed.tasks({"lr": [1, 2]}):
+            task.report({"loss": 1.0}, 0)
+            task.mark_failed("out of memory")
+    with pytest.raises(NoSuchResultError, match=r"that of 2 tasks that failed or stopped .* does not count"):
+        figures.scatter(failed.results(), "loss", x="lr")

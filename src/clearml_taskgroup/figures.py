@@ -23,7 +23,7 @@ from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.parameters import by_explained_variance, varying_parameters
 from ._plots.scatter import scatter_figure
 from ._results.filtering import is_comparable, parameter_names, require_parameter
-from ._results.rows import OF, Mode, Of, RowValue, with_statistic
+from ._results.rows import OF, Mode, Of, RowValue, diverged_note, with_statistic
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
 if TYPE_CHECKING:
@@ -210,8 +210,11 @@ def _row_values(
     metric_key = results.find(metric, **context)
     row_values = results._values(metric_key, of)
     if not row_values:
-        known = [results.label(other) for row in results if is_comparable(row) for other in row.stats]
-        raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)))
+        counts = [row for row in results if is_comparable(row)]
+        known = [results.label(key) for row in counts for key in row.stats if key != metric_key]
+        diverged = [row.name for row in counts if metric_key in row.diverged]
+        note = diverged_note(diverged) if diverged else results._why_not_comparable(metric, context)
+        raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)), note=note)
     label = with_statistic(results.label(metric_key), of)
     return row_values, label, skipped_note(len(results) - len(row_values))
 
