@@ -18,6 +18,7 @@ from clearml_taskgroup._storage.past_runs import (
     all_runs,
     files_beside,
     find_run,
+    groups_on_disk,
     latest_run,
     load,
     locked,
@@ -145,6 +146,21 @@ def test_one_odd_log_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFix
     (record,) = caplog.records
     assert "skipped: the run log" in record.getMessage()
     assert "run-0002.jsonl" in record.getMessage()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_or_a_device_is_no_run_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The one would be waited for without end, the other has none: both are named and skipped."""
+    folder = tmp_path / "taskgroup" / "group"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "run-0001.jsonl")
+    (folder / "run-0002.jsonl").symlink_to(os.devnull)
+    (folder / "run-0003.jsonl").symlink_to("missing")
+    (folder / "run-0004.jsonl").mkdir()
+    assert all_runs(tmp_path / "taskgroup") == []
+    assert groups_on_disk(tmp_path / "taskgroup") == []
+    assert caplog.text.count("not a regular file") == 2
+    assert all(f"run-000{number}" in caplog.text for number in (1, 2, 3, 4))
 
 
 def test_a_whole_line_behind_a_torn_one_is_read(tmp_path: Path) -> None:

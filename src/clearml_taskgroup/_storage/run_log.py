@@ -9,11 +9,12 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import threading
 import time
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
@@ -286,13 +287,22 @@ def run_number(path: Path) -> int:
 def read(path: Path) -> list[dict[str, Any]]:
     """Reads the lines of a run log; a line that a crash or a full disk cut short is skipped."""
     lines = []
-    for line in path.read_text("utf-8", errors="replace").split("\n"):
+    with _opened(path) as file:
+        text = file.read()
+    for line in text.split("\n"):
         event = _parsed(line)
         if event is None and (start := line.rfind('{"event": "')) > 0:  # a whole line follows a torn one
             event = _parsed(line[start:])
         if event is not None:
             lines.append(event)
     return lines
+
+
+def _opened(path: Path) -> TextIO:
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe is waited for, a device has no end
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open(encoding="utf-8", errors="replace")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -306,7 +316,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
 def read_first(path: Path) -> dict[str, Any]:
     """Reads the first line of a run log; empty if there is none."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with _opened(path) as file:
             return _parsed(file.readline()) or {}
     except OSError:
         return {}
