@@ -196,6 +196,27 @@ def test_an_uploaded_run_is_the_same_elsewhere(dies: bool, loopback: LoopbackSer
     assert set(row.stats) == {("loss", ()), ("again", ()), ("acc", (("split", "1"),))}
 
 
+def test_what_diverged_before_a_kill_is_known_on_this_machine(mode: str) -> None:
+    """After a resume that does not report it again, everywhere."""
+    one = group(mode).open()
+    task = one.task({"n": 1})
+    for step, value in enumerate([1.0, NAN]):
+        task.report({"bad": value, "only": NAN, "good": value}, step)
+        task.report({"single": value})
+    for step in (2, 3):
+        task.report({"good": 5.0 - step}, step)
+    one.flush()
+    kill(one)
+    diverged = {("bad", ()), ("only", ()), ("single", ())}
+    loaded = TaskGroup.load("the project", "the group", mode=mode)  # type: ignore[arg-type]
+    assert loaded[0].diverged == diverged
+    with group(mode, resume=True, retry="continue") as one:
+        one.task({"n": 1}).report({"other": 1.0}, 4)
+    for results in views(one, mode):
+        assert results[0].diverged == diverged
+        assert results[0].value("good") == 2.0
+
+
 def test_a_metric_without_any_finite_value_is_excluded(mode: str) -> None:
     with group(mode) as one:
         for task in one.tasks({"n": [1, 2]}):

@@ -143,6 +143,16 @@ def add_metric(metrics: Metrics, key: MetricKey, data: MetricData) -> None:
         metrics[key] = data
 
 
+def add_skipped(metrics: Metrics, other: Mapping[MetricKey, MetricData]) -> None:
+    """Adds what only a run log knows of skipped values; where those curves end has to be read."""
+    for key, data in other.items():
+        if data.skipped:
+            own = metrics.setdefault(key, MetricData())
+            if not own.skipped:
+                own.merge_skipped(data)
+                own.stats.exact = own.stats.exact and not own.stats.has_curve
+
+
 def copy_metrics(metrics: Mapping[MetricKey, MetricData]) -> Metrics:
     """Returns a copy of the metrics that were reported; later values do not change it."""
     return {key: data.copy() for key, data in list(metrics.items()) if not data.is_empty}

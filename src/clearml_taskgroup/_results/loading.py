@@ -24,6 +24,7 @@ from .._clearml.queries import (
     run_started_at,
 )
 from .._model.arguments import check_flag, is_one_of, iterator_of
+from .._model.metric_data import add_skipped
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
@@ -279,6 +280,8 @@ def _add_logged(task: PastTask, logged: PastTask) -> None:
     for key, data in logged.metrics.items():
         if key in task.metrics and data.stats.exact and _agree(task.metrics[key].stats, data.stats):
             task.metrics[key].stats = data.stats
+    if logged.status is None:
+        add_skipped(task.metrics, logged.metrics)
     if logged.status == task.status:
         task.duration = logged.duration
 

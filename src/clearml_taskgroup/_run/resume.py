@@ -11,7 +11,7 @@ from .._clearml.dates import seconds_since_1970
 from .._clearml.documents import past_task
 from .._clearml.queries import group_tasks, identity_of, is_on_agent, parse_count, query_all_tasks, run_tasks
 from .._log import logger
-from .._model.metric_data import metrics_to_json
+from .._model.metric_data import add_skipped, metrics_to_json
 from .._model.name_template import NameTemplate
 from .._model.past import PastRun, PastTask, Prior, latest_attempts
 from .._model.specs import Ending
@@ -155,7 +155,10 @@ def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[s
     """Adds what only the run log knows: the sums of values, and statuses that the server does not have."""
     for task_id, logged in local.tasks.items():
         task = past.get(task_id)
-        if task is None or logged.status is None:
+        if task is None:
+            continue
+        if logged.status is None:  # its process died before it could store this on the server
+            add_skipped(task.metrics, logged.metrics)
             continue
         task.metrics = logged.metrics or task.metrics
         if not logged.delivered and statuses[task_id] not in (*PUBLISHED, "queued"):
