@@ -338,6 +338,14 @@ def test_what_forked_children_report_is_in_the_results(mode: str) -> None:
             assert row.diverged == {("bad", ())}
 
 
+def test_each_value_that_a_child_skipped_counts(mode: str) -> None:
+    with group(mode) as one, one.task({"n": 1}) as task:
+        _run(_report_all, task, [(1, NAN), (3, NAN)])
+        task.report({"loss": 1.0}, 2)
+    for results in views(one, mode):
+        assert results[0].diverged == {("loss", ())}
+
+
 def test_parameters_that_a_forked_child_adds_are_in_the_results(mode: str) -> None:
     with group(mode) as one:
         task = one.task({"n": 1})

@@ -56,7 +56,11 @@ def skip_nonfinite(
     data = state.metrics.setdefault(metric_key, MetricData())
     had_diverged = data.has_diverged
     data.skip(iteration)
-    if not had_diverged and data.has_diverged:  # known also if this process is killed
+    if run.in_child:  # only its lines are known of a forked child, and other processes may report between
+        one = MetricData()
+        one.skip(iteration)
+        log_skipped(run, state, metric_key, one)
+    elif not had_diverged and data.has_diverged:  # known also if this process is killed
         log_skipped(run, state, metric_key, data)
     if data.skipped == 1:
         warnings.warn(
