@@ -304,7 +304,7 @@ with offline() as group:
         report(task, 50)
         with other:
             report(other, 50)
-            {end}
+        {end}
     assert os.waitpid(child, 0)[0] == child
     assert task.status == other.status == "in_progress"
     report(task, 100)

@@ -52,6 +52,7 @@ class Server:
     """A server whose statistics follow the order of arrival, and whose curves the iterations."""
 
     arrived: list[tuple[int, float]]
+    transport: object = "an open connection"
 
     def read_scalars(self, ids: list[str], timeout: float) -> Any:
         values = [value for _, value in self.arrived]
