@@ -328,6 +328,7 @@ FAULTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_a_new_token_survives_faults(
     loopback: LoopbackServer, transport: Transport, fault: dict[str, Any]
@@ -361,6 +362,7 @@ def test_credentials_that_were_revoked_are_told_at_once(
 # --- the login as a group opens ----------------------------------------------------------------
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_the_first_login_survives_faults(loopback: LoopbackServer, fault: dict[str, Any]) -> None:
     """A few faults of the login, whatever they are, do not keep a group from opening."""
@@ -394,6 +396,7 @@ def test_a_server_that_stays_away_is_told(loopback: LoopbackServer, monkeypatch:
 PAGE = b"<html>welcome</html>"
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("odd", "told"),
     [

@@ -87,6 +87,7 @@ def test_a_repository_is_on_every_task(repository: Path, tmp_path: Path) -> None
     assert done.trouble == []
 
 
+@pytest.mark.slow
 def test_the_working_folder_is_told_from_the_repositorys_root(repository: Path, tmp_path: Path) -> None:
     """Started in a folder of the repository, that folder and the script as seen from it are stored."""
     done = start(["train.py"], tmp_path, cwd=repository / "experiments")
@@ -95,6 +96,7 @@ def test_the_working_folder_is_told_from_the_repositorys_root(repository: Path, 
     assert "diff" not in script  # nothing is uncommitted
 
 
+@pytest.mark.slow
 def test_a_module_is_an_entry_point(repository: Path, tmp_path: Path) -> None:
     """Started with `python -m`, the entry point is the module, with the script's arguments."""
     (repository / "experiments" / "__init__.py").write_text("")
@@ -140,6 +142,7 @@ def test_provenance_can_be_left_out(repository: Path, tmp_path: Path) -> None:
     assert scripts == [{}] * 5
 
 
+@pytest.mark.slow
 def test_a_repository_without_commits_does_no_harm(tmp_path: Path) -> None:
     """In a repository that has no commit yet the script is stored whole."""
     folder = tmp_path / "fresh"

@@ -115,6 +115,7 @@ FORMS: list[Callable[[TaskGroup], object]] = [
 ]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("where", ["disk", "server"])
 def test_a_run_is_found_by_each_form(where: str, form: Any, request: pytest.FixtureRequest) -> None:

@@ -106,6 +106,7 @@ def test_a_members_status_is_adopted(
         assert "'seed=0'" in lines(caplog)[0]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("when", ["before a task", "before the end"])
 @pytest.mark.parametrize("how", CHANGES)
 def test_the_parents_status_is_adopted(
@@ -218,6 +219,7 @@ def loopback_connection() -> Any:
     return sdk.connect()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_resume_adopts(loopback: LoopbackServer, how: str) -> None:
     """What somebody has failed or stopped runs again, what was published is done."""

@@ -142,6 +142,7 @@ def test_what_a_page_shows_is_compared(shown: str, output: str, same: bool) -> N
     assert is_shown(shown, output) == same
 
 
+@pytest.mark.slow
 def test_faults_of_a_page_are_found(reader: Reader, tmp_path: Path) -> None:
     """An error, a warning, another output, another exit code are each told with their line."""
     warning = Block("python", "", 3)

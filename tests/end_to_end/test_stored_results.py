@@ -72,6 +72,7 @@ CURVES = [
 ]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("points", CURVES)
 def test_statistics_are_those_of_the_stored_curve(mode: str, points: list[tuple[int, float]]) -> None:
     curve = dict(sorted(dict(points).items()))
@@ -108,6 +109,7 @@ def test_an_attempt_that_goes_on_from_a_checkpoint_replaces_points(mode: str) ->
 # --- diverged ------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("bad", [NAN, INF, -INF, 1e39])
 def test_a_task_that_diverged_does_not_win(mode: str, bad: float) -> None:
     with group(mode, metrics=[Metric("loss", mode="min")]) as one:
@@ -223,6 +225,35 @@ def test_a_metric_without_any_finite_value_is_excluded(mode: str) -> None:
             task.report({"loss": NAN if task.params["n"] == 1 else 0.5}, 0)
     for results in views(one, mode):
         assert results.best("loss", mode="min").excluded == ("n=1",)
+
+
+def test_what_diverged_is_in_records_and_has_no_value(mode: str) -> None:
+    with group(mode) as one:
+        for task in one.sweep({"lr": [0.1], "seed": [0, 1, 2]}):
+            with task:
+                task.report({"loss": NAN if task.params["seed"] == 2 else 1.0}, 1)
+    for results in views(one, mode):
+        assert [record.get("loss.diverged") for record in results.to_records()] == [None, None, True]
+        (mean,) = results.aggregate("seed").to_records()
+        assert (mean["n"], mean["loss.n"], mean["loss.diverged"]) == (3, 2, 1)
+        assert results[2].history("loss").values == ()
+        with pytest.raises(NoSuchResultError, match="all of its values were NaN, infinite or too large"):
+            results[2].value("loss")
+
+
+def test_an_earlier_attempt_has_its_duration_and_is_not_warned_of_again(mode: str) -> None:
+    with group(mode) as one:
+        for task in one.sweep({"n": [1]}):
+            with task:
+                for step in range(3):
+                    task.report({"loss": NAN}, step)
+                task._state.opened -= 100.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with group(mode, resume=True) as again:
+            assert [task.params for task in again.sweep({"n": [1]})] == []
+    if mode == "offline":  # a server has times of its own
+        assert again.results()[0].duration == pytest.approx(one.results()[0].duration, abs=2.0)
 
 
 def test_the_parents_summary_leaves_it_out() -> None:

@@ -208,6 +208,7 @@ MISSING = [
 ]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("package", "extra", "use"), MISSING)
 def test_a_missing_extra_is_named(tmp_path: Path, package: str, extra: str, use: str) -> None:
     """Where a package is missing, its integration says what to install; everything else works."""
@@ -217,6 +218,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, package: str, extra: str, use:
     assert run(script, tmp_path).result == ["MissingExtraError", f"{used} needs {package}: {command}"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("package", "extra", "use"), MISSING)
 def test_a_broken_package_speaks_for_itself(tmp_path: Path, package: str, extra: str, use: str) -> None:
     """A package that is there, and lacks something itself, is not told to be missing."""

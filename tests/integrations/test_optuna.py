@@ -659,6 +659,7 @@ def various(trial: Any) -> float:
     return x
 
 
+@pytest.mark.quick(1)
 def test_resume_with_optunas_own_storage(place: Place, stored: Callable[[], Any]) -> None:
     """The numbers go on, earlier trials are there as they ended, and none is run again."""
     with place.group() as group:

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .harness import run_script
 from .server import LoopbackServer
+
+pytestmark = pytest.mark.slow
 
 
 def fine(server: LoopbackServer) -> None:

@@ -81,6 +81,7 @@ def expected(seed: int) -> list[tuple[int, float]]:
     return [(step, seed + step / 8) for step in range(worker_functions.STEPS)]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_each_point_is_run_once_and_told_in_order(kind: str, disk: Disk) -> None:
     """Records come in the space's order, with values; tasks are completed, with all their points."""
@@ -205,6 +206,7 @@ def test_what_cannot_travel_is_told_and_breaks_nothing(kind: str, disk: Disk) ->
     assert disk.ends()["seed=3"] == ("stopped", "SystemExit: 3")
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("retry", ["new", "continue"])
 @pytest.mark.parametrize("kind", ENGINES)
 def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Path) -> None:
@@ -488,6 +490,7 @@ def test_an_error_of_ours_in_the_middle_leaves_no_process(monkeypatch: pytest.Mo
     assert workers() == []
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_online_it_is_the_same(kind: str, server: View) -> None:
     """On a server: points, consoles and statuses, with what other processes reported."""

@@ -305,6 +305,7 @@ SEED_VALUES = """[
 ]"""
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_the_hash_seed() -> None:
     code = f"""
 from tests.model.test_parameter_json import *

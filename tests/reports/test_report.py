@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -181,6 +182,22 @@ def test_configurations_are_sorted_and_leave_out_who_does_not_count(tmp_path: Pa
         ["10", "digits", "2", "10.02 ± 0.07"],
     ]
     assert "2 failed or stopped tasks not counted in" in page.text
+
+
+def test_what_diverged_is_named(tmp_path: Path) -> None:
+    """A mean says of how many tasks it is, and the caption which do not count in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with TaskGroup("the project", "the group") as group:
+            for task in group.sweep({"lr": [0.1], "seed": range(3)}):
+                with task:
+                    task.report({"loss": math.nan if task.index == 2 else 1.0}, 1)
+    _, page = written(group.results(), tmp_path)
+    (line,) = page.tables["configurations"][1:]
+    assert line[1:] == ["3", "1 ± 0 (n=2)"]
+    assert "Not counted in, loss diverged: 1 (lr=0.1,seed=2)." in page.text
+    assert "failed, stopped and diverged tasks do not" in page.text
+    assert "All values of the task were NaN" in page.text
 
 
 def test_over(tmp_path: Path) -> None:

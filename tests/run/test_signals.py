@@ -71,6 +71,7 @@ def test_a_signal_in_the_body_stops_what_is_open(number: signal.Signals, own_blo
     assert statuses(backend) == {"the group": "stopped", "seed=0": "completed", "seed=1": "stopped"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_a_script_ends_it_with_its_code_and_stopped_tasks(tmp_path: Any, number: int) -> None:
     """A real signal from outside stops tasks and run in the run log, and the exit code tells of it."""

@@ -380,6 +380,7 @@ def test_an_unusable_cache_folder_is_told_as_the_group_opens(tmp_path: Path) -> 
     assert "CLEARML_CACHE_DIR" in done.result
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
 def test_open_tasks_cost_no_files_and_no_threads(tmp_path: Path) -> None:
     """With 300 tasks open and reporting there are as many open files and threads as with one."""

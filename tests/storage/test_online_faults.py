@@ -177,6 +177,7 @@ def test_pings_may_fail(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatc
 # --- what is told ------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("how", ["outage", "500", "hanging"])
 def test_closing_without_a_server_ends_in_time(loopback: LoopbackServer, how: str) -> None:
     """close(timeout=) returns soon after its time, naming points and tasks; the record has each end."""

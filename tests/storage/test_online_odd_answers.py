@@ -142,6 +142,7 @@ def test_an_odd_answer_until_the_end_keeps_everything(
     assert {path.suffix for path in log_of(group).parent.iterdir()} == {".jsonl"}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("odd", ["400", "413", "403", "null", "odd meta"])
 def test_one_event_that_is_always_refused(loopback: LoopbackServer, odd: str) -> None:
     """All others are delivered; it is kept in a file, reported at close and by each upload."""

@@ -124,6 +124,7 @@ def test_no_file_is_left_when_all_was_delivered(loopback: LoopbackServer) -> Non
     assert [path.name for path in folder_of(group).iterdir()] == ["run-0001.jsonl"]
 
 
+@pytest.mark.slow
 def test_threads_and_files_are_as_many_for_one_task_as_for_hundreds(group: TaskGroup) -> None:
     def held() -> tuple[int, int]:
         links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
@@ -272,6 +273,7 @@ def test_one_error_tells_what_is_undelivered_and_how_to_deliver_it(
     assert [path.name for path in folder_of(group).iterdir()] == ["run-0001.jsonl"]
 
 
+@pytest.mark.slow
 def test_one_error_tells_which_ends_were_not_told(spaced_cache: None, loopback: LoopbackServer) -> None:
     """Where all points are there and the statuses are not, the command tells these."""
     group = new_group().open()
@@ -287,6 +289,7 @@ def test_one_error_tells_which_ends_were_not_told(spaced_cache: None, loopback: 
     assert {task["status"] for task in loopback.tasks.values()} == {"completed"}
 
 
+@pytest.mark.slow
 def test_an_end_without_any_time_keeps_all_on_disk(loopback: LoopbackServer) -> None:
     """Closing at once still brings what was reported last to the disk."""
     group = new_group().open()

@@ -470,6 +470,7 @@ def break_down(loopback: LoopbackServer, how: str) -> None:
         loopback.faults.fail_next("*", status=int(how), times=1_000_000)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("how", ["500", "503", "403", "404", "no connection", "revoked"])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
 def test_an_outage_refuses_nothing(

@@ -106,6 +106,7 @@ def test_uploading_twice_changes_nothing(full: OfflineRun, loopback: LoopbackSer
     assert {call.endpoint for call in loopback.calls} <= {"auth.login", "tasks.get_all"}
 
 
+@pytest.mark.slow
 def test_another_server_gets_all_of_it_too(
     full: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,7 +281,7 @@ def best(
     if as_json:
         print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
         return
-    echo(f"{found}, the {'greatest' if found.mode == 'max' else 'least'}")
+    echo(found.described(", the greatest" if found.mode == "max" else ", the least"))
     for name, value in found.params.items():
         echo(f"  {name} = {value}")
     if row is not None:

@@ -14,7 +14,7 @@ from .._plots.parameters import varying_parameters
 from .._plots.scales import is_number
 from .._plots.value_text import as_number, number_texts, value_text
 from .._results.filtering import is_comparable
-from .._text import counted
+from .._text import counted, some
 from .html import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Tables:
             [line for line in lines if line],
             sortable=False,
             label="best values",
-            caption="The last value of each task counts; failed and stopped tasks do not.",
+            caption="The last value of each task counts; failed, stopped and diverged tasks do not.",
         )
         return section("best", "Best values", found, note(advice) if has_unknown_mode else "")
 
@@ -112,7 +112,8 @@ class Tables:
                 if mean is None:
                     cells.append(MISSING)
                 else:
-                    cells.append(Cell(esc(texts[metric_key][config.name]), mean.mean, classes=good))
+                    counts = "" if mean.n == config.n else f" (n={mean.n})"
+                    cells.append(Cell(esc(texts[metric_key][config.name] + counts), mean.mean, classes=good))
             lines.append(Line(cells))
         columns = [Column(name) for name in names] or [Column("configuration")]
         columns += [Column("n"), *self._metric_columns()]
@@ -120,6 +121,9 @@ class Tables:
         over = ", ".join(self.means.over)
         caption = f"Mean ± sample standard deviation over {over}, of each task's last value."
         caption += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
+        for metric_key, excluded in self.means.excluded.items():
+            label = self.results.label(metric_key)
+            caption += f" Not counted in, {label} diverged: {len(excluded)} ({some(excluded)})."
         found = table(columns, lines, label="configurations", caption=caption)
         return section("configurations", "Configurations", found)
 
@@ -257,16 +261,18 @@ class Tables:
             if metric_key in row.stats
         ]
         columns = [Column(name) for name in head]
-        values = (
-            table(columns, lines, sortable=False, label=row.name)
-            if lines
-            else note("The task has reported no values.")
-        )
+        values = table(columns, lines, sortable=False, label=row.name) if lines else note(_why_no_values(row))
         return (
             f'<details id="{_anchor(row)}"><summary>{esc(row.name)} '
             f'<span class="{esc(row.status)}">{esc(status)}</span></summary>'
             f"<div><dl>{shown}</dl>{values}</div></details>"
         )
+
+
+def _why_no_values(row: Row) -> str:
+    if not row.diverged:
+        return "The task has reported no values."
+    return "All values of the task were NaN, infinite or too large for a ClearML server."
 
 
 def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Cell]:

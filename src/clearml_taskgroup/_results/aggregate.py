@@ -133,6 +133,8 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
                 mean = row.stats[metric_key]
                 for field in ("mean", "std", "sem", "n"):
                     record[f"{metric_key!s}.{field}"] = getattr(mean, field)
+            for metric_key, names in row.excluded.items():
+                record[f"{metric_key!s}.diverged"] = len(names)
             records.append(record)
         return records
 

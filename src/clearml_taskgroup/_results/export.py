@@ -114,6 +114,8 @@ def row_record(row: Row, metric_keys: Sequence[MetricKey]) -> dict[str, Any]:
             known = stats is not None and (stats.is_counted or column not in ("mean", "count"))
             known = known and not (column == "last" and metric_key in row.diverged)
             record[f"{text}.{column}"] = getattr(stats, column) if known else None
+    for metric_key in row.diverged:
+        record[f"{metric_key!s}.diverged"] = True
     return record
 
 

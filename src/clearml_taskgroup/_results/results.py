@@ -260,7 +260,8 @@ class Results(Tabular, Sequence[Row]):
         The entries: `key`, `name`, `index`, `id`, `attempt`, `status`, `status_reason`, `duration`;
         `params.C` for each parameter of the task; and for each metric and context that some task has
         `accuracy[split=val].last` (and `.first`, `.min`, `.max`, `.mean`, `.count`, and the first four with
-        `_iteration`), sorted by the vocabulary and then by name. Unknown values are None. The entries and
+        `_iteration`), sorted by the vocabulary and then by name. Unknown values are None. A task in which
+        the metric has diverged also has `accuracy[split=val].diverged`, True. The entries and
         their order are the same wherever the results were loaded from.
 
         If the results were loaded from a server and this machine has no log of the run, `.mean`, `.count` and

@@ -12,6 +12,7 @@ from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
 from .._text import counted, printable, some
+from ..errors import NoSuchResultError
 
 if TYPE_CHECKING:
     from .._model.metric_data import MetricData
@@ -117,24 +118,32 @@ class Row:
     def value(self, metric: str, *, of: Of = "last", **context: Any) -> float:
         """Returns one value: `row.value("accuracy", split="val", of="max")`.
 
+        The last value of a metric that has diverged is NaN, if it has any value.
+
         Args:
             metric: The metric's name or an alias.
             of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
             **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
-            NoSuchResultError: The task did not report the metric.
+            NoSuchResultError: The task did not report the metric, or no value that can be stored.
             AmbiguousResultError: The task reported the metric in several contexts that match.
         """
         check_choice("of", of, OF)
         metric_key = self._find(metric, context)
         if of == "mean":
             self._reader.complete_stats([self], metric_key)
-        return statistic(self.stats[metric_key], of)
+        if metric_key in self.stats:
+            return statistic(self.stats[metric_key], of)
+        note = "all of its values were NaN, infinite or too large"
+        raise NoSuchResultError(str(metric_key), [], task=self._described(), note=note)
 
     def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
+        return self._lookup.find(metric, context, (*self.stats, *self.diverged), task=self._described())
+
+    def _described(self) -> str:
         status = self.status.replace("_", " ") + (f": {self.status_reason}" if self.status_reason else "")
-        return self._lookup.find(metric, context, self.stats, task=f"the task {self.name} ({status})")
+        return f"the task {self.name} ({status})"
 
     def __repr__(self) -> str:
         values = some([f"{m!s}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
@@ -246,13 +255,21 @@ class Best:
     diverged: bool = False
 
     def __str__(self) -> str:
+        return self.described()
+
+    def described(self, order: str = "") -> str:
+        """Returns the text that `print` shows.
+
+        Args:
+            order: What the value is among the others: `", the least"`.
+        """
         spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
         if self.std is not None and self.n < 2:
             spread = f" (n={self.n})"
         later = " (diverged later)" if self.diverged else ""
         without = f"; without {excluded_text(self.excluded)}" if self.excluded else ""
         metric = with_statistic(self.metric, self.of)
-        return printable(f"{self.name}: {metric} = {self.value:.6g}{spread}{later}{without}")
+        return printable(f"{self.name}: {metric} = {self.value:.6g}{spread}{order}{later}{without}")
 
 
 def diverged_note(names: Sequence[str]) -> str:

@@ -337,9 +337,8 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
             found.append((DriftWarning, drift_warning(differences, group)))
     if run.summary_error is not None:
         found.append((TaskGroupWarning, f"the parent task has no summary: {run.summary_error!r}"))
-    more = sum(
-        data.skipped - 1 for state in run.states.values() for data in state.metrics.values() if data.skipped
-    )
+    ran_here = [state for state in run.states.values() if not state.done]
+    more = sum(data.skipped - 1 for state in ran_here for data in state.metrics.values() if data.skipped)
     if more:
         were = "was" if more == 1 else "were"
         text = f"{counted(more, 'more point')} that ClearML cannot store {were} skipped"

@@ -102,7 +102,8 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
             continue
         state = _earlier_state(run, spec, past, in_sweep)
         if run.is_done(spec.key):
-            state.status, state.done, state.finished, state.ended = "completed", True, True, state.opened
+            state.status, state.done, state.finished = "completed", True, True
+            state.ended = state.opened + past.duration
         states.append(state)
     run.backend.reopen([state.id for state in states if not state.done])
     return states
