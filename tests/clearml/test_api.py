@@ -620,3 +620,9 @@ def tls_before(server: LoopbackServer, folder: Path) -> Iterator[tuple[str, Path
         yield f"https://127.0.0.1:{proxy.server_address[1]}", certificate
         proxy.shutdown()
         thread.join()
+
+
+def test_a_machine_without_a_configuration() -> None:
+    """The error is a sentence of ours, not the start of ClearML's manual."""
+    with pytest.raises(LoginError, match=r"ClearML is not configured on this machine; set api\.api_server"):
+        sdk.connect()

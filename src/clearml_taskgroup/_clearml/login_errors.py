@@ -49,4 +49,7 @@ _CERTIFICATE = (
 def login_error(error: Exception) -> LoginError:
     if isinstance(error.__context__, LoginError):  # ClearML's session wraps what `_send_request` raises
         return error.__context__
-    return LoginError(f"cannot log in: {' '.join(str(error).split())[:200]}")
+    text = " ".join(str(error).split())
+    if "not configured" in text:  # ClearML goes on with how to set up a server
+        return LoginError("cannot log in: ClearML is not configured on this machine")
+    return LoginError(f"cannot log in: {text[:200]}")
