@@ -31,25 +31,7 @@ from clearml_taskgroup._model.display_name import display_name
 from clearml_taskgroup._model.identity import canonical_project, flatten, group_id, task_key
 from clearml_taskgroup._model.parameter_json import typed_json
 from clearml_taskgroup.errors import ArgumentError, ParameterError, ServerNameError
-
-
-class Colour(enum.Enum):
-    """Two members."""
-
-    RED = 1
-    GREEN = 2
-
-
-class Shade(enum.Enum):
-    """Shares a member's name and value with `Colour`."""
-
-    RED = 1
-
-
-class Word(enum.StrEnum):
-    """Equal to its text, in Python."""
-
-    RED = "red"
+from tests.support.generated import Colour, Shade, Word
 
 
 @dataclasses.dataclass

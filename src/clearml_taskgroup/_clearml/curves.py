@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from .._model.name_template import Name
 from .api import Refused
 from .concurrent import call_concurrently
-from .events import SINGLE_VALUE_ITERATION
+from .events import as_point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .api import Transport
-    from .events import Curves, Point
+    from .events import Curves
 
 MAX_TITLE_POINTS = 200_000
 """How many data points of one title a server gives in one answer at most."""
@@ -95,7 +95,7 @@ def _read_titles(transport: Transport, task_id: str, titles: Titles) -> Curves |
         body["scroll_id"] = answer["scroll_id"]
     curves: Curves = {}
     for (title, series, iteration), value in sorted(points.items(), key=lambda point: point[0][2]):
-        curves.setdefault(Name(title, series), []).append(_point(iteration, value))
+        curves.setdefault(Name(title, series), []).append(as_point(iteration, value))
     return curves
 
 
@@ -106,12 +106,8 @@ def _read_title(transport: Transport, task_id: str, title: str, series: Sequence
     while True:
         answer = transport.call("events.scalar_metrics_iter_raw", body)
         for name, curve in answer["variants"].items():
-            points = map(_point, curve["iter"], curve["y"])
+            points = map(as_point, curve["iter"], curve["y"])
             curves.setdefault(Name(title, name), []).extend(points)
         if not answer.get("scroll_id") or (answer.get("returned") or 0) < MAX_TITLE_POINTS:
             return curves
         body["scroll_id"] = answer["scroll_id"]
-
-
-def _point(iteration: int, value: float) -> Point:
-    return (None if iteration == SINGLE_VALUE_ITERATION else iteration), value

@@ -15,7 +15,7 @@ from .._model.past import PastTask
 from .._model.stats import Stats
 from .._model.status import ABANDONED, ENDED, from_server
 from .dates import seconds_between
-from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, is_point
+from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, as_point, is_point
 from .hyperparameters import read_parameters
 from .notes import NAMES_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
 from .queries import identity_of, is_on_agent, parse_count
@@ -116,7 +116,7 @@ def scalars_of_events(events: Iterable[Mapping[str, Any]]) -> Scalars:
 
 def _points(xs: array[int], ys: array[float]) -> Iterator[Point]:
     for x, y in zip(xs, ys, strict=True):
-        yield (None if x == SINGLE_VALUE_ITERATION else x), y
+        yield as_point(x, y)
 
 
 def metrics_of(

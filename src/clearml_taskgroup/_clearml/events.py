@@ -114,9 +114,13 @@ def curves_of(events: Iterable[Mapping[str, Any]], names: Sequence[Name]) -> Cur
         if is_point(event):
             points = curves.get((event["metric"], event["variant"]))  # type: ignore[call-overload]
             if points is not None:
-                at = event["iter"]
-                points.append((None if at == SINGLE_VALUE_ITERATION else at, event["value"]))
+                points.append(as_point(event["iter"], event["value"]))
     return curves
+
+
+def as_point(iteration: int, value: float) -> Point:
+    """Returns a data point as it was reported: a single value has no iteration."""
+    return (None if iteration == SINGLE_VALUE_ITERATION else iteration), value
 
 
 def plot_event(task_id: str, title: str, series: str, figure: Mapping[str, Any]) -> str:
