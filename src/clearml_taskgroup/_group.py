@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ._agents import on_agent as on_agent
 from ._agents import queue as queueing
 from ._agents import submit_checks
-from ._clearml import sdk
 from ._current import current_group, enter, groups, leave
 from ._group_info import GroupInfo
 from ._model.arguments import (
@@ -28,23 +26,19 @@ from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
 from ._model.vocabulary import Vocabulary
 from ._results.from_run import results_of
-from ._results.loading import Wanted, load_results
 from ._run import closing, console, failures, signals
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
 from ._run.run import RunOptions
 from ._run.worker_log import RESULTS_TIMEOUT_S
-from ._storage.past_runs import find_run
-from ._storage.upload import OnProgress, Uploaded, upload
 from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
-from ._task import Failure, GroupTask, failure_of
-from ._text import counted, shown
+from ._task import GroupTask
+from ._text import counted
 from .errors import ArgumentError, GroupStateError, WorkerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
-    from pathlib import Path
     from types import TracebackType
 
     from ._map.map import Mapped
@@ -463,83 +457,6 @@ class TaskGroup(GroupInfo):
             run.worker_log.merge(run, RESULTS_TIMEOUT_S)
         goes_on = self._iterations.has_more and not run.closed
         return results_of(run, "the sweep goes on" if goes_on else "")
-
-    @staticmethod
-    def load(
-        project: str,
-        name: str | None = None,
-        run: int | str | None = None,
-        *,
-        mode: Literal["online", "offline"] | None = None,
-        metrics: Iterable[str | Metric] | None = None,
-        copies: bool = False,
-    ) -> Results:
-        """Loads the results of an earlier run.
-
-        A server is asked once for each 500 tasks; curves are read when they are first used.
-
-        Args:
-            project: The group's project.
-            name: The group's name.
-            run: The run's number, its id, or the first digits of its id; None for the latest run.
-            mode: `"online"` searches only the server, `"offline"` only this disk. None follows ClearML's own
-                setting, and searches this disk if the server has no such run.
-            metrics: A vocabulary, for modes, units and aliases; None for the group's own.
-            copies: Whether to include copies of tasks that were made in the web page.
-
-        Raises:
-            NoSuchRunError: There is no such group or run.
-            ArgumentError: The name is missing, or another argument is of the wrong kind.
-            LoginError: The server refuses the credentials.
-            ServerError: The server cannot be reached, or refuses a request.
-        """
-        if name is None:
-            before, slash, last = shown(project).strip("'\"").rpartition("/")
-            example = (
-                f"TaskGroup.load({before!r}, {last!r})" if slash else f"TaskGroup.load({shown(project)}, …)"
-            )
-            raise ArgumentError("name", None, f"the group's name beside its project: {example}")
-        project, name = canonical_project(project), canonical_task_name(name, "group name")
-        wanted = Wanted(project, name, group_id(project, name), run)
-        return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
-
-    @property
-    def failures(self) -> tuple[Failure, ...]:
-        """The failed tasks with the reasons, in the order in which they ended.
-
-        These are all failed tasks: those whose exception `catch` includes, those of `map` and of worker
-        processes, those whose exception left the group's block, and those with `mark_failed`.
-        """
-        run = self._run
-        if run is not None and not run.closed:
-            run.worker_log.merge(run, 0.0)
-        failed = [task for task in self if task.status == "failed" or task._caught is not None]
-        failed.sort(key=lambda task: task._state.ended or math.inf)
-        return tuple(map(failure_of, failed))
-
-    @staticmethod
-    def upload(run: str | Path, progress: OnProgress | None = None) -> Uploaded:
-        """Uploads an offline run to the configured server, or undelivered data of an online run.
-
-        Each task gets its final status and the link to the parent, which ClearML's own import does not
-        set. It can be interrupted at any moment and run again; no task is created twice and no data is lost.
-
-        Args:
-            run: The run's id or its first digits, the group's id for its latest run, or the path of the
-                run log (`group.record_path`).
-            progress: Called with a task's name, the number of tasks that are done, and of all tasks.
-
-        Returns:
-            The ids of the tasks on the server, by their offline ids.
-
-        Raises:
-            ArgumentError: There is no such run on this disk.
-            RunInUseError: A living process has it open.
-            ModeError: ClearML is set offline.
-            LoginError: The server refuses the credentials.
-            ServerError: The server cannot be reached, or refuses a request; run it again later.
-        """
-        return upload(find_run(sdk.cache_folder() / "taskgroup", run).path, progress)
 
     # --- current -------------------------------------------------------------------------------
 

@@ -1,20 +1,28 @@
-"""GroupInfo: the read-only part of TaskGroup: its tasks, its run, and where its data is."""
+"""GroupInfo: what TaskGroup tells of its tasks, its run and where its data is; earlier runs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ._model.identity import flatten
+from ._clearml import sdk
+from ._model.identity import canonical_project, canonical_task_name, flatten, group_id
 from ._model.parameter_json import typed_json
 from ._results.filtering import has_parameters
+from ._results.loading import Wanted, load_results
+from ._storage.past_runs import find_run
+from ._storage.upload import OnProgress, Uploaded, upload
+from ._task import Failure, failure_of
 from ._text import shown
 from .errors import ArgumentError, GroupStateError, UnknownTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from ._model.metrics import Metric
+    from ._results.results import Results
     from ._run.run import Run
     from ._task import GroupTask
 
@@ -109,6 +117,83 @@ class GroupInfo:
         """The path of the run log: what was opened and how it ended, one JSON object per line; else None."""
         run_log = self._opened_once().run_log
         return run_log.path if run_log else None
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The failed tasks with the reasons, in the order in which they ended.
+
+        These are all failed tasks: those whose exception `catch` includes, those of `map` and of worker
+        processes, those whose exception left the group's block, and those with `mark_failed`.
+        """
+        run = self._run
+        if run is not None and not run.closed:
+            run.worker_log.merge(run, 0.0)
+        failed = [task for task in self if task.status == "failed" or task._caught is not None]
+        failed.sort(key=lambda task: task._state.ended or math.inf)
+        return tuple(map(failure_of, failed))
+
+    @staticmethod
+    def load(
+        project: str,
+        name: str | None = None,
+        run: int | str | None = None,
+        *,
+        mode: Literal["online", "offline"] | None = None,
+        metrics: Iterable[str | Metric] | None = None,
+        copies: bool = False,
+    ) -> Results:
+        """Loads the results of an earlier run.
+
+        A server is asked once for each 500 tasks; curves are read when they are first used.
+
+        Args:
+            project: The group's project.
+            name: The group's name.
+            run: The run's number, its id, or the first digits of its id; None for the latest run.
+            mode: `"online"` searches only the server, `"offline"` only this disk. None follows ClearML's own
+                setting, and searches this disk if the server has no such run.
+            metrics: A vocabulary, for modes, units and aliases; None for the group's own.
+            copies: Whether to include copies of tasks that were made in the web page.
+
+        Raises:
+            NoSuchRunError: There is no such group or run.
+            ArgumentError: The name is missing, or another argument is of the wrong kind.
+            LoginError: The server refuses the credentials.
+            ServerError: The server cannot be reached, or refuses a request.
+        """
+        if name is None:
+            before, slash, last = shown(project).strip("'\"").rpartition("/")
+            example = (
+                f"TaskGroup.load({before!r}, {last!r})" if slash else f"TaskGroup.load({shown(project)}, …)"
+            )
+            raise ArgumentError("name", None, f"the group's name beside its project: {example}")
+        project, name = canonical_project(project), canonical_task_name(name, "group name")
+        wanted = Wanted(project, name, group_id(project, name), run)
+        return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
+
+    @staticmethod
+    def upload(run: str | Path, progress: OnProgress | None = None) -> Uploaded:
+        """Uploads an offline run to the configured server, or undelivered data of an online run.
+
+        Each task gets its final status and the link to the parent, which ClearML's own import does not
+        set. It can be interrupted at any moment and run again; no task is created twice and no data is lost.
+
+        Args:
+            run: The run's id or its first digits, the group's id for its latest run, or the path of the
+                run log (`group.record_path`).
+            progress: Called with a task's name, the number of tasks that are done, and of all tasks.
+
+        Returns:
+            The ids of the tasks on the server, by their offline ids.
+
+        Raises:
+            ArgumentError: There is no such run on this disk.
+            RunInUseError: A living process has it open.
+            ModeError: ClearML is set offline.
+            LoginError: The server refuses the credentials.
+            ServerError: The server cannot be reached, or refuses a request; run it again later.
+        """
+        return upload(find_run(sdk.cache_folder() / "taskgroup", run).path, progress)
 
     def _opened(self) -> Run:
         if self._run is None:

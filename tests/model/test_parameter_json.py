@@ -145,7 +145,7 @@ DIFFERENT: list[Any] = [
     *(None, True, 1, "1", [1], [1, 2], [None], [[1, 2]], [], {}, {"b": 2, 1: 1}, b"a"),
     *(NS, int(NS.astype(int)), NS + np.timedelta64(1, "ns"), datetime.datetime(2026, 1, 1)),
     *(pd.Timestamp("2026-01-01"), pd.Timestamp("2026-01-01", tz="UTC"), pd.Timestamp(NS)),
-    *(np.timedelta64(3, "Y"), 3, np.timedelta64(3, "M"), np.timedelta64(3, "ns"), np.timedelta64(3)),
+    *(np.timedelta64(3, "Y"), 3, np.timedelta64(3, "M"), np.timedelta64(3, "ns"), np.timedelta64(3, "h")),
     *(datetime.timedelta(3), pd.Timedelta(3), pd.Period("2026"), pd.Interval(0, 1), pd.Interval(0, 2)),
     *(Permission(0), Permission(8), Permission(16), Permission.READ, Permission.READ | Permission.WRITE),
     *(pd.DataFrame({"a": [1.0000001]}), pd.DataFrame({"a": [1.0000002]}), pd.DataFrame({"b": [1.0000001]})),

@@ -163,7 +163,13 @@ def test_iterations(task: GroupTask, backend: MemoryStore, iteration: Any, expec
             True,
             np.bool_(True),
         ),
-        *(Broken(), Decimal("1E+1000000"), np.array([1, 2]), np.datetime64("2026", "ns"), np.timedelta64(3)),
+        *(
+            Broken(),
+            Decimal("1E+1000000"),
+            np.array([1, 2]),
+            np.datetime64("2026", "ns"),
+            np.timedelta64(3, "D"),
+        ),
     ],
 )
 def test_what_is_no_iteration(task: GroupTask, backend: MemoryStore, iteration: Any) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import attrs
 
-from ._text import printable_lines, shortened, shown
+from .._text import printable_lines, shortened, shown
 
 MAX_MESSAGE_CHARS = 500
 """The most characters of a message, whatever was given."""

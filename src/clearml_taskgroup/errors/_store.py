@@ -6,7 +6,7 @@ import errno
 
 import attrs
 
-from ._error_base import TaskGroupError
+from ._base import TaskGroupError
 
 _ANOTHER_FOLDER = "set the environment variable CLEARML_CACHE_DIR to another directory"
 _DELETED = "it was deleted while a group used it: open the group again, and clean the cache only in between"

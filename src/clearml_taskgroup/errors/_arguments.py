@@ -1,0 +1,36 @@
+"""Arguments that a call does not accept, and packages that it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from .._text import shown
+from ._base import TaskGroupError
+
+
+@attrs.define(slots=False, repr=False)
+class ArgumentError(TaskGroupError, ValueError):
+    """Raised when an argument has a value that the call does not accept."""
+
+    argument: str
+    given: Any
+    expected: str
+
+    def __str__(self) -> str:
+        if self.given is None:
+            return f"{self.argument}= was not given, or is None; expected {self.expected}"
+        return f"{self.argument}={shown(self.given)} was given; expected {self.expected}"
+
+
+@attrs.define(slots=False, repr=False)
+class MissingExtraError(TaskGroupError, ImportError):
+    """Raised when something needs a package that is not installed."""
+
+    package: str
+    extra: str
+    used: str
+
+    def __str__(self) -> str:
+        return f"{self.used} needs {self.package}: pip install 'clearml-taskgroup[{self.extra}]'"

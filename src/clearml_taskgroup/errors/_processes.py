@@ -1,0 +1,59 @@
+"""Other processes."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._base import AdviceError, TaskGroupError
+
+
+class HandleError(AdviceError, RuntimeError):
+    """Raised when a task cannot be pickled for another process, or its data cannot be reached there."""
+
+    kind = "the task"
+
+
+class FunctionPickleError(AdviceError, TypeError):
+    """Raised when the function given to `map` cannot be sent to another process."""
+
+
+class ValuePickleError(AdviceError, TypeError):
+    """Recorded by `map` when the value that a function returned cannot be sent back."""
+
+    kind = "the task"
+
+
+@attrs.define(slots=False, repr=False)
+class CarriedError(TaskGroupError, RuntimeError):
+    """Recorded by `map` in place of an exception that cannot itself be sent between processes.
+
+    Also in `group.failures`, for a failure of which only the reason is known.
+
+    Attributes:
+        traceback: Where it was raised, as text.
+    """
+
+    text: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class WorkerDiedError(AdviceError, RuntimeError):
+    """Recorded by `map` when the process or the executor that a task was given to died."""
+
+    kind = "the task"
+
+
+@attrs.define(slots=False, repr=False)
+class WorkerStartError(TaskGroupError, RuntimeError):
+    """Raised when the worker processes of `map` cannot start, or when one of them opens the group again."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        script = (
+            "Worker processes that 'spawn' or 'forkserver' starts import the script; put what it does under"
+        )
+        return f'{self.problem}. {script} `if __name__ == "__main__":`, and leave functions outside of that'

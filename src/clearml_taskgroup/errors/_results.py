@@ -1,0 +1,128 @@
+"""Results and runs that are looked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._text import did_you_mean, shown, some
+from ._arguments import ArgumentError
+from ._base import TaskGroupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@attrs.define(slots=False, repr=False)
+class NoSuchResultError(TaskGroupError, LookupError):
+    """Raised when no task has a value for a metric that its results are asked for.
+
+    Attributes:
+        asked: The metric and its context.
+        known: The metrics that have values.
+        suggestion: What was probably meant; empty if nothing is close.
+        task: The one task that was asked, and how it ended; empty if all were asked.
+        note: Which values exist but do not count.
+    """
+
+    asked: str
+    known: Sequence[str]
+    suggestion: str = ""
+    task: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        who = f"{self.task} has no value for" if self.task else "no task has a value for"
+        hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
+        note = f"; {self.note}" if self.note else ""
+        nothing = "it reported nothing" if self.task else "nothing was reported"
+        there = f"; there is: {some(self.known)}" if self.known else "" if note else f"; {nothing}"
+        return f"{who} {self.asked}{hint}{note}{there}"
+
+
+@attrs.define(slots=False, repr=False)
+class AmbiguousResultError(TaskGroupError, LookupError):
+    """Raised when a metric was reported under several contexts and none was chosen.
+
+    Attributes:
+        asked: The metric, with the context that was given.
+        candidates: What it may mean.
+        example: The context that chooses one of them, `split='val'`.
+    """
+
+    asked: str
+    candidates: Sequence[str]
+    example: str = "split=…"
+
+    def __str__(self) -> str:
+        return f"{self.asked} may mean {some(self.candidates)}; choose one, as with {self.example}"
+
+
+@attrs.define(slots=False, repr=False)
+class NoSuchParameterError(ArgumentError):
+    """Raised when results are filtered or aggregated by a parameter that no task has.
+
+    Attributes:
+        call: The call whose default is this parameter; empty if it was given.
+        known: The parameters that tasks have.
+    """
+
+    call: str = ""
+    known: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        given = f"{self.argument}={shown(self.given)}"
+        if self.call:
+            return (
+                f"{self.call} without {self.argument}= means {given}, but no task has such a parameter; "
+                f"give {self.argument}= {self.expected}"
+            )
+        hint = did_you_mean(self.given, self.known)
+        return f"{given} was given, but no task has such a parameter{hint}; expected {self.expected}"
+
+
+@attrs.define(slots=False, repr=False)
+class NoSuchRunError(TaskGroupError, LookupError):
+    """Raised when a group or a run that is to be loaded does not exist.
+
+    Attributes:
+        asked: The run.
+        places: Where it was searched.
+        known: The runs that the group has there.
+        group: The group's name, if it has no runs.
+        groups: The groups of its project.
+        others: Groups of other projects, `project/name`, if its project has none.
+        label: The group, `project/name`.
+    """
+
+    asked: str
+    places: Sequence[str]
+    known: Sequence[str] = ()
+    group: str = ""
+    groups: Sequence[str] = ()
+    others: Sequence[str] = ()
+    label: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.asked} was not found; looked at {' and '.join(self.places)}"
+        if self.groups:
+            hint = did_you_mean(self.group, self.groups)
+            return f"{text}, where its project has the groups {some(self.groups)}{hint}"
+        if self.known:
+            return f"{text}, which has: {some(self.known)}"
+        if self.others:
+            hint = did_you_mean(self.label, self.others)
+            return f"{text}, where its project has no groups; there is: {some(self.others)}{hint}"
+        return f"{text}, which has: no runs"
+
+
+@attrs.define(slots=False, repr=False)
+class NoHistoryError(TaskGroupError, LookupError):
+    """Raised when whole curves are asked for where none are kept."""
+
+    where: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"the curves that were reported are not kept {self.where}; {self.advice}"

@@ -1,0 +1,135 @@
+"""The life of a group: its state, its data, the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._text import counted, shown, some
+from ._base import AdviceError, TaskGroupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class GroupStateError(AdviceError, RuntimeError):
+    """Raised when a group is used before it is opened or after it is closed."""
+
+    kind = "the group"
+
+
+@attrs.define(slots=False, repr=False)
+class TaskClosedError(TaskGroupError, RuntimeError):
+    """Raised when something is reported to a task that has ended."""
+
+    task: str
+    status: str
+    swept: bool = False
+    done: bool = False
+    unused: bool = False
+
+    def __str__(self) -> str:
+        if self.done:
+            before = "was completed in an earlier attempt, so resume=True does not run it"
+            return f"the task {shown(self.task)} {before}; skip it: `if task.done: continue`"
+        text = (
+            f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
+            "its block ends, before close() and before mark_…()."
+        )
+        if self.swept:
+            text += (
+                " A task of group.sweep(…) ends when the next iteration begins, so list(group.sweep(…)) has "
+                "ended tasks only: use group.tasks(…) to have all of them open at once."
+            )
+        if self.unused:
+            text += (
+                " Nothing was reported to it, but it has the status completed, so resume=True would skip it: "
+                "start a new run, without resume."
+            )
+        return text
+
+
+class SweepOverError(AdviceError, RuntimeError):
+    """Raised when a second loop begins over a sweep that has ended."""
+
+
+class ModeError(AdviceError, RuntimeError):
+    """Raised when the group's mode contradicts the mode that ClearML is set to."""
+
+
+@attrs.define(slots=False, repr=False)
+class DeliveryError(TaskGroupError):
+    """Raised when a block ends and some of its data is not delivered.
+
+    Attributes:
+        remedy: What to do; for points in an outbox, the command that delivers them.
+        outbox: The file in which the points wait; empty if they are lost.
+        lost: How many of them are lost although others wait.
+    """
+
+    points: int
+    tasks: Sequence[str]
+    where: str
+    cause: str
+    remedy: str = ""
+    unit: str = "point"
+    outbox: str = ""
+    lost: int = 0
+
+    def __str__(self) -> str:
+        who = f"{counted(self.points, self.unit)} of {counted(len(self.tasks), 'task')} ({some(self.tasks)})"
+        head = f"{who} could not be delivered"
+        rest = f". {self.remedy or f'What was delivered is in {self.where}'}"
+        if self.outbox:
+            lost = f"; {self.lost:,} are lost, the others wait in {self.outbox}" if self.lost else ""
+            head = f"{who} are not on the server" if self.lost else f"{who} wait in {self.outbox}"
+            rest = f"{lost}; deliver them with: {self.remedy}"
+        return f"{head}: {str(self.cause)[: max(60, 470 - len(head) - len(rest))]}{rest}"
+
+
+class RunLogError(AdviceError, ValueError):
+    """Raised when a run log has a line that no group writes, or does not fit to the data beside it."""
+
+    kind = "the run log"
+
+
+@attrs.define(slots=False, repr=False)
+class ServerError(TaskGroupError, ConnectionError):
+    """Raised when a ClearML server cannot be reached, or refuses a request."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the ClearML server: {self.problem[:400]}"
+
+
+@attrs.define(slots=False, repr=False)
+class LoginError(ServerError):
+    """Raised as a group opens, when the server does not answer or refuses the credentials."""
+
+    advice: str = (
+        "set api.api_server and credentials in clearml.conf (or CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, "
+        "CLEARML_API_SECRET_KEY)"
+    )
+
+    def __str__(self) -> str:
+        return f"the ClearML server: {self.problem[:200]}; {self.advice}, or work offline: mode='offline'"
+
+
+@attrs.define(slots=False, repr=False)
+class RunInUseError(TaskGroupError, RuntimeError):
+    """Raised when a run is resumed or uploaded while another process works on it."""
+
+    run: str
+    since: str = "a living process on this machine holds it"
+    group: str = ""
+    advice: str = "wait until it has ended, or give takeover=True if that process no longer exists"
+
+    @property
+    def who(self) -> str:
+        """The run, with its group if that is known."""
+        return f"{self.run} of {self.group}" if self.group else self.run
+
+    def __str__(self) -> str:
+        return f"the run {self.who} is still in use: {self.since}; {self.advice}"

@@ -1,0 +1,37 @@
+"""Warnings."""
+
+from __future__ import annotations
+
+from ._base import TaskGroupWarning
+
+
+class DriftWarning(TaskGroupWarning):
+    """Given at the end of a group, if some tasks report a metric and others do not."""
+
+
+class NameWarning(TaskGroupWarning):
+    """Given once, when names make comparison hard: per-task titles, too many names."""
+
+
+class NonFiniteWarning(TaskGroupWarning):
+    """Given once per series, when NaN, ±inf or a number beyond ±3.4e38 is skipped."""
+
+
+class AutoLoggingWarning(TaskGroupWarning):
+    """Given once, when `Task.init` was called: ClearML's auto-logging goes to that task."""
+
+
+class ProvenanceWarning(TaskGroupWarning):
+    """Given as a group opens, if the script's uncommitted changes are too large to keep."""
+
+
+class StoreWarning(TaskGroupWarning):
+    """Given as an online group opens, if its run log and outbox cannot be written to the disk."""
+
+
+class LeftOutWarning(TaskGroupWarning):
+    """Given once for each kind of data that a framework logs and the tasks of a group cannot store."""
+
+
+class LostPointsWarning(TaskGroupWarning):
+    """Given once, when data points are dropped because nothing takes them from the queue."""
