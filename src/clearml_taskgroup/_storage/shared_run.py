@@ -1,0 +1,105 @@
+"""SharedRun: what several processes that share one run agree on, wherever their tasks are stored.
+
+A run is shared by the processes that open the same group with the same `run=`. They agree on who is in the
+run, which process runs which configuration, which one creates the parent, and which one leaves last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._model.past import PastTask
+
+PARENT = "parent"
+"""The key under which the run's parent is claimed; keys of tasks are hexadecimal digits."""
+BEAT_EVERY_S = 30.0
+"""Seconds between two signs of life of a process."""
+DEAD_AFTER_S = 300.0
+"""A process of another machine counts as dead when its last sign of life is this old."""
+STALE_AFTER_S = 60.0
+"""A claim whose task does not exist after this time is free again: its process died in between."""
+
+
+def shared_run_id(group_id: str, text: str) -> str:
+    """Returns the id of the run that a text names: the same in every process, without asking anybody."""
+    return hashlib.sha256(f"{group_id}\0{text}".encode()).hexdigest()[:32]
+
+
+class SharedRun(Protocol):
+    """The agreement between the processes of one run.
+
+    No method compares the clocks of two machines. A method that needs a server raises `ServerError` if the
+    server cannot be reached.
+
+    Attributes:
+        process: This process, as `processes.this_process` names it.
+        session: Counts how often the run has become empty; a task that ended in an earlier session may be
+            run again by a resume.
+        withdrawn: Whether another process took this one for dead, so that its tasks are no longer its own.
+    """
+
+    process: str
+    session: int
+    withdrawn: bool
+
+    def join(self) -> None:
+        """Enters the run, once nobody is just ending it; ends the presence of processes that have died."""
+        ...
+
+    def claim(self, key: str, attempt: int) -> bool:
+        """Tries to get the right to create one attempt of a task; exactly one process gets it.
+
+        Args:
+            key: The task's key, or `PARENT`.
+            attempt: The number of the attempt, from 1.
+
+        Returns:
+            Whether this process, and no other, creates the task now, and calls `release` afterwards. False
+            if another process has claimed or created it, or if that is not known.
+        """
+        ...
+
+    def release(self, key: str, attempt: int, task_id: str | None) -> bool:
+        """Ends a claim: the task has been created, or, with None, it will not be.
+
+        Returns:
+            Whether the claim was still this process's own. If not, somebody else may have created the task too.
+        """
+        ...
+
+    def is_being_created(self, key: str, attempt: int) -> bool:
+        """Whether a living process holds the claim of a task that does not exist yet."""
+        ...
+
+    def members(self) -> Sequence[PastTask]:
+        """Reads all tasks of the run from storage, of all processes; the status of an open one is None."""
+        ...
+
+    def parent(self) -> str | None:
+        """Finds the run's parent; None if nobody has created it yet."""
+        ...
+
+    def beat(self) -> None:
+        """Gives a sign of life if the last one is `BEAT_EVERY_S` old, and updates `withdrawn`; raises nothing."""
+        ...
+
+    def take_over(self) -> Sequence[str]:
+        """Finds processes that have died; each is returned to exactly one process, which ends its open tasks."""
+        ...
+
+    def leave(self) -> bool:
+        """Leaves the run.
+
+        Returns:
+            Whether this process is the last one, so that it ends the parent and then calls `ended`. No
+            other process can join in between.
+        """
+        ...
+
+    def ended(self) -> None:
+        """Tells the other processes that the parent has ended; the run is empty now."""
+        ...
