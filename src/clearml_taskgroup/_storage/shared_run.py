@@ -67,7 +67,7 @@ class SharedRun(Protocol):
         """Ends a claim: the task has been created, or, with None, it will not be.
 
         Returns:
-            Whether the claim was still this process's own. If not, somebody else may have created the task too.
+            Whether the claim was still this process's own. If not, there may be two of the task.
         """
         ...
 
@@ -84,11 +84,11 @@ class SharedRun(Protocol):
         ...
 
     def beat(self) -> None:
-        """Gives a sign of life if the last one is `BEAT_EVERY_S` old, and updates `withdrawn`; raises nothing."""
+        """Gives a sign of life if the last one is `BEAT_EVERY_S` old; updates `withdrawn`; never raises."""
         ...
 
     def take_over(self) -> Sequence[str]:
-        """Finds processes that have died; each is returned to exactly one process, which ends its open tasks."""
+        """Finds processes that have died; one process gets each, and ends its tasks."""
         ...
 
     def leave(self) -> bool:
