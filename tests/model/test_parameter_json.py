@@ -246,7 +246,7 @@ REFUSED: list[tuple[Any, str]] = [
     (local_class(Adam)(1), "a class defined inside a function"),
     (WithMore(1, 2), "attributes beside its fields"),
     (Broken(), "cannot be read .RuntimeError"),
-    (np.datetime64("NaT"), "NaT"),
+    (np.datetime64("NaT", "s"), "NaT"),
     (pd.NaT, "NaT"),
     (pd.NA, "NA"),
     (Decimal("sNaN"), "NaN"),

@@ -309,7 +309,12 @@ OTHERS: list[Made] = [
     *(exact(Estimator(one), "Estimator", Fraction(one)) for one in (1, 1.0, 2)),
 ]
 WITHOUT_IDENTITY: list[Callable[[], Any]] = [
-    *(lambda: math.nan, lambda: np.float32("nan"), lambda: Decimal("sNaN"), lambda: np.datetime64("NaT")),
+    *(
+        lambda: math.nan,
+        lambda: np.float32("nan"),
+        lambda: Decimal("sNaN"),
+        lambda: np.datetime64("NaT", "s"),
+    ),
     *(lambda: pd.NaT, lambda: pd.NA, lambda: complex("nan"), Spoken, object, Broken),
     lambda: lambda x: x,
     lambda: functools.partial(int, base=2),
