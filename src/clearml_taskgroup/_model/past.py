@@ -34,6 +34,8 @@ class PastTask:
         named: What its names stand for that would be read back as another metric.
         submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
+        process: The process that runs it, if several share the run; else empty.
+        session: How often the run had become empty before it was opened.
     """
 
     id: str
@@ -52,6 +54,8 @@ class PastTask:
     named: dict[Name, MetricKey] = attrs.field(factory=dict)
     submitted: str = ""
     opened: float | None = None
+    process: str = ""
+    session: int = 0
 
     def final_status(self) -> tuple[Status, str]:
         """Returns status and reason: a task whose process died was stopped."""
@@ -98,6 +102,7 @@ class PastRun:
         opened_since_resume: The ids of the tasks that the latest process opened, or opened again.
         metrics: The group's vocabulary, as `Vocabulary.stored` writes it; None without one.
         started: When the run was opened, in seconds since 1970.
+        shared: The text of `run=` by which several processes share it; None if they do not.
         status: How it ended; None if its process died first.
         delivered: Whether the backend has the final status of its parent.
         uploaded: Whether all of its data is on a server.
@@ -113,6 +118,7 @@ class PastRun:
     mode: str
     parent: str | None
     owns_parent: bool
+    shared: str | None = None
     tasks: dict[str, PastTask] = attrs.field(factory=dict)
     status: Status | None = None
     reason: str = ""

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class RunInfo:
-    """One execution of a group, as it is stored with its tasks and in its run log."""
+    """One execution of a group, as it is stored with its tasks and in its run log.
+
+    Attributes:
+        shared: The text of `run=` by which several processes share the run; empty if they do not.
+        process: This process then, as the others know it.
+        session: How often the run has become empty.
+    """
 
     group_id: str
     project: str
@@ -24,6 +30,9 @@ class RunInfo:
     tags: tuple[str, ...] = ()
     run: str = attrs.field(factory=lambda: uuid.uuid4().hex)
     number: int = 1
+    shared: str = ""
+    process: str = ""
+    session: int = 0
     script: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     metrics: list[Any] | None = attrs.field(default=None, repr=False)
 

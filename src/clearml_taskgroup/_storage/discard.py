@@ -35,7 +35,8 @@ def files_of(past: PastRun) -> tuple[list[Path], list[Path]]:
     sessions = [root.parent / "offline" / task_id for task_id in ids] if past.mode == "offline" else []
     there = [session for session in sessions if session.is_dir()]
     own = [session for session in there if _belongs_to(session, past)]
-    return [*own, *files_beside(path), path], [session for session in there if session not in own]
+    named = [name for name in [group / f"{past.run}.number"] if name.is_file()]
+    return [*own, *named, *files_beside(path), path], [session for session in there if session not in own]
 
 
 def _belongs_to(folder: Path, past: PastRun) -> bool:

@@ -16,6 +16,7 @@ from .._model.past import PastRun, PastTask
 from .._text import some
 from ..errors import ArgumentError, RunLogError
 from .append_file import disk_errors, end_torn_line, lock, open_file
+from .processes import living
 from .run_log import in_use, read, read_first, run_number
 from .run_log_schema import problem_of
 
@@ -27,15 +28,22 @@ MIN_ID_PREFIX = 6
 """The fewest first digits of a run's id that find it."""
 
 
-def load(path: Path) -> PastRun | None:
-    """Reads a run log; None if it ends before its first line.
+def load(path: Path, only: str | None = None) -> PastRun | None:
+    """Reads a run log, with those of the processes that share the run.
+
+    Args:
+        path: The run log.
+        only: The one process whose log is read; None for all.
+
+    Returns:
+        The run; None if the log ends before its first line.
 
     Raises:
         RunLogError: It has a line that no group writes.
     """
     past: PastRun | None = None
     fields: dict[str, Any]
-    for line in _checked(path):
+    for line in _lines(path, only):
         event = line.get("event")
         if event == "run":
             fields = {name: line.get(name) for name in _RUN_FIELDS}
@@ -69,6 +77,33 @@ def _log_skipped(problem: str) -> None:
     logger.warning("skipped: %s", problem)
 
 
+def _lines(path: Path, only: str | None) -> list[dict[str, Any]]:
+    """Reads the lines of a run's log, and of the logs of single processes, in the order of their time."""
+    logs = process_logs(path)
+    lines = [] if only is not None and logs else list(_checked(path))
+    for process, log in logs.items():
+        if only in (None, process):
+            lines += [{**line, "process": process} for line in _checked(log)]
+    return sorted(lines, key=_time) if logs else lines
+
+
+def _time(line: dict[str, Any]) -> float:
+    time = line.get("time")
+    return time if isinstance(time, (int, float)) else 0.0
+
+
+def process_logs(path: Path) -> dict[str, Path]:
+    """Finds the logs of the processes that share a run, by the names of the processes."""
+    if not is_run_log_name(path.name):
+        return {}
+    start = f"{path.stem}."
+    return {
+        file.name.removeprefix(start).removesuffix(".jsonl"): file
+        for file in files_in(path.parent)
+        if file.name.startswith(start) and file.suffix == ".jsonl" and file != path
+    }
+
+
 def _checked(path: Path) -> Iterator[dict[str, Any]]:
     advice = "repair it, or move the file to another directory"
     try:
@@ -92,7 +127,10 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         past.opening.add((line["key"], line["attempt"]))
     elif event == "task" and task is None:
         fields = {name: line[name] for name in _TASK_FIELDS}
-        past.tasks[line["id"]] = PastTask(**fields, opened=line.get("time"))
+        session = line.get("session", 0)
+        past.tasks[line["id"]] = PastTask(
+            **fields, opened=line.get("time"), process=line.get("process", ""), session=session
+        )
     elif task is None:
         return
     elif event == "task":  # a continued task is open again
@@ -129,6 +167,7 @@ _RUN_FIELDS = (
     "mode",
     "parent",
     "owns_parent",
+    "shared",
 )
 _TASK_FIELDS = ("id", "key", "name", "index", "attempt", "params")
 
@@ -226,6 +265,8 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
 
 def is_in_use(path: Path) -> bool:
     """Whether a living process has the run open."""
+    if living(path):
+        return True
     try:
         file = open_file(path)
     except OSError:
@@ -239,8 +280,13 @@ def is_in_use(path: Path) -> bool:
 def abandoned_tasks(past: PastRun) -> frozenset[str]:
     """Returns the ids of the tasks of a run whose process on this machine died before it ended them."""
     is_dead = past.status is None and past.mode != "agent" and past.is_pending and not is_in_use(past.path)
-    tasks = past.tasks.values() if is_dead else ()
-    return frozenset(task.id for task in tasks if task.status is None and not task.submitted)
+    tasks = [task for task in past.tasks.values() if task.status is None and not task.submitted]
+    return frozenset(task.id for task in tasks if is_dead or is_left(past, task))
+
+
+def is_left(past: PastRun, task: PastTask) -> bool:
+    """Whether a task of a shared run is still open although its process has died."""
+    return bool(task.process) and task.status is None and task.process not in living(past.path)
 
 
 @contextlib.contextmanager
@@ -257,7 +303,7 @@ def locked(path: Path, *, resume: bool = False) -> Iterator[None]:
     with disk_errors(path):
         file = open_file(path)
     try:
-        if not lock(file):
+        if living(path) or not lock(file):
             error = in_use(path)
             error.advice = error.advice if resume else "wait until it has ended"
             raise error

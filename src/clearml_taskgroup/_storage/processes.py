@@ -1,13 +1,26 @@
-"""Names of processes that other processes, also on other machines, can check for being alive."""
+"""Names of processes that share a run, and whether they are alive, as other processes can tell.
+
+Of this machine's processes, the system knows. A process of another machine touches a file in the run's
+folder now and then; its age is taken by the clock of the disk.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
 import os
 import platform
+import time
+import uuid
 from pathlib import Path
+
+from .append_file import open_file
+from .shared_run import DEAD_AFTER_S
+
+ALIVE = ".alive"
+"""The end of the name of the file that a process touches."""
 
 _numbers = itertools.count(1)
 
@@ -47,6 +60,42 @@ def is_known_dead(process: str) -> bool:
 def is_here(process: str) -> bool:
     """Whether a process runs, or ran, on this machine, so that `is_known_dead` can tell."""
     return process.partition("-")[0] == _machine() and os.name != "nt"
+
+
+def is_alive(folder: Path, process: str) -> bool:
+    """Whether a process is in the run of a folder, as far as another process can tell."""
+    try:
+        last = (folder / f"{process}{ALIVE}").stat().st_mtime
+    except OSError:
+        return bool(process) and is_here(process) and not is_known_dead(process)
+    if is_here(process):
+        return not is_known_dead(process)
+    return _now(folder) - last < DEAD_AFTER_S
+
+
+def present(folder: Path) -> list[str]:
+    """Names the processes in the run of a folder, alive or not."""
+    return sorted(path.name.removesuffix(ALIVE) for path in folder.glob(f"*{ALIVE}"))
+
+
+def living(path: Path) -> frozenset[str]:
+    """Names the living processes in the shared run of a run log; none if it is not shared."""
+    folder = path.with_suffix(".shared")
+    return frozenset(process for process in present(folder) if is_alive(folder, process))
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock of the disk, which may be another machine's."""
+    probe = folder / f".{uuid.uuid4().hex}"
+    try:
+        os.close(open_file(probe, os.O_CREAT))
+        os.utime(probe)
+        return probe.stat().st_mtime
+    except OSError:  # it can only be read
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 @functools.cache

@@ -57,12 +57,14 @@ class RunLog:
     Attributes:
         path: The file.
         number: The run's number, as in the file's name.
+        session: How often the run has become empty, if several processes share it.
         is_optional: Whether the run goes on without it, with a warning, once somebody deletes it.
     """
 
     path: Path
     number: int
     _file: int
+    session: int = 0
     is_optional: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _kept: list[_Kept] = attrs.field(factory=list, repr=False)
@@ -86,6 +88,19 @@ class RunLog:
                     number += 1
         lock(file)
         return cls(path, number, file)
+
+    @classmethod
+    def start_beside(cls, path: Path, process: str) -> RunLog:
+        """Creates the log of one process of a shared run, beside the log of the run itself.
+
+        Raises:
+            StoreError: The folder cannot be written to.
+        """
+        own = path.with_suffix(f".{process}.jsonl")
+        with disk_errors(own):
+            file = open_file(own, os.O_CREAT | os.O_EXCL)
+        lock(file)
+        return cls(own, run_number(path), file)
 
     @classmethod
     def reopen(cls, path: Path, takeover: bool = False) -> RunLog:
@@ -220,6 +235,7 @@ class RunLog:
             template=info.template,
             metrics=info.metrics,
             mode=mode,
+            shared=info.shared or None,
             parent=parent,
             owns_parent=owns_parent,
             pid=pid,
@@ -241,6 +257,7 @@ class RunLog:
                     "index": state.spec.index,
                     "attempt": state.spec.attempt,
                     "params": stored_parameters(state.params),
+                    "session": self.session,
                 }
                 for state in states
             ]

@@ -158,6 +158,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "mode": _is_mode,
         "parent": _or_none(is_id),
         "owns_parent": _is_flag,
+        "shared?": _or_none(_is_text),
         "time?": _is_time,
     },
     "opening": {"key": _is_text, "attempt": _is_integer},
@@ -168,6 +169,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "index": _is_integer,
         "attempt": _is_integer,
         "params": _is_parameters,
+        "session?": _is_integer,
         "time?": _is_time,
     },
     "end": {

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from .._model.past import PastTask
 
-PARENT = "parent"
-"""The key under which the run's parent is claimed; keys of tasks are hexadecimal digits."""
+PARENT = ""
+"""The key under which the parent of the run is claimed; no task has it."""
 BEAT_EVERY_S = 30.0
 """Seconds between two signs of life of a process."""
 DEAD_AFTER_S = 300.0
@@ -89,6 +89,10 @@ class SharedRun(Protocol):
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that have died; one process gets each, and ends its tasks."""
+        ...
+
+    def taken_over(self, process: str) -> None:
+        """Removes a dead process, whose tasks this process has ended."""
         ...
 
     def leave(self) -> bool:
