@@ -2,7 +2,7 @@
 
 They are in the folder `run-0001.shared` beside the run log:
 
-- `<process>.alive`: the process is in the run, since the session in it (empty while it joins). The time of the
+- `<process>.alive`: the process is in the run, since the session in it (empty while joining). The time of the
   file is that of the latest sign of life.
 - `<hash of the key>.<attempt>.<n>`: a claim, with the name of the process that made it. The claims with a
   lower `n` are of processes that died before they had created the task.
