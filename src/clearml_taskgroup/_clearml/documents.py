@@ -51,6 +51,8 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
         reason=str(document.get("status_reason") or "") if has_ended else ABANDONED,
         delivered=has_ended,
         submitted=identity.get("sweep", "") if identity.get("queue") else "",
+        process=identity.get("process", ""),
+        session=parse_count(identity.get("session")),
     )
     fields = task.template_fields(identity.get("group_name", ""))
     task.named = names_from_json(_json(identity.get(NAMES_ENTRY)))

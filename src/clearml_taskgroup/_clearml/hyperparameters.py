@@ -40,6 +40,8 @@ def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[st
         }
     elif run.metrics is not None:
         identity["metrics"] = json.dumps(run.metrics)
+    if run.shared:
+        identity |= {"shared": run.shared, "process": run.process, "session": run.session}
     identity |= {name: text for name, text in (("queue", spec.queue), ("sweep", spec.sweep)) if text}
     sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
     if spec.params:

@@ -81,7 +81,7 @@ def create_task(
         # "__$any", because a bare value that starts with '-' would mean 'not this one'.
         query: dict[str, Any] = {
             f"hyperparams.{SECTION}.{name}.value": ["__$any", identity[name]]
-            for name in ("run", "kind", "key", "attempt")
+            for name in ("run", "kind", "key", "attempt", "process")
             if name in identity
         }
         found = query_tasks(
