@@ -171,6 +171,17 @@ def name_taken(**details: object) -> ApiError:
     return ApiError(400, 801, "Project with the same name already exists", **details)
 
 
+def not_unique(**details: object) -> ApiError:
+    """Another document has these values, which the database allows once."""
+    message = "Value combination already exists (unique field already contains this value)"
+    return ApiError(400, 801, message, **details)
+
+
+def vanished() -> ApiError:
+    """The document was deleted while the call worked on it."""
+    return ApiError(500, 100, "General data error: Document does not exist")
+
+
 def worker_registration_failed(extra: str, **details: object) -> ApiError:
     """A worker cannot register like this."""
     return ApiError(400, 1002, _said("Worker registration failed", extra), **details)

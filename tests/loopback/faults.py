@@ -6,6 +6,7 @@ import enum
 import json
 import random
 import threading
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -95,10 +96,12 @@ class Faults:
 
     Attributes:
         latency: Seconds added to every answer.
+        jitter: Seconds at most, by chance, before a request is looked at, and again before its answer.
         outage: While set, every connection is closed without an answer.
     """
 
     latency: float = 0.0
+    jitter: float = 0.0
     outage: bool = False
     _scripted: list[_Scripted] = attrs.field(factory=list)
     _dice: _Dice | None = None
@@ -160,10 +163,15 @@ class Faults:
     def clear(self) -> None:
         """Turn everything off."""
         with self._lock:
-            self.latency = 0.0
+            self.latency = self.jitter = 0.0
             self.outage = False
             self._scripted.clear()
             self._dice = None
+
+    def wait(self) -> None:
+        """Wait for a random part of `jitter`."""
+        if self.jitter:
+            time.sleep(random.uniform(0.0, self.jitter))
 
     def pick(self, endpoint: str, body: bytes = b"") -> Fault | None:
         """What happens to a request that has just arrived; scripts come first."""

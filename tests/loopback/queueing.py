@@ -9,7 +9,12 @@ from .state import COMPANY, USER, USER_NAME, Doc, State, new_id
 
 
 def make_queue(state: State, name: str, **fields: object) -> Doc:
-    """Make a queue; names need not be unique."""
+    """Make a queue.
+
+    Raises:
+        ApiError: 400/801, when another one has the name.
+    """
+    _require_free(state, name)
     now = state.stamp()
     queue: Doc = {
         "id": new_id(),
@@ -26,6 +31,11 @@ def make_queue(state: State, name: str, **fields: object) -> Doc:
     }
     state.queues[queue["id"]] = queue
     return queue
+
+
+def _require_free(state: State, name: str, except_for: str = "") -> None:
+    if any(queue["name"] == name and queue["id"] != except_for for queue in state.queues.values()):
+        raise errors.not_unique(name=name, company=COMPANY)
 
 
 def _queue(state: State, queue_id: object) -> Doc:
@@ -48,7 +58,8 @@ def create(state: State, request: Request) -> Doc:
     name = request.text("name").strip()
     if len(name) < 3:
         raise errors.too_short("name")
-    fields = {key: request.body[key] for key in ("tags", "system_tags") if key in request.body}
+    known = ("tags", "system_tags", "metadata", "display_name")
+    fields = {key: request.body[key] for key in known if key in request.body}
     return {"id": make_queue(state, name, **fields)["id"]}
 
 
@@ -78,6 +89,8 @@ def update(state: State, request: Request) -> Doc:
     queue = _queue(state, request.body["queue"])
     names = ("name", "tags", "system_tags")
     fields = {key: request.body[key] for key in names if key in request.body}
+    if "name" in fields:
+        _require_free(state, fields["name"], queue["id"])
     queue.update(fields)
     return {"updated": 1, "fields": fields}
 
@@ -97,29 +110,66 @@ def delete(state: State, request: Request) -> Doc:
 
 @endpoint("queues.add_task")
 def add_task(state: State, request: Request) -> Doc:
-    """Put a task into a queue without touching its status."""
-    task = state.task(request.body["task"])
-    return {"added": _add(state, _queue(state, request.body["queue"]), task)}
+    """Put a task into a queue without touching its status; any text is taken for a task's id."""
+    queue_id, task_id = request.text("queue"), request.text("task")
+    added = _add(state, queue_id, task_id)
+    if task_id in state.tasks and request.body.get("update_execution_queue", True):
+        state.tasks[task_id]["execution"]["queue"] = queue_id
+    return {"added": added}
 
 
-def _add(state: State, queue: Doc, task: Doc) -> int:
-    if any(entry["task"] == task["id"] for entry in queue["entries"]):
-        raise errors.already_queued(task=task["id"])
-    queue["entries"].append({"task": task["id"], "added": state.stamp()})
+def _entries(queue: Doc, task_id: str) -> list[Doc]:
+    return [entry for entry in queue["entries"] if entry["task"] == task_id]
+
+
+def _add(state: State, queue_id: str, task_id: str) -> int:
+    """Add an entry as the real server does: a read, and then an update on condition that it is not there."""
+    if _entries(_queue(state, queue_id), task_id):
+        raise errors.already_queued(task=task_id)
+    added = state.stamp()
+    with state.other_calls():
+        pass
+    queue = state.queues.get(queue_id)
+    if queue is None:
+        raise errors.vanished()
+    if state.atomic_queues and _entries(queue, task_id):
+        raise errors.not_in_queue(task=task_id, id=queue_id, company=COMPANY)
+    queue["entries"].append({"task": task_id, "added": added})
     queue["last_update"] = state.stamp()
     return 1
 
 
 @endpoint("queues.remove_task")
 def remove_task(state: State, request: Request) -> Doc:
-    """Take a task out of a queue without touching its status."""
+    """Take a task out of a queue; of two calls that both read the entry, the later one removes none."""
+    queue_id, task_id = request.text("queue"), request.text("task")
+    queue = state.queues.get(queue_id)
+    read = _entries(queue, task_id) if queue else []
+    if not read:
+        raise errors.not_in_queue(task=task_id, id=queue_id, company=COMPANY)
+    with state.other_calls():
+        pass
+    queue = state.queues.get(queue_id)
+    if queue is None:
+        raise errors.vanished()
+    if state.atomic_queues and not _entries(queue, task_id):
+        return {"removed": 0}
+    queue["entries"] = [entry for entry in queue["entries"] if entry not in read]
+    queue["last_update"] = state.stamp()
+    if request.body.get("update_task_status") and task_id in state.tasks:
+        _back(state, state.tasks[task_id], request, f"Task was removed from the queue {queue_id}")
+    return {"removed": len(read)}
+
+
+@endpoint("queues.clear_queue")
+def clear_queue(state: State, request: Request) -> Doc:
+    """Take everything out of a queue, which the web page offers as well."""
     queue = _queue(state, request.body["queue"])
-    kept = [e for e in queue["entries"] if e["task"] != request.body["task"]]
-    removed = len(queue["entries"]) - len(kept)
-    if not removed:
-        raise errors.not_in_queue(task=request.body["task"], id=queue["id"])
-    queue["entries"] = kept
-    return {"removed": removed}
+    tasks = [entry["task"] for entry in queue["entries"] if entry["task"] in state.tasks]
+    for task_id in tasks:
+        _back(state, state.tasks[task_id], request, f"Queue {queue['id']} was cleared")
+    queue["entries"] = []
+    return {"removed_tasks": tasks}
 
 
 @endpoint("queues.get_next_task")
@@ -182,7 +232,7 @@ def _enqueue(state: State, task_id: str, request: Request) -> Doc:
         same_allowed=False,
     )
     state.queued_from[task_id] = before
-    _add(state, queue, task)
+    _add(state, queue["id"], task_id)
     task["execution"]["queue"] = queue["id"]
     answer["fields"]["execution.queue"] = queue["id"]
     if request.body.get("verify_watched_queue"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
+import time
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,7 +57,14 @@ class TaskEvents:
 
 @attrs.define
 class State:
-    """The server's documents. Hold ``lock`` for every read and write."""
+    """The server's documents. Hold ``lock`` for every read and write.
+
+    Attributes:
+        clock_offset: Seconds that the server's clock is ahead.
+        atomic_queues: Whether an entry of a queue is added and removed by a conditional update, as on the
+            real server; else the server reads the queue, decides, and writes a moment later.
+        queue_pause: Seconds at most, by chance, between reading a queue and writing to it.
+    """
 
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     tasks: dict[str, Doc] = attrs.field(factory=dict)
@@ -65,6 +76,19 @@ class State:
     queued_from: dict[str, str] = attrs.field(factory=dict)
     scrolls: dict[str, int] = attrs.field(factory=dict)
     clock_offset: float = 0.0
+    atomic_queues: bool = True
+    queue_pause: float = 0.0
+
+    @contextlib.contextmanager
+    def other_calls(self) -> Iterator[None]:
+        """Lets the database serve other calls: a handler's reads and writes are calls of their own."""
+        self.lock.release()
+        try:
+            if self.queue_pause:
+                time.sleep(random.uniform(0.0, self.queue_pause))
+            yield
+        finally:
+            self.lock.acquire()
 
     def now(self) -> datetime:
         """The server's own time, which a test may shift."""

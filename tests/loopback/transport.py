@@ -186,7 +186,9 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             server.undone(name, headers, body, 200, told)
             self._send_for_ever(fault.kind is FaultKind.TRICKLE)
             return
+        server.faults.wait()
         answer = server.do(self.command, self.path, headers, body, told)
+        server.faults.wait()
         if fault is None:
             self._send(answer)
         elif fault.kind is FaultKind.DROP_AFTER:
