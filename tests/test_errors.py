@@ -11,7 +11,17 @@ import pytest
 
 from clearml_taskgroup import TaskGroupError, TaskGroupWarning, errors
 
-EXAMPLES: list[tuple[TaskGroupError, type[Exception], list[str]]] = [
+EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
+    (
+        errors.TaskAbortedError("C=1", "stopped", "Stopped by Jane"),
+        BaseException,
+        ["task 'C=1' was stopped", "(Stopped by Jane)", "`with task:`"],
+    ),
+    (
+        errors.TaskAbortedError("svm", "stopped", "", "1234", of_group=True),
+        BaseException,
+        ["group 'svm' was stopped by somebody else, so all"],
+    ),
     (errors.TemplateError("{a", "has a lone '{'", "close it"), ValueError, ["'{a'", "lone", "close it"]),
     (errors.MissingFieldError("split", "{metric}/{split}"), ValueError, ["'split'", "'{metric}/{split}'"]),
     (
@@ -204,17 +214,18 @@ CLASSES = [
 
 def test_tracebacks_name_the_public_module() -> None:
     public = [
-        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BaseException)
     ]
     assert {kind.__module__ for kind in public} == {errors.__name__}
 
 
 def test_every_error_has_an_example_here() -> None:
-    """No error class goes untested, and each is of the one family."""
+    """No error class goes untested, and each is of the one family; an abort is no failure."""
     raised = {type(error) for error, _, _ in EXAMPLES}
     family = {kind for kind in CLASSES if issubclass(kind, BaseException) and not issubclass(kind, Warning)}
     assert raised == family - {TaskGroupError, errors.AdviceError}
-    assert all(issubclass(kind, TaskGroupError) for kind in family)
+    assert all(issubclass(kind, TaskGroupError) for kind in family - {errors.TaskAbortedError})
+    assert not issubclass(errors.TaskAbortedError, Exception)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, Warning)])
@@ -232,7 +243,7 @@ def test_every_class_says_when_you_meet_it(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize(("error", "base", "parts"), EXAMPLES)
 def test_sentences_are_made_of_the_facts(
-    error: TaskGroupError, base: type[Exception], parts: list[str]
+    error: BaseException, base: type[BaseException], parts: list[str]
 ) -> None:
     """Each error says what was given and what to do, and is also the builtin that one would expect."""
     assert isinstance(error, base)
@@ -242,7 +253,7 @@ def test_sentences_are_made_of_the_facts(
 
 @pytest.mark.parametrize(("error", "base", "parts"), EXAMPLES)
 def test_errors_survive_pickling_and_copying(
-    error: TaskGroupError, base: type[Exception], parts: list[str]
+    error: BaseException, base: type[BaseException], parts: list[str]
 ) -> None:
     """An error that crosses a process border keeps its class, its facts and its sentence."""
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
@@ -257,6 +268,13 @@ def test_messages_do_nothing_to_a_terminal() -> None:
     assert str(error) == r"the task \x07 has no value for m\x1b[31m; there is: \x9b2J, \u202ex"
     assert str(errors.CarriedError("two\nlines\x1b")) == "two\nlines\\x1b"
     assert str(errors.DriftWarning("two\nlines\x1b")) == "two\nlines\\x1b"
+
+
+def test_an_abort_is_as_short_as_an_error() -> None:
+    """Names and reasons come from servers, too."""
+    text = str(errors.TaskAbortedError("C=1", "stopped", "\x1b[31m" + "x" * 1000))
+    assert len(text) <= 500
+    assert "\x1b" not in text
 
 
 def test_long_lists_are_cut() -> None:

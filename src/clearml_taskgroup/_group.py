@@ -26,7 +26,7 @@ from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
 from ._model.vocabulary import Vocabulary
 from ._results.from_run import results_of
-from ._run import closing, console, failures, signals
+from ._run import abort, closing, console, failures, signals
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
 from ._run.run import RunOptions
@@ -512,15 +512,19 @@ class TaskGroup(GroupInfo):
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
+    ) -> bool | None:
         leave(groups, self)
         self._is_in_block = False
         if exc is None:
             self._close("completed", "", None, None)
-            return
+            return False
         run, task = self._run, self._iteration_task
         assert run is not None
-        if task is not None and task._state.is_open and not run.in_child:
+        aborts = abort.aborts_in(exc)
+        if aborts and abort.is_swallowed(run, aborts):
+            self._close("stopped", "", None, None)
+            return True
+        if not aborts and task is not None and task._state.is_open and not run.in_child:
             state = task._state
             for error in closing.attempt_all([lambda: failures.record(run, state, exc)]):
                 failures.add_note(exc, f"its traceback is not in the console of {task}: {error!r}")
@@ -532,6 +536,7 @@ class TaskGroup(GroupInfo):
                 )
         status, reason = failures.ending_of(exc)
         self._close(status, f"group aborted by {reason}" if status == "failed" else reason, None, exc)
+        return False
 
     def _close(self, status: Status, reason: str, timeout: float | None, exc: BaseException | None) -> None:
         run = self._run

@@ -11,6 +11,7 @@ from ._agents import on_agent, submit_checks
 from ._agents.submit import submit_sweep
 from ._model.search_space import Space, configurations
 from ._results.find_metric import MetricLookup
+from ._run.abort import check_iteration
 from ._run.resume import log_progress
 from ._text import counted
 from .errors import SweepOverError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._model.specs import TaskSpec
     from ._progress import Tracker
     from ._run.run import Run
+    from ._run.state import TaskState
     from ._task import GroupTask
 
 
@@ -67,7 +69,9 @@ class Sweep:
 
     def __next__(self) -> GroupTask:
         group = self._group
-        group._iterations.end(group._run, self)
+        ended = group._iterations.end(group._run, self)
+        if group._run is not None:
+            check_iteration(group._run, ended if self.has_more else [])
         if self._begun == len(self._specs):
             if self._tracker is not None:
                 self._tracker.stop()
@@ -116,13 +120,19 @@ class Iterations:
         sweeps = (sweep() for sweep, _ in self.running)
         return any(sweep is not None and sweep.has_more for sweep in sweeps)
 
-    def end(self, run: Run | None, sweep: Sweep | None) -> None:
-        """Completes the tasks of one loop's iteration; with None, of the loops whose sweep is collected."""
+    def end(self, run: Run | None, sweep: Sweep | None) -> list[TaskState]:
+        """Completes the tasks of one loop's iteration, and gives them.
+
+        Args:
+            run: The run.
+            sweep: The loop's sweep; None for the loops whose sweep is collected.
+        """
         ended = [task for other, task in self.running if other() is sweep]
         self.running = [pair for pair in self.running if pair[1] not in ended]
         if run is not None and not run.closed:
             for task in ended:
                 run.end(task._state, "completed")
+        return [task._state for task in ended]
 
     def end_left(self, run: Run, stopped: bool) -> None:
         """Ends the iterations of loops that were left and whose sweep is collected.

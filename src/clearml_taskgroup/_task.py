@@ -19,8 +19,8 @@ from ._model.identity import flatten
 from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, NeverCopied, Reporting, TaskName, report_error
+from ._run import abort, failures, forked
 from ._run import console as _console
-from ._run import failures, forked
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
 from ._text import printable, shown
@@ -29,7 +29,6 @@ from .errors import (
     CarriedError,
     LostPointsWarning,
     ParameterError,
-    TaskClosedError,
 )
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ class GroupTask(Reporting, NeverCopied):
     ) -> None:
         state = self._state
         if state.status != "in_progress":
-            raise _closed(state)
+            raise abort.closed_error(state)
         if levels is None and not isinstance(values, Mapping):
             raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
@@ -396,6 +395,8 @@ class GroupTask(Reporting, NeverCopied):
             raise error
 
     def _put_text(self, text: str) -> None:
+        if self._state.aborted is not None:
+            return
         self._run.reporter.put_text(self.id, text)
 
     @contextlib.contextmanager
@@ -421,7 +422,9 @@ class GroupTask(Reporting, NeverCopied):
         return group._iteration_task or task
 
     def __enter__(self) -> GroupTask:
-        self._require_open()
+        if self._state.aborted is None:  # else its first report raises, so that this block swallows the error
+            self._require_open()
+        self._state.left_by = ""
         self._enter()
         return self
 
@@ -455,7 +458,9 @@ class GroupTask(Reporting, NeverCopied):
         if self._state.ends_elsewhere or entered_in != os.getpid():  # a forked child runs out through it
             return False
         if exc is not None:
-            return self._end_by(exc)
+            aborts = abort.aborts_in(exc)
+            return abort.leave_task(self._run, self._state, aborts) if aborts else self._end_by(exc)
+        self._state.abort_seen = True
         self._run.end(self._state, "completed")
         return False
 
@@ -489,9 +494,4 @@ class GroupTask(Reporting, NeverCopied):
 
     def _require_open(self) -> None:
         if not self._state.is_open:
-            raise _closed(self._state)
-
-
-def _closed(state: TaskState) -> TaskClosedError:
-    unused = state.in_sweep and state.status == "completed" and not state.metrics
-    return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused)
+            raise abort.closed_error(self._state)

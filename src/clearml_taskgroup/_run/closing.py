@@ -144,6 +144,8 @@ def close_run(
     if run.in_child:
         run.closed = True
         return []
+    if run.aborted is not None:
+        status, reason = "stopped", run.aborted.reason
     errors: list[Exception] = []
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
         errors.append(ArgumentError("timeout", timeout, f"seconds; {DEFAULT_CLOSE_TIMEOUT_S:g} were taken"))
@@ -219,6 +221,8 @@ class _Closing:
 
     def _mark_ended(self) -> None:
         for state in self.states:
+            if state.left_by:
+                self.run.mark(state, "stopped", f"its block was left: {state.left_by}")
             self.run.mark(state, self.status, self.reason)
 
     def _undelivered(self) -> list[Exception]:

@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from .._text import printable, printable_lines
-from ..errors import CarriedError, TaskGroupError
+from ..errors import CarriedError, TaskAbortedError, TaskGroupError
 
 if TYPE_CHECKING:
     from .._model.status import Status
@@ -21,7 +21,8 @@ def ending_of(exc: BaseException) -> tuple[Status, str]:
 
     `KeyboardInterrupt`, `SystemExit` and the like stop a task; an `Exception` fails it.
     """
-    return "failed" if isinstance(exc, Exception) else "stopped", reason_of(exc)
+    reason = exc.problem if isinstance(exc, TaskAbortedError) else reason_of(exc)
+    return "failed" if isinstance(exc, Exception) else "stopped", reason
 
 
 def record(run: Run, state: TaskState, exc: BaseException) -> str:
@@ -33,7 +34,8 @@ def record(run: Run, state: TaskState, exc: BaseException) -> str:
         The traceback as text.
     """
     text = traceback_text(exc)
-    run.reporter.put_text(state.id, text)
+    if state.aborted is None:
+        run.reporter.put_text(state.id, text)
     if state.is_open:
         if isinstance(exc, Exception):
             keep_failure(state, exc, text)

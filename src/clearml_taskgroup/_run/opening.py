@@ -21,6 +21,7 @@ from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
 from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
+from .abort import follow
 from .mode import Mode, resolve
 from .resume import prior_on_disk, prior_on_server
 from .run import Run, RunOptions
@@ -218,6 +219,7 @@ def _parent(run: Run, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
     if agent_task_id is not None:
         return agent_task_id, None
     if outer is not None and outer.backend.mode == run.backend.mode:
+        follow(run, outer)
         return outer.parent, None
     if run.backend.mode == "disabled":
         return None, None

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
+    from .abort import Abort
 
 TASK_DELIVERY_TIMEOUT_S = 30.0
 """Seconds for which the end of one task waits for delivery; the group's end waits for the rest."""
@@ -74,6 +76,8 @@ class Run:
         sweeps, maps: How many sweeps, and calls of `map`, the script has asked for.
         added_frames: Frames that a subclass adds between the user's call and a warning.
         creating: Held while tasks are created.
+        aborted: How somebody has stopped the parent, and so the run; None if nobody has.
+        nested: The runs that were opened in this run's block and have the same parent.
         parent_ended: Whether the parent's end is stored in the backend.
     """
 
@@ -106,6 +110,8 @@ class Run:
     creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
     closed: bool = False
     parent_ended: bool = False
+    aborted: Abort | None = None
+    nested: weakref.WeakSet[Run] = attrs.field(factory=weakref.WeakSet, repr=False)
     summary_error: Exception | None = None
     backend_is_away: bool = False
     pid: int = attrs.field(factory=os.getpid)

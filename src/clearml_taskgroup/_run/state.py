@@ -12,6 +12,7 @@ from .._model.status import ENDED, Status
 if TYPE_CHECKING:
     from .._model.metric_data import Metrics
     from .._model.specs import TaskSpec
+    from .abort import Abort
     from .naming import Names
 
 
@@ -32,6 +33,9 @@ class TaskState:
         archived: Whether a person has archived it on the server, so that it does not count in results.
         uncounted: Whether values may be stored that this process has not counted: of a process that died,
             of a forked child, or of ClearML's own logger.
+        aborted: What somebody else has done to it while it was open; None if nothing.
+        abort_seen: Whether the script knows of that: an error was raised, or its block was left.
+        left_by: Which other task's abort has left its block, so that its work was not finished.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
     """
 
@@ -49,6 +53,9 @@ class TaskState:
     ends_elsewhere: bool = False
     archived: bool = False
     uncounted: bool = False
+    aborted: Abort | None = None
+    abort_seen: bool = False
+    left_by: str = ""
     failure: tuple[BaseException, str] | None = None
     metrics: Metrics = attrs.field(init=False)
 

@@ -11,6 +11,7 @@ from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain
 from .._model.specs import Ending
 from ..errors import GroupStateError, StoreError
+from .abort import check_run
 from .naming import Names
 from .state import TaskState
 
@@ -30,6 +31,7 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
     with run.creating:
         if run.closed:
             raise GroupStateError(run.info.name, "has been closed", "open its tasks before its block ends")
+        check_run(run)
         states = {state.spec.key: state for state in _continued(run, specs, in_sweep)}
         new = [next_attempt(run, spec) for spec in specs if spec.key not in states]
         if run.run_log is not None:

@@ -1,9 +1,11 @@
 """The exceptions and warnings of this package, one class for each situation that a user can meet.
 
 An exception keeps its facts as attributes and makes its message from them: what was given, what was
-expected, what to write. All derive from `TaskGroupError`, all warnings from `TaskGroupWarning`.
+expected, what to write. All derive from `TaskGroupError`, except for `TaskAbortedError`, which is no
+failure; all warnings derive from `TaskGroupWarning`.
 """
 
+from ._abort import TaskAbortedError as TaskAbortedError
 from ._agents import AgentParameterError as AgentParameterError
 from ._agents import AgentTaskError as AgentTaskError
 from ._agents import QueuedTaskError as QueuedTaskError

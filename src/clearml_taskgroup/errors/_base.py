@@ -20,10 +20,10 @@ class TaskGroupError(Exception):
         super().__init_subclass__()
         message = cls.__str__
         if "__str__" in vars(cls):
-            cls.__str__ = lambda self: _message(message(self))  # type: ignore[method-assign]
+            cls.__str__ = lambda self: limited(message(self))  # type: ignore[method-assign]
 
     def __str__(self) -> str:
-        return _message(super().__str__())
+        return limited(super().__str__())
 
 
 class TaskGroupWarning(UserWarning):
@@ -33,7 +33,8 @@ class TaskGroupWarning(UserWarning):
         return printable_lines(super().__str__())
 
 
-def _message(text: str) -> str:
+def limited(text: str) -> str:
+    """Makes a message short enough to be read, and harmless to terminals."""
     return shortened(printable_lines(text), MAX_MESSAGE_CHARS)
 
 
