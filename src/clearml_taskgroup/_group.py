@@ -26,7 +26,8 @@ from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
 from ._model.vocabulary import Vocabulary
 from ._results.from_run import results_of
-from ._run import abort, closing, console, failures, signals
+from ._run import abort, closing, console, failures, sharing, signals
+from ._run.joining import shared_text
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
 from ._run.run import RunOptions
@@ -82,6 +83,9 @@ class TaskGroup(GroupInfo):
             ClearML task under the same key, `"continue"` continues the same one.
         takeover: Lets `resume` continue a run that another living process has open.
         close_timeout: The most seconds that delivery may take when a block ends.
+        run: Any text, such as the id of a Slurm array. Processes that open the same group with the same text
+            share one run: each configuration runs in exactly one of them. None takes the text of the
+            environment variable `CLEARML_TASKGROUP_RUN`; without one, the run belongs to this process alone.
 
     Raises:
         ServerNameError: A ClearML server would refuse the name of the project or of the group.
@@ -114,6 +118,7 @@ class TaskGroup(GroupInfo):
         resume: bool = False,
         retry: Literal["new", "continue"] = "new",
         takeover: bool = False,
+        run: str | None = None,
     ) -> None:
         self.project: str = canonical_project(project)
         self.name: str = canonical_task_name(name, "group name")
@@ -142,6 +147,7 @@ class TaskGroup(GroupInfo):
             capture_console=capture == "console",
             provenance=provenance,
         )
+        self._shared = shared_text(run, retry, takeover)
         self._resume = Resume(retry, takeover) if resume else None
         self._mode = mode
         self._run: Run | None = None
@@ -185,6 +191,7 @@ class TaskGroup(GroupInfo):
             mode=self._mode,
             outer=outer._run if outer is not None else None,
             resume=self._resume,
+            shared=self._shared,
         )
         self._run = run
         if run.foreign_agent_task is not None:
@@ -429,6 +436,12 @@ class TaskGroup(GroupInfo):
     def _open_tasks(self, specs: list[TaskSpec], in_sweep: bool = False) -> list[GroupTask]:
         run = self._opened()
         return self._add([GroupTask(self, run, state) for state in run.create(specs, in_sweep)])
+
+    def _open_next(self, left: dict[str, TaskSpec], in_sweep: bool = False) -> GroupTask | None:
+        """Opens the task of the first configuration that no other process of a shared run has."""
+        run = self._opened()
+        state = sharing.open_next(run, left, in_sweep)
+        return None if state is None else self._add([GroupTask(self, run, state)])[0]
 
     def _recall_tasks(self, specs: Iterable[TaskSpec]) -> list[GroupTask]:
         """Adds tasks of the resumed run, as they ended."""

@@ -11,6 +11,7 @@ from ._agents import on_agent, submit_checks
 from ._agents.submit import submit_sweep
 from ._model.search_space import Space, configurations
 from ._results.find_metric import MetricLookup
+from ._run import sharing
 from ._run.abort import check_iteration
 from ._run.resume import log_progress
 from ._text import counted
@@ -67,25 +68,51 @@ class Sweep:
             )
         return self
 
+    def _open(self) -> GroupTask | None:
+        """Opens the task of the next configuration; None if none is left."""
+        spec = self._specs[self._begun]
+        self._group._opened().specs.refuse_duplicate(spec)
+        (task,) = self._group._open_tasks([spec], in_sweep=True)
+        return task
+
     def __next__(self) -> GroupTask:
         group = self._group
         ended = group._iterations.end(group._run, self)
         if group._run is not None:
             check_iteration(group._run, ended if self.has_more else [])
-        if self._begun == len(self._specs):
+        task = None
+        if self.has_more:
+            group._iterations.end_left(group._opened(), stopped=not group._is_in_block)
+            task = self._open()
+        if task is None:
             if self._tracker is not None:
                 self._tracker.stop()
             self._is_over = self._begun > 0  # an empty sweep may be looped over again
             raise StopIteration
         self._begun += 1
-        run, spec = group._opened(), self._specs[self._begun - 1]
-        run.specs.refuse_duplicate(spec)
-        group._iterations.end_left(run, stopped=not group._is_in_block)
-        (task,) = group._open_tasks([spec], in_sweep=True)
         group._iterations.running.append((weakref.ref(self), task))
         if self._tracker is not None:
             self._tracker.update()
             self._tracker.begun(task._state)
+        return task
+
+
+class SharedSweep(Sweep):
+    """A sweep of a shared run: each iteration takes a configuration that no other process has."""
+
+    def __init__(self, group: TaskGroup, run: Run, specs: list[TaskSpec], tracker: Tracker | None) -> None:
+        super().__init__(group, specs, tracker)
+        self._left = sharing.in_own_order(run, specs)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether some configurations may be left for this process."""
+        return bool(self._left)
+
+    def _open(self) -> GroupTask | None:
+        task = self._group._open_next(self._left, in_sweep=True)
+        if task is None:
+            sharing.log_left_out(len(self._specs), self._begun)
         return task
 
 
@@ -191,6 +218,8 @@ def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
 def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sweep:
     place = str(run.sweeps)
     specs = [attrs.evolve(spec, sweep=place) for spec in run.specs.make_all(configurations(space))]
+    if run.sharing is not None:
+        return _shared_sweep(group, run, specs, progress)
     if run.prior is None:
         return Sweep(group, specs, progress_tracker(run, len(specs), 0) if progress else None)
     done = [spec for spec in specs if run.is_done(spec.key)]
@@ -199,6 +228,14 @@ def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sw
     log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     tracker = progress_tracker(run, len(done) + len(left), len(done)) if progress else None
     return Sweep(group, left, tracker)
+
+
+def _shared_sweep(group: TaskGroup, run: Run, specs: list[TaskSpec], progress: bool) -> Sweep:
+    sharing.look(run)
+    left = sharing.left_to_run(run, specs)
+    sharing.log_left_out(len(specs), len(left))
+    tracker = progress_tracker(run, len(left), 0) if progress else None
+    return SharedSweep(group, run, left, tracker)
 
 
 def progress_tracker(run: Run, total: int, done: int) -> Tracker:

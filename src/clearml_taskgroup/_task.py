@@ -178,7 +178,7 @@ class GroupTask(Reporting, NeverCopied):
 
     @property
     def done(self) -> bool:
-        """Whether an earlier attempt has completed the task; only with `resume`."""
+        """Whether an earlier attempt completed it, or another process of a shared run has it."""
         return self._state.done
 
     @property
@@ -212,7 +212,7 @@ class GroupTask(Reporting, NeverCopied):
         context: dict[str, Any],
     ) -> None:
         state = self._state
-        if state.status != "in_progress":
+        if state.status != "in_progress" or state.elsewhere:
             raise abort.closed_error(state)
         if levels is None and not isinstance(values, Mapping):
             raise report_error(values)

@@ -41,6 +41,12 @@ def check(group: TaskGroup, run: Run, queue: str) -> None:
         )
     if any(not task._state.in_sweep and not task.done and type(task) is GroupTask for task in group):
         raise SubmitError(queue, f"group.task() or group.map() was called before it, {_BODY}", _ADVICE)
+    if run.sharing is not None:
+        raise SubmitError(
+            queue,
+            "the run is shared by several processes (run=…), and agents take the configurations of a queue",
+            "leave run= out, or leave queue= out and start the script several times",
+        )
     mode = run.backend.mode
     if mode == "memory":
         return

@@ -140,14 +140,13 @@ def _parallel_coordinates(results: Results, best: Mapping[MetricKey, Any]) -> It
 
 
 def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
-    states = (*run.states.values(), *run.submitted.values())
     samples = {
         state.id: {
             key: data.sample
             for key, data in list(state.metrics.items())
             if data.sample is not None and data.sample.xs
         }
-        for state in states
+        for state in run.all_states()
     }
     drawn = 0
     for metric_key in results.metric_keys:

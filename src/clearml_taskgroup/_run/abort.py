@@ -110,7 +110,7 @@ def closed_error(state: TaskState) -> TaskClosedError | TaskAbortedError:
         state.abort_seen = True
         return state.aborted.error()
     unused = state.in_sweep and state.status == "completed" and not state.metrics
-    return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused)
+    return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused, state.elsewhere)
 
 
 def check_iteration(run: Run, ended: Iterable[TaskState]) -> None:

@@ -18,6 +18,7 @@ from ..errors import ArgumentError, DeliveryError, DriftWarning, NonFiniteWarnin
 from .failures import add_note, reason_of
 from .recount import recount
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S
+from .sharing import leave
 from .signals import Interrupts
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import CLOSE_TIMEOUT_S as WORKER_TIMEOUT_S
@@ -164,6 +165,7 @@ class _Closing:
     deadline: float
     errors: list[Exception] = attrs.field(factory=list)
     states: list[TaskState] = attrs.field(factory=list)
+    is_last: bool = True
 
     def close(self) -> list[Exception]:
         run = self.run
@@ -176,11 +178,15 @@ class _Closing:
         if self.interrupts.given_up:
             self._attempt(self._undelivered)
         self._attempt(self._log_unfinished_tasks)
-        if not self.errors and not self.interrupts.given_up:
-            self._attempt(lambda: self._look_up(earlier), ignore_errors=True)
-            self._attempt(self._send_summary)
-        self._end_parent()
-        self._attempt(self._log_close)
+        self._attempt(self._leave)
+        if self.is_last:
+            if not self.errors and not self.interrupts.given_up:
+                self._attempt(lambda: self._look_up(earlier), ignore_errors=True)
+                self._attempt(self._send_summary)
+            self._end_parent()
+            self._attempt(self._log_close)
+        if run.sharing is not None and self.is_last:
+            self._attempt(run.sharing.shared.ended)
         self._attempt(lambda: run.reporter.stop(max(self._left(), MIN_FLUSH_S)))
         self._attempt(run.backend.close)
         self._attempt(lambda: run.worker_log.close(run))
@@ -224,6 +230,12 @@ class _Closing:
             if state.left_by:
                 self.run.mark(state, "stopped", f"its block was left: {state.left_by}")
             self.run.mark(state, self.status, self.reason)
+
+    def _leave(self) -> None:
+        """Leaves a run that other processes share; the last one to leave ends its parent."""
+        if self.run.sharing is not None:
+            self.is_last = False  # also if it cannot be known
+            self.is_last = leave(self.run)
 
     def _undelivered(self) -> list[Exception]:
         missing = self.run.undelivered(self.states)
@@ -333,7 +345,7 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
     """Gives the warnings at the end of a run: drift, a missing summary, skipped points."""
     found: list[tuple[type[Warning], str]] = []
     if run.vocabulary is None:
-        completed = [state for state in run.states.values() if state.status == "completed"]
+        completed = [state for state in run.all_states() if state.status == "completed"]
         reported = {state.spec.name: state.metric_names for state in completed if state.metric_names}
         if differences := partly_reported(reported):
             is_stored = run.backend.mode in ("online", "offline")

@@ -14,14 +14,15 @@ from .._clearml import sdk
 from .._clearml.agent_task import agent_task_of_this_process
 from .._clearml.queries import last_run_number
 from .._model.name_template import NameTemplate, warn_about_title
-from .._model.specs import RunInfo, TaskSpec
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
 from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
+from . import sharing
 from .abort import follow
+from .joining import Joined, join_on_disk, latest_text_on_disk, parent_spec, shared_info
 from .mode import Mode, resolve
 from .resume import prior_on_disk, prior_on_server
 from .run import Run, RunOptions
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from .._clearml.agent_task import AgentTask
     from .._model.past import Prior
+    from .._model.specs import RunInfo, TaskSpec
     from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
 
@@ -47,6 +49,7 @@ def open_run(
     mode: Mode | None,
     outer: Run | None,
     resume: Resume | None = None,
+    shared: str = "",
 ) -> Run:
     """Opens a run of a group: its backend, run log, parent and reporter.
 
@@ -58,6 +61,7 @@ def open_run(
         mode: The mode that was asked for; None follows ClearML's own setting.
         outer: The run in whose block this one is opened; its parent is this one's parent.
         resume: How to continue the latest run, if that was asked for.
+        shared: The text by which several processes share one run; empty for a run of this process alone.
 
     Raises:
         ModeError: The mode contradicts ClearML's own setting.
@@ -90,13 +94,15 @@ def open_run(
         if mode == "disabled":
             storage = _Storage(MemoryBackend(mode="disabled", where="nowhere", keep=False))
         elif mode == "offline":
-            storage = _open_offline(info, resume, undo)
+            storage = _open_offline(info, resume, shared, undo)
         else:
             alive = (main_task and str(main_task.id), sdk.agent_task_id(), outer and outer.parent)
             own_parents = frozenset(parent for parent in alive if parent)
             storage = _open_online(info, template, agent_task, resume, own_parents, undo)
-        prior = storage.prior
-        if agent_task is None:
+        prior, joined = storage.prior, storage.joined
+        if joined is not None:
+            info, main_task = joined.info, None  # the parent of a shared run is one that no process owns
+        elif agent_task is None:
             run_id = prior.run if prior is not None else info.run
             info = attrs.evolve(info, number=storage.run_number, run=run_id)
         run = Run(
@@ -111,8 +117,15 @@ def open_run(
             retry=resume.retry if resume is not None else "new",
             agent_task=agent_task,
             foreign_agent_task=submitted if agent_task is None else None,
+            sharing=joined.sharing if joined is not None else None,
         )
-        run.start(*_parent(run, outer))
+        if joined is not None:
+            run.owns_parent = True
+            run.start(joined.parent, None)
+            sharing.take_over(run)
+            sharing.look(run)
+        else:
+            run.start(*_parent(run, outer))
         undo.pop_all()
     return run
 
@@ -125,12 +138,18 @@ class _Storage:
     run_log: RunLog | None = None
     prior: Prior | None = None
     run_number: int = 1
+    joined: Joined | None = None
 
 
-def _open_offline(info: RunInfo, resume: Resume | None, undo: contextlib.ExitStack) -> _Storage:
+def _open_offline(info: RunInfo, resume: Resume | None, shared: str, undo: contextlib.ExitStack) -> _Storage:
     cache = sdk.cache_folder()
     folder = cache / "taskgroup" / info.group_id
     backend = OfflineBackend(cache / "offline")
+    if resume is not None and not shared:
+        shared = latest_text_on_disk(folder)
+    if shared:
+        joined = join_on_disk(shared_info(info, shared), folder, backend, resume is not None, undo)
+        return _Storage(backend, joined.run_log, run_number=joined.info.number, joined=joined)
     prior = prior_on_disk(folder, backend) if resume is not None else None
     run_log = _open_run_log(folder, prior, resume)
     undo.callback(run_log.close)
@@ -227,8 +246,7 @@ def _parent(run: Run, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
         run.backend.reopen([run.prior.parent])
         run.owns_parent = True
         return run.prior.parent, None
-    name = run.info.name
-    return None, TaskSpec(key="", name=name, task_name=name, index=-1, attempt=1, params={}, kind="parent")
+    return None, parent_spec(run.info)
 
 
 def _warn_of_auto_logging(main_task: Any, group: str) -> None:

@@ -21,7 +21,7 @@ from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
-from . import closing, forked, tasks
+from . import closing, forked, sharing, tasks
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import WorkerLog
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
     from .abort import Abort
+    from .sharing import Sharing
 
 TASK_DELIVERY_TIMEOUT_S = 30.0
 """Seconds for which the end of one task waits for delivery; the group's end waits for the rest."""
@@ -66,6 +67,7 @@ class Run:
         retry: How tasks of `prior` that were not completed are attempted again.
         agent_task: The task of this group that an agent runs this process as.
         foreign_agent_task: The task of another group that an agent runs this process as.
+        sharing: What is known of other processes that share the run; None if none can.
         specs: Makes the specs of the run's tasks, and knows those that were opened.
         states: The tasks that this process runs, by their keys.
         submitted: The tasks that agents run, by their keys.
@@ -94,6 +96,7 @@ class Run:
     retry: Literal["new", "continue"] = "new"
     agent_task: AgentTask | None = None
     foreign_agent_task: AgentTask | None = None
+    sharing: Sharing | None = None
     states: dict[str, TaskState] = attrs.field(factory=dict)
     submitted: dict[str, TaskState] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
@@ -119,8 +122,9 @@ class Run:
     def __attrs_post_init__(self) -> None:
         self.reporter = Reporter(self.backend)
         self.specs = TaskSpecs(self.info.name, self.options.task_name)
-        if self.prior is not None:
-            self.specs.keep_indices({key: task.index for key, task in self.prior.attempts.items()})
+        known = self.prior or self.sharing
+        if known is not None:
+            self.specs.keep_indices({key: task.index for key, task in known.attempts.items()})
 
     @property
     def in_child(self) -> bool:
@@ -147,7 +151,16 @@ class Run:
         Raises:
             GroupStateError: Another thread has just closed the group.
         """
+        if self.sharing is not None:
+            return sharing.open_tasks(self, specs, in_sweep)
         return tasks.create_tasks(self, specs, in_sweep)
+
+    def all_states(self) -> list[TaskState]:
+        """Lists the tasks of this process, of agents, and of other processes that share the run."""
+        others = self.sharing.others if self.sharing is not None else {}
+        own = {**self.states, **self.submitted}
+        later = {key: state for key, state in others.items() if key not in own or _is_later(state, own[key])}
+        return list({**own, **later}.values())
 
     def recall(self, specs: Iterable[TaskSpec]) -> list[TaskState]:
         """Adds tasks of the resumed run as they ended, without another attempt at any of them."""
@@ -238,3 +251,7 @@ class Run:
     def delivery_problem(self) -> str:
         """Gives the reason why data is not delivered."""
         return str(self.reporter.error or self.backend.delivery_problem() or "the time for closing ran out")
+
+
+def _is_later(state: TaskState, than: TaskState) -> bool:
+    return state.spec.attempt > than.spec.attempt

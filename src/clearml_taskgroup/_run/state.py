@@ -29,6 +29,7 @@ class TaskState:
         finished: Whether the end is stored in the backend.
         in_sweep: Whether the task was opened by a loop over `group.sweep`.
         done: Whether an earlier attempt has completed it, so that nothing is left to do.
+        elsewhere: The process that runs it, if another process of a shared run does; else empty.
         ends_elsewhere: Whether other code than its own `with` block ends it, as with an Optuna trial.
         archived: Whether a person has archived it on the server, so that it does not count in results.
         uncounted: Whether values may be stored that this process has not counted: of a process that died,
@@ -50,6 +51,7 @@ class TaskState:
     finished: bool = False
     in_sweep: bool = False
     done: bool = False
+    elsewhere: str = ""
     ends_elsewhere: bool = False
     archived: bool = False
     uncounted: bool = False
@@ -70,7 +72,7 @@ class TaskState:
     @property
     def is_open(self) -> bool:
         """Whether the task takes data."""
-        return self.status not in ENDED
+        return self.status not in ENDED and not self.elsewhere
 
     @property
     def duration(self) -> float:

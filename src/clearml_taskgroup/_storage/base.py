@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .._model.specs import Ending, ForeignStatus, RunInfo, TaskSpec
     from .._model.status import Status
+    from .shared_run import SharedRun
 
 
 class Backend(Protocol):
@@ -23,6 +24,9 @@ class Backend(Protocol):
     `write` and `heartbeat` are called by the reporter thread alone (in a forked child, by the thread
     that reports), everything else by the user's threads.
     """
+
+    shared: SharedRun | None = None
+    """What the processes agree on that share the run; None if no other process can join it."""
 
     @property
     def mode(self) -> str:
@@ -133,8 +137,9 @@ class Backend(Protocol):
         self.keep_alive()
 
     def keep_alive(self) -> None:
-        """Starts tasks that still have to be started, and shows the server that silent ones are alive."""
-        return
+        """Starts tasks that still have to be started; shows that silent ones, and this process, are alive."""
+        if self.shared is not None:
+            self.shared.beat()
 
     def after_fork(self) -> None:
         """Called in a forked child, which must not use the parent's locks and threads."""

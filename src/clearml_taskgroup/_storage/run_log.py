@@ -225,21 +225,7 @@ class RunLog:
 
     def run_opened(self, info: RunInfo, mode: str, parent: str | None, owns_parent: bool, pid: int) -> None:
         """Logs that a run was opened, or opened again by a resume."""
-        self.write(
-            "run",
-            group=info.group_id,
-            project=info.project,
-            name=info.name,
-            run=info.run,
-            number=info.number,
-            template=info.template,
-            metrics=info.metrics,
-            mode=mode,
-            shared=info.shared or None,
-            parent=parent,
-            owns_parent=owns_parent,
-            pid=pid,
-        )
+        self.write_all([{**run_line(info, mode, parent, owns_parent), "pid": pid}])
 
     def opening(self, specs: Iterable[TaskSpec]) -> None:
         """Logs that tasks are about to be created on the server."""
@@ -277,6 +263,24 @@ class RunLog:
         """
         line = {"event": "close", "status": status, "reason": reason, "settled": delivered}
         self.keep([(line, f"the end of the run ({status})")])
+
+
+def run_line(info: RunInfo, mode: str, parent: str | None, owns_parent: bool) -> dict[str, Any]:
+    """Returns the line that begins a run log."""
+    return {
+        "event": "run",
+        "group": info.group_id,
+        "project": info.project,
+        "name": info.name,
+        "run": info.run,
+        "number": info.number,
+        "template": info.template,
+        "metrics": info.metrics,
+        "mode": mode,
+        "parent": parent,
+        "owns_parent": owns_parent,
+        "shared": info.shared or None,
+    }
 
 
 def _end_line(state: TaskState) -> dict[str, Any]:

@@ -28,8 +28,12 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     swept: bool = False
     done: bool = False
     unused: bool = False
+    elsewhere: str = ""
 
     def __str__(self) -> str:
+        if self.elsewhere:
+            where = f"belongs to another process of this run: {self.elsewhere} ({self.status})"
+            return f"the task {shown(self.task)} {where}; skip it: `if task.done: continue`"
         if self.done:
             before = "was completed in an earlier attempt, so resume=True does not run it"
             return f"the task {shown(self.task)} {before}; skip it: `if task.done: continue`"

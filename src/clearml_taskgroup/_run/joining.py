@@ -1,0 +1,124 @@
+"""Joining a run that other processes share, before its tasks are opened."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._model.specs import TaskSpec
+from .._storage.past_runs import latest_run
+from .._storage.processes import this_process
+from .._storage.run_log import RunLog, append, read_first, run_line, run_number
+from .._storage.shared_on_disk import SharedOnDisk, open_shared_log
+from .._storage.shared_run import shared_run_id
+from .._text import is_storable, shown
+from ..errors import ArgumentError
+from .sharing import Sharing, find_or_create_parent
+
+if TYPE_CHECKING:
+    import contextlib
+    from pathlib import Path
+
+    from .._model.specs import RunInfo
+    from .._storage.offline import OfflineBackend
+    from .._storage.shared_run import SharedRun
+
+VARIABLE = "CLEARML_TASKGROUP_RUN"
+"""The environment variable that names a shared run, where a script gives no `run=`."""
+
+
+@attrs.frozen
+class Joined:
+    """A shared run that this process is in.
+
+    Attributes:
+        info: What identifies the run, with its number and session.
+        parent: The id of its parent.
+        run_log: The log of this process.
+    """
+
+    info: RunInfo
+    parent: str
+    sharing: Sharing
+    run_log: RunLog
+
+
+def shared_text(run: str | None, retry: str, takeover: bool) -> str:
+    """Gives the text by which processes share a run: the argument, else that of the environment.
+
+    Returns:
+        The text; empty if the run is not shared.
+
+    Raises:
+        ArgumentError: It is no text, or another argument contradicts it.
+    """
+    if run is not None and (not isinstance(run, str) or not run.strip() or not is_storable(run)):
+        raise ArgumentError("run", run, "a text that is not blank, such as a job's id, or None")
+    text = os.environ.get(VARIABLE, "").strip() if run is None else run.strip()
+    if text and retry != "new":
+        expected = f"'new' in a run that several processes share ({shown(text)}): another ClearML task"
+        raise ArgumentError("retry", retry, expected)
+    if text and takeover:
+        expected = f"False in a run that several processes share ({shown(text)}): any of them may join it"
+        raise ArgumentError("takeover", takeover, expected)
+    return text
+
+
+def shared_info(info: RunInfo, text: str) -> RunInfo:
+    """Gives the run that a text names, with this process as one of those that share it."""
+    run = shared_run_id(info.group_id, text)
+    return attrs.evolve(info, run=run, shared=text, process=this_process())
+
+
+def latest_text_on_disk(folder: Path) -> str:
+    """Gives the text of the latest run of a group if that is shared; else empty."""
+    past = latest_run(folder, "offline")
+    return (past.shared or "") if past is not None else ""
+
+
+def join_on_disk(
+    info: RunInfo, folder: Path, backend: OfflineBackend, resume: bool, undo: contextlib.ExitStack
+) -> Joined:
+    """Joins a run on this disk.
+
+    Args:
+        info: What identifies the run.
+        folder: The folder of the group's run logs.
+        backend: The sessions.
+        resume: Whether tasks that failed or were stopped are run again.
+        undo: Leaves the run, if a later step fails.
+    """
+    path = open_shared_log(folder, info.run)
+    shared = SharedOnDisk(path, info.process)
+    shared.join()
+    undo.callback(_leave, shared)
+    info = attrs.evolve(info, number=run_number(path), session=shared.session)
+    run_log = RunLog.start_beside(path, info.process)
+    undo.callback(run_log.close)
+    run_log.session = shared.session
+    backend.shared = shared
+
+    def create() -> str:
+        (parent,) = backend.create(info, [parent_spec(info)], None)
+        return parent
+
+    parent, is_new = find_or_create_parent(shared, create)
+    if not is_new:
+        backend.reopen([parent])
+    if not read_first(path):  # so that the run is found by its own log
+        append(path, [run_line(info, backend.mode, parent, owns_parent=True)])
+    return Joined(info, parent, Sharing(shared, resume), run_log)
+
+
+def parent_spec(info: RunInfo) -> TaskSpec:
+    """Returns the spec of a run's parent."""
+    return TaskSpec(
+        key="", name=info.name, task_name=info.name, index=-1, attempt=1, params={}, kind="parent"
+    )
+
+
+def _leave(shared: SharedRun) -> None:
+    if shared.leave():
+        shared.ended()

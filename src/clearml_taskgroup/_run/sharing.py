@@ -1,0 +1,256 @@
+"""A run that several processes share: which configurations this one runs, and how the others' tasks stand."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._log import logger
+from .._model.backoff import Backoff
+from .._model.metric_data import copy_metrics
+from .._model.parameter_json import plain
+from .._model.past import latest_attempts
+from .._model.specs import Ending, TaskSpec
+from .._model.status import ABANDONED
+from .._storage.processes import readable
+from .._storage.shared_run import PARENT, STALE_AFTER_S
+from .._text import counted
+from ..errors import GroupStateError, ServerError, StoreError
+from . import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .._model.past import PastTask
+    from .._storage.shared_run import SharedRun
+    from .run import Run
+    from .state import TaskState
+
+CLAIMED_AT_ONCE = 16
+"""How many configurations are claimed before their tasks are created; the claims must not become stale."""
+GIVE_UP_AFTER_S = 5 * STALE_AFTER_S
+"""Seconds to wait for a task that another process has claimed; its claim becomes stale before."""
+END_TIMEOUT_S = 60.0
+"""Time limit for ending the tasks of a process that died."""
+
+
+@attrs.define(eq=False)
+class Sharing:
+    """What a run knows of the processes that share it.
+
+    Attributes:
+        shared: What the processes agree on.
+        resume: Whether tasks that failed or were stopped are run again.
+        attempts: The latest attempt of each key, of all processes, as of the last look.
+        others: The states of tasks that other processes run, by their keys.
+    """
+
+    shared: SharedRun
+    resume: bool = False
+    attempts: dict[str, PastTask] = attrs.field(factory=dict)
+    others: dict[str, TaskState] = attrs.field(factory=dict)
+
+    def next_attempt(self, key: str) -> int | None:
+        """Gives the attempt that this process may claim; None if another process has the task."""
+        past = self.attempts.get(key)
+        if past is None:
+            return 1
+        if not self.resume or past.status in (None, "completed"):
+            return None
+        # Not what has failed since the run was last empty: the others would repeat it, one after another.
+        is_earlier = past.reason == ABANDONED or past.session < self.shared.session
+        return past.attempt + 1 if is_earlier else None
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+def find_or_create_parent(shared: SharedRun, create: Callable[[], str]) -> tuple[str, bool]:
+    """Gives the parent of a shared run, which exactly one of its processes creates.
+
+    Returns:
+        Its id, and whether this process has created it.
+    """
+    for _ in _attempts("its parent task"):
+        parent = shared.parent()
+        if parent is not None:
+            return parent, False
+        if shared.claim(PARENT, 1):
+            parent = None
+            try:
+                parent = create()
+            finally:
+                shared.release(PARENT, 1, parent)
+            return parent, True
+    raise AssertionError  # the last attempt raises
+
+
+def take_over(run: Run) -> None:
+    """Ends the open tasks of processes that have died, as abandoned."""
+    assert run.sharing is not None
+    shared = run.sharing.shared
+    for process in shared.take_over():
+        left = [task for task in shared.members() if task.process == process and task.status is None]
+        errors = run.backend.finish([Ending(task.id, "stopped", ABANDONED) for task in left], END_TIMEOUT_S)
+        if not errors:
+            shared.taken_over(process)
+        ended = f"; {counted(len(left), 'open task')} of it stopped as abandoned" if left else ""
+        logger.warning("the process %s of the run has died%s", readable(process), ended)
+
+
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+def look(run: Run) -> None:
+    """Reads the tasks of all processes from storage."""
+    sharing = run.sharing
+    assert sharing is not None
+    sharing.attempts = latest_attempts(sharing.shared.members())
+    own = {state.id for state in run.states.values()}
+    sharing.others = {
+        key: _state_of(run, past) for key, past in sharing.attempts.items() if past.id not in own
+    }
+
+
+def look_if_possible(run: Run) -> None:
+    """The same, unless the server is away or the disk broken; then what was known before still holds."""
+    with contextlib.suppress(ServerError, StoreError):
+        look(run)
+
+
+def open_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
+    """Opens those tasks that no other process has; gives the others' tasks as they stand."""
+    own: dict[str, TaskState] = {}
+    waiting = list(specs)
+    for _ in _attempts("a configuration"):
+        for first in range(0, len(waiting), CLAIMED_AT_ONCE):
+            chunk = waiting[first : first + CLAIMED_AT_ONCE]
+            claimed = [spec for spec in (_claim(run, one) for one in chunk) if spec is not None]
+            own |= {state.spec.key: state for state in _create(run, claimed, in_sweep)}
+        waiting = [spec for spec in waiting if spec.key not in own]
+        if waiting:
+            look(run)
+            waiting = [spec for spec in waiting if _sharing(run).next_attempt(spec.key) is not None]
+        if not waiting:
+            break
+    others = _sharing(run).others
+    run.specs.add(others[spec.key].spec for spec in specs if spec.key not in own)
+    return [own.get(spec.key) or others[spec.key] for spec in specs]
+
+
+def open_next(run: Run, left: dict[str, TaskSpec], in_sweep: bool) -> TaskState | None:
+    """Opens the task of the first configuration that no other process has.
+
+    Args:
+        run: The run.
+        left: The configurations by their keys; those that are opened, or that others have, are removed.
+        in_sweep: Whether a loop over `group.sweep` opens it.
+
+    Returns:
+        Its state; None if other processes have all of them.
+    """
+    for _ in _attempts("a configuration"):
+        for key, spec in list(left.items()):
+            if _sharing(run).next_attempt(key) is None:
+                del left[key]
+                continue
+            claimed = _claim(run, spec)
+            if claimed is not None:
+                del left[key]
+                return _create(run, [claimed], in_sweep)[0]
+            look(run)
+        if not left:
+            return None
+    raise AssertionError  # the last attempt raises
+
+
+def in_own_order(run: Run, specs: Sequence[TaskSpec]) -> dict[str, TaskSpec]:
+    """Lets each process begin at another configuration, so that they seldom try to claim the same one."""
+    first = hash(_sharing(run).shared.process) % max(1, len(specs))
+    return {spec.key: spec for spec in (*specs[first:], *specs[:first])}
+
+
+def left_to_run(run: Run, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """Gives the configurations that no process has claimed, as of the last look."""
+    return [spec for spec in specs if _sharing(run).next_attempt(spec.key) is not None]
+
+
+def log_left_out(total: int, own: int) -> None:
+    """Logs in one line how many configurations of a space other processes run."""
+    if own < total:
+        others = total - own
+        logger.info("%d of %d configurations belong to other processes of the run", others, total)
+
+
+def leave(run: Run) -> bool:
+    """Leaves a shared run; whether this process is the last one in it, and so ends its parent."""
+    sharing = _sharing(run)
+    if sharing.shared.withdrawn:
+        return False
+    take_over(run)
+    last = sharing.shared.leave()
+    look_if_possible(run)
+    if not last:
+        logger.info("other processes are still in the run; the last one to leave ends its parent task")
+    return last
+
+
+def _claim(run: Run, spec: TaskSpec) -> TaskSpec | None:
+    attempt = _sharing(run).next_attempt(spec.key)
+    if attempt is None or not _sharing(run).shared.claim(spec.key, attempt):
+        return None
+    past = _sharing(run).attempts.get(spec.key)
+    return attrs.evolve(spec, attempt=attempt, index=spec.index if past is None else past.index)
+
+
+def _create(run: Run, claimed: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
+    if not claimed:
+        return []
+    shared, ids = _sharing(run).shared, dict[str, str]()
+    try:
+        states = tasks.create_tasks(run, claimed, in_sweep)
+        ids = {state.spec.key: state.id for state in states}
+    finally:
+        for spec in claimed:
+            shared.release(spec.key, spec.attempt, ids.get(spec.key))
+    return states
+
+
+def _state_of(run: Run, past: PastTask) -> TaskState:
+    params = {name: plain(value) for name, value in past.params.items()}
+    spec = TaskSpec(past.key, past.name, past.name, past.index, past.attempt, params)
+    state = tasks.new_state(run, spec, past.id)
+    state.metrics.update(copy_metrics(past.metrics))
+    state.names.ambiguous.update(past.named)
+    state.status, state.reason = past.status or "in_progress", past.reason
+    state.elsewhere = readable(past.process)
+    state.done = state.finished = True
+    state.ended = state.opened + past.duration if past.status is not None else None
+    is_counted = all(data.stats.is_counted for data in state.metrics.values())
+    state.uncounted = past.status is None or not is_counted
+    return state
+
+
+def _sharing(run: Run) -> Sharing:
+    assert run.sharing is not None
+    return run.sharing
+
+
+def _attempts(what: str) -> Iterator[None]:
+    """Repeats with pauses what waits for another process.
+
+    Raises:
+        GroupStateError: That has taken too long.
+    """
+    pauses, deadline = Backoff(0.02, 1.0), time.monotonic() + GIVE_UP_AFTER_S
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(pauses.next_pause())
+    raise GroupStateError(
+        "of this run",
+        f"waits for {what} that another process has claimed and not created for {GIVE_UP_AFTER_S:g} s",
+        "look whether that process has stopped, and end it",
+    )
