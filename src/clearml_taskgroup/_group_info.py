@@ -116,7 +116,7 @@ class GroupInfo:
     def record_path(self) -> Path | None:
         """The path of the run log: what was opened and how it ended, one JSON object per line; else None."""
         run_log = self._opened_once().run_log
-        return run_log.path if run_log else None
+        return run_log.run_path if run_log else None
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -149,7 +149,8 @@ class GroupInfo:
         Args:
             project: The group's project.
             name: The group's name.
-            run: The run's number, its id, or the first digits of its id; None for the latest run.
+            run: The run's number; or its text (`run=` of the group), its id, or the first digits of its id.
+                None for the latest run.
             mode: `"online"` searches only the server, `"offline"` only this disk. None follows ClearML's own
                 setting, and searches this disk if the server has no such run.
             metrics: A vocabulary, for modes, units and aliases; None for the group's own.
@@ -179,8 +180,8 @@ class GroupInfo:
         set. It can be interrupted at any moment and run again; no task is created twice and no data is lost.
 
         Args:
-            run: The run's id or its first digits, the group's id for its latest run, or the path of the
-                run log (`group.record_path`).
+            run: The run's text, its id or the first digits of that, the group's id for its latest run, or
+                the path of the run log (`group.record_path`).
             progress: Called with a task's name, the number of tasks that are done, and of all tasks.
 
         Returns:

@@ -6,6 +6,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
+from .._model.which_run import which_run
 from .api import AnswerTooLarge
 from .dates import seconds_since_1970
 from .hyperparameters import SECTION
@@ -127,10 +128,10 @@ def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | No
     Args:
         transport: The way to the server.
         group_id: The group's id.
-        run: The run's number, its id or the first digits of the id.
+        run: The run's number, its text, its id or the first digits of the id.
     """
     if isinstance(run, str):
-        return next((known for known in run_ids(transport, group_id) if known.startswith(run)), None)
+        return which_run(run, group_id, _runs(transport, group_id))
     query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id]}
     query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
     fields = [f"hyperparams.{SECTION}.run.value"]
@@ -169,10 +170,16 @@ def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, in
 
 def run_ids(transport: Transport, group_id: str) -> list[str]:
     """Finds the ids of a group's runs, the latest first."""
+    return [run for run, _ in _runs(transport, group_id)]
+
+
+def _runs(transport: Transport, group_id: str) -> list[tuple[str, int]]:
+    """Finds id and number of a group's runs, the latest first."""
     query = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    found = query_all_tasks(transport, query, (f"hyperparams.{SECTION}.run.value",))
-    runs = (identity_of(task).get("run") for task in found)
-    return list(dict.fromkeys(run for run in runs if run))
+    fields = tuple(f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number"))
+    found = map(identity_of, query_all_tasks(transport, query, fields))
+    runs = {run["run"]: parse_count(run.get("run_number")) for run in found if run.get("run")}
+    return list(runs.items())
 
 
 def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import click
 
 from .._clearml import sdk
 from .._group import TaskGroup
+from .._model.which_run import which_run
 from .._results.loading import Wanted, load_results, load_run_log
 from .._results.run_list import Listed, runs_on_disk, runs_on_server
 from .._run import mode as _modes
@@ -119,7 +120,7 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback:
 
     Args:
         group: The argument GROUP.
-        run: The option `--run`: a number, or the first digits of an id; None for the latest run.
+        run: The option `--run`: a text, a number, or the first digits of an id; None for the latest run.
         mode: Where to look; None for ClearML's own setting, then this disk.
         disk_fallback: Whether to use this disk if the server does not answer.
 
@@ -129,18 +130,17 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback:
     """
     if Path(group).is_file():
         return load_run_log(Path(group))
-    which = _parse_run(run)
     if "/" not in group.strip("/") and not _is_id(group):
         runs = list_runs(choose_place(mode))
         near = _groups_of(group, runs) or f"{group!r} is none of them{_suggested_groups(group, runs)}"
         raise click.UsageError(f"GROUP is {GROUP_FORMS}; {near}")
     place = choose_place(mode, disk_fallback=disk_fallback)
     if _is_id(group):
-        return load_results(_by_id(group, which, list_runs(place)), mode=place.mode)
+        return load_results(_by_id(group, run, list_runs(place)), mode=place.mode)
     project, _, name = group.rpartition("/")
     try:
-        results = TaskGroup.load(project, name, which, mode=place.mode)
-        if which is None and place.mode is None and results.about.mode == "online":
+        results = TaskGroup.load(project, name, run, mode=place.mode)
+        if run is None and place.mode is None and results.about.mode == "online":
             _note_later_run_on_disk(results)
         return results
     except (NoSuchRunError, ServerNameError) as error:
@@ -149,7 +149,7 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback:
         runs = list_runs(place)
         exact = next((known for known in runs if _label(known) == group), None)  # a name may contain a /
         if exact is not None:
-            return load_results(Wanted(exact.project, exact.group, exact.group_id, which), mode=place.mode)
+            return load_results(Wanted(exact.project, exact.group, exact.group_id, run), mode=place.mode)
         where = "the server" if place.mode == "online" else "this disk"
         places = error.places if isinstance(error, NoSuchRunError) else [where]
         looked = f"looked at {' and '.join(places)}"
@@ -191,7 +191,7 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
         runs = runs_on_disk(root())
         mine = [known for known in runs if text.strip("/") in (_label(known), known.group_id)]
         if mine:
-            path = _one_of_group(mine, text, _parse_run(run)).record or path
+            path = _one_of_group(mine, text, run).record or path
         elif _is_id(text):
             path = run_with_id(text, runs).record or path
         elif "/" in text.strip("/"):
@@ -207,18 +207,19 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
     return past
 
 
-def _one_of_group(runs: list[Listed], group: str, which: int | str | None) -> Listed:
+def _one_of_group(runs: list[Listed], group: str, which: str | None) -> Listed:
     """Returns the latest run with this number or beginning of its id; with None, the latest run."""
     numbered = sorted(runs, key=lambda known: known.number, reverse=True)
+    wanted = None if which is None else which_run(which, numbered[0].group_id, _ids(numbered))
     for known in numbered:
-        if which is None or known.number == which or (isinstance(which, str) and known.run.startswith(which)):
+        if which is None or known.run == wanted:
             return known
     have = [f"run {known.number} ({known.run[:12]})" for known in numbered]
     raise NoSuchRunError(f"run {which} of the group {group}", [f"this disk, {root()}"], have)
 
 
-def _parse_run(run: str | None) -> int | str | None:
-    return int(run) if run is not None and run.isdigit() and len(run) < 6 else run
+def _ids(runs: Iterable[Listed]) -> list[tuple[str, int]]:
+    return [(known.run, known.number) for known in runs]
 
 
 def _is_id(text: str) -> bool:
@@ -261,13 +262,13 @@ def _similarity(text: str, other: str) -> float:
     return difflib.SequenceMatcher(None, text.strip("/").casefold(), other.casefold()).ratio()
 
 
-def _by_id(text: str, which: int | str | None, runs: list[Listed]) -> Wanted:
+def _by_id(text: str, which: str | None, runs: list[Listed]) -> Wanted:
     """Finds a run by the id of its group or the beginning of its own id."""
     for run in runs:
         if run.group_id == text:
             return Wanted(run.project, run.group, text, which)
     found = run_with_id(text, runs)
-    if which not in (None, found.number) and not (isinstance(which, str) and found.run.startswith(which)):
+    if which is not None and which_run(which, found.group_id, _ids([found])) is None:
         raise click.UsageError(f"{text!r} is run {found.number} itself; leave --run out")
     return Wanted(found.project, found.group, found.group_id, found.run)
 

@@ -39,6 +39,11 @@ def group_id(project: str, name: str) -> str:
     return _digest(json.dumps([project, name]))
 
 
+def shared_run_id(group_id: str, text: str) -> str:
+    """Returns the id of the run that a text names: the same in every process, without asking anybody."""
+    return hashlib.sha256(json.dumps([group_id, text.strip()]).encode()).hexdigest()[:32]
+
+
 def canonical_project(project: str) -> str:
     """Normalizes a project path: NFC, no blanks around its parts.
 

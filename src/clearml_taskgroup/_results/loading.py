@@ -29,6 +29,7 @@ from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
 from .._model.vocabulary import Vocabulary
+from .._model.which_run import which_run
 from .._run import mode as _modes
 from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete, recount_past
 from .._storage.memory import MemoryBackend
@@ -39,6 +40,7 @@ from .._storage.past_runs import (
     find_run_log,
     groups_on_disk,
     is_in_use,
+    is_left,
     latest_run,
     load,
     load_or_skip,
@@ -69,7 +71,7 @@ class Wanted:
 
     Attributes:
         project, name, group_id: The group.
-        run: A run's number, its id or the first digits of the id; None for the latest.
+        run: A run's number, its text, its id or the first digits of the id; None for the latest.
     """
 
     project: str
@@ -154,22 +156,21 @@ def _find_on_server(backend: OnlineBackend, wanted: Wanted) -> str | None:
 def _on_disk(folder: Path, run: int | str | None) -> PastRun | None:
     if run is None:
         return latest_run(folder)
-    for path in reversed(run_logs(folder)):
-        past = load_or_skip(path)
-        if past is not None and (past.number == run or (isinstance(run, str) and past.run.startswith(run))):
-            return past
-    return None
+    found = [past for past in map(load_or_skip, reversed(run_logs(folder))) if past is not None]
+    wanted = which_run(run, folder.name, [(past.run, past.number) for past in found])
+    return next((past for past in found if past.run == wanted), None)
 
 
 def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None) -> Results:
     lives = past.status is None and is_in_use(past.path)
+    left = {task.id for task in past.tasks.values() if is_left(past, task)}
     backend = OfflineBackend(sessions) if past.mode == "offline" else RunLogOnly(past.path)
     lookup = _lookup(past.template, metrics, past.metrics)
     reader = Reader(backend)
     recount_past(past, backend, lookup.template)
     tasks = past.latest().values()
     for task in tasks:
-        if lives and task.status is None:
+        if lives and task.status is None and task.id not in left:
             task.status, task.reason = "in_progress", ""
         task.status, task.reason = task.final_status()
     about = About(

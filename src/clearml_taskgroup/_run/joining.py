@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._model.identity import shared_run_id
 from .._model.specs import TaskSpec
 from .._storage.past_runs import latest_run
 from .._storage.processes import this_process
 from .._storage.run_log import RunLog, append, read_first, run_line, run_number
 from .._storage.shared_on_disk import SharedOnDisk, open_shared_log
-from .._storage.shared_run import shared_run_id
 from .._text import is_storable, shown
 from ..errors import ArgumentError
 from .sharing import Sharing, find_or_create_parent

@@ -13,6 +13,7 @@ from .._log import logger
 from .._model.arguments import checked_path
 from .._model.metric_data import MetricData, metrics_from_json
 from .._model.past import PastRun, PastTask
+from .._model.which_run import MIN_ID_PREFIX
 from .._text import some
 from ..errors import ArgumentError, RunLogError
 from .append_file import disk_errors, end_torn_line, lock, open_file
@@ -23,9 +24,6 @@ from .run_log_schema import problem_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-MIN_ID_PREFIX = 6
-"""The fewest first digits of a run's id that find it."""
 
 
 def load(path: Path, only: str | None = None) -> PastRun | None:
@@ -258,7 +256,7 @@ def find_run(root: Path, wanted: str | Path) -> PastRun:
     latest_first = all_runs(root)[::-1]
     for past in sorted(latest_first, key=lambda past: past.mode == "agent"):
         is_prefix = len(text) >= MIN_ID_PREFIX and past.run.startswith(text)
-        if is_prefix or text in (past.run, past.parent, past.group):
+        if is_prefix or text in (past.run, past.parent, past.group, past.shared):
             return past
     raise ArgumentError("run", text, f"the path of a run log, or the id of a run or group below {root}")
 

@@ -57,6 +57,7 @@ class RunLog:
     Attributes:
         path: The file.
         number: The run's number, as in the file's name.
+        run_path: The log of the whole run; another file if several processes share the run.
         session: How often the run has become empty, if several processes share it.
         is_optional: Whether the run goes on without it, with a warning, once somebody deletes it.
     """
@@ -64,6 +65,7 @@ class RunLog:
     path: Path
     number: int
     _file: int
+    run_path: Path = attrs.field(default=attrs.Factory(lambda self: self.path, takes_self=True))
     session: int = 0
     is_optional: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
@@ -100,7 +102,7 @@ class RunLog:
         with disk_errors(own):
             file = open_file(own, os.O_CREAT | os.O_EXCL)
         lock(file)
-        return cls(own, run_number(path), file)
+        return cls(own, run_number(path), file, run_path=path)
 
     @classmethod
     def reopen(cls, path: Path, takeover: bool = False) -> RunLog:

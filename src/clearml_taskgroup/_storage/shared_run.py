@@ -6,7 +6,6 @@ run, which process runs which configuration, which one creates the parent, and w
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,11 +21,6 @@ DEAD_AFTER_S = 300.0
 """A process of another machine counts as dead when its last sign of life is this old."""
 STALE_AFTER_S = 60.0
 """A claim whose task does not exist after this time is free again: its process died in between."""
-
-
-def shared_run_id(group_id: str, text: str) -> str:
-    """Returns the id of the run that a text names: the same in every process, without asking anybody."""
-    return hashlib.sha256(f"{group_id}\0{text}".encode()).hexdigest()[:32]
 
 
 class SharedRun(Protocol):
