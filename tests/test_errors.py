@@ -152,6 +152,11 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
         LookupError,
         ["the queue 'gup' is away; create it"],
     ),
+    (
+        errors.TaskReopenError("C=1", "has not ended", "end it"),
+        RuntimeError,
+        ["the task 'C=1' has not ended;"],
+    ),
     (errors.QueuedTaskError("C=1", "is queued", "wait"), RuntimeError, ["the task 'C=1' is queued; wait"]),
     (
         errors.WaitTimeoutError(1.5, "2 queued", ["C=1", "C=2"]),

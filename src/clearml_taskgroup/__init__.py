@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._agents.queue import Cancelled
+    from ._failure import Failure
     from ._group import TaskGroup
     from ._map.map import Mapped
     from ._model.metrics import Metric, MetricKey
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ._results.rows import About, AggregateRow, Best, Curve, Mean, Row
     from ._storage.upload import Uploaded
     from ._sweep import Sweep
-    from ._task import Failure, GroupTask
+    from ._task import GroupTask
     from .errors import TaskGroupError, TaskGroupWarning
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "BoundTask": "_reporting",
     "Cancelled": "_agents.queue",
     "Curve": "_results.rows",
-    "Failure": "_task",
+    "Failure": "_failure",
     "GroupTask": "_task",
     "History": "_results.history",
     "Mapped": "_map.map",

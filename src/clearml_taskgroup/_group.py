@@ -31,6 +31,7 @@ from ._run.joining import shared_text
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
 from ._run.run import RunOptions
+from ._run.tasks import earlier_states
 from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
 from ._task import GroupTask
@@ -447,6 +448,11 @@ class TaskGroup(GroupInfo):
         """Adds tasks of the resumed run, as they ended."""
         run = self._opened()
         return self._add([GroupTask(self, run, state) for state in run.recall(specs)])
+
+    def _earlier_tasks(self) -> list[GroupTask]:
+        """Returns the tasks of the resumed run that were not opened here."""
+        run = self._run
+        return [] if run is None else [GroupTask(self, run, state) for state in earlier_states(run).values()]
 
     def _add(self, tasks: list[GroupTask]) -> list[GroupTask]:
         self._tasks.update((task.key, task) for task in tasks)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ._clearml import sdk
+from ._failure import Failure, failure_of
 from ._model.identity import canonical_project, canonical_task_name, flatten, group_id
 from ._model.parameter_json import typed_json
 from ._results.filtering import has_parameters
 from ._results.loading import Wanted, load_results
 from ._storage.past_runs import find_run
 from ._storage.upload import OnProgress, Uploaded, upload
-from ._task import Failure, failure_of
 from ._text import shown
 from .errors import ArgumentError, GroupStateError, UnknownTaskError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from ._group import TaskGroup
     from ._model.metrics import Metric
     from ._results.results import Results
     from ._run.run import Run
@@ -54,6 +55,8 @@ class GroupInfo:
     ) -> GroupTask:
         """Finds one task: `group.get(C=1, seed=0)`.
 
+        With `resume`, a task of the run that was not opened again is found as well, as it ended.
+
         Args:
             params: Parameters as a dict, for names that are not Python identifiers.
             key: The task's key.
@@ -69,7 +72,10 @@ class GroupInfo:
         for argument, value in (("key", key), ("name", name)):
             if value is not None and not isinstance(value, str):
                 raise ArgumentError(argument, value, "text")
-        return _find_task(list(self), {**(params or {}), **parameters}, key, name)
+        wanted = {**(params or {}), **parameters}
+        group = cast("TaskGroup", self)
+        task = _find_task([*self, *group._earlier_tasks()], wanted, key, name)
+        return task if task.key in self._tasks else group._recall_tasks([task._state.spec])[0]
 
     @property
     def at_agent(self) -> bool:

@@ -8,11 +8,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
 
-import attrs
-
 from ._clearml.events import FIRST_ITERATION, LAST_ITERATION
 from ._clearml.hyperparameters import stored_parameters
 from ._current import current_group, current_task, enter, leave, tasks
+from ._failure import Failure
 from ._log import logger
 from ._model.arguments import checked_timeout
 from ._model.identity import flatten
@@ -23,10 +22,10 @@ from ._run import abort, failures, forked
 from ._run import console as _console
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
+from ._run.reopening import reopen_task
 from ._text import printable, shown
 from .errors import (
     ArgumentError,
-    CarriedError,
     LostPointsWarning,
     ParameterError,
 )
@@ -50,32 +49,6 @@ _NOT_CAUGHT_ON_AGENT = (
     "catch=… lets a loop go on, and on an agent the loop has one iteration: the exception ends the "
     "script, so that the agent marks its task as failed"
 )
-
-
-@attrs.frozen
-class Failure:
-    """A task that failed.
-
-    Attributes:
-        task: The task.
-        exception: The exception that left its block. If `catch` includes it, it is that very object, with
-            its frames cleared; else a copy without frames, so that it holds no data. It is a
-            `CarriedError` with the reason if there was no exception, as with `mark_failed`, or if the
-            exception cannot be copied or sent from another process.
-        traceback: The traceback as text; empty if there is none.
-    """
-
-    task: GroupTask
-    exception: BaseException
-    traceback: str = attrs.field(repr=False)
-
-
-def failure_of(task: GroupTask) -> Failure:
-    """Returns why a failed task has failed."""
-    if task._caught is not None:
-        return task._caught
-    error, text = task._state.failure or (CarriedError(task.status_reason or "it was marked as failed"), "")
-    return Failure(task, error, text)
 
 
 class GroupOfTask(Protocol):
@@ -367,6 +340,26 @@ class GroupTask(Reporting, NeverCopied):
         if not isinstance(reason, str):
             raise ArgumentError("status_reason", reason, "text, such as str(error)")
         self._run.end(self._state, status, reason)
+
+    def reopen(self) -> GroupTask:
+        """Opens a completed task again, in the same ClearML task: `with task.reopen():`.
+
+        For what is measured after its block, or later in a run that `resume` continues. What it has is
+        kept, and a value of an iteration that has one replaces it. It ends again with the block, or with
+        the group, and counts as *abandoned* if the process dies before.
+
+        Returns:
+            The task itself.
+
+        Raises:
+            TaskReopenError: It is open, failed or stopped; or it was published, archived, deleted or
+                changed by somebody else. Or this is another process than that of the group.
+            GroupStateError: The group has been closed.
+            ServerError: The server cannot be reached.
+            StoreError: The disk is full or broken.
+        """
+        reopen_task(self._run, self._state)
+        return self
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until everything that was reported so far is delivered.

@@ -21,6 +21,7 @@ from clearml_taskgroup.errors import (
     QueuedTaskError,
     ServerError,
     SubmitError,
+    TaskReopenError,
     UnknownQueueError,
     WaitTimeoutError,
 )
@@ -450,6 +451,8 @@ def test_queued_tasks_are_looked_at_not_worked_on(view: View) -> None:
             lambda: task.__enter__(),
             lambda: task.logger,
         ]
+        with pytest.raises(TaskReopenError, match="was submitted to a queue"):
+            task.reopen()
         for call in calls:
             with pytest.raises(QueuedTaskError, match="was submitted to a queue"):
                 call()

@@ -17,7 +17,7 @@ from .._model.backoff import Backoff
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
-from ..errors import QueuedTaskError, WaitTimeoutError
+from ..errors import QueuedTaskError, TaskReopenError, WaitTimeoutError
 from .server_state import status_of, update_state
 from .submit_checks import adopted, like_main
 
@@ -50,6 +50,14 @@ class QueuedTask(GroupTask):
     def close(self, timeout: float | None = None) -> None:
         """Raises `QueuedTaskError`."""
         self._require_open()
+
+    def reopen(self) -> GroupTask:
+        """Raises `TaskReopenError`: this process does not run the task."""
+        raise TaskReopenError(
+            self._state.spec.name,
+            f"({self._state.status}) was submitted to a queue, so this run cannot reopen it",
+            "once it has completed, reopen it in a resumed run: TaskGroup(…, resume=True)",
+        )
 
     def _require_open(self) -> None:
         raise QueuedTaskError(

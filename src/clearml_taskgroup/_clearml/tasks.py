@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._model import limits
 from .._model.specs import Ending, ForeignStatus
-from .._model.status import ABANDONED, ENDED, from_server
+from .._model.status import ABANDONED, ENDED, PUBLISHED, from_server
 from ..errors import ServerError
 from .api import Refused, Transport, Unreachable
 from .hyperparameters import SECTION, added, parameter
-from .queries import is_counted, is_original, query_tasks
+from .queries import is_archived, is_counted, is_original, query_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +105,32 @@ def restart_task(transport: Transport, task_id: str) -> None:
     """Sets the status `in_progress`, whatever it was; does nothing if the task was deleted."""
     with contextlib.suppress(Refused):  # reported when its events are refused
         transport.call("tasks.started", {"task": task_id, "force": True})
+
+
+def reopen_task(transport: Transport, task_id: str) -> str:
+    """Sets the status of a completed task back to `in_progress`.
+
+    Returns:
+        Why it cannot be set; empty if it was. A published task is never changed, which `force` would do.
+
+    Raises:
+        ServerError: The server cannot be reached.
+    """
+    document = status_documents(transport, [task_id], limits.API_TIMEOUT_S).get(task_id)
+    if document is None:
+        return "it was deleted from the server"
+    word = str(document["status"])
+    if word in PUBLISHED:
+        return "it was published, and a published task takes no more data"
+    if is_archived(document):
+        return "it was archived"
+    if word not in ("completed", "in_progress"):
+        return f"its status on the server is {word}"
+    try:
+        transport.call("tasks.started", {"task": task_id})
+    except Refused as refusal:  # changed by somebody in between
+        return refusal.problem
+    return ""
 
 
 def foreign_status(document: Document, ending: Ending) -> ForeignStatus | None:
@@ -207,7 +233,12 @@ def ping_task(transport: Transport, task_id: str) -> None:
 
 def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]) -> None:
     """Adds parameters to a task, whatever its status."""
-    body = {"task": task_id, "hyperparams": added(params), "replace_hyperparams": "none", "force": True}
+    edit_parameters(transport, task_id, added(params))
+
+
+def edit_parameters(transport: Transport, task_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Adds entries of any sections to the parameters of a task, or replaces their values."""
+    body = {"task": task_id, "hyperparams": list(items), "replace_hyperparams": "none", "force": True}
     transport.call("tasks.edit_hyper_params", body)
 
 

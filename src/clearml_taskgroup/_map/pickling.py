@@ -75,6 +75,7 @@ class TaskFields(NamedTuple):
         more_params: The parameters that were set after the task was opened; None for none.
         in_sweep: Whether the task was opened by a loop over `group.sweep`.
         ended: Status, reason and `done` of a task that has ended; None for an open one.
+        reopened: How often it was opened again.
     """
 
     id: str
@@ -88,6 +89,7 @@ class TaskFields(NamedTuple):
     more_params: Mapping[str, Any] | None
     in_sweep: bool
     ended: tuple[Status, str, bool] | None
+    reopened: int
 
 
 TaskReference = tuple[bytes, bytes | str, tuple[Any, ...]]
@@ -130,6 +132,7 @@ def reference_to(task: GroupTask) -> TaskReference:
         more_params={n: value for n, value in state.params.items() if n not in spec.params} or None,
         in_sweep=state.in_sweep,
         ended=None if state.is_open else (state.status, state.reason, state.done),
+        reopened=state.reopened,
     )
     return (*_packed_runs[run], tuple(fields))
 

@@ -82,7 +82,8 @@ class WorkerRun(Run):
     Attributes:
         log_path: The run log, where this machine has it.
         page: The address of a task's page, with `{}` in the place of the id.
-        ended: Status and reason of the tasks that have ended in this process, by their ids.
+        ended: Status and reason of the tasks that have ended in this process, by their ids and by how
+            often they had been reopened.
         refs: The tasks that users passed here.
         collected: Those of them that nothing refers to any more.
     """
@@ -90,7 +91,7 @@ class WorkerRun(Run):
     log_path: Path | None = None
     added_frames: int = 1
     page: str | None = None
-    ended: dict[str, tuple[Status, str]] = attrs.field(factory=dict)
+    ended: dict[tuple[str, int], tuple[Status, str]] = attrs.field(factory=dict)
     refs: set[TaskRef] = attrs.field(factory=set)
     collected: deque[TaskRef] = attrs.field(factory=deque)
 
@@ -114,7 +115,7 @@ class WorkerRun(Run):
             errors.append(missing)
         for state in todo:
             state.finished = True
-            self.ended[state.id] = (state.status, state.reason)
+            self.ended[state.id, state.reopened] = (state.status, state.reason)
         return errors
 
     def store_names(self, state: TaskState) -> None:

@@ -15,6 +15,7 @@ from .._run.reporter import QUEUE_INTERVAL_S, STALL_TIMEOUT_S
 from .._run.state import TaskState
 from .._run.worker_log import write_begin
 from .._task import GroupTask
+from ..errors import TaskReopenError
 from .pickling import RunReference, TaskFields, TaskReference, open_groups, unpack
 from .worker_group import TaskRef, WorkerGroup, worker_group
 
@@ -52,8 +53,9 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
     params = {**own.params, **(own.more_params or {})}
     state = TaskState(spec, own.id, names, params, time.monotonic(), in_sweep=own.in_sweep)
     ended = own.ended
-    if ended is None and own.id in run.ended:
-        ended = (*run.ended[own.id], False)
+    state.reopened = own.reopened
+    if ended is None and (own.id, own.reopened) in run.ended:
+        ended = (*run.ended[own.id, own.reopened], False)
     if ended is not None:
         state.status, state.reason, state.done = ended
         state.finished, state.ended = True, state.opened
@@ -123,6 +125,14 @@ class WorkerTask(GroupTask):
         """Adds parameters to the task's section `General`."""
         self._log_begin()
         super().set_parameters(params)
+
+    def reopen(self) -> GroupTask:
+        """Raises `TaskReopenError`: only the process that opened the group can start a task again."""
+        raise TaskReopenError(
+            self._state.spec.name,
+            "belongs to a group of another process, and this is a worker",
+            "reopen it in the process that opened the group, and pass it to a worker after that",
+        )
 
     def close(self, timeout: float | None = None) -> None:
         """Ends the task, as completed unless it has ended already."""

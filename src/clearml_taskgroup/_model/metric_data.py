@@ -67,10 +67,11 @@ class MetricData:
             other: Data of other values: of a worker process, or of the same key under another name.
             counted: The part of `other` that was added before.
         """
+        has_sample = self.sample is not None or not self.stats.has_curve
         self.stats.merge(other.stats, None if counted is None else counted.stats)
         self.add_names(other.names)
         self.merge_skipped(other, counted)
-        if other.sample is not None and other.sample.xs:
+        if has_sample and other.sample is not None and other.sample.xs:
             own = self.sample.xs if self.sample is not None else ()
             if not own or other.sample.xs[-1] >= own[-1]:  # the longer one shows more of the curve
                 self.sample = other.sample

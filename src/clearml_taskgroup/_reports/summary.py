@@ -155,10 +155,10 @@ def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
         rows = _limit_tasks(rows, metric_key, mode)
         curves = []
         for row in rows:
-            sample = samples[row.id].get(metric_key)
+            sample = samples.get(row.id, {}).get(metric_key)
             if sample is not None:
                 curves.append(_sampled_curve(row, sample, row.stats[metric_key]))
-        missing = [row for row in rows if metric_key not in samples[row.id]]
+        missing = [row for row in rows if metric_key not in samples.get(row.id, {})]
         curves += _read_curves(results, metric_key, missing)
         if drawn < MAX_FIGURES and any(len(curve) > 2 for curve in curves):
             drawn += 1

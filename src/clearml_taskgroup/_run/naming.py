@@ -59,8 +59,17 @@ class Names:
     ambiguous: dict[Name, MetricKey] = attrs.field(factory=dict)
     unstored: list[Name] = attrs.field(factory=list)
     _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
-    _taken: dict[Name, tuple[MetricKey, Channel]] = attrs.field(factory=dict)
+    _taken: dict[Name, MetricKey] = attrs.field(factory=dict)
     _joined: dict[str, MetricKey] = attrs.field(factory=dict)
+    _channels: dict[Name, Channel] = attrs.field(factory=dict)
+
+    def restore(self, metrics: Metrics) -> None:
+        """Adds what an earlier attempt at the task has reported, under its names."""
+        self.metrics.update(metrics)
+        for key, data in metrics.items():
+            for name in data.names:
+                self._taken.setdefault(name, key)
+                self._joined.setdefault(f"{name.title}-{name.series}", key)
 
     def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
         """Returns the channels of a context so far, by metric as it was given to `report`."""
@@ -85,16 +94,19 @@ class Names:
             if first != metric_key:
                 raise NameCollisionError(name, str(first), str(metric_key), self.template.text, joined=True)
             self._verify(name, metric_key, single)
-            taken = self._taken[name] = (metric_key, self._new_channel(metric_key, name))
-        elif taken[0] != metric_key:
-            raise NameCollisionError(tuple(name), str(taken[0]), str(metric_key), self.template.text)
-        self.cache(context, single)[metric] = taken[1]
-        return taken[1]
+            self._taken[name] = metric_key
+        elif taken != metric_key:
+            raise NameCollisionError(tuple(name), str(taken), str(metric_key), self.template.text)
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = self._new_channel(metric_key, name)
+        self.cache(context, single)[metric] = channel
+        return channel
 
     def _new_channel(self, metric_key: MetricKey, name: Name) -> Channel:
         data = self.metrics.setdefault(metric_key, MetricData())
         data.add_names([name])
-        if data.sample is None:
+        if data.sample is None and not data.stats.has_curve:  # else it would lack an earlier attempt's points
             data.sample = CurveSample()
         return Channel(self.task_id, name, data)
 
@@ -146,7 +158,7 @@ class Names:
 
     def _advice_on_names(self) -> str:
         """Says what to do, by what makes the names many: the metrics, or what the context has."""
-        metrics = {key.metric for key, _ in self._taken.values()}
+        metrics = {key.metric for key in self._taken.values()}
         if 2 * len(metrics) > len(self._taken):
             return (
                 f"it logs {len(metrics):,} metrics. Log means instead of each value, give what counts up in "

@@ -86,7 +86,11 @@ def _has_counted(own: Stats, stored: Stats, *, is_whole: bool) -> bool:
         stored: What is stored, maybe by other processes.
         is_whole: Whether the storage was read whole. A server counts a point that was replaced twice.
     """
-    if not own.exact or (stored.single > own.single) or (stored.has_curve > own.has_curve):
+    if (
+        not (own.exact and own.is_counted)
+        or (stored.single > own.single)
+        or (stored.has_curve > own.has_curve)
+    ):
         return False
     return own.count > stored.count or (own.count == stored.count and not is_whole and not stored.single)
 

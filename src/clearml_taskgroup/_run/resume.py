@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._clearml.queries import Document
+    from .._model.metric_data import Metrics
     from .._storage.offline import OfflineBackend
     from .._storage.online import OnlineBackend
 
@@ -160,9 +161,20 @@ def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[s
         if logged.status is None:  # its process died before it could store this on the server
             add_skipped(task.metrics, logged.metrics)
             continue
-        task.metrics = logged.metrics or task.metrics
+        task.metrics = _merged(task.metrics, logged.metrics)
         if not logged.delivered and statuses[task_id] not in (*PUBLISHED, "queued"):
             task.status, task.reason, task.delivered = logged.status, logged.reason, False
+
+
+def _merged(stored: Metrics, logged: Metrics) -> Metrics:
+    """Prefers what the run log counted, unless another machine has reopened the task and changed it since."""
+    merged = {**logged, **stored}
+    for key, data in logged.items():
+        if key not in stored or data.stats.agrees_with(stored[key].stats):
+            merged[key] = data
+        else:
+            merged[key].stats.exact = False
+    return merged
 
 
 def _end_line(task: PastTask) -> dict[str, Any]:

@@ -156,9 +156,9 @@ class Run:
         return tasks.create_tasks(self, specs, in_sweep)
 
     def all_states(self) -> list[TaskState]:
-        """Lists the tasks of this process, of agents, and of other processes that share the run."""
+        """Lists the run's tasks: of this process, of agents, of other processes that share or had the run."""
         others = self.sharing.others if self.sharing is not None else {}
-        own = {**self.states, **self.submitted}
+        own = {**tasks.earlier_states(self), **self.states, **self.submitted}
         later = {key: state for key, state in others.items() if key not in own or _is_later(state, own[key])}
         return list({**own, **later}.values())
 

@@ -223,7 +223,7 @@ def _state_of(run: Run, past: PastTask) -> TaskState:
     params = {name: plain(value) for name, value in past.params.items()}
     spec = TaskSpec(past.key, past.name, past.name, past.index, past.attempt, params)
     state = tasks.new_state(run, spec, past.id)
-    state.metrics.update(copy_metrics(past.metrics))
+    state.names.restore(copy_metrics(past.metrics))
     state.names.ambiguous.update(past.named)
     state.status, state.reason = past.status or "in_progress", past.reason
     state.elsewhere = readable(past.process)

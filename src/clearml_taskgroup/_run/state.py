@@ -38,6 +38,7 @@ class TaskState:
         abort_seen: Whether the script knows of that: an error was raised, or its block was left.
         left_by: Which other task's abort has left its block, so that its work was not finished.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
+        reopened: How often it was opened again in this process.
     """
 
     spec: TaskSpec
@@ -59,6 +60,7 @@ class TaskState:
     abort_seen: bool = False
     left_by: str = ""
     failure: tuple[BaseException, str] | None = None
+    reopened: int = 0
     metrics: Metrics = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -78,3 +80,11 @@ class TaskState:
     def duration(self) -> float:
         """Seconds from the opening to the end, or to now."""
         return (self.ended or time.monotonic()) - self.opened
+
+    def open_again(self) -> None:
+        """Lets a task that has ended take data again; the time in between does not count."""
+        self.opened = time.monotonic() - self.duration
+        self.status, self.reason, self.ended = "in_progress", "", None
+        self.finished = self.done = self.ends_elsewhere = self.abort_seen = False
+        self.aborted, self.left_by = None, ""
+        self.reopened += 1

@@ -9,7 +9,7 @@ import attrs
 
 from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain
-from .._model.specs import Ending
+from .._model.specs import Ending, TaskSpec
 from ..errors import GroupStateError, StoreError
 from .abort import check_run
 from .naming import Names
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .._model.past import PastTask
-    from .._model.specs import TaskSpec
     from .run import Run
 
 END_TIMEOUT_S = 30.0
@@ -71,13 +70,25 @@ def recall_tasks(run: Run, specs: Iterable[TaskSpec]) -> list[TaskState]:
         past = run.earlier_attempt(spec.key)
         if past is None or past.status is None:
             continue
-        state = _earlier_state(run, spec, past)
-        state.status, state.reason, state.done = past.status, past.reason, past.status == "completed"
-        state.finished, state.ended = True, state.opened
-        states.append(state)
+        states.append(_ended_state(run, spec, past))
     run.states.update((state.spec.key, state) for state in states)
     run.specs.add(state.spec for state in states)
     return states
+
+
+def earlier_states(run: Run) -> dict[str, TaskState]:
+    """Makes states of the resumed run's tasks that were not opened here, as they ended, by their keys."""
+    attempts = run.prior.attempts if run.prior is not None else {}
+    opened = run.states.keys() | run.submitted.keys()
+    left = [past for key, past in attempts.items() if key not in opened and past.status is not None]
+    return {past.key: _ended_state(run, earlier_spec(run, past), past) for past in left}
+
+
+def earlier_spec(run: Run, past: PastTask) -> TaskSpec:
+    """Makes the spec of a task of the resumed run."""
+    params = {name: plain(value) for name, value in past.params.items()}
+    task_name = run.specs.task_name_of(past.name, past.key, past.index)
+    return TaskSpec(past.key, past.name, task_name, past.index, past.attempt, params)
 
 
 def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
@@ -102,11 +113,10 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
         past = run.prior.attempts.get(spec.key)
         if past is None or not (run.is_done(spec.key) or _is_continued(run, spec.key)):
             continue
-        state = _earlier_state(run, spec, past, in_sweep)
         if run.is_done(spec.key):
-            state.status, state.done, state.finished = "completed", True, True
-            state.ended = state.opened + past.duration
-        states.append(state)
+            states.append(_ended_state(run, spec, past, in_sweep))
+        else:
+            states.append(_earlier_state(run, spec, past, in_sweep))
     run.backend.reopen([state.id for state in states if not state.done])
     return states
 
@@ -117,10 +127,18 @@ def _is_continued(run: Run, key: str) -> bool:
     return key in run.prior.drafts or (run.retry == "continue" and key not in run.prior.queued)
 
 
+def _ended_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
+    state = _earlier_state(run, spec, past, in_sweep)
+    state.status, state.reason = past.final_status()
+    state.done, state.finished = state.status == "completed", True
+    state.ended = state.opened + past.duration
+    return state
+
+
 def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
     spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
     state = new_state(run, spec, past.id, in_sweep)
-    state.metrics.update(copy_metrics(past.metrics))
+    state.names.restore(copy_metrics(past.metrics))
     added = past.params.keys() - spec.params.keys()
     state.params.update((name, plain(past.params[name])) for name in past.params if name in added)
     state.names.ambiguous.update(past.named)

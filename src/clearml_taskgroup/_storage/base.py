@@ -124,6 +124,11 @@ class Backend(Protocol):
         """Starts tasks of an earlier attempt again."""
         return
 
+    def reopen_completed(self, task_id: str) -> str:
+        """Starts a completed task again; returns why it cannot be started, empty if it was."""
+        self.reopen([task_id])
+        return ""
+
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for the uploads of ClearML's own object of a task, and forgets the object."""
         return

@@ -177,6 +177,11 @@ class MemoryBackend(Backend):
                 task.status, task.reason = ending.status, ending.reason
         return []
 
+    def reopen(self, ids: Sequence[str]) -> None:
+        """Sets the status of tasks back to `in_progress`."""
+        for task_id in ids:
+            self.set_status(task_id, "in_progress")
+
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Gives the tasks' data points; raises in the mode `disabled`."""
         if not self.keep:

@@ -128,6 +128,13 @@ class OfflineBackend(Backend):
                 finally:
                     os.close(file)
 
+    def reopen_completed(self, task_id: str) -> str:
+        """Lets a session take data again; a server that has it may not, which its upload finds out."""
+        if not self.has_session(task_id):
+            return f"its session {self.folder(task_id)} was deleted"
+        self.reopen([task_id])
+        return ""
+
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Adds parameters to `task.json`, through ClearML's own object if one is attached."""
         with self._lock:

@@ -26,6 +26,7 @@ from .._clearml.tasks import (
     is_gone,
     is_parent_gone,
     ping_task,
+    reopen_task,
     restart_task,
     start_task,
 )
@@ -99,7 +100,6 @@ class OnlineBackend(Backend):
 
     @property
     def where(self) -> str:
-        """The server's address."""
         return self.connection.web or self.connection.host
 
     def use_outbox(self, outbox: Outbox) -> None:
@@ -199,7 +199,6 @@ class OnlineBackend(Backend):
         return self.sender is None or self._in_child or self.sender.flush(timeout)
 
     def undelivered(self) -> dict[str, int]:
-        """Counts the events in the outbox, per task."""
         return {} if self.sender is None else self.sender.waiting()
 
     def delivery_remedy(self) -> tuple[str, str]:
@@ -210,7 +209,6 @@ class OnlineBackend(Backend):
         return str(path), _upload_command(path)
 
     def delivery_problem(self) -> Exception | None:
-        """Why the outbox is not being delivered."""
         return self.sender.error if self.sender is not None else None
 
     def heartbeat(self) -> None:
@@ -272,12 +270,21 @@ class OnlineBackend(Backend):
     def reopen(self, ids: Sequence[str]) -> None:
         """Starts tasks of an earlier attempt again."""
         call_concurrently(lambda task_id: restart_task(self.transport, task_id), ids)
+        self._forget_ends(ids)
+
+    def reopen_completed(self, task_id: str) -> str:
+        """Starts a completed task again, unless somebody has published, archived or changed it."""
+        problem = "" if task_id == self.agent_task_id else reopen_task(self.transport, task_id)
+        if not problem:
+            self._forget_ends([task_id])
+        return problem
+
+    def _forget_ends(self, ids: Sequence[str]) -> None:
         self.foreign.forget(ids)
         with self._lock:
             self._last_sign.update((task_id, time.monotonic()) for task_id in ids)
 
     def remember_name(self, task_id: str, name: str) -> None:
-        """Stores a task's name, for error messages."""
         self._names[task_id] = name
 
     def after_fork(self) -> None:
@@ -396,7 +403,6 @@ class OnlineBackend(Backend):
         return [*others, Unreachable(problem)]
 
     def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
-        """Looks for statuses that somebody else has set since these tasks ended."""
         self.foreign.look_up(endings, timeout, ended=True)
 
     @property
@@ -443,7 +449,6 @@ class OnlineBackend(Backend):
         self._project_id = project_id or self._project_id
 
     def url(self, task_id: str) -> str | None:
-        """The task's page."""
         return pages.task_url(self.connection, self._project_id, task_id)
 
     def compare_urls(self, ids: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._clearml.notes import names_from_json, skipped_from_json
 from .._log import logger
 from .._model.arguments import checked_path
-from .._model.metric_data import MetricData, metrics_from_json
+from .._model.metric_data import MetricData, add_metric, metrics_from_json
 from .._model.past import PastRun, PastTask
 from .._model.which_run import MIN_ID_PREFIX
 from .._text import some
@@ -139,7 +139,8 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
     elif event == "told" and "status" in line:  # written by a worker process
         task.status, task.reason = line["status"], line.get("reason", "")
-        task.metrics = metrics_from_json(line.get("measures", []))
+        for key, data in metrics_from_json(line.get("measures", [])).items():
+            add_metric(task.metrics, key, data)  # a reopened task has others already
     elif event == "params":
         task.params = {**task.params, **line["params"]}
     elif event == "names":

@@ -22,9 +22,9 @@ from .._log import logger
 from .._model.metric_data import MetricData
 from .._model.name_template import NameTemplate
 from .._model.specs import Ending
-from .._model.status import ENDED, Status
+from .._model.status import ENDED, PUBLISHED, Status
 from .._text import counted, some
-from ..errors import ArgumentError, LoginError, ModeError, RunLogError
+from ..errors import ArgumentError, LoginError, ModeError, RunLogError, ServerError
 from .kept_files import KeptFiles
 from .online import OnlineBackend
 from .outbox import Outbox
@@ -199,6 +199,8 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             continue
         session.run_started = past.started
         ids[task.id] = session.create(backend, there, parent_id)
+        if session.status in PUBLISHED and not task.uploaded and session.has_unsent(journal):
+            problems.append(_published(task, session))
         if session.is_done(task.uploaded):
             continue
         other = session.foreign_status(task)
@@ -214,7 +216,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             append(past.path, [{"event": "uploaded", "id": task.id, "to": session.id}])
     if parent is not None:
         status, reason = past.final_status()
-        has_all = past.uploaded or parent.status == status
+        has_all = past.uploaded or (parent.status == status and not parent.has_unsent(journal))
         if not parent.is_done(parent.id if has_all else ""):
             parent.upload(backend, journal)
             problems += _missing_files(past, parent)
@@ -252,6 +254,11 @@ def _lost_session(past: PastRun, task: PastTask, sessions: Path) -> RunLogError:
     problem = f"names the task {task.name!r}, but {path} is not there, or is not its session"
     advice = "bring that folder back and upload again; without it the task's data is lost"
     return RunLogError(str(past.path), problem, advice)
+
+
+def _published(task: PastTask, session: Session) -> ServerError:
+    problem = f"the task {task.name!r} was published, so it takes no more data"
+    return ServerError(f"{problem}; what was reported since its last upload is only in {session.folder}")
 
 
 def _missing_files(past: PastRun, session: Session) -> list[Exception]:

@@ -11,8 +11,8 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.events import events_in, titled
-from .._clearml.hyperparameters import SECTION, parameter
-from .._clearml.tasks import add_artifacts, foreign_status, restart_task
+from .._clearml.hyperparameters import ADDED, SECTION, parameter
+from .._clearml.tasks import add_artifacts, edit_parameters, foreign_status, restart_task
 from .._model.specs import Ending
 from .._model.status import CLOSED, ENDED, PUBLISHED
 from .append_file import append_to, disk_errors
@@ -133,6 +133,15 @@ class Session:
                 for events, _ in _portions(file):
                     yield from (event for event in events if event.get("task") == self.data["id"])
 
+    def has_unsent(self, journal: Journal) -> bool:
+        """Whether events were added since the last upload."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            file.seek(journal.sent.get(self.id, 0))
+            return next(_portions(file), None) is not None
+
     def is_done(self, uploaded: str) -> bool:
         """Whether the task on the server has all data and its final status.
 
@@ -152,13 +161,29 @@ class Session:
         return foreign_status(self.known, Ending(self.id, *task.final_status()))
 
     def upload(self, backend: OnlineBackend, journal: Journal) -> None:
-        """Uploads artifacts, models, events and their files."""
+        """Uploads artifacts, models, events and their files, and parameters that were added."""
         self.backend = backend
         restart_task(backend.transport, self.id)
+        self._add_parameters()
         self._upload_artifacts()
         models, missing = upload_models(self.data, self.folder, self.id, backend)
         self.missing += missing
         self._upload_events(journal, models)
+
+    def _add_parameters(self) -> None:
+        """Adds the parameters that were set after an earlier upload."""
+        if self.known is None:
+            return
+        there = self.known.get("hyperparams") or {}
+        changed = [
+            item
+            for section, items in self.data["hyperparams"].items()
+            for name, item in items.items()
+            if section != SECTION or name.startswith(ADDED)  # the rest of it never changes
+            if (there.get(section, {}).get(name) or {}).get("value") != item.get("value")
+        ]
+        if changed:
+            edit_parameters(self.backend.transport, self.id, changed)
 
     def _upload_events(self, journal: Journal, models: Mapping[str, str]) -> None:
         ids = {str(self.data["id"]): self.id, **models}

@@ -54,6 +54,7 @@ from ._runs import RunLogError as RunLogError
 from ._runs import ServerError as ServerError
 from ._runs import SweepOverError as SweepOverError
 from ._runs import TaskClosedError as TaskClosedError
+from ._runs import TaskReopenError as TaskReopenError
 from ._store import StoreError as StoreError
 from ._warnings import AutoLoggingWarning as AutoLoggingWarning
 from ._warnings import DriftWarning as DriftWarning

@@ -36,11 +36,13 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             return f"the task {shown(self.task)} {where}; skip it: `if task.done: continue`"
         if self.done:
             before = "was completed in an earlier attempt, so resume=True does not run it"
-            return f"the task {shown(self.task)} {before}; skip it: `if task.done: continue`"
+            skip = "skip it: `if task.done: continue`, or add to it: `with task.reopen(): …`"
+            return f"the task {shown(self.task)} {before}; {skip}"
         text = (
             f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
-            "its block ends, before close() and before mark_…()."
+            "its block ends, before close() and before mark_…()"
         )
+        text += ", or reopen it: `with task.reopen(): …`." if self.status == "completed" else "."
         if self.swept:
             text += (
                 " A task of group.sweep(…) ends when the next iteration begins, so list(group.sweep(…)) has "
@@ -52,6 +54,12 @@ class TaskClosedError(TaskGroupError, RuntimeError):
                 "start a new run, without resume."
             )
         return text
+
+
+class TaskReopenError(AdviceError, RuntimeError):
+    """Raised by `task.reopen()` for a task that cannot take more data."""
+
+    kind = "the task"
 
 
 class SweepOverError(AdviceError, RuntimeError):

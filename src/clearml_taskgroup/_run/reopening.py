@@ -1,0 +1,65 @@
+"""Opening a completed task again, in the same ClearML task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._model.specs import Ending
+from ..errors import GroupStateError, StoreError, TaskReopenError
+from .abort import check_run
+from .tasks import END_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from .run import Run
+    from .state import TaskState
+
+
+def reopen_task(run: Run, state: TaskState) -> None:
+    """Lets a completed task take data again; see `GroupTask.reopen`."""
+    name = state.spec.name
+    if run.in_child:
+        problem, advice = "belongs to the process that opened the group", "reopen it there, before the fork"
+        raise TaskReopenError(name, problem, advice)
+    run.worker_log.merge(run, 0.0)  # else what a worker has logged before would end it again
+    with run.creating:
+        if run.closed:
+            advice = "open it again with resume=True, and reopen the task there"
+            raise GroupStateError(run.info.name, "has been closed", advice)
+        check_run(run)
+        _require_completed(state)
+        # If the end is not stored yet, the task is still open where it is kept.
+        problem = run.backend.reopen_completed(state.id) if state.finished else ""
+        if problem:
+            raise TaskReopenError(name, f"cannot be reopened: {problem}", _ADVICE)
+        if run.run_log is not None:
+            _log_reopened(run, state)
+        state.open_again()
+
+
+_ADVICE = "report to another task, for example one with name= that says what was measured later"
+
+
+def _require_completed(state: TaskState) -> None:
+    name, reason = state.spec.name, f" ({state.reason})" if state.reason else ""
+    if state.is_open:
+        raise TaskReopenError(name, "has not ended", "report to it, or end it first")
+    if state.elsewhere:
+        problem, advice = f"belongs to the process {state.elsewhere} of the run", "reopen it there"
+        raise TaskReopenError(name, problem, advice)
+    if state.archived:
+        raise TaskReopenError(name, "cannot be reopened: it was archived", _ADVICE)
+    if state.status != "completed":
+        problem = f"is {state.status}{reason}, and only a completed task can be reopened"
+        advice = "continue it in a resumed run: TaskGroup(…, resume=True, retry='continue')"
+        raise TaskReopenError(name, problem, advice)
+
+
+def _log_reopened(run: Run, state: TaskState) -> None:
+    """Logs that a task is open again; on a full disk it stays completed."""
+    assert run.run_log is not None
+    try:
+        run.run_log.tasks_opened([state])
+    except StoreError:
+        if state.finished:
+            run.backend.finish([Ending(state.id, state.status, state.reason)], END_TIMEOUT_S)
+        raise
