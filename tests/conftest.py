@@ -19,7 +19,7 @@ from clearml_taskgroup._run import signals as _signals
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
 
-SHARED = {"attached", "imported", "made", "offline", "online", "parts"}
+SHARED = {"attached", "digits", "imported", "made", "offline", "online", "parts"}
 """Fixtures that run scripts once for all tests of their module."""
 hypothesis.settings.register_profile("tests", deadline=None)  # a loaded machine is slow at any moment
 hypothesis.settings.load_profile("tests")

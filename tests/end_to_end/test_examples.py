@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from tests.loopback.harness import sdk_environment
 from tests.support.paths import EXAMPLES
 from tests.support.scripts import Disk, environment
 
-QUICK = ("beside_task_init", "final_values", "two_tasks")
-"""Examples that are among the tests of every day; the others are slow."""
 RUN_OF_ITS_OWN = ("run",)
 """What two runs of one group differ in."""
 
@@ -34,12 +31,6 @@ class Held:
     tags: list[str]
     status: str
     kind: str
-
-
-def names() -> Iterator[Any]:
-    """The examples, the long ones marked."""
-    for path in sorted(EXAMPLES.glob("*.py")):
-        yield pytest.param(path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
 
 
 def run(name: str, env: dict[str, str], cwd: Path) -> str:
@@ -102,7 +93,7 @@ def held_online(server: LoopbackServer) -> dict[str, Held]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(names()))
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
 def test_an_example_is_the_same_offline_and_online(name: str, tmp_path: Path) -> None:
     """An example leaves the same tasks, points, parameters, tags and statuses in both modes."""
     offline = environment(tmp_path, {"CLEARML_OFFLINE_MODE": "1"})

@@ -219,7 +219,7 @@ class Online(Groups):
     mode = "online"
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [5, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("machine", [Offline, Online])
 def test_every_story_ends_as_the_model_predicts(machine: type[Groups], examples: int) -> None:
     """Statuses for each key and attempt, points for each task, the parent's end: as in the model."""

@@ -44,13 +44,17 @@ def empty(server: LoopbackServer) -> None:
     server.files.stored.clear()
 
 
-def test_ten_tasks_interrupted_before_every_step(
+def test_ten_tasks_interrupted_at_every_kind_of_step(
     made: OfflineRun, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Interrupted once before any step and repeated, all is there: tasks, points, files, statuses."""
-    at, interrupted = 0, True
+    """Interrupted once and repeated, all is there: tasks, points, files, statuses.
+
+    A session has 15 steps, so every fourth step of ten sessions is each of them at least twice;
+    tests/storage has a run of three tasks that is interrupted before every step.
+    """
+    at, interrupted = -3, True
     while interrupted:
-        at += 1
+        at += 4
         run = made.copy(tmp_path / "copy")
         monkeypatch.setenv("CLEARML_CACHE_DIR", str(run.cache))
         empty(loopback)
