@@ -45,6 +45,9 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
         return []
     if not last and run.backend_is_away and run.backend.delivery_problem() is not None:
         return []  # a server that is away is waited for once; the group's end tries again
+    if run.sharing is not None:
+        run.sharing.shared.beat()  # a process that was suspended may not own the tasks any more
+        todo = [state for state in todo if not state.finished]
     timeout = min(timeout, MAX_TIMEOUT_S)
     deadline = time.monotonic() + timeout
     errors: list[Exception] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import warnings
 from contextvars import ContextVar
@@ -121,6 +122,7 @@ def open_run(
         )
         if joined is not None:
             run.owns_parent = True
+            joined.sharing.shared.on_withdrawn = functools.partial(sharing.withdraw, run)
             run.start(joined.parent, None)
             sharing.take_over(run)
             sharing.look(run)

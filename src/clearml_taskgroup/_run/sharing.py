@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +20,7 @@ from .._storage.shared_run import PARENT, STALE_AFTER_S
 from .._text import counted
 from ..errors import GroupStateError, ServerError, StoreError
 from . import tasks
+from .abort import Abort, abort, check_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,6 +102,13 @@ def take_over(run: Run) -> None:
         logger.warning("the process %s of the run has died%s", readable(process), ended)
 
 
+def withdraw(run: Run) -> None:
+    """Gives up the tasks of this process, which another one took for dead: they may run elsewhere by now."""
+    reason = "it was taken for dead by another process of the run, after 5 minutes without a sign of life"
+    abort(run, list(run.states.values()), reason, withdrawn=True)
+    run.aborted = Abort(run.info.name, "stopped", reason, run.parent or "", of_group=True)
+
+
 # --- tasks ---------------------------------------------------------------------------------------
 
 
@@ -125,7 +133,9 @@ def open_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
     """Opens those tasks that no other process has; gives the others' tasks as they stand."""
     own: dict[str, TaskState] = {}
     waiting = list(specs)
+    _sharing(run).shared.beat()
     for _ in _attempts("a configuration"):
+        check_run(run)
         for first in range(0, len(waiting), CLAIMED_AT_ONCE):
             chunk = waiting[first : first + CLAIMED_AT_ONCE]
             claimed = [spec for spec in (_claim(run, one) for one in chunk) if spec is not None]
@@ -152,7 +162,9 @@ def open_next(run: Run, left: dict[str, TaskSpec], in_sweep: bool) -> TaskState 
     Returns:
         Its state; None if other processes have all of them.
     """
+    _sharing(run).shared.beat()
     for _ in _attempts("a configuration"):
+        check_run(run)
         for key, spec in list(left.items()):
             if _sharing(run).next_attempt(key) is None:
                 del left[key]
@@ -245,10 +257,10 @@ def _attempts(what: str) -> Iterator[None]:
     Raises:
         GroupStateError: That has taken too long.
     """
-    pauses, deadline = Backoff(0.02, 1.0), time.monotonic() + GIVE_UP_AFTER_S
-    while time.monotonic() < deadline:
+    pauses, deadline = Backoff(0.02, 1.0), monotonic() + GIVE_UP_AFTER_S
+    while monotonic() < deadline:
         yield
-        time.sleep(pauses.next_pause())
+        sleep(pauses.next_pause())
     raise GroupStateError(
         "of this run",
         f"waits for {what} that another process has claimed and not created for {GIVE_UP_AFTER_S:g} s",

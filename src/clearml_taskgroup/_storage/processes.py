@@ -64,6 +64,8 @@ def is_here(process: str) -> bool:
 
 def is_alive(folder: Path, process: str) -> bool:
     """Whether a process is in the run of a folder, as far as another process can tell."""
+    if (folder / f"dead.{process}.1").exists():  # for ever, also if it was only suspended
+        return False
     try:
         last = (folder / f"{process}{ALIVE}").stat().st_mtime
     except OSError:

@@ -20,8 +20,8 @@ import errno
 import hashlib
 import os
 import threading
-import time
 import uuid
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import attrs
@@ -34,7 +34,7 @@ from .run_log import RunLog
 from .shared_run import BEAT_EVERY_S, PARENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .._model.past import PastTask
@@ -83,9 +83,11 @@ class SharedOnDisk:
     process: str
     session: int = 0
     withdrawn: bool = False
+    on_withdrawn: Callable[[], None] | None = None
     _own: set[str] = attrs.field(factory=set, repr=False)  # claims of this process
     _last_beat: float = -BEAT_EVERY_S
     _end: Path | None = None
+    _pid: int = attrs.field(factory=os.getpid)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     @property
@@ -105,7 +107,7 @@ class SharedOnDisk:
                 self.session = self._sessions()
                 if not any(self._is_alive(_text(path)) for path in self._ends()):
                     break
-                time.sleep(pauses.next_pause())
+                sleep(pauses.next_pause())
             others = [one for one in present(self.folder) if _text(self._alive(one)) == str(self.session)]
             if others and not any(map(self._is_alive, others)):  # all of them have died: it was empty
                 self._end_session()
@@ -122,15 +124,19 @@ class SharedOnDisk:
 
     def beat(self) -> None:
         """Gives a sign of life every 30 seconds."""
+        if self.withdrawn or os.getpid() != self._pid:  # a forked child says nothing of its parent
+            return
         with self._lock, contextlib.suppress(OSError):
-            if time.monotonic() - self._last_beat >= BEAT_EVERY_S:
-                self._last_beat = time.monotonic()
-                self.withdrawn = self.withdrawn or any(self.folder.glob(f"dead.{self.process}.*"))
+            if monotonic() - self._last_beat >= BEAT_EVERY_S:
+                self._last_beat = monotonic()
+                self.withdrawn = any(self.folder.glob(f"dead.{self.process}.*"))
                 if not self.withdrawn:
                     os.utime(self._alive(self.process))
+        if self.withdrawn and self.on_withdrawn is not None:
+            self.on_withdrawn()
 
     def _show_life(self, session: str) -> None:
-        self._last_beat = time.monotonic()
+        self._last_beat = monotonic()
         file = open_file(self._alive(self.process), os.O_CREAT | os.O_TRUNC)
         try:
             os.write(file, session.encode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .._model.past import PastTask
 
@@ -34,11 +34,13 @@ class SharedRun(Protocol):
         session: Counts how often the run has become empty; a task that ended in an earlier session may be
             run again by a resume.
         withdrawn: Whether another process took this one for dead, so that its tasks are no longer its own.
+        on_withdrawn: Called once when that is found out.
     """
 
     process: str
     session: int
     withdrawn: bool
+    on_withdrawn: Callable[[], None] | None
 
     def join(self) -> None:
         """Enters the run, once nobody is just ending it; ends the presence of processes that have died."""

@@ -1,0 +1,353 @@
+"""Runs that several processes share; here several groups of one process, which know nothing of each other."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._model.status import ABANDONED
+from clearml_taskgroup._run import sharing
+from clearml_taskgroup._storage import processes, shared_on_disk
+from clearml_taskgroup._storage.run_log import read
+from clearml_taskgroup.errors import (
+    ArgumentError,
+    SubmitError,
+    TaskAbortedError,
+    TaskClosedError,
+)
+
+SPACE = {"C": [1, 2, 3], "seed": [0, 1]}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def shared(run: str | None = "job 7", **options: Any) -> TaskGroup:
+    return TaskGroup("the project", "the group", mode="offline", provenance=False, run=run, **options)
+
+
+def load(run: int | str | None = None) -> Any:
+    return TaskGroup.load("the project", "the group", run, mode="offline")
+
+
+def accuracy(task: Any) -> float:
+    return float(task.params["C"]) / 8 + task.params["seed"] / 64
+
+
+def train(task: Any) -> None:
+    for step in range(3):
+        task.report({"accuracy": accuracy(task) + step / 128}, step)
+
+
+def train_all(group: TaskGroup, most: int = 100) -> list[str]:
+    """Trains up to so many configurations; gives their names."""
+    names = []
+    for task in group.sweep(SPACE):
+        with task:
+            train(task)
+        names.append(str(task))
+        if len(names) == most:
+            break
+    return names
+
+
+def table(results: Any) -> list[Any]:
+    return [
+        (
+            row.name,
+            row.index,
+            row.status,
+            row.attempt,
+            {key: attrs.asdict(one) for key, one in row.stats.items()},
+        )
+        for row in results
+    ]
+
+
+def parents(cache: Path) -> list[str]:
+    lines = [line for path in cache.glob("taskgroup/*/run-*.jsonl") for line in read(path)]
+    return sorted(
+        {str(line["parent"]) for line in lines if line["event"] == "run" and line["name"] == "the group"}
+    )
+
+
+def test_each_configuration_runs_in_one_process(cache: Path) -> None:
+    with TaskGroup("the project", "alone", mode="offline", provenance=False) as alone:
+        train_all(alone)
+    expected = table(alone.results())
+    with shared() as one, shared() as two:
+        assert (one.run, one.run_number, one.parent_id) == (two.run, two.run_number, two.parent_id)
+        first, second = iter(one.sweep(SPACE)), iter(two.sweep(SPACE))
+        names = []
+        for sweep in (first, second, second, first, second, first):
+            task = next(sweep)
+            with task:
+                train(task)
+            names.append(str(task))
+        assert [list(first), list(second)] == [[], []]
+        assert sorted(names) == sorted(name for name, *_ in expected)
+        assert table(one.results()) == table(two.results()) == expected
+        assert {len(one), len(two)} == {3}
+    assert table(load()) == table(load("job 7")) == table(load(1)) == table(load(one.run[:8])) == expected
+    assert len(parents(cache)) == 1
+
+
+def test_a_run_is_the_same_on_every_machine_and_for_its_group_only() -> None:
+    with shared("a") as one:
+        pass
+    with TaskGroup("the project", "another", mode="offline", provenance=False, run="a") as two:
+        pass
+    with shared("b") as three:
+        pass
+    assert one.run == "b15f0342665e61e194c17eb21d134eed"
+    assert len({one.run, two.run, three.run}) == 3
+
+
+def test_the_environment_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARML_TASKGROUP_RUN", "job 7")
+    with shared(None) as one, shared("job 7") as two:
+        assert one.run == two.run
+    monkeypatch.setenv("CLEARML_TASKGROUP_RUN", " ")
+    with shared(None) as three:
+        assert three.run != one.run
+
+
+def test_a_run_can_be_joined_again_when_it_is_empty(cache: Path) -> None:
+    with shared() as one:
+        first = train_all(one, most=2)
+    assert load().about.run_number == 1
+    with shared() as two:
+        assert two.parent_id == one.parent_id
+        assert len(two.results()) == 2
+        second = train_all(two)
+    assert len({*first, *second}) == len(first) + len(second) == 6
+    with shared() as three:
+        assert train_all(three) == []
+    assert load().counts_text() == "6 completed"
+    assert len(parents(cache)) == 1
+    assert [path.name for path in cache.glob("taskgroup/*/*.shared/*.alive")] == []
+
+
+def test_a_task_of_another_process_is_done_here_and_says_where_it_is() -> None:
+    with shared() as one, shared() as two:
+        with one.task({"C": 1, "seed": 0}) as mine:
+            train(mine)
+            other = two.task({"C": 1, "seed": 0})
+            assert (other.id, other.done, other.status) == (mine.id, True, "in_progress")
+            with pytest.raises(TaskClosedError, match=rf"of this run: pid {os.getpid()} on this machine"):
+                other.report({"accuracy": 1.0})
+            with pytest.raises(TaskClosedError, match=r"skip it: `if task.done"), other:
+                pass
+        tasks = two.tasks({"C": [2, 3], "seed": [0]})
+        assert [task.done for task in tasks] == [False, False]
+        assert [task.done for task in one.tasks({"C": [3, 4], "seed": [0]})] == [True, False]
+    assert load().counts_text() == "4 completed"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_failed_is_run_again_once_the_run_was_empty(resume: bool) -> None:
+    def train_or_fail(group: TaskGroup, fails: bool) -> list[str]:
+        names = []
+        for task in group.sweep({"C": [1, 2]}):
+            with task:
+                names.append(str(task))
+                if fails and task.params["C"] == 1:
+                    raise ValueError
+        return names
+
+    with shared(catch=ValueError) as one:
+        assert sorted(train_or_fail(one, fails=True)) == ["C=1", "C=2"]
+        with shared(resume=True) as late:  # another process would fail in the same way
+            assert train_or_fail(late, fails=False) == []
+    with shared(resume=resume) as two:
+        assert train_or_fail(two, fails=False) == (["C=1"] if resume else [])
+    with shared(resume=True) as three:
+        assert train_or_fail(three, fails=False) == ([] if resume else ["C=1"])
+    assert [(row.status, row.attempt) for row in load()] == [("completed", 2), ("completed", 1)]
+
+
+def test_resume_alone_continues_a_shared_run() -> None:
+    with shared(catch=ValueError) as one, one.task({"C": 1}):
+        raise ValueError
+    with TaskGroup("the project", "the group", mode="offline", provenance=False, resume=True) as two:
+        assert two.run == one.run
+        assert [task.attempt for task in two.sweep({"C": [1]})] == [2]
+
+
+# --- processes that die, or are taken for dead ---------------------------------------------------
+
+
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of processes that count as dead."""
+    names: set[str] = set()
+    known = processes.is_known_dead
+    monkeypatch.setattr(processes, "is_known_dead", lambda process: process in names or known(process))
+    return names
+
+
+def kill(group: TaskGroup, dead: set[str]) -> None:
+    """Lets a group's process be dead for all others: it does nothing any more."""
+    run = group._run
+    assert run is not None
+    dead.add(run.info.process)
+    run.reporter.flush(5.0)
+    run.closed = True
+    group._finalizer.detach()
+
+
+def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str], cache: Path) -> None:
+    one = shared().open()
+    train(one.task({"C": 1, "seed": 0}))
+    with one.task({"C": 1, "seed": 1}) as finished:
+        train(finished)
+    kill(one, dead)
+    assert [row.status_reason for row in load()] == [ABANDONED, ""]
+    with shared() as two:
+        assert two.parent_id == one.parent_id
+        assert len(train_all(two)) == 4
+    assert load().counts_text() == "5 completed, 1 abandoned"
+    with shared(resume=True) as three:
+        assert train_all(three) == ["C=1,seed=0"]
+        assert [row.attempt for row in three.results()] == [2, 1, 1, 1, 1, 1]
+    assert load().counts_text() == "6 completed"
+    assert len(parents(cache)) == 1
+
+
+def test_a_claim_without_a_task_is_free_when_its_process_has_died(dead: set[str]) -> None:
+    one = shared().open()
+    run = one._run
+    assert run is not None
+    assert run.sharing is not None
+    key = run.specs.make({"C": 1, "seed": 0}).key
+    assert run.sharing.shared.claim(key, 1)
+    with shared() as two:
+        others = two.sweep({"C": [1, 2], "seed": [0]})
+        assert [str(task) for task in (next(others),)] == ["C=2,seed=0"]
+        kill(one, dead)
+        assert [(str(task), task.attempt) for task in others] == [("C=1,seed=0", 1)]
+
+
+def test_a_process_waits_for_a_task_that_another_one_is_creating(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shared() as one, shared() as two:
+        run = one._run
+        assert run is not None
+        assert run.sharing is not None
+        spec = run.specs.make({"C": 1})
+        assert run.sharing.shared.claim(spec.key, 1)
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                run.sharing.shared.release(spec.key, 1, None)  # it could not be created
+
+        monkeypatch.setattr(sharing, "sleep", pause)
+        assert [str(task) for task in two.sweep({"C": [1]})] == ["C=1"]
+        assert len(pauses) == 3
+
+
+def test_a_process_that_was_taken_for_dead_gives_its_tasks_up(
+    dead: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count(1000.0, 31.0)
+    monkeypatch.setattr(shared_on_disk, "monotonic", lambda: next(clock))
+    with shared() as one:
+        with one.task({"C": 1}) as task:
+            task.report({"accuracy": 0.5}, 1)
+            one.flush()
+            run = one._run
+            assert run is not None
+            dead.add(run.info.process)
+            with shared(resume=True) as two:
+                dead.clear()
+                assert [again.attempt for again in two.sweep({"C": [1]})] == [2]
+            run.backend.heartbeat()
+            with pytest.raises(TaskAbortedError, match="taken for dead by another process"):
+                task.report({"accuracy": 0.75}, 2)
+        with pytest.raises(TaskAbortedError):
+            one.task({"C": 2})
+    (row,) = load()
+    assert (row.status, row.attempt) == ("completed", 2)
+    assert one.get(C=1).status == "stopped"
+
+
+def test_a_process_of_another_machine_is_dead_after_five_minutes_of_the_disk(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    with shared():
+        pass
+    (folder,) = cache.glob("taskgroup/*/*.shared")
+    other = folder / "0123abcd-1-2-1.alive"
+    other.touch()
+    now = time.time()
+    os.utime(other, (now - 290, now - 290))
+    assert processes.is_alive(folder, "0123abcd-1-2-1")
+    os.utime(other, (now - 310, now - 310))
+    assert not processes.is_alive(folder, "0123abcd-1-2-1")
+
+
+# --- what does not go together -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", ["", " ", 3, "a\ud800"])
+def test_a_run_has_a_text(run: Any) -> None:
+    with pytest.raises(ArgumentError, match="run="):
+        shared(run)
+
+
+def test_what_a_shared_run_cannot_have() -> None:
+    with pytest.raises(ArgumentError, match="retry='continue'"):
+        shared(resume=True, retry="continue")
+    with pytest.raises(ArgumentError, match="takeover=True"):
+        shared(resume=True, takeover=True)
+    with shared() as group, pytest.raises(SubmitError, match="shared by several processes"):
+        group.sweep(SPACE, queue="default")
+
+
+def test_a_group_that_stores_nothing_shares_nothing() -> None:
+    with TaskGroup("the project", "the group", mode="disabled", run="a") as one:
+        with TaskGroup("the project", "the group", mode="disabled", run="a") as two:
+            assert len(train_all(one)) == len(train_all(two)) == 6
+
+
+def test_within_another_group_the_parent_is_the_runs_own() -> None:
+    with TaskGroup("the project", "the outer group", mode="offline", provenance=False) as outer:
+        with shared() as one:
+            assert one.parent_id != outer.parent_id
+            assert len(train_all(one)) == 6
+    assert load().counts_text() == "6 completed"
+
+
+def test_deleting_a_shared_run_deletes_all_of_it(cache: Path) -> None:
+    from clearml_taskgroup._storage import discard, past_runs
+
+    with shared() as one:
+        train_all(one)
+    (folder,) = cache.glob("taskgroup/*/")
+    past = past_runs.load(folder / "run-0001.jsonl")
+    assert past is not None
+    discard.delete(discard.files_of(past)[0])
+    assert list(folder.iterdir()) == []
+    assert list((cache / "offline").iterdir()) == []
+    with shared() as two:
+        assert len(train_all(two)) == 6
+        assert two.parent_id != one.parent_id
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A wait that would not end is an error."""
+    monkeypatch.setattr(sharing, "GIVE_UP_AFTER_S", 5.0)
+    return
