@@ -42,7 +42,7 @@ def load(run: int | str | None = None) -> Any:
 
 
 def accuracy(task: Any) -> float:
-    return float(task.params["C"]) / 8 + task.params["seed"] / 64
+    return float(task.params["C"] / 8 + task.params["seed"] / 64)
 
 
 def train(task: Any) -> None:
@@ -245,13 +245,13 @@ def test_a_process_waits_for_a_task_that_another_one_is_creating(monkeypatch: py
         assert run is not None
         assert run.sharing is not None
         spec = run.specs.make({"C": 1})
-        assert run.sharing.shared.claim(spec.key, 1)
-        pauses: list[float] = []
+        agreement, pauses = run.sharing.shared, list[float]()
+        assert agreement.claim(spec.key, 1)
 
         def pause(seconds: float) -> None:
             pauses.append(seconds)
             if len(pauses) == 3:
-                run.sharing.shared.release(spec.key, 1, None)  # it could not be created
+                agreement.release(spec.key, 1, None)  # it could not be created
 
         monkeypatch.setattr(sharing, "sleep", pause)
         assert [str(task) for task in two.sweep({"C": [1]})] == ["C=1"]

@@ -170,9 +170,10 @@ def open_next(run: Run, left: dict[str, TaskSpec], in_sweep: bool) -> TaskState 
                 del left[key]
                 continue
             claimed = _claim(run, spec)
-            if claimed is not None:
+            created = _create(run, [claimed], in_sweep) if claimed is not None else []
+            if created:
                 del left[key]
-                return _create(run, [claimed], in_sweep)[0]
+                return created[0]
             look(run)
         if not left:
             return None
@@ -221,14 +222,16 @@ def _claim(run: Run, spec: TaskSpec) -> TaskSpec | None:
 def _create(run: Run, claimed: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
     if not claimed:
         return []
-    shared, ids = _sharing(run).shared, dict[str, str]()
+    shared, ids, late = _sharing(run).shared, dict[str, str](), set[str]()
     try:
         states = tasks.create_tasks(run, claimed, in_sweep)
         ids = {state.spec.key: state.id for state in states}
     finally:
-        for spec in claimed:
-            shared.release(spec.key, spec.attempt, ids.get(spec.key))
-    return states
+        late = {one.key for one in claimed if not shared.release(one.key, one.attempt, ids.get(one.key))}
+    for key in late:
+        state = run.states.pop(key)
+        run.end(state, "stopped", "another process was faster with this configuration")
+    return [state for state in states if state.spec.key not in late]
 
 
 def _state_of(run: Run, past: PastTask) -> TaskState:
