@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -347,7 +346,6 @@ def test_deleting_a_shared_run_deletes_all_of_it(cache: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that would not end is an error."""
     monkeypatch.setattr(sharing, "GIVE_UP_AFTER_S", 5.0)
-    return
