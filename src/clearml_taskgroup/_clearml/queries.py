@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .._model.which_run import which_run
+from .._text import storable
 from .api import AnswerTooLarge
 from .dates import seconds_since_1970
 from .hyperparameters import SECTION
@@ -234,6 +235,23 @@ def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Docu
         name = (identity.get("kind", ""), identity.get("key", ""), identity.get("attempt", ""))
         by_identity[name] = task
     return by_identity
+
+
+def attempts_of(transport: Transport, run: str, key: str, attempt: int) -> list[Document]:
+    """Finds the originals of one attempt of a task, the earliest first: more than one only by mistake.
+
+    Args:
+        transport: The way to the server.
+        run: The run's id.
+        key: The task's key; empty for the parent, which has no attempts.
+        attempt: The number of the attempt.
+    """
+    names = {"kind": "task", "key": storable(key), "attempt": str(attempt)} if key else {"kind": "parent"}
+    query = {f"hyperparams.{SECTION}.{name}.value": ["__$any", value] for name, value in names.items()}
+    fields = ("id", "created", "runtime", "system_tags", f"hyperparams.{SECTION}.run.value")
+    found = query_all_tasks(transport, {f"hyperparams.{SECTION}.run.value": ["__$any", run], **query}, fields)
+    counted = filter(is_counted if key else is_original, found)
+    return sorted(counted, key=lambda task: (created_at(task) or 0.0, str(task["id"])))
 
 
 def is_original(task: Mapping[str, Any]) -> bool:

@@ -31,8 +31,8 @@ class SharedRun(Protocol):
 
     Attributes:
         process: This process, as `processes.this_process` names it.
-        session: Counts how often the run has become empty; a task that ended in an earlier session may be
-            run again by a resume.
+        session: Grows each time the run has become empty; a task that ended in an earlier session may be
+            run again by a resume. Joining, signs of life and `take_over` update it.
         withdrawn: Whether another process took this one for dead, so that its tasks are no longer its own.
         on_withdrawn: Called once when that is found out.
     """
@@ -63,12 +63,16 @@ class SharedRun(Protocol):
         """Ends a claim: the task has been created, or, with None, it will not be.
 
         Returns:
-            Whether the claim was still this process's own. If not, there may be two of the task.
+            Whether the task counts. If not, another process has created it as well, and earlier, because
+            this one took very long: then this one stops and leaves it.
         """
         ...
 
     def is_being_created(self, key: str, attempt: int) -> bool:
-        """Whether a living process holds the claim of a task that does not exist yet."""
+        """Whether a living process holds the claim of a task that does not exist yet.
+
+        If not, the task either exists now or can be claimed again.
+        """
         ...
 
     def members(self) -> Sequence[PastTask]:
@@ -95,8 +99,8 @@ class SharedRun(Protocol):
         """Leaves the run.
 
         Returns:
-            Whether this process is the last one, so that it ends the parent and then calls `ended`. No
-            other process can join in between.
+            Whether this process is the last one, so that it calls `take_over` once more, ends the parent
+            and then calls `ended`. No other process can join in between, as long as `beat` is called.
         """
         ...
 

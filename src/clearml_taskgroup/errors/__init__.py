@@ -63,6 +63,7 @@ from ._warnings import LostPointsWarning as LostPointsWarning
 from ._warnings import NameWarning as NameWarning
 from ._warnings import NonFiniteWarning as NonFiniteWarning
 from ._warnings import ProvenanceWarning as ProvenanceWarning
+from ._warnings import SharedRunWarning as SharedRunWarning
 from ._warnings import StoreWarning as StoreWarning
 
 for _public in list(globals().values()):

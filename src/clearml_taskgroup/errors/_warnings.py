@@ -29,6 +29,10 @@ class StoreWarning(TaskGroupWarning):
     """Given as an online group opens, if its run log and outbox cannot be written to the disk."""
 
 
+class SharedRunWarning(TaskGroupWarning):
+    """Given as a group joins a shared run, if the server lets it create no queue to agree by."""
+
+
 class LeftOutWarning(TaskGroupWarning):
     """Given once for each kind of data that a framework logs and the tasks of a group cannot store."""
 
