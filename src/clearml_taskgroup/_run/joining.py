@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING
 
 import attrs
 
+from .._clearml.hyperparameters import SECTION
+from .._clearml.queries import (
+    all_run_tasks,
+    find_latest_run,
+    identity_of,
+    last_run_number,
+    parse_count,
+    query_by_id,
+)
 from .._model.identity import shared_run_id
 from .._model.specs import TaskSpec
-from .._storage.past_runs import latest_run
+from .._storage.online import OnlineBackend
+from .._storage.past_runs import is_in_use, latest_run, load_or_skip, locked, run_logs
 from .._storage.processes import this_process
 from .._storage.run_log import RunLog, append, read_first, run_line, run_number
 from .._storage.shared_on_disk import SharedOnDisk, open_shared_log
+from .._storage.shared_on_server import join_on_server
+from .._storage.upload import deliver_outbox
 from .._text import is_storable, shown
-from ..errors import ArgumentError
+from ..errors import ArgumentError, RunInUseError
 from .sharing import Sharing, find_or_create_parent
 
 if TYPE_CHECKING:
-    import contextlib
     from pathlib import Path
 
+    from .._model.name_template import NameTemplate
     from .._model.specs import RunInfo
     from .._storage.offline import OfflineBackend
     from .._storage.shared_run import SharedRun
@@ -36,13 +50,11 @@ class Joined:
     Attributes:
         info: What identifies the run, with its number and session.
         parent: The id of its parent.
-        run_log: The log of this process.
     """
 
     info: RunInfo
     parent: str
     sharing: Sharing
-    run_log: RunLog
 
 
 def shared_text(run: str | None, retry: str, takeover: bool) -> str:
@@ -78,9 +90,9 @@ def latest_text_on_disk(folder: Path) -> str:
     return (past.shared or "") if past is not None else ""
 
 
-def join_on_disk(
+def join_offline(
     info: RunInfo, folder: Path, backend: OfflineBackend, resume: bool, undo: contextlib.ExitStack
-) -> Joined:
+) -> tuple[Joined, RunLog]:
     """Joins a run on this disk.
 
     Args:
@@ -89,6 +101,9 @@ def join_on_disk(
         backend: The sessions.
         resume: Whether tasks that failed or were stopped are run again.
         undo: Leaves the run, if a later step fails.
+
+    Returns:
+        The run, and the log of this process.
     """
     path = open_shared_log(folder, info.run)
     shared = SharedOnDisk(path, info.process)
@@ -109,7 +124,64 @@ def join_on_disk(
         backend.reopen([parent])
     if not read_first(path):  # so that the run is found by its own log
         append(path, [run_line(info, backend.mode, parent, owns_parent=True)])
-    return Joined(info, parent, Sharing(shared, resume), run_log)
+    return Joined(info, parent, Sharing(shared, resume)), run_log
+
+
+def join_online(
+    info: RunInfo,
+    folder: Path,
+    backend: OnlineBackend,
+    template: NameTemplate,
+    resume: bool,
+    undo: contextlib.ExitStack,
+) -> Joined:
+    """Joins a run on a server.
+
+    Args:
+        info: What identifies the run.
+        folder: The folder of the group's run logs on this machine.
+        backend: The server.
+        template: The group's template.
+        resume: Whether tasks that failed or were stopped are run again.
+        undo: Leaves the run, if a later step fails.
+    """
+    shared = join_on_server(backend.transport, info.run, template, info.process)
+    undo.callback(_leave, shared)
+    info = attrs.evolve(info, session=shared.session)
+    backend.shared = shared
+
+    def create() -> str:
+        number = last_run_number(backend.transport, info.group_id) + 1
+        (parent,) = backend.create(attrs.evolve(info, number=number), [parent_spec(info)], None)
+        return parent
+
+    parent, is_new = find_or_create_parent(shared, create)
+    if not is_new:
+        backend.reopen([parent])
+    (document,) = query_by_id(backend.transport, [parent], [f"hyperparams.{SECTION}.run_number.value"])
+    info = attrs.evolve(info, number=parse_count(identity_of(document).get("run_number"), 1))
+    return Joined(
+        info, parent, Sharing(shared, resume, functools.partial(_deliver_left, info.run, folder, backend))
+    )
+
+
+def latest_text_on_server(backend: OnlineBackend, group_id: str) -> str:
+    """Gives the text of the latest run of a group on the server if that is shared; else empty."""
+    run, _, _ = find_latest_run(backend.transport, group_id)
+    tasks = all_run_tasks(backend.transport, run) if run is not None else []
+    return next((text for task in tasks if (text := identity_of(task).get("shared"))), "")
+
+
+def _deliver_left(run: str, folder: Path, backend: OnlineBackend) -> None:
+    """Delivers what processes of a run that died on this machine had not delivered."""
+    for path in run_logs(folder):
+        if read_first(path).get("run") != run or is_in_use(path):
+            continue
+        past = load_or_skip(path)
+        if past is not None and past.mode == "online" and past.outbox.exists():
+            with contextlib.suppress(RunInUseError), locked(path):
+                with contextlib.closing(OnlineBackend(backend.connection)) as own:
+                    deliver_outbox(past, own)
 
 
 def parent_spec(info: RunInfo) -> TaskSpec:

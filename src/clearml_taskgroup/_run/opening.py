@@ -23,7 +23,15 @@ from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
 from . import sharing
 from .abort import follow
-from .joining import Joined, join_on_disk, latest_text_on_disk, parent_spec, shared_info
+from .joining import (
+    Joined,
+    join_offline,
+    join_online,
+    latest_text_on_disk,
+    latest_text_on_server,
+    parent_spec,
+    shared_info,
+)
 from .mode import Mode, resolve
 from .resume import prior_on_disk, prior_on_server
 from .run import Run, RunOptions
@@ -99,7 +107,7 @@ def open_run(
         else:
             alive = (main_task and str(main_task.id), sdk.agent_task_id(), outer and outer.parent)
             own_parents = frozenset(parent for parent in alive if parent)
-            storage = _open_online(info, template, agent_task, resume, own_parents, undo)
+            storage = _open_online(info, template, agent_task, resume, own_parents, shared, undo)
         prior, joined = storage.prior, storage.joined
         if joined is not None:
             info, main_task = joined.info, None  # the parent of a shared run is one that no process owns
@@ -150,8 +158,8 @@ def _open_offline(info: RunInfo, resume: Resume | None, shared: str, undo: conte
     if resume is not None and not shared:
         shared = latest_text_on_disk(folder)
     if shared:
-        joined = join_on_disk(shared_info(info, shared), folder, backend, resume is not None, undo)
-        return _Storage(backend, joined.run_log, run_number=joined.info.number, joined=joined)
+        joined, run_log = join_offline(shared_info(info, shared), folder, backend, resume is not None, undo)
+        return _Storage(backend, run_log, joined=joined)
     prior = prior_on_disk(folder, backend) if resume is not None else None
     run_log = _open_run_log(folder, prior, resume)
     undo.callback(run_log.close)
@@ -164,6 +172,7 @@ def _open_online(
     agent_task: AgentTask | None,
     resume: Resume | None,
     own_parents: frozenset[str],
+    shared: str,
     undo: contextlib.ExitStack,
 ) -> _Storage:
     """Connects to the server.
@@ -174,13 +183,20 @@ def _open_online(
         agent_task: The task that an agent runs this process as.
         resume: How to continue the latest run, if that was asked for.
         own_parents: Parents that are alive because this process is.
+        shared: The text by which several processes share the run; empty if they do not.
         undo: Closes what is opened here, if a later step fails.
     """
     folder = sdk.cache_folder() / "taskgroup" / info.group_id
     backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
     backend.agent_task_id = agent_task.id if agent_task is not None else None
     prior: Prior | None = None
-    if resume is not None:
+    joined: Joined | None = None
+    if resume is not None and not shared:
+        shared = latest_text_on_server(backend, info.group_id)
+    if shared and agent_task is None:
+        info = shared_info(info, shared)
+        joined = join_online(info, folder, backend, template, resume is not None, undo)
+    elif resume is not None:
         prior = prior_on_server(backend, info.group_id, folder, template, resume.takeover, own_parents)
     try:
         run_log = _open_run_log(folder, prior, resume)
@@ -190,9 +206,11 @@ def _open_online(
     if run_log is not None:
         run_log.is_optional = True
         undo.callback(run_log.close)
-    run_number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
     if run_log is not None:
         backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
+    if joined is not None:
+        return _Storage(backend, run_log, joined=joined)
+    run_number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
     return _Storage(backend, run_log, prior, run_number)
 
 

@@ -45,12 +45,14 @@ class Sharing:
     Attributes:
         shared: What the processes agree on.
         resume: Whether tasks that failed or were stopped are run again.
+        deliver_left: Delivers what processes of this machine that died had not delivered.
         attempts: The latest attempt of each key, of all processes, as of the last look.
         others: The states of tasks that other processes run, by their keys.
     """
 
     shared: SharedRun
     resume: bool = False
+    deliver_left: Callable[[], None] = lambda: None
     attempts: dict[str, PastTask] = attrs.field(factory=dict)
     others: dict[str, TaskState] = attrs.field(factory=dict)
 
@@ -93,7 +95,10 @@ def take_over(run: Run) -> None:
     """Ends the open tasks of processes that have died, as abandoned."""
     assert run.sharing is not None
     shared = run.sharing.shared
-    for process in shared.take_over():
+    dead = shared.take_over()
+    if dead:
+        run.sharing.deliver_left()
+    for process in dead:
         left = [task for task in shared.members() if task.process == process and task.status is None]
         errors = run.backend.finish([Ending(task.id, "stopped", ABANDONED) for task in left], END_TIMEOUT_S)
         if not errors:
