@@ -155,7 +155,7 @@ class Runs:
         (parent,) = self.parents()
         if self.mode == "online":
             assert parent["status"] == "completed"
-            assert [queue["name"] for queue in self.server.state.queues.values()] == []
+            assert [queue["name"] for queue in self.server.state.queues.values()] == ["default"]
         assert list(self.home.glob("cache/taskgroup/*/*.shared/*.alive")) == []
 
 
