@@ -14,7 +14,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._run import sharing
-from clearml_taskgroup._storage import processes, shared_on_disk
+from clearml_taskgroup._storage import processes, shared_on_disk, shared_on_server
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -26,18 +26,38 @@ from clearml_taskgroup.errors import (
 SPACE = {"C": [1, 2, 3], "seed": [0, 1]}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path))
     return tmp_path
 
 
+@attrs.frozen
+class Place:
+    """Where the processes of a run meet: on this disk, or on a server."""
+
+    mode: Any
+
+    def shared(self, run: str | None = "job 7", **options: Any) -> TaskGroup:
+        return TaskGroup("the project", "the group", mode=self.mode, provenance=False, run=run, **options)
+
+    def load(self, run: int | str | None = None) -> Any:
+        return TaskGroup.load("the project", "the group", run, mode=self.mode)
+
+
+@pytest.fixture(params=["offline", "online"])
+def place(request: pytest.FixtureRequest, cache: Path) -> Place:
+    if request.param == "online":
+        request.getfixturevalue("loopback")
+    return Place(request.param)
+
+
 def shared(run: str | None = "job 7", **options: Any) -> TaskGroup:
-    return TaskGroup("the project", "the group", mode="offline", provenance=False, run=run, **options)
+    return Place("offline").shared(run, **options)
 
 
 def load(run: int | str | None = None) -> Any:
-    return TaskGroup.load("the project", "the group", run, mode="offline")
+    return Place("offline").load(run)
 
 
 def accuracy(task: Any) -> float:
@@ -74,18 +94,19 @@ def table(results: Any) -> list[Any]:
     ]
 
 
-def parents(cache: Path) -> list[str]:
+def parents() -> list[str]:
+    cache = Path(os.environ["CLEARML_CACHE_DIR"])
     lines = [line for path in cache.glob("taskgroup/*/run-*.jsonl") for line in read(path)]
     return sorted(
         {str(line["parent"]) for line in lines if line["event"] == "run" and line["name"] == "the group"}
     )
 
 
-def test_each_configuration_runs_in_one_process(cache: Path) -> None:
-    with TaskGroup("the project", "alone", mode="offline", provenance=False) as alone:
+def test_each_configuration_runs_in_one_process(place: Place) -> None:
+    with TaskGroup("the project", "alone", mode=place.mode, provenance=False) as alone:
         train_all(alone)
     expected = table(alone.results())
-    with shared() as one, shared() as two:
+    with place.shared() as one, place.shared() as two:
         assert (one.run, one.run_number, one.parent_id) == (two.run, two.run_number, two.parent_id)
         first, second = iter(one.sweep(SPACE)), iter(two.sweep(SPACE))
         names = []
@@ -98,10 +119,12 @@ def test_each_configuration_runs_in_one_process(cache: Path) -> None:
         assert sorted(names) == sorted(name for name, *_ in expected)
         assert table(one.results()) == table(two.results()) == expected
         assert {len(one), len(two)} == {3}
-    assert table(load()) == table(load("job 7")) == table(load(1)) == table(load(one.run[:8])) == expected
-    assert len(parents(cache)) == 1
+    for which in (None, "job 7", 1, one.run[:8]):
+        assert table(place.load(which)) == expected
+    assert len(parents()) == 1
 
 
+@pytest.mark.usefixtures("cache")
 def test_a_run_is_the_same_on_every_machine_and_for_its_group_only() -> None:
     with shared("a") as one:
         pass
@@ -113,6 +136,7 @@ def test_a_run_is_the_same_on_every_machine_and_for_its_group_only() -> None:
     assert len({one.run, two.run, three.run}) == 3
 
 
+@pytest.mark.usefixtures("cache")
 def test_the_environment_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEARML_TASKGROUP_RUN", "job 7")
     with shared(None) as one, shared("job 7") as two:
@@ -122,24 +146,24 @@ def test_the_environment_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         assert three.run != one.run
 
 
-def test_a_run_can_be_joined_again_when_it_is_empty(cache: Path) -> None:
-    with shared() as one:
+def test_a_run_can_be_joined_again_when_it_is_empty(place: Place) -> None:
+    with place.shared() as one:
         first = train_all(one, most=2)
-    assert load().about.run_number == 1
-    with shared() as two:
+    assert place.load().about.run_number == 1
+    with place.shared() as two:
         assert two.parent_id == one.parent_id
         assert len(two.results()) == 2
         second = train_all(two)
     assert len({*first, *second}) == len(first) + len(second) == 6
-    with shared() as three:
+    with place.shared() as three:
         assert train_all(three) == []
-    assert load().counts_text() == "6 completed"
-    assert len(parents(cache)) == 1
-    assert [path.name for path in cache.glob("taskgroup/*/*.shared/*.alive")] == []
+    assert place.load().counts_text() == "6 completed"
+    assert len(parents()) == 1
+    assert list(Path(os.environ["CLEARML_CACHE_DIR"]).glob("taskgroup/*/*.shared/*.alive")) == []
 
 
-def test_a_task_of_another_process_is_done_here_and_says_where_it_is() -> None:
-    with shared() as one, shared() as two:
+def test_a_task_of_another_process_is_done_here_and_says_where_it_is(place: Place) -> None:
+    with place.shared() as one, place.shared() as two:
         with one.task({"C": 1, "seed": 0}) as mine:
             train(mine)
             other = two.task({"C": 1, "seed": 0})
@@ -151,11 +175,11 @@ def test_a_task_of_another_process_is_done_here_and_says_where_it_is() -> None:
         tasks = two.tasks({"C": [2, 3], "seed": [0]})
         assert [task.done for task in tasks] == [False, False]
         assert [task.done for task in one.tasks({"C": [3, 4], "seed": [0]})] == [True, False]
-    assert load().counts_text() == "4 completed"
+    assert place.load().counts_text() == "4 completed"
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_what_failed_is_run_again_once_the_run_was_empty(resume: bool) -> None:
+def test_what_failed_is_run_again_once_the_run_was_empty(resume: bool, place: Place) -> None:
     def train_or_fail(group: TaskGroup, fails: bool) -> list[str]:
         names = []
         for task in group.sweep({"C": [1, 2]}):
@@ -165,21 +189,21 @@ def test_what_failed_is_run_again_once_the_run_was_empty(resume: bool) -> None:
                     raise ValueError
         return names
 
-    with shared(catch=ValueError) as one:
+    with place.shared(catch=ValueError) as one:
         assert sorted(train_or_fail(one, fails=True)) == ["C=1", "C=2"]
-        with shared(resume=True) as late:  # another process would fail in the same way
+        with place.shared(resume=True) as late:  # another process would fail in the same way
             assert train_or_fail(late, fails=False) == []
-    with shared(resume=resume) as two:
+    with place.shared(resume=resume) as two:
         assert train_or_fail(two, fails=False) == (["C=1"] if resume else [])
-    with shared(resume=True) as three:
+    with place.shared(resume=True) as three:
         assert train_or_fail(three, fails=False) == ([] if resume else ["C=1"])
-    assert [(row.status, row.attempt) for row in load()] == [("completed", 2), ("completed", 1)]
+    assert [(row.status, row.attempt) for row in place.load()] == [("completed", 2), ("completed", 1)]
 
 
-def test_resume_alone_continues_a_shared_run() -> None:
-    with shared(catch=ValueError) as one, one.task({"C": 1}):
+def test_resume_alone_continues_a_shared_run(place: Place) -> None:
+    with place.shared(catch=ValueError) as one, one.task({"C": 1}):
         raise ValueError
-    with TaskGroup("the project", "the group", mode="offline", provenance=False, resume=True) as two:
+    with TaskGroup("the project", "the group", mode=place.mode, provenance=False, resume=True) as two:
         assert two.run == one.run
         assert [task.attempt for task in two.sweep({"C": [1]})] == [2]
 
@@ -191,8 +215,13 @@ def test_resume_alone_continues_a_shared_run() -> None:
 def dead(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names of processes that count as dead."""
     names: set[str] = set()
-    known = processes.is_known_dead
+    known, lives = processes.is_known_dead, shared_on_server.SharedOnServer._lives
     monkeypatch.setattr(processes, "is_known_dead", lambda process: process in names or known(process))
+    monkeypatch.setattr(
+        shared_on_server.SharedOnServer,
+        "_lives",
+        lambda self, process, *more: process not in names and lives(self, process, *more),
+    )
     return names
 
 
@@ -203,27 +232,30 @@ def kill(group: TaskGroup, dead: set[str]) -> None:
     dead.add(run.info.process)
     run.reporter.flush(5.0)
     run.closed = True
+    assert run.run_log is not None
+    run.run_log.close()
     group._finalizer.detach()
 
 
-def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str], cache: Path) -> None:
-    one = shared().open()
+def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str], place: Place) -> None:
+    one = place.shared().open()
     train(one.task({"C": 1, "seed": 0}))
     with one.task({"C": 1, "seed": 1}) as finished:
         train(finished)
     kill(one, dead)
-    assert [row.status_reason for row in load()] == [ABANDONED, ""]
-    with shared() as two:
+    assert [row.status_reason for row in place.load()] == [ABANDONED, ""]
+    with place.shared() as two:
         assert two.parent_id == one.parent_id
         assert len(train_all(two)) == 4
-    assert load().counts_text() == "5 completed, 1 abandoned"
-    with shared(resume=True) as three:
+    assert place.load().counts_text() == "5 completed, 1 abandoned"
+    with place.shared(resume=True) as three:
         assert train_all(three) == ["C=1,seed=0"]
         assert [row.attempt for row in three.results()] == [2, 1, 1, 1, 1, 1]
-    assert load().counts_text() == "6 completed"
-    assert len(parents(cache)) == 1
+    assert place.load().counts_text() == "6 completed"
+    assert len(parents()) == 1
 
 
+@pytest.mark.usefixtures("cache")
 def test_a_claim_without_a_task_is_free_when_its_process_has_died(dead: set[str]) -> None:
     one = shared().open()
     run = one._run
@@ -238,8 +270,10 @@ def test_a_claim_without_a_task_is_free_when_its_process_has_died(dead: set[str]
         assert [(str(task), task.attempt) for task in others] == [("C=1,seed=0", 1)]
 
 
-def test_a_process_waits_for_a_task_that_another_one_is_creating(monkeypatch: pytest.MonkeyPatch) -> None:
-    with shared() as one, shared() as two:
+def test_a_process_waits_for_a_task_that_another_one_is_creating(
+    monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    with place.shared() as one, place.shared() as two:
         run = one._run
         assert run is not None
         assert run.sharing is not None
@@ -258,26 +292,29 @@ def test_a_process_waits_for_a_task_that_another_one_is_creating(monkeypatch: py
 
 
 def test_a_process_that_was_taken_for_dead_gives_its_tasks_up(
-    dead: set[str], monkeypatch: pytest.MonkeyPatch
+    dead: set[str], monkeypatch: pytest.MonkeyPatch, place: Place
 ) -> None:
     clock = count(1000.0, 31.0)
     monkeypatch.setattr(shared_on_disk, "monotonic", lambda: next(clock))
-    with shared() as one:
+    with place.shared() as one:
         with one.task({"C": 1}) as task:
             task.report({"accuracy": 0.5}, 1)
             one.flush()
             run = one._run
             assert run is not None
             dead.add(run.info.process)
-            with shared(resume=True) as two:
+            with place.shared(resume=True) as two:
                 dead.clear()
                 assert [again.attempt for again in two.sweep({"C": [1]})] == [2]
-            run.backend.heartbeat()
-            with pytest.raises(TaskAbortedError, match="taken for dead by another process"):
-                task.report({"accuracy": 0.75}, 2)
+                assert run.sharing is not None
+                if place.mode == "online":
+                    monkeypatch.setattr(run.sharing.shared, "_next_beat", 0.0)
+                run.backend.keep_alive()
+                with pytest.raises(TaskAbortedError, match="taken for dead by another process"):
+                    task.report({"accuracy": 0.75}, 2)
         with pytest.raises(TaskAbortedError):
             one.task({"C": 2})
-    (row,) = load()
+    (row,) = place.load()
     assert (row.status, row.attempt) == ("completed", 2)
     assert one.get(C=1).status == "stopped"
 
@@ -301,11 +338,13 @@ def test_a_process_of_another_machine_is_dead_after_five_minutes_of_the_disk(
 
 
 @pytest.mark.parametrize("run", ["", " ", 3, "a\ud800"])
+@pytest.mark.usefixtures("cache")
 def test_a_run_has_a_text(run: Any) -> None:
     with pytest.raises(ArgumentError, match="run="):
         shared(run)
 
 
+@pytest.mark.usefixtures("cache")
 def test_what_a_shared_run_cannot_have() -> None:
     with pytest.raises(ArgumentError, match="retry='continue'"):
         shared(resume=True, retry="continue")
@@ -321,6 +360,7 @@ def test_a_group_that_stores_nothing_shares_nothing() -> None:
             assert len(train_all(one)) == len(train_all(two)) == 6
 
 
+@pytest.mark.usefixtures("cache")
 def test_within_another_group_the_parent_is_the_runs_own() -> None:
     with TaskGroup("the project", "the outer group", mode="offline", provenance=False) as outer:
         with shared() as one:

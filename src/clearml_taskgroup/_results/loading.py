@@ -37,7 +37,7 @@ from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import (
     abandoned_tasks,
-    find_run_log,
+    find_run_logs,
     groups_on_disk,
     is_in_use,
     is_left,
@@ -230,10 +230,9 @@ def _from_server(
     lookup = _lookup(identity.get("template", ""), metrics, _stored_metrics(parent))
     backend.use_project(str((tasks or documents)[0].get("project") or ""))
     reader = Reader(backend)
-    path = find_run_log(folder, run)
-    local = load(path) if path is not None else None
-    abandoned: frozenset[str] = frozenset() if local is None else abandoned_tasks(local)
-    logged = {task.uploaded or task.id: task for task in local.tasks.values()} if local is not None else {}
+    local = [past for path in find_run_logs(folder, run) if (past := load(path)) is not None]
+    abandoned = frozenset(task_id for past in local for task_id in abandoned_tasks(past))
+    logged = {task.uploaded or task.id: task for past in local for task in past.tasks.values()}
     originals, copied = list[PastTask](), list[PastTask]()
     for document in reversed(tasks):  # the latest came first
         task = past_task(document, lookup.template)
@@ -259,7 +258,7 @@ def _from_server(
         where=backend.where,
         url=backend.url(parent_id) if parent_id else None,
         compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
-        started=local.started if local is not None else run_started_at(documents),
+        started=local[0].started if local else run_started_at(documents),
     )
     return _results(rows, about, lookup, reader)
 

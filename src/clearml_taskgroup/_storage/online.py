@@ -221,6 +221,7 @@ class OnlineBackend(Backend):
 
     def keep_alive(self) -> None:
         """Starts tasks that wait for it, and pings open tasks that have been silent; raises nothing."""
+        super().keep_alive()
         self._start_tasks()
         self._annotations.store()
         now = time.monotonic()

@@ -198,9 +198,14 @@ def files_beside(path: Path) -> list[Path]:
     return [file for file in names if not file.name.startswith(path.name)]
 
 
+def find_run_logs(folder: Path, run: str) -> list[Path]:
+    """Finds the run logs of a run, the latest last; an online run has one for each process that opened it."""
+    return [path for path in run_logs(folder) if read_first(path).get("run") == run]
+
+
 def find_run_log(folder: Path, run: str) -> Path | None:
-    """Finds the latest run log of a run; an online run that was resumed here may have several."""
-    return next((path for path in reversed(run_logs(folder)) if read_first(path).get("run") == run), None)
+    """Finds the latest run log of a run."""
+    return next(reversed(find_run_logs(folder, run)), None)
 
 
 def latest_run(folder: Path, mode: str | None = None) -> PastRun | None:
