@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
+from clearml_taskgroup._run.abort import abort, abort_run
 from clearml_taskgroup.errors import (
     ArgumentError,
     GroupStateError,
@@ -785,3 +786,74 @@ def test_an_offline_study_is_uploaded(loopback: LoopbackServer) -> None:
     assert found == {trial.params["x"] for trial in study.trials}
     told = only(originals(loopback, "parent"))["hyperparams"]["General"]
     assert float(told["best/value"]["value"]) == study.best_value
+
+
+# --- aborts --------------------------------------------------------------------------------------
+
+
+def stop(task: GroupTask) -> None:
+    """Somebody stops a task in the web page, and the heartbeat finds it."""
+    abort(task._run, [task._state], "by hand")
+
+
+@pytest.mark.parametrize("directions", [("minimize",), ("minimize", "maximize")])
+@pytest.mark.parametrize("at", ["a report", "Optuna's report", "the end", "a block"])
+def test_an_aborted_trial_fails_and_the_study_goes_on(
+    backend: MemoryStore, at: str, directions: tuple[str, ...]
+) -> None:
+    """Its task keeps status and reason."""
+
+    def objective(trial: Any, task: GroupTask) -> Any:
+        x = trial.suggest_float("x", -1, 1)
+        if trial.number == 1:
+            stop(task)
+            if at == "a report":
+                task.report({"loss": x}, 0, split="val")
+            elif at == "Optuna's report" and len(directions) == 1:
+                trial.report(x, 0)
+            elif at == "a block":
+                with task:
+                    task.report({"loss": x}, 0, split="val")
+        return x if len(directions) == 1 else (x, x)
+
+    with TaskGroup("digits", "sweep") as group:
+        study = study_of(*directions)
+        study.optimize(group.objective(objective), n_trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert ends(backend) == {
+        "trial-0000": ("completed", ""),
+        "trial-0001": ("stopped", "by hand"),
+        "trial-0002": ("completed", ""),
+    }
+    assert not group.failures
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_stopped_parent_ends_the_study(backend: MemoryStore, jobs: int) -> None:
+    """The trial that notices it has failed, no other begins, and the group's block goes no further."""
+
+    def objective(trial: Any, task: GroupTask) -> float:
+        if trial.number == 1:
+            assert group._run is not None
+            abort_run(group._run, "by hand")
+        return parabola(trial, task)
+
+    study = study_of()
+    with TaskGroup("digits", "sweep") as group:
+        study.optimize(group.objective(objective), n_trials=20, n_jobs=jobs)
+        pytest.fail("the block goes on")
+    assert len(study.trials) < 20
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "FAIL"}
+    assert study.trials[1].state.name == "FAIL"
+    assert parent_of(backend).status == "stopped"
+    assert ends(backend)["trial-0001"][0] == "stopped"
+
+
+def test_a_trial_of_a_stopped_group_fails(backend: MemoryStore) -> None:
+    study = study_of()
+    with TaskGroup("digits", "sweep") as group:
+        assert group._run is not None
+        abort_run(group._run, "by hand")
+        study.optimize(group.objective(parabola), n_trials=3)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+    assert not backend.members

@@ -14,6 +14,7 @@ from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.arguments import checked_timeout
 from .._model.backoff import Backoff
+from .._run.abort import check_run
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
@@ -195,11 +196,13 @@ class Queueing:
 
         Raises:
             WaitTimeoutError: They have not ended after `timeout` seconds.
+            TaskAbortedError: Somebody has stopped the parent.
         """
         deadline = time.monotonic() + checked_timeout(timeout, math.inf)
         backoff, logged = Backoff(FIRST_POLL_PAUSE_S, MAX_POLL_PAUSE_S, factor=1.5), ""
         with _server(run) as transport, self._log_interrupt():
             while transport is not None and self.open_tasks:
+                check_run(run)
                 away = ""
                 left = deadline - time.monotonic()
                 try:

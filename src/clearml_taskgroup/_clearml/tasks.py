@@ -157,14 +157,27 @@ def foreign_status(document: Document, ending: Ending) -> ForeignStatus | None:
     return ForeignStatus(status, reason, word)
 
 
-def status_documents(transport: Transport, ids: Sequence[str], timeout: float) -> dict[str, Document]:
+def is_stopped_by_watchdog(document: Document) -> bool:
+    """Whether the server has stopped a task because it was silent; `document` has `STATUS_FIELDS`."""
+    return document["status"] == "stopped" and document.get("status_reason") == WATCHDOG_REASON
+
+
+def status_documents(
+    transport: Transport, ids: Sequence[str], timeout: float, answer_timeout: float | None = None
+) -> dict[str, Document]:
     """Gets the statuses of at most 500 tasks, by their ids; a deleted one is missing.
+
+    Args:
+        transport: The way to the server.
+        ids: The ids.
+        timeout: The most seconds to try for.
+        answer_timeout: The most seconds that one attempt waits, by default about as many.
 
     Raises:
         Unreachable: The server is away or broken.
     """
     query = {"id": list(ids), "only_fields": list(STATUS_FIELDS), "page_size": len(ids), "page": 0}
-    answer_timeout = _answer_timeout(timeout)
+    answer_timeout = _answer_timeout(timeout) if answer_timeout is None else answer_timeout
     try:
         found = transport.call("tasks.get_all", query, timeout=timeout, answer_timeout=answer_timeout)
     except Refused as refusal:
@@ -213,6 +226,21 @@ def end_task(transport: Transport, ending: Ending, name: str, timeout: float) ->
                 transport.call(action, body, **times, attempts_on_500=MAX_ENDINGS_500)
                 return None
         raise ServerError(f"the task {name!r} could not be {ending.status}: {refusal.problem}") from None
+
+
+def is_deleted(transport: Transport, task_id: str) -> bool:
+    """Whether the server has no such task; one attempt.
+
+    Raises:
+        ServerError: It does not say.
+    """
+    try:
+        transport.call("tasks.get_by_id", {"task": task_id, "only_fields": ["id"]}, timeout=0)
+    except Refused as refusal:
+        if is_gone(refusal):
+            return True
+        raise
+    return False
 
 
 def is_gone(refusal: Refused) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from .._run.abort import closed_error
 from .._run.failures import add_note, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
@@ -166,12 +167,17 @@ def _begin(task: WorkerTask, folder: str) -> CallResult | bytes | None:
 
 def _call(fn: Function, task: GroupTask) -> CallResult:
     run, state = task._run, task._state
+    if state.aborted is not None:  # before its call began
+        return CallResult(error=closed_error(state))
     try:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
         text = record(run, state, error) if state.is_open else traceback_text(error)
-        return CallResult(error=error, text=text)
+        if state.aborted is None or not isinstance(error, Exception):
+            return CallResult(error=error, text=text)
+    if state.aborted is not None:  # whatever the function made of it
+        return CallResult(error=closed_error(state))
     if task._caught is not None:  # by the task's own block in the function
         return CallResult(value, task._caught.exception, task._caught.traceback)
     return CallResult(value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import attrs
 
 from .._log import logger
+from .._run.abort import check_run
 from .._run.failures import ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
@@ -43,7 +44,8 @@ class Mapped(Generic[T]):
         task: The task.
         value: What the function returned; None if it raised, or if an earlier attempt has completed the
             task.
-        error: What the function raised, or why it did not run to its end; else None.
+        error: What the function raised, or why it did not run to its end; else None. It is a
+            `TaskAbortedError` if somebody has ended the task meanwhile, in ClearML's web page for example.
     """
 
     task: GroupTask
@@ -101,6 +103,8 @@ def map_configurations(
 
     def tasks() -> Iterator[GroupTask]:
         for first in range(0, len(left), opened_at_once or 1):
+            if run.aborted is not None:  # calls under way end at their next reports
+                return
             new = open_tasks(left[first : first + opened_at_once])
             opened.extend(new)
             for task in new:
@@ -122,6 +126,7 @@ def map_configurations(
     try:
         for task, result in engine.run(tasks()):
             take(task, result)
+        check_run(run)
     except BaseException as error:
         for task, result in engine.stop():
             if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM
@@ -204,9 +209,10 @@ class HereEngine:
         """Calls the function with each task."""
         for task in tasks:
             result = call_here(self.fn, task)
-            if result.error is not None and not isinstance(result.error, Exception):
+            error, is_aborted = result.error, task._state.aborted is not None and task._run.aborted is None
+            if error is not None and not isinstance(error, Exception) and not is_aborted:
                 self._interrupted.append((task, result))
-                raise result.error
+                raise error
             yield task, result
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:

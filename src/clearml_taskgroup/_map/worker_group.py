@@ -25,6 +25,7 @@ from .._model.vocabulary import Vocabulary
 from .._run import console
 from .._run.reporter import STALL_TIMEOUT_S
 from .._run.run import Run, RunOptions
+from .._run.worker_aborts import WorkerAborts, abort_path
 from .._run.worker_counts import counts_of
 from .._run.worker_log import lives, write_counts, write_names
 from .._run.worker_sigterm import before_sigterm
@@ -86,6 +87,8 @@ class WorkerRun(Run):
             often they had been reopened.
         refs: The tasks that users passed here.
         collected: Those of them that nothing refers to any more.
+        aborts: Which tasks somebody else has ended.
+        watched: The ids of the tasks and the parent that this process asks the server for.
     """
 
     log_path: Path | None = None
@@ -94,6 +97,8 @@ class WorkerRun(Run):
     ended: dict[tuple[str, int], tuple[Status, str]] = attrs.field(factory=dict)
     refs: set[TaskRef] = attrs.field(factory=set)
     collected: deque[TaskRef] = attrs.field(factory=deque)
+    aborts: WorkerAborts = attrs.field(factory=lambda: WorkerAborts(None))
+    watched: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -116,6 +121,7 @@ class WorkerRun(Run):
         for state in todo:
             state.finished = True
             self.ended[state.id, state.reopened] = (state.status, state.reason)
+            self.watched.discard(state.id)
         return errors
 
     def store_names(self, state: TaskState) -> None:
@@ -262,6 +268,11 @@ def _open(reference: RunReference, vocabulary: bytes | str, task: str) -> Worker
     )
     run = WorkerRun(info, backend, template, words, options, None, parent=reference.parent)
     run.log_path, run.page = run_log if has_log else None, reference.page
+    if run.log_path is not None:
+        run.aborts = WorkerAborts(abort_path(run.log_path))
+    else:  # on another machine
+        run.watched.update([reference.parent] if reference.parent else [])
+        backend.watch(run.watched, run.aborts.take)
     run.reporter.start()
     if reference.captures:
         console.install()

@@ -17,7 +17,7 @@ from .._run.worker_log import write_begin
 from .._task import GroupTask
 from ..errors import TaskReopenError
 from .pickling import RunReference, TaskFields, TaskReference, open_groups, unpack
-from .worker_group import TaskRef, WorkerGroup, worker_group
+from .worker_group import TaskRef, WorkerGroup, WorkerRun, worker_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,14 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
         state.status, state.reason, state.done = ended
         state.finished, state.ended = True, state.opened
     run.backend.remember_name(own.id, own.name)
+    run.watched.add(own.id)
+    look_for_abort(run, state)
     return WorkerTask(group, state, reference)
+
+
+def look_for_abort(run: WorkerRun, state: TaskState) -> None:
+    """Ends a task in this process if somebody else has ended it on the server."""
+    run.aborts.apply([state], (run.info.name, run.parent))
 
 
 class WorkerTask(GroupTask):
@@ -102,6 +109,8 @@ class WorkerTask(GroupTask):
             self._next_check = time.monotonic() + QUEUE_INTERVAL_S
             if not os.path.isdir(self.map_folder):
                 self._run.mark(self._state, "stopped", "the map has been stopped")
+        if self._worker_run.aborts.is_due:
+            look_for_abort(self._worker_run, self._state)
         super()._report(values, iteration, levels, context)
         if not self._is_in_block and not self.is_mapped and not self._run.reporter.flush(STALL_TIMEOUT_S):
             # Without a block, which waits at its end, any report may be the last one.

@@ -18,6 +18,10 @@ MAX_CONCURRENT_CALLS = 8
 LOGIN_TIMEOUT_S = 6.0
 """How long a group that opens waits for a server that does not answer; with the import of ClearML, 10 s."""
 
+HEARTBEAT_S = 30.0
+"""How often the statuses of open tasks are read: an abort is noticed after this time at the latest."""
+HEARTBEAT_ANSWER_TIMEOUT_S = 10.0
+"""How long that waits for an answer: events are not delivered meanwhile."""
 PING_AFTER_S = 1200.0
 """Silence after which an open task is pinged: the server's watchdog stops it after 7,200 s."""
 PARENT_PING_AFTER_S = 120.0

@@ -6,75 +6,47 @@ all tasks.
 
 from __future__ import annotations
 
-import time
+import weakref
 from typing import TYPE_CHECKING
 
-import attrs
-
-from .._text import storable
+from .._clearml import sdk
+from .._model.specs import ForeignStatus
 from ..errors import TaskAbortedError, TaskClosedError
-from .state import MAX_REASON_CHARS
+from . import worker_aborts
+from .state import Abort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from .._model.status import Status
     from .run import Run
     from .state import TaskState
-
-
-@attrs.frozen
-class Abort:
-    """The facts of a `TaskAbortedError`; see there."""
-
-    task: str
-    done: str
-    reason: str
-    id: str
-    of_group: bool = False
-
-    def error(self) -> TaskAbortedError:
-        """Makes the error; each time another, which belongs to the thread that raises it."""
-        return TaskAbortedError(*attrs.astuple(self))
 
 
 # --- when somebody has ended tasks ---------------------------------------------------------------
 
 
-def abort(
-    run: Run,
-    states: Iterable[TaskState],
-    reason: str,
-    *,
-    status: Status = "stopped",
-    done: str = "stopped",
-    withdrawn: bool = False,
-) -> None:
-    """Marks tasks of this process, which somebody else has ended, as aborted; others are ignored.
+def abort(run: Run, states: Iterable[TaskState], reason: str, *, withdrawn: bool = False) -> None:
+    """Stops tasks of this process that somebody else has stopped; may be called from any thread.
 
-    May be called from any thread. A task takes no data from now on; what was reported before is still
-    delivered.
+    They take no data from now on, here and in workers; what was reported before is still delivered.
 
     Args:
         run: The run.
         states: The tasks; those that are not open any more are ignored.
         reason: Why, for people.
-        status: The final status that the tasks have been given.
-        done: What was done, in one word for the error.
-        withdrawn: Whether the tasks are no longer this process's own, so that it does not store how they
-            end, either.
+        withdrawn: Whether the tasks are no longer this process's own, because others took it for dead: then
+            it does not store how they end, either.
     """
-    for state in states:
-        facts = Abort(state.spec.name, done, reason, state.id)
-        _mark(state, facts, status, reason, withdrawn)
+    other = ForeignStatus("stopped", reason, "stopped")
+    _abort(run, [(state, Abort.of_task(state, other)) for state in states], withdrawn)
 
 
 def abort_run(run: Run, reason: str) -> None:
     """Stops all tasks of a run whose parent somebody has stopped, and of the runs in its block."""
     if run.aborted is not None or run.closed:
         return
-    run.aborted = Abort(run.info.name, "stopped", reason, run.parent or "", of_group=True)
-    _abort_tasks(run)
+    run.aborted = Abort.of_run(run.info.name, run.parent, reason)
+    _abort_all(run)
     for inner in list(run.nested):
         follow(inner, run)
 
@@ -84,21 +56,49 @@ def follow(run: Run, outer: Run) -> None:
     outer.nested.add(run)
     if outer.aborted is not None and run.aborted is None:
         run.aborted = outer.aborted
-        _abort_tasks(run)
+        _abort_all(run)
 
 
-def _abort_tasks(run: Run) -> None:
+def _abort_all(run: Run) -> None:
     assert run.aborted is not None
+    worker_aborts.write(run, {worker_aborts.ALL: run.aborted})
     for state in list(run.states.values()):
-        _mark(state, run.aborted, "stopped", run.aborted.error().problem, withdrawn=False)
+        state.abort(run.aborted)
 
 
-def _mark(state: TaskState, facts: Abort, status: Status, reason: str, withdrawn: bool) -> None:
-    if not state.is_open:
-        return
-    state.aborted, state.reason = facts, storable(reason)[:MAX_REASON_CHARS]
-    state.ended, state.finished = time.monotonic(), withdrawn
-    state.status = status  # last: it is what `report` looks at
+def _abort(run: Run, aborts: Sequence[tuple[TaskState, Abort]], withdrawn: bool = False) -> None:
+    worker_aborts.write(run, {state.id: how for state, how in aborts if state.is_open})
+    for state, how in aborts:
+        state.abort(how, withdrawn)
+
+
+def watch(run: Run) -> None:
+    """Looks from now on for what somebody else does on the server to the run's tasks and its parent.
+
+    On an agent, whose task is the parent, the agent stops the process.
+    """
+    worker_aborts.remove(run)
+    is_on_agent = sdk.agent_task_id() is not None
+    main_task = {run.parent} if run.main_task is not None and run.parent and not is_on_agent else set[str]()
+    this = weakref.ref(run)  # the backend must not keep it alive
+
+    def take(found: Mapping[str, ForeignStatus]) -> None:
+        if (run := this()) is not None and not run.closed:
+            _take(run, found)
+
+    run.backend.watch(main_task, take)
+
+
+def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
+    """Takes over what somebody else has done to open tasks; of the parent, only that it was stopped."""
+    consequence = "their next reports raise TaskAbortedError"
+    parent = found.get(run.parent or "")
+    if run.parent and parent is not None and parent.word == "stopped" and run.aborted is None:
+        run.backend.adopt({run.parent: parent}, consequence)
+        abort_run(run, parent.reason)
+    states = [state for state in list(run.states.values()) if state.id in found and state.is_open]
+    run.backend.adopt({state.id: found[state.id] for state in states}, consequence)
+    _abort(run, [(state, Abort.of_task(state, found[state.id])) for state in states])
 
 
 # --- how the script learns of it -----------------------------------------------------------------
@@ -138,7 +138,7 @@ def check_run(run: Run) -> None:
     Raises:
         TaskAbortedError: Somebody has stopped its parent.
     """
-    if run.aborted is not None:
+    if run.aborted is not None and not run.closed:
         raise run.aborted.error()
 
 

@@ -149,7 +149,7 @@ def close_run(
         run.closed = True
         return []
     if run.aborted is not None:
-        status, reason = "stopped", run.aborted.reason
+        status, reason = "stopped", run.aborted.cause
     errors: list[Exception] = []
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
         errors.append(ArgumentError("timeout", timeout, f"seconds; {DEFAULT_CLOSE_TIMEOUT_S:g} were taken"))

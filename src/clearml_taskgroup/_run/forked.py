@@ -22,6 +22,7 @@ from .._model.parameter_json import plain
 from .._storage.append_file import append_to, disk_errors
 from ..errors import CarriedError
 from .failures import reason_of
+from .worker_aborts import WorkerAborts, abort_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,14 +52,17 @@ def _hand_over() -> None:
 def _log_reports() -> None:
     for run in list(_open_runs):
         if not run.closed:
-            run.reporter.before_inline = functools.partial(_log_report, run, set())
+            path = abort_path(run.run_log.path) if run.run_log is not None else None
+            run.reporter.before_inline = functools.partial(_log_report, run, set(), WorkerAborts(path))
 
 
 # --- in the child --------------------------------------------------------------------------------
 
 
-def _log_report(run: Run, logged: set[str], task_id: str) -> None:
-    """Logs, once for each task, that this child has stored values of it."""
+def _log_report(run: Run, logged: set[str], aborts: WorkerAborts, task_id: str) -> None:
+    """Logs, once for each task, that this child has stored values of it; looks for aborted tasks."""
+    if aborts.is_due:
+        aborts.apply(run.states.values())
     if task_id in logged:
         return
     logged.add(task_id)

@@ -21,9 +21,9 @@ from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
-from . import closing, forked, sharing, tasks
+from . import abort, closing, forked, sharing, tasks
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
-from .state import MAX_REASON_CHARS, TaskState
+from .state import MAX_REASON_CHARS, Abort, TaskState
 from .worker_log import WorkerLog
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
-    from .abort import Abort
     from .sharing import Sharing
 
 TASK_DELIVERY_TIMEOUT_S = 30.0
@@ -144,6 +143,7 @@ class Run:
             self.run_log.run_opened(self.info, mode, self.parent, self.owns_parent, self.pid)
         self.reporter.start()
         forked.watch(self)
+        abort.watch(self)
 
     def create(self, specs: Sequence[TaskSpec], in_sweep: bool = False) -> list[TaskState]:
         """Creates tasks, which are open from now on.

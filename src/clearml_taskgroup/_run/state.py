@@ -8,16 +8,53 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._model.status import ENDED, Status
+from .._text import storable
+from ..errors import TaskAbortedError
 
 if TYPE_CHECKING:
     from .._model.metric_data import Metrics
-    from .._model.specs import TaskSpec
-    from .abort import Abort
+    from .._model.specs import ForeignStatus, TaskSpec
     from .naming import Names
 
 
 MAX_REASON_CHARS = 500
 """Characters of a status reason that are kept."""
+
+
+@attrs.frozen
+class Abort:
+    """How somebody else has ended a task, or a whole run by stopping its parent.
+
+    Attributes:
+        args: The arguments of the `TaskAbortedError`.
+        status, reason: Those of the task from then on.
+    """
+
+    args: tuple[str, str, str, str, bool]
+    status: Status
+    reason: str
+
+    @classmethod
+    def of_task(cls, state: TaskState, other: ForeignStatus) -> Abort:
+        """Makes that of a task with a final status that somebody else has set."""
+        why = other.reason if other.word == other.status else ""
+        reason = storable(other.reason)[:MAX_REASON_CHARS]
+        return cls((state.spec.name, other.word, why, state.id, False), other.status, reason)
+
+    @classmethod
+    def of_run(cls, name: str, parent: str | None, reason: str) -> Abort:
+        """Makes that of all tasks of a run whose parent somebody has stopped."""
+        args = (name, "stopped", reason, parent or "", True)
+        return cls(args, "stopped", TaskAbortedError(*args).problem)
+
+    @property
+    def cause(self) -> str:
+        """The reason that somebody has given."""
+        return self.args[2]
+
+    def error(self) -> TaskAbortedError:
+        """Makes the error; each time another, which belongs to the thread that raises it."""
+        return TaskAbortedError(*self.args)
 
 
 @attrs.define(eq=False)
@@ -75,6 +112,20 @@ class TaskState:
     def is_open(self) -> bool:
         """Whether the task takes data."""
         return self.status not in ENDED and not self.elsewhere
+
+    def abort(self, how: Abort, withdrawn: bool = False) -> bool:
+        """Ends the task as somebody else has ended it, from any thread; returns whether it was open.
+
+        Args:
+            how: How it was ended.
+            withdrawn: Whether it is no longer this process's own, which then does not store its end.
+        """
+        if not self.is_open:
+            return False
+        self.aborted, self.reason = how, how.reason
+        self.ended, self.finished = time.monotonic(), withdrawn
+        self.status = how.status  # last: it is what `report` looks at
+        return True
 
     @property
     def duration(self) -> float:

@@ -91,7 +91,7 @@ class WorkerLog:
             for path in files_beside(run.run_log.path):
                 if path.suffix.endswith("-begun"):
                     shutil.rmtree(path, ignore_errors=True)
-                elif path.suffix.startswith(".words"):
+                elif path.suffix.startswith((".words", ".aborted")):
                     path.unlink(missing_ok=True)
 
     def _read(self, run: Run, path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .._model.specs import Ending, ForeignStatus, RunInfo, TaskSpec
     from .._model.status import Status
+    from .open_tasks import OnForeignStatus
     from .shared_run import SharedRun
 
 
@@ -74,6 +75,19 @@ class Backend(Protocol):
     def archived(self) -> Collection[str]:
         """The ClearML ids of tasks that a person has archived."""
         return ()
+
+    def adopt(self, found: Mapping[str, ForeignStatus], consequence: str = "") -> None:
+        """Keeps final statuses that somebody else has set, and logs them with what follows from them."""
+        return
+
+    def watch(self, ids: Collection[str], on_foreign_status: OnForeignStatus) -> None:
+        """Looks regularly for final statuses that somebody else gives open tasks, where a server has them.
+
+        Args:
+            ids: Further tasks to look at beside those that this process has open; may be changed later.
+            on_foreign_status: Called with what is found, from another thread; again and again while it is so.
+        """
+        return
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything that was written has been delivered; returns whether it has."""

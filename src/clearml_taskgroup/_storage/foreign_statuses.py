@@ -72,7 +72,9 @@ class ForeignStatuses:
             consequence: What follows from them, for the log line.
         """
         with self._lock:
-            new = {task_id: status for task_id, status in found.items() if task_id not in self.adopted}
+            new = {
+                task_id: status for task_id, status in found.items() if self.adopted.get(task_id) != status
+            }
             self.adopted.update(new)
         if new:
             tasks = some([self.describe(task_id, status) for task_id, status in new.items()])

@@ -25,7 +25,6 @@ from .._clearml.tasks import (
     find_or_create_project,
     is_gone,
     is_parent_gone,
-    ping_task,
     reopen_task,
     restart_task,
     start_task,
@@ -39,6 +38,7 @@ from .base import Backend
 from .batch_sender import BatchSender
 from .foreign_statuses import ForeignStatuses
 from .kept_files import KeptFiles
+from .open_tasks import OpenTasks
 from .outbox import refused_path
 from .sender import Sender
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .._clearml.events import Batch, Curves
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
+    from .open_tasks import OnForeignStatus
     from .outbox import Outbox
 
 STOP_TIMEOUT_S = 1.0
@@ -70,6 +71,7 @@ class OnlineBackend(Backend):
         sender: The thread that delivers the outbox; None without an outbox, then `write` sends.
         agent_task_id: The task that an agent runs this script as; the agent ends it, not this backend.
         foreign: Final statuses that a person or another client has set.
+        open_tasks: The tasks that this process has open.
         kept_files: Files that ClearML's own objects of tasks could not upload.
     """
 
@@ -82,9 +84,8 @@ class OnlineBackend(Backend):
     foreign: ForeignStatuses = attrs.field(init=False)
     kept_files: KeptFiles = attrs.field(factory=lambda: KeptFiles(None))
     _project_id: str | None = None
-    _parent: str | None = None
+    open_tasks: OpenTasks = attrs.field(init=False, repr=False)
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
-    _last_sign: dict[str, float] = attrs.field(factory=dict, repr=False)  # of open tasks
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _names: dict[str, str] = attrs.field(factory=dict, repr=False)
     _annotations: Annotations = attrs.field(init=False, repr=False)
@@ -95,6 +96,7 @@ class OnlineBackend(Backend):
     def __attrs_post_init__(self) -> None:
         self.transport = Transport(self.connection)
         self.batch_sender = BatchSender(self.transport)
+        self.open_tasks = OpenTasks(self.transport)
         self._annotations = Annotations(self.transport)
         self.foreign = ForeignStatuses(self.transport, self._describe)
 
@@ -114,12 +116,12 @@ class OnlineBackend(Backend):
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Creates the tasks, several at a time, and starts them; with no tasks, only the project."""
         self.find_project(run.project)
-        self._parent = parent or self._parent
+        self.open_tasks.parent = parent or self.open_tasks.parent
         ids = call_concurrently(lambda spec: self._create(run, spec, parent), specs)
+        self.open_tasks.add(ids)
         with self._lock:
             for task_id, spec in zip(ids, specs, strict=True):
                 self._unstarted[task_id] = None
-                self._last_sign[task_id] = time.monotonic()
                 self._names[task_id] = spec.name
         if len(ids) > 1:
             self._start_tasks()
@@ -129,7 +131,7 @@ class OnlineBackend(Backend):
         self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
     ) -> list[str]:
         """Creates the tasks without starting them: an agent will."""
-        self._parent = parent or self._parent
+        self.open_tasks.parent = parent or self.open_tasks.parent
         ids = call_concurrently(lambda spec: self._create(run, spec, parent, like), specs)
         for task_id, spec in zip(ids, specs, strict=True):
             self.remember_name(task_id, spec.name)
@@ -189,9 +191,7 @@ class OnlineBackend(Backend):
         else:
             self._start_tasks()
             self.batch_sender.send(batch)
-        now = time.monotonic()
-        with self._lock:
-            self._last_sign.update((task_id, now) for task_id in tasks if task_id in self._last_sign)
+        self.open_tasks.reported(tasks)
 
     def flush(self, timeout: float) -> bool:
         """Waits until the server has counted what is in the outbox."""
@@ -220,24 +220,17 @@ class OnlineBackend(Backend):
             self.keep_alive()
 
     def keep_alive(self) -> None:
-        """Starts tasks that wait for it, and pings open tasks that have been silent; raises nothing."""
+        """Starts tasks that wait for it, looks after those that are open; raises nothing."""
         super().keep_alive()
         self._start_tasks()
         self._annotations.store()
-        now = time.monotonic()
-        with self._lock:
-            silent = [
-                task_id
-                for task_id, last in self._last_sign.items()
-                if now - last >= self._ping_after(task_id)
-            ]
-            self._last_sign.update((task_id, now) for task_id in silent)
-        call_concurrently(lambda task_id: ping_task(self.transport, task_id), silent)
+        stopped = self.open_tasks.beat()
+        with self._lock:  # not one that is just ending: `finish` has removed it from the open ones
+            self._unstarted.update((task_id, None) for task_id in stopped if task_id in self.open_tasks)
 
-    def _ping_after(self, task_id: str) -> float:
-        if task_id == self._parent:
-            return min(limits.PARENT_PING_AFTER_S, limits.PING_AFTER_S)
-        return limits.PING_AFTER_S
+    def watch(self, ids: Collection[str], on_foreign_status: OnForeignStatus) -> None:
+        """Looks in each heartbeat for final statuses that somebody else gives open tasks, and `ids`."""
+        self.open_tasks.watched, self.open_tasks.on_foreign_status = ids, on_foreign_status
 
     def _start_tasks(self, timeout: float | None = None) -> None:
         """Starts the tasks that were created and not started yet; those that fail are tried again later."""
@@ -266,7 +259,8 @@ class OnlineBackend(Backend):
         except ServerError:
             pass
         with self._lock:
-            self._unstarted[task_id] = None
+            if task_id in self.open_tasks:  # the end of a task starts it itself
+                self._unstarted[task_id] = None
 
     def reopen(self, ids: Sequence[str]) -> None:
         """Starts tasks of an earlier attempt again."""
@@ -282,8 +276,7 @@ class OnlineBackend(Backend):
 
     def _forget_ends(self, ids: Sequence[str]) -> None:
         self.foreign.forget(ids)
-        with self._lock:
-            self._last_sign.update((task_id, time.monotonic()) for task_id in ids)
+        self.open_tasks.add(ids)
 
     def remember_name(self, task_id: str, name: str) -> None:
         self._names[task_id] = name
@@ -295,7 +288,7 @@ class OnlineBackend(Backend):
             self.sender.after_fork()
             self.sender.outbox.after_fork()
         self._unstarted = {}
-        self._last_sign = {}
+        self.open_tasks.after_fork()
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
         """Adds parameters to the section `General`; a task that somebody has deleted takes none."""
@@ -351,6 +344,7 @@ class OnlineBackend(Backend):
     def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
         """Waits for ClearML's own uploads and sets the status of each task, unless somebody else has."""
         deadline = time.monotonic() + timeout
+        self.open_tasks.remove(ending.task_id for ending in endings)
         self._start_tasks(timeout)
         unreachable: list[Unreachable] = []
 
@@ -385,9 +379,6 @@ class OnlineBackend(Backend):
                 if isinstance(error, Unreachable):
                     unreachable.append(error)
                 return error
-            finally:
-                with self._lock:
-                    self._last_sign.pop(ending.task_id, None)
             return late
 
         ended = zip(endings, call_concurrently(finish_one, endings), strict=True)
@@ -411,13 +402,17 @@ class OnlineBackend(Backend):
         """The final statuses that a person or another client has set, by task id."""
         return self.foreign.adopted
 
+    def adopt(self, found: Mapping[str, ForeignStatus], consequence: str = "") -> None:
+        """Keeps final statuses that somebody else has set, and logs them."""
+        self.foreign.adopt(found, consequence)
+
     @property
     def archived(self) -> Collection[str]:
         """The ids of tasks that were archived when they were last looked up."""
         return self.foreign.archived
 
     def _describe(self, task_id: str, status: ForeignStatus) -> str:
-        refusal = self.batch_sender.refused.get(task_id) if task_id != self._parent else None
+        refusal = self.batch_sender.refused.get(task_id) if task_id != self.open_tasks.parent else None
         lost = f", {counted(refusal.events, 'point')} after that lost" if refusal is not None else ""
         return f"{self._name(task_id)!r} ({status}{lost})"
 
@@ -430,7 +425,7 @@ class OnlineBackend(Backend):
         A task that somebody has deleted or published takes no events: that is logged instead.
         """
         locked = self.batch_sender.refused_tasks
-        self.foreign.adopt(dict.fromkeys(locked, _LOCKED))
+        self.foreign.adopt(dict.fromkeys(locked - self.adopted.keys(), _LOCKED))
         kept = self.batch_sender.refused_path
         remedy = ""
         if kept is not None and kept.exists():

@@ -14,9 +14,10 @@ import attrs
 from .._model.arguments import iterator_of
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
+from .._run.abort import aborts_in
 from .._run.failures import add_note, end_task, reason_of
 from .._text import counted, shown
-from ..errors import ArgumentError, GroupStateError, TaskGroupWarning
+from ..errors import ArgumentError, GroupStateError, TaskAbortedError, TaskGroupWarning
 from . import filled, needs
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class Objective:
         metrics = self._metrics(study, 1 if study is None else len(study.directions))
         with run.creating:  # trials of several threads come one after another
             self._warn_of_modes(run, study, metrics)
-        task = self._open(run, trial, study)
+        try:
+            task = self._open(run, trial, study)
+        except TaskAbortedError:
+            _fail(trial)
+            raise
         seen = _Seen(task, metrics[0], filled(self.group, metrics[0], self.context))
         if isinstance(trial, optuna.Trial):
             trial = _WatchedTrial(trial, seen)
@@ -96,7 +101,12 @@ class Objective:
                 if not problem:
                     self._report(task, study, result)
             except BaseException as error:
+                if any(one.id == task.id for one in aborts_in(error)):
+                    run.end(task._state, "stopped")
+                    return math.nan  # which fails the trial, and the study goes on
                 _end(task, trial, seen, error)
+                if aborts_in(error):
+                    _fail(trial)
                 raise
         run.end(task._state, "failed" if problem else "completed", problem)
         return result
@@ -166,7 +176,7 @@ class Objective:
 
     def _report(self, task: GroupTask, study: Any, result: Any) -> None:
         values = _listed(result)
-        if not task._state.is_open:
+        if not _takes_reports(task):
             return  # the function has ended it itself
         for metric, value in zip(self._metrics(study, len(values)), values, strict=True):
             task.report({metric: float(value)}, **filled(self.group, metric, self.context))
@@ -222,8 +232,20 @@ class _Seen:
 
     def value(self, value: float, step: int) -> None:
         self.step = step
-        if self.task._state.is_open:
+        if _takes_reports(self.task):
             self.task.report({self.metric: value}, step, **self.context)
+
+
+def _takes_reports(task: GroupTask) -> bool:
+    """Whether the task is open, or was aborted, so that a report raises."""
+    return task._state.is_open or task._state.aborted is not None
+
+
+def _fail(trial: Any) -> None:
+    """Fails a trial whose study is left by an abort, of which Optuna knows nothing."""
+    study = getattr(trial, "study", None)
+    if study is not None:
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
 def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None:
