@@ -361,6 +361,7 @@ class TaskGroup(GroupInfo):
 
         Raises:
             WaitTimeoutError: Some had not ended in time; they are left as they are.
+            TaskAbortedError: Somebody has stopped the parent.
             ServerError: The server refuses a request.
         """
         run = self._opened_once()

@@ -66,6 +66,7 @@ class Reporting:
 
         Raises:
             TaskClosedError: The task has ended.
+            TaskAbortedError: Somebody else has ended it, or stopped the group's parent.
             ReportError: The arguments have another form, as in `report("loss", 0.3, 7)`.
             MetricValueError: A value is not a number.
             MissingFieldError, UnknownFieldError: Context and template don't match.

@@ -41,12 +41,18 @@ def abort(run: Run, states: Iterable[TaskState], reason: str, *, withdrawn: bool
     _abort(run, [(state, Abort.of_task(state, other)) for state in states], withdrawn)
 
 
-def abort_run(run: Run, reason: str) -> None:
-    """Stops all tasks of a run whose parent somebody has stopped, and of the runs in its block."""
+def abort_run(run: Run, reason: str, *, withdrawn: bool = False) -> None:
+    """Stops all tasks of a run whose parent somebody has stopped, and of the runs in its block.
+
+    Args:
+        run: The run.
+        reason: Why, for people.
+        withdrawn: Whether its tasks are no longer this process's own; see `abort`.
+    """
     if run.aborted is not None or run.closed:
         return
     run.aborted = Abort.of_run(run.info.name, run.parent, reason)
-    _abort_all(run)
+    _abort_all(run, withdrawn)
     for inner in list(run.nested):
         follow(inner, run)
 
@@ -59,11 +65,11 @@ def follow(run: Run, outer: Run) -> None:
         _abort_all(run)
 
 
-def _abort_all(run: Run) -> None:
+def _abort_all(run: Run, withdrawn: bool = False) -> None:
     assert run.aborted is not None
     worker_aborts.write(run, {worker_aborts.ALL: run.aborted})
     for state in list(run.states.values()):
-        state.abort(run.aborted)
+        state.abort(run.aborted, withdrawn)
 
 
 def _abort(run: Run, aborts: Sequence[tuple[TaskState, Abort]], withdrawn: bool = False) -> None:

@@ -20,7 +20,7 @@ from .._storage.shared_run import PARENT, STALE_AFTER_S
 from .._text import counted
 from ..errors import GroupStateError, ServerError, StoreError
 from . import tasks
-from .abort import Abort, abort, check_run
+from .abort import abort_run, check_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,8 +110,7 @@ def take_over(run: Run) -> None:
 def withdraw(run: Run) -> None:
     """Gives up the tasks of this process, which another one took for dead: they may run elsewhere by now."""
     reason = "it was taken for dead by another process of the run, after 5 minutes without a sign of life"
-    abort(run, list(run.states.values()), reason, withdrawn=True)
-    run.aborted = Abort(run.info.name, "stopped", reason, run.parent or "", of_group=True)
+    abort_run(run, reason, withdrawn=True)
 
 
 # --- tasks ---------------------------------------------------------------------------------------
