@@ -15,6 +15,7 @@ from ._group_info import GroupInfo
 from ._model.arguments import (
     check_choice,
     check_flag,
+    checked_callback,
     checked_catch,
     checked_seconds,
     checked_tags,
@@ -84,6 +85,10 @@ class TaskGroup(GroupInfo):
             ClearML task under the same key, `"continue"` continues the same one.
         takeover: Lets `resume` continue a run that another living process has open.
         close_timeout: The most seconds that delivery may take when a block ends.
+        on_end: A function of the group and its results, `on_end(group, results)`, which is called once
+            when the block ends, also by an exception: after all tasks have ended, and before the parent
+            does. Of several processes that share a run, the last one to leave calls it. Its exceptions
+            are raised with the errors of closing, after everything is stored.
         run: Any text, such as the id of a Slurm array. Processes that open the same group with the same text
             share one run: each configuration runs in exactly one of them. None takes the text of the
             environment variable `CLEARML_TASKGROUP_RUN`; without one, the run belongs to this process alone.
@@ -116,6 +121,7 @@ class TaskGroup(GroupInfo):
         capture: Literal["console"] | None = None,
         provenance: bool = True,
         close_timeout: float = 300.0,
+        on_end: Callable[[TaskGroup, Results], object] | None = None,
         resume: bool = False,
         retry: Literal["new", "continue"] = "new",
         takeover: bool = False,
@@ -148,6 +154,7 @@ class TaskGroup(GroupInfo):
             capture_console=capture == "console",
             provenance=provenance,
         )
+        self._on_end = checked_callback("on_end", on_end, "a function of the group and its results")
         self._shared = shared_text(run, retry, takeover)
         self._resume = Resume(retry, takeover) if resume else None
         self._mode = mode
@@ -568,13 +575,25 @@ class TaskGroup(GroupInfo):
             agent_task = run.agent_task
             before = closing.attempt_all([agent_task.end] if agent_task is not None else [])
             seconds = run.options.close_timeout if timeout is None else timeout
-            errors = before + closing.close_run(run, status, reason, seconds, interrupts)
+            on_end = None if self._on_end is None or self._is_part else self._call_on_end
+            errors = before + closing.close_run(run, status, reason, seconds, interrupts, on_end)
         errors += closing.attempt_all(run.after_close)
         if run.in_child:
             return
         errors += closing.attempt_all([self._queueing.log_open_tasks])
         problem = on_agent.problem(agent_task, run.states.values(), run.sweeps) if agent_task else None
         closing.raise_errors(run, errors, exc, interrupts, problem)
+
+    @property
+    def _is_part(self) -> bool:
+        """Whether other processes have the rest of the run: on an agent, and on a rank other than 0."""
+        run = self._opened_once()
+        is_other_rank = self._mode is None and run.backend.mode == "disabled"
+        return is_other_rank or run.agent_task is not None or run.foreign_agent_task is not None
+
+    def _call_on_end(self) -> None:
+        assert self._on_end is not None
+        self._on_end(self, self.results())
 
 
 def _summarize(run: Run) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,17 @@ def iterator_of(value: Any) -> Iterator[Any] | None:
 def is_one_of(value: Any, choices: Sequence[Any]) -> bool:
     """Whether a value is one of some texts or None; unlike `in`, an array or a number never is."""
     return value in choices if isinstance(value, str) else value is None and None in choices
+
+
+def checked_callback(argument: str, value: Any, expected: str) -> Any:
+    """Checks that an argument is a function, or None; a coroutine function would never be awaited.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise ArgumentError(argument, value, f"{expected}, not async, or None")
+    return value
 
 
 def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:

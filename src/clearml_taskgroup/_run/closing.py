@@ -13,6 +13,7 @@ from .._clearml.api import Unreachable
 from .._clearml.notes import SERIES_ENTRY, series_text
 from .._drift.warn import drift_warning, partly_reported
 from .._model.specs import Ending
+from .._model.status import ENDED, tally, tally_text
 from .._text import counted
 from ..errors import ArgumentError, DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
 from .failures import add_note, reason_of
@@ -129,7 +130,12 @@ def _adopt(run: Run, states: Iterable[TaskState]) -> list[TaskState]:
 
 
 def close_run(
-    run: Run, status: Status, reason: str, timeout: float, interrupts: Interrupts
+    run: Run,
+    status: Status,
+    reason: str,
+    timeout: float,
+    interrupts: Interrupts,
+    on_end: Callable[[], object] | None = None,
 ) -> list[Exception]:
     """Ends a run: goes through all steps, whatever goes wrong in one of them.
 
@@ -141,6 +147,7 @@ def close_run(
         reason: Why, for people.
         timeout: The most seconds for delivery, over all steps.
         interrupts: The signals that come in meanwhile.
+        on_end: A function of the user's, which is called before the parent ends.
 
     Returns:
         The errors, each once.
@@ -155,7 +162,8 @@ def close_run(
         errors.append(ArgumentError("timeout", timeout, f"seconds; {DEFAULT_CLOSE_TIMEOUT_S:g} were taken"))
         timeout = DEFAULT_CLOSE_TIMEOUT_S
     timeout = max(0.0, min(timeout, MAX_TIMEOUT_S))
-    return _Closing(run, status, reason, timeout, interrupts, time.monotonic() + timeout, errors).close()
+    deadline = time.monotonic() + timeout
+    return _Closing(run, status, reason, timeout, interrupts, deadline, on_end, errors).close()
 
 
 @attrs.define(eq=False)
@@ -166,6 +174,7 @@ class _Closing:
     timeout: float
     interrupts: Interrupts
     deadline: float
+    on_end: Callable[[], object] | None = None
     errors: list[Exception] = attrs.field(factory=list)
     states: list[TaskState] = attrs.field(factory=list)
     is_last: bool = True
@@ -184,9 +193,13 @@ class _Closing:
         self._attempt(self._leave)
         if self.is_last:
             if not self.errors and not self.interrupts.given_up:
-                self._attempt(lambda: self._look_up(earlier), ignore_errors=True)
+                self._attempt(lambda: self._look_up(earlier), [])
                 self._attempt(self._send_summary)
+            self._fail_without_completed_task()
+            errors_of_user: list[Exception] = []
+            self._attempt(self._call_on_end, errors_of_user)
             self._end_parent()
+            self.errors += errors_of_user
             self._attempt(self._log_close)
         if run.sharing is not None and self.is_last:
             self._attempt(run.sharing.shared.ended)
@@ -199,9 +212,14 @@ class _Closing:
             self._attempt(run.run_log.close)
         return list({reason_of(error): error for error in self.errors}.values())
 
-    def _attempt(self, step: Callable[[], Any], ignore_errors: bool = False) -> None:
-        """Calls one step, and once more if it was interrupted for the first time."""
-        errors, interrupts = [] if ignore_errors else self.errors, self.interrupts
+    def _attempt(self, step: Callable[[], Any], errors: list[Exception] | None = None) -> None:
+        """Calls one step, and once more if it was interrupted for the first time.
+
+        Args:
+            step: The step; it raises errors, or returns them.
+            errors: Where they are collected; None for those of the closing.
+        """
+        errors, interrupts = self.errors if errors is None else errors, self.interrupts
         for _ in range(2):
             try:
                 try:
@@ -276,13 +294,36 @@ class _Closing:
         waiting = run.undelivered_counts().get(run.parent, 0)
         return [run.delivery_error(waiting, [run.info.name])]
 
+    def _fail_without_completed_task(self) -> None:
+        """Fails a run that ended normally and of which all tasks have failed or were stopped."""
+        run = self.run
+        on_agents = run.agent_task is not None or (run.prior is not None and run.prior.queued)
+        statuses = [state.status for state in run.all_states()]
+        if self.status != "completed" or on_agents or not statuses:
+            return
+        if all(status in ENDED and status != "completed" for status in statuses):
+            self.status, self.reason = "failed", f"no task completed: {tally_text(tally(statuses))}"
+
+    def _call_on_end(self) -> None:
+        on_end, self.on_end = self.on_end, None  # called once, also if it is interrupted
+        if on_end is None or self.interrupts.given_up:
+            return
+        started = time.monotonic()
+        try:
+            on_end()
+        except Exception as error:
+            add_note(error, f"raised by on_end of the group {self.run.info.name!r}")
+            raise
+        finally:
+            self.deadline += time.monotonic() - started  # the time for delivery is not the user's
+
     def _end_parent(self) -> None:
         # The command that delivers the rest ends the parent too, so its error would say nothing new.
         away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in self.errors)
         if not away and not self.interrupts.given_up:
             for hook in list(self.run.before_parent_ends.values()):
                 self._attempt(hook)
-        self._attempt(self._store_end_of_parent, ignore_errors=away)
+        self._attempt(self._store_end_of_parent, [] if away else None)
 
     def _store_end_of_parent(self) -> list[Exception]:
         run, errors = self.run, list[Exception]()
