@@ -74,6 +74,7 @@ class TaskState:
         aborted: What somebody else has done to it while it was open; None if nothing.
         abort_seen: Whether the script knows of that: an error was raised, or its block was left.
         left_by: Which other task's abort has left its block, so that its work was not finished.
+        device: The device of the worker that runs it, as `map(devices=…)` names it; None if it has none.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
         reopened: How often it was opened again in this process.
     """
@@ -96,6 +97,7 @@ class TaskState:
     aborted: Abort | None = None
     abort_seen: bool = False
     left_by: str = ""
+    device: str | None = None
     failure: tuple[BaseException, str] | None = None
     reopened: int = 0
     metrics: Metrics = attrs.field(init=False)
