@@ -119,7 +119,7 @@ class GroupTask(TaskInfo, NeverCopied):
     ) -> None:
         state = self._state
         if state.status != "in_progress" or state.elsewhere:
-            raise abort.closed_error(state)
+            raise abort.closed_error(state, self._is_in_block)
         if levels is None and not isinstance(values, Mapping):
             raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
@@ -420,4 +420,4 @@ class GroupTask(TaskInfo, NeverCopied):
 
     def _require_open(self) -> None:
         if not self._state.is_open:
-            raise abort.closed_error(self._state)
+            raise abort.closed_error(self._state, self._is_in_block)
