@@ -158,6 +158,7 @@ class TaskGroup(GroupInfo):
         self._shared = shared_text(run, retry, takeover)
         self._resume = Resume(retry, takeover) if resume else None
         self._mode = mode
+        self._script: Mapping[str, Any] | None = None  # None: detected, if `provenance` says so
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
         self._iterations = Iterations()
@@ -192,7 +193,7 @@ class TaskGroup(GroupInfo):
             raise WorkerStartError(f"the group {self.name!r} would be opened again by a worker process")
         outer = current_group()
         run = open_run(
-            RunInfo(self.id, self.project, self.name, self.template.text, self.tags),
+            RunInfo(self.id, self.project, self.name, self.template.text, self.tags, script=self._script),
             self.template,
             self.vocabulary,
             self._options,
@@ -394,9 +395,6 @@ class TaskGroup(GroupInfo):
         *,
         workers: int | None = None,
         executor: Executor | None = None,
-        retries: int = 0,
-        timeout: float | None = None,
-        devices: Iterable[str | int] | None = None,
         progress: bool = False,
     ) -> list[Mapped[T]]:
         """Calls a function with the task of each configuration of a search space.
@@ -410,14 +408,6 @@ class TaskGroup(GroupInfo):
             workers: How many processes to run it in; None to run here, one configuration after another.
             executor: Your own threads or processes instead: any `concurrent.futures.Executor`,
                 loky's, or Dask's `client.get_executor()`.
-            retries: How often a configuration is tried again that raised an `Exception`, whose worker died,
-                or that took longer than `timeout`. Each retry is another ClearML task under the same key,
-                with `attempt` one higher; the group and the results have the latest. Not on an agent.
-            timeout: The most seconds that a call may take, from its beginning in the worker until its
-                data is stored. Then its worker is ended, and its task fails. Needs workers.
-            devices: The CUDA devices of the workers, `["0", "1"]`, one for each; `workers` is their number
-                if it is None. An index counts the devices that this process sees; a UUID, `GPU-…` or `MIG-…`,
-                is taken as it is. Not on an agent, which has been given its own.
             progress: As for `sweep`.
 
         Returns:
@@ -426,8 +416,7 @@ class TaskGroup(GroupInfo):
             at most one entry: that of the agent's task.
 
         Raises:
-            ArgumentError: An argument is of the wrong kind, two contradict each other, or this process does
-                not see so many devices.
+            ArgumentError: `workers`, `executor` or `fn` is of the wrong kind.
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two configurations are the same, or the run has one already.
             FunctionPickleError: The function cannot be sent to another process.
@@ -436,16 +425,15 @@ class TaskGroup(GroupInfo):
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
             MissingExtraError: `progress` needs rich, which is not installed.
         """
-        from ._map.map import map_configurations
-        from ._map.options import checked_options
+        from ._map.map import check_arguments, map_configurations
 
         run = self._opened()
-        options = checked_options(fn, workers, executor, retries, timeout, devices)
+        check_arguments(fn, workers, executor)
         check_flag("progress", progress)
         specs = specs_to_map(self, run, space)
         run.maps += 1
         track = functools.partial(progress_tracker, run) if progress else None
-        mapped = map_configurations(run, self._open_tasks, fn, specs, options, track)
+        mapped = map_configurations(run, self._open_tasks, fn, specs, workers, executor, track)
         if run.agent_task is not None:
             run.agent_task.end()
         return mapped
@@ -527,7 +515,7 @@ class TaskGroup(GroupInfo):
         """
         run = self._opened_once()
         seconds = checked_timeout(timeout, run.options.close_timeout)
-        if not run.flush(seconds) and (missing := run.undelivered(run.own_states)):
+        if not run.flush(seconds) and (missing := run.undelivered(list(run.states.values()))):
             raise missing
 
     def close(self, timeout: float | None = None) -> None:

@@ -205,6 +205,7 @@ MISSING = [
     ("lightning", "lightning", f"{IMPORT}lightning"),
     ("transformers", "huggingface", f"{IMPORT}huggingface"),
     ("keras", "keras", f"{IMPORT}keras"),
+    ("hydra", "hydra", f"{IMPORT}hydra"),
 ]
 
 

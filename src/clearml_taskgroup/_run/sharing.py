@@ -34,6 +34,8 @@ CLAIMED_AT_ONCE = 16
 """How many configurations are claimed before their tasks are created; the claims must not become stale."""
 GIVE_UP_AFTER_S = 5 * STALE_AFTER_S
 """Seconds to wait for a task that another process has claimed; its claim becomes stale before."""
+LEAVING = "leaving"
+"""Among `Run.warned`: nobody needs to be told that other processes are still in the run."""
 END_TIMEOUT_S = 60.0
 """Time limit for ending the tasks of a process that died."""
 
@@ -48,6 +50,7 @@ class Sharing:
         deliver_left: Delivers what processes of this machine that died had not delivered.
         attempts: The latest attempt of each key, of all processes, as of the last look.
         others: The states of tasks that other processes run, by their keys.
+        left_last: Whether this process was the last one to leave the run.
     """
 
     shared: SharedRun
@@ -55,6 +58,7 @@ class Sharing:
     deliver_left: Callable[[], None] = lambda: None
     attempts: dict[str, PastTask] = attrs.field(factory=dict)
     others: dict[str, TaskState] = attrs.field(factory=dict)
+    left_last: bool = False
 
     def next_attempt(self, key: str) -> int | None:
         """Gives the attempt that this process may claim; None if another process has the task."""
@@ -121,7 +125,7 @@ def look(run: Run) -> None:
     sharing = run.sharing
     assert sharing is not None
     sharing.attempts = latest_attempts(sharing.shared.members())
-    own = {state.id for state in run.own_states}
+    own = {state.id for state in run.states.values()}
     sharing.others = {
         key: _state_of(run, past) for key, past in sharing.attempts.items() if past.id not in own
     }
@@ -208,9 +212,9 @@ def leave(run: Run) -> bool:
     if sharing.shared.withdrawn:
         return False
     take_over(run)
-    last = sharing.shared.leave()
+    sharing.left_last = last = sharing.shared.leave()
     look_if_possible(run)
-    if not last:
+    if not last and LEAVING not in run.warned:
         logger.info("other processes are still in the run; the last one to leave ends its parent task")
     return last
 

@@ -52,9 +52,14 @@ class Abort:
         """The reason that somebody has given."""
         return self.args[2]
 
-    def error(self) -> TaskAbortedError:
+    @property
+    def is_of_run(self) -> bool:
+        """Whether the whole run was aborted."""
+        return self.args[4]
+
+    def error(self, kind: type[TaskAbortedError] = TaskAbortedError) -> TaskAbortedError:
         """Makes the error; each time another, which belongs to the thread that raises it."""
-        return TaskAbortedError(*self.args)
+        return kind(*self.args)
 
 
 @attrs.define(eq=False)
@@ -73,8 +78,8 @@ class TaskState:
             of a forked child, or of ClearML's own logger.
         aborted: What somebody else has done to it while it was open; None if nothing.
         abort_seen: Whether the script knows of that: an error was raised, or its block was left.
+        abort_error: The class of the error, if not the whole run was aborted.
         left_by: Which other task's abort has left its block, so that its work was not finished.
-        device: The device of the worker that runs it, as `map(devices=…)` names it; None if it has none.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
         reopened: How often it was opened again in this process.
     """
@@ -96,8 +101,8 @@ class TaskState:
     uncounted: bool = False
     aborted: Abort | None = None
     abort_seen: bool = False
+    abort_error: type[TaskAbortedError] = TaskAbortedError
     left_by: str = ""
-    device: str | None = None
     failure: tuple[BaseException, str] | None = None
     reopened: int = 0
     metrics: Metrics = attrs.field(init=False)
