@@ -178,6 +178,11 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
     (errors.ValuePickleError("C=1", "gave a lock", "stop"), TypeError, ["task 'C=1' gave a lock; stop"]),
     (errors.CarriedError("Odd: 1", "Traceback"), RuntimeError, ["Odd: 1"]),
     (
+        errors.CallTimeoutError("C=1", 600.0),
+        TimeoutError,
+        ["the task 'C=1' was not finished", "longer than timeout=600 s", "a larger timeout="],
+    ),
+    (
         errors.WorkerDiedError("C=1", "was killed", "resume it"),
         RuntimeError,
         ["the task 'C=1' was killed; resume it"],

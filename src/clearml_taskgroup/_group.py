@@ -395,6 +395,9 @@ class TaskGroup(GroupInfo):
         *,
         workers: int | None = None,
         executor: Executor | None = None,
+        retries: int = 0,
+        timeout: float | None = None,
+        devices: Iterable[str | int] | None = None,
         progress: bool = False,
     ) -> list[Mapped[T]]:
         """Calls a function with the task of each configuration of a search space.
@@ -408,6 +411,14 @@ class TaskGroup(GroupInfo):
             workers: How many processes to run it in; None to run here, one configuration after another.
             executor: Your own threads or processes instead: any `concurrent.futures.Executor`,
                 loky's, or Dask's `client.get_executor()`.
+            retries: How often a configuration is tried again that raised an `Exception`, whose worker died,
+                or that took longer than `timeout`. Each retry is another ClearML task under the same key,
+                with `attempt` one higher; the group and the results have the latest. Not on an agent.
+            timeout: The most seconds that a call may take, from its beginning in the worker until its
+                data is stored. Then its worker is ended, and its task fails. Needs workers.
+            devices: The CUDA devices of the workers, `["0", "1"]`, one for each; `workers` is their number
+                if it is None. An index counts the devices that this process sees; a UUID, `GPU-…` or `MIG-…`,
+                is taken as it is. Not on an agent, which has been given its own.
             progress: As for `sweep`.
 
         Returns:
@@ -416,7 +427,8 @@ class TaskGroup(GroupInfo):
             at most one entry: that of the agent's task.
 
         Raises:
-            ArgumentError: `workers`, `executor` or `fn` is of the wrong kind.
+            ArgumentError: An argument is of the wrong kind, two contradict each other, or this process does
+                not see so many devices.
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two configurations are the same, or the run has one already.
             FunctionPickleError: The function cannot be sent to another process.
@@ -425,15 +437,16 @@ class TaskGroup(GroupInfo):
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
             MissingExtraError: `progress` needs rich, which is not installed.
         """
-        from ._map.map import check_arguments, map_configurations
+        from ._map.map import map_configurations
+        from ._map.options import checked_options
 
         run = self._opened()
-        check_arguments(fn, workers, executor)
+        options = checked_options(fn, workers, executor, retries, timeout, devices)
         check_flag("progress", progress)
         specs = specs_to_map(self, run, space)
         run.maps += 1
         track = functools.partial(progress_tracker, run) if progress else None
-        mapped = map_configurations(run, self._open_tasks, fn, specs, workers, executor, track)
+        mapped = map_configurations(run, self._open_tasks, fn, specs, options, track)
         if run.agent_task is not None:
             run.agent_task.end()
         return mapped
@@ -515,7 +528,7 @@ class TaskGroup(GroupInfo):
         """
         run = self._opened_once()
         seconds = checked_timeout(timeout, run.options.close_timeout)
-        if not run.flush(seconds) and (missing := run.undelivered(list(run.states.values()))):
+        if not run.flush(seconds) and (missing := run.undelivered(run.own_states)):
             raise missing
 
     def close(self, timeout: float | None = None) -> None:

@@ -129,7 +129,8 @@ class GroupInfo:
         """The failed tasks with the reasons, in the order in which they ended.
 
         These are all failed tasks: those whose exception `catch` includes, those of `map` and of worker
-        processes, those whose exception left the group's block, and those with `mark_failed`.
+        processes, those whose exception left the group's block, and those with `mark_failed`. Of several
+        attempts at a task only the latest counts: what a retry of `map` has completed has not failed.
         """
         run = self._run
         if run is not None and not run.closed:

@@ -225,8 +225,13 @@ class Tracker:
         self._open[state.spec.key] = state
         self._show()
 
-    def update(self) -> None:
-        """Counts the tasks that have ended since the last call."""
+    def update(self, retried: str = "") -> None:
+        """Counts the tasks that have ended since the last call.
+
+        Args:
+            retried: The key of a task that is tried again, which has not ended.
+        """
+        self._open.pop(retried, None)
         for key, state in list(self._open.items()):
             if not state.is_open:
                 del self._open[key]

@@ -17,12 +17,13 @@ from ._model.arguments import checked_timeout
 from ._model.identity import flatten
 from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
-from ._reporting import BoundTask, NeverCopied, Reporting, TaskName, report_error
+from ._reporting import BoundTask, NeverCopied, report_error
 from ._run import abort, failures, forked
 from ._run import console as _console
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
 from ._run.reopening import reopen_task
+from ._task_info import TaskInfo
 from ._text import printable, shown
 from .errors import (
     ArgumentError,
@@ -59,7 +60,7 @@ class GroupOfTask(Protocol):
     def activate(self) -> contextlib.AbstractContextManager[Any]: ...
 
 
-class GroupTask(Reporting, NeverCopied):
+class GroupTask(TaskInfo, NeverCopied):
     """One task of a group; made by `group.task`, `group.tasks`, `group.sweep` and `group.map`.
 
     Used as a context manager, it ends with its block: as completed, or as failed or stopped if an exception
@@ -91,74 +92,6 @@ class GroupTask(Reporting, NeverCopied):
 
         return reopen, reference_to(self)
 
-    # --- who it is -----------------------------------------------------------------------------
-
-    @property
-    def name(self) -> TaskName:
-        """The readable name, `C=1,seed=0`.
-
-        Called with a metric, it returns title and series: `task.name("roc", split="val")`.
-        """
-        text = TaskName(self._state.spec.name)
-        text._task = self
-        return text
-
-    @property
-    def key(self) -> str:
-        """The task's stable identity in its group, the same in every run."""
-        return self._state.spec.key
-
-    @property
-    def index(self) -> int:
-        """The position in the space, from 0."""
-        return self._state.spec.index
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt at this key, from 1."""
-        return self._state.spec.attempt
-
-    @property
-    def id(self) -> str:
-        """The ClearML task's id; offline, a temporary one."""
-        return self._state.id
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """A copy of the parameters, with those that were set since.
-
-        Changing the copy does not change the task; `set_parameters` adds parameters to it.
-        """
-        return copied_parameters(self._state.params)
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The task's own tags, without those of the group."""
-        return self._state.spec.tags
-
-    @property
-    def url(self) -> str | None:
-        """The task's page; offline, its session folder; None in the other modes."""
-        return self._run.backend.url(self.id)
-
-    @property
-    def status(self) -> Status:
-        """`"in_progress"`, `"completed"`, `"failed"` or `"stopped"`.
-
-        A task that was submitted to a queue can also be `"queued"`, or as a draft `"created"`.
-        """
-        return self._state.status
-
-    @property
-    def done(self) -> bool:
-        """Whether an earlier attempt completed it, or another process of a shared run has it."""
-        return self._state.done
-
-    @property
-    def status_reason(self) -> str:
-        """Why the task failed or was stopped; else empty."""
-        return self._state.reason
-
     # --- what it logs --------------------------------------------------------------------------
 
     def bind(self, **context: Any) -> BoundTask:
@@ -186,7 +119,7 @@ class GroupTask(Reporting, NeverCopied):
     ) -> None:
         state = self._state
         if state.status != "in_progress" or state.elsewhere:
-            raise abort.closed_error(state)
+            raise abort.closed_error(state, self._is_in_block)
         if levels is None and not isinstance(values, Mapping):
             raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
@@ -487,4 +420,4 @@ class GroupTask(Reporting, NeverCopied):
 
     def _require_open(self) -> None:
         if not self._state.is_open:
-            raise abort.closed_error(self._state)
+            raise abort.closed_error(self._state, self._is_in_block)

@@ -209,6 +209,22 @@ def test_by_hand_in_a_pool() -> None:
     assert tasks[1].status_reason == "by hand"
 
 
+@pytest.mark.parametrize("name", ["report_until_aborted", "report_until_aborted_in_a_block"])
+def test_a_pool_of_multiprocessing_is_not_held_up(name: str) -> None:
+    """It waits for ever for a function that raises what is no `Exception`."""
+    fn = getattr(worker_functions, name)
+    with offline() as group, multiprocessing.get_context("fork").Pool(1) as pool:
+        task = group.task({"seed": 1})
+        with when_running(lambda: stop(task)):
+            result = pool.apply_async(fn, (task,))
+            if name == "report_until_aborted":
+                with pytest.raises(TaskClosedError, match="stopped by somebody else: by hand"):
+                    result.get(20)
+            else:
+                assert result.get(20) == "went on"
+    assert (task.status, task.status_reason) == ("stopped", "by hand")
+
+
 def test_a_forked_child_learns_of_an_abort() -> None:
     """The report after the next look raises; the task is stopped, and its status is not the child's."""
     with offline() as group:

@@ -216,7 +216,6 @@ def test_another_tasks_block_lets_it_pass(recorded: MemoryStore) -> None:
         two.report({"loss": 1.0}, 1)
     assert statuses(group) == ["stopped", "stopped"]
     assert two.status_reason.startswith("its block was left: the task 'seed=0' was stopped")
-    assert parent(recorded).status == "completed"
 
 
 def test_a_task_whose_block_was_left_can_go_on(recorded: MemoryStore) -> None:

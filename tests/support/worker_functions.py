@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 from clearml_taskgroup import GroupTask, TaskGroup
 
 STEPS = 4
+DEVICE_AT_IMPORT = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
 
 class Odd(Exception):
@@ -160,6 +162,71 @@ def wait_for(task: GroupTask) -> str:
     for _ in range(600):
         time.sleep(0.1)
     return "not stopped"
+
+
+def trouble(task: GroupTask) -> tuple[int, str | None]:
+    """Fails in one of many ways in its first attempts; gives the attempt's number and the device."""
+    how = task.params["how"]
+    _hold_device()
+    report(task)
+    if task.attempt <= task.params.get("times", 1):
+        assert how == "raise" or task._run.flush(20)
+        if how == "raise":
+            raise ValueError("no luck")
+        if how == "exit":
+            os._exit(7)
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how in ("hang", "late", "stubborn"):
+            _advance_clock(task, "begun")
+            _wait(how)
+        if how == "stubborn":
+            _advance_clock(task, "asked to end")
+            threading.Event().wait()
+    return task.attempt, task.device
+
+
+def _wait(how: str) -> None:
+    """Waits to be ended; what is not a plain hang goes on then."""
+    try:
+        threading.Event().wait()
+    except SystemExit:
+        if how == "hang":
+            raise
+
+
+def take_time(task: GroupTask) -> None:
+    """Lets the test's clock go on."""
+    _advance_clock(task, "done")
+
+
+def _advance_clock(task: GroupTask, why: str) -> None:
+    """Lets the clock of the test go on, once it is known there that the call has begun."""
+    if "TEST_CLOCK" in os.environ:
+        clock = Path(os.environ["TEST_CLOCK"])
+        while not (clock / f"{task.id} known").exists():
+            time.sleep(0.002)
+        (clock / f"{task.id} {why}.tick").touch()
+
+
+def _hold_device() -> None:
+    """Locks the device until this process ends; notes that another process uses it."""
+    if "TEST_DEVICES" not in os.environ:
+        return
+    folder = Path(os.environ["TEST_DEVICES"])
+    file = os.open(folder / os.environ["CUDA_VISIBLE_DEVICES"], os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        (folder / "used twice").touch()
+        raise
+
+
+def tell_device(task: GroupTask) -> tuple[str | None, str | None, str]:
+    """Gives the device as the task has it, as CUDA sees it, and as it was when this module was imported."""
+    if "folder" in task.params:
+        meet(task)
+    return task.device, os.environ.get("CUDA_VISIBLE_DEVICES"), DEVICE_AT_IMPORT
 
 
 def log_run(task: GroupTask) -> None:

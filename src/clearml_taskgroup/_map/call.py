@@ -16,7 +16,7 @@ from .._run.failures import add_note, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
 from .._task import GroupTask
-from ..errors import CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
+from ..errors import CallTimeoutError, CarriedError, DeliveryError, ValuePickleError, WorkerDiedError
 from . import begun_calls
 from .worker_task import WorkerTask, reopen
 
@@ -31,6 +31,7 @@ class CallResult:
         value: What the function returned.
         error: What it raised, or why it could not be called or did not return.
         text: The traceback.
+        unlogged: Text for the task's console that the worker could not write there.
         seconds: How long the call took.
         facts: What a worker has counted for the task; None where the task has it itself.
     """
@@ -38,6 +39,7 @@ class CallResult:
     value: Any = None
     error: BaseException | None = None
     text: str = ""
+    unlogged: str = ""
     seconds: float = 0.0
     facts: WorkerCounts | None = None
 
@@ -70,10 +72,32 @@ class DeferredTask:
         return self._task if self._task is not None else reopen(*self._reference)
 
 
-def died_result(task: GroupTask, how: str) -> CallResult:
+def died_result(task: GroupTask, how: str, seconds: float = 0.0) -> CallResult:
     """The result of a call whose process died."""
-    error = WorkerDiedError(str(task), f"was not finished: {how}", "resume=True runs it again")
-    return CallResult(error=error, facts=WorkerCounts("failed", how, died=True), text=f"{how}\n")
+    error = WorkerDiedError(str(task), f"was not finished: {how}", "resume=True or retries= runs it again")
+    facts = WorkerCounts("failed", how, died=True)
+    return CallResult(error=error, facts=facts, text=f"{how}\n", unlogged=f"{how}\n", seconds=seconds)
+
+
+def timed_out_result(
+    task: GroupTask, timeout: float, seconds: float, partial: CallResult | None = None
+) -> CallResult:
+    """The result of a call that was ended because it took too long.
+
+    Args:
+        task: The task.
+        timeout: The limit in seconds.
+        seconds: How long the call took.
+        partial: What its process returned when it was asked to end; None if it was killed.
+    """
+    error, text = CallTimeoutError(str(task), timeout), partial.text if partial is not None else ""
+    facts = partial.facts if partial is not None else None
+    facts = facts or WorkerCounts("failed", died=True)
+    facts.status, facts.reason, facts.failure = "failed", error.reason, None
+    if text:
+        add_note(error, f"where it was:\n{text}")
+    unlogged = f"{error.reason}\n"
+    return CallResult(error=error, facts=facts, text=text or unlogged, unlogged=unlogged, seconds=seconds)
 
 
 # --- calling ---------------------------------------------------------------------------------------
@@ -198,7 +222,8 @@ def _pack(value: bytes, result: CallResult, seconds: float, facts: WorkerCounts)
 def unpack(data: bytes) -> CallResult:
     """Reads the bytes of `call_in_worker`."""
     value, error, text, seconds, facts = pickle.loads(data)
-    result = CallResult(None, None, text, seconds, facts)
+    unlogged = text if seconds == 0.0 else ""  # the task could not be opened there
+    result = CallResult(text=text, unlogged=unlogged, seconds=seconds, facts=facts)
     try:
         result.value = pickle.loads(value)
     except Exception as cause:

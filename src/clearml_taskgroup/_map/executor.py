@@ -16,7 +16,7 @@ from .begun_calls import has_begun, kept_result
 from .call import CallResult, DeferredTask, Function, call_on_executor, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .._task import GroupTask
 
@@ -42,10 +42,10 @@ class ExecutorEngine:
     _submit_error: BaseException | None = None
     _resubmits: int = 0
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
         """Runs the function on each task; gives the results as the calls end."""
         refused: list[GroupTask] = []
-        for task in tasks:
+        while (task := next_task()) is not None:
             if self._submit_error is None:
                 try:
                     self._submit(task)
@@ -112,7 +112,8 @@ class ExecutorEngine:
                 "that dies ends one task only",
             )
         reason = str(error) if isinstance(error, TaskGroupError) else reason_of(error)
-        return CallResult(error=error, facts=WorkerCounts("failed", reason, died=True), text=f"{reason}\n")
+        text, facts = f"{reason}\n", WorkerCounts("failed", reason, died=True)
+        return CallResult(error=error, facts=facts, text=text, unlogged=text)
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:
         """Cancels the calls that have not begun; gives the results of those that have ended."""

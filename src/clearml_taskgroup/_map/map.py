@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -16,11 +17,12 @@ from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import merge
 from .._text import shown
-from ..errors import ArgumentError
 from .begun_calls import make_folder
 from .call import CallResult, Function, call_here
+from .devices import find_devices
 from .executor import ExecutorEngine
 from .process_pool import ProcessPool, pickle_function
+from .upcoming import Upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .._progress import Tracker
     from .._run.state import TaskState
     from .._task import GroupTask
+    from .options import MapOptions
 
 T = TypeVar("T")
 
@@ -56,8 +59,13 @@ class Mapped(Generic[T]):
 class Engine(Protocol):
     """Makes the calls of a map."""
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
-        """Calls the function with each task; gives the results in any order."""
+    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
+        """Calls the function with each task; gives the results in any order.
+
+        Args:
+            next_task: Gives the task of the next call, or None for now: a result may be followed by another
+                task.
+        """
         ...
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:
@@ -74,8 +82,7 @@ def map_configurations(
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]],
     fn: Function,
     specs: list[TaskSpec],
-    workers: int | None,
-    executor: Executor | None,
+    options: MapOptions,
     track: Callable[[int, int], Tracker] | None = None,
 ) -> list[Mapped[Any]]:
     """Calls a function with a task for each configuration; see `TaskGroup.map`.
@@ -85,54 +92,60 @@ def map_configurations(
         open_tasks: Opens tasks of the group.
         fn: The function.
         specs: The tasks of all configurations, checked.
-        workers: How many processes; None for none.
-        executor: The user's executor; None for none.
+        options: How the calls are made.
         track: Makes the progress display, given how many configurations there are, and how many of them
             are completed already.
     """
+    options = options.in_run(run)
     done = [spec for spec in specs if run.is_done(spec.key)]
     queued = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
-    engine = _engine(run, fn, None if workers is None else min(workers, len(left)), executor)
+    engine = _engine(run, fn, len(left), options)
     mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
         log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     on_executor = isinstance(engine, ExecutorEngine)
     opened_at_once = len(left) if on_executor else 1 if isinstance(engine, HereEngine) else OPENED_AHEAD
-    opened: list[GroupTask] = []
+    upcoming = Upcoming(deque(left), open_tasks, opened_at_once, options.retries)
 
-    def tasks() -> Iterator[GroupTask]:
-        for first in range(0, len(left), opened_at_once or 1):
-            if run.aborted is not None:  # calls under way end at their next reports
-                return
-            new = open_tasks(left[first : first + opened_at_once])
-            opened.extend(new)
-            for task in new:
-                if tracker is not None and not on_executor:
-                    tracker.begun(task._state)
-                yield task
+    def next_task() -> GroupTask | None:
+        if run.aborted is not None:  # calls under way end at their next reports
+            return None
+        task = upcoming.next()
+        if task is not None and tracker is not None and not on_executor:
+            tracker.begun(task._state)
+        return task
 
-    def take(task: GroupTask, result: CallResult) -> None:
-        mapped[task.key] = _mapped(run, task, result)
+    def take(task: GroupTask, result: CallResult, retry: bool = True) -> None:
+        error, is_logged = result.error, _is_caught_by_block(task, result.error)
+        outcome = _mapped(run, task, result)
         ender.put(task._state)
+        number = upcoming.retry(task, error) if retry else 0
+        if not number:
+            mapped[task.key] = outcome
+        if number:
+            follows = f"retry {number} of {options.retries} follows"
+            logger.warning("%s failed, %s: %s", task, follows, task.status_reason)
+        elif isinstance(error, Exception) and not is_logged:
+            logger.warning("%s failed, the others go on: %s", task, reason_of(error))
         if tracker is not None:
             if on_executor:  # which does not say when a call begins
                 tracker.begun(task._state)
             run.reporter.flush(TASK_DELIVERY_TIMEOUT_S)  # so that values reported here are counted
-            tracker.update()
+            tracker.update(task.key if number else "")
 
     tracker = None if track is None else track(len(done) + len(left), len(done))
     ender = _TaskEnder(run, min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     try:
-        for task, result in engine.run(tasks()):
+        for task, result in engine.run(next_task):
             take(task, result)
         check_run(run)
     except BaseException as error:
         for task, result in engine.stop():
             if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM
                 result.facts.reason = reason_of(error)
-            take(task, result)
-        for task in opened:
+            take(task, result, retry=False)
+        for task in upcoming.opened:
             task._state.uncounted = task._state.uncounted or task.key not in mapped
             run.mark(task._state, *ending_of(error))
         raise
@@ -144,32 +157,17 @@ def map_configurations(
     return [mapped[spec.key] for spec in specs if spec.key in mapped]
 
 
-def check_arguments(fn: Any, workers: int | None, executor: Executor | None) -> None:
-    """Checks the arguments of `map`.
-
-    Raises:
-        ArgumentError: Both `workers` and `executor` are given, or something is of the wrong kind.
-    """
-    if not callable(fn):
-        raise ArgumentError("fn", fn, "a function that takes a task")
-    if workers is not None:
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ArgumentError("workers", workers, "a number of processes from 1 on, or None to run here")
-        if executor is not None:
-            raise ArgumentError("executor", executor, "workers= or executor=, not both")
-    is_instance = not isinstance(executor, type) and callable(getattr(executor, "submit", None))
-    if executor is not None and not is_instance:
-        raise ArgumentError("executor", executor, "a concurrent.futures.Executor")
-
-
-def _engine(run: Run, fn: Function, workers: int | None, executor: Executor | None) -> Engine:
-    if executor is not None:
-        if isinstance(executor, ProcessPoolExecutor):
+def _engine(run: Run, fn: Function, count: int, options: MapOptions) -> Engine:
+    """Makes the engine for so many configurations; worker processes are started."""
+    if options.executor is not None:
+        if isinstance(options.executor, ProcessPoolExecutor):
             pickle_function(fn)  # raises a better error than the executor
-        return ExecutorEngine(fn, executor, make_folder(run, executor))
-    if not workers or run.backend.mode == "memory":
+        return ExecutorEngine(fn, options.executor, make_folder(run, options.executor))
+    if options.workers is None or count == 0:
         return HereEngine(fn)
-    pool = ProcessPool(pickle_function(fn), repr(fn), workers)
+    workers = min(options.workers, count)
+    devices = find_devices(options.devices)
+    pool = ProcessPool(pickle_function(fn), repr(fn), workers, options.timeout, devices[:workers])
     try:
         pool.start()
     except BaseException:
@@ -185,17 +183,19 @@ def _mapped(run: Run, task: GroupTask, result: CallResult) -> Mapped[Any]:
         state.opened = time.monotonic() - result.seconds
         run.worker_log.merge(run, 0.0)  # for what the counts do not have: what names stand for
         merge(run, state, result.facts)
-        if result.seconds == 0.0 and result.text:  # the worker could not write to the task's console
-            run.reporter.put_text(task.id, result.text)
-    if isinstance(error, Exception):
-        is_known = task._caught is not None and task._caught.exception is error
-        if not is_known and is_caught(error, run.options.catch):
+        if result.unlogged:
+            run.reporter.put_text(task.id, result.unlogged)
+    if isinstance(error, Exception) and not _is_caught_by_block(task, error):
+        if is_caught(error, run.options.catch):
             task._keep_caught(error, result.text)
-        elif not is_known and state.status == "failed":
+        elif state.status == "failed":
             keep_failure(state, error, result.text)
-        if not is_known:
-            logger.warning("%s failed, the others go on: %s", task, reason_of(error))
     return Mapped(task, None if error is not None else result.value, error)
+
+
+def _is_caught_by_block(task: GroupTask, error: BaseException | None) -> bool:
+    """Whether the task's own block has kept an error, and logged it."""
+    return task._caught is not None and task._caught.exception is error
 
 
 @attrs.define(eq=False)
@@ -205,9 +205,9 @@ class HereEngine:
     fn: Function
     _interrupted: list[tuple[GroupTask, CallResult]] = attrs.field(factory=list)
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task."""
-        for task in tasks:
+        while (task := next_task()) is not None:
             result = call_here(self.fn, task)
             error, is_aborted = result.error, task._state.aborted is not None and task._run.aborted is None
             if error is not None and not isinstance(error, Exception) and not is_aborted:

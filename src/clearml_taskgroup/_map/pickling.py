@@ -76,6 +76,7 @@ class TaskFields(NamedTuple):
         in_sweep: Whether the task was opened by a loop over `group.sweep`.
         ended: Status, reason and `done` of a task that has ended; None for an open one.
         reopened: How often it was opened again.
+        device: The device of the worker that it was given to; None if it has none.
     """
 
     id: str
@@ -90,6 +91,7 @@ class TaskFields(NamedTuple):
     in_sweep: bool
     ended: tuple[Status, str, bool] | None
     reopened: int
+    device: str | None = None
 
 
 TaskReference = tuple[bytes, bytes | str, tuple[Any, ...]]
@@ -133,6 +135,7 @@ def reference_to(task: GroupTask) -> TaskReference:
         in_sweep=state.in_sweep,
         ended=None if state.is_open else (state.status, state.reason, state.done),
         reopened=state.reopened,
+        device=state.device,
     )
     return (*_packed_runs[run], tuple(fields))
 

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import warnings
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .. import _fork
 from .._clearml import sdk
 from .._run.failures import reason_of
 from ..errors import FunctionPickleError, WorkerStartError
-from .call import CallResult, DeferredTask, Function, died_result, open_and_call, unpack
-from .thread_limits import fair_share, limit
-from .worker_group import leave_all
+from . import worker_main
+from .call import CallResult, DeferredTask, Function, died_result, timed_out_result, unpack
+from .devices import VARIABLE, visible_here
+from .thread_limits import fair_share
+from .worker_main import BEGUN, READY, UNFIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     from .._task import GroupTask
+    from .devices import Device
 
 STOP_GRACE_S = 3.0
 """Seconds that workers get to end a call that is stopped, before they are killed."""
@@ -38,7 +41,6 @@ DEATH_CHECK_INTERVAL_S = 1.0
 MAX_KILLED_STARTS = 10
 """How many workers in a row may be killed before they are ready; a lack of memory may pass."""
 SIGKILL = 9  # Windows has no signal.SIGKILL
-_READY, _UNFIT, _BEGUN = b"ready", b"unfit", b"begun"
 
 
 def pickle_function(fn: Function) -> bytes:
@@ -62,20 +64,23 @@ def unpicklable(function: str, cause: str) -> FunctionPickleError:
     )
 
 
-def start_method() -> str:
+def start_method(with_devices: bool = False) -> str:
     """Chooses the start method of workers: the one that was set, else Python's default.
 
     Not 'fork' where it is known to fail: beside a main task of ClearML's, with a GPU in use, and from
-    Python 3.12 on, which warns of it. In a console or notebook it is kept, because nothing else finds
-    the functions there.
+    Python 3.12 on, which warns of it. With devices 'spawn': else the script's modules are imported before
+    a worker has its device, and may choose another one. In a console or notebook it is the default, because
+    nothing else finds the functions there.
     """
     chosen = multiprocessing.get_start_method(allow_none=True)
     if chosen is not None:
         return chosen
+    has_file = getattr(sys.modules.get("__main__"), "__file__", None) is not None
+    if with_devices and has_file:
+        return "spawn"
     default = multiprocessing.get_all_start_methods()[0]
     if default != "fork":
         return default
-    has_file = getattr(sys.modules.get("__main__"), "__file__", None) is not None
     torch = sys.modules.get("torch")
     uses_gpu = torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized()
     is_dangerous = sdk.main_task() is not None or uses_gpu or (sys.version_info >= (3, 12) and has_file)
@@ -87,20 +92,32 @@ class _Worker:
     """One worker process.
 
     Attributes:
-        task: The task of its call; None while it is idle.
+        device: The device that it uses; None if it was given none.
+        task: The task of its call; None between calls.
         is_ready: Whether it has loaded the function.
-        has_begun: Whether it has begun the call.
+        began: `time.monotonic()` when it began the call; None before.
+        ends_at: `time.monotonic()` when it is to be ended, because its call has taken too long by then, or
+            because it has been asked to end and has not; None for never.
+        is_ending: Whether it has been asked to end because its call took too long.
     """
 
     process: Any
     pipe: Connection
+    device: Device | None
     task: GroupTask | None = None
     is_ready: bool = False
-    has_begun: bool = False
+    began: float | None = None
+    ends_at: float | None = None
+    is_ending: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long its call has taken."""
+        return time.monotonic() - self.began if self.began is not None else 0.0
 
     @property
     def is_idle(self) -> bool:
-        return self.is_ready and self.task is None
+        return self.is_ready and self.task is None and not self.is_ending
 
     def how_it_ended(self) -> str:
         code = self.process.exitcode
@@ -124,18 +141,27 @@ class ProcessPool:
         fn: The function, pickled.
         name: The function's `repr`, for errors.
         count: How many processes.
+        timeout: The most seconds that a call may take; None for no limit.
+        devices: The device of each process; empty if they get none.
     """
 
     fn: bytes
     name: str
     count: int
-    _context: Any = attrs.field(factory=lambda: multiprocessing.get_context(start_method()))
+    timeout: float | None = None
+    devices: Sequence[Device] = ()
+    _context: Any = attrs.field(init=False)
     _workers: list[_Worker] = attrs.field(factory=list)
+    _free: list[Device | None] = attrs.field(init=False)
+    """For each worker that is to be started, its device."""
     _next_death_check: float = 0.0
-    _has_more: bool = True
     _killed_starts: int = 0
     _returned: list[GroupTask] = attrs.field(factory=list)
     """Tasks whose worker died before it began their call."""
+
+    def __attrs_post_init__(self) -> None:
+        self._context = multiprocessing.get_context(start_method(bool(self.devices)))
+        self._free = list(self.devices) or [None] * self.count
 
     def start(self) -> None:
         """Starts the processes, and waits for the first one to be ready.
@@ -144,99 +170,133 @@ class ProcessPool:
             WorkerStartError: They cannot start.
             FunctionPickleError: They cannot load the function.
         """
-        for _ in range(self.count):
-            self._add_worker()
         while not any(worker.is_ready for worker in self._workers):
+            self._start_workers()
             for worker in self._wait_for_workers():
                 self._receive(worker)
 
-    def run(self, tasks: Iterator[GroupTask]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task; gives the results as the calls end."""
-        upcoming = self._next(tasks)
+        upcoming = self._next(next_task)
         while upcoming is not None or any(worker.task for worker in self._workers):
+            if upcoming is not None:
+                self._start_workers()
             for worker in self._workers:
                 if upcoming is not None and worker.is_idle and self._send(worker, upcoming):
-                    upcoming = self._next(tasks)
+                    upcoming = self._next(next_task)
             for worker in self._wait_for_workers():
                 ended = self._receive(worker)
                 if ended is not None:
                     yield ended
-            if upcoming is None and self._returned:
-                upcoming = self._next(tasks)
+            self._end_overdue()
+            if upcoming is None:
+                upcoming = self._next(next_task)
 
-    def _next(self, tasks: Iterator[GroupTask]) -> GroupTask | None:
-        upcoming = self._returned.pop() if self._returned else next(tasks, None)
-        self._has_more = upcoming is not None
-        return upcoming
+    def _next(self, next_task: Callable[[], GroupTask | None]) -> GroupTask | None:
+        return self._returned.pop() if self._returned else next_task()
 
     def _send(self, worker: _Worker, task: GroupTask) -> bool:
+        task._state.device = worker.device.name if worker.device is not None else None
         try:
             worker.pipe.send_bytes(pickle.dumps(DeferredTask(task), pickle.HIGHEST_PROTOCOL))
         except OSError:  # it died while it was idle; `_receive` finds out next
             return False
-        worker.task, worker.has_begun = task, False
+        worker.task, worker.began, worker.ends_at = task, None, None
         return True
 
     def _wait_for_workers(self) -> list[_Worker]:
-        """Waits until workers have sent something or died, and gives them."""
+        """Waits until workers have sent something, died, or are to be ended; gives the former two."""
         by_handle: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
         by_handle |= {worker.process.sentinel: worker for worker in self._workers}
-        found = [by_handle[handle] for handle in wait(list(by_handle), DEATH_CHECK_INTERVAL_S)]
+        ends = [worker.ends_at for worker in self._workers if worker.ends_at is not None]
+        left = max(0.0, min(ends, default=math.inf) - time.monotonic())
+        handles = wait(list(by_handle), min(DEATH_CHECK_INTERVAL_S, left))
+        found = [by_handle[handle] for handle in handles]
         if time.monotonic() >= self._next_death_check:
             self._next_death_check = time.monotonic() + DEATH_CHECK_INTERVAL_S
             found += [worker for worker in self._workers if not worker.process.is_alive()]
         return list({id(worker): worker for worker in found}.values())
 
     def _receive(self, worker: _Worker) -> tuple[GroupTask, CallResult] | None:
-        """Receives one message of a worker; replaces it if it has died."""
+        """Receives one message of a worker; removes it if it has died."""
         try:
             if not worker.pipe.poll():
-                return None if worker.process.is_alive() else self._replace(worker)
+                return None if worker.process.is_alive() else self._remove(worker)
             data = worker.pipe.recv_bytes()
         except (EOFError, OSError):
-            return self._replace(worker)
-        if data == _READY:
+            return self._remove(worker)
+        if data == READY:
             worker.is_ready, self._killed_starts = True, 0
-            return None
-        if data == _BEGUN:
-            worker.has_begun = True
-            return None
-        if data.startswith(_UNFIT):
-            raise unpicklable(self.name, data[len(_UNFIT) :].decode())
-        task, worker.task = worker.task, None
-        assert task is not None
-        return task, unpack(data)
+        elif data == BEGUN:
+            worker.began = time.monotonic()
+            worker.ends_at = None if self.timeout is None else worker.began + self.timeout
+        elif data.startswith(UNFIT):
+            raise unpicklable(self.name, data[len(UNFIT) :].decode())
+        else:
+            return self._take_result(worker, data)
+        return None
 
-    def _replace(self, worker: _Worker) -> tuple[GroupTask, CallResult] | None:
-        """Replaces a dead worker; gives the result of the call that it made."""
-        self._workers.remove(worker)
+    def _take_result(self, worker: _Worker, data: bytes) -> tuple[GroupTask, CallResult]:
+        task, result = worker.task, unpack(data)
+        assert task is not None
+        worker.task = None
+        if worker.is_ending and self.timeout is not None:
+            return task, timed_out_result(task, self.timeout, worker.seconds, result)
+        worker.ends_at = None
+        return task, result
+
+    def _end_overdue(self) -> None:
+        """Asks workers to end whose calls took too long, and kills those that were asked and have not."""
+        for worker in self._workers:
+            if worker.ends_at is None or time.monotonic() < worker.ends_at or worker.pipe.poll():
+                continue
+            if worker.is_ending:
+                worker.process.kill()
+            else:
+                worker.is_ending = True
+                worker.process.terminate()
+            worker.ends_at = time.monotonic() + STOP_GRACE_S
+
+    def _remove(self, worker: _Worker) -> tuple[GroupTask, CallResult] | None:
+        """Removes a worker that has died; gives the result of the call that it made."""
         worker.process.join(STOP_GRACE_S)
         how, task, code = worker.how_it_ended(), worker.task, worker.process.exitcode
-        if task is not None and not worker.has_begun:  # it died between two calls
-            self._returned.append(task)
-            self._has_more, task = True, None
         if code is None:  # alive, but its pipe is closed
             worker.process.kill()
+            worker.process.join()  # another worker may get its device next
+        self._workers.remove(worker)
         worker.pipe.close()
         if not worker.is_ready:
             self._killed_starts += 1
-        if not worker.is_ready and (code != -SIGKILL or self._killed_starts > MAX_KILLED_STARTS):
-            if not any(other.is_ready for other in self._workers):
-                raise WorkerStartError(f"{how}; its own output is above")
-        elif self._has_more:
-            self._add_worker()
-        return None if task is None else (task, died_result(task, how))
+        if worker.is_ready or (code == -SIGKILL and self._killed_starts <= MAX_KILLED_STARTS):
+            self._free.append(worker.device)
+        elif not any(other.is_ready for other in self._workers):
+            raise WorkerStartError(f"{how}; its own output is above")
+        if task is not None and worker.began is None:  # it died between two calls
+            self._returned.append(task)
+        if task is None or worker.began is None:
+            return None
+        if worker.is_ending and self.timeout is not None:
+            return task, timed_out_result(task, self.timeout, worker.seconds)
+        return task, died_result(task, how, worker.seconds)
 
-    def _add_worker(self) -> None:
+    def _start_workers(self) -> None:
+        """Starts the workers that are missing."""
+        while self._free:
+            self._start_worker(self._free.pop(0))
+
+    def _start_worker(self, device: Device | None) -> None:
         ours, theirs = self._context.Pipe()
-        forks = self._context.get_start_method() == "fork"
-        others = [worker.pipe for worker in self._workers] + [ours] if forks else []
+        method, environ = self._context.get_start_method(), dict(os.environ)
+        if device is not None:
+            environ[VARIABLE] = device.visible
+        others = [worker.pipe for worker in self._workers] + [ours] if method == "fork" else []
         process = self._context.Process(
-            target=_worker_main,
-            args=(theirs, self.fn, dict(os.environ), fair_share(self.count), others),
+            target=worker_main.work,
+            args=(theirs, self.fn, environ, fair_share(self.count), others),
             name="clearml-taskgroup worker",
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), visible_here(device if method == "spawn" else None):
             # The threads of this library are prepared for a fork, and the user chose this start method.
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
             try:
@@ -246,7 +306,7 @@ class ProcessPool:
                 raise WorkerStartError(reason_of(error)) from error
             finally:
                 theirs.close()
-        self._workers.append(_Worker(process, ours))
+        self._workers.append(_Worker(process, ours, device))
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:
         """Stops all calls; gives the results that arrived within `STOP_GRACE_S`."""
@@ -259,9 +319,8 @@ class ProcessPool:
                 with contextlib.suppress(EOFError, OSError):
                     while worker.task is not None and worker.pipe.poll(max(0.0, deadline - time.monotonic())):
                         data = worker.pipe.recv_bytes()
-                        if data not in (_READY, _BEGUN):
-                            results.append((worker.task, unpack(data)))
-                            worker.task = None
+                        if data not in (READY, BEGUN):
+                            results.append(self._take_result(worker, data))
         finally:  # also after a second Ctrl-C
             self._end_workers(max(0.1, deadline - time.monotonic()))
         return results
@@ -287,66 +346,3 @@ class ProcessPool:
                 worker.pipe.close()
                 with contextlib.suppress(ValueError):
                     worker.process.close()
-
-
-# --- in the worker ---------------------------------------------------------------------------------
-
-
-def _worker_main(
-    pipe: Connection, fn: bytes, environ: Mapping[str, str], threads: int | None, others: list[Connection]
-) -> None:
-    """Makes calls until an empty message, SIGTERM or the end of the pipe."""
-    for other in others:  # inherited by a fork: while they are open here, nobody sees them end
-        other.close()
-    os.environ.update(environ)  # a fork server may be older than what was set since
-    terminated = _set_signal_handlers()
-    try:
-        function: Callable[[GroupTask], Any] = pickle.loads(fn)
-    except Exception as error:
-        pipe.send_bytes(_UNFIT + reason_of(error).encode())
-        return
-    if threads is not None:
-        limit(threads)
-    with contextlib.suppress(EOFError, OSError):  # the map's process has gone
-        pipe.send_bytes(_READY)
-        while data := pipe.recv_bytes():
-            pipe.send_bytes(_BEGUN)
-            result = open_and_call(function, pickle.loads(data))
-            assert isinstance(result, bytes)
-            pipe.send_bytes(result)
-            if terminated.is_set():
-                break
-    leave_all()
-
-
-def _set_signal_handlers() -> threading.Event:
-    """SIGTERM ends the call; Ctrl-C is left to the process that started this one."""
-    terminated = threading.Event()
-
-    def terminate(signum: int, frame: Any) -> None:
-        if not terminated.is_set():
-            terminated.set()
-            raise SystemExit(128 + signum)
-
-    def ignore(signum: int, frame: Any) -> None:
-        return None
-
-    def restore_in_child() -> None:  # a pool that the call forks ends its workers by SIGTERM
-        if signal.getsignal(signal.SIGTERM) is terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, terminate)
-    _fork.in_child(restore_in_child)
-    signal.signal(signal.SIGINT, ignore)  # not SIG_IGN, which programs started here would inherit
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        watch = threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True)
-        watch.start()
-    return terminated
-
-
-def _exit_with_parent(sentinel: int) -> None:
-    """Ends this process when the one that started it has died: nobody receives its results any more."""
-    wait([sentinel])
-    leave_all()
-    os._exit(1)

@@ -52,6 +52,7 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
     names = Names(run.template, run.vocabulary, own.id, fields, run.warned)
     params = {**own.params, **(own.more_params or {})}
     state = TaskState(spec, own.id, names, params, time.monotonic(), in_sweep=own.in_sweep)
+    state.device = own.device
     ended = own.ended
     state.reopened = own.reopened
     if ended is None and (own.id, own.reopened) in run.ended:

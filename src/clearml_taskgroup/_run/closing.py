@@ -182,7 +182,7 @@ class _Closing:
     def close(self) -> list[Exception]:
         run = self.run
         self._attempt(self._stop_creating)
-        self.states = list(run.states.values())
+        self.states = run.own_states
         self._attempt(lambda: run.worker_log.merge(run, min(WORKER_TIMEOUT_S, self.timeout)))
         earlier = [state for state in self.states if state.finished]
         self._attempt(self._mark_ended)
@@ -344,7 +344,7 @@ class _Closing:
         run, lost = self.run, self.run.reporter.lost
         if not lost:
             return []
-        names = [state.spec.name for state in run.states.values() if state.id in lost]
+        names = [state.spec.name for state in run.own_states if state.id in lost]
         cause = f"the queue was full and nothing took them away ({run.reporter.error or 'no progress'})"
         return [DeliveryError(sum(lost.values()), names, run.backend.where, cause)]
 
@@ -398,7 +398,7 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
             found.append((DriftWarning, drift_warning(differences, group)))
     if run.summary_error is not None:
         found.append((TaskGroupWarning, f"the parent task has no summary: {run.summary_error!r}"))
-    ran_here = [state for state in run.states.values() if not state.done]
+    ran_here = [state for state in run.own_states if not state.done]
     more = sum(data.skipped - 1 for state in ran_here for data in state.metrics.values() if data.skipped)
     if more:
         were = "was" if more == 1 else "were"

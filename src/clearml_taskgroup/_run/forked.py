@@ -66,7 +66,7 @@ def _log_report(run: Run, logged: set[str], aborts: WorkerAborts, task_id: str) 
     if task_id in logged:
         return
     logged.add(task_id)
-    state = next((state for state in run.states.values() if state.id == task_id), None)
+    state = next((state for state in run.own_states if state.id == task_id), None)
     if state is not None:
         _write(run, state, "forked")
 

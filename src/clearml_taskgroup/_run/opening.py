@@ -272,7 +272,7 @@ def _parent(run: Run, outer: Run | None) -> tuple[str | None, TaskSpec | None]:
 def _warn_of_auto_logging(main_task: Any, group: str) -> None:
     warnings.warn(
         f"Task.init was called: auto-logging (console, frameworks) goes to its task {main_task.name!r}, "
-        f"the parent of the group {group!r}, not to the group's tasks; use task.report and task.logger there",
+        f"not to the tasks of the group {group!r}; use task.report and task.logger there",
         AutoLoggingWarning,
         stacklevel=5,
     )

@@ -68,7 +68,8 @@ class Run:
         foreign_agent_task: The task of another group that an agent runs this process as.
         sharing: What is known of other processes that share the run; None if none can.
         specs: Makes the specs of the run's tasks, and knows those that were opened.
-        states: The tasks that this process runs, by their keys.
+        states: The tasks that this process runs, by their keys; of several attempts the latest.
+        retried: Their earlier attempts in this process.
         submitted: The tasks that agents run, by their keys.
         warned: The warnings that are given once for a run and have been given.
         summarize: Makes the events that show the whole run on the parent's page.
@@ -97,6 +98,7 @@ class Run:
     foreign_agent_task: AgentTask | None = None
     sharing: Sharing | None = None
     states: dict[str, TaskState] = attrs.field(factory=dict)
+    retried: list[TaskState] = attrs.field(factory=list)
     submitted: dict[str, TaskState] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
     summarize: Callable[[Run], Iterable[str]] | None = None
@@ -129,6 +131,11 @@ class Run:
     def in_child(self) -> bool:
         """Whether this process is a forked child, whose end must not end its parent's tasks."""
         return os.getpid() != self.pid
+
+    @property
+    def own_states(self) -> list[TaskState]:
+        """The tasks that this process runs, with all of their attempts."""
+        return [*self.retried, *self.states.values()]
 
     # --- tasks -------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def look(run: Run) -> None:
     sharing = run.sharing
     assert sharing is not None
     sharing.attempts = latest_attempts(sharing.shared.members())
-    own = {state.id for state in run.states.values()}
+    own = {state.id for state in run.own_states}
     sharing.others = {
         key: _state_of(run, past) for key, past in sharing.attempts.items() if past.id not in own
     }

@@ -80,6 +80,7 @@ class TaskState:
         abort_seen: Whether the script knows of that: an error was raised, or its block was left.
         abort_error: The class of the error, if not the whole run was aborted.
         left_by: Which other task's abort has left its block, so that its work was not finished.
+        device: The device of the worker that runs it, as `map(devices=…)` names it; None if it has none.
         failure: The exception that failed it, without frames, and the traceback as text; None if unknown.
         reopened: How often it was opened again in this process.
     """
@@ -103,6 +104,7 @@ class TaskState:
     abort_seen: bool = False
     abort_error: type[TaskAbortedError] = TaskAbortedError
     left_by: str = ""
+    device: str | None = None
     failure: tuple[BaseException, str] | None = None
     reopened: int = 0
     metrics: Metrics = attrs.field(init=False)

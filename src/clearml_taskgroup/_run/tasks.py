@@ -26,7 +26,10 @@ END_TIMEOUT_S = 30.0
 
 
 def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
-    """Creates tasks, or continues their earlier attempts; see `Run.create`."""
+    """Creates tasks, or continues their earlier attempts; see `Run.create`.
+
+    A spec whose task the run has already gets a new attempt.
+    """
     with run.creating:
         if run.closed:
             raise GroupStateError(run.info.name, "has been closed", "open its tasks before its block ends")
@@ -46,6 +49,7 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
         ordered = [states[spec.key] for spec in specs]
         if run.run_log is not None:
             _log_opened(run, ordered)
+        run.retried += [run.states[spec.key] for spec in specs if spec.key in run.states]
         run.states.update((state.spec.key, state) for state in ordered)
         run.specs.add(specs)
     return ordered
@@ -93,7 +97,9 @@ def earlier_spec(run: Run, past: PastTask) -> TaskSpec:
 
 def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
     """Gives a spec the attempt number that follows the earlier attempts, and their index."""
-    past = run.earlier_attempt(spec.key)
+    own, past = run.states.get(spec.key), run.earlier_attempt(spec.key)
+    if own is not None:
+        return attrs.evolve(spec, attempt=own.spec.attempt + 1, index=own.spec.index)
     return spec if past is None else attrs.evolve(spec, attempt=past.attempt + 1, index=past.index)
 
 
@@ -111,7 +117,9 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
         return states
     for spec in specs:
         past = run.prior.attempts.get(spec.key)
-        if past is None or not (run.is_done(spec.key) or _is_continued(run, spec.key)):
+        if past is None or spec.key in run.states:  # the earlier run's attempt is not the latest any more
+            continue
+        if not (run.is_done(spec.key) or _is_continued(run, spec.key)):
             continue
         if run.is_done(spec.key):
             states.append(_ended_state(run, spec, past, in_sweep))

@@ -34,6 +34,7 @@ from ._names import TooManyNamesError as TooManyNamesError
 from ._names import UnknownFieldError as UnknownFieldError
 from ._names import UnknownMetricError as UnknownMetricError
 from ._names import VocabularyError as VocabularyError
+from ._processes import CallTimeoutError as CallTimeoutError
 from ._processes import CarriedError as CarriedError
 from ._processes import FunctionPickleError as FunctionPickleError
 from ._processes import HandleError as HandleError

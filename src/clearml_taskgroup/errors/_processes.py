@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from .._text import shown
 from ._base import AdviceError, TaskGroupError
 
 
@@ -44,6 +45,25 @@ class WorkerDiedError(AdviceError, RuntimeError):
     """Recorded by `map` when the process or the executor that a task was given to died."""
 
     kind = "the task"
+
+
+@attrs.define(slots=False, repr=False)
+class CallTimeoutError(TaskGroupError, TimeoutError):
+    """Recorded by `map` when a call took longer than `timeout` and its worker process was ended."""
+
+    task: str
+    timeout: float
+
+    @property
+    def reason(self) -> str:
+        """What happened, without the task's name."""
+        return f"the call took longer than timeout={self.timeout:g} s, so its worker process was ended"
+
+    def __str__(self) -> str:
+        return (
+            f"the task {shown(self.task)} was not finished: {self.reason}; give a larger timeout=, or look "
+            "into its console for where it was"
+        )
 
 
 @attrs.define(slots=False, repr=False)
