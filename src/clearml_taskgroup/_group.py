@@ -423,8 +423,8 @@ class TaskGroup(GroupInfo):
 
         Returns:
             A `Mapped` for each configuration, in the order of the space: `task`, `value`, `error`. With
-            `resume`, configurations that have completed before are not run again. On an agent the list has
-            at most one entry: that of the agent's task.
+            `resume`, configurations that have completed before are not run again. In a shared run, those of
+            other processes are left out. On an agent the list has at most one entry: that of its task.
 
         Raises:
             ArgumentError: An argument is of the wrong kind, two contradict each other, or this process does
@@ -446,7 +446,7 @@ class TaskGroup(GroupInfo):
         specs = specs_to_map(self, run, space)
         run.maps += 1
         track = functools.partial(progress_tracker, run) if progress else None
-        mapped = map_configurations(run, self._open_tasks, fn, specs, options, track)
+        mapped = map_configurations(run, self._open_tasks, self._open_next, fn, specs, options, track)
         if run.agent_task is not None:
             run.agent_task.end()
         return mapped

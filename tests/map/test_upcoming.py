@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,76 @@ def test_an_attempt_that_could_not_end_ends_with_the_group(server: View, loopbac
     ]
     assert docs[0]["status_reason"] == "ValueError: no luck"
     assert server.tasks("parent")[0]["status"] == "completed"
+
+
+# --- in a run that several processes share -------------------------------------------------------
+
+
+@pytest.fixture(params=["offline", "online"])
+def mode(request: pytest.FixtureRequest) -> Any:
+    """Where the processes of a run meet: on this disk, or on a server."""
+    if request.param == "online":
+        request.getfixturevalue("loopback")
+    return request.param
+
+
+def shared(mode: Any, **options: Any) -> TaskGroup:
+    """A group in a run that others can join."""
+    return TaskGroup("the project", "the group", mode=mode, provenance=False, run="job 7", **options)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_each_configuration_is_called_in_one_process(threads: int, mode: Any) -> None:
+    """Each takes one configuration after another; the list has its own; one process can take what is left."""
+    space = {"seed": range(5)}
+    with shared(mode) as one, shared(mode) as two, ThreadPoolExecutor(1) as executor:
+        others: list[Any] = []
+
+        def fn(task: GroupTask) -> int:
+            if not others:
+                others.extend(two.map(Lucky(0), space))
+            return len(others)
+
+        mine = one.map(fn, space, executor=executor if threads else None)
+        assert (len(mine), len(others)) == (1, 4)
+        assert len({one.task.key for one in (*mine, *others)}) == 5
+        assert shared_rows(one) == shared_rows(two) == [(seed, 1, "completed") for seed in range(5)]
+    with shared(mode) as late:
+        assert late.map(fn, space) == []
+
+
+def shared_rows(group: TaskGroup) -> list[tuple[int, int, str]]:
+    """Seed, attempt and status of each task of a run."""
+    return [(row.params["seed"], row.attempt, row.status) for row in group.results()]
+
+
+def test_only_the_process_in_which_it_failed_tries_a_configuration_again(mode: Any) -> None:
+    """The others leave it to that one, and see its latest attempt."""
+    with shared(mode) as one, shared(mode, resume=True) as two:
+        seen: list[Any] = []
+
+        def fn(task: GroupTask) -> int:
+            seen.append(two.map(Lucky(0), {"seed": [0]}))
+            if task.attempt < 3:
+                raise ValueError("no luck")
+            return task.attempt
+
+        (mapped,) = one.map(fn, {"seed": [0]}, retries=2)
+        assert (mapped.value, mapped.task.attempt, seen) == (3, 3, [[], [], []])
+        assert shared_rows(one) == shared_rows(two) == [(0, 3, "completed")]
+    assert [row.attempt for row in TaskGroup.load("the project", "the group", mode=mode)] == [3]
+
+
+def test_workers_of_two_processes() -> None:
+    """Worker processes, retries and a shared run together."""
+    space = {"how": ["exit", "raise", "fine", "kill"], "seed": [1]}
+    with shared("offline") as one, shared("offline") as two:
+        mapped = one.map(worker_functions.trouble, space, workers=2, retries=1)
+        assert [(item.task.status, item.task.attempt) for item in mapped] == [
+            ("completed", attempt) for attempt in (2, 2, 1, 2)
+        ]
+        assert two.map(worker_functions.trouble, space, workers=2, retries=1) == []
+        assert [row.attempt for row in two.results()] == [2, 2, 1, 2]
 
 
 # --- in worker processes ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import shutil
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
@@ -16,12 +17,21 @@ from .begun_calls import has_begun, kept_result
 from .call import CallResult, DeferredTask, Function, call_on_executor, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .._task import GroupTask
+    from .upcoming import Upcoming
 
+SHARED_CALLS = 8
+"""How many calls of a shared run an executor is given at a time if it does not say how many it can make."""
 MAX_RESUBMITS = 1000
 """How many calls that an executor gave up before they began are submitted to it again, in all."""
+
+
+def workers_of(executor: Executor) -> int:
+    """Says how many calls an executor makes at once, as far as that is known."""
+    workers = getattr(executor, "_max_workers", None)  # of Python's own and of loky's
+    return workers if isinstance(workers, int) and workers > 0 else SHARED_CALLS
 
 
 @attrs.define(eq=False)
@@ -32,29 +42,27 @@ class ExecutorEngine:
         fn: The user's function.
         executor: The user's executor.
         folder: The folder of `begun_calls`; None without one.
+        most: How many calls the executor is given at a time.
     """
 
     fn: Function
     executor: Executor
     folder: str | None
+    most: float = math.inf
     _pending: dict[Future[CallResult | bytes], GroupTask] = attrs.field(factory=dict)
     _ended: queue.SimpleQueue[Future[CallResult | bytes]] = attrs.field(factory=queue.SimpleQueue)
     _submit_error: BaseException | None = None
     _resubmits: int = 0
 
-    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, upcoming: Upcoming) -> Iterator[tuple[GroupTask, CallResult]]:
         """Runs the function on each task; gives the results as the calls end."""
         refused: list[GroupTask] = []
-        while (task := next_task()) is not None:
-            if self._submit_error is None:
-                try:
-                    self._submit(task)
-                except Exception as error:  # broken or shut down; each executor has its own classes
-                    self._submit_error = error
-                else:
-                    continue
-            refused.append(task)
-        while self._pending:
+        while upcoming.has_more or self._pending:
+            while len(self._pending) < self.most and (task := upcoming.next()) is not None:
+                if not self._submit_if_possible(task):
+                    refused.append(task)
+            if not self._pending:
+                continue
             future = self._ended.get()
             task = self._pending[future]
             if self._can_resubmit(future, task):
@@ -68,6 +76,14 @@ class ExecutorEngine:
             yield task, result
         for task in refused:
             yield task, self._failed(task, self._submit_error or RuntimeError("it accepts no calls"))
+
+    def _submit_if_possible(self, task: GroupTask) -> bool:
+        if self._submit_error is None:
+            try:
+                self._submit(task)
+            except Exception as error:  # broken or shut down; each executor has its own classes
+                self._submit_error = error
+        return self._submit_error is None
 
     def _submit(self, task: GroupTask) -> None:
         future = self.executor.submit(call_on_executor, self.fn, DeferredTask(task), self.folder)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
 
 from .._log import logger
+from .._run import sharing
 from .._run.abort import check_run
 from .._run.failures import ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import log_progress
@@ -20,7 +21,7 @@ from .._text import shown
 from .begun_calls import make_folder
 from .call import CallResult, Function, call_here
 from .devices import find_devices
-from .executor import ExecutorEngine
+from .executor import ExecutorEngine, workers_of
 from .process_pool import ProcessPool, pickle_function
 from .upcoming import Upcoming
 
@@ -59,12 +60,10 @@ class Mapped(Generic[T]):
 class Engine(Protocol):
     """Makes the calls of a map."""
 
-    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, upcoming: Upcoming) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task; gives the results in any order.
 
-        Args:
-            next_task: Gives the task of the next call, or None for now: a result may be followed by another
-                task.
+        A result may be followed by another task: a failed call is made again.
         """
         ...
 
@@ -80,6 +79,7 @@ class Engine(Protocol):
 def map_configurations(
     run: Run,
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]],
+    open_next: Callable[[dict[str, TaskSpec]], GroupTask | None],
     fn: Function,
     specs: list[TaskSpec],
     options: MapOptions,
@@ -90,6 +90,7 @@ def map_configurations(
     Args:
         run: The group's run.
         open_tasks: Opens tasks of the group.
+        open_next: Opens the next task that no other process of a shared run has.
         fn: The function.
         specs: The tasks of all configurations, checked.
         options: How the calls are made.
@@ -100,21 +101,23 @@ def map_configurations(
     done = [spec for spec in specs if run.is_done(spec.key)]
     queued = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
+    if run.sharing is not None:
+        sharing.look(run)
+        left = sharing.left_to_run(run, left)
+        sharing.log_left_out(len(specs), len(left))
     engine = _engine(run, fn, len(left), options)
     mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
         log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     on_executor = isinstance(engine, ExecutorEngine)
     opened_at_once = len(left) if on_executor else 1 if isinstance(engine, HereEngine) else OPENED_AHEAD
-    upcoming = Upcoming(deque(left), open_tasks, opened_at_once, options.retries)
+    tracker = None if track is None else track(len(done) + len(left), len(done))
 
-    def next_task() -> GroupTask | None:
-        if run.aborted is not None:  # calls under way end at their next reports
-            return None
-        task = upcoming.next()
-        if task is not None and tracker is not None and not on_executor:
+    def begun(task: GroupTask) -> None:
+        if tracker is not None and not on_executor:  # which does not say when a call begins
             tracker.begun(task._state)
-        return task
+
+    upcoming = Upcoming(run, left, open_tasks, open_next, opened_at_once, options.retries, begun)
 
     def take(task: GroupTask, result: CallResult, retry: bool = True) -> None:
         error, is_logged = result.error, _is_caught_by_block(task, result.error)
@@ -129,17 +132,18 @@ def map_configurations(
         elif isinstance(error, Exception) and not is_logged:
             logger.warning("%s failed, the others go on: %s", task, reason_of(error))
         if tracker is not None:
-            if on_executor:  # which does not say when a call begins
+            if on_executor:
                 tracker.begun(task._state)
             run.reporter.flush(TASK_DELIVERY_TIMEOUT_S)  # so that values reported here are counted
             tracker.update(task.key if number else "")
 
-    tracker = None if track is None else track(len(done) + len(left), len(done))
     ender = _TaskEnder(run, min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     try:
-        for task, result in engine.run(next_task):
+        for task, result in engine.run(upcoming):
             take(task, result)
         check_run(run)
+        if run.sharing is not None:
+            sharing.log_left_out(len(left), len(mapped))
     except BaseException as error:
         for task, result in engine.stop():
             if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM
@@ -162,7 +166,9 @@ def _engine(run: Run, fn: Function, count: int, options: MapOptions) -> Engine:
     if options.executor is not None:
         if isinstance(options.executor, ProcessPoolExecutor):
             pickle_function(fn)  # raises a better error than the executor
-        return ExecutorEngine(fn, options.executor, make_folder(run, options.executor))
+        # What it is given belongs to this process, and other processes of the run cannot take it any more.
+        most = math.inf if run.sharing is None else workers_of(options.executor)
+        return ExecutorEngine(fn, options.executor, make_folder(run, options.executor), most)
     if options.workers is None or count == 0:
         return HereEngine(fn)
     workers = min(options.workers, count)
@@ -205,9 +211,9 @@ class HereEngine:
     fn: Function
     _interrupted: list[tuple[GroupTask, CallResult]] = attrs.field(factory=list)
 
-    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, upcoming: Upcoming) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task."""
-        while (task := next_task()) is not None:
+        while (task := upcoming.next()) is not None:
             result = call_here(self.fn, task)
             error, is_aborted = result.error, task._state.aborted is not None and task._run.aborted is None
             if error is not None and not isinstance(error, Exception) and not is_aborted:

@@ -26,11 +26,12 @@ from .thread_limits import fair_share
 from .worker_main import BEGUN, READY, UNFIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from .._task import GroupTask
     from .devices import Device
+    from .upcoming import Upcoming
 
 STOP_GRACE_S = 3.0
 """Seconds that workers get to end a call that is stopped, before they are killed."""
@@ -175,34 +176,36 @@ class ProcessPool:
             for worker in self._wait_for_workers():
                 self._receive(worker)
 
-    def run(self, next_task: Callable[[], GroupTask | None]) -> Iterator[tuple[GroupTask, CallResult]]:
+    def run(self, upcoming: Upcoming) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task; gives the results as the calls end."""
-        upcoming = self._next(next_task)
-        while upcoming is not None or any(worker.task for worker in self._workers):
-            if upcoming is not None:
+        while self._has_work(upcoming):
+            if upcoming.has_more or self._returned:
                 self._start_workers()
             for worker in self._workers:
-                if upcoming is not None and worker.is_idle and self._send(worker, upcoming):
-                    upcoming = self._next(next_task)
+                if worker.is_idle and (task := self._next(upcoming)) is not None:
+                    self._send(worker, task)
+            if not self._has_work(upcoming):  # other processes of a shared run have the rest
+                return
             for worker in self._wait_for_workers():
                 ended = self._receive(worker)
                 if ended is not None:
                     yield ended
             self._end_overdue()
-            if upcoming is None:
-                upcoming = self._next(next_task)
 
-    def _next(self, next_task: Callable[[], GroupTask | None]) -> GroupTask | None:
-        return self._returned.pop() if self._returned else next_task()
+    def _has_work(self, upcoming: Upcoming) -> bool:
+        return upcoming.has_more or bool(self._returned) or any(worker.task for worker in self._workers)
 
-    def _send(self, worker: _Worker, task: GroupTask) -> bool:
+    def _next(self, upcoming: Upcoming) -> GroupTask | None:
+        return self._returned.pop() if self._returned else upcoming.next()
+
+    def _send(self, worker: _Worker, task: GroupTask) -> None:
         task._state.device = worker.device.name if worker.device is not None else None
         try:
             worker.pipe.send_bytes(pickle.dumps(DeferredTask(task), pickle.HIGHEST_PROTOCOL))
         except OSError:  # it died while it was idle; `_receive` finds out next
-            return False
+            self._returned.append(task)
+            return
         worker.task, worker.began, worker.ends_at = task, None, None
-        return True
 
     def _wait_for_workers(self) -> list[_Worker]:
         """Waits until workers have sent something, died, or are to be ended; gives the former two."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._run import sharing
 from ..errors import ValuePickleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .._model.specs import TaskSpec
+    from .._run.run import Run
     from .._task import GroupTask
 
 
@@ -21,38 +23,69 @@ class Upcoming:
     """Opens the task of each configuration when its call is next.
 
     Args:
+        run: The group's run.
         specs: The configurations that are left.
         open_tasks: Opens tasks of the group.
-        opened_at_once: How many tasks are opened in one step.
+        open_next: Opens the next task that no other process has, and removes what it has gone through.
+        opened_at_once: How many tasks are opened in one step, in a run that no other process shares.
         retries: How often a configuration that failed is tried again.
+        on_next: Called with each task that is called next.
 
     Attributes:
         opened: All tasks that were opened, of all attempts.
     """
 
-    specs: deque[TaskSpec]
+    run: Run
+    specs: Sequence[TaskSpec]
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]]
+    open_next: Callable[[dict[str, TaskSpec]], GroupTask | None]
     opened_at_once: int
     retries: int = 0
+    on_next: Callable[[GroupTask], None] = lambda task: None
     opened: list[GroupTask] = attrs.field(factory=list)
+    _left: dict[str, TaskSpec] = attrs.field(init=False)
     _ready: deque[GroupTask] = attrs.field(factory=deque)
     _again: deque[TaskSpec] = attrs.field(factory=deque)
     _retried: Counter[str] = attrs.field(factory=Counter)
 
+    def __attrs_post_init__(self) -> None:
+        if self.run.sharing is not None:
+            self._left = sharing.in_own_order(self.run, self.specs)
+        else:
+            self._left = {spec.key: spec for spec in self.specs}
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be another call; a failed one can add one."""
+        # Once the run is aborted nothing begins any more, and calls under way end at their next reports.
+        return self.run.aborted is None and bool(self._again or self._ready or self._left)
+
     def next(self) -> GroupTask | None:
-        """Gives the task of the next call; None while there is none."""
+        """Gives the task of the next call; None if there is none for now."""
+        task = None
+        while task is None and self.has_more:
+            task = self._next()
+        if task is not None:
+            self.on_next(task)
+        return task
+
+    def _next(self) -> GroupTask | None:
         if self._again:  # before other configurations, so that it does not prolong the end
-            return self._open([self._again.popleft()])[0]
-        if not self._ready and self.specs:
-            count = min(self.opened_at_once, len(self.specs))
-            self._ready.extend(self._open([self.specs.popleft() for _ in range(count)]))
+            self._open([self._again.popleft()])
+        elif not self._ready and self.run.sharing is not None:
+            task = self.open_next(self._left)
+            self._ready.extend([task] if task is not None else [])
+            self.opened += self._ready
+        elif not self._ready:
+            keys = list(self._left)[: self.opened_at_once]
+            self._open([self._left.pop(key) for key in keys])
         return self._ready.popleft() if self._ready else None
 
-    def _open(self, specs: list[TaskSpec]) -> list[GroupTask]:
+    def _open(self, specs: list[TaskSpec]) -> None:
         """Opens tasks; a configuration whose task has been opened before gets a new attempt."""
-        tasks = self.open_tasks(specs)
+        tasks = [task for task in self.open_tasks(specs) if not task._state.elsewhere]
         self.opened += tasks
-        return tasks
+        self._ready.extendleft(reversed(tasks))
 
     def retry(self, task: GroupTask, error: BaseException | None) -> int:
         """Tries a configuration again, unless it has been tried often enough.

@@ -151,7 +151,7 @@ def open_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
         waiting = [spec for spec in waiting if spec.key not in own]
         if waiting:
             look(run)
-            waiting = [spec for spec in waiting if _sharing(run).next_attempt(spec.key) is not None]
+            waiting = [spec for spec in waiting if _next_attempt(run, spec.key) is not None]
         if not waiting:
             break
     others = _sharing(run).others
@@ -220,11 +220,19 @@ def leave(run: Run) -> bool:
 
 
 def _claim(run: Run, spec: TaskSpec) -> TaskSpec | None:
-    attempt = _sharing(run).next_attempt(spec.key)
+    attempt = _next_attempt(run, spec.key)
     if attempt is None or not _sharing(run).shared.claim(spec.key, attempt):
         return None
     past = _sharing(run).attempts.get(spec.key)
     return attrs.evolve(spec, attempt=attempt, index=spec.index if past is None else past.index)
+
+
+def _next_attempt(run: Run, key: str) -> int | None:
+    """Gives the attempt that may be claimed; only this process tries again what failed in it."""
+    own, other = run.states.get(key), _sharing(run).others.get(key)
+    if own is None or (other is not None and other.spec.attempt > own.spec.attempt):
+        return _sharing(run).next_attempt(key)
+    return own.spec.attempt + 1
 
 
 def _create(run: Run, claimed: Sequence[TaskSpec], in_sweep: bool) -> list[TaskState]:
