@@ -222,15 +222,14 @@ class SharedOnServer:
         """Gives a sign of life every 30 s, also while this process ends the run."""
         if os.getpid() != self._pid:  # a forked child says nothing of its parent
             return
-        if self.clock() < self._next_beat or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if self._state and not self.withdrawn:
-                self._beat()
-        except ServerError:
-            self._next_beat = self.clock() + RETRY_BEAT_S
-        finally:
-            self._lock.release()
+        if self.clock() >= self._next_beat and self._lock.acquire(blocking=False):
+            try:
+                if self._state and not self.withdrawn:
+                    self._beat()
+            except ServerError:
+                self._next_beat = self.clock() + RETRY_BEAT_S
+            finally:
+                self._lock.release()
         self._tell_withdrawn()
 
     def _tell_withdrawn(self) -> None:
@@ -262,7 +261,6 @@ class SharedOnServer:
                 self.withdrawn = self.clock() - self._last_sign >= DEAD_AFTER_S
                 if not self.withdrawn:
                     self._join()
-        self._tell_withdrawn()
 
     def _lives(self, process: str, sign: Sign, view: View) -> bool:
         if process in view.dead:
