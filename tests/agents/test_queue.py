@@ -16,6 +16,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of, is_original
+from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup.errors import (
     ArgumentError,
     QueuedTaskError,
@@ -378,6 +379,17 @@ def test_what_running_tasks_have_so_far_is_there_after_a_timeout(
             one.wait(timeout=0)
         row = one.results()[0]
         assert (row.status, row.value("loss")) == ("in_progress", value)
+
+
+def test_waiting_ends_with_the_parent(loopback: LoopbackServer, view: View) -> None:
+    """If somebody stops the parent, the script waits no longer; what agents have is left to them."""
+    with group() as one:
+        one.sweep({"seed": range(2)}, queue="gpu")
+        assert one._run is not None
+        abort_run(one._run, "by hand")
+        one.wait(timeout=30)
+        pytest.fail("the block goes on")
+    assert {loopback.task(task.id)["status"] for task in one} == {"queued"}
 
 
 def test_waiting_outlives_a_server_that_is_away(loopback: LoopbackServer, view: View) -> None:

@@ -229,3 +229,31 @@ def test_modes_while_clearml_is_set_offline(tmp_path: Path) -> None:
     assert modes["disabled"] == ["disabled", True, True]
     assert modes["online"][0] == "ModeError"
     assert "CLEARML_OFFLINE_MODE" in modes["online"][2]
+
+
+def test_a_main_task_that_somebody_stops_ends_the_script(tmp_path: Path) -> None:
+    """The group's tasks are stopped, the error leaves its block, the main task keeps status and reason."""
+    script = """
+from clearml import Task
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._model import limits
+
+main = Task.init("project", "main task", auto_resource_monitoring=False, auto_connect_frameworks=False)
+limits.HEARTBEAT_S = 0.0
+with TaskGroup("project", "group", provenance=False) as group:
+    for task in group.sweep({"C": [1, 2]}):
+        with task:
+            task.report({"loss": 0.5}, 1)
+            main.stopped(status_reason="by hand", force=True)
+            group._run.backend.keep_alive()
+            task.report({"loss": 0.5}, 2)
+print("the block went on")
+"""
+    with LoopbackServer() as server:
+        done = run(script, tmp_path, env=server.environment())
+        ends = {task["name"]: (task["status"], task["status_reason"]) for task in server.tasks.values()}
+    why = "the group 'group' was stopped by somebody else (by hand)"
+    assert ends == {"main task": ("stopped", "by hand"), "group C=1": ("stopped", why)}
+    assert done.code == 1
+    assert f"TaskAbortedError: {why}" in done.err
+    assert "went on" not in done.out

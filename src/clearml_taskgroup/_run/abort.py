@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .._clearml import sdk
+from .._clearml.main_task import keep_status
 from .._model.specs import ForeignStatus
 from ..errors import TaskAbortedError, TaskClosedError
 from . import worker_aborts
@@ -85,15 +86,17 @@ def watch(run: Run) -> None:
     On an agent, whose task is the parent, the agent stops the process.
     """
     worker_aborts.remove(run)
-    is_on_agent = sdk.agent_task_id() is not None
-    main_task = {run.parent} if run.main_task is not None and run.parent and not is_on_agent else set[str]()
+    watched: list[str] = []
+    if run.main_task is not None and run.parent is not None and sdk.agent_task_id() is None:
+        watched = [run.parent]  # a parent of the group's own is one of its open tasks
+        run.backend.remember_name(run.parent, str(run.main_task.name))
     this = weakref.ref(run)  # the backend must not keep it alive
 
     def take(found: Mapping[str, ForeignStatus]) -> None:
         if (run := this()) is not None and not run.closed:
             _take(run, found)
 
-    run.backend.watch(main_task, take)
+    run.backend.watch(watched, take)
 
 
 def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
@@ -102,6 +105,8 @@ def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
     parent = found.get(run.parent or "")
     if run.parent and parent is not None and parent.word == "stopped" and run.aborted is None:
         run.backend.adopt({run.parent: parent}, consequence)
+        if run.main_task is not None:
+            keep_status(run.main_task)
         abort_run(run, parent.reason)
     states = [state for state in list(run.states.values()) if state.id in found and state.is_open]
     run.backend.adopt({state.id: found[state.id] for state in states}, consequence)
