@@ -51,8 +51,11 @@ def measure(kind: str, tasks: int, steps: int, latency: float = 0.0) -> dict[str
         return measured
 
 
-GROUP_CALLS = 6
-"""Task calls of the group itself: 4 for its parent, 2 that look for statuses that somebody else has set."""
+GROUP_CALLS = 7
+"""Task calls of the group itself.
+
+Two find the run's number, 3 are for its parent, 2 look for statuses that somebody else has set.
+"""
 
 
 def main() -> None:

@@ -199,6 +199,11 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
         ["the task C=1 (failed: bad) has no value for loss", "it reported nothing"],
     ),
     (
+        errors.AmbiguousRunError(1, ["a" * 32, "b" * 32]),
+        LookupError,
+        ["the number 1 may mean 2 runs of the group: aaa", "give the id of one, run='aaaaaaaaaaaa'"],
+    ),
+    (
         errors.AmbiguousResultError("loss", ["a", "b"], "split='a'"),
         LookupError,
         ["loss may mean a, b", "choose one, as with split='a'"],

@@ -136,7 +136,7 @@ def test_an_unedited_point_costs_few_calls(loopback: LoopbackServer, view: View)
         loopback.reset_counts()
         script()
         calls = [call.endpoint for call in loopback.calls if call.endpoint != "auth.login"]
-    assert sorted(calls) == ["events.add_batch", "tasks.get_all", "tasks.get_all"]
+    assert sorted(calls) == ["events.add_batch", "tasks.get_all"]
 
 
 def test_results_there_are_of_the_one_point(loopback: LoopbackServer, view: View) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup.errors import RunInUseError, TaskClosedError
+from clearml_taskgroup.errors import RunInUseError, TaskClosedError, TaskReopenError
 from tests.conftest import SETTINGS
 from tests.loopback import LoopbackServer
 from tests.support.runs import Place, kill, originals
@@ -118,6 +118,20 @@ class Groups(RuleBasedStateMachine):
             getattr(self.tasks[seed], f"mark_{status}")()
             self.model[seed][-1].status = status
 
+    @precondition(lambda self: self.tasks)
+    @rule(seed=SEEDS)
+    def reopen(self, seed: int) -> None:
+        """A task that has completed, maybe in an earlier process, takes more; others refuse."""
+        if seed not in self.tasks:
+            return
+        attempt = self.model[seed][-1]
+        if attempt.status == "completed":
+            self.tasks[seed].reopen()
+            attempt.status = "in_progress"
+        else:
+            with pytest.raises(TaskReopenError):
+                self.tasks[seed].reopen()
+
     @precondition(lambda self: self.group is not None)
     @rule()
     def close(self) -> None:
@@ -125,7 +139,8 @@ class Groups(RuleBasedStateMachine):
         assert self.group is not None
         self.group.close()
         self._ended("completed")
-        self.parent = "completed"
+        statuses = [attempts[-1].status for attempts in self.model.values()]
+        self.parent = "failed" if statuses and "completed" not in statuses else "completed"
 
     @precondition(lambda self: self.group is not None)
     @rule()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MAX_PAGE_TASKS = 500
 """How many tasks a server gives in one page at most."""
+RUN_NUMBERS = 20
+"""How many numbers from the next run's on are looked for: an upload may have brought an earlier run."""
+MAX_RUNS_NAMED = 4
+"""How many runs of one number are looked for."""
 SMALLER_PAGE = {500: 100, 100: 20, 20: 4, 4: 1}
 """The next page size, which divides the one before, if an answer was too large to be read."""
 FIELDS = (
@@ -123,6 +127,19 @@ def last_run_number(transport: Transport, group_id: str) -> int:
     return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
 
 
+def last_run_number_from(transport: Transport, group_id: str, first: int) -> int:
+    """Finds the highest number of a group's runs among the next few numbers; 0 if none of them is used."""
+    query: dict[str, Any] = {
+        f"hyperparams.{SECTION}.group.value": [group_id],
+        f"hyperparams.{SECTION}.run_number.value": [str(first + step) for step in range(RUN_NUMBERS)],
+        "only_fields": [f"hyperparams.{SECTION}.run_number.value"],
+    }
+    found = query_tasks(
+        transport, {**query, "order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0}
+    )
+    return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
+
+
 def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | None:
     """Finds the id of a group's run.
 
@@ -133,13 +150,23 @@ def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | No
     """
     if isinstance(run, str):
         return which_run(run, group_id, _runs(transport, group_id))
+    found = [(known, run) for known in _runs_numbered(transport, group_id, run)]
+    return which_run(run, group_id, found)
+
+
+def _runs_numbered(transport: Transport, group_id: str, number: int) -> list[str]:
+    """Finds the ids of a group's runs with a number: two machines may have used the same one offline."""
+    run_entry, runs = f"hyperparams.{SECTION}.run.value", list[str]()
     query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    query[f"hyperparams.{SECTION}.run_number.value"] = [str(run)]
-    fields = [f"hyperparams.{SECTION}.run.value"]
-    found = query_tasks(
-        transport, {**query, "only_fields": fields, "order_by": ["-created"], "page_size": 1, "page": 0}
-    )
-    return next((found_run for task in found if (found_run := identity_of(task).get("run"))), None)
+    query[f"hyperparams.{SECTION}.run_number.value"] = [str(number)]
+    query |= {"only_fields": [run_entry], "order_by": ["-created"], "page_size": 1, "page": 0}
+    while len(runs) < MAX_RUNS_NAMED:
+        others = {run_entry: [f"-{run}" for run in runs]} if runs else {}  # all but these
+        found = [identity_of(task).get("run") for task in query_tasks(transport, {**query, **others})]
+        if not found or not found[0] or found[0] in runs:
+            break
+        runs.append(found[0])
+    return runs
 
 
 def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, int, list[int]]:

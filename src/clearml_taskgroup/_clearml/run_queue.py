@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .api import Transport
 
 # ClearML's codes for why it refused.
-_NO_QUEUE, _NOT_IN_QUEUE, _IN_QUEUE, _NAME_EXISTS = 701, 703, 706, 801
+_NO_QUEUE, _NOT_IN_QUEUE, _IN_QUEUE, NAME_EXISTS = 701, 703, 706, 801
 
 
 class QueueGone(Exception):
@@ -59,7 +59,7 @@ def create_queue(transport: Transport, name: str) -> str | None:
     except LoginError as error:  # the account may be allowed everything else
         raise QueueRefused(error.problem) from None
     except Refused as refusal:
-        if refusal.subcode != _NAME_EXISTS:
+        if refusal.subcode != NAME_EXISTS:
             raise _refused(refusal) from None
     query = {"name": f"^{re.escape(name)}$", "only_fields": ["id", "name"]}
     found = transport.call("queues.get_all", query)["queues"]
@@ -127,14 +127,14 @@ def read_entries(transport: Transport, queue_id: str, **times: Any) -> Entries:
     return Entries(added, seconds_since_1970(queue.get("last_update")) or created, created)
 
 
-def delete_queue(transport: Transport, queue_id: str) -> None:
+def delete_queue(transport: Transport, queue_id: str, **times: Any) -> None:
     """Deletes a queue with all of its entries.
 
     Raises:
         QueueGone: It has been deleted already.
     """
     try:
-        transport.call("queues.delete", {"queue": queue_id, "force": True})
+        transport.call("queues.delete", {"queue": queue_id, "force": True}, **times)
     except Refused as refusal:
         if refusal.subcode == _NO_QUEUE:
             raise QueueGone from None

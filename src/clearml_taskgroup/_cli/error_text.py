@@ -11,6 +11,7 @@ from .._clearml import sdk
 from .._text import closest, some
 from ..errors import (
     AmbiguousResultError,
+    AmbiguousRunError,
     ArgumentError,
     LoginError,
     NoHistoryError,
@@ -43,6 +44,9 @@ def command_message(error: Exception, *, offline: bool = False) -> str:
         case AmbiguousResultError():
             example = shlex.join(metric_arguments(error.candidates[0]))
             return f"{error.asked} may mean {some_distinct(error.candidates)}; choose one, as in: {example}"
+        case AmbiguousRunError():
+            runs = some_distinct(error.runs)
+            return f"{error.asked!r} may mean the runs {runs}; give the id of one: --run {error.runs[0][:12]}"
         case NoSuchResultError():
             names = {
                 name: known for known in reversed(error.known) for name in (known, metric_arguments(known)[0])

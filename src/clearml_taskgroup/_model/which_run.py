@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import AmbiguousRunError
 from .identity import shared_run_id
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def which_run(wanted: int | str, group_id: str, runs: Sequence[tuple[str, int]])
 
     Returns:
         The id of the run; None if there is none.
+
+    Raises:
+        AmbiguousRunError: Several runs have that number, or an id that begins with that text.
     """
     if isinstance(wanted, str):
         shared = shared_run_id(group_id, wanted)
@@ -30,10 +34,17 @@ def which_run(wanted: int | str, group_id: str, runs: Sequence[tuple[str, int]])
         for run, _ in runs:
             if run == shared:
                 return run
-        for run, _ in runs:
-            if is_id and wanted and run.startswith(wanted):
-                return run
+        found = _the_one(wanted, [run for run, _ in runs if is_id and wanted and run.startswith(wanted)])
+        if found is not None:
+            return found
         if not wanted.isdecimal() or not wanted.isascii() or len(wanted) > MIN_ID_PREFIX:
             return None
         wanted = int(wanted)
-    return next((run for run, number in runs if number == wanted), None)
+    return _the_one(wanted, [run for run, number in runs if number == wanted])
+
+
+def _the_one(wanted: int | str, found: Sequence[str]) -> str | None:
+    runs = list(dict.fromkeys(found))  # an online run that was resumed on this disk has several logs
+    if len(runs) > 1:
+        raise AmbiguousRunError(wanted, runs)
+    return runs[0] if runs else None

@@ -14,10 +14,10 @@ from .._clearml.queries import (
     all_run_tasks,
     find_latest_run,
     identity_of,
-    last_run_number,
     parse_count,
     query_by_id,
 )
+from .._clearml.run_numbers import reserve_run_number
 from .._model.identity import shared_run_id
 from .._model.specs import TaskSpec
 from .._storage.online import OnlineBackend
@@ -151,8 +151,9 @@ def join_online(
     backend.shared = shared
 
     def create() -> str:
-        number = last_run_number(backend.transport, info.group_id) + 1
-        (parent,) = backend.create(attrs.evolve(info, number=number), [parent_spec(info)], None)
+        backend.run_number = reserve_run_number(backend.transport, info.group_id)
+        numbered = attrs.evolve(info, number=backend.run_number.number)
+        (parent,) = backend.create(numbered, [parent_spec(info)], None)
         return parent
 
     parent, is_new = find_or_create_parent(shared, create)

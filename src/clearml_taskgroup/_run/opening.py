@@ -13,7 +13,7 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.agent_task import agent_task_of_this_process
-from .._clearml.queries import last_run_number
+from .._clearml.run_numbers import reserve_run_number
 from .._model.name_template import NameTemplate, warn_about_title
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -210,8 +210,10 @@ def _open_online(
         backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
     if joined is not None:
         return _Storage(backend, run_log, joined=joined)
-    run_number = prior.number if prior else last_run_number(backend.transport, info.group_id) + 1
-    return _Storage(backend, run_log, prior, run_number)
+    if prior is None and agent_task is None:
+        backend.run_number = reserve_run_number(backend.transport, info.group_id)
+    number = backend.run_number.number if backend.run_number is not None else prior.number if prior else 1
+    return _Storage(backend, run_log, prior, number)
 
 
 def is_unguarded() -> bool:

@@ -86,11 +86,7 @@ def _has_counted(own: Stats, stored: Stats, *, is_whole: bool) -> bool:
         stored: What is stored, maybe by other processes.
         is_whole: Whether the storage was read whole. A server counts a point that was replaced twice.
     """
-    if (
-        not (own.exact and own.is_counted)
-        or (stored.single > own.single)
-        or (stored.has_curve > own.has_curve)
-    ):
+    if not own.exact or (stored.single > own.single) or (stored.has_curve > own.has_curve):
         return False
     return own.count > stored.count or (own.count == stored.count and not is_whole and not stored.single)
 
@@ -137,6 +133,8 @@ def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
     ended = [state for state in states if not state.is_open]
     for state in ended:
         if state.uncounted:
+            for data in state.metrics.values():  # what a server said of an earlier process has no sums
+                data.stats.exact = data.stats.exact and data.stats.is_counted
             with contextlib.suppress(TimeoutError):  # the task's end waits again, and raises it
                 run.backend.flush_clearml_task(state.id, timeout)
     complete(run.backend, run.template, list(map(counted, ended)), min(timeout, RECOUNT_TIMEOUT_S))

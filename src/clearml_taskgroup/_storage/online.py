@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._clearml.events import Batch, Curves
+    from .._clearml.run_numbers import RunNumber
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
     from .open_tasks import OnForeignStatus
@@ -71,6 +72,7 @@ class OnlineBackend(Backend):
         sender: The thread that delivers the outbox; None without an outbox, then `write` sends.
         agent_task_id: The task that an agent runs this script as; the agent ends it, not this backend.
         foreign: Final statuses that a person or another client has set.
+        run_number: The number that is reserved until a task is stored with it, or this is closed.
         open_tasks: The tasks that this process has open.
         kept_files: Files that ClearML's own objects of tasks could not upload.
     """
@@ -81,6 +83,7 @@ class OnlineBackend(Backend):
     sender: Sender | None = None
     mode: str = "online"
     agent_task_id: str | None = None
+    run_number: RunNumber | None = None
     foreign: ForeignStatuses = attrs.field(init=False)
     kept_files: KeptFiles = attrs.field(factory=lambda: KeptFiles(None))
     _project_id: str | None = None
@@ -163,14 +166,11 @@ class OnlineBackend(Backend):
         return self._create(run, spec, None, like)
 
     def create_task(self, body: Mapping[str, Any], project: str, identity: Mapping[str, str]) -> str:
-        """Creates one task in a project, which is created if necessary; returns the task's id.
-
-        Args:
-            body: What `tasks.create` takes.
-            project: The project's path.
-            identity: The values of the section `TaskGroup`.
-        """
-        return create_task(self.transport, body, self.find_project(project), identity)
+        """Creates one task in a project, which is created if necessary; returns the task's id."""
+        task_id = create_task(self.transport, body, self.find_project(project), identity)
+        if self.run_number is not None:
+            self.run_number.release()
+        return task_id
 
     def find_project(self, name: str) -> str:
         """Gives the id of the tasks' project, which is created if necessary."""
@@ -455,6 +455,8 @@ class OnlineBackend(Backend):
         """Closes the connections and the outbox; what was not delivered stays in the outbox."""
         for task_id, task in self._attached.items():  # ClearML's own uploads were not done in time
             failed_uploads.give_up(task_id, task)
+        if self.run_number is not None:
+            self.run_number.release()
         self.transport.closing.set()
         if self.sender is not None:
             self.sender.stop(STOP_TIMEOUT_S)

@@ -42,6 +42,7 @@ from ._processes import ValuePickleError as ValuePickleError
 from ._processes import WorkerDiedError as WorkerDiedError
 from ._processes import WorkerStartError as WorkerStartError
 from ._results import AmbiguousResultError as AmbiguousResultError
+from ._results import AmbiguousRunError as AmbiguousRunError
 from ._results import NoHistoryError as NoHistoryError
 from ._results import NoSuchParameterError as NoSuchParameterError
 from ._results import NoSuchResultError as NoSuchResultError

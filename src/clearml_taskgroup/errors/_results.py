@@ -118,6 +118,28 @@ class NoSuchRunError(TaskGroupError, LookupError):
 
 
 @attrs.define(slots=False, repr=False)
+class AmbiguousRunError(TaskGroupError, LookupError):
+    """Raised when a run's number, or the first digits of its id, may mean several runs of a group.
+
+    Two machines may have used the same number offline, before both runs were uploaded.
+
+    Attributes:
+        asked: What was given: a number, or the first digits of an id.
+        runs: The ids of the runs.
+    """
+
+    asked: int | str
+    runs: Sequence[str]
+
+    def __str__(self) -> str:
+        what = "number" if isinstance(self.asked, int) else "beginning"
+        return (
+            f"the {what} {shown(self.asked)} may mean {len(self.runs)} runs of the group: {some(self.runs)}; "
+            f"give the id of one, run={self.runs[0][:12]!r}"
+        )
+
+
+@attrs.define(slots=False, repr=False)
 class NoHistoryError(TaskGroupError, LookupError):
     """Raised when whole curves are asked for where none are kept."""
 

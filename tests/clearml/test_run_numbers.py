@@ -1,0 +1,198 @@
+"""The number of a new run: unique on a server, also for processes that start at the same moment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.hyperparameters import SECTION, parameter
+from clearml_taskgroup._clearml.run_numbers import reserve_run_number
+from clearml_taskgroup.errors import AmbiguousRunError
+from tests.loopback import LoopbackServer
+from tests.loopback.faults import Fault, FaultKind, refusal
+from tests.support.cli import told
+from tests.support.runs import NAME, PROJECT, Place
+
+GROUP = "a" * 12
+
+
+def store(transport: Transport, number: int) -> None:
+    """Stores a task of a run with this number."""
+    entries = {"group": GROUP, "run_number": number}
+    section = {name: parameter(SECTION, name, value) for name, value in entries.items()}
+    body = {"name": "a task", "type": "training", "hyperparams": {SECTION: section}}
+    transport.call("tasks.create", body)
+
+
+def held(server: LoopbackServer) -> int:
+    """How many numbers are reserved."""
+    return sum(queue["name"].startswith("taskgroup-number ") for queue in server.queues.values())
+
+
+def test_processes_that_start_at_once_get_different_numbers(loopback: LoopbackServer) -> None:
+    """Whatever the server's delays; afterwards no queue is left."""
+    processes = 8
+    delays = [Fault(FaultKind.DELAY, delay=ms / 1000) for ms in range(0, 30, 3)]
+    loopback.faults.random(1.0, seed=1, mix=delays)
+    barrier, numbers = threading.Barrier(processes), list[int]()
+    connection = sdk.connect()
+
+    def start() -> None:
+        transport = Transport(connection)
+        barrier.wait()
+        for _ in range(2):
+            reserved = reserve_run_number(transport, GROUP)
+            numbers.append(reserved.number)
+            store(transport, reserved.number)
+            reserved.release()
+        transport.close()
+
+    threads = [threading.Thread(target=start) for _ in range(processes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(numbers) == len(set(numbers)) == 2 * processes
+    assert held(loopback) == 0
+
+
+def test_groups_cost_three_calls_more(loopback: LoopbackServer) -> None:
+    """None for a task, none for a run that is resumed; the queue is gone once the parent is stored."""
+    place = Place(loopback)
+    with place.group() as group:
+        assert held(loopback) == 0
+        asked = [call.endpoint for call in loopback.calls if "queues." in call.endpoint]
+        assert asked == ["queues.create", "queues.delete"]
+        looked = sum(b"run_number" in str(call.body).encode() for call in loopback.calls)
+        group.tasks({"seed": range(3)})
+    assert looked == 2 + 1  # the look, the look again, the parent itself
+    loopback.reset_counts()
+    with place.resume() as group:
+        group.task({"seed": 4})
+    assert loopback.count("queues.create") == 0
+    assert group.run_number == 1
+    with place.group() as another:
+        assert another.run_number == 2
+
+
+def test_without_a_parent_of_its_own_a_run_keeps_the_number_until_its_first_task(
+    loopback: LoopbackServer,
+) -> None:
+    """In an outer group's block the parent tells nothing of this group; a run without tasks gives it back."""
+    place = Place(loopback)
+    with place.group(name="outer"):
+        with place.group() as inner:
+            assert held(loopback) == 1
+            inner.task({"seed": 0})
+            assert held(loopback) == 0
+        with place.group() as empty:
+            assert (empty.run_number, held(loopback)) == (2, 1)
+        assert held(loopback) == 0
+        with place.group() as again:
+            assert again.run_number == 2
+
+
+def test_a_process_that_died_blocks_nobody(loopback: LoopbackServer) -> None:
+    """The number that its queue holds is skipped, by all later runs too."""
+    place, transport = Place(loopback), Transport(sdk.connect())
+    group = place.open()
+    left = reserve_run_number(transport, group.id)
+    assert left.number == 2
+    group.close()
+    numbers = []
+    for _ in range(2):
+        with place.group() as group:
+            numbers.append(group.run_number)
+    assert numbers == [3, 4]
+    transport.close()
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_without_the_right_to_create_queues(
+    loopback: LoopbackServer, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run gets the number that follows, as good as it can be known; one debug line says so."""
+    caplog.set_level(logging.DEBUG, "clearml_taskgroup")
+    loopback.faults.fail_next("queues.create", status=status, body=refusal(status))
+    with Place(loopback).group() as group:
+        group.task({"seed": 0})
+    assert group.run_number == 1
+    assert caplog.text.count("is not reserved") == 1
+
+
+def test_a_lost_answer_takes_no_number(loopback: LoopbackServer) -> None:
+    """A queue that this process has created, without knowing it, is its own."""
+    loopback.faults.fail_next("queues.create", kind="drop_after")
+    with Place(loopback).group() as group:
+        group.task({"seed": 0})
+    assert group.run_number == 1
+    assert held(loopback) == 0
+
+
+def test_an_uploaded_run_of_an_earlier_number_changes_nothing(loopback: LoopbackServer) -> None:
+    """The next number follows the highest one, not that of the tasks that were stored last."""
+    transport = Transport(sdk.connect())
+    store(transport, 3)
+    for _ in range(12):
+        store(transport, 1)
+    assert reserve_run_number(transport, GROUP).number == 4
+    transport.close()
+
+
+# --- the same number twice -----------------------------------------------------------------------
+
+
+def test_two_machines_that_used_the_same_number(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once both runs are on one server, their number names both ids, and what to write instead."""
+    runs = []
+    for machine in ("one", "other"):
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / machine))
+        with Place().group() as group:
+            group.task({"machine": machine})
+        assert group.run_number == 1
+        TaskGroup.upload(group.run)
+        runs.append(group.run)
+    with pytest.raises(AmbiguousRunError) as raised:
+        TaskGroup.load(PROJECT, NAME, run=1, mode="online")
+    assert set(raised.value.runs) == set(runs)
+    assert all(run in str(raised.value) for run in runs)
+    line = told("show", f"{PROJECT}/{NAME}", "--run", "1", code=1)
+    assert all(run in line for run in runs)
+    assert "--run " in line
+    for run, machine in zip(runs, ("one", "other"), strict=True):
+        loaded = TaskGroup.load(PROJECT, NAME, run=run[:12], mode="online")
+        assert [row.params for row in loaded] == [{"machine": machine}]
+    with Place(loopback).group() as group:
+        assert group.run_number == 2
+        group.task({"machine": "third"})
+    assert TaskGroup.load(PROJECT, NAME, run=2, mode="online").about.run == group.run
+
+
+def test_the_same_number_offline_and_on_a_server(loopback: LoopbackServer) -> None:
+    """On this disk, too, both ids are named; a run whose process was another one counts once."""
+    with Place().group() as offline:
+        offline.task({"seed": 0})
+    with Place(loopback).group() as online:
+        online.task({"seed": 0})
+    assert offline.run_number == online.run_number == 1
+    with pytest.raises(AmbiguousRunError) as raised:
+        TaskGroup.load(PROJECT, NAME, run=1, mode="offline")
+    assert set(raised.value.runs) == {offline.run, online.run}
+    assert TaskGroup.load(PROJECT, NAME, run=1, mode="online").about.run == online.run
+
+
+@pytest.mark.parametrize("given", [1, "1"])
+def test_a_number_is_found_as_a_number_and_as_a_text(loopback: LoopbackServer, given: Any) -> None:
+    """With one run of that number there is no question."""
+    with Place(loopback).group() as group:
+        group.task({"seed": 0})
+    assert TaskGroup.load(PROJECT, NAME, run=given).about.run == group.run
