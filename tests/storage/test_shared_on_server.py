@@ -608,6 +608,8 @@ def test_the_last_to_leave_ends_the_run(machines: Machines) -> None:
     second.join()
     assert first.session == second.session
     assert not first.leave()
+    first.ended()  # as after an error
+    assert machines.queue() is not None
     assert second.leave()
     second.ended()
     assert machines.queue() is None

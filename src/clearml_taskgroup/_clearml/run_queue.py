@@ -83,9 +83,8 @@ def add_entry(transport: Transport, queue_id: str, entry: str, **times: Any) -> 
         QueueGone: The queue has been deleted.
         QueueRefused: The server does not accept the text.
     """
-    body = {"queue": queue_id, "task": entry, "update_execution_queue": False}
     try:
-        transport.call("queues.add_task", body, **times)
+        transport.call("queues.add_task", {"queue": queue_id, "task": entry}, **times)
         return True
     except Refused as refusal:
         if refusal.subcode in (_NOT_IN_QUEUE, _IN_QUEUE):  # the other code is of the loser of a race

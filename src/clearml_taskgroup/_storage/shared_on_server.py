@@ -455,6 +455,8 @@ class SharedOnServer:
     def ended(self) -> None:
         """Deletes the queue, unless others have taken this process for dead and joined meanwhile."""
         with self._lock:
+            if self._state != ENDING:  # others are still in the run
+                return
             self._state = ""
             was_silent = self._was_silent or self.clock() - self._last_sign > SILENT_S
             with contextlib.suppress(QueueGone):
