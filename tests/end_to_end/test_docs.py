@@ -15,7 +15,6 @@ import pytest
 import clearml_taskgroup
 from clearml_taskgroup import figures
 from tests.loopback import LoopbackServer
-from tests.support.agents import add_queues
 from tests.support.doc_pages import Block, Reader, blocks_of, is_shown, problems_of, run_page
 from tests.support.paths import REPOSITORY
 
@@ -49,7 +48,6 @@ def test_page_runs_as_typed(reader: Reader, page: Path, tmp_path: Path) -> None:
         environment: dict[str, str] = {}
         if "<!-- page: with a server -->" in text:
             server = stack.enter_context(LoopbackServer())
-            add_queues(server, "default")
             environment = server.environment()
         problems = run_page(reader, text, tmp_path, environment, apart=page == README)
     assert not problems, "\n\n".join(problems)

@@ -29,7 +29,7 @@ from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import run
 from tests.support.runs import Place, only, originals
-from tests.support.scripts import finished, line_of, start_script
+from tests.support.scripts import finished, line_of, run_script, start_script
 
 optuna = pytest.importorskip("optuna", reason="needs the extra 'optuna'")
 
@@ -772,6 +772,113 @@ def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     told = ["completed"] * 2 + ["stopped"] + ["completed"] * 4
     expected = " ".join(f"mine-trial-{number:04}:{status}" for number, status in enumerate(told))
     assert second.out.strip() == expected
+
+
+# --- several processes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_processes_that_share_a_run_and_a_study(mode: str, request: pytest.FixtureRequest) -> None:
+    """Trials have one number each over all processes; every process knows all, and the best of all."""
+    server = request.getfixturevalue("loopback") if mode == "online" else None
+    storage = optuna.storages.InMemoryStorage()  # here the processes are groups of this one
+    groups = [Place(server).open(run="study") for _ in range(2)]
+    studies = [study_of(study_name="mine", storage=storage, load_if_exists=True) for _ in groups]
+    for _ in range(3):
+        for group, study in zip(groups, studies, strict=True):
+            study.optimize(group.objective(parabola), n_trials=1)
+    rows = [group.results() for group in groups]
+    assert [row.name for row in rows[0]] == [f"mine-trial-{number:04}" for number in range(6)]
+    assert [row.index for row in rows[0]] == list(range(6))
+    for trial, first, second in zip(studies[0].trials, *rows, strict=True):
+        assert first.params == second.params == trial.params
+        assert first.value("objective") == second.value("objective") == trial.value
+    for group in groups:
+        group.close()
+    if server is not None:
+        told = only(originals(server, "parent"))["hyperparams"]["General"]
+        assert int(told["mine/best/trial"]["value"]) == studies[0].best_trial.number
+
+
+def test_the_last_process_corrects_the_best_trial(loopback: LoopbackServer) -> None:
+    """Another process may write what was best a moment ago over what is."""
+    first, second = Place(loopback).open(run="study"), Place(loopback).open(run="study")
+    study = study_of(study_name="mine")
+    study.optimize(first.objective(parabola), n_trials=3)
+    study.optimize(second.objective(parabola), n_trials=1)
+    first.close()
+    run = second._opened()
+    run.set_parent_parameters({"mine/best/trial": 77})  # as the other process, late
+    second.close()
+    told = only(originals(loopback, "parent"))["hyperparams"]["General"]
+    assert int(told["mine/best/trial"]["value"]) == study.best_trial.number
+
+
+def test_processes_with_a_study_each_are_refused(tmp_path: Path) -> None:
+    """Studies in memory give the same numbers to different trials."""
+    first, second = Place().open(run="study"), Place().open(run="study")
+    for name in (None, "mine"):
+        study_of(study_name=name).optimize(first.objective(parabola), n_trials=2)
+        with pytest.raises(GroupStateError, match=r"has trial 0 of the study .* give all processes one"):
+            study_of(study_name=name).optimize(second.objective(parabola), n_trials=2)
+    first.close()
+    second.close()
+    (statuses,) = {tuple(row.status for row in group.results()) for group in (first, second)}
+    assert statuses == ("completed",) * 4
+
+
+FORKED = """
+import optuna
+optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+
+def fn(trial, task):
+    x = trial.suggest_float("x", 0, 1)
+    task.report({"loss": x}, 0)
+    if trial.number % 5 == 2:
+        raise RuntimeError("no")
+    return x
+
+def work(seed):
+    backend = optuna.storages.journal.JournalFileBackend("journal")
+    study = optuna.create_study(
+        study_name="mine", storage=optuna.storages.JournalStorage(backend), load_if_exists=True,
+        sampler=optuna.samplers.RandomSampler(seed=seed),
+    )
+    with offline(run="study", resume=seed > 3) as group:
+        study.optimize(group.objective(fn), n_trials=4, catch=(RuntimeError,))
+    return study, group
+
+def work_in_children(*seeds):
+    children = []
+    for seed in seeds:
+        child = os.fork()
+        if not child:
+            work(seed)
+            sys.stdout.flush()
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+
+work_in_children(1, 2, 3)
+work_in_children(4, 5)
+study, group = work(6)
+rows = group.results()
+assert [row.name for row in rows] == [f"mine-trial-{n:04}" for n in range(24)], rows
+assert [row.params for row in rows] == [trial.params for trial in study.trials]
+assert [row.status for row in rows] == ["failed" if n % 5 == 2 else "completed" for n in range(24)]
+assert rows.best("objective", mode="min").value == study.best_value
+print(study.best_trial.number)
+"""
+
+
+@pytest.mark.slow
+def test_forked_processes_on_a_journal(tmp_path: Path) -> None:
+    """Three processes, then two that resume, then one more: 24 trials of one study in one run."""
+    outcome = run_script(FORKED, tmp_path, options=["-W", "ignore::DeprecationWarning"], timeout=100)
+    assert outcome.code == 0, outcome.err
+    parents = [s.task for s in outcome.sessions.values() if s.task["type"] == "controller"]
+    (told,) = [task["hyperparams"]["General"] for task in parents]
+    assert told["mine/best/trial"]["value"] == outcome.out.strip()
 
 
 def test_an_offline_study_is_uploaded(loopback: LoopbackServer) -> None:

@@ -29,6 +29,7 @@ from .append_file import (
     append_to,
     disk_errors,
     end_torn_line,
+    folder_lock,
     open_file,
 )
 from .base import Backend
@@ -156,7 +157,8 @@ class OfflineBackend(Backend):
 
     def _add_hyperparameters(self, task_id: str, entries: Sequence[Mapping[str, str]]) -> None:
         path = self.root / task_id / "task.json"
-        with disk_errors(path):
+        # Several processes that share a run set parameters of its parent.
+        with disk_errors(path), folder_lock(path.parent):
             data = json.loads(path.read_text())
             for entry in entries:
                 data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry

@@ -77,7 +77,7 @@ class Objective:
 
         Raises:
             GroupStateError: The group is not open; or a resumed run has completed this trial of a
-                study that has begun anew.
+                study that has begun anew; or another process of a shared run has a trial of this number.
         """
         run = self.group._opened()
         study = getattr(trial, "study", None)
@@ -125,8 +125,8 @@ class Objective:
         group = self.group
         with run.creating:  # trials of several threads come one after another
             if study is None:  # tried again outside of its study, it has no identity
-                key = uuid.uuid4().hex[:KEY_DIGITS]
                 name = f"trial-{getattr(trial, 'number', 0):04}"
+                task = group.task(name=name, key=uuid.uuid4().hex[:KEY_DIGITS])
             else:
                 in_run = _study_in_run(group, run, study, trial)
                 name, key = in_run.names(trial.number)
@@ -138,7 +138,18 @@ class Objective:
                         "keep the study as well, with optuna.create_study(study_name=…, storage=…, "
                         "load_if_exists=True), or leave resume=True out",
                     )
-            task = group.task(name=name, key=key)
+                run.specs.refuse_duplicate(
+                    spec := run.specs.make(None, name=name, key=key, index=trial.number)
+                )
+                (task,) = group._open_tasks([spec])
+        if task.done:  # of another process of the run
+            raise GroupStateError(
+                group.name,
+                f"has trial {trial.number} of the study {study.study_name!r} already, from "
+                f"{task._state.elsewhere}: each process has a study of its own, or the study has begun anew",
+                "give all processes one stored study: "
+                "optuna.create_study(study_name=…, storage=…, load_if_exists=True)",
+            )
         task._state.ends_elsewhere = True
         return task
 
@@ -349,7 +360,9 @@ class _Study:
         except ValueError:  # no trial is completed yet
             return
         numbers = [trial.number for trial in best]
-        if not best or numbers == self._written:
+        # Another process of the run may have written an older one since.
+        is_last_word = self.run.closed and self.run.sharing is not None
+        if not best or (numbers == self._written and not is_last_word):
             return
         facts = {"trials": numbers} if self.several else self._facts(best[0])
         prefix = f"{self.label}/best" if self.label else "best"
