@@ -6,16 +6,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._model import limits
+from clearml_taskgroup._model.specs import Ending
 from clearml_taskgroup.errors import TaskAbortedError
 from tests.loopback import LoopbackServer
+from tests.loopback.client import Client
+from tests.support import worker_functions
 from tests.support.server_view import View
 
 
@@ -143,6 +150,7 @@ def test_a_parent_that_somebody_stops_ends_the_run(server: View, how: str) -> No
     assert "1 completed, 2 stopped" in summary
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", ["deleted", "failed", "published", "reset", "completed"])
 def test_anything_else_done_to_the_parent_ends_nothing(server: View, how: str) -> None:
     with group_on(server) as group, group.task({"seed": 0}) as task:
@@ -197,6 +205,7 @@ def test_a_missing_task_is_asked_for_again(loopback: LoopbackServer) -> None:
     assert task.status == "completed"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("status", [400, 500, 502])
 def test_a_heartbeat_that_fails_ends_nothing(loopback: LoopbackServer, status: int) -> None:
     with TaskGroup("the project", "the group", mode="online", provenance=False) as group:
@@ -411,3 +420,40 @@ def test_map_ends_with_the_parent(server: View, threads: bool) -> None:
     assert calls == [0, 1]
     assert {one.status for one in group if one.params["seed"] > 0} == {"stopped"}
     assert there(server, group.parent_id) == ("stopped", "by hand")
+
+
+def test_nothing_is_left_to_set_for_an_aborted_task(loopback: LoopbackServer) -> None:
+    """Its status is on the server: with the server away, its end is no error."""
+    with TaskGroup("the project", "the group", mode="online", provenance=False) as group:
+        with group.task({"seed": 0}) as task:
+            started(group)
+            with loopback.state.lock:
+                loopback.state.tasks[task.id].update(status="stopped", status_reason="by hand")
+            beat(group)
+            backend: Any = group._run and group._run.backend
+            loopback.faults.outage = True
+            assert backend.finish([Ending(task.id, "stopped", "by hand")], 0.0) == []
+            loopback.faults.outage = False
+
+
+def test_map_in_workers_on_a_server(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat of the process that opened the group reaches the worker."""
+    monkeypatch.setattr(limits, "HEARTBEAT_S", 0.1)
+    mark = Path(os.environ["CLEARML_CACHE_DIR"], "running")
+
+    def somebody() -> None:
+        deadline = time.monotonic() + 20
+        while not mark.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        task_id = group.get(seed=1).id
+        with Client(loopback) as client:
+            client.call("tasks.stop", task=task_id)
+
+    thread = threading.Thread(target=somebody)
+    thread.start()
+    with TaskGroup("the project", "the group", mode="online", provenance=False) as group:
+        mapped = group.map(worker_functions.report_until_aborted, {"seed": range(3)}, workers=1)
+    thread.join()
+    assert [one.task.status for one in mapped] == ["completed", "stopped", "completed"]
+    assert isinstance(mapped[1].error, TaskAbortedError)
+    assert loopback.task(mapped[1].task.id)["status_message"].startswith("Stopped by")

@@ -171,6 +171,7 @@ def test_a_worker_on_another_machine_asks_the_server(
 # --- in other processes --------------------------------------------------------------------------
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ["workers", "pool"])
 @pytest.mark.parametrize("name", ["report_until_aborted", "report_until_aborted_in_a_block"])
 def test_map_goes_on_in_workers(kind: str, name: str) -> None:

@@ -369,12 +369,13 @@ class OnlineBackend(Backend):
                     self.wait_for_uploads(ending.task_id, left())
                 except TimeoutError as error:  # they go on, and the task's end does not wait for them
                     late = error
+                if ending.task_id == self.agent_task_id or ending.task_id in self.adopted:
+                    return late
                 if unreachable and not left():
                     raise unreachable[0]  # no further attempt for each task while the server is away
-                if ending.task_id != self.agent_task_id and ending.task_id not in self.adopted:
-                    other = end_task(self.transport, ending, self._name(ending.task_id), left())
-                    if other is not None:
-                        refused[ending.task_id] = other
+                other = end_task(self.transport, ending, self._name(ending.task_id), left())
+                if other is not None:
+                    refused[ending.task_id] = other
             except Exception as error:  # the other tasks must still end
                 if isinstance(error, Unreachable):
                     unreachable.append(error)
@@ -385,9 +386,9 @@ class OnlineBackend(Backend):
         self.foreign.adopt(refused)
         errors = [(ending, error) for ending, error in ended if error is not None]
         others = [error for _, error in errors if not isinstance(error, Unreachable)]
-        if not unreachable:
-            return others
         away = [self._name(ending.task_id) for ending, error in errors if isinstance(error, Unreachable)]
+        if not away:
+            return others
         ends = f"the ends of {counted(len(away), 'task')} ({some(away)})"
         problem = f"{ends} could not be set: {unreachable[0].problem}"
         _, command = self.delivery_remedy()
