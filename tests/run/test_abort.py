@@ -364,6 +364,25 @@ def test_asyncios_group_around_the_error_is_opened(recorded: MemoryStore) -> Non
     assert task.status == "stopped"
 
 
+def test_map_goes_on_after_asyncios_group_around_the_error(recorded: MemoryStore) -> None:
+    async def epoch(task: GroupTask) -> None:
+        task.report({"loss": 1.0}, 0)
+
+    async def train(task: GroupTask) -> None:
+        async with asyncio.TaskGroup() as coroutines:
+            coroutines.create_task(epoch(task))
+
+    def work(task: GroupTask) -> None:
+        if task.params["seed"] == 0:
+            stop(task)
+        asyncio.run(train(task))
+
+    with TaskGroup("abort", "asyncio map") as group:
+        mapped = group.map(work, {"seed": range(2)})
+    assert [type(one.error) for one in mapped] == [TaskAbortedError, type(None)]
+    assert statuses(group) == ["stopped", "completed"]
+
+
 def test_another_error_beside_the_abort_is_not_swallowed(recorded: MemoryStore) -> None:
     with pytest.raises(BaseExceptionGroup) as caught, TaskGroup("abort", "mixed") as group:
         with group.task({"seed": 0}) as task:
@@ -428,6 +447,25 @@ def test_a_run_that_does_not_notice_ends_as_stopped(recorded: MemoryStore) -> No
     stop_parent(other)
     other.close()
     assert parent(recorded).status == "stopped"
+
+
+@pytest.mark.parametrize("how", ["a loop", "map"])
+def test_a_task_is_stopped_and_then_the_parent(recorded: MemoryStore, how: str) -> None:
+    """The script learns of both at once: the group's block swallows the task's error, too."""
+
+    def work(task: GroupTask) -> None:
+        stop(task)
+        stop_parent(group)
+        task.report({"loss": 1.0}, 0)
+
+    with TaskGroup("abort", "both") as group:
+        if how == "map":
+            group.map(work, {"seed": range(3)})
+        else:
+            for task in group.sweep({"seed": range(3)}):
+                work(task)
+        pytest.fail("the block goes on")
+    assert [(task.status, task.status_reason) for task in group] == [("stopped", "by hand")]
 
 
 def test_an_inner_group_has_the_outer_groups_parent(recorded: MemoryStore) -> None:

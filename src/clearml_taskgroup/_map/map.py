@@ -18,6 +18,7 @@ from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import merge
 from .._text import shown
+from ..errors import TaskAbortedError
 from .begun_calls import make_folder
 from .call import CallResult, Function, call_here
 from .devices import find_devices
@@ -215,8 +216,9 @@ class HereEngine:
         """Calls the function with each task."""
         while (task := upcoming.next()) is not None:
             result = call_here(self.fn, task)
-            error, is_aborted = result.error, task._state.aborted is not None and task._run.aborted is None
-            if error is not None and not isinstance(error, Exception) and not is_aborted:
+            error = result.error
+            is_own_abort = isinstance(error, TaskAbortedError) and error.id == task.id
+            if error is not None and not isinstance(error, Exception) and not is_own_abort:
                 self._interrupted.append((task, result))
                 raise error
             yield task, result

@@ -191,5 +191,11 @@ def leave_task(run: Run, state: TaskState, aborts: Iterable[TaskAbortedError]) -
 
 
 def is_swallowed(run: Run, aborts: Iterable[TaskAbortedError]) -> bool:
-    """Whether the group's block is that of the parent that was stopped: those of inner groups are not."""
-    return run.owns_parent and not run.in_child and all(error.id == run.parent for error in aborts)
+    """Whether the group's block is that of the parent that was stopped: those of inner groups are not.
+
+    A task may have been aborted before the parent was.
+    """
+    if run.aborted is None or not run.owns_parent or run.in_child:
+        return False
+    ids = {run.parent, *(state.id for one in (run, *run.nested) for state in one.states.values())}
+    return all(error.id in ids for error in aborts)
