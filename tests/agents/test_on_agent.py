@@ -626,6 +626,28 @@ def test_a_copy_that_fails_in_a_map_fails(loopback: LoopbackServer, view: View) 
     assert loopback.task(copy)["status"] == "failed"
 
 
+def test_a_copy_is_called_once(loopback: LoopbackServer, view: View) -> None:
+    """An agent's task is one attempt: neither retries nor devices have an effect there."""
+    calls: list[tuple[int, str | None]] = []
+
+    def fn(task: GroupTask) -> None:
+        calls.append((task.attempt, task.device))
+        if len(calls) <= 2:
+            raise RuntimeError("no luck")
+
+    with group() as one:
+        one.map(fn, {"C": [1]}, retries=1)
+    assert [attempt for attempt, _ in calls] == [1, 2]
+    copy = copy_of(view, points(loopback)["C=1"]["id"])
+    with agent(view, copy), group() as one:
+        (mapped,) = one.map(fn, {"C": [1]}, retries=1)
+    del calls[1:]
+    copy = copy_of(view, copy)
+    with pytest.raises(AgentTaskError, match="no luck"), agent(view, copy), group() as one:
+        (mapped,) = one.map(fn, {"C": [1]}, retries=1)
+    assert (len(calls), mapped.task.id, str(mapped.error)) == (2, copy, "no luck")
+
+
 # --- parameters as they stand --------------------------------------------------------------------
 
 

@@ -165,11 +165,18 @@ def seen(
     return sorted(found, key=str)
 
 
-def test_each_worker_has_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_each_worker_has_its_device(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many workers as devices; an index counts what this process sees."""
+    monkeypatch.setattr(process_pool, "start_method", lambda with_devices: method)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-5")
     assert seen(tmp_path, ["0", 1], 2) == [("0", "0", "4"), ("1", "1", "GPU-5")]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,GPU-5"
+    # The fork server lives on.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    (tmp_path / "more").mkdir()
+    assert seen(tmp_path / "more", None, 1, workers=1) == [(None, None, None)]
 
 
 def test_a_device_that_is_listed_twice_has_two_workers(tmp_path: Path) -> None:

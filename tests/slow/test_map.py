@@ -146,6 +146,121 @@ def test_two_hundred_points_with_failures_and_kills(
             assert found["errors"][n].startswith(f"ValueError: raised by {n}")
 
 
+TROUBLE = """
+import fcntl
+
+AT_IMPORT = os.environ["CUDA_VISIBLE_DEVICES"]
+held = []
+
+def hold_device():
+    name = os.environ["CUDA_VISIBLE_DEVICES"]
+    held.append(os.open(name, os.O_RDWR | os.O_CREAT))
+    try:
+        fcntl.lockf(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process has ended
+    except OSError:
+        Path(f"used-twice-{name}").touch()
+        raise
+
+def point(task):
+    hold_device()
+    how = task.params["how"]
+    task.report({"loss": task.attempt}, 1)
+    if task.attempt <= task.params["times"] and how != "complete":
+        if how != "raise":
+            assert task._run.flush(30)
+        if how == "raise":
+            raise ValueError("no luck")
+        if how == "exit":
+            os._exit(7)
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "hang":
+            threading.Event().wait()
+        while how == "ignore":
+            try:
+                threading.Event().wait()
+            except BaseException:
+                pass
+    return task.device, AT_IMPORT
+
+if __name__ == "__main__":
+    METHOD
+    with group() as group:
+        space = {"how": HOWS, "times": [1, 2]}
+        mapped = group.map(point, space, workers=4, devices=["0", "1", "2", "3"], retries=1, timeout=5)
+        results = [(row.status, row.attempt, row.value("loss")) for row in group.results()]
+    give(
+        outcomes=[(*one.task.params.values(), one.task.status, one.task.attempt) for one in mapped],
+        devices=[(one.task.device, *(one.value or [None, None])) for one in mapped],
+        ids=[one.task.id for one in mapped],
+        errors=[type(one.error).__name__ for one in mapped],
+        results=results,
+        failures=len(group.failures),
+    )
+"""
+HOWS = {
+    "complete": ("", "NoneType"),
+    "raise": ("ValueError: no luck", "ValueError"),
+    "exit": ("its worker process ended with exit code 7", "WorkerDiedError"),
+    "kill": ("its worker process was killed by SIGKILL (out of memory?)", "WorkerDiedError"),
+    "hang": ("the call took longer than timeout=5 s, so its worker process was ended", "CallTimeoutError"),
+    "ignore": ("the call took longer than timeout=5 s, so its worker process was ended", "CallTimeoutError"),
+}
+"""What configurations do; the reason of the task's failure, and the class of the error."""
+
+
+@pytest.mark.parametrize("method", ["fork", None])
+def test_all_kinds_of_trouble_on_four_devices(
+    method: str | None, tmp_path: Path, server: LoopbackServer | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some hang, die or raise once or always: all statuses are correct, no device is used twice at a time."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-6,7")
+    chosen = f"multiprocessing.set_start_method({method!r})" if method else ""
+    found = run(TROUBLE.replace("METHOD", chosen).replace("HOWS", repr([*HOWS])), tmp_path, server)
+    assert list(tmp_path.glob("used-twice-*")) == []
+    visible = {"0": "4", "1": "5", "2": "GPU-6", "3": "7"}
+    for outcome, devices, error in zip(found["outcomes"], found["devices"], found["errors"], strict=True):
+        how, times, status, attempt = outcome
+        fails = how != "complete" and times == 2
+        assert (status, attempt) == ("failed" if fails else "completed", 1 if how == "complete" else 2)
+        assert error == (HOWS[how][1] if fails else "NoneType")
+        device, in_worker, at_import = devices
+        assert device in visible
+        assert fails or (in_worker, at_import) == (device, visible[device] if method is None else at_import)
+    assert found["results"] == [[status, attempt, attempt] for *_, status, attempt in found["outcomes"]]
+    assert found["failures"] == 5
+    assert sorted(ended(tmp_path, server)) == sorted(
+        (how, attempt, "failed" if attempt <= times and how != "complete" else "completed", HOWS[how][0])
+        if attempt <= times
+        else (how, attempt, "completed", "")
+        for how, times, _, attempts in found["outcomes"]
+        for attempt in range(1, attempts + 1)
+    )
+
+
+def ended(home: Path, server: LoopbackServer | None) -> list[tuple[str, int, str, str]]:
+    """What each task does, its attempt, its status and its reason; of all attempts."""
+    if server is not None:
+        docs = [(doc, doc["hyperparams"].get("TaskGroup", {})) for doc in server.tasks.values()]
+        return [
+            (
+                doc["hyperparams"]["General"]["how"]["value"],
+                int(own["attempt"]["value"]),
+                doc["status"],
+                doc["status_reason"],
+            )
+            for doc, own in docs
+            if own["kind"]["value"] == "task"
+        ]
+    lines = Disk(home / "cache").record()
+    ends = {line["id"]: line for line in lines if line["event"] == "end"}
+    opened = [line for line in lines if line["event"] == "task"]
+    return [
+        (line["params"]["how"], line["attempt"], ends[line["id"]]["status"], ends[line["id"]]["reason"])
+        for line in opened
+    ]
+
+
 INTERRUPTED = """
 def point(task):
     task.report({"loss": 1.0}, 1)

@@ -120,6 +120,13 @@ class _Worker:
     def is_idle(self) -> bool:
         return self.is_ready and self.task is None and not self.is_ending
 
+    def has_sent(self) -> bool:
+        """Whether a message of it, or its end, has not been received yet."""
+        try:
+            return self.pipe.poll()
+        except OSError:  # on Windows, once the process has ended
+            return True
+
     def how_it_ended(self) -> str:
         code = self.process.exitcode
         if code is None:
@@ -251,7 +258,7 @@ class ProcessPool:
     def _end_overdue(self) -> None:
         """Asks workers to end whose calls took too long, and kills those that were asked and have not."""
         for worker in self._workers:
-            if worker.ends_at is None or time.monotonic() < worker.ends_at or worker.pipe.poll():
+            if worker.ends_at is None or time.monotonic() < worker.ends_at or worker.has_sent():
                 continue
             if worker.is_ending:
                 worker.process.kill()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _fork
 from .._run.failures import reason_of
 from .call import open_and_call
+from .devices import VARIABLE
 from .thread_limits import limit
 from .worker_group import leave_all
 
@@ -33,7 +34,8 @@ def work(
     """Makes calls until an empty message, SIGTERM or the end of the pipe."""
     for other in others:  # inherited by a fork: while they are open here, nobody sees them end
         other.close()
-    os.environ.update(environ)  # a fork server may be older than what was set since
+    os.environ.pop(VARIABLE, None)  # a fork server may be older than what was set, or removed, since
+    os.environ.update(environ)
     terminated = _set_signal_handlers()
     try:
         function: Callable[[GroupTask], Any] = pickle.loads(fn)
