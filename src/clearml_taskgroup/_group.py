@@ -32,7 +32,6 @@ from ._run.joining import shared_text
 from ._run.opening import Resume, is_unguarded, open_run
 from ._run.resume import log_progress
 from ._run.run import RunOptions
-from ._run.tasks import earlier_states
 from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
 from ._task import GroupTask
@@ -471,10 +470,24 @@ class TaskGroup(GroupInfo):
         run = self._opened()
         return self._add([GroupTask(self, run, state) for state in run.recall(specs)])
 
-    def _earlier_tasks(self) -> list[GroupTask]:
-        """Returns the tasks of the resumed run that were not opened here."""
+    def _other_tasks(self) -> list[GroupTask]:
+        """Returns the run's tasks of earlier processes, and of those that share the run."""
         run = self._run
-        return [] if run is None else [GroupTask(self, run, state) for state in earlier_states(run).values()]
+        if run is None:
+            return []
+        if run.sharing is not None and not run.closed:
+            sharing.look_if_possible(run)
+        return [
+            GroupTask(self, run, state) for state in run.all_states() if state.spec.key not in self._tasks
+        ]
+
+    def _recall(self, task: GroupTask) -> GroupTask:
+        """Adds one of them."""
+        run, state = self._opened_once(), task._state
+        if not state.elsewhere:
+            run.states[task.key] = state
+        run.specs.add([state.spec])
+        return self._add([task])[0]
 
     def _add(self, tasks: list[GroupTask]) -> list[GroupTask]:
         self._tasks.update((task.key, task) for task in tasks)

@@ -55,7 +55,8 @@ class GroupInfo:
     ) -> GroupTask:
         """Finds one task: `group.get(C=1, seed=0)`.
 
-        With `resume`, a task of the run that was not opened again is found as well, as it ended.
+        With `resume`, a task of the run that was not opened again is found as well, as it ended; in a run
+        that several processes share, those of the others.
 
         Args:
             params: Parameters as a dict, for names that are not Python identifiers.
@@ -74,8 +75,14 @@ class GroupInfo:
                 raise ArgumentError(argument, value, "text")
         wanted = {**(params or {}), **parameters}
         group = cast("TaskGroup", self)
-        task = _find_task([*self, *group._earlier_tasks()], wanted, key, name)
-        return task if task.key in self._tasks else group._recall_tasks([task._state.spec])[0]
+        try:
+            return _find_task(list(self), wanted, key, name)
+        except UnknownTaskError:
+            others = group._other_tasks()
+            if not others:
+                raise
+        task = _find_task([*self, *others], wanted, key, name)
+        return task if task.key in self._tasks else group._recall(task)
 
     @property
     def at_agent(self) -> bool:

@@ -285,8 +285,9 @@ class GroupTask(TaskInfo, NeverCopied):
             The task itself.
 
         Raises:
-            TaskReopenError: It is open, failed or stopped; or it was published, archived, deleted or
-                changed by somebody else. Or this is another process than that of the group.
+            TaskReopenError: It is open (also in another process of a shared run), failed or stopped; or
+                it was published, archived, deleted or changed by somebody else. Or this is a worker
+                process or a forked child.
             GroupStateError: The group has been closed.
             ServerError: The server cannot be reached.
             StoreError: The disk is full or broken.

@@ -21,6 +21,7 @@ from clearml_taskgroup.errors import (
     SubmitError,
     TaskAbortedError,
     TaskClosedError,
+    TaskReopenError,
 )
 
 SPACE = {"C": [1, 2, 3], "seed": [0, 1]}
@@ -389,3 +390,56 @@ def test_deleting_a_shared_run_deletes_all_of_it(cache: Path) -> None:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that would not end is an error."""
     monkeypatch.setattr(sharing, "GIVE_UP_AFTER_S", 5.0)
+
+
+# --- later metrics, and the end ------------------------------------------------------------------
+
+
+def test_a_task_of_another_process_is_reopened(place: Place) -> None:
+    """One process at a time adds to a completed task, whoever ran it; results have all of it."""
+    with place.shared() as one, place.shared() as other:
+        with one.task({"C": 1, "seed": 0}) as task:
+            train(task)
+            with pytest.raises(TaskReopenError, match="is open in pid"):
+                other.get(C=1).reopen()
+        with other.get(C=1).reopen() as again:
+            assert again.id == task.id
+            with pytest.raises(TaskReopenError, match="is open in pid"):
+                task.reopen()
+            again.report({"accuracy": 7.0}, 3)
+        with task.reopen():
+            task.report({"accuracy": -1.0}, 4)
+    for results in (one.results(), other.results(), place.load("job 7")):
+        (row,) = results
+        stats = row.stats["accuracy", ()]
+        assert (row.status, stats.count, stats.last, stats.max) == ("completed", 5, -1.0, 7.0)
+
+
+def test_tasks_of_a_shared_run_are_reopened_when_it_is_resumed(place: Place) -> None:
+    """An evaluation that follows finds them by `resume=True` alone."""
+    with place.shared() as group, group.task({"C": 1, "seed": 0}) as task:
+        train(task)
+    with place.shared(None, resume=True) as later, later.get(C=1).reopen() as task:
+        task.report({"test accuracy": 0.9})
+    (row,) = place.load("job 7")
+    assert row.status == "completed"
+    assert row.stats["accuracy", ()].count == 3
+    assert row.stats["test accuracy", ()].last == 0.9
+
+
+def test_the_last_process_to_leave_calls_on_end(place: Place) -> None:
+    """With the tasks of all processes; the parent fails only if none of them has completed."""
+    called: list[Any] = []
+
+    def on_end(group: TaskGroup, results: Any) -> None:
+        called.append((group, sorted((row.name, row.status) for row in results)))
+
+    one, other = (place.shared(on_end=on_end, catch=ValueError).open() for _ in range(2))
+    with one.task({"C": 1, "seed": 0}) as task:
+        train(task)
+    one.close()
+    assert called == []
+    with other.task({"C": 2, "seed": 0}):
+        raise ValueError("no data")
+    other.close()
+    assert called == [(other, [("C=1,seed=0", "completed"), ("C=2,seed=0", "failed")])]

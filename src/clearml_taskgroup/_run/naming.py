@@ -64,8 +64,10 @@ class Names:
     _channels: dict[Name, Channel] = attrs.field(factory=dict)
 
     def restore(self, metrics: Metrics) -> None:
-        """Adds what an earlier attempt at the task has reported, under its names."""
+        """Adds what another process has reported to the task, under its names."""
         self.metrics.update(metrics)
+        self._caches.clear()  # their channels update what was replaced
+        self._channels.clear()
         for key, data in metrics.items():
             for name in data.names:
                 self._taken.setdefault(name, key)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._model.specs import Ending
+from .._storage.processes import readable
 from ..errors import GroupStateError, StoreError, TaskReopenError
 from .abort import check_run
+from .sharing import look, take_over_state
 from .tasks import END_TIMEOUT_S
 
 if TYPE_CHECKING:
     from .run import Run
+    from .sharing import Sharing
     from .state import TaskState
 
 
@@ -26,16 +29,47 @@ def reopen_task(run: Run, state: TaskState) -> None:
             advice = "open it again with resume=True, and reopen the task there"
             raise GroupStateError(run.info.name, "has been closed", advice)
         check_run(run)
-        _require_completed(state)
-        # If the end is not stored yet, the task is still open where it is kept.
-        problem = run.backend.reopen_completed(state.id) if state.finished else ""
-        if problem:
-            raise TaskReopenError(name, f"cannot be reopened: {problem}", _ADVICE)
-        if run.run_log is not None:
-            _log_reopened(run, state)
-        state.open_again()
+        if run.sharing is not None:
+            _reopen_shared(run, state, run.sharing)
+        else:
+            _reopen(run, state)
 
 
+def _reopen(run: Run, state: TaskState) -> None:
+    _require_completed(state)
+    # If the end is not stored yet, the task is still open where it is kept.
+    problem = run.backend.reopen_completed(state.id) if state.finished else ""
+    if problem:
+        raise TaskReopenError(state.spec.name, f"cannot be reopened: {problem}", _ADVICE)
+    if run.run_log is not None:
+        _log_reopened(run, state)
+    state.open_again()
+
+
+def _reopen_shared(run: Run, state: TaskState, sharing: Sharing) -> None:
+    """Reopens a task of a shared run, also one of another process; one process at a time can."""
+    name, claim = state.spec.name, (f"reopen {state.spec.key}", state.spec.attempt)
+    if not sharing.shared.claim(*claim):
+        raise TaskReopenError(name, "is just being reopened by another process of the run", _WAIT)
+    try:
+        look(run)
+        past = sharing.attempts.get(state.spec.key)
+        if past is not None and past.id != state.id:
+            problem = f"has a later attempt, by {readable(past.process)}"
+            raise TaskReopenError(name, problem, "reopen that one: group.get(…) finds it")
+        if past is not None and past.process != run.info.process:
+            if past.status is None:
+                raise TaskReopenError(name, f"is open in {readable(past.process)}", _WAIT)
+            take_over_state(state, past)
+        _reopen(run, state)
+        run.states[state.spec.key] = state
+        run.backend.annotate(state.id, {"process": run.info.process}, {})
+        run.backend.keep_alive()
+    finally:
+        sharing.shared.release(*claim, None)
+
+
+_WAIT = "wait until it has ended there"
 _ADVICE = "report to another task, for example one with name= that says what was measured later"
 
 
@@ -43,9 +77,6 @@ def _require_completed(state: TaskState) -> None:
     name, reason = state.spec.name, f" ({state.reason})" if state.reason else ""
     if state.is_open:
         raise TaskReopenError(name, "has not ended", "report to it, or end it first")
-    if state.elsewhere:
-        problem, advice = f"belongs to the process {state.elsewhere} of the run", "reopen it there"
-        raise TaskReopenError(name, problem, advice)
     if state.archived:
         raise TaskReopenError(name, "cannot be reopened: it was archived", _ADVICE)
     if state.status != "completed":

@@ -261,4 +261,4 @@ class Run:
 
 
 def _is_later(state: TaskState, than: TaskState) -> bool:
-    return state.spec.attempt > than.spec.attempt
+    return state.spec.attempt >= than.spec.attempt  # the same one was reopened by another process

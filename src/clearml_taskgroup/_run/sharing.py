@@ -125,10 +125,14 @@ def look(run: Run) -> None:
     sharing = run.sharing
     assert sharing is not None
     sharing.attempts = latest_attempts(sharing.shared.members())
-    own = {state.id for state in run.own_states}
-    sharing.others = {
-        key: _state_of(run, past) for key, past in sharing.attempts.items() if past.id not in own
-    }
+    own = {state.id: state for state in run.own_states}
+
+    def is_own(past: PastTask) -> bool:
+        state = own.get(past.id)  # another process may have reopened it since
+        return state is not None and (past.process == run.info.process or not state.finished)
+
+    found = {key: past for key, past in sharing.attempts.items() if not is_own(past)}
+    sharing.others = {key: _state_of(run, past) for key, past in found.items()}
 
 
 def look_if_possible(run: Run) -> None:
@@ -254,15 +258,28 @@ def _state_of(run: Run, past: PastTask) -> TaskState:
     params = {name: plain(value) for name, value in past.params.items()}
     spec = TaskSpec(past.key, past.name, past.name, past.index, past.attempt, params)
     state = tasks.new_state(run, spec, past.id)
+    _update(state, past)
+    state.elsewhere = readable(past.process)
+    return state
+
+
+def _update(state: TaskState, past: PastTask) -> None:
     state.names.restore(copy_metrics(past.metrics))
     state.names.ambiguous.update(past.named)
     state.status, state.reason = past.status or "in_progress", past.reason
-    state.elsewhere = readable(past.process)
     state.done = state.finished = True
     state.ended = state.opened + past.duration if past.status is not None else None
-    is_counted = all(data.stats.is_counted for data in state.metrics.values())
-    state.uncounted = past.status is None or not is_counted
-    return state
+    state.uncounted = past.status is None
+    for data in state.metrics.values():
+        if not data.stats.is_counted:  # a server tells no sums, so the curve is read
+            data.stats.exact, state.uncounted = False, True
+
+
+def take_over_state(state: TaskState, past: PastTask) -> None:
+    """Makes a task that another process has ended one of this process."""
+    _update(state, past)
+    state.params.update((name, plain(value)) for name, value in past.params.items())
+    state.elsewhere = ""
 
 
 def _sharing(run: Run) -> Sharing:

@@ -133,6 +133,7 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         return
     elif event == "task":  # a continued task is open again
         task.status, task.delivered, task.uploaded = None, False, ""
+        task.process = line.get("process", task.process)
     elif event == "end":
         task.status, task.reason = line["status"], line["reason"]
         task.delivered, task.metrics = bool(line.get("settled")), metrics_from_json(line.get("measures", []))
