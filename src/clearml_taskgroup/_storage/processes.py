@@ -66,13 +66,18 @@ def is_alive(folder: Path, process: str) -> bool:
     """Whether a process is in the run of a folder, as far as another process can tell."""
     if (folder / f"dead.{process}.1").exists():  # for ever, also if it was only suspended
         return False
-    try:
-        last = (folder / f"{process}{ALIVE}").stat().st_mtime
-    except OSError:
-        return bool(process) and is_here(process) and not is_known_dead(process)
     if is_here(process):
         return not is_known_dead(process)
-    return _now(folder) - last < DEAD_AFTER_S
+    return is_fresh(folder / f"{process}{ALIVE}")
+
+
+def is_fresh(path: Path) -> bool:
+    """Whether a process of another machine has touched a file within five minutes."""
+    try:
+        last = path.stat().st_mtime
+    except OSError:
+        return False
+    return _now(path.parent) - last < DEAD_AFTER_S
 
 
 def present(folder: Path) -> list[str]:

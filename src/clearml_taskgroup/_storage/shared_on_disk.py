@@ -29,7 +29,7 @@ import attrs
 from .._model.backoff import Backoff
 from .append_file import OWNER_ONLY_FOLDER, disk_errors, open_file
 from .past_runs import load
-from .processes import ALIVE, is_alive, present
+from .processes import ALIVE, is_alive, is_fresh, is_here, is_known_dead, present
 from .run_log import RunLog
 from .shared_run import BEAT_EVERY_S, PARENT
 
@@ -105,7 +105,7 @@ class SharedOnDisk:
             pauses = Backoff(0.01, 1.0)
             while True:
                 self.session = self._sessions()
-                if not any(self._is_alive(_text(path)) for path in self._ends()):
+                if not any(map(self._is_ending, self._ends())):
                     break
                 sleep(pauses.next_pause())
             others = [one for one in present(self.folder) if _text(self._alive(one)) == str(self.session)]
@@ -131,7 +131,7 @@ class SharedOnDisk:
                 self._last_beat = monotonic()
                 self.withdrawn = any(self.folder.glob(f"dead.{self.process}.*"))
                 if not self.withdrawn:
-                    os.utime(self._alive(self.process))
+                    os.utime(self._end or self._alive(self.process))
         if self.withdrawn and self.on_withdrawn is not None:
             self.on_withdrawn()
 
@@ -142,6 +142,11 @@ class SharedOnDisk:
             os.write(file, session.encode())
         finally:
             os.close(file)
+
+    def _is_ending(self, end: Path) -> bool:
+        """Whether the process that ends the run is alive; it has left the run, and touches its own file."""
+        process = _text(end)
+        return not process or (not is_known_dead(process) if is_here(process) else is_fresh(end))
 
     def _is_alive(self, process: str) -> bool:
         # A file that has just been removed has no text: that was done by a process that is alive.
@@ -250,7 +255,7 @@ class SharedOnDisk:
             path = self.folder / f"end.{self.session}.{number}"
             if _link(path, self.process):
                 return None if self._sessions() > self.session else path
-            if self._is_alive(_text(path)):
+            if self._is_ending(path):
                 return None
         return None
 

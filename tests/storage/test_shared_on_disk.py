@@ -1,0 +1,198 @@
+"""The agreement of processes on a shared disk; here between threads, each a process of another machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup._storage import shared_on_disk
+from clearml_taskgroup._storage.processes import is_alive, living
+from clearml_taskgroup._storage.shared_on_disk import SharedOnDisk, open_shared_log
+from clearml_taskgroup._storage.shared_run import DEAD_AFTER_S, PARENT
+
+RUN = "0123456789abcdef" * 2
+KEYS = [f"key {number}" for number in range(20)]
+
+
+def joined(folder: Path, number: int) -> SharedOnDisk:
+    shared = SharedOnDisk(open_shared_log(folder, RUN), f"{number:08x}-1-1-1")
+    shared.join()
+    return shared
+
+
+def claim_all(folder: Path) -> list[str]:
+    """Has eight processes claim the same keys at the same moment; gives the keys that they won."""
+    processes = [joined(folder, number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        won = threads.map(lambda one: [key for key in KEYS if one.claim(key, 1)], processes)
+        return [key for keys in won for key in keys]
+
+
+def fall_silent(folder: Path, shared: SharedOnDisk) -> None:
+    """Lets the last sign of life of a process be too old."""
+    moment = time.time() - DEAD_AFTER_S - 1
+    os.utime(shared.folder / f"{shared.process}.alive", (moment, moment))
+    assert not is_alive(shared.folder, shared.process)
+
+
+def test_one_process_wins_each_claim(tmp_path: Path) -> None:
+    assert sorted(claim_all(tmp_path)) == sorted(KEYS)
+
+
+def test_also_where_files_have_one_name_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert sorted(claim_all(tmp_path)) == sorted(KEYS)
+
+
+def test_the_atomic_link_is_what_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a look and a later creation in its place, several processes win the same claim."""
+
+    def look_then_create(path: Path, text: str) -> bool:
+        if path.exists():
+            return False
+        time.sleep(0.002)  # the moment that an operation of two steps has
+        path.write_text(text)
+        return True
+
+    monkeypatch.setattr(shared_on_disk, "_link", look_then_create)
+    assert len(claim_all(tmp_path)) > len(KEYS)
+
+
+def test_an_answer_of_a_file_server_that_was_lost_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_twice(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError(target)  # as the repeated request is answered
+
+    one, two = joined(tmp_path, 1), joined(tmp_path, 2)
+    monkeypatch.setattr(os, "link", link_twice)
+    assert one.claim("a", 1)
+    monkeypatch.undo()
+    assert not two.claim("a", 1)
+
+
+def test_all_processes_find_one_run_log(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        paths = set(threads.map(lambda _: open_shared_log(tmp_path, RUN), range(8)))
+    assert len(paths) == 1
+    assert [path.name for path in tmp_path.glob("run-*.jsonl")] == [path.name for path in paths]
+
+
+def test_one_process_is_the_last_one(tmp_path: Path) -> None:
+    for _ in range(5):
+        processes = [joined(tmp_path, number) for number in range(8)]
+        with ThreadPoolExecutor(8) as threads:
+            last = [
+                one
+                for one, won in zip(processes, threads.map(SharedOnDisk.leave, processes), strict=True)
+                if won
+            ]
+        assert len(last) == 1
+        session = last[0].session
+        last[0].ended()
+        late = joined(tmp_path, 9)
+        assert late.session == session + 1
+        assert late.leave()
+        late.ended()
+
+
+def test_who_joins_while_the_run_ends_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = joined(tmp_path, 1)
+    assert one.leave()
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            one.ended()
+
+    monkeypatch.setattr(shared_on_disk, "sleep", wait)
+    two = joined(tmp_path, 2)
+    assert (len(waits), two.session) == (3, 1)
+
+
+def test_a_process_that_dies_while_it_ends_the_run_holds_nobody_up(tmp_path: Path) -> None:
+    one = joined(tmp_path, 1)
+    assert one.leave()
+    moment = time.time() - DEAD_AFTER_S - 1
+    os.utime(one.folder / "end.0.1", (moment, moment))
+    two = joined(tmp_path, 2)
+    assert two.session == 0
+    assert two.leave()
+
+
+def test_one_process_inherits_from_a_dead_one(tmp_path: Path) -> None:
+    dead, *others = (joined(tmp_path, number) for number in range(9))
+    fall_silent(tmp_path, dead)
+    with ThreadPoolExecutor(8) as threads:
+        inherited = [process for found in threads.map(SharedOnDisk.take_over, others) for process in found]
+    assert inherited == [dead.process]
+    others[0].taken_over(dead.process)
+    assert all(list(one.take_over()) == [] for one in others)
+
+
+def test_an_heir_that_dies_is_inherited_from_as_well(tmp_path: Path) -> None:
+    dead, heir, other = (joined(tmp_path, number) for number in range(3))
+    fall_silent(tmp_path, dead)
+    assert list(heir.take_over()) == [dead.process]
+    fall_silent(tmp_path, heir)
+    assert sorted(other.take_over()) == sorted([dead.process, heir.process])
+
+
+def test_what_was_taken_for_dead_stays_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = joined(tmp_path, 1), joined(tmp_path, 2)
+    told: list[str] = []
+    one.on_withdrawn = lambda: told.append("withdrawn")
+    monkeypatch.setattr(shared_on_disk, "monotonic", lambda: time.monotonic() + 31)
+    one.beat()
+    assert living(one.path) == {one.process, two.process}
+    fall_silent(tmp_path, one)
+    assert list(two.take_over()) == [one.process]
+    monkeypatch.setattr(shared_on_disk, "monotonic", lambda: time.monotonic() + 62)
+    one.beat()
+    one.beat()
+    assert (one.withdrawn, told) == (True, ["withdrawn"])
+    assert living(one.path) == {two.process}
+    assert not one.leave()
+
+
+def test_the_claim_of_a_dead_process_is_free_unless_its_task_exists(tmp_path: Path) -> None:
+    one, two = joined(tmp_path, 1), joined(tmp_path, 2)
+    assert one.claim("a", 1)
+    assert two.is_being_created("a", 1)
+    assert not two.claim("a", 1)
+    fall_silent(tmp_path, one)
+    assert not two.is_being_created("a", 1)
+    assert two.claim("a", 1)
+    assert not one.claim("a", 1)
+
+
+def test_a_claim_that_is_given_back_is_free(tmp_path: Path) -> None:
+    one, two = joined(tmp_path, 1), joined(tmp_path, 2)
+    assert one.claim(PARENT, 1)
+    assert one.release(PARENT, 1, None)
+    assert two.claim(PARENT, 1)
+    assert two.release(PARENT, 1, "the parent")
+    assert one.parent() == two.parent() == "the parent"
+    assert not one.claim(PARENT, 1)
+
+
+def test_a_run_that_all_processes_died_in_was_empty(tmp_path: Path) -> None:
+    one = joined(tmp_path, 1)
+    fall_silent(tmp_path, one)
+    two, three = joined(tmp_path, 2), joined(tmp_path, 3)
+    assert (two.session, three.session) == (1, 1)
+    fall_silent(tmp_path, two)
+    assert joined(tmp_path, 4).session == 1  # one of that session is alive
