@@ -183,7 +183,7 @@ def connect(timeout: float | None = None) -> Connection:
     Raises:
         LoginError: It refuses the credentials (raised at once), or cannot be reached.
     """
-    kind = _session_class()
+    kind, host = _session_class(), api_server()[0]  # ClearML cannot read its settings in two threads at once
     deadline = time.monotonic() + (limits.LOGIN_TIMEOUT_S if timeout is None else timeout)
     backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
     sessions: list[Any] = []
@@ -194,7 +194,7 @@ def connect(timeout: float | None = None) -> Connection:
             call_in_time(lambda: sessions.append(kind()), left + 0.5, "the login")
             break
         except TimeoutError as error:
-            raise LoginDelayed(f"cannot log in: {api_server()[0]} did not answer in time") from error
+            raise LoginDelayed(f"cannot log in: {host} did not answer in time") from error
         except Exception as error:  # requests', urllib3's and ClearML's own
             problem, pause = login_error(error), backoff.next_pause()
             if not isinstance(problem, LoginDelayed) or time.monotonic() + pause > deadline:

@@ -17,6 +17,8 @@ MAX_CONCURRENT_CALLS = 8
 """API calls at a time when many tasks are created or ended: more do not make a small server faster."""
 LOGIN_TIMEOUT_S = 6.0
 """How long a group that opens waits for a server that does not answer; with the import of ClearML, 10 s."""
+SHARED_LOGIN_TIMEOUT_S = 30.0
+"""The same for a run that processes share: they may all begin at the same moment."""
 
 HEARTBEAT_S = 30.0
 """How often the statuses of open tasks are read: an abort is noticed after this time at the latest."""

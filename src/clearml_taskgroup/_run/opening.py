@@ -14,6 +14,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.agent_task import agent_task_of_this_process
 from .._clearml.run_numbers import reserve_run_number
+from .._model import limits
 from .._model.name_template import NameTemplate, warn_about_title
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
@@ -187,7 +188,8 @@ def _open_online(
         undo: Closes what is opened here, if a later step fails.
     """
     folder = sdk.cache_folder() / "taskgroup" / info.group_id
-    backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect())))
+    login_timeout = limits.SHARED_LOGIN_TIMEOUT_S if shared else None
+    backend = undo.enter_context(contextlib.closing(OnlineBackend(sdk.connect(login_timeout))))
     backend.agent_task_id = agent_task.id if agent_task is not None else None
     prior: Prior | None = None
     joined: Joined | None = None
