@@ -3,7 +3,7 @@
 A page is one sitting in an empty folder: its blocks run from top to bottom, in one process.
 
 - ``python`` runs; all of a page's blocks share one namespace, those of the README have one each. A block
-  that begins with a file's name (``# train.py``) is saved under it instead.
+  that begins with a file's name (``# train.py``) is saved under it instead; so is a ``yaml`` block.
 - ``console`` runs line by line, but for the README's: this package's command, ``python`` and ``pytest``.
   Commands that install something or set a shell up are not run.
 - ``text`` beneath one of these is what it prints, in full; ``…`` stands for anything.
@@ -31,7 +31,7 @@ from typing import Any
 
 import attrs
 
-KINDS = ("python", "console", "text", "py", "ini")
+KINDS = ("python", "console", "text", "py", "ini", "yaml")
 RUNS = ("clearml-taskgroup", "python", "pytest")
 NOT_RUN = ("pip", "make", "export", "clearml-init", "clearml-agent", "cd", "git")
 MARK = "\x1e"
@@ -43,7 +43,7 @@ _ANY = re.compile(
     r"…|\d{4}-\d\d-\d\d \d\d:\d\d|\b\d+\.\d+s\b|\b(?:file|https?)://\S+?(?=[\s\"]|$)"
     r"|\b(?:offline-)?[0-9a-f]{32}\b|^[0-9a-f]{12}(?=  )|(?<=\()[0-9a-f]{12}(?=\))"
 )
-_FILE = re.compile(r"# ([\w-]+\.py)\n")
+_FILE = re.compile(r"# ([\w-]+\.(?:py|yaml))\n")
 
 
 @attrs.frozen
@@ -65,7 +65,7 @@ class Block:
     @property
     def file(self) -> str | None:
         """The name under which a reader saves it, if it says one."""
-        named = _FILE.match(self.code) if self.kind == "python" else None
+        named = _FILE.match(self.code) if self.kind in ("python", "yaml") else None
         return named.group(1) if named else None
 
     @property
@@ -86,7 +86,7 @@ def blocks_of(text: str) -> list[Block]:
         kind, code = match["kind"].strip(), match["code"]
         assert kind in KINDS, f"```{kind}: one of {KINDS}, so that it is clear what runs"
         line = text.count("\n", 0, match.start("code")) + 1
-        if kind in ("python", "console"):
+        if kind in ("python", "console", "yaml"):
             found.append(Block(kind, code, line, match["says"] or ""))
         elif kind == "text":
             assert found, f"line {line}: a text block is what the block above it prints"
