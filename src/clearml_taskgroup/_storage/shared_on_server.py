@@ -293,6 +293,9 @@ class SharedOnServer:
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that died; each is given to one process, which calls `taken_over`."""
+        if self._state == ENDING:  # nobody is in the run: also those that were taken over, and went on
+            opened = {task.process for task in self.members() if task.status is None}
+            return sorted(opened - {self.process, ""})
         queue = self._queue
         try:
             view = self._look()
