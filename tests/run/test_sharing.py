@@ -256,6 +256,24 @@ def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str]
     assert len(parents()) == 1
 
 
+@pytest.mark.usefixtures("cache", "loopback")
+def test_the_last_process_ends_what_nobody_else_does() -> None:
+    """A process that went on after it was taken over, and died, has an open task on the server."""
+    place = Place("online")
+    one = place.shared().open()
+    with place.shared() as two:
+        one.task({"C": 1, "seed": 0})
+        kill(one, set())
+        assert one._run is not None
+        assert one._run.sharing is not None
+        assert two._run is not None
+        assert two._run.sharing is not None
+        two._run.sharing.shared.taken_over(one._run.sharing.shared.process)
+        with two.task({"C": 1, "seed": 1}) as task:
+            train(task)
+    assert place.load().counts_text() == "1 completed, 1 abandoned"
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_claim_without_a_task_is_free_when_its_process_has_died(dead: set[str]) -> None:
     one = shared().open()

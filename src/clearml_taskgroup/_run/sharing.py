@@ -217,6 +217,9 @@ def leave(run: Run) -> bool:
         return False
     take_over(run)
     sharing.left_last = last = sharing.shared.leave()
+    if last:
+        with contextlib.suppress(ServerError, StoreError):
+            take_over(run)  # who has died since, and on a server every open task: nobody is in the run
     look_if_possible(run)
     if not last and LEAVING not in run.warned:
         logger.info("other processes are still in the run; the last one to leave ends its parent task")
