@@ -19,7 +19,8 @@ import pytest
 
 from clearml_taskgroup._clearml.api import Refused
 from clearml_taskgroup._model.name_template import NameTemplate
-from clearml_taskgroup._storage.shared_on_server import ENDING, SharedOnServer
+from clearml_taskgroup._storage.run_entries import ENDING
+from clearml_taskgroup._storage.shared_on_server import SharedOnServer
 from tests.conftest import Seeds
 
 Doc = dict[str, Any]
