@@ -52,6 +52,7 @@ class OpenTasks:
     _last_sign: dict[str, float] = attrs.field(factory=dict, repr=False)
     _last_look: float = attrs.field(factory=time.monotonic, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    _looking: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._last_sign
@@ -75,7 +76,8 @@ class OpenTasks:
 
     def after_fork(self) -> None:
         """In a forked child: the parent process looks after the tasks."""
-        self._lock, self._last_sign, self.on_foreign_status = threading.Lock(), {}, None
+        self._lock, self._looking = threading.Lock(), threading.Lock()
+        self._last_sign, self.on_foreign_status = {}, None
 
     def beat(self) -> list[str]:
         """Reads the tasks' statuses every `limits.HEARTBEAT_S`, and pings silent ones; raises nothing.
@@ -87,7 +89,8 @@ class OpenTasks:
         stopped: list[str] = []
         if self.on_foreign_status is not None and now - self._last_look >= limits.HEARTBEAT_S:
             self._last_look = now
-            stopped = self._look(self.on_foreign_status)
+            with self._looking:
+                stopped = self._look(self.on_foreign_status)
         with self._lock:
             silent = [
                 task_id
