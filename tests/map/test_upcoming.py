@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup, _progress
-from clearml_taskgroup.errors import CarriedError, ValuePickleError, WorkerDiedError
+from clearml_taskgroup._run.abort import abort
+from clearml_taskgroup.errors import CarriedError, TaskAbortedError, ValuePickleError, WorkerDiedError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.loopback.faults import refusal
@@ -111,6 +112,19 @@ def test_an_interrupt_is_no_failure(error: BaseException) -> None:
     with pytest.raises(type(error)), offline() as group:
         group.map(Lucky(1, error), {"seed": [0, 1]}, retries=2)
     assert [(name, attempt, status) for name, attempt, status, _ in attempts()] == [("seed=0", 1, "stopped")]
+
+
+def test_what_somebody_has_aborted_is_not_tried_again() -> None:
+    """Whatever its function raises after that."""
+
+    def fn(task: GroupTask) -> None:
+        abort(task._run, [task._state], "by hand")
+        raise ValueError("no luck")
+
+    with offline() as group:
+        (one,) = group.map(fn, {"seed": [0]}, retries=2)
+    assert isinstance(one.error, TaskAbortedError)
+    assert (one.task.status, one.task.attempt) == ("stopped", 1)
 
 
 def test_what_ended_otherwise_is_not_tried_again() -> None:
