@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -435,6 +436,24 @@ def test_a_stopped_parent_lets_no_task_begin(recorded: MemoryStore, how: str) ->
             group.tasks({"seed": range(3)})
         pytest.fail("a task has begun")
     assert parent(recorded).status == "stopped"
+
+
+def test_a_parent_that_is_stopped_while_a_task_is_created(
+    recorded: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat comes from another thread: the new task stops at its first report."""
+    with TaskGroup("abort", "meanwhile") as group:
+        create = recorded.create
+
+        def create_slowly(*args: Any) -> list[str]:
+            stop_parent(group)
+            return create(*args)
+
+        monkeypatch.setattr(MemoryStore, "create", lambda self, *args: create_slowly(*args))
+        with group.task({"seed": 0}) as task:
+            task.report({"loss": 1.0}, 0)
+        pytest.fail("the block goes on")
+    assert task.status == "stopped"
 
 
 def test_a_run_that_does_not_notice_ends_as_stopped(recorded: MemoryStore) -> None:

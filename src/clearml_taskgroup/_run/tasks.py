@@ -51,6 +51,9 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
             _log_opened(run, ordered)
         run.retried += [run.states[spec.key] for spec in specs if spec.key in run.states]
         run.states.update((state.spec.key, state) for state in ordered)
+        if run.aborted is not None:  # since the check above
+            for state in ordered:
+                state.abort(run.aborted)
         run.specs.add(specs)
     return ordered
 
