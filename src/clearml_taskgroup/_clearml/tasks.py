@@ -235,7 +235,7 @@ def is_deleted(transport: Transport, task_id: str) -> bool:
         ServerError: It does not say.
     """
     try:
-        transport.call("tasks.get_by_id", {"task": task_id, "only_fields": ["id"]}, timeout=0)
+        transport.call("tasks.get_by_id", {"task": task_id}, timeout=0)
     except Refused as refusal:
         if is_gone(refusal):
             return True
