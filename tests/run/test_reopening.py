@@ -26,6 +26,7 @@ from clearml_taskgroup.errors import (
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.support.cli import command
+from tests.support.offline_run import Killed, Steps
 from tests.support.runs import NAME, PROJECT, Place, curve, kill, only, originals
 
 pytestmark = pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.DriftWarning")
@@ -292,6 +293,32 @@ def change(server: LoopbackServer, task_id: str, action: str) -> None:
     transport.close()
 
 
+def test_a_published_parent_stays_so(loopback: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose parent was published is resumed, and its tasks are reopened, without a new summary."""
+    place = Place(loopback)
+    train(place)
+    parent = only(originals(loopback, "parent"))["id"]
+    change(loopback, parent, "published")
+    with place.resume() as group, group.get(seed=0).reopen() as task:
+        task.report({"loss": 0.5}, 3)
+    assert group.parent_id == parent
+    assert loopback.task(parent)["status"] == "published"
+    assert "published" in caplog.text
+    assert statistics(TaskGroup.load(PROJECT, NAME))[-1] == 4
+
+
+def test_a_failed_parent_is_started_again(loopback: LoopbackServer) -> None:
+    """A run of which nothing had completed ends as completed once something has."""
+    place = Place(loopback)
+    with place.group() as group:
+        group.task({"seed": 0}).mark_failed("no data")
+    parent = only(originals(loopback, "parent"))["id"]
+    assert loopback.task(parent)["status"] == "failed"
+    with place.resume() as group:
+        group.task({"seed": 0})
+    assert loopback.task(parent)["status"] == "completed"
+
+
 def test_a_deleted_session_is_named() -> None:
     """Offline, a task whose session was deleted cannot be reopened."""
     with Place().group() as group:
@@ -379,6 +406,45 @@ def test_a_task_that_was_published_after_its_upload(loopback: LoopbackServer) ->
     assert loopback.scalars(published) == curve(4.0, 1.0, 2.0)
     assert loopback.task(published)["status"] == "published"
     assert loopback.scalars(first.ids[group.get(seed=1).id]) == curve(4.0, 1.0, 2.0, 0.5)
+
+
+@pytest.mark.slow
+def test_an_interrupted_second_upload_is_completed(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ended before any step and repeated, it doubles nothing and loses nothing."""
+    at, interrupted = 0, True
+    while interrupted:
+        at += 1
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / f"copy {at}"))
+        with loopback.state.lock:
+            loopback.state.tasks.clear()
+            loopback.state.events.clear()
+        place = Place()
+        with place.group() as group, group.task({"seed": 0}) as task:
+            task.report({"loss": 1.0}, 0)
+            task.clearml_task.upload_artifact("first", {"part": 1}, wait_on_upload=True)
+        TaskGroup.upload(group.run)
+        with place.resume() as group, group.get(seed=0).reopen() as task:
+            task.report({"loss": 0.5}, 1)
+            task.set_parameters({"tested": [1, 2]})
+            task.clearml_task.upload_artifact("second", {"part": 2}, wait_on_upload=True)
+        steps = Steps(at)
+        try:
+            with steps.counted():
+                TaskGroup.upload(group.run)
+        except Killed:
+            assert TaskGroup.upload(group.run).problems == ()
+        else:
+            interrupted = False
+        (doc,) = originals(loopback)
+        assert doc["status"] == only(originals(loopback, "parent"))["status"] == "completed"
+        assert loopback.scalars(doc["id"]) == curve(1.0, 0.5)
+        artifacts = {one["key"]: one["uri"] for one in doc["execution"]["artifacts"]}
+        assert sorted(artifacts) == ["first", "second"]
+        assert all(uri.startswith(loopback.files_url) for uri in artifacts.values())
+        assert doc["hyperparams"]["General"]["tested"]["value"] == "[1, 2]"
+    assert at > 10
 
 
 # --- other processes -----------------------------------------------------------------------------

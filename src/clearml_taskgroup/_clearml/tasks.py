@@ -102,9 +102,16 @@ def start_task(transport: Transport, task_id: str, timeout: float) -> None:
 
 
 def restart_task(transport: Transport, task_id: str) -> None:
-    """Sets the status `in_progress`, whatever it was; does nothing if the task was deleted."""
-    with contextlib.suppress(Refused):  # reported when its events are refused
-        transport.call("tasks.started", {"task": task_id, "force": True})
+    """Sets the status `in_progress`, whatever it was; a published or deleted task stays as it is."""
+    try:
+        transport.call("tasks.started", {"task": task_id})
+    except Refused as refusal:
+        if refusal.subcode == _INVALID_STATUS:  # `force` would un-publish a task
+            document = status_documents(transport, [task_id], limits.API_TIMEOUT_S).get(task_id)
+            if document is not None and document["status"] not in PUBLISHED:
+                with contextlib.suppress(Refused):
+                    transport.call("tasks.started", {"task": task_id, "force": True})
+        # Else it is reported when its events are refused.
 
 
 def reopen_task(transport: Transport, task_id: str) -> str:
