@@ -75,6 +75,12 @@ class Sweep:
         (task,) = self._group._open_tasks([spec], in_sweep=True)
         return task
 
+    def _end(self) -> None:
+        """Called when the loop has used all configurations."""
+        if self._tracker is not None:
+            self._tracker.stop()
+        self._is_over = self._begun > 0  # an empty sweep may be looped over again
+
     def __next__(self) -> GroupTask:
         group = self._group
         ended = group._iterations.end(group._run, self)
@@ -85,9 +91,7 @@ class Sweep:
             group._iterations.end_left(group._opened(), stopped=not group._is_in_block)
             task = self._open()
         if task is None:
-            if self._tracker is not None:
-                self._tracker.stop()
-            self._is_over = self._begun > 0  # an empty sweep may be looped over again
+            self._end()
             raise StopIteration
         self._begun += 1
         group._iterations.running.append((weakref.ref(self), task))
@@ -100,9 +104,12 @@ class Sweep:
 class SharedSweep(Sweep):
     """A sweep of a shared run: each iteration takes a configuration that no other process has."""
 
-    def __init__(self, group: TaskGroup, run: Run, specs: list[TaskSpec], tracker: Tracker | None) -> None:
-        super().__init__(group, specs, tracker)
-        self._left = sharing.in_own_order(run, specs)
+    def __init__(
+        self, group: TaskGroup, run: Run, left: list[TaskSpec], total: int, tracker: Tracker | None
+    ) -> None:
+        super().__init__(group, left, tracker)
+        self._total = total
+        self._left = sharing.in_own_order(run, left)
 
     @property
     def has_more(self) -> bool:
@@ -110,10 +117,11 @@ class SharedSweep(Sweep):
         return bool(self._left)
 
     def _open(self) -> GroupTask | None:
-        task = self._group._open_next(self._left, in_sweep=True)
-        if task is None:
-            sharing.log_left_out(len(self._specs), self._begun)
-        return task
+        return self._group._open_next(self._left, in_sweep=True)
+
+    def _end(self) -> None:
+        super()._end()
+        sharing.log_left_out(self._total, self._begun)
 
 
 class AgentSweep(Sweep):
@@ -233,9 +241,8 @@ def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sw
 def _shared_sweep(group: TaskGroup, run: Run, specs: list[TaskSpec], progress: bool) -> Sweep:
     sharing.look(run)
     left = sharing.left_to_run(run, specs)
-    sharing.log_left_out(len(specs), len(left))
     tracker = progress_tracker(run, len(left), 0) if progress else None
-    return SharedSweep(group, run, left, tracker)
+    return SharedSweep(group, run, left, len(specs), tracker)
 
 
 def progress_tracker(run: Run, total: int, done: int) -> Tracker:

@@ -125,6 +125,29 @@ def test_each_configuration_runs_in_one_process(place: Place) -> None:
     assert len(parents()) == 1
 
 
+@pytest.mark.parametrize("most", [0, 2, 6])
+def test_one_log_line_says_what_was_left_to_others(
+    place: Place, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with place.shared() as one, place.shared() as two:
+        if most:
+            train_all(one, most)
+        caplog.clear()
+        train_all(two)
+        lines = [line for line in caplog.messages if "configurations" in line]
+    left = f"{most} of 6 configurations were left to other processes of the run"
+    assert lines == ([left] if most else [])
+
+
+def test_tasks_outside_of_a_space_are_listed_by_name(place: Place) -> None:
+    """As an array does it, of which each process opens one task."""
+    for fold in (10, 2, 1):
+        with place.shared() as group, group.task({"fold": fold}):
+            pass
+    assert [row.name for row in group.results()] == ["fold=1", "fold=2", "fold=10"]
+    assert [row.name for row in place.load()] == ["fold=1", "fold=2", "fold=10"]
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_run_is_the_same_on_every_machine_and_for_its_group_only() -> None:
     with shared("a") as one:

@@ -105,7 +105,6 @@ def map_configurations(
     if run.sharing is not None:
         sharing.look(run)
         left = sharing.left_to_run(run, left)
-        sharing.log_left_out(len(specs), len(left))
     engine = _engine(run, fn, len(left), options)
     mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
@@ -144,7 +143,7 @@ def map_configurations(
             take(task, result)
         check_run(run)
         if run.sharing is not None:
-            sharing.log_left_out(len(left), len(mapped))
+            sharing.log_left_out(len(specs), len(mapped))
     except BaseException as error:
         for task, result in engine.stop():
             if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM

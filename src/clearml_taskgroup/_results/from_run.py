@@ -8,6 +8,7 @@ from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain_parameters
 from .._run.recount import complete, counted
 from .._run.sharing import look_if_possible
+from .._text import natural
 from .find_metric import MetricLookup
 from .history import FLUSH_TIMEOUT_S, Reader
 from .results import Results
@@ -48,7 +49,7 @@ def results_of(run: Run, more: str = "") -> Results:
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     if run.sharing is not None and not run.closed:
         look_if_possible(run)
-    states = sorted(run.all_states(), key=lambda state: state.spec.index)
+    states = sorted(run.all_states(), key=lambda state: (state.spec.index, natural(state.spec.name)))
     states = [state for state in states if not state.archived]
     metrics = {state.id: copy_metrics(state.metrics) for state in states}
     tasks = [counted(state, metrics[state.id]) for state in states]

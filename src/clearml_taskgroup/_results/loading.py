@@ -47,7 +47,7 @@ from .._storage.past_runs import (
     log_empty_runs,
     run_logs,
 )
-from .._text import shown
+from .._text import natural, shown
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError, TemplateError
 from .find_metric import MetricLookup
 from .history import Reader
@@ -323,6 +323,7 @@ def _row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
 
 
 def _results(rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = "") -> Results:
-    rows.sort(key=lambda row: row.index)
+    # Processes that share a run may open tasks outside of a space, each with the index 0.
+    rows.sort(key=lambda row: (row.index, natural(row.name)))
     partial = bool(more) or any(row.status in OPEN for row in rows)
     return Results(tuple(rows), about, lookup, reader, partial=partial, partial_reason=more)

@@ -207,7 +207,7 @@ def log_left_out(total: int, own: int) -> None:
     """Logs in one line how many configurations of a space other processes run."""
     if own < total:
         others = total - own
-        logger.info("%d of %d configurations belong to other processes of the run", others, total)
+        logger.info("%d of %d configurations were left to other processes of the run", others, total)
 
 
 def leave(run: Run) -> bool:
