@@ -242,7 +242,8 @@ def is_deleted(transport: Transport, task_id: str) -> bool:
         ServerError: It does not say.
     """
     try:
-        transport.call("tasks.get_by_id", {"task": task_id}, timeout=0)
+        wait = limits.HEARTBEAT_ANSWER_TIMEOUT_S
+        transport.call("tasks.get_by_id", {"task": task_id}, timeout=0, answer_timeout=wait)
     except Refused as refusal:
         if is_gone(refusal):
             return True
