@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -11,7 +12,17 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import answers, api, curves, http_request, queries, queues, sdk, tasks
+from clearml_taskgroup._clearml import (
+    answers,
+    api,
+    curves,
+    http_request,
+    queries,
+    queues,
+    run_queue,
+    sdk,
+    tasks,
+)
 from clearml_taskgroup._clearml.api import AnswerTooLarge, Transport
 from clearml_taskgroup._clearml.documents import past_task
 from clearml_taskgroup._model import limits
@@ -80,6 +91,14 @@ def read_all(transport: Transport, group_id: str, task_id: str) -> None:
     queues.enqueue(transport, [task_id], queue)
     queues.stop(transport, [task_id], "enough")
     queues.statuses(transport, [task_id])
+    queries.attempts_of(transport, "run", "key", 1)
+    with contextlib.suppress(run_queue.QueueGone):  # which an odd id means as well
+        shared = run_queue.create_queue(transport, f"run {random.random()}")
+        if shared is not None:
+            run_queue.add_entry(transport, shared, "entry")
+            run_queue.read_entries(transport, shared)
+            run_queue.remove_entry(transport, shared, "entry")
+            run_queue.delete_queue(transport, shared)
 
 
 class Changed:
