@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.login_errors import LoginDelayed
 from clearml_taskgroup._run.abort import abort, abort_run
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, ServerNameError, TaskAbortedError
 from clearml_taskgroup.testing import MemoryStore, recording
@@ -117,10 +119,11 @@ def _other_process(callbacks: Callbacks) -> Iterator[Callbacks]:
 
 
 @pytest.fixture
-def hydra_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
+def hydra_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
     """Runs jobs in this process."""
     monkeypatch.chdir(tmp_path)
-    return Launcher(tmp_path)
+    yield Launcher(tmp_path)
+    integration._close_all()  # as at the end of the interpreter
 
 
 Start = Callable[..., None]
@@ -426,6 +429,28 @@ def test_jobs_of_other_processes_join_the_run(
     assert "other processes" not in caplog.text
 
 
+def test_a_job_in_another_process_waits_for_the_server(
+    hydra_jobs: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an error, a server that is away for a moment would end all jobs."""
+    opened = TaskGroup.open
+    answers = iter([True, False, False, True])  # the launching process, then the job
+
+    def answer(group: TaskGroup) -> TaskGroup:
+        if not next(answers):
+            raise LoginDelayed("the server did not answer in time")
+        return opened(group)
+
+    monkeypatch.setattr(TaskGroup, "open", answer)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    hydra_jobs.multirun(train, "lr=1", elsewhere=True, mode="offline")
+    assert caplog.text.count("the job waits for the server") == 2
+    answers = iter([True] + [False] * 3)
+    monkeypatch.setattr(integration, "SERVER_PATIENCE_S", 0.0)
+    with pytest.raises(SystemExit, match="did not answer in time"):
+        hydra_jobs.multirun(train, "lr=1", elsewhere=True, mode="offline")
+
+
 def test_metrics_that_only_some_jobs_report_are_reported_once(hydra_jobs: Launcher) -> None:
     """The last process knows all jobs; each of the others knows a part of them."""
 
@@ -518,38 +543,35 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     main()
 """
-JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=4")
+BASIC = ("seed=4,5,6",)
+JOBLIB = ("seed=range(8)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=4")
 
 
 def run_application(folder: Path, environment: dict[str, str], *arguments: str) -> int:
-    """Runs a real application with eight jobs; gives its exit code."""
+    """Runs a real application; gives its exit code."""
     (folder / "train.py").write_text(APPLICATION)
     (folder / "config.yaml").write_text(CONFIG + "      name: sweep\nend: normal\n")
-    command = [sys.executable, "train.py", "-m", "seed=range(8)", *arguments]
+    command = [sys.executable, "train.py", "-m", *arguments]
     with (folder / "output").open("w") as output:
         return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=200,
-            check=False,
+            command, cwd=folder, env=environment, stdout=output, stderr=output, timeout=200, check=False
         ).returncode
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
-def test_a_real_multirun_offline(tmp_path: Path, launcher: Sequence[str]) -> None:
-    """One run, eight tasks, one parent; the failed job ends the script with an error."""
+@pytest.mark.parametrize(
+    ("launcher", "seeds"), [(BASIC, (4, 5, 6)), (JOBLIB, range(8))], ids=["basic", "joblib"]
+)
+def test_a_real_multirun_offline(tmp_path: Path, launcher: Sequence[str], seeds: Sequence[int]) -> None:
+    """One run, a task for each job, one parent; the failed job ends the script with an error."""
     offline = environment(tmp_path, {"CLEARML_OFFLINE_MODE": "1"})
-    assert run_application(tmp_path, offline, "end=raise", *launcher) == 1
+    assert run_application(tmp_path, offline, *launcher, "end=raise") == 1
     disk = Disk(tmp_path / "cache")
     lines = [line for lines in disk.records for line in lines]
     names = {line["id"]: line["name"] for line in lines if line["event"] == "task"}
     found = {names[line["id"]]: line["status"] for line in lines if line["event"] == "end"}
-    expected = dict.fromkeys((f"end=raise,seed={seed}" for seed in range(8)), "completed")
-    assert found == expected | {"end=raise,seed=5": "failed"}
+    expected = {f"end=raise,seed={seed}": "failed" if seed == 5 else "completed" for seed in seeds}
+    assert found == expected
     assert [line["status"] for line in lines if line["event"] == "close"] == ["failed"]
     assert len({line["run"] for line in lines if line["event"] == "run"}) == 1
     output = (tmp_path / "output").read_text()
@@ -559,8 +581,9 @@ def test_a_real_multirun_offline(tmp_path: Path, launcher: Sequence[str]) -> Non
 
 @pytest.mark.slow
 def test_a_real_multirun_on_a_server(tmp_path: Path) -> None:
-    """The tasks have one parent, which is completed; its queue is gone."""
+    """The tasks have one parent, which is completed; nothing of the sharing is left."""
     with LoopbackServer() as server:
+        queues = set(server.state.queues)
         assert run_application(tmp_path, sdk_environment(server, tmp_path / "home"), *JOBLIB) == 0
         tasks = originals(server)
         assert sorted(task["name"] for task in tasks) == [f"sweep seed={seed}" for seed in range(8)]
@@ -570,15 +593,16 @@ def test_a_real_multirun_on_a_server(tmp_path: Path) -> None:
             assert server.scalars(task["id"])["loss", "val"] == [(step, seed + step) for step in range(3)]
         parent = only(originals(server, "parent"))
         assert (parent["status"], {task["parent"] for task in tasks}) == ("completed", {parent["id"]})
+        assert set(server.state.queues) == queues
         assert (server.violations, server.crashes) == ([], [])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [BASIC, (*BASIC, *JOBLIB[1:-1], "hydra.launcher.n_jobs=2")])
 def test_a_real_multirun_is_interrupted(tmp_path: Path, launcher: Sequence[str]) -> None:
     """Ctrl-C in a job stops its task and the run; no task stays open."""
     offline = environment(tmp_path, {"CLEARML_OFFLINE_MODE": "1"})
-    assert run_application(tmp_path, offline, "end=interrupt", *launcher) != 0
+    assert run_application(tmp_path, offline, *launcher, "end=interrupt") != 0
     lines = [line for lines in Disk(tmp_path / "cache").records for line in lines]
     closed = [line for line in lines if line["event"] == "close"]
     assert [(line["status"], line["reason"]) for line in closed] == [("stopped", "KeyboardInterrupt")]

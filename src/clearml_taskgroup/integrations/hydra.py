@@ -11,12 +11,16 @@ import atexit
 import contextlib
 import os
 import sys
+import time
 import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._clearml.api import Unreachable
+from .._clearml.login_errors import LoginDelayed
 from .._log import logger
+from .._model.backoff import Backoff
 from .._model.identity import KEY_DIGITS, flatten, task_key
 from .._run.abort import leave_task
 from .._run.failures import reason_of
@@ -40,6 +44,8 @@ with needs("hydra", __name__):
     from omegaconf import DictConfig, OmegaConf
 
 
+SERVER_PATIENCE_S = 300.0
+"""Seconds for which a job in another process waits for a server that does not answer."""
 _DONE = "Hydra runs its job all the same, which cannot report: let it return if GroupTask.current().done"
 
 
@@ -141,6 +147,18 @@ class TaskGroupCallback(Callback):
         atexit.register(_close_all)  # the latest is called first: before the group ends as never closed
         return group
 
+    def _open_patiently(self, config: DictConfig) -> TaskGroup:
+        """Opens the group for one job: a server that is away for a moment should not end all of them."""
+        pauses, deadline = Backoff(1.0, 30.0), time.monotonic() + SERVER_PATIENCE_S
+        while True:
+            try:
+                return self._open(config)
+            except (LoginDelayed, Unreachable) as error:
+                if time.monotonic() >= deadline:
+                    raise
+                logger.warning("the job waits for the server: %s", reason_of(error))
+                time.sleep(pauses.next_pause())
+
     def _close(self, status: Status, reason: str) -> None:
         group, self._group, self._task = self._group, None, None
         if group is None:
@@ -169,7 +187,7 @@ class TaskGroupCallback(Callback):
             group = self._group
             self._is_for_one_job = group is None or group._opened().in_child
             if group is None or self._is_for_one_job:
-                group = self._open(config)
+                group = self._open_patiently(config)
                 group._opened().warned.add(LEAVING)
             self._task = _open_task(group, config, bool(self._options.get("resume")))
             self._task._state.abort_error = _JobAbortedError
