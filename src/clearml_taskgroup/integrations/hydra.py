@@ -25,7 +25,7 @@ from .._model.identity import KEY_DIGITS, flatten, task_key
 from .._run.abort import leave_task
 from .._run.failures import reason_of
 from .._run.joining import VARIABLE
-from .._run.sharing import LEAVING
+from .._run.sharing import LEAVING, look_if_possible
 from ..errors import ArgumentError, ParameterError, TaskAbortedError
 from . import needs
 
@@ -174,9 +174,12 @@ class TaskGroupCallback(Callback):
         if interrupt is not None and not isinstance(interrupt, Exception):
             return "stopped", reason_of(interrupt)
         if self._task is None:
-            for row in self._group.results():
-                if row.status == "failed":
-                    return "failed", f"group aborted by {row.status_reason}"
+            run = self._group._opened()
+            if run.sharing is not None:
+                look_if_possible(run)
+            for state in run.all_states():
+                if state.status == "failed":
+                    return "failed", f"group aborted by {state.reason}"
         return "stopped", "Hydra ended before its jobs did"
 
     # --- a job ---------------------------------------------------------------------------------
