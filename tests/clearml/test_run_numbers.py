@@ -85,7 +85,7 @@ def test_groups_cost_three_calls_more(loopback: LoopbackServer) -> None:
 def test_without_a_parent_of_its_own_a_run_keeps_the_number_until_its_first_task(
     loopback: LoopbackServer,
 ) -> None:
-    """In an outer group's block the parent tells nothing of this group; a run without tasks gives it back."""
+    """In an outer group's block the parent tells nothing of this group; the run's end gives it back, too."""
     place = Place(loopback)
     with place.group(name="outer"):
         with place.group() as inner:
@@ -96,7 +96,7 @@ def test_without_a_parent_of_its_own_a_run_keeps_the_number_until_its_first_task
             assert (empty.run_number, held(loopback)) == (2, 1)
         assert held(loopback) == 0
         with place.group() as again:
-            assert again.run_number == 2
+            assert again.run_number == 3  # this disk knows of the run without tasks
 
 
 def test_a_process_that_died_blocks_nobody(loopback: LoopbackServer) -> None:
@@ -177,17 +177,31 @@ def test_two_machines_that_used_the_same_number(
     assert TaskGroup.load(PROJECT, NAME, run=2, mode="online").about.run == group.run
 
 
-def test_the_same_number_offline_and_on_a_server(loopback: LoopbackServer) -> None:
-    """On this disk, too, both ids are named; a run whose process was another one counts once."""
-    with Place().group() as offline:
-        offline.task({"seed": 0})
-    with Place(loopback).group() as online:
-        online.task({"seed": 0})
-    assert offline.run_number == online.run_number == 1
+def test_offline_and_on_a_server(loopback: LoopbackServer) -> None:
+    """One disk has each number once, so that nothing changes when the offline runs are uploaded."""
+    numbers, place = [], Place(loopback)
+    for mode in (Place(), place, Place(), place):
+        with mode.group() as group:
+            group.task({"seed": 0})
+        numbers.append(group.run_number)
+    assert numbers == [1, 2, 3, 4]
+    for number in numbers:
+        assert TaskGroup.load(PROJECT, NAME, run=number, mode="offline").about.run_number == number
+
+
+def test_two_runs_of_one_number_on_this_disk() -> None:
+    """A run log that was copied here from another machine: both ids are named."""
+    runs = []
+    for _ in range(2):
+        with Place().group() as group:
+            group.task({"seed": 0})
+        assert group.record_path is not None
+        text = group.record_path.read_text().replace('"number": 2', '"number": 1')
+        group.record_path.write_text(text)
+        runs.append(group.run)
     with pytest.raises(AmbiguousRunError) as raised:
         TaskGroup.load(PROJECT, NAME, run=1, mode="offline")
-    assert set(raised.value.runs) == {offline.run, online.run}
-    assert TaskGroup.load(PROJECT, NAME, run=1, mode="online").about.run == online.run
+    assert set(raised.value.runs) == set(runs)
 
 
 @pytest.mark.parametrize("given", [1, "1"])

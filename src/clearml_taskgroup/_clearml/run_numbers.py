@@ -51,15 +51,20 @@ class RunNumber:
                 logger.debug("the queue that reserved the run number %d is left over: %s", self.number, error)
 
 
-def reserve_run_number(transport: Transport, group_id: str) -> RunNumber:
+def reserve_run_number(transport: Transport, group_id: str, first: int = 1) -> RunNumber:
     """Finds the number of a group's next run, and keeps other processes from using it.
 
     Where the account may not create queues, processes that start at the same moment may get the same number.
 
+    Args:
+        transport: The way to the server.
+        group_id: The group's id.
+        first: The lowest number that this machine has not used, offline or on another server.
+
     Raises:
         ServerError: The server cannot be reached.
     """
-    number = last_run_number(transport, group_id) + 1
+    number = max(last_run_number(transport, group_id) + 1, first)
     while True:
         try:
             queue = _create(transport, f"taskgroup-number {group_id}.{number}")

@@ -23,7 +23,7 @@ from .._model.specs import TaskSpec
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import is_in_use, latest_run, load_or_skip, locked, run_logs
 from .._storage.processes import this_process
-from .._storage.run_log import RunLog, append, read_first, run_line, run_number
+from .._storage.run_log import RunLog, append, last_number_on_disk, read_first, run_line, run_number
 from .._storage.shared_on_disk import SharedOnDisk, open_shared_log
 from .._storage.shared_on_server import join_on_server
 from .._storage.upload import deliver_outbox
@@ -151,7 +151,8 @@ def join_online(
     backend.shared = shared
 
     def create() -> str:
-        backend.run_number = reserve_run_number(backend.transport, info.group_id)
+        first = last_number_on_disk(folder) + 1
+        backend.run_number = reserve_run_number(backend.transport, info.group_id, first)
         numbered = attrs.evolve(info, number=backend.run_number.number)
         (parent,) = backend.create(numbered, [parent_spec(info)], None)
         return parent

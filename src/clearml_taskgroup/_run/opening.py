@@ -20,7 +20,7 @@ from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
-from .._storage.run_log import RunLog
+from .._storage.run_log import RunLog, last_number_on_disk
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
 from . import sharing
 from .abort import follow
@@ -213,7 +213,8 @@ def _open_online(
     if joined is not None:
         return _Storage(backend, run_log, joined=joined)
     if prior is None and agent_task is None:
-        backend.run_number = reserve_run_number(backend.transport, info.group_id)
+        first = last_number_on_disk(folder) + 1
+        backend.run_number = reserve_run_number(backend.transport, info.group_id, first)
     number = backend.run_number.number if backend.run_number is not None else prior.number if prior else 1
     return _Storage(backend, run_log, prior, number)
 

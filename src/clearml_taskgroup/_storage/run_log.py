@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from .._run.state import TaskState
 
 
+LATEST_LOGS = 20
+"""How many run logs are looked at for the highest number; a process of a shared run may have an older one."""
+
+
 @attrs.frozen
 class _Kept:
     """A line that the disk has not taken yet, and what it says."""
@@ -80,7 +84,8 @@ class RunLog:
         """
         with disk_errors(folder):
             folder.mkdir(OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
-            number = 1 + max((run_number(path) for path in folder.glob("run-*.jsonl")), default=0)
+            names = max((run_number(path) for path in folder.glob("run-*.jsonl")), default=0)
+            number = 1 + max(names, last_number_on_disk(folder))
             while True:
                 path = folder / f"run-{number:04}.jsonl"
                 try:
@@ -299,6 +304,13 @@ def _end_line(state: TaskState) -> dict[str, Any]:
         "settled": state.finished,
         "measures": metrics_to_json(state.metrics),
     }
+
+
+def last_number_on_disk(folder: Path) -> int:
+    """Reads the highest number of a group's latest runs on this disk; a server gives runs other numbers."""
+    latest = sorted(folder.glob("run-*.jsonl"), key=run_number)[-LATEST_LOGS:]
+    numbers = [read_first(path).get("number") for path in latest]
+    return max((number for number in numbers if type(number) is int), default=0)
 
 
 def run_number(path: Path) -> int:
