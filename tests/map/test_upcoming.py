@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,6 +101,18 @@ def test_catch_makes_no_difference(catch: Any) -> None:
         (one,) = group.map(fn, {"seed": [0]}, retries=1)
     assert calls == [1, 2]
     assert (one.error, one.task.status, group.failures) == (None, "completed", ())
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_a_failed_attempt_holds_no_memory_during_the_next_one(workers: int | None) -> None:
+    """What its frames referred to is gone, such as the tensors of a training that had no room."""
+    worker_functions.models.clear()
+    with offline() as group:
+        try:
+            (one,) = group.map(worker_functions.run_out_of_memory, {"seed": [0]}, retries=1, workers=workers)
+        finally:
+            gc.enable()
+    assert (one.value, one.task.attempt) == (True, 2)
 
 
 class Abort(BaseException):

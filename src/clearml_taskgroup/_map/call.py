@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from .._run.abort import aborts_in, closed_error
-from .._run.failures import add_note, reason_of, record, traceback_text
+from .._run.failures import add_note, clear_frames, reason_of, record, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
 from .._task import GroupTask
@@ -138,6 +138,8 @@ def call_in_worker(fn: Function, task: WorkerTask) -> bytes:
         if isinstance(error, DeliveryError):  # the group makes the sentence about the points
             facts.lost, problem = facts.lost + error.points, error.cause
         facts.trouble = f"{problem} (on {platform.node()})"
+    if result.error is not None:  # the next call may need the memory of what its frames hold
+        clear_frames(result.error)
     return _pack(value, result, time.monotonic() - began, facts)
 
 

@@ -13,7 +13,7 @@ import attrs
 from .._log import logger
 from .._run import sharing
 from .._run.abort import check_run
-from .._run.failures import ending_of, is_caught, keep_failure, reason_of
+from .._run.failures import clear_frames, ending_of, is_caught, keep_failure, reason_of
 from .._run.resume import log_progress
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from .._run.worker_counts import merge
@@ -126,7 +126,8 @@ def map_configurations(
         number = upcoming.retry(task, error) if retry else 0
         if not number:
             mapped[task.key] = outcome
-        if number:
+        if number and error is not None:
+            clear_frames(error)  # the retry may need the memory of what they hold
             follows = f"retry {number} of {options.retries} follows"
             logger.warning("%s failed, %s: %s", task, follows, task.status_reason)
         elif isinstance(error, Exception) and not is_logged:
