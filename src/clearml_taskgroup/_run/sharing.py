@@ -246,6 +246,10 @@ def _create(run: Run, claimed: Sequence[TaskSpec], in_sweep: bool) -> list[TaskS
     if not claimed:
         return []
     shared, ids, late = _sharing(run).shared, dict[str, str](), set[str]()
+    if shared.session != run.info.session:  # the run was empty since this process joined
+        run.info = attrs.evolve(run.info, session=shared.session)
+        if run.run_log is not None:
+            run.run_log.session = shared.session
     try:
         states = tasks.create_tasks(run, claimed, in_sweep)
         ids = {state.spec.key: state.id for state in states}
