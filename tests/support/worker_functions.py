@@ -200,7 +200,7 @@ def run_out_of_memory(task: GroupTask) -> bool:
     gc.disable()
     model = Model()
     models.append(weakref.ref(model))
-    if task.attempt == 1:
+    if len(models) == 1:
         raise MemoryError
     return models[0]() is None
 

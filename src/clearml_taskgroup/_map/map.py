@@ -126,8 +126,9 @@ def map_configurations(
         number = upcoming.retry(task, error) if retry else 0
         if not number:
             mapped[task.key] = outcome
-        if number and error is not None:
-            clear_frames(error)  # the retry may need the memory of what they hold
+        if isinstance(error, Exception):
+            clear_frames(error)  # the next call may need the memory of what they hold
+        if number:
             follows = f"retry {number} of {options.retries} follows"
             logger.warning("%s failed, %s: %s", task, follows, task.status_reason)
         elif isinstance(error, Exception) and not is_logged:
