@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from .._model.status import Status
     from .._task import GroupTask
 
-with needs("hydra", __name__):
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.utils import JobReturn, JobStatus
-    from hydra.experimental.callback import Callback
-    from hydra.utils import get_class
-    from omegaconf import DictConfig, OmegaConf
+    Callback = object
+else:
+    with needs("hydra", __name__):
+        from hydra.experimental.callback import Callback
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 
 SERVER_PATIENCE_S = 300.0
 """Seconds for which a job in another process waits for a server that does not answer."""
