@@ -233,6 +233,9 @@ def test_many_kinds_of_trouble_on_two_devices() -> None:
 def test_devices_are_there_before_the_scripts_modules_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody has chosen how processes start, they import the script with their device."""
     monkeypatch.undo()
+    monkeypatch.setattr(
+        sys.modules["__main__"], "__file__", "train.py", raising=False
+    )  # not in xdist's workers
     monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: None)
     assert process_pool.start_method(with_devices=True) == "spawn"
     monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "forkserver")

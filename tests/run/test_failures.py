@@ -281,7 +281,8 @@ def test_closing_twice_does_nothing_the_second_time(place: Place) -> None:
     record = group.record_path.read_text() if group.record_path else ""
     group.close()
     group.close(timeout=0)
-    assert place.ends() == before == {"run": ("completed", ""), "the task": ("failed", "bad")}
+    ended = {"run": ("failed", "no task completed: 1 failed"), "the task": ("failed", "bad")}
+    assert place.ends() == before == ended
     assert (group.record_path.read_text() if group.record_path else "") == record
 
 
