@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,21 @@ def test_parameters_are_added_to_those_there(backend: OfflineBackend) -> None:
     (parent,) = backend.create(INFO, [TaskSpec("", "group", "group", -1, 1, {}, kind="parent")], None)
     backend.set_parameters(parent, {"lr": 1})  # it had no section General
     assert contents(backend, parent)["hyperparams"]["General"]["lr"]["value"] == "1"
+
+
+def test_processes_set_parameters_of_one_task(backend: OfflineBackend) -> None:
+    """As those of the parent of a run that they share: nothing is lost. Here each is a backend of its own."""
+    (task,) = opened(backend, "a")
+
+    def set_all(process: int) -> None:
+        own = OfflineBackend(backend.root)
+        for number in range(30):
+            own.set_parameters(task, {f"{process}/{number}": number})
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(set_all, range(3)))
+    general = contents(backend, task)["hyperparams"]["General"]
+    assert {f"{process}/{number}" for process in range(3) for number in range(30)} <= set(general)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
