@@ -196,3 +196,16 @@ def test_a_run_that_all_processes_died_in_was_empty(tmp_path: Path) -> None:
     assert (two.session, three.session) == (1, 1)
     fall_silent(tmp_path, two)
     assert joined(tmp_path, 4).session == 1  # one of that session is alive
+
+
+@pytest.mark.parametrize(
+    "name", ["session.", "session.1 (copy)", "session.x", "end.1.bak", "end.1.x", "a.alive"]
+)
+def test_files_that_something_else_has_put_there_are_passed_over(tmp_path: Path, name: str) -> None:
+    one = joined(tmp_path, 1)
+    assert one.leave()
+    one.ended()
+    (tmp_path / "run-0001.shared" / name).write_bytes(b"\xff")
+    two = joined(tmp_path, 2)
+    assert two.session == 1
+    assert two.claim("a", 1)

@@ -428,6 +428,21 @@ def test_the_queue_is_deleted_before_leaving(machines: Machines) -> None:
     assert machines.queue() is None
 
 
+def test_who_has_not_noticed_that_the_queue_was_deleted_is_not_dead(machines: Machines) -> None:
+    one, two = machines.joined(1), machines.joined(2)
+    assert machines.run_task(two)
+    machines.delete_queue()
+    assert machines.run_task(one, "another key")
+    assert one.leave()
+    assert one.take_over() == []
+    one.ended()
+    machines.pass_time(30)
+    two.beat()
+    assert not two.withdrawn
+    assert two.leave()
+    two.ended()
+
+
 def test_the_queue_is_deleted_before_the_end(machines: Machines) -> None:
     """The run has ended then."""
     shared = machines.real_time(1)

@@ -17,7 +17,7 @@ from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.status import ABANDONED
-from clearml_taskgroup._storage import online
+from clearml_taskgroup._storage import online, processes
 from clearml_taskgroup._storage.past_runs import all_runs, load
 from clearml_taskgroup.errors import ArgumentError, LoginError, ModeError, RunInUseError, ServerError
 from tests.loopback import LoopbackServer
@@ -209,6 +209,45 @@ def test_a_run_that_died_is_stopped(loopback: LoopbackServer) -> None:
     TaskGroup.upload(group.run)
     parent = only(originals(loopback, "parent"))
     assert (parent["status"], parent["status_reason"]) == ("stopped", ABANDONED)
+
+
+def test_a_process_of_a_shared_run_that_died_is_no_problem(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the run log lacks the end of its task is not the fault of the disk."""
+    one = offline(run="job").open()
+    one.task({"seed": 0})
+    kill(one)
+    assert one._run is not None
+    died = one._run.info.process
+    monkeypatch.setattr(processes, "is_known_dead", lambda process: process == died)
+    with offline(run="job") as two, two.task({"seed": 1}):
+        pass
+    assert TaskGroup.upload(two.run).problems == ()
+    reasons = {doc["name"]: (doc["status"], doc["status_reason"]) for doc in originals(loopback)}
+    assert reasons == {f"{NAME} seed=0": ("stopped", ABANDONED), f"{NAME} seed=1": ("completed", "")}
+
+
+def test_a_shared_run_on_two_disks(
+    loopback: LoopbackServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What processes that share no disk have both run is uploaded once, never mixed."""
+    for disk, seeds in enumerate(([0, 1], [0, 1, 2])):
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / str(disk)))
+        with offline(run="job") as group:
+            for task in group.sweep({"seed": seeds}):
+                with task:
+                    task.report({"loss": float(disk)}, 0)
+        for _ in range(2):
+            assert TaskGroup.upload(group.run).problems == ()
+        assert not is_pending()
+    assert "2 tasks (seed=0, seed=1)" in caplog.text
+    losses = {doc["name"]: loopback.scalars(doc["id"]) for doc in originals(loopback)}
+    assert losses == {f"{NAME} seed={seed}": curve(float(seed == 2)) for seed in range(3)}
+    assert len(originals(loopback, "parent")) == 1
 
 
 def test_a_run_that_goes_on_after_its_upload_is_uploaded_again(loopback: LoopbackServer) -> None:

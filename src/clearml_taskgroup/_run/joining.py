@@ -159,6 +159,7 @@ def join_online(
 
     parent, is_new = find_or_create_parent(shared, create)
     if not is_new:
+        backend.remember_name(parent, info.name)
         backend.reopen([parent])
     (document,) = query_by_id(backend.transport, [parent], [f"hyperparams.{SECTION}.run_number.value"])
     info = attrs.evolve(info, number=parse_count(identity_of(document).get("run_number"), 1))

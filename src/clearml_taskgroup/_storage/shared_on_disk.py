@@ -117,10 +117,14 @@ class SharedOnDisk:
         return self.folder / f"{process}{ALIVE}"
 
     def _sessions(self) -> int:
-        return max((int(path.suffix[1:]) for path in self.folder.glob("session.*")), default=0)
+        return max(map(_number, self._numbered("session.*")), default=0)
 
     def _ends(self) -> list[Path]:
-        return sorted(self.folder.glob(f"end.{self.session}.*"), key=_number)
+        return sorted(self._numbered(f"end.{self.session}.*"), key=_number)
+
+    def _numbered(self, pattern: str) -> list[Path]:
+        # Without what a tool that synchronises or backs up disks has added.
+        return [path for path in self.folder.glob(pattern) if path.suffix[1:].isdecimal()]
 
     def beat(self) -> None:
         """Gives a sign of life every 30 seconds."""
@@ -310,7 +314,7 @@ def _create(path: Path, text: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 

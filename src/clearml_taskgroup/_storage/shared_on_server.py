@@ -260,6 +260,7 @@ class SharedOnServer:
             if self._queue == queue and self._state == IN_RUN and not self.withdrawn:
                 self.withdrawn = self.clock() - self._last_sign >= DEAD_AFTER_S
                 if not self.withdrawn:
+                    self._steady_since = self.clock()  # the others join again at their next sign of life
                     self._join()
 
     def _lives(self, process: str, sign: Sign, view: View) -> bool:
@@ -271,7 +272,7 @@ class SharedOnServer:
         return view.now - sign.last < DEAD_AFTER_S or not self._can_judge()
 
     def _can_judge(self) -> bool:
-        """Whether others had the time to give a sign of life, too, if the server was away for long."""
+        """Whether others had the time to give a sign of life, too, if the server or the queue was away."""
         now = self.clock()
         has_contact = now - self._last_sign <= DEAD_AFTER_S / 2
         return has_contact and now - self._steady_since >= 2 * BEAT_EVERY_S
@@ -294,6 +295,8 @@ class SharedOnServer:
     def take_over(self) -> Sequence[str]:
         """Finds processes that died; each is given to one process, which calls `taken_over`."""
         if self._state == ENDING:  # nobody is in the run: also those that were taken over, and went on
+            if not self._can_judge():
+                return []
             opened = {task.process for task in self.members() if task.status is None}
             return sorted(opened - {self.process, ""})
         queue = self._queue

@@ -98,8 +98,12 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
 def _lost_ends(past: PastRun) -> list[Exception]:
     """The tasks of a closed run that its log has no end of, as on a full disk."""
     latest = past.latest().values()
-    lost = [task.name for task in latest if task.status is None and task.id in past.opened_since_resume]
-    if past.status is None or not lost:  # a run whose process died says so in the reason of its tasks
+    opened = [task for task in latest if task.status is None and task.id in past.opened_since_resume]
+    # A process that died before it closed the group says so in the reason of its tasks.
+    logs = {process: load(past.path, only=process or None) for process in {task.process for task in opened}}
+    closed = {process for process, log in logs.items() if log is not None and log.status is not None}
+    lost = [task.name for task in opened if task.process in closed]
+    if not lost:
         return []
     tasks = f"{counted(len(lost), 'task')} ({some(lost, 3)})"
     problem = f"does not say how {tasks} ended, as the disk was full or the file was edited"
@@ -182,12 +186,14 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             logger.warning("somebody has deleted the parent task, so it is not uploaded again")
         elif past.owns_parent:
             found.run_started = past.started
-            parent, parent_id = found, found.create(backend, there, None)
+            parent_id = found.create(backend, there, None)
+            parent = None if found.is_of_another_process(journal) else found
         else:
             parent_id = _outer_parent(found, backend)
     ids: dict[str, str] = {}
     ids_there = {str(document["id"]) for document in there.values()}
     backend.batch_sender.refused_path = past.refused
+    others: list[str] = []
     for done, task in enumerate(past.tasks.values()):
         on_progress(task.name, done, len(past.tasks))
         if there and task.uploaded and task.uploaded not in ids_there:
@@ -198,7 +204,11 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             problems.append(_lost_session(past, task, sessions))
             continue
         session.run_started = past.started
-        ids[task.id] = session.create(backend, there, parent_id)
+        server_id = session.create(backend, there, parent_id)
+        if not task.status_there and session.is_of_another_process(journal):
+            others.append(task.name)
+            continue
+        ids[task.id] = server_id
         if session.status in PUBLISHED and not task.uploaded and session.has_unsent(journal):
             problems.append(_published(task, session))
         if session.is_done(task.uploaded):
@@ -214,6 +224,13 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
         problems += refused
         if not refused:
             append(past.path, [{"event": "uploaded", "id": task.id, "to": session.id}])
+    if others:
+        logger.warning(
+            "not uploaded, as another process of the run has run the same on the server, or uploaded it from "
+            "another disk: %s (%s)",
+            counted(len(others), "task"),
+            some(sorted(others), 3),
+        )
     if parent is not None:
         status, reason = past.final_status()
         has_all = past.uploaded or (parent.status == status and not parent.has_unsent(journal))

@@ -12,6 +12,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.events import events_in, titled
 from .._clearml.hyperparameters import ADDED, SECTION, parameter
+from .._clearml.queries import identity_of
 from .._clearml.tasks import add_artifacts, edit_parameters, foreign_status, restart_task
 from .._model.specs import Ending
 from .._model.status import CLOSED, ENDED, PUBLISHED
@@ -124,6 +125,11 @@ class Session:
             body["hyperparams"] = {**body["hyperparams"], SECTION: section}
         self.id, self.status = backend.create_task(body, self.data["project_name"], identity), "created"
         return self.id
+
+    def is_of_another_process(self, journal: Journal) -> bool:
+        """Whether the task is on the server from another process of the run, which has another disk or none."""
+        there = identity_of(self.known or {}).get("process")
+        return bool(there) and there != self.identity.get("process") and self.id not in journal.sent
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Reads the API events of the task, without those of its models."""
