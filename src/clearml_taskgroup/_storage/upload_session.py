@@ -127,7 +127,7 @@ class Session:
         return self.id
 
     def is_of_another_process(self, journal: Journal) -> bool:
-        """Whether the task is on the server from another process of the run, which has another disk or none."""
+        """Whether the task on the server is that of another process of the run, with another disk or none."""
         there = identity_of(self.known or {}).get("process")
         return bool(there) and there != self.identity.get("process") and self.id not in journal.sent
 
