@@ -432,6 +432,7 @@ def test_beside_task_init_it_is_the_agents_task_all_the_same(
     assert set(loopback.tasks) == before
 
 
+@pytest.mark.slow
 def test_a_script_without_the_point_ends_with_an_error(
     loopback: LoopbackServer, view: View, tmp_path: Path
 ) -> None:
@@ -486,6 +487,7 @@ def test_a_script_that_opens_other_groups_only_fails(
         assert loopback.scalars(task_id)["Summary", "kept"]
 
 
+@pytest.mark.slow
 def test_a_script_that_opens_its_group_last_is_fine(
     loopback: LoopbackServer, view: View, tmp_path: Path
 ) -> None:

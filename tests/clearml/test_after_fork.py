@@ -29,6 +29,7 @@ with TaskGroup("the project", "the group", mode=os.environ["MODE"], provenance=F
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
+@pytest.mark.quick(1)
 def test_workers_upload_after_their_parent_has(loopback: LoopbackServer, tmp_path: Path, mode: str) -> None:
     """They neither wait for threads of their parent's nor send on its connections."""
     run_script(SCRIPT, loopback, tmp_path, extra={"MODE": mode})

@@ -133,6 +133,7 @@ def test_a_script_outside_of_repositories_is_stored_whole(tmp_path: Path) -> Non
     assert not {"repository", "branch", "version_num"} & script.keys()
 
 
+@pytest.mark.slow
 def test_provenance_can_be_left_out(repository: Path, tmp_path: Path) -> None:
     """With `provenance=False` nothing is detected and no task has a script."""
     env = {"OPTIONS": '{"provenance": false}'}
@@ -172,6 +173,7 @@ give([bool(data["script"]), task.status])
         pytest.param([], id="stdin", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_console_has_no_script_and_works(tmp_path: Path, arguments: list[str]) -> None:
     """`python -c` and code from standard input have no script: the group works, its tasks have none."""
     done = start(arguments, tmp_path, stdin="" if arguments[:1] == ["-c"] else PRELUDE + CONSOLE)

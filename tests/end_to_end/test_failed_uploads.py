@@ -135,6 +135,7 @@ def test_failed_uploads_are_reported_kept_and_delivered(loopback: LoopbackServer
     assert not Path(found["record"]).with_suffix(".files").exists()
 
 
+@pytest.mark.slow
 def test_uploads_that_succeed_leave_nothing(loopback: LoopbackServer, tmp_path: Path) -> None:
     """No error, no copies; a file that ClearML shall delete is deleted, others are not."""
     found = work(loopback, tmp_path, "file", "artifact", "image", "stream", "model")
@@ -145,6 +146,7 @@ def test_uploads_that_succeed_leave_nothing(loopback: LoopbackServer, tmp_path: 
     assert "notes.txt" not in found["files"]
 
 
+@pytest.mark.slow
 def test_a_later_upload_to_the_same_address_counts(loopback: LoopbackServer, tmp_path: Path) -> None:
     """An artifact that was stored again, when the server was back, is not overwritten by the old one."""
     refuse(loopback, times=3)  # ClearML's attempts at one file
@@ -161,6 +163,7 @@ def after(task):
 
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.quick(1)
 def test_a_file_that_is_gone_is_reported(loopback: LoopbackServer, tmp_path: Path, mode: str) -> None:
     """ClearML uploads in the background: a file that the script has deleted meanwhile cannot be stored."""
     script = f"WANTED, FILES = ['gone'], ''\n{WORK}".replace('"online"', repr(mode))
@@ -180,6 +183,7 @@ def test_a_file_that_is_gone_is_reported(loopback: LoopbackServer, tmp_path: Pat
     assert "is not there any more" in error
 
 
+@pytest.mark.slow
 def test_an_upload_under_way_is_kept_when_the_time_is_over(loopback: LoopbackServer, tmp_path: Path) -> None:
     """A server that takes its time: closing keeps its limit, and the file is there for an upload."""
     loopback.faults.fail_next("files.upload", kind="delay", delay=10.0)
@@ -211,6 +215,7 @@ OWN = {("loss", "value"): [(1, 0.5)], ("own", "curve"): [(1, 0.25)]}
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
+@pytest.mark.quick(1)
 def test_what_clearmls_logger_could_not_send_is_sent(
     loopback: LoopbackServer, tmp_path: Path, status: int
 ) -> None:
@@ -225,6 +230,7 @@ def test_what_clearmls_logger_could_not_send_is_sent(
     assert loopback.task(task_id)["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_what_clearmls_logger_could_not_send_in_time_waits(loopback: LoopbackServer, tmp_path: Path) -> None:
     """ClearML would wait for the server without end as the interpreter ends; the outbox has its events."""
     loopback.faults.fail_next("events.add_batch", status=503, times=1_000_000)

@@ -87,6 +87,7 @@ print([row.value("loss") for row in resumed.results()])
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
+@pytest.mark.quick(1)
 def test_workers(loopback: LoopbackServer, tmp_path: Path, mode: str) -> None:
     """Worker processes, which Windows always starts by 'spawn'."""
     found = printed(PARALLEL.format(mode=mode), loopback if mode == "online" else None, tmp_path)

@@ -31,8 +31,9 @@ from tests.support.server_view import View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
-ENGINES = ("here", "threads", "workers", "pool", "loky")
-PROCESSES = ("workers", "pool", "loky")
+LOKY = pytest.param("loky", marks=pytest.mark.slow)  # its processes take seconds to start
+ENGINES = ("here", "threads", "workers", "pool", LOKY)
+PROCESSES = ("workers", "pool", LOKY)
 SPACE = {"seed": range(6)}
 
 
@@ -462,7 +463,7 @@ def test_an_interrupt_here_stops_its_task(disk: Disk) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["pool", "loky"])
+@pytest.mark.parametrize("kind", ["pool", LOKY])
 def test_a_worker_that_is_interrupted_begins_no_more(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,7 +510,7 @@ def test_online_it_is_the_same(kind: str, server: View) -> None:
     assert sorted(path.suffix for path in record.parent.iterdir()) == [".jsonl"]
 
 
-@pytest.mark.parametrize("kind", ["workers", "loky"])
+@pytest.mark.parametrize("kind", ["workers", LOKY])
 def test_online_the_rest_of_a_task_works_there(kind: str, server: View) -> None:
     """Parameters that a worker sets and ClearML's own objects in it arrive before the task ends."""
     with warnings.catch_warnings():

@@ -11,12 +11,15 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.conftest import Seeds
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shared runs")]
 
-PROCESSES, CONFIGURATIONS, KILL_SEEDS, SEEDS = 16, 100, 20, 3
+PROCESSES, CONFIGURATIONS = 16, 100
+ROUNDS, KILLS = 3, 4
+"""For each mode; more of them with `--examples`, and the same again with `--seed`."""
 
 SCRIPT = """
 import json, os, random, signal, sys, time
@@ -41,7 +44,7 @@ def work(number):
     dice = random.Random(seed * 1000 + number)
     resume = doing == "resume"
     options = {"mode": mode, "run": "the job", "resume": resume, "provenance": False}
-    with TaskGroup("several", "processes", **options) as group:
+    with TaskGroup("several", f"processes {seed}", **options) as group:
         space = {"rate": [0.5 ** power for power in range(size // 5)], "seed": range(5)}
         for task in group.sweep(space):
             with task:
@@ -91,7 +94,7 @@ import json, sys
 import attrs
 from clearml_taskgroup import TaskGroup
 
-results = TaskGroup.load("several", "processes", run="the job")
+results = TaskGroup.load("several", f"processes {SEED}", run="the job")
 values = {row.name: [row.status, row.status_reason, row.attempt] for row in results}
 stats = {
     row.name: {str(key): [one.first, one.last, one.min, one.max] for key, one in row.stats.items()}
@@ -108,10 +111,11 @@ class Runs:
     mode: str
     home: Path
     server: LoopbackServer
+    seed: int = 0
 
-    def start(self, count: int, size: int, seed: int, doing: str) -> list[int]:
+    def start(self, count: int, size: int, doing: str) -> list[int]:
         """Starts so many processes over a space of a size; gives their exit codes."""
-        arguments = [self.mode, str(count), str(size), str(seed), doing]
+        arguments = [self.mode, str(count), str(size), str(self.seed), doing]
         done = run_script(
             f"import sys; sys.argv[1:] = {arguments}\n{SCRIPT}", self._server, self.home, extra=self._offline
         )
@@ -122,7 +126,7 @@ class Runs:
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Statuses and values of all tasks, as another process loads them."""
-        done = run_script(LOAD, self._server, self.home, extra=self._offline)
+        done = run_script(f"SEED = {self.seed}\n{LOAD}", self._server, self.home, extra=self._offline)
         statuses, stats = json.loads(done.stdout.splitlines()[-1])
         return statuses, stats
 
@@ -148,7 +152,8 @@ class Runs:
             tasks = list(self.server.tasks.values())
         else:
             tasks = [json.loads(path.read_text()) for path in self.home.glob("cache/offline/*/task.json")]
-        return [task for task in tasks if task["hyperparams"]["TaskGroup"]["kind"]["value"] == "parent"]
+        named = [task for task in tasks if task["name"] == f"processes {self.seed}"]
+        return [task for task in named if task["hyperparams"]["TaskGroup"]["kind"]["value"] == "parent"]
 
     def check_end(self) -> None:
         """The run has one parent, which is completed, and nothing of the agreement is left."""
@@ -167,39 +172,37 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     return Runs(request.param, tmp_path / "home", server)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_no_configuration_is_run_twice_or_left_out(runs: Runs, seed: int) -> None:
-    runs.start(PROCESSES, CONFIGURATIONS, seed, "all at once")
-    assert len(runs.attempts()) == CONFIGURATIONS
-    assert set(runs.attempts().values()) == {1}
-    statuses, _ = runs.load()
-    assert {tuple(status) for status in statuses.values()} == {("completed", "", 1)}
-    runs.check_end()
+def test_no_configuration_is_run_twice_or_left_out(runs: Runs, seeds: Seeds) -> None:
+    for seed in seeds(ROUNDS):
+        one = attrs.evolve(runs, home=runs.home / str(seed), seed=seed)
+        one.start(PROCESSES, CONFIGURATIONS, "all at once")
+        assert len(one.attempts()) == CONFIGURATIONS, seed
+        assert set(one.attempts().values()) == {1}, seed
+        statuses, _ = one.load()
+        assert {tuple(status) for status in statuses.values()} == {("completed", "", 1)}, seed
+        one.check_end()
 
 
 @pytest.mark.parametrize("doing", ["all at once", "array"])
 def test_results_are_those_of_one_process(runs: Runs, doing: str, tmp_path: Path) -> None:
     alone = attrs.evolve(runs, home=tmp_path / "alone", mode="offline")
-    alone.start(1, 20, 0, "all at once")
-    runs.start(4, 20, 0, doing)
+    alone.start(1, 20, "all at once")
+    runs.start(4, 20, doing)
     assert runs.load() == alone.load()
     assert max(one.get("rows", 0) for one in runs.noted()) == 20
     runs.check_end()
 
 
-@pytest.mark.parametrize("seed", range(KILL_SEEDS))
-@pytest.mark.quick(0)
-def test_a_killed_process_leaves_abandoned_tasks_that_a_resume_completes(runs: Runs, seed: int) -> None:
-    codes = runs.start(4, 20, seed, "killed")
-    assert len(runs.attempts()) in (19, 20, 20 - codes.count(0) // 4, 20) or codes
-    statuses, _ = runs.load()
-    assert {status for status, _, _ in statuses.values()} <= {"completed", "stopped"}
-    assert all(
-        reason.startswith("abandoned") for status, reason, _ in statuses.values() if status == "stopped"
-    )
-    runs.start(1, 20, seed, "resume")
-    statuses, _ = runs.load()
-    assert len(statuses) == 20
-    assert {status for status, _, _ in statuses.values()} == {"completed"}
-    assert set(runs.attempts().values()) == {1}
-    runs.check_end()
+def test_a_killed_process_leaves_abandoned_tasks_that_a_resume_completes(runs: Runs, seeds: Seeds) -> None:
+    for seed in seeds(KILLS):
+        one = attrs.evolve(runs, home=runs.home / str(seed), seed=seed)
+        one.start(4, 20, "killed")
+        statuses, _ = one.load()
+        ends = {(status, reason.partition(":")[0]) for status, reason, _ in statuses.values()}
+        assert ends <= {("completed", ""), ("stopped", "abandoned")}, seed
+        one.start(1, 20, "resume")
+        statuses, _ = one.load()
+        assert len(statuses) == 20, seed
+        assert {status for status, _, _ in statuses.values()} == {"completed"}, seed
+        assert set(one.attempts().values()) == {1}, seed
+        one.check_end()

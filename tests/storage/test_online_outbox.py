@@ -304,6 +304,7 @@ def test_an_end_without_any_time_keeps_all_on_disk(loopback: LoopbackServer) -> 
     assert loopback.scalars(task.id) == curve(1000)
 
 
+@pytest.mark.slow
 def test_an_exception_is_not_replaced_by_an_outage(loopback: LoopbackServer) -> None:
     """A block that raises in an outage raises its own exception, with the one line as a note."""
     group = new_group(close_timeout=0.3)
@@ -379,6 +380,7 @@ def test_a_disk_that_stays_full_loses_what_is_past_the_bound_and_says_so(
     assert {loopback.task(task.id)["status"] for task in tasks} == {"completed"}
 
 
+@pytest.mark.slow
 def test_what_lies_on_a_disk_that_filled_up_later_is_told_apart(
     loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
