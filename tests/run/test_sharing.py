@@ -15,6 +15,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._run import sharing
 from clearml_taskgroup._storage import processes, shared_on_disk, shared_on_server
+from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
@@ -230,6 +231,36 @@ def test_resume_alone_continues_a_shared_run(place: Place) -> None:
     with TaskGroup("the project", "the group", mode=place.mode, provenance=False, resume=True) as two:
         assert two.run == one.run
         assert [task.attempt for task in two.sweep({"C": [1]})] == [2]
+
+
+def test_a_process_that_leaves_first_has_nothing_left_to_deliver(loopback: Any, cache: Path) -> None:
+    place = Place("online")
+    with place.shared() as one, one.task({"C": 1}):
+        with place.shared() as two:
+            two.task({"C": 2})
+        (log,) = [past for past in all_runs(cache / "taskgroup") if past.path == two.record_path]
+        assert (log.status, log.is_pending) == ("completed", False)
+        TaskGroup.upload(log.path)
+        assert loopback.tasks[one.parent_id]["status"] == "in_progress"
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_upload_of_a_process_that_died(loopback: Any, cache: Path, dead: set[str], goes_on: bool) -> None:
+    """It ends the parent only if nobody is in the run."""
+    place = Place("online")
+    one = place.shared().open()
+    one.task({"C": 1})
+    assert one.record_path is not None
+    kill(one, dead)
+    if goes_on:
+        with place.shared() as two, two.task({"C": 2}):
+            TaskGroup.upload(one.record_path)
+            assert loopback.tasks[one.parent_id]["status"] == "in_progress"
+    else:
+        TaskGroup.upload(one.record_path)
+    expected = "completed" if goes_on else "stopped"
+    assert loopback.tasks[one.parent_id]["status"] == expected
+    assert [queue["name"] for queue in loopback.state.queues.values()] == ["default"]
 
 
 # --- processes that die, or are taken for dead ---------------------------------------------------

@@ -257,6 +257,11 @@ class _Closing:
         if self.run.sharing is not None:
             self.is_last = False  # also if it cannot be known
             self.is_last = leave(self.run)
+            if (
+                not self.is_last and self.run.backend.mode == "online"
+            ):  # where this log is of this process only
+                self.run.parent_ended = True  # by another process
+                self._attempt(self._log_close)
 
     def _undelivered(self) -> list[Exception]:
         missing = self.run.undelivered(self.states)

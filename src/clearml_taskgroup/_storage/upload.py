@@ -17,7 +17,7 @@ from .._clearml import sdk
 from .._clearml.api import Unreachable
 from .._clearml.documents import metrics_of, scalars_of_events
 from .._clearml.notes import NAMES_ENTRY, SERIES_ENTRY, names_to_json, series_text
-from .._clearml.queries import run_tasks
+from .._clearml.queries import query_by_id, run_tasks
 from .._log import logger
 from .._model.metric_data import MetricData
 from .._model.name_template import NameTemplate
@@ -29,7 +29,9 @@ from .kept_files import KeptFiles
 from .online import OnlineBackend
 from .outbox import Outbox
 from .past_runs import load, locked
+from .processes import this_process
 from .run_log import append
+from .shared_on_server import join_on_server
 from .upload_session import Journal, Session
 
 if TYPE_CHECKING:
@@ -131,12 +133,29 @@ def _upload_online(past: PastRun, backend: OnlineBackend, on_progress: OnProgres
         status = {} if adopted is None else {"status": adopted.status, "reason": adopted.reason}
         append(past.path, [{"event": "settled", "id": task.id, **status}])
     if past.owns_parent and past.parent is not None and not (past.delivered or past.uploaded):
-        problems += _set_status(backend, past.parent, *past.final_status(), name=past.name)
+        problems += _end_parent(past, past.parent, backend)
     problems += KeptFiles(past.kept_files).deliver(backend)
     problems += backend.delivery_errors()
     on_progress("", len(undelivered), len(undelivered))
     url = backend.url(past.parent) if past.parent else None
     return Uploaded(past.parent, {task.id: task.id for task in past.tasks.values()}, url, tuple(problems))
+
+
+def _end_parent(past: PastRun, parent: str, backend: OnlineBackend) -> list[Exception]:
+    """Ends the parent, unless other processes are still in the run, or one of them has ended it."""
+    status, reason = past.final_status()
+    if not past.shared:
+        return _set_status(backend, parent, status, reason, name=past.name)
+    shared = join_on_server(backend.transport, past.run, NameTemplate(past.template), this_process())
+    if not shared.leave():
+        return []
+    try:
+        documents = query_by_id(backend.transport, [parent], ["status"])
+        if any(document["status"] in ENDED for document in documents):
+            return []
+        return _set_status(backend, parent, status, reason, name=past.name)
+    finally:
+        shared.ended()
 
 
 def deliver_outbox(past: PastRun, backend: OnlineBackend) -> None:
