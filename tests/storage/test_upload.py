@@ -228,6 +228,21 @@ def test_a_process_of_a_shared_run_that_died_is_no_problem(
     assert reasons == {f"{NAME} seed=0": ("stopped", ABANDONED), f"{NAME} seed=1": ("completed", "")}
 
 
+def test_a_shared_run_that_goes_on_on_the_server(loopback: LoopbackServer) -> None:
+    """The upload of its offline part does not end the parent of the others."""
+    for seed in range(2):
+        with offline(run="job") as group:
+            group.task({"seed": seed})
+        if seed == 0:
+            TaskGroup.upload(group.run)
+    with Place(loopback).group(run="job") as online_group:
+        TaskGroup.upload(group.record_path or "")
+        assert only(originals(loopback, "parent"))["status"] == "in_progress"
+        online_group.task({"seed": 2})
+    assert only(originals(loopback, "parent"))["status"] == "completed"
+    assert len(originals(loopback)) == 3
+
+
 def test_a_shared_run_on_two_disks(
     loopback: LoopbackServer,
     tmp_path: Path,

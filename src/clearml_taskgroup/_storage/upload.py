@@ -251,12 +251,12 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             some(sorted(others), 3),
         )
     if parent is not None:
-        status, reason = past.final_status()
+        status, _ = past.final_status()
         has_all = past.uploaded or (parent.status == status and not parent.has_unsent(journal))
         if not parent.is_done(parent.id if has_all else ""):
             parent.upload(backend, journal)
             problems += _missing_files(past, parent)
-            problems += _set_status(backend, parent.id, status, reason)
+            problems += _end_parent(past, parent.id, backend)
     backend.batch_sender.retry_refused()
     on_progress("", len(past.tasks), len(past.tasks))
     url = backend.url(parent_id) if parent_id else None
