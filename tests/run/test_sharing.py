@@ -19,6 +19,7 @@ from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
+    NameWarning,
     SubmitError,
     TaskAbortedError,
     TaskClosedError,
@@ -405,6 +406,19 @@ def test_a_process_of_another_machine_is_dead_after_five_minutes_of_the_disk(
     assert processes.is_alive(folder, "0123abcd-1-2-1")
     os.utime(other, (now - 310, now - 310))
     assert not processes.is_alive(folder, "0123abcd-1-2-1")
+
+
+def test_another_template_in_the_same_run_is_warned_of(place: Place) -> None:
+    with place.shared():
+        pass
+    with (
+        pytest.warns(
+            NameWarning, match=r"began with the template '\{metric\}/\{split=value\}', and this"
+        ) as told,
+        place.shared(template="{metric}/{split}"),
+    ):
+        pass
+    assert [one.filename for one in told] == [__file__]
 
 
 # --- what does not go together -------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,7 +29,7 @@ from .._storage.shared_on_disk import SharedOnDisk, open_shared_log
 from .._storage.shared_on_server import join_on_server
 from .._storage.upload import deliver_outbox
 from .._text import is_storable, shown
-from ..errors import ArgumentError, RunInUseError
+from ..errors import ArgumentError, NameWarning, RunInUseError
 from .sharing import Sharing, find_or_create_parent
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def join_offline(
     parent, is_new = find_or_create_parent(shared, create)
     if not is_new:
         backend.reopen([parent])
-    if not read_first(path):  # so that the run is found by its own log
+    first = read_first(path)
+    _check_template(info, first.get("template"))
+    if not first:  # so that the run is found by its own log
         append(path, [run_line(info, backend.mode, parent, owns_parent=True)])
     return Joined(info, parent, Sharing(shared, resume)), run_log
 
@@ -161,8 +164,10 @@ def join_online(
     if not is_new:
         backend.remember_name(parent, info.name)
         backend.reopen([parent])
-    (document,) = query_by_id(backend.transport, [parent], [f"hyperparams.{SECTION}.run_number.value"])
-    info = attrs.evolve(info, number=parse_count(identity_of(document).get("run_number"), 1))
+    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run_number", "template")]
+    identity = identity_of(next(iter(query_by_id(backend.transport, [parent], fields)), {}))
+    info = attrs.evolve(info, number=parse_count(identity.get("run_number"), 1))
+    _check_template(info, identity.get("template"))
     return Joined(
         info, parent, Sharing(shared, resume, functools.partial(_deliver_left, info.run, folder, backend))
     )
@@ -192,6 +197,18 @@ def parent_spec(info: RunInfo) -> TaskSpec:
     return TaskSpec(
         key="", name=info.name, task_name=info.name, index=-1, attempt=1, params={}, kind="parent"
     )
+
+
+def _check_template(info: RunInfo, stored: str | None) -> None:
+    """Warns if this process names values in another way than the one that began the run."""
+    if stored not in (None, info.template):
+        warnings.warn(
+            f"the run {shown(info.shared)} began with the template {shown(stored)}, and this process has "
+            f"{shown(info.template)}: values of the same metric get other names, and cannot be "
+            "compared. Use one template in all scripts of a run",
+            NameWarning,
+            stacklevel=7,
+        )
 
 
 def _leave(shared: SharedRun) -> None:

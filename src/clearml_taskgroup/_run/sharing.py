@@ -103,8 +103,10 @@ def take_over(run: Run) -> None:
     if dead:
         run.sharing.deliver_left()
     for process in dead:
-        left = [task for task in shared.members() if task.process == process and task.status is None]
-        errors = run.backend.finish([Ending(task.id, "stopped", ABANDONED) for task in left], END_TIMEOUT_S)
+        own = [task for task in shared.members() if task.process == process]
+        left = [task for task in own if task.status is None or task.reason == ABANDONED]
+        endings = [Ending(task.id, "stopped", ABANDONED) for task in left if task.status is None]
+        errors = run.backend.finish(endings, END_TIMEOUT_S)
         if not errors:
             shared.taken_over(process)
         ended = f"; {counted(len(left), 'open task')} of it stopped as abandoned" if left else ""
