@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ._results.results import Results
     from ._run.mode import Mode
     from ._run.run import Run
+    from ._run.sharing import Unclaimed
     from ._sweep import Sweep
     from .integrations.optuna import Objective
 
@@ -459,10 +460,10 @@ class TaskGroup(GroupInfo):
         run = self._opened()
         return self._add([GroupTask(self, run, state) for state in run.create(specs, in_sweep)])
 
-    def _open_next(self, left: dict[str, TaskSpec], in_sweep: bool = False) -> GroupTask | None:
+    def _open_next(self, space: Unclaimed, in_sweep: bool = False) -> GroupTask | None:
         """Opens the task of the first configuration that no other process of a shared run has."""
         run = self._opened()
-        state = sharing.open_next(run, left, in_sweep)
+        state = sharing.open_next(run, space, in_sweep)
         return None if state is None else self._add([GroupTask(self, run, state)])[0]
 
     def _recall_tasks(self, specs: Iterable[TaskSpec]) -> list[GroupTask]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._model.specs import TaskSpec
     from ._progress import Tracker
     from ._run.run import Run
+    from ._run.sharing import Unclaimed
     from ._run.state import TaskState
     from ._task import GroupTask
 
@@ -105,23 +106,28 @@ class SharedSweep(Sweep):
     """A sweep of a shared run: each iteration takes a configuration that no other process has."""
 
     def __init__(
-        self, group: TaskGroup, run: Run, left: list[TaskSpec], total: int, tracker: Tracker | None
+        self, group: TaskGroup, run: Run, specs: list[TaskSpec], space: Unclaimed, tracker: Tracker | None
     ) -> None:
-        super().__init__(group, left, tracker)
-        self._total = total
-        self._left = sharing.in_own_order(run, left)
+        super().__init__(group, list(space.left.values()), tracker)
+        self._run = run
+        self._all = specs
+        self._space = space
+        self._own: set[str] = set()
 
     @property
     def has_more(self) -> bool:
         """Whether some configurations may be left for this process."""
-        return bool(self._left)
+        return self._space.has_more
 
     def _open(self) -> GroupTask | None:
-        return self._group._open_next(self._left, in_sweep=True)
+        task = self._group._open_next(self._space, in_sweep=True)
+        if task is not None:
+            self._own.add(task.key)
+        return task
 
     def _end(self) -> None:
         super()._end()
-        sharing.log_left_out(self._total, self._begun)
+        sharing.log_passed(self._run, self._all, self._own)
 
 
 class AgentSweep(Sweep):
@@ -240,9 +246,9 @@ def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sw
 
 def _shared_sweep(group: TaskGroup, run: Run, specs: list[TaskSpec], progress: bool) -> Sweep:
     sharing.look(run)
-    left = sharing.left_to_run(run, specs)
-    tracker = progress_tracker(run, len(left), 0) if progress else None
-    return SharedSweep(group, run, left, len(specs), tracker)
+    space = sharing.unclaimed(run, specs)
+    tracker = progress_tracker(run, len(space.left), 0) if progress else None
+    return SharedSweep(group, run, specs, space, tracker)
 
 
 def progress_tracker(run: Run, total: int, done: int) -> Tracker:

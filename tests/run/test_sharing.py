@@ -137,7 +137,7 @@ def test_one_log_line_says_what_was_left_to_others(
         caplog.clear()
         train_all(two)
         lines = [line for line in caplog.messages if "configurations" in line]
-    left = f"{most} of 6 configurations were left to other processes of the run"
+    left = f"{most} of 6 configurations were not run here: {most} completed"
     assert lines == ([left] if most else [])
 
 
@@ -327,6 +327,25 @@ def test_the_last_process_ends_what_nobody_else_does() -> None:
         with two.task({"C": 1, "seed": 1}) as task:
             train(task)
     assert place.load().counts_text() == "1 completed, 1 abandoned"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_sweep_looks_once_more_for_what_was_abandoned_meanwhile(
+    dead: set[str], place: Place, resume: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = place.shared().open()
+    train(one.task({"C": 1, "seed": 0}))
+    with place.shared(resume=resume) as two:
+        sweep = iter(two.sweep(SPACE))
+        first = next(sweep)
+        kill(one, dead)
+        names = [str(first), *map(str, sweep)]
+        assert len(names) == (6 if resume else 5)
+        assert names[5:] == (["C=1,seed=0"] if resume else [])
+    lines = [line for line in caplog.messages if "not run here" in line]
+    hint = "1 of 6 configurations were not run here: 1 abandoned; a process with resume=True runs what was"
+    assert [line.startswith(hint) for line in lines] == ([] if resume else [True])
+    assert any("resume=True runs it again: C=1,seed=0" in line for line in caplog.messages)
 
 
 @pytest.mark.usefixtures("cache")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .._model.specs import TaskSpec
     from .._progress import Tracker
+    from .._run.sharing import Unclaimed
     from .._run.state import TaskState
     from .._task import GroupTask
     from .options import MapOptions
@@ -80,7 +81,7 @@ class Engine(Protocol):
 def map_configurations(
     run: Run,
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]],
-    open_next: Callable[[dict[str, TaskSpec]], GroupTask | None],
+    open_next: Callable[[Unclaimed], GroupTask | None],
     fn: Function,
     specs: list[TaskSpec],
     options: MapOptions,
@@ -104,7 +105,7 @@ def map_configurations(
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
     if run.sharing is not None:
         sharing.look(run)
-        left = sharing.left_to_run(run, left)
+        left = list(sharing.unclaimed(run, left).left.values())
     engine = _engine(run, fn, len(left), options)
     mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
@@ -117,7 +118,8 @@ def map_configurations(
         if tracker is not None and not on_executor:  # which does not say when a call begins
             tracker.begun(task._state)
 
-    upcoming = Upcoming(run, left, open_tasks, open_next, opened_at_once, options.retries, begun)
+    space = specs if run.sharing is not None else left
+    upcoming = Upcoming(run, space, open_tasks, open_next, opened_at_once, options.retries, begun)
 
     def take(task: GroupTask, result: CallResult, retry: bool = True) -> None:
         error, is_logged = result.error, _is_caught_by_block(task, result.error)
@@ -145,7 +147,7 @@ def map_configurations(
             take(task, result)
         check_run(run)
         if run.sharing is not None:
-            sharing.log_left_out(len(specs), len(mapped))
+            sharing.log_passed(run, specs, mapped)
     except BaseException as error:
         for task, result in engine.stop():
             if isinstance(result.error, SystemExit) and result.facts is not None:  # raised by our SIGTERM

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .._model.specs import TaskSpec
     from .._run.run import Run
+    from .._run.sharing import Unclaimed
     from .._task import GroupTask
 
 
@@ -24,7 +25,7 @@ class Upcoming:
 
     Args:
         run: The group's run.
-        specs: The configurations that are left.
+        specs: The configurations that are left; in a shared run, all of them.
         open_tasks: Opens tasks of the group.
         open_next: Opens the next task that no other process has, and removes what it has gone through.
         opened_at_once: How many tasks are opened in one step, in a run that no other process shares.
@@ -38,27 +39,28 @@ class Upcoming:
     run: Run
     specs: Sequence[TaskSpec]
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]]
-    open_next: Callable[[dict[str, TaskSpec]], GroupTask | None]
+    open_next: Callable[[Unclaimed], GroupTask | None]
     opened_at_once: int
     retries: int = 0
     on_next: Callable[[GroupTask], None] = lambda task: None
     opened: list[GroupTask] = attrs.field(factory=list)
     _left: dict[str, TaskSpec] = attrs.field(init=False)
+    _shared: Unclaimed | None = None
     _ready: deque[GroupTask] = attrs.field(factory=deque)
     _again: deque[TaskSpec] = attrs.field(factory=deque)
     _retried: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         if self.run.sharing is not None:
-            self._left = sharing.in_own_order(self.run, self.specs)
-        else:
-            self._left = {spec.key: spec for spec in self.specs}
+            self._shared = sharing.unclaimed(self.run, self.specs)
+        self._left = {} if self._shared is not None else {spec.key: spec for spec in self.specs}
 
     @property
     def has_more(self) -> bool:
         """Whether there may be another call; a failed one can add one."""
         # Once the run is aborted nothing begins any more, and calls under way end at their next reports.
-        return self.run.aborted is None and bool(self._again or self._ready or self._left)
+        is_left = bool(self._left) or (self._shared is not None and self._shared.has_more)
+        return self.run.aborted is None and (is_left or bool(self._again or self._ready))
 
     def next(self) -> GroupTask | None:
         """Gives the task of the next call; None if there is none for now."""
@@ -72,8 +74,8 @@ class Upcoming:
     def _next(self) -> GroupTask | None:
         if self._again:  # before other configurations, so that it does not prolong the end
             self._open([self._again.popleft()])
-        elif not self._ready and self.run.sharing is not None:
-            task = self.open_next(self._left)
+        elif not self._ready and self._shared is not None:
+            task = self.open_next(self._shared)
             self._ready.extend([task] if task is not None else [])
             self.opened += self._ready
         elif not self._ready:

@@ -14,16 +14,16 @@ from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain
 from .._model.past import latest_attempts
 from .._model.specs import Ending, TaskSpec
-from .._model.status import ABANDONED
+from .._model.status import ABANDONED, shown_status, tally, tally_text
 from .._storage.processes import readable
 from .._storage.shared_run import PARENT, STALE_AFTER_S
-from .._text import counted
+from .._text import some
 from ..errors import GroupStateError, ServerError, StoreError
 from . import tasks
 from .abort import abort_run, check_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from .._model.past import PastTask
     from .._storage.shared_run import SharedRun
@@ -109,8 +109,9 @@ def take_over(run: Run) -> None:
         errors = run.backend.finish(endings, END_TIMEOUT_S)
         if not errors:
             shared.taken_over(process)
-        ended = f"; {counted(len(left), 'open task')} of it stopped as abandoned" if left else ""
-        logger.warning("the process %s of the run has died%s", readable(process), ended)
+        names = some([task.name for task in left], 5)
+        again = f"; what it had begun was abandoned, and resume=True runs it again: {names}" if left else ""
+        logger.warning("the process %s of the run has died%s", readable(process), again)
 
 
 def withdraw(run: Run) -> None:
@@ -165,23 +166,45 @@ def open_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
     return [own.get(spec.key) or others[spec.key] for spec in specs]
 
 
-def open_next(run: Run, left: dict[str, TaskSpec], in_sweep: bool) -> TaskState | None:
-    """Opens the task of the first configuration that no other process has.
+@attrs.define(eq=False)
+class Unclaimed:
+    """The configurations of one space that this process of a shared run may still run.
 
-    Args:
-        run: The run.
-        left: The configurations by their keys; those that are opened, or that others have, are removed.
-        in_sweep: Whether a loop over `group.sweep` opens it.
-
-    Returns:
-        Its state; None if other processes have all of them.
+    Attributes:
+        left: Those that nobody has, by their keys, in this process's own order.
+        passed: Those that other processes have.
+        looks_again: Whether there will be a look for tasks of processes that have died meanwhile.
     """
-    _sharing(run).shared.beat()
+
+    left: dict[str, TaskSpec]
+    passed: dict[str, TaskSpec]
+    looks_again: bool
+
+    @property
+    def has_more(self) -> bool:
+        """Whether this process may get another configuration."""
+        return bool(self.left) or (self.looks_again and bool(self.passed))
+
+
+def unclaimed(run: Run, specs: Sequence[TaskSpec]) -> Unclaimed:
+    """Finds the configurations of a space that no process has, as of the last look."""
+    sharing = _sharing(run)
+    # Each process begins at another one, so that they seldom try to claim the same.
+    first = hash(sharing.shared.process) % max(1, len(specs))
+    ordered = {spec.key: spec for spec in (*specs[first:], *specs[:first])}
+    left = {key: spec for key, spec in ordered.items() if sharing.next_attempt(key) is not None}
+    return Unclaimed(left, {key: ordered[key] for key in ordered if key not in left}, sharing.resume)
+
+
+def open_next(run: Run, space: Unclaimed, in_sweep: bool) -> TaskState | None:
+    """Opens the task of the first configuration that no other process has; None if there is none."""
+    sharing, left = _sharing(run), space.left
+    sharing.shared.beat()
     for _ in _attempts("a configuration"):
         check_run(run)
         for key, spec in list(left.items()):
-            if _sharing(run).next_attempt(key) is None:
-                del left[key]
+            if sharing.next_attempt(key) is None:
+                space.passed[key] = left.pop(key)
                 continue
             claimed = _claim(run, spec)
             created = _create(run, [claimed], in_sweep) if claimed is not None else []
@@ -189,27 +212,38 @@ def open_next(run: Run, left: dict[str, TaskSpec], in_sweep: bool) -> TaskState 
                 del left[key]
                 return created[0]
             look(run)
+        if not left and space.looks_again:
+            take_over(run)
+            look(run)
+            freed = [key for key in space.passed if sharing.next_attempt(key) is not None]
+            left.update((key, space.passed.pop(key)) for key in freed)
+            space.looks_again = bool(freed)
         if not left:
             return None
     raise AssertionError  # the last attempt raises
 
 
-def in_own_order(run: Run, specs: Sequence[TaskSpec]) -> dict[str, TaskSpec]:
-    """Lets each process begin at another configuration, so that they seldom try to claim the same one."""
-    first = hash(_sharing(run).shared.process) % max(1, len(specs))
-    return {spec.key: spec for spec in (*specs[first:], *specs[:first])}
+def log_passed(run: Run, specs: Sequence[TaskSpec], own: Collection[str]) -> None:
+    """Logs in one line which configurations of a space this process has not run, and how they stand.
 
-
-def left_to_run(run: Run, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """Gives the configurations that no process has claimed, as of the last look."""
-    return [spec for spec in specs if _sharing(run).next_attempt(spec.key) is not None]
-
-
-def log_left_out(total: int, own: int) -> None:
-    """Logs in one line how many configurations of a space other processes run."""
-    if own < total:
-        others = total - own
-        logger.info("%d of %d configurations were left to other processes of the run", others, total)
+    Args:
+        run: The run.
+        specs: The space.
+        own: The keys of those that it has run.
+    """
+    if len(own) == len(specs):
+        return
+    with contextlib.suppress(ServerError, StoreError):
+        take_over(run)
+        look(run)
+    attempts = _sharing(run).attempts
+    others = [attempts[spec.key] for spec in specs if spec.key not in own and spec.key in attempts]
+    if not others:
+        return
+    words = tally(shown_status(past.status or "in_progress", past.reason) for past in others)
+    hint = "; a process with resume=True runs what was abandoned again" if "abandoned" in words else ""
+    text = f"{tally_text(words)}{hint}"
+    logger.info("%d of %d configurations were not run here: %s", len(others), len(specs), text)
 
 
 def leave(run: Run) -> bool:
