@@ -87,8 +87,9 @@ class TaskGroup(GroupInfo):
         close_timeout: The most seconds that delivery may take when a block ends.
         on_end: A function of the group and its results, `on_end(group, results)`, which is called once
             when the block ends, also by an exception: after all tasks have ended, and before the parent
-            does. Of several processes that share a run, the last one to leave calls it. Its exceptions
-            are raised with the errors of closing, after everything is stored.
+            does. Of several processes that share a run, the last one to leave calls it, each time that the
+            run becomes empty. Its exceptions are raised with the errors of closing, after everything is
+            stored.
         run: Any text, such as the id of a Slurm array. Processes that open the same group with the same text
             share one run: each configuration runs in exactly one of them. None takes the text of the
             environment variable `CLEARML_TASKGROUP_RUN`; without one, the run belongs to this process alone.

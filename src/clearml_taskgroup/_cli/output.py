@@ -128,9 +128,8 @@ def parse_since(context: click.Context, parameter: click.Parameter, text: str | 
 
 def run_option(function: Function) -> Function:
     """Adds `--run`."""
-    return click.option("--run", metavar="N", help="The run's number, or its id; by default the latest.")(
-        function
-    )
+    text = "The run's number, its id, or the text of run=; by default the latest."
+    return click.option("--run", metavar="N", help=text)(function)
 
 
 def mode_options(function: Function) -> Function:
