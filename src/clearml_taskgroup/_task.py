@@ -279,7 +279,7 @@ class GroupTask(TaskInfo, NeverCopied):
 
         For what is measured after its block, or later in a run that `resume` continues. What it has is
         kept, and a value of an iteration that has one replaces it. It ends again with the block, or with
-        the group, and counts as *abandoned* if the process dies before.
+        the group. If the process dies before, it counts as completed, with the data that it has.
 
         Returns:
             The task itself.

@@ -36,6 +36,7 @@ class Attempt:
     number: int
     index: int
     status: str = "in_progress"
+    if_killed: str = "stopped"
     points: list[float] = attrs.field(factory=list)
 
     def curve(self) -> Points:
@@ -87,7 +88,7 @@ class Groups(RuleBasedStateMachine):
         if attempts and attempts[-1].status == "completed":
             assert task.done
         elif attempts and self.group._resume is not None and self.group._resume.retry == "continue":
-            attempts[-1].status = "in_progress"
+            attempts[-1].status, attempts[-1].if_killed = "in_progress", "stopped"
         else:
             index = attempts[0].index if attempts else task.index
             attempts.append(Attempt(len(attempts) + 1, index))
@@ -127,7 +128,7 @@ class Groups(RuleBasedStateMachine):
         attempt = self.model[seed][-1]
         if attempt.status == "completed":
             self.tasks[seed].reopen()
-            attempt.status = "in_progress"
+            attempt.status, attempt.if_killed = "in_progress", "completed"
         else:
             with pytest.raises(TaskReopenError):
                 self.tasks[seed].reopen()
@@ -148,14 +149,14 @@ class Groups(RuleBasedStateMachine):
         """The process dies."""
         assert self.group is not None
         kill(self.group)
-        self._ended("stopped")
+        self._ended(None)
         self.parent = "stopped"
 
-    def _ended(self, status: str) -> None:
+    def _ended(self, status: str | None) -> None:
         self.group, self.tasks = None, {}
         for attempts in self.model.values():
             if attempts[-1].status == "in_progress":
-                attempts[-1].status = status
+                attempts[-1].status = status or attempts[-1].if_killed
 
     @precondition(lambda self: self.group is None and (self.model or self.mode == "offline"))
     @rule(retry=st.sampled_from(["new", "continue"]))

@@ -202,19 +202,61 @@ def test_an_exception_fails_it(place: Place) -> None:
     assert place.attempts() == [("seed=0", 1, "failed"), ("seed=1", 1, "completed")]
 
 
-def test_a_process_that_dies_abandons_it(place: Place) -> None:
-    """What it had is kept; `retry="continue"` goes on with it."""
+@pytest.mark.parametrize("retry", ["new", "continue"])
+def test_a_process_that_dies_leaves_it_completed(place: Place, retry: Any) -> None:
+    """What it has reported is kept, and it can be reopened again."""
     train(place)
     group = place.resume().open()
     group.get(seed=0).reopen().report({"loss": 0.5}, 3)
     group.flush()
     kill(group)
-    with place.resume(retry="continue") as group:
+    loaded = TaskGroup.load(PROJECT, NAME, mode=place.mode)
+    assert loaded.counts_text() == "2 completed"
+    assert statistics(loaded)[:4] == (4.0, 0.5, 0.5, 4.0)
+    assert "2 completed" in command("list").stdout
+    with place.resume(retry=retry) as group:
         task = group.task({"seed": 0})
-        assert not task.done
-        task.report({"loss": 8.0}, 4)
+        assert task.done
+        with task.reopen():
+            task.report({"loss": 8.0}, 4)
     assert statistics(group.results()) == ALL
     assert place.attempts() == [("seed=0", 1, "completed"), ("seed=1", 1, "completed")]
+
+
+def test_a_server_alone_knows_that_it_was_completed(loopback: LoopbackServer) -> None:
+    """Another machine, without the run log, resumes the run; a task that has failed since is abandoned."""
+    place = Place(loopback)
+    ids = train(place)
+    group = place.resume(catch=ValueError).open()
+    group.get(seed=0).reopen().report({"loss": 0.5}, 3)
+    with group.get(seed=1).reopen():
+        raise ValueError("no test set")
+    group.flush()
+    kill(group)
+    shutil.rmtree(cache_folder() / "taskgroup")
+    group = place.resume(retry="continue", takeover=True).open()
+    assert group.task({"seed": 0}).done
+    group.task({"seed": 1}).report({"loss": 7.0}, 5)
+    group.flush()
+    kill(group)
+    shutil.rmtree(cache_folder() / "taskgroup")
+    with place.resume(takeover=True) as group:
+        assert [task.done for task in group.tasks(SPACE)] == [True, False]
+    assert loopback.task(ids["seed=0"])["status"] == "completed"
+    assert loopback.task(ids["seed=1"])["status"] == "stopped"
+
+
+def test_the_upload_of_a_run_whose_process_died_in_a_reopened_task(loopback: LoopbackServer) -> None:
+    """It is completed there, with all of its data."""
+    with TaskGroup(PROJECT, NAME, mode="offline") as group, group.task({"seed": 0}) as task:
+        task.report({"loss": 4.0}, 0)
+    group = TaskGroup(PROJECT, NAME, mode="offline", resume=True).open()
+    group.get(seed=0).reopen().report({"loss": 0.5}, 1)
+    group.flush()
+    kill(group)
+    assert command("upload", f"{PROJECT}/{NAME}").exit_code == 0
+    (row,) = TaskGroup.load(PROJECT, NAME, mode="online")
+    assert (row.status, row.stats["loss", ()].last) == ("completed", 0.5)
 
 
 def test_only_a_completed_task_is_reopened(place: Place) -> None:

@@ -532,6 +532,37 @@ def test_tasks_of_a_shared_run_are_reopened_when_it_is_resumed(place: Place) -> 
     assert row.stats["test accuracy", ()].last == 0.9
 
 
+def test_a_reopened_task_of_a_dead_process_is_completed(dead: set[str], place: Place) -> None:
+    """Its data is kept, also what was reported before the process died, and another process can reopen it."""
+    with place.shared() as first, first.task({"C": 1, "seed": 0}) as task:
+        train(task)
+    one = place.shared(resume=True).open()
+    one.get(C=1).reopen().report({"accuracy": 7.0}, 3)
+    kill(one, dead)
+    with place.shared(resume=True) as two:
+        (left,) = two.tasks({"C": [1], "seed": [0]})
+        assert left.done
+        assert left.id == task.id
+        with left.reopen():
+            left.report({"accuracy": -1.0}, 4)
+    for results in (two.results(), place.load()):
+        (row,) = results
+        stats = row.stats["accuracy", ()]
+        assert (row.status, row.attempt) == ("completed", 1)
+        assert (stats.count, stats.last, stats.max) == (5, -1.0, 7.0)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_failed_task_of_a_shared_run_is_not_reopened() -> None:
+    """The advice is what such a run allows."""
+    with shared() as group:
+        task = group.task({"C": 1})
+        task.mark_failed("out of memory")
+        with pytest.raises(TaskReopenError, match="resume=True runs it again") as raised:
+            task.reopen()
+    assert "continue" not in str(raised.value)
+
+
 def test_the_last_process_to_leave_calls_on_end(place: Place) -> None:
     """With the tasks of all processes; the parent fails only if none of them has completed."""
     called: list[Any] = []

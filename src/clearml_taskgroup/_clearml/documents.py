@@ -13,11 +13,11 @@ from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import Name, NameTemplate
 from .._model.past import PastTask
 from .._model.stats import Stats
-from .._model.status import ABANDONED, ENDED, from_server
+from .._model.status import ENDED, from_server
 from .dates import seconds_between
 from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, as_point, is_point
 from .hyperparameters import read_parameters
-from .notes import NAMES_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
+from .notes import NAMES_ENTRY, REOPENED_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
 from .queries import identity_of, is_on_agent, parse_count
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Scalars = list[tuple[Name, Stats]]
 
 
 def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
-    """Reads a task document; a task that is still open was abandoned, unless an agent has it.
+    """Reads a task document; a task that is still open was left by its process, unless an agent has it.
 
     Args:
         document: The task document, with the fields `queries.FIELDS`.
@@ -38,7 +38,7 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
     """
     status = from_server(str(document["status"]))
     has_ended = status in ENDED
-    identity = identity_of(document)
+    identity, runtime = identity_of(document), document.get("runtime") or {}
     task = PastTask(
         id=str(document["id"]),
         key=identity.get("key", ""),
@@ -47,17 +47,20 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
         attempt=parse_count(identity.get("attempt"), 1),
         params=read_parameters(document.get("hyperparams") or {}),
         duration=duration_of(document),
-        status=None if is_on_agent(document) else status if has_ended else "stopped",
-        reason=str(document.get("status_reason") or "") if has_ended else ABANDONED,
+        status=status if has_ended else None,
+        reason=str(document.get("status_reason") or "") if has_ended else "",
         delivered=has_ended,
         submitted=identity.get("sweep", "") if identity.get("queue") else "",
         process=identity.get("process", ""),
         session=parse_count(identity.get("session")),
+        was_completed=bool(runtime.get(REOPENED_ENTRY)),
     )
+    if not is_on_agent(document):
+        task.status, task.reason = task.final_status()
     fields = task.template_fields(identity.get("group_name", ""))
     task.named = names_from_json(_json(identity.get(NAMES_ENTRY)))
     task.metrics = metrics_of(scalars_of_document(document), template, fields, task.named)
-    add_series_notes(task.metrics, (document.get("runtime") or {}).get(SERIES_ENTRY))
+    add_series_notes(task.metrics, runtime.get(SERIES_ENTRY))
     return task
 
 

@@ -1,7 +1,8 @@
 """What events do not say of a task and is stored beside them.
 
-Names that would be read back as another metric, in the section `TaskGroup`; values that were skipped and
-curves that arrived out of order, in `runtime`, which a clone and a reset clear as they clear the events.
+Names that would be read back as another metric, in the section `TaskGroup`; values that were skipped,
+curves that arrived out of order, and that a task was reopened, in `runtime`, which a clone and a reset
+clear as they clear the events.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ NAMES_ENTRY = "names"
 """The entry of the section `TaskGroup` that says what ambiguous names stand for."""
 SERIES_ENTRY = "taskgroup_series"
 """The entry of `runtime` for skipped values and curves out of order."""
+REOPENED_ENTRY = "taskgroup_reopened"
+"""The entry of `runtime` of a task that had completed and was opened again; empty once it is continued."""
 
 
 def names_to_json(names: Mapping[Name, MetricKey]) -> list[Any]:

@@ -137,7 +137,7 @@ def _table_row(run: Listed) -> list[str]:
 
 
 def _run_json(run: Listed) -> dict[str, Any]:
-    facts = attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "abandoned")
+    facts = attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "left")
     return {**facts, "started": utc_time(run.started), "tasks": run.tasks}
 
 

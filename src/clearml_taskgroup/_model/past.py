@@ -36,6 +36,7 @@ class PastTask:
         opened: When it was opened, in seconds since 1970.
         process: The process that runs it, if several share the run; else empty.
         session: How often the run had become empty before it was opened.
+        was_completed: Whether it had completed and was opened again; what it has counts if the process dies.
     """
 
     id: str
@@ -56,9 +57,12 @@ class PastTask:
     opened: float | None = None
     process: str = ""
     session: int = 0
+    was_completed: bool = False
 
     def final_status(self) -> tuple[Status, str]:
-        """Returns status and reason: a task whose process died was stopped."""
+        """Returns status and reason: a task whose process died was stopped, or completed if it was before."""
+        if self.status is None and self.was_completed:
+            return "completed", ""
         return final_status(self.status, self.reason)
 
     def template_fields(self, group: str) -> dict[str, str]:

@@ -231,13 +231,13 @@ def _from_server(
     backend.use_project(str((tasks or documents)[0].get("project") or ""))
     reader = Reader(backend)
     local = [past for path in find_run_logs(folder, run) if (past := load(path)) is not None]
-    abandoned = frozenset(task_id for past in local for task_id in abandoned_tasks(past))
+    left = {one: past.tasks[one].final_status() for past in local for one in abandoned_tasks(past)}
     logged = {task.uploaded or task.id: task for past in local for task in past.tasks.values()}
     originals, copied = list[PastTask](), list[PastTask]()
     for document in reversed(tasks):  # the latest came first
         task = past_task(document, lookup.template)
-        if not task.delivered and task.id not in abandoned:
-            task.status, task.reason = document["status"], ""
+        if not task.delivered:
+            task.status, task.reason = left.get(task.id, (document["status"], ""))
         task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
         if task.id in logged:
             _add_logged(task, logged[task.id])

@@ -16,7 +16,7 @@ from .._clearml.queries import (
     run_started_at,
 )
 from .._model.past import latest_attempts
-from .._model.status import OPEN_ON_SERVER, tally
+from .._model.status import OPEN_ON_SERVER, shown_status, tally
 from .._storage.past_runs import abandoned_tasks, all_runs, is_in_use
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Listed:
         started: When it was opened, in seconds since 1970; None if that is not known.
         statuses: The number of tasks by ClearML status or `abandoned`; the latest attempt of each key counts.
         record: Its run log on this disk; None if there is none.
-        abandoned: The ids of the tasks whose process on this machine died before it ended them.
+        left: How the tasks count whose process on this machine died before it ended them, by their ids.
     """
 
     project: str
@@ -54,7 +54,7 @@ class Listed:
     started: float | None
     statuses: dict[str, int] = attrs.field(factory=dict)
     record: Path | None = None
-    abandoned: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    left: dict[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
     def tasks(self) -> int:
@@ -89,12 +89,12 @@ class _Attempt:
 def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
     own = next((past for past in run_logs if past.mode != "agent"), run_logs[0])
     attempts: list[_Attempt] = []
-    abandoned: frozenset[str] = frozenset()
+    left: dict[str, str] = {}
     for past in run_logs:
-        abandoned |= abandoned_tasks(past)
+        left |= {one: shown_status(*past.tasks[one].final_status()) for one in abandoned_tasks(past)}
         if_open = "in_progress" if past.status is None and is_in_use(past.path) else "stopped"
         for task in past.tasks.values():
-            status = "abandoned" if task.id in abandoned else task.status or if_open
+            status = left.get(task.id) or task.status or if_open
             attempts.append(_Attempt(task.key, task.attempt, status))
     return Listed(
         project=own.project,
@@ -106,7 +106,7 @@ def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
         started=min((past.started for past in run_logs if past.started is not None), default=None),
         statuses=_count(attempts),
         record=own.path,
-        abandoned=abandoned,
+        left=left,
     )
 
 
@@ -122,14 +122,12 @@ def runs_on_server(backend: OnlineBackend, on_disk: Mapping[str, Listed]) -> lis
     runs: dict[str, list[Document]] = {}
     for document in filter(is_counted, documents):
         runs.setdefault(identity_of(document)["run"], []).append(document)
-    abandoned = {run: on_disk[run].abandoned for run in runs.keys() & on_disk.keys()}
-    return _latest_first(
-        _of_documents(found, projects, abandoned.get(run, frozenset())) for run, found in runs.items()
-    )
+    left = {run: on_disk[run].left for run in runs.keys() & on_disk.keys()}
+    return _latest_first(_of_documents(found, projects, left.get(run, {})) for run, found in runs.items())
 
 
 def _of_documents(
-    documents: Sequence[Document], projects: Mapping[str, str], abandoned: frozenset[str]
+    documents: Sequence[Document], projects: Mapping[str, str], left: Mapping[str, str]
 ) -> Listed:
     identity = identity_of(documents[0])
     attempts: list[_Attempt] = []
@@ -137,8 +135,8 @@ def _of_documents(
         own = identity_of(document)
         key, attempt = own.get("key") or str(document["id"]), parse_count(own.get("attempt"), 1)
         status = str(document["status"])
-        if str(document["id"]) in abandoned and status in OPEN_ON_SERVER:
-            status = "abandoned"
+        if status in OPEN_ON_SERVER:
+            status = left.get(str(document["id"]), status)
         attempts.append(_Attempt(key, attempt, status))
     return Listed(
         project=projects.get(str(documents[0].get("project")), ""),

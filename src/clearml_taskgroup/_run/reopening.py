@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._clearml.notes import REOPENED_ENTRY
 from .._model.specs import Ending
 from .._storage.processes import readable
 from ..errors import GroupStateError, StoreError, TaskReopenError
@@ -36,13 +37,14 @@ def reopen_task(run: Run, state: TaskState) -> None:
 
 
 def _reopen(run: Run, state: TaskState) -> None:
-    _require_completed(state)
+    _require_completed(state, run.sharing is not None)
     # If the end is not stored yet, the task is still open where it is kept.
     problem = run.backend.reopen_completed(state.id) if state.finished else ""
     if problem:
         raise TaskReopenError(state.spec.name, f"cannot be reopened: {problem}", _ADVICE)
     if run.run_log is not None:
         _log_reopened(run, state)
+    run.backend.annotate(state.id, {}, {REOPENED_ENTRY: "yes"})
     state.open_again()
 
 
@@ -73,7 +75,7 @@ _WAIT = "wait until it has ended there"
 _ADVICE = "report to another task, for example one with name= that says what was measured later"
 
 
-def _require_completed(state: TaskState) -> None:
+def _require_completed(state: TaskState, is_shared: bool) -> None:
     name, reason = state.spec.name, f" ({state.reason})" if state.reason else ""
     if state.is_open:
         raise TaskReopenError(name, "has not ended", "report to it, or end it first")
@@ -82,6 +84,8 @@ def _require_completed(state: TaskState) -> None:
     if state.status != "completed":
         problem = f"is {state.status}{reason}, and only a completed task can be reopened"
         advice = "continue it in a resumed run: TaskGroup(…, resume=True, retry='continue')"
+        if is_shared:
+            advice = "once all processes have left the run, resume=True runs it again in another ClearML task"
         raise TaskReopenError(name, problem, advice)
 
 

@@ -160,6 +160,8 @@ def _add_local(past: Mapping[str, PastTask], local: PastRun, statuses: Mapping[s
             continue
         if logged.status is None:  # its process died before it could store this on the server
             add_skipped(task.metrics, logged.metrics)
+            if logged.was_completed and not task.delivered:
+                task.status, task.reason = logged.final_status()
             continue
         task.metrics = _merged(task.metrics, logged.metrics)
         if not logged.delivered and statuses[task_id] not in (*PUBLISHED, "queued"):

@@ -96,7 +96,7 @@ def find_or_create_parent(shared: SharedRun, create: Callable[[], str]) -> tuple
 
 
 def take_over(run: Run) -> None:
-    """Ends the open tasks of processes that have died, as abandoned."""
+    """Ends the open tasks of processes that have died, as abandoned, or completed if they were reopened."""
     assert run.sharing is not None
     shared = run.sharing.shared
     dead = shared.take_over()
@@ -104,8 +104,8 @@ def take_over(run: Run) -> None:
         run.sharing.deliver_left()
     for process in dead:
         own = [task for task in shared.members() if task.process == process]
-        left = [task for task in own if task.status is None or task.reason == ABANDONED]
-        endings = [Ending(task.id, "stopped", ABANDONED) for task in left if task.status is None]
+        left = [task for task in own if task.final_status()[1] == ABANDONED]
+        endings = [Ending(task.id, *task.final_status()) for task in own if task.status is None]
         errors = run.backend.finish(endings, END_TIMEOUT_S)
         if not errors:
             shared.taken_over(process)
@@ -312,7 +312,7 @@ def _update(state: TaskState, past: PastTask) -> None:
     state.status, state.reason = past.status or "in_progress", past.reason
     state.done = state.finished = True
     state.ended = state.opened + past.duration if past.status is not None else None
-    state.uncounted = past.status is None
+    state.uncounted = past.status is None or past.was_completed
     for data in state.metrics.values():
         if not data.stats.is_counted:  # a server tells no sums, so the curve is read
             data.stats.exact, state.uncounted = False, True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._clearml.notes import REOPENED_ENTRY
 from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain
 from .._model.specs import Ending, TaskSpec
@@ -128,6 +129,8 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
             states.append(_ended_state(run, spec, past, in_sweep))
         else:
             states.append(_earlier_state(run, spec, past, in_sweep))
+            if past.was_completed:  # and has ended in another way since
+                run.backend.annotate(past.id, {}, {REOPENED_ENTRY: ""})
     run.backend.reopen([state.id for state in states if not state.done])
     return states
 

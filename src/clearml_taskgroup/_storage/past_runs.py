@@ -132,10 +132,11 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
     elif task is None:
         return
     elif event == "task":  # a continued task is open again
+        task.was_completed = task.final_status()[0] == "completed"
         task.status, task.delivered, task.uploaded = None, False, ""
         task.process = line.get("process", task.process)
     elif event == "end":
-        task.status, task.reason = line["status"], line["reason"]
+        task.status, task.reason, task.was_completed = line["status"], line["reason"], False
         task.delivered, task.metrics = bool(line.get("settled")), metrics_from_json(line.get("measures", []))
         task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
     elif event == "told" and "status" in line:  # written by a worker process
