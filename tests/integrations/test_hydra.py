@@ -511,13 +511,57 @@ def test_a_multirun_in_the_folder_of_another_is_another_run(hydra_jobs: Launcher
         assert row.params == {"lr": number}
 
 
-def test_the_environment_names_the_run(hydra_jobs: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several multiruns then are one run, with a task for each of their jobs."""
-    monkeypatch.setenv("CLEARML_TASKGROUP_RUN", "all of them")
+def test_a_multirun_is_resumed_with_other_jobs(hydra_jobs: Launcher) -> None:
+    """What is done stays done under another number; two jobs with the same overrides are still two tasks."""
+    options: Any = {"mode": "offline", "name": "sweep"}
+    hydra_jobs.multirun(train, "lr=1", "lr=1", "lr=2", **options)
+    for jobs in (("lr=1", "lr=1", "lr=2"), ("lr=2", "lr=1", "lr=3")):
+        hydra_jobs.multirun(lambda cfg: None, *jobs, elsewhere=True, resume=True, **options)
+    results = TaskGroup.load("digits", "sweep", mode="offline")
+    assert sorted(row.params["lr"] for row in results) == [1, 1, 2, 3]
+
+
+def test_the_latest_run_of_a_folder_is_resumed(hydra_jobs: Launcher) -> None:
+    """Not its first one, whose text is the path alone."""
+    options: Any = {"mode": "offline", "name": "sweep"}
+    done = []
     for lr in (1, 2):
-        hydra_jobs.multirun(train, f"lr={lr}", "lr=3", mode="offline", name="sweep")
+        hydra_jobs.multirun(train, f"lr={lr}", **options)
+        (hydra_jobs.folder / "multirun" / "multirun.yaml").write_text("")
+    hydra_jobs.multirun(lambda cfg: done.append(current().done), "lr=2", "lr=3", resume=True, **options)
+    assert done == [True, False]
+    for number, expected in {1: [1], 2: [2, 3]}.items():
+        results = TaskGroup.load("digits", "sweep", run=number, mode="offline")
+        assert [row.params["lr"] for row in results] == expected
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_named_run_has_each_configuration_once(
+    hydra_jobs: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, elsewhere: bool
+) -> None:
+    """Several multiruns and single jobs can share it; a job sees that its configuration is done."""
+    monkeypatch.setenv("CLEARML_TASKGROUP_RUN", "all of them")
+    options: Any = {"mode": "offline", "name": "sweep"}
+    done = []
+
+    def fn(cfg: Any) -> None:
+        done.append(current().done)
+        if not done[-1]:
+            broken(cfg)
+            current().report({"loss": 1.0}, 0)
+
+    hydra_jobs.multirun(fn, "lr=1", "lr=3", "seed=1", elsewhere=elsewhere, catch="ValueError", **options)
+    hydra_jobs.multirun(fn, "lr=2", "lr=3", "seed=1", elsewhere=elsewhere, **options)
+    hydra_jobs.single(fn, "lr=3", **options)
+    assert done == [False] * 4 + [True] * 3
+    assert "lr=3 is done already (completed); Hydra" in caplog.text
+    assert "seed=1 is done already (failed), and resume=true runs it again; Hydra" in caplog.text
     results = TaskGroup.load("digits", "sweep", run="all of them", mode="offline")
-    assert sorted(row.params["lr"] for row in results) == [1, 2, 3, 3]
+    assert [row.name for row in results] == ["lr=1", "lr=2", "lr=3", "seed=1"]
+    hydra_jobs.multirun(nothing, "seed=1", "lr=3", elsewhere=elsewhere, resume=True, **options)
+    results = TaskGroup.load("digits", "sweep", run="all of them", mode="offline")
+    assert [(row.name, row.status) for row in results if row.attempt == 2] == [("seed=1", "completed")]
+    assert len(results) == 4
 
 
 # --- real launchers ----------------------------------------------------------------------------

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_SKIP = "skip it: `if task.done: continue` (in a Hydra job `return`)"
+
+
 class GroupStateError(AdviceError, RuntimeError):
     """Raised when a group is used before it is opened or after it is closed."""
 
@@ -33,11 +36,10 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     def __str__(self) -> str:
         if self.elsewhere:
             where = f"belongs to another process of this run: {self.elsewhere} ({self.status})"
-            return f"the task {shown(self.task)} {where}; skip it: `if task.done: continue`"
+            return f"the task {shown(self.task)} {where}; {_SKIP}"
         if self.done:
             before = "was completed in an earlier attempt, so resume=True does not run it"
-            skip = "skip it: `if task.done: continue`, or add to it: `with task.reopen(): …`"
-            return f"the task {shown(self.task)} {before}; {skip}"
+            return f"the task {shown(self.task)} {before}; {_SKIP}, or add to it: `with task.reopen(): …`"
         text = (
             f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
             "its block ends, before close() and before mark_…()"

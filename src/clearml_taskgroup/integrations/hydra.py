@@ -48,6 +48,8 @@ from omegaconf import DictConfig, OmegaConf
 
 SERVER_PATIENCE_S = 300.0
 """Seconds for which a job in another process waits for a server that does not answer."""
+LATEST_RUN = ".clearml-taskgroup-run"
+"""The file of a sweep folder that has the text of the folder's latest run, which `resume` continues."""
 _DONE = "Hydra runs its job all the same, which cannot report: let it return if GroupTask.current().done"
 
 
@@ -75,7 +77,9 @@ class TaskGroupCallback(Callback):
         project: The ClearML project.
         name: The group's name; None for Hydra's job name, which is that of the script.
         options: The other arguments of `TaskGroup`. `catch` takes names as well: `torch.OutOfMemoryError`.
-            The default of `run` is the path of the sweep folder.
+            The default of `run` is the path of the sweep folder, with the time if it has been used before.
+            With `run`, or `CLEARML_TASKGROUP_RUN`, each configuration belongs to the run once: the task of a
+            job whose configuration the run has already is `done`.
 
     Raises:
         TaskGroupError: Any error of `TaskGroup`, for an invalid argument.
@@ -86,6 +90,7 @@ class TaskGroupCallback(Callback):
         self._name = name
         self._options = {argument: _plain(value) for argument, value in options.items()}
         self._options["catch"] = _exceptions(self._options.get("catch"))
+        self._is_named = bool(self._options.get("run") or os.environ.get(VARIABLE, "").strip())
         self._group: TaskGroup | None = None
         self._task: GroupTask | None = None
         self._script: Mapping[str, Any] | None = None
@@ -108,6 +113,10 @@ class TaskGroupCallback(Callback):
         with _ending_the_script():
             self._share(config)
             self._open(config)
+            if not self._is_named:
+                folder = _sweep_folder(config)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / LATEST_RUN).write_text(self._options["run"], encoding="utf-8")
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends the group."""
@@ -124,13 +133,10 @@ class TaskGroupCallback(Callback):
     def _share(self, config: DictConfig) -> None:
         """Names group and run for all processes: another one may see another time in the folder's name."""
         self._name = self._name or str(config.hydra.job.name)
-        run = self._options.get("run") or os.environ.get(VARIABLE)
-        if not run:
-            folder = Path(str(config.hydra.runtime.cwd), str(config.hydra.sweep.dir))
-            run = os.path.abspath(folder)
-            if (folder / "multirun.yaml").exists() and not self._options.get("resume"):
-                run += f" {datetime.now():%Y-%m-%d %H:%M:%S.%f}"  # not the run of the multirun before
-        self._options["run"] = run
+        if self._is_named:
+            self._options["run"] = self._options.get("run") or os.environ[VARIABLE]
+        else:
+            self._options["run"] = _run_of(_sweep_folder(config), bool(self._options.get("resume")))
 
     def _make_group(self, name: str) -> TaskGroup:
         from .._group import TaskGroup
@@ -194,7 +200,8 @@ class TaskGroupCallback(Callback):
             if group is None or self._is_for_one_job:
                 group = self._open_patiently(config)
                 group._opened().warned.add(LEAVING)
-            self._task = _open_task(group, config, bool(self._options.get("resume")))
+            resume = bool(self._options.get("resume"))
+            self._task = _open_task(group, config, resume, resume or self._is_named)
             self._task._state.abort_error = _JobAbortedError
             self._job_block.enter_context(self._task.activate())
 
@@ -236,8 +243,30 @@ def _ending_the_script() -> Iterator[None]:
         raise SystemExit(f"the job has no task: {reason_of(error)}") from error
 
 
-def _open_task(group: TaskGroup, config: DictConfig, resume: bool) -> GroupTask:
-    """Opens the task of a job. As Hydra runs it in any case, one that another job has is not enough."""
+def _sweep_folder(config: DictConfig) -> Path:
+    return Path(os.path.abspath(Path(str(config.hydra.runtime.cwd), str(config.hydra.sweep.dir))))
+
+
+def _run_of(folder: Path, resume: bool) -> str:
+    """Gives the text that names a sweep folder's run: the latest one to `resume`, else one of its own."""
+    if resume:
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / LATEST_RUN).read_text(encoding="utf-8")
+    elif (folder / "multirun.yaml").exists():
+        return f"{folder} {datetime.now():%Y-%m-%d %H:%M:%S.%f}"
+    return str(folder)
+
+
+def _open_task(group: TaskGroup, config: DictConfig, resume: bool, may_be_done: bool) -> GroupTask:
+    """Opens the task of a job.
+
+    Args:
+        group: The open group.
+        config: The job's config.
+        resume: Whether tasks that failed or were stopped are run again.
+        may_be_done: Whether the run may have the configuration already. Else, as Hydra runs the job in any
+            case, a task that another job has is not enough.
+    """
     run, params = group._opened(), _parameters(config)
     number = OmegaConf.select(config, "hydra.job.num")
     name = None if params else str(config.hydra.job.name)
@@ -245,14 +274,17 @@ def _open_task(group: TaskGroup, config: DictConfig, resume: bool) -> GroupTask:
         key = task_key(params) if params else str(name)
     except ParameterError:  # for example nan
         key = task_key({"overrides": _overrides(config)})
-    for other in (key, task_key({"task": key, "job": number}), uuid.uuid4().hex[:KEY_DIGITS]):
+    known = run.sharing.attempts.keys() if run.sharing is not None else ()
+    second, third = task_key({"task": key, "job": number}), uuid.uuid4().hex[:KEY_DIGITS]
+    for other, following in ((key, second), (second, third), (third, "")):
         if other in run.states:  # of a job with the same overrides
             continue
         (task,) = group._open_tasks([run.specs.make(params, index=number, name=name, key=other)])
         if not task.done:
             break
-        if resume and task.index == (number or 0):
-            logger.warning("%s is done already; %s", task, _DONE)
+        if may_be_done and following not in known:
+            again = "" if resume or task.status != "failed" else ", and resume=true runs it again"
+            logger.warning("%s is done already (%s)%s; %s", task, task.status, again, _DONE)
             break
     return task
 
