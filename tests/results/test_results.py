@@ -332,6 +332,7 @@ def test_where_knows_a_rows_own_facts() -> None:
     assert [row.index for row in results.where(index=1, status="completed")] == [1]
     assert results.where(key=results[2].key)[0] == results[2]
     assert len(results.where(status="queued")) == 0
+    assert len(results.where(status="abandoned")) == 0
     with pytest.raises(ArgumentError, match=r"status='faild'.*did you mean 'failed'\?"):
         results.where(status="faild")
     with TaskGroup("digits", "sweep") as group:

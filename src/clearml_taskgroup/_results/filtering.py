@@ -9,6 +9,7 @@ from .._clearml.hyperparameters import stored_parameters
 from .._model.arguments import iterator_of
 from .._model.identity import flatten
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
+from .._model.status import shown_status
 from .._text import closest, shown
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ROW_FIELDS = ("status", "key", "name", "index", "id", "attempt")
 """The fields of a row that `Results.where` accepts besides parameters."""
-STATUSES = ("created", "queued", "in_progress", "completed", "failed", "stopped")
+STATUSES = ("created", "queued", "in_progress", "completed", "failed", "stopped", "abandoned")
 ONE_VALUE_EXPECTED = "one value to compare with; for other conditions write where(lambda row: {})"
 
 
@@ -72,9 +73,15 @@ def filter_rows(
         row
         for row in rows
         if has_parameters(row.params, params)
-        and all(str(getattr(row, name)) == str(value) for name, value in fields.items())
+        and all(_has_field(row, name, value) for name, value in fields.items())
         and (predicate is None or predicate(row))
     ]
+
+
+def _has_field(row: Row, name: str, value: Any) -> bool:
+    if (name, value) == ("status", "abandoned"):  # in ClearML's words they were stopped
+        return shown_status(row.status, row.status_reason) == "abandoned"
+    return str(getattr(row, name)) == str(value)
 
 
 def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

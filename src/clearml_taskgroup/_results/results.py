@@ -151,7 +151,8 @@ class Results(Tabular, Sequence[Row]):
         """Returns the rows whose parameters have these values: `results.where(C=1)`.
 
         Fields of a row work as well, `where(status="failed")`: `status`, `key`, `name`, `index`, `id` and
-        `attempt`, unless a parameter has that name.
+        `attempt`, unless a parameter has that name. `status="abandoned"` selects those stopped tasks whose
+        process died.
 
         Args:
             params: Parameters as a dict, for names that are not Python identifiers; or a function that is
