@@ -385,13 +385,17 @@ def test_tasks_of_a_dead_process_are_abandoned(where: str, request: pytest.Fixtu
         assert "abandoned" not in shown
         assert "1 in progress" in shown
     kill(group)
-    remedy = f"resume=True; to end them as stopped: clearml-taskgroup upload {group.run[:12]}"
+    upload = f"; to end them as stopped: clearml-taskgroup upload {group.run[:12]}"
+    remedy = f"run the script with resume=True{upload if where == 'server' else ''}\n"
     for shown in (command("list").stdout, command("show", GROUP).stdout):
         assert "1 completed, 1 failed, 1 abandoned" in shown
         assert "abandoned: the process ended before its group was closed" in shown
         assert remedy in shown
     assert as_json("list")[0]["statuses"] == {"completed": 1, "failed": 1, "abandoned": 1}
     assert ["seed=1", "abandoned", "0.5"] in words(command("show", GROUP).stdout)
+    for status in ("abandoned", "stopped"):
+        (row,) = as_json("show", GROUP, "--where", f"status={status}")["tasks"]
+        assert row["name"] == "seed=1"
     rows = {row["name"]: row for row in as_json("show", GROUP)["tasks"]}
     assert (rows["seed=1"]["status"], rows["seed=1"]["status_reason"].partition(":")[0]) == (
         "stopped",

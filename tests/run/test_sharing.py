@@ -25,6 +25,7 @@ from clearml_taskgroup.errors import (
     TaskClosedError,
     TaskReopenError,
 )
+from tests.support.cli import command
 
 SPACE = {"C": [1, 2, 3], "seed": [0, 1]}
 
@@ -309,6 +310,19 @@ def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str]
         assert [row.attempt for row in three.results()] == [2, 1, 1, 1, 1, 1]
     assert place.load().counts_text() == "6 completed"
     assert len(parents()) == 1
+
+
+@pytest.mark.usefixtures("cache", "loopback")
+def test_an_upload_is_not_suggested_while_others_are_in_the_run(dead: set[str]) -> None:
+    """It would only wait for them."""
+    one, two = shared().open(), shared().open()
+    one.task({"C": 1, "seed": 0})
+    kill(one, dead)
+    shown = command("list", "--offline").stdout
+    assert "1 abandoned" in shown
+    assert "upload" not in shown
+    kill(two, dead)
+    assert "to end them as stopped" in command("list", "--offline").stdout
 
 
 @pytest.mark.usefixtures("cache", "loopback")

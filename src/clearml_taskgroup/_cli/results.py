@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from .._clearml import sdk
 from .._model.status import shown_status, tally_text
 from .._results.aggregate import Aggregates
 from .._results.results import Results
 from .._results.rows import OF, Best, Row, with_statistic
-from .._storage.past_runs import find_run_log, load_or_skip
+from .._storage.past_runs import find_run_log, is_in_use, load_or_skip
 from .find_run import (
     Mode,
     choose_place,
@@ -40,7 +41,7 @@ from .output import (
 from .tables import print_first, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._results.run_list import Listed
 
@@ -108,21 +109,24 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
     if runs and not as_json:
         head = ["run", "project", "group", "number", "tasks", "started", "mode"]
         print_table(head, [_table_row(run) for run in runs])
-        abandoned = [run.run for run in runs if "abandoned" in run.statuses]
+        abandoned = [run for run in runs if "abandoned" in run.statuses]
         if abandoned:
-            echo(_abandoned_note(abandoned))
+            echo(_abandoned_note({run.run: run.record for run in abandoned}))
 
 
-def _abandoned_note(runs: Sequence[str]) -> str:
+def _abandoned_note(runs: Mapping[str, Path | None]) -> str:
     """Says what to do about abandoned tasks.
 
     Args:
-        runs: The runs that an upload would end.
+        runs: The ids of the runs, with the run logs of those that are not on a server as they ended.
     """
-    command = f"clearml-taskgroup upload {' '.join(run[:12] for run in runs[:MAX_RUNS_NAMED])}"
     note = "abandoned: the process ended before its group was closed"
     again = "to run these tasks again, run the script with resume=True"
-    return f"{note}; {again}" + (f"; to end them as stopped: {command}" if runs else "")
+    has_server = sdk.is_configured() and sdk.task_mode() != "offline"
+    # An upload waits until the living processes of a shared run have left it.
+    left = [run for run, path in runs.items() if has_server and path is not None and not is_in_use(path)]
+    command = f"clearml-taskgroup upload {' '.join(run[:12] for run in left[:MAX_RUNS_NAMED])}"
+    return f"{note}; {again}" + (f"; to end them as stopped: {command}" if left else "")
 
 
 def is_below(project: str, wanted: str) -> bool:
@@ -199,7 +203,7 @@ def show(
     if any(shown_status(row.status, row.status_reason) == "abandoned" for row in results):
         path = find_run_log(root() / about.group_id, about.run)
         past = None if path is None else load_or_skip(path)
-        echo(_abandoned_note([about.run] if past is not None and past.is_pending else []))
+        echo(_abandoned_note({about.run: path if past is not None and past.is_pending else None}))
     reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
     if reasons:
         print_first("why tasks failed:", reasons)
