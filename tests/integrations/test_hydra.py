@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -503,10 +504,12 @@ def test_a_multirun_is_resumed_in_its_folder(
 
 def test_a_multirun_in_the_folder_of_another_is_another_run(hydra_jobs: Launcher) -> None:
     """Without `resume`, a folder that is used again does not mix its results with the earlier ones."""
-    for lr in (1, 2):
+    for lr in (1, 2, 3):
         hydra_jobs.multirun(train, f"lr={lr}", mode="offline", name="sweep")
         (hydra_jobs.folder / "multirun" / "multirun.yaml").write_text("")  # as Hydra does
-    for number in (1, 2):
+        if lr == 2:
+            shutil.rmtree(hydra_jobs.folder / "multirun")
+    for number in (1, 2, 3):
         (row,) = TaskGroup.load("digits", "sweep", run=number, mode="offline")
         assert row.params == {"lr": number}
 

@@ -17,15 +17,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._clearml import sdk
 from .._clearml.api import Unreachable
 from .._clearml.login_errors import LoginDelayed
 from .._log import logger
 from .._model.backoff import Backoff
-from .._model.identity import KEY_DIGITS, flatten, task_key
+from .._model.identity import KEY_DIGITS, flatten, shared_run_id, task_key
 from .._run.abort import leave_task
 from .._run.failures import reason_of
 from .._run.joining import VARIABLE
 from .._run.sharing import LEAVING, look_if_possible
+from .._storage.past_runs import find_run_log
 from ..errors import ArgumentError, ParameterError, TaskAbortedError
 from . import needs
 
@@ -136,7 +138,8 @@ class TaskGroupCallback(Callback):
         if self._is_named:
             self._options["run"] = self._options.get("run") or os.environ[VARIABLE]
         else:
-            self._options["run"] = _run_of(_sweep_folder(config), bool(self._options.get("resume")))
+            group, folder = self._make_group(self._name), _sweep_folder(config)
+            self._options["run"] = _run_of(folder, group.id, bool(self._options.get("resume")))
 
     def _make_group(self, name: str) -> TaskGroup:
         from .._group import TaskGroup
@@ -247,14 +250,16 @@ def _sweep_folder(config: DictConfig) -> Path:
     return Path(os.path.abspath(Path(str(config.hydra.runtime.cwd), str(config.hydra.sweep.dir))))
 
 
-def _run_of(folder: Path, resume: bool) -> str:
+def _run_of(folder: Path, group_id: str, resume: bool) -> str:
     """Gives the text that names a sweep folder's run: the latest one to `resume`, else one of its own."""
+    text = str(folder)
     if resume:
         with contextlib.suppress(FileNotFoundError):
             return (folder / LATEST_RUN).read_text(encoding="utf-8")
-    elif (folder / "multirun.yaml").exists():
-        return f"{folder} {datetime.now():%Y-%m-%d %H:%M:%S.%f}"
-    return str(folder)
+        return text
+    logs, run = sdk.cache_folder() / "taskgroup" / group_id, shared_run_id(group_id, text)
+    is_used = (folder / "multirun.yaml").exists() or find_run_log(logs, run) is not None  # and deleted since
+    return f"{text} {datetime.now():%Y-%m-%d %H:%M:%S.%f}" if is_used else text
 
 
 def _open_task(group: TaskGroup, config: DictConfig, resume: bool, may_be_done: bool) -> GroupTask:
