@@ -83,7 +83,7 @@ def read_all(transport: Transport, group_id: str, task_id: str) -> None:
         past_task(document, NameTemplate("{metric}/{split=value}"))
         queries.is_on_agent(document)
     queries.run_started_at(documents)
-    for run in queries.run_ids(transport, group_id):
+    for run in queries._runs(transport, group_id):
         queries.run_tasks(transport, run)
     curves.read_curves(transport, {task_id: [Name("loss", "value")]})
     curves.read_curves(transport, {task_id: [Name("loss", "value"), Name("accuracy", "value")]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
+from clearml_taskgroup.errors import NoSuchRunError
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
 from tests.support.runs import NAME, PROJECT, Place, kill
@@ -69,6 +71,7 @@ def test_list_as_json() -> None:
         "mode": "offline",
         "statuses": {"completed": 5, "failed": 1},
         "tasks": 6,
+        "shared": "",
         "record": str(group.record_path),
     }
 
@@ -367,6 +370,27 @@ def test_show_of_other_values_than_the_last() -> None:
     assert as_json("show", GROUP)["of"] == "last"
     line = command("best", GROUP, "loss", "--of", "max", "--mode", "min", "--where", "C=1").stdout
     assert line.startswith("C=1,seed=0: max of loss = 5, the least\n")
+
+
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_the_text_of_a_shared_run_is_shown(where: str, request: pytest.FixtureRequest) -> None:
+    """Beside number and id; a path that was made absolute is also found by the relative one."""
+    place = Place(request.getfixturevalue("loopback") if where == "server" else None)
+    path = os.path.abspath("multirun/fixed")
+    for run in ("slurm-8812", path):
+        with place.group(run=run) as group:
+            group.task({"seed": 0})
+    assert [run["shared"] for run in as_json("list")] == [path, "slurm-8812"]
+    assert "1 (slurm-8812)" in command("list").stdout
+    shown = command("show", GROUP, "--run", "slurm-8812").stdout
+    assert "run 1 (" in shown
+    assert ", run='slurm-8812')" in shown.splitlines()[0]
+    assert as_json("show", GROUP, "--run", "1")["run"]["shared"] == "slurm-8812"
+    assert as_json("show", GROUP, "--run", "multirun/fixed")["run"]["run"] == group.run
+    assert TaskGroup.load(PROJECT, NAME, "multirun/fixed").about.shared == path
+    assert group.results().about.shared == path
+    with pytest.raises(NoSuchRunError, match=r"run 1 \([0-9a-f]{12}, run='slurm-8812'\)"):
+        TaskGroup.load(PROJECT, NAME, "multirun/other")
 
 
 @pytest.mark.parametrize("where", ["disk", "server"])

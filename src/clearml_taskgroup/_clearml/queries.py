@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
-from .._model.which_run import which_run
+from .._model.which_run import run_label, which_run
 from .._text import storable
 from .api import AnswerTooLarge
 from .dates import seconds_since_1970
@@ -149,7 +149,8 @@ def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | No
         run: The run's number, its text, its id or the first digits of the id.
     """
     if isinstance(run, str):
-        return which_run(run, group_id, _runs(transport, group_id))
+        runs = [(known, number) for known, (number, _) in _runs(transport, group_id).items()]
+        return which_run(run, group_id, runs)
     found = [(known, run) for known in _runs_numbered(transport, group_id, run)]
     return which_run(run, group_id, found)
 
@@ -196,18 +197,22 @@ def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, in
     return runs.get(latest), latest, sorted(number for number in runs if number > latest)
 
 
-def run_ids(transport: Transport, group_id: str) -> list[str]:
-    """Finds the ids of a group's runs, the latest first."""
-    return [run for run, _ in _runs(transport, group_id)]
+def run_labels(transport: Transport, group_id: str) -> list[str]:
+    """Names a group's runs for people, the latest first."""
+    runs = _runs(transport, group_id)
+    return [run_label(run, number, shared) for run, (number, shared) in runs.items()]
 
 
-def _runs(transport: Transport, group_id: str) -> list[tuple[str, int]]:
-    """Finds id and number of a group's runs, the latest first."""
+def _runs(transport: Transport, group_id: str) -> dict[str, tuple[int, str]]:
+    """Finds number and shared text of a group's runs by their ids, the latest first."""
     query = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    fields = tuple(f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number"))
+    fields = tuple(f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number", "shared"))
     found = map(identity_of, query_all_tasks(transport, query, fields))
-    runs = {run["run"]: parse_count(run.get("run_number")) for run in found if run.get("run")}
-    return list(runs.items())
+    return {
+        run["run"]: (parse_count(run.get("run_number")), run.get("shared", ""))
+        for run in found
+        if run.get("run")
+    }
 
 
 def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import click
 
 from .._clearml import sdk
 from .._group import TaskGroup
-from .._model.which_run import which_run
+from .._model.which_run import run_label, which_run
 from .._results.loading import Wanted, load_results, load_run_log
 from .._results.run_list import Listed, runs_on_disk, runs_on_server
 from .._run import mode as _modes
@@ -214,7 +214,7 @@ def _one_of_group(runs: list[Listed], group: str, which: str | None) -> Listed:
     for known in numbered:
         if which is None or known.run == wanted:
             return known
-    have = [f"run {known.number} ({known.run[:12]})" for known in numbered]
+    have = [run_label(known.run, known.number, known.shared) for known in numbered]
     raise NoSuchRunError(f"run {which} of the group {group}", [f"this disk, {root()}"], have)
 
 

@@ -135,8 +135,8 @@ def is_below(project: str, wanted: str) -> bool:
 
 
 def _table_row(run: Listed) -> list[str]:
-    number, started = str(run.number), local_time(run.started)
-    tasks = tally_text(run.statuses) or "none"
+    started, tasks = local_time(run.started), tally_text(run.statuses) or "none"
+    number = f"{run.number} ({run.shared})" if run.shared else str(run.number)
     return [run.run[:12], run.project, run.group, number, tasks, started, run.mode]
 
 
@@ -193,7 +193,8 @@ def show(
         what = "configurations" if over else "tasks"
         print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
         return
-    echo(f"{about} ({about.run[:12]}), {local_time(about.started)}, {about.mode}")
+    text = f", run={about.shared!r}" if about.shared else ""
+    echo(f"{about} ({about.run[:12]}{text}), {local_time(about.started)}, {about.mode}")
     if isinstance(shown, Results) and of == "mean":
         shown.with_means()
     table = shown._table(of) if isinstance(shown, Results) else shown._table()

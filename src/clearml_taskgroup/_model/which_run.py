@@ -14,6 +14,12 @@ MIN_ID_PREFIX = 6
 """The fewest first digits of a run's id that find it."""
 
 
+def run_label(run: str, number: int, shared: str | None) -> str:
+    """Names a run for people, in each way in which it can be asked for."""
+    text = f", run={shared!r}" if shared else ""
+    return f"run {number} ({run[:12]}{text})"
+
+
 def which_run(wanted: int | str, group_id: str, runs: Sequence[tuple[str, int]]) -> str | None:
     """Finds a run: by its number, or by a text, which is tried as that of `run=`, as an id, as a number.
 

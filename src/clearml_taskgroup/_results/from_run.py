@@ -69,6 +69,7 @@ def results_of(run: Run, more: str = "") -> Results:
         url=backend.url(run.parent) if run.parent else None,
         compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
         started=run.started,
+        shared=info.shared,
     )
     partial = any(row.status in OPEN for row in rows)
     more = "other agents have the other points" if run.agent_task is not None else more

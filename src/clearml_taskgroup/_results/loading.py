@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from .._clearml.queries import (
     identity_of,
     is_counted,
     parse_count,
-    run_ids,
+    run_labels,
     run_started_at,
 )
 from .._model.arguments import check_flag, is_one_of, iterator_of
@@ -29,7 +30,7 @@ from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
 from .._model.vocabulary import Vocabulary
-from .._model.which_run import which_run
+from .._model.which_run import run_label, which_run
 from .._run import mode as _modes
 from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete, recount_past
 from .._storage.memory import MemoryBackend
@@ -110,7 +111,7 @@ def load_results(
             run = _find_on_server(backend, wanted)
             if run is not None:
                 return _from_server(backend, wanted, run, folder, listed, copies)
-            searched[f"the server {backend.where}"] = runs = run_ids(backend.transport, wanted.group_id)
+            searched[f"the server {backend.where}"] = runs = run_labels(backend.transport, wanted.group_id)
             if not runs:
                 groups += groups_of(backend.transport, wanted.project) or groups_of(backend.transport, None)
         finally:
@@ -120,8 +121,14 @@ def load_results(
         if past is not None:
             return _from_disk(past, cache / "offline", listed)
         found = (past for past in map(load_or_skip, run_logs(folder)) if past is not None)
-        searched[f"this disk, {folder.parent}"] = [f"run {past.number} ({past.run[:12]})" for past in found]
+        searched[f"this disk, {folder.parent}"] = [
+            run_label(past.run, past.number, past.shared) for past in found
+        ]
         groups += groups_on_disk(folder.parent)
+    if isinstance(wanted.run, str) and os.sep in wanted.run and not os.path.isabs(wanted.run):
+        with contextlib.suppress(NoSuchRunError):  # the text may be a path that was made absolute
+            absolute = attrs.evolve(wanted, run=os.path.abspath(wanted.run))
+            return load_results(absolute, mode=mode, metrics=listed, copies=copies)
     known = [name for names in searched.values() for name in names]
     others = [one for one in dict.fromkeys(groups) if not known and one != (wanted.project, wanted.name)]
     groups_here = [name for project, name in others if project == wanted.project]
@@ -183,6 +190,7 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         where=backend.where,
         url=backend.url(past.parent) if past.parent else None,
         started=past.started,
+        shared=past.shared or "",
     )
     rows = [_row(task, lookup, reader) for task in tasks]
     return _results(rows, about, lookup, reader, "a living process works on it" if lives else "")
@@ -259,6 +267,7 @@ def _from_server(
         url=backend.url(parent_id) if parent_id else None,
         compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
         started=local[0].started if local else run_started_at(documents),
+        shared=identity.get("shared", ""),
     )
     return _results(rows, about, lookup, reader)
 

@@ -300,6 +300,7 @@ class About:
         url: The parent's page; None if there is none.
         compare_urls: The pages that compare the tasks, 100 tasks each.
         started: When the run was opened, in seconds since 1970; None if unknown.
+        shared: The text of `run=` by which several processes share it; empty if they do not.
     """
 
     project: str
@@ -312,6 +313,7 @@ class About:
     url: str | None = None
     compare_urls: tuple[str, ...] = ()
     started: float | None = None
+    shared: str = ""
 
     def __str__(self) -> str:
         return printable(f"{self.project}/{self.name}, run {self.run_number}")

@@ -42,6 +42,7 @@ class Listed:
         started: When it was opened, in seconds since 1970; None if that is not known.
         statuses: The number of tasks by ClearML status or `abandoned`; the latest attempt of each key counts.
         record: Its run log on this disk; None if there is none.
+        shared: The text of `run=` by which several processes share it; empty if they do not.
         left: How the tasks count whose process on this machine died before it ended them, by their ids.
     """
 
@@ -54,6 +55,7 @@ class Listed:
     started: float | None
     statuses: dict[str, int] = attrs.field(factory=dict)
     record: Path | None = None
+    shared: str = ""
     left: dict[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
@@ -106,6 +108,7 @@ def _of_run_logs(run_logs: Sequence[PastRun]) -> Listed:
         started=min((past.started for past in run_logs if past.started is not None), default=None),
         statuses=_count(attempts),
         record=own.path,
+        shared=own.shared or "",
         left=left,
     )
 
@@ -146,6 +149,7 @@ def _of_documents(
         number=parse_count(identity.get("run_number"), 1),
         mode="online",
         started=run_started_at(documents),
+        shared=identity.get("shared", ""),
         statuses=_count(attempts),
     )
 
@@ -167,7 +171,7 @@ _FIELDS = (
     "system_tags",
     *(
         f"hyperparams.{SECTION}.{name}"
-        for name in ("group", "group_name", "run", "run_number", "run_started", "key", "attempt")
+        for name in ("group", "group_name", "run", "run_number", "run_started", "key", "attempt", "shared")
     ),
 )
 
