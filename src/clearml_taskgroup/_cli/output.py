@@ -129,7 +129,7 @@ def parse_since(context: click.Context, parameter: click.Parameter, text: str | 
 def run_option(function: Function) -> Function:
     """Adds `--run`."""
     text = "The run's number, its id, or the text of run=; by default the latest."
-    return click.option("--run", metavar="N", help=text)(function)
+    return click.option("--run", metavar="RUN", help=text)(function)
 
 
 def mode_options(function: Function) -> Function:
