@@ -294,9 +294,26 @@ def test_show_tells_why_tasks_failed() -> None:
         "x…",
         200,
     )
-    assert lines[at + 2 : at + 7] == [*(f"  n={n}: too large" for n in range(2, 6)), "  … and 1 more"]
+    assert lines[at + 2 : at + 7] == [
+        *(f"  n={n}: too large" for n in range(2, 6)),
+        "  … and 1 more: --json has the status_reason of each task",
+    ]
     assert "why tasks" in command("show", GROUP, "--where", "status=failed").stdout
     assert "why tasks" not in command("show", GROUP, "--where", "n=0").stdout
+
+
+def test_show_tells_why_tasks_were_stopped() -> None:
+    """Also with a reason of the user's own; one without a reason is only counted."""
+    with Place().group() as group:
+        pruned, stopped, failed = group.tasks({"n": range(3)})
+        pruned.mark_stopped("pruned at step 7")
+        stopped.mark_stopped()
+        failed.mark_failed("too large")
+    lines = command("show", GROUP).stdout.splitlines()
+    at = lines.index("why tasks failed:")
+    reasons = ["why tasks failed:", "  n=2: too large", "why tasks were stopped:", "  n=0: pruned at step 7"]
+    assert lines[at : at + 4] == reasons
+    assert "n=1:" not in "".join(lines[at:])
 
 
 def test_parameters_that_are_no_numbers() -> None:

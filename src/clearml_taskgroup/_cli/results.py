@@ -205,9 +205,15 @@ def show(
         path = find_run_log(root() / about.group_id, about.run)
         past = None if path is None else load_or_skip(path)
         echo(_abandoned_note({about.run: path if past is not None and past.is_pending else None}))
-    reasons = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
-    if reasons:
-        print_first("why tasks failed:", reasons)
+    failed = [f"{row.name}: {row.status_reason or 'no reason'}" for row in results if row.status == "failed"]
+    stopped = [
+        f"{row.name}: {row.status_reason}"
+        for row in results
+        if shown_status(row.status, row.status_reason) == "stopped" and row.status_reason
+    ]
+    for heading, reasons in (("why tasks failed:", failed), ("why tasks were stopped:", stopped)):
+        if reasons:
+            print_first(heading, reasons, "--json has the status_reason of each task")
     if about.url:
         echo(about.url)
 

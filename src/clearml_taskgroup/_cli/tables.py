@@ -60,11 +60,11 @@ def print_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
         echo(*textwrap.wrap(note, console.width, break_on_hyphens=False))
 
 
-def print_first(heading: str, lines: Sequence[str], most: int = 5) -> None:
-    """Prints a heading and the first lines, each cut to the width of the terminal."""
+def print_first(heading: str, lines: Sequence[str], rest_in: str, most: int = 5) -> None:
+    """Prints a heading and the first lines, each cut to the width of the terminal; says where the rest is."""
     console = Console(highlight=False)
     room = console.width if console.is_terminal else MAX_LINE_WIDTH
-    rest = [f"… and {len(lines) - most} more"] if len(lines) > most else []
+    rest = [f"… and {len(lines) - most} more: {rest_in}"] if len(lines) > most else []
     echo(heading)
     for line in (*lines[:most], *rest):
         cut = Text("  " + printable(" ".join(line.split())))

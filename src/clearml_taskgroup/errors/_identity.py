@@ -41,8 +41,8 @@ class DuplicateTaskError(TaskGroupError, ValueError):
             )
         return (
             f"{same}; give key= to keep both. To go on with the existing task, write "
-            "group.task(…, if_exists='return'); to run a sweep again, as after an error in a notebook, close "
-            "the group and open it again with resume=True"
+            "group.task(…, if_exists='return') or group.get(…); to run a sweep again, as after an error in a "
+            "notebook, close the group and open it again with resume=True"
         )
 
 
