@@ -552,13 +552,17 @@ def test_a_named_run_has_each_configuration_once(
         if not done[-1]:
             broken(cfg)
             current().report({"loss": 1.0}, 0)
+            if cfg.lr == 2:
+                current().mark_stopped("pruned")
 
     hydra_jobs.multirun(fn, "lr=1", "lr=3", "seed=1", elsewhere=elsewhere, catch="ValueError", **options)
     hydra_jobs.multirun(fn, "lr=2", "lr=3", "seed=1", elsewhere=elsewhere, **options)
-    hydra_jobs.single(fn, "lr=3", **options)
-    assert done == [False] * 4 + [True] * 3
+    for overrides in ("lr=3", "lr=2"):
+        hydra_jobs.single(fn, overrides, **options)
+    assert done == [False] * 4 + [True] * 4
     assert "lr=3 is done already (completed); Hydra" in caplog.text
-    assert "seed=1 is done already (failed), and resume=true runs it again; Hydra" in caplog.text
+    for left in ("seed=1 is done already (failed)", "lr=2 is done already (stopped)"):
+        assert f"{left}, and resume=true runs it again; Hydra" in caplog.text
     results = TaskGroup.load("digits", "sweep", run="all of them", mode="offline")
     assert [row.name for row in results] == ["lr=1", "lr=2", "lr=3", "seed=1"]
     hydra_jobs.multirun(nothing, "seed=1", "lr=3", elsewhere=elsewhere, resume=True, **options)

@@ -288,7 +288,8 @@ def _open_task(group: TaskGroup, config: DictConfig, resume: bool, may_be_done: 
         if not task.done:
             break
         if may_be_done and following not in known:
-            again = "" if resume or task.status != "failed" else ", and resume=true runs it again"
+            is_left = not resume and task.status in ("failed", "stopped")
+            again = ", and resume=true runs it again" if is_left else ""
             logger.warning("%s is done already (%s)%s; %s", task, task.status, again, _DONE)
             break
     return task
