@@ -408,6 +408,9 @@ def test_the_text_of_a_shared_run_is_shown(where: str, request: pytest.FixtureRe
     assert group.results().about.shared == path
     with pytest.raises(NoSuchRunError, match=r"run 1 \([0-9a-f]{12}, run='slurm-8812'\)"):
         TaskGroup.load(PROJECT, NAME, "multirun/other")
+    if where == "disk":
+        command("discard", GROUP, "--run", "multirun/fixed", "--yes")
+        assert [run["shared"] for run in as_json("list")] == ["slurm-8812"]
 
 
 @pytest.mark.parametrize("where", ["disk", "server"])

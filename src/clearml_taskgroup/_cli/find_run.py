@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 from pathlib import Path
@@ -210,7 +211,10 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
 def _one_of_group(runs: list[Listed], group: str, which: str | None) -> Listed:
     """Returns the latest run with this number or beginning of its id; with None, the latest run."""
     numbered = sorted(runs, key=lambda known: known.number, reverse=True)
-    wanted = None if which is None else which_run(which, numbered[0].group_id, _ids(numbered))
+    # A text may be a path that was made absolute.
+    texts = [] if which is None else [which, os.path.abspath(which)] if os.sep in which else [which]
+    found = (which_run(text, numbered[0].group_id, _ids(numbered)) for text in texts)
+    wanted = next(filter(None, found), None)
     for known in numbered:
         if which is None or known.run == wanted:
             return known
