@@ -14,6 +14,7 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._clearml.tasks import WATCHDOG_REASON
 from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup._storage.run_log import RunLog
 from clearml_taskgroup.errors import (
@@ -244,6 +245,24 @@ def test_a_server_alone_knows_that_it_was_completed(loopback: LoopbackServer) ->
         assert [task.done for task in group.tasks(SPACE)] == [True, False]
     assert loopback.task(ids["seed=0"])["status"] == "completed"
     assert loopback.task(ids["seed=1"])["status"] == "stopped"
+
+
+def test_a_reopened_task_that_was_silent_for_two_hours(loopback: LoopbackServer) -> None:
+    """The server has stopped it after its process died; it stays completed."""
+    place = Place(loopback)
+    train(place)
+    group = place.resume().open()
+    group.get(seed=0).reopen().report({"loss": 0.5}, 3)
+    group.flush()
+    kill(group)
+    transport = Transport(sdk.connect())
+    transport.call("tasks.stopped", {"task": group.get(seed=0).id, "status_reason": WATCHDOG_REASON})
+    transport.close()
+    assert TaskGroup.load(PROJECT, NAME).counts_text() == "2 completed"
+    with place.resume() as group, group.get(seed=0).reopen() as task:
+        task.report({"loss": 8.0}, 4)
+    assert statistics(group.results()) == ALL
+    assert place.attempts() == [("seed=0", 1, "completed"), ("seed=1", 1, "completed")]
 
 
 def test_the_upload_of_a_run_whose_process_died_in_a_reopened_task(loopback: LoopbackServer) -> None:

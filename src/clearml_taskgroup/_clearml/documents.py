@@ -19,6 +19,7 @@ from .events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE, as_point, is_poi
 from .hyperparameters import read_parameters
 from .notes import NAMES_ENTRY, REOPENED_ENTRY, SERIES_ENTRY, add_series_notes, names_from_json
 from .queries import identity_of, is_on_agent, parse_count
+from .tasks import is_stopped_by_watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,8 +38,10 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
         template: The group's template.
     """
     status = from_server(str(document["status"]))
-    has_ended = status in ENDED
     identity, runtime = identity_of(document), document.get("runtime") or {}
+    was_completed = bool(runtime.get(REOPENED_ENTRY))
+    # A reopened task that the server stopped as silent was left by its process, too.
+    has_ended = status in ENDED and not (was_completed and is_stopped_by_watchdog(document))
     task = PastTask(
         id=str(document["id"]),
         key=identity.get("key", ""),
@@ -53,7 +56,7 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
         submitted=identity.get("sweep", "") if identity.get("queue") else "",
         process=identity.get("process", ""),
         session=parse_count(identity.get("session")),
-        was_completed=bool(runtime.get(REOPENED_ENTRY)),
+        was_completed=was_completed,
     )
     if not is_on_agent(document):
         task.status, task.reason = task.final_status()

@@ -131,7 +131,7 @@ def reopen_task(transport: Transport, task_id: str) -> str:
         return "it was published, and a published task takes no more data"
     if is_archived(document):
         return "it was archived"
-    if word not in ("completed", "in_progress"):
+    if word not in ("completed", "in_progress") and not is_stopped_by_watchdog(document):
         return f"its status on the server is {word}"
     try:
         transport.call("tasks.started", {"task": task_id})
@@ -164,7 +164,7 @@ def foreign_status(document: Document, ending: Ending) -> ForeignStatus | None:
     return ForeignStatus(status, reason, word)
 
 
-def is_stopped_by_watchdog(document: Document) -> bool:
+def is_stopped_by_watchdog(document: Mapping[str, Any]) -> bool:
     """Whether the server has stopped a task because it was silent; `document` has `STATUS_FIELDS`."""
     return document["status"] == "stopped" and document.get("status_reason") == WATCHDOG_REASON
 

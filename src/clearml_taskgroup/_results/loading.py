@@ -29,6 +29,7 @@ from .._model.metric_data import add_skipped
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.parameter_json import plain
 from .._model.past import PastTask, latest_attempts
+from .._model.status import ENDED, from_server
 from .._model.vocabulary import Vocabulary
 from .._model.which_run import run_label, which_run
 from .._run import mode as _modes
@@ -244,7 +245,7 @@ def _from_server(
     originals, copied = list[PastTask](), list[PastTask]()
     for document in reversed(tasks):  # the latest came first
         task = past_task(document, lookup.template)
-        if not task.delivered:
+        if not task.delivered and from_server(document["status"]) not in ENDED:
             task.status, task.reason = left.get(task.id, (document["status"], ""))
         task.metrics = _in_order(task.metrics, logged.get(task.id), lookup)
         if task.id in logged:
