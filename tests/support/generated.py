@@ -434,11 +434,20 @@ def array(dice: Random, depth: int) -> Made:
     return Made(given, ("list", _meanings(parts)), shown)
 
 
+def _holds(members: dict[Any, Any], made: Made) -> bool:
+    """Whether a dict has a key, or cannot have it beside the others."""
+    try:
+        return made.value in members
+    except TypeError:  # Decimal(1) == np.int64(1)
+        return True
+
+
 def bag(dice: Random, depth: int) -> Made:
     members: dict[Any, Made] = {}
     for _ in range(dice.randrange(4)):
         made = hashable(dice)
-        members.setdefault(made.value, made)
+        if not _holds(members, made):
+            members[made.value] = made
     kind = dice.choice([set, frozenset])
     meaning = ("set", frozenset(_meanings(members.values())))
     return Made(kind(members), meaning, _in_set(members.values(), set))
@@ -449,7 +458,7 @@ def mapping(dice: Random, depth: int) -> Made:
     entries: dict[Any, tuple[Made, Made]] = {}
     for _ in range(dice.randrange(4)):
         made = hashable(dice)
-        if made.value not in entries and all(made.meaning != key.meaning for key, _ in entries.values()):
+        if not _holds(entries, made) and all(made.meaning != key.meaning for key, _ in entries.values()):
             entries[made.value] = made, value(dice, depth)
     if entries and all(isinstance(key, str) for key in entries):
         zero = number(0)
