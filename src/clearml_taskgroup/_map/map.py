@@ -103,9 +103,11 @@ def map_configurations(
     done = [spec for spec in specs if run.is_done(spec.key)]
     queued = run.prior.queued if run.prior is not None else frozenset()
     left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in queued]
+    space: Unclaimed | None = None
     if run.sharing is not None:
         sharing.look(run)
-        left = list(sharing.unclaimed(run, left).left.values())
+        space = sharing.unclaimed(run, left)
+        left = list(space.left.values())
     engine = _engine(run, fn, len(left), options)
     mapped: dict[str, Mapped[Any]] = {task.key: Mapped(task) for task in (open_tasks(done) if done else [])}
     if run.prior is not None:
@@ -118,8 +120,7 @@ def map_configurations(
         if tracker is not None and not on_executor:  # which does not say when a call begins
             tracker.begun(task._state)
 
-    space = specs if run.sharing is not None else left
-    upcoming = Upcoming(run, space, open_tasks, open_next, opened_at_once, options.retries, begun)
+    upcoming = Upcoming(run, left, space, open_tasks, open_next, opened_at_once, options.retries, begun)
 
     def take(task: GroupTask, result: CallResult, retry: bool = True) -> None:
         error, is_logged = result.error, _is_caught_by_block(task, result.error)

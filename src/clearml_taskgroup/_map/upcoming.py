@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._run import sharing
 from ..errors import ValuePickleError
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ class Upcoming:
 
     Args:
         run: The group's run.
-        specs: The configurations that are left; in a shared run, all of them.
+        specs: The configurations that are left.
+        shared: The same of a run that other processes share, else None.
         open_tasks: Opens tasks of the group.
         open_next: Opens the next task that no other process has, and removes what it has gone through.
         opened_at_once: How many tasks are opened in one step, in a run that no other process shares.
@@ -38,6 +38,7 @@ class Upcoming:
 
     run: Run
     specs: Sequence[TaskSpec]
+    shared: Unclaimed | None
     open_tasks: Callable[[list[TaskSpec]], list[GroupTask]]
     open_next: Callable[[Unclaimed], GroupTask | None]
     opened_at_once: int
@@ -45,21 +46,18 @@ class Upcoming:
     on_next: Callable[[GroupTask], None] = lambda task: None
     opened: list[GroupTask] = attrs.field(factory=list)
     _left: dict[str, TaskSpec] = attrs.field(init=False)
-    _shared: Unclaimed | None = None
     _ready: deque[GroupTask] = attrs.field(factory=deque)
     _again: deque[TaskSpec] = attrs.field(factory=deque)
     _retried: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
-        if self.run.sharing is not None:
-            self._shared = sharing.unclaimed(self.run, self.specs)
-        self._left = {} if self._shared is not None else {spec.key: spec for spec in self.specs}
+        self._left = {} if self.shared is not None else {spec.key: spec for spec in self.specs}
 
     @property
     def has_more(self) -> bool:
         """Whether there may be another call; a failed one can add one."""
         # Once the run is aborted nothing begins any more, and calls under way end at their next reports.
-        is_left = bool(self._left) or (self._shared is not None and self._shared.has_more)
+        is_left = bool(self._left) or (self.shared is not None and self.shared.has_more)
         return self.run.aborted is None and (is_left or bool(self._again or self._ready))
 
     def next(self) -> GroupTask | None:
@@ -74,8 +72,8 @@ class Upcoming:
     def _next(self) -> GroupTask | None:
         if self._again:  # before other configurations, so that it does not prolong the end
             self._open([self._again.popleft()])
-        elif not self._ready and self._shared is not None:
-            task = self.open_next(self._shared)
+        elif not self._ready and self.shared is not None:
+            task = self.open_next(self.shared)
             self._ready.extend([task] if task is not None else [])
             self.opened += self._ready
         elif not self._ready:

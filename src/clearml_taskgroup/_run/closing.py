@@ -257,9 +257,8 @@ class _Closing:
         if self.run.sharing is not None:
             self.is_last = False  # also if it cannot be known
             self.is_last = leave(self.run)
-            if (
-                not self.is_last and self.run.backend.mode == "online"
-            ):  # where this log is of this process only
+            # Online, the log is of this process only.
+            if not self.is_last and self.run.backend.mode == "online":
                 self.run.parent_ended = True  # by another process
                 self._attempt(self._log_close)
 

@@ -12,11 +12,11 @@ import attrs
 
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import (
-    all_run_tasks,
     find_latest_run,
     identity_of,
     parse_count,
     query_by_id,
+    query_tasks,
 )
 from .._clearml.run_numbers import reserve_run_number
 from .._model.identity import shared_run_id
@@ -154,9 +154,7 @@ def join_online(
     backend.shared = shared
 
     def create() -> str:
-        first = last_number_on_disk(folder) + 1
-        backend.run_number = reserve_run_number(backend.transport, info.group_id, first)
-        numbered = attrs.evolve(info, number=backend.run_number.number)
+        numbered = attrs.evolve(info, number=reserve_number(backend, info.group_id, folder))
         (parent,) = backend.create(numbered, [parent_spec(info)], None)
         return parent
 
@@ -176,8 +174,20 @@ def join_online(
 def latest_text_on_server(backend: OnlineBackend, group_id: str) -> str:
     """Gives the text of the latest run of a group on the server if that is shared; else empty."""
     run, _, _ = find_latest_run(backend.transport, group_id)
-    tasks = all_run_tasks(backend.transport, run) if run is not None else []
-    return next((text for task in tasks if (text := identity_of(task).get("shared"))), "")
+    if run is None:
+        return ""
+    query = {
+        f"hyperparams.{SECTION}.run.value": [run],
+        "only_fields": [f"hyperparams.{SECTION}.shared.value"],
+    }
+    any_task = query_tasks(backend.transport, {**query, "page_size": 1, "page": 0})
+    return next((identity_of(task).get("shared", "") for task in any_task), "")
+
+
+def reserve_number(backend: OnlineBackend, group_id: str, folder: Path) -> int:
+    """Reserves the number of a new run on a server, one that this disk has not used either."""
+    backend.run_number = reserve_run_number(backend.transport, group_id, last_number_on_disk(folder) + 1)
+    return backend.run_number.number
 
 
 def _deliver_left(run: str, folder: Path, backend: OnlineBackend) -> None:

@@ -13,14 +13,13 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.agent_task import agent_task_of_this_process
-from .._clearml.run_numbers import reserve_run_number
 from .._model import limits
 from .._model.name_template import NameTemplate, warn_about_title
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
 from .._storage.online import OnlineBackend
 from .._storage.outbox import Outbox
-from .._storage.run_log import RunLog, last_number_on_disk
+from .._storage.run_log import RunLog
 from ..errors import AutoLoggingWarning, StoreError, StoreWarning
 from . import sharing
 from .abort import follow
@@ -31,6 +30,7 @@ from .joining import (
     latest_text_on_disk,
     latest_text_on_server,
     parent_spec,
+    reserve_number,
     shared_info,
 )
 from .mode import Mode, resolve
@@ -212,10 +212,9 @@ def _open_online(
         backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
     if joined is not None:
         return _Storage(backend, run_log, joined=joined)
+    number = prior.number if prior is not None else 1
     if prior is None and agent_task is None:
-        first = last_number_on_disk(folder) + 1
-        backend.run_number = reserve_run_number(backend.transport, info.group_id, first)
-    number = backend.run_number.number if backend.run_number is not None else prior.number if prior else 1
+        number = reserve_number(backend, info.group_id, folder)
     return _Storage(backend, run_log, prior, number)
 
 

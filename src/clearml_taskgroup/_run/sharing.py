@@ -97,13 +97,14 @@ def find_or_create_parent(shared: SharedRun, create: Callable[[], str]) -> tuple
 
 def take_over(run: Run) -> None:
     """Ends the open tasks of processes that have died, as abandoned, or completed if they were reopened."""
-    assert run.sharing is not None
-    shared = run.sharing.shared
+    shared = _sharing(run).shared
     dead = shared.take_over()
-    if dead:
-        run.sharing.deliver_left()
+    if not dead:
+        return
+    _sharing(run).deliver_left()
+    members = shared.members()
     for process in dead:
-        own = [task for task in shared.members() if task.process == process]
+        own = [task for task in members if task.process == process]
         left = [task for task in own if task.final_status()[1] == ABANDONED]
         endings = [Ending(task.id, *task.final_status()) for task in own if task.status is None]
         errors = run.backend.finish(endings, END_TIMEOUT_S)
@@ -125,8 +126,7 @@ def withdraw(run: Run) -> None:
 
 def look(run: Run) -> None:
     """Reads the tasks of all processes from storage."""
-    sharing = run.sharing
-    assert sharing is not None
+    sharing = _sharing(run)
     sharing.attempts = latest_attempts(sharing.shared.members())
     own = {state.id: state for state in run.own_states}
 
