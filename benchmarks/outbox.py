@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from core import CONFIG, line
+from core import CONFIG, line, output_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS, TURNS = 100, 7
@@ -61,14 +59,10 @@ def measure(kind: str, steps: int) -> dict[str, float]:
             "CLEARML_CACHE_DIR": f"{folder}/cache",
             "CLEARML_CONFIG_FILE": str(config),
         }
-        command = [sys.executable, __file__, kind, str(steps)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{kind} failed:\n{done.stderr}")
+        measured = output_of([__file__, kind, str(steps)], environment)
         members = [task["id"] for task in server.tasks.values() if task["type"] == "training"]
         points = sum(len(curve) for task in members for curve in server.scalars(task).values())
         assert points == TASKS * steps * len(METRICS), points
-        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return {figure: value / points * 1e6 for figure, value in measured.items()}
 
 

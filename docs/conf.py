@@ -30,7 +30,7 @@ from clearml_taskgroup._cli import main
 from clearml_taskgroup.testing import MemoryStore
 
 project = "clearml-taskgroup"
-author = "the authors of clearml-taskgroup"
+author = "The authors of clearml-taskgroup"
 version = release = clearml_taskgroup.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -61,11 +61,9 @@ maximum_signature_line_length = 88
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
-    (
-        "py:.*",
-        r"(clearml|collections\.abc|concurrent\.futures|contextlib|pathlib|typing|types|plotly|pandas|np|numpy)\..*",
-    ),
-    ("py:.*", r"'.*'|Mode|clearml_taskgroup\.(RunInfo|TaskSpec)"),
+    ("py:.*", r"(argparse|collections\.abc|concurrent\.futures|contextlib|io|os|pathlib|typing|types)\..*"),
+    ("py:.*", r"(clearml|plotly|pandas|np|numpy)\..*"),
+    ("py:.*", r"'.*'|Mode|Of|clearml_taskgroup\.(RunInfo|TaskSpec)"),
     ("py:.*", r"(clearml_taskgroup\.(\w+\.)*)?(T|ByMetric)|Number|Values|NestedValues"),  # annotations only
     ("py:.*", r"(Any|Callable|Iterable|Iterator|Literal|Mapping|Path|Sequence|SupportsIndex|Silent)"),
     ("py:.*", r"(str|int|float|bool|None|dict|list|tuple|type|object|ImportError|.*Error|optional)$"),
@@ -89,7 +87,7 @@ def import_for_types(package: Any) -> None:
 
 
 # Frameworks that are too large to install for the documentation build.
-frameworks = ("keras", "lightning", "transformers")
+frameworks = ("accelerate", "keras", "lightning", "ray", "transformers", "xgboost", "lightgbm", "catboost")
 with mock([name for name in frameworks if importlib.util.find_spec(name) is None]):
     import_for_types(clearml_taskgroup)
 

@@ -47,7 +47,7 @@ def main() -> None:
         metrics=[Metric("loss", mode="min"), Metric("accuracy", mode="max")],
         tags=["example"],
     ) as group:
-        sweep = group.sweep(SPACE)
+        sweep = group.sweep(SPACE, progress=True)
         print(f"{len(sweep)} tasks, one after another …")
         for task in sweep:
             with task, warnings.catch_warnings():

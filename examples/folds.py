@@ -1,4 +1,9 @@
-"""Cross-validation in one task: the fold is context, the epoch is the iteration."""
+"""Cross-validation in one task that trains all folds: the fold is context, the epoch is the iteration.
+
+To compare configurations over the folds, or to resume single folds, give each fold a task instead, with
+`fold` as a parameter: `group.sweep({"alpha": [0.001, 0.01], "fold": range(5)})`. Then `group.results()` has
+`compare("accuracy", over="fold")`.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def main() -> None:
         with group.task({"max_depth": 8}) as task:
             task.report(scores, iteration=0, levels=("split", "metric"))
     for split in splits:
-        print(split, *task.name("accuracy", split=split), group.results()[0].value("accuracy", split=split))
+        print(split, *task.metric("accuracy", split=split), group.results()[0].value("accuracy", split=split))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ def main() -> None:
         for epoch in range(5):
             first.report({"accuracy": 0.80 + 0.01 * epoch}, epoch)
             second.report({"accuracy": 0.84 + 0.01 * epoch}, epoch)
-    print(first.name("accuracy"))
-    print(second.name("accuracy"))
+    print(*first.metric("accuracy"))
+    print(*second.metric("accuracy"))
     print(group.results())
 
 

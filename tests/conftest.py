@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 import os
 import random
@@ -15,13 +17,21 @@ from typing import Protocol
 import hypothesis
 import pytest
 
+from clearml_taskgroup._model import limits
 from clearml_taskgroup._run import signals as _signals
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
 
 SHARED = {"attached", "digits", "imported", "made", "offline", "online", "parts"}
 """Fixtures that run scripts once for all tests of their module."""
-hypothesis.settings.register_profile("tests", deadline=None)  # a loaded machine is slow at any moment
+for profile, examples in {"tests": 40, "thorough": 400}.items():  # `--hypothesis-profile thorough`
+    # Without limits in time: a loaded machine is slow at any moment.
+    hypothesis.settings.register_profile(
+        profile,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        max_examples=examples,
+    )
 hypothesis.settings.load_profile("tests")
 
 SETTINGS = "sdk.development.report_use_subprocess: false\n"
@@ -36,6 +46,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--examples", type=int, help="how many groups, or sets of parameters, tests generate")
     parser.addoption("--seed", type=int, help="the first seed that tests generate them from")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Each process compiles its share of the test modules first, and finds those of others in the cache.
+
+    With pytest's own asserts that takes longer than anything else in a new checkout.
+    """
+    of_worker = getattr(session.config, "workerinput", None)
+    if of_worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    number, count = int(of_worker["workerid"].removeprefix("gw")), of_worker["workercount"]
+    modules = sorted(Path(__file__).parent.rglob("test_*.py"))
+    for path in modules[number::count]:
+        with contextlib.suppress(BaseException):  # which is raised again as the module is collected
+            importlib.import_module(".".join(path.relative_to(session.config.rootpath).with_suffix("").parts))
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -94,6 +120,8 @@ def isolated(
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in users_environment:
         monkeypatch.delenv(name, raising=False)
+    # Tests that count calls and events take the pages of parents as they are at the end.
+    monkeypatch.setattr(limits, "LIVE_FIRST_LOOK_S", 1e6)
     settings = tmp_path / "clearml.conf"
     settings.write_text(SETTINGS)
     monkeypatch.setenv("CLEARML_CONFIG_FILE", str(settings))
@@ -121,6 +149,7 @@ def loopback(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     with LoopbackServer() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 60.0)  # a loaded machine may stand still for a while
         yield server
         assert server.violations == []
         assert server.crashes == []
@@ -131,7 +160,7 @@ def server(
     request: pytest.FixtureRequest, users_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[View]:
     """A ClearML server: the loopback one, or with `--server` the one that the environment names."""
-    from clearml_taskgroup._clearml import sdk
+    from clearml_taskgroup._clearml import login
 
     real = request.config.getoption("--server")
     if real:
@@ -140,6 +169,6 @@ def server(
     else:
         request.getfixturevalue("loopback")
     project = f"taskgroup tests/{uuid.uuid4().hex}"
-    view = View(sdk.connect(), project, patience=30.0 if real else 0.0)
+    view = View(login.connect(), project, patience=30.0 if real else 0.0)
     yield view
     view.clean_up()

@@ -98,6 +98,11 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
     ),
     (errors.SpaceError("the space", "is 3", "give a dict"), ValueError, ["the space is 3; give a dict"]),
     (
+        errors.NoCurrentTaskError("group"),
+        RuntimeError,
+        ["no current group here", "with group.activate():", "pass the group as an argument"],
+    ),
+    (
         errors.GroupStateError("sweep", "is not open", "open it"),
         RuntimeError,
         ["'sweep' is not open; open it"],
@@ -110,7 +115,11 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
     ),
     (errors.ServerError("503 Service Unavailable"), ConnectionError, ["server: 503 Service Unavailable"]),
     (errors.LoginError("401"), errors.ServerError, ["server: 401", "clearml.conf", "mode='offline'"]),
-    (errors.RunInUseError("run-7"), RuntimeError, ["run-7 is still in use", "takeover=True"]),
+    (
+        errors.RunInUseError("run-7"),
+        RuntimeError,
+        ["run-7 is still in use", "run= (or CLEARML_TASK"],
+    ),
     (errors.RunInUseError("run-7", group="a/b"), RuntimeError, ["the run run-7 of a/b is still in use"]),
     (errors.TaskClosedError("C=1", "completed", done=True), RuntimeError, ["if task.done: continue"]),
     (errors.NameCollisionError(("a", "b"), "x", "y", "{m}", joined=True), ValueError, ["stored as 'a-b'"]),
@@ -214,9 +223,16 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
         ["over='sed' was given", "(did you mean 'seed'?)", "one of the parameters C, seed"],
     ),
     (
-        errors.NoSuchParameterError("over", "seed", "one of the parameters C", "aggregate()"),
+        errors.NoSuchParameterError("over", None, "one of the parameters C", ["C"], ["seed", "fold"]),
         ValueError,
-        ["aggregate() without over= means over='seed'", "give over= one of the parameters C"],
+        ["over= was not given, and no task has a parameter seed or fold; expected one of the parameters C"],
+    ),
+    (
+        errors.NoSuchParameterError(
+            *("over", "fold", "one of the parameters C", ["C"]), context_field="fold", metric="accuracy"
+        ),
+        ValueError,
+        ["over='fold' was given", "fold is context of accuracy", "with fold as its parameter"],
     ),
 ]
 
@@ -302,4 +318,21 @@ def test_long_lists_are_cut() -> None:
 def test_a_metric_value_says_what_to_do_with_a_dict() -> None:
     """A nested dict is told of levels=, a key that is no text of the form of the call."""
     assert 'levels=("split", "metric")' in str(errors.MetricValueError("val", {"loss": 1.0}))
-    assert "3 is a int; report() takes a dict" in str(errors.MetricValueError(3, None))
+    advice = "3 is an int; a metric's name is text: report({'loss': 0.3})"
+    assert advice in str(errors.MetricValueError(3, None))
+
+
+def test_facts_are_arguments_with_defaults_and_attributes() -> None:
+    """By position or by name, also those of a base class; anything else is refused."""
+    by_name = errors.LoginError(problem="refuses the credentials")
+    assert (by_name.problem, by_name.args) == ("refuses the credentials", (by_name.problem, by_name.advice))
+    assert errors.LoginError("a", "b").advice == "b"
+    wrong: list[tuple[tuple[str, ...], dict[str, str]]] = [
+        ((), {}),
+        (("a", "b", "c"), {}),
+        (("a",), {"x": "y"}),
+    ]
+    for args, named in wrong:
+        with pytest.raises(TypeError, match=r"LoginError\(\) takes problem, advice"):
+            errors.LoginError(*args, **named)
+    assert errors.MissingExtraError("a", "b", "c").args == ("a", "b", "c")

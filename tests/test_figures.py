@@ -13,10 +13,10 @@ import pytest
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
 from clearml_taskgroup._plots.colours import PALETTE
 from clearml_taskgroup._plots.curves import MAX_CURVE_POINTS, MAX_LEGEND_LINES, curves_figure, downsample
-from clearml_taskgroup._plots.scales import assign_cells, axis_scale, is_continuous, is_log, limits
 from clearml_taskgroup._plots.scatter import points_figure
-from clearml_taskgroup._plots.value_text import MISSING, escape, number_texts, shorten_start
 from clearml_taskgroup._results.rows import Curve
+from clearml_taskgroup._results.scales import assign_cells, axis_scale, is_continuous, is_log, limits
+from clearml_taskgroup._results.value_text import MISSING, escape, number_texts, shorten_start
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -95,7 +95,21 @@ def test_many_curves_are_coloured_by_the_rank_of_their_last_value() -> None:
     assert not figure.layout.showlegend
     (bar,) = [trace for trace in figure.data if trace.marker.showscale]
     assert bar.marker.colorbar.ticktext[0] == "0.3333"
-    assert "C = 7" in next(line for line in lines if "<b>C=7</b>" in line.hovertemplate).hovertemplate
+    assert "C = 7" in next(line for line in lines if "<b>C=7</b>" in line.hovertext).hovertext
+
+
+def test_of_very_many_lines_the_best_are_drawn() -> None:
+    """Of 1,100 tasks the best 500 are drawn and 500 others, the worst among them; the note says so."""
+    results = swept({"C": range(1100)}, lambda params, _: params["C"], steps=2)
+    for figure in (figures.curves(results, "loss"), figures.parallel_coordinates(results, "loss")):
+        lines = [trace for trace in figure.data if trace.hovertext]
+        assert [trace.hovertext[3:7] for trace in (lines[0], lines[-500], lines[-1])] == [
+            "C=10",
+            "C=49",
+            "C=0<",
+        ]
+        assert len(lines) == 1000
+        assert "1,100 tasks (drawn: the best 500 and 500 others)" in figure.layout.title.text
 
 
 def test_an_outlier_takes_neither_the_colours_nor_the_axis() -> None:
@@ -251,7 +265,7 @@ def test_parallel_coordinates() -> None:
     assert ticks >= {"adam", "sgd", "None", "True", "False", "[64]", "[64,32]", "0.001", "not given"}
     assert len(figure.data) == 60
     assert all(len(line.y) == 7 and all(-0.1 < y < 1.1 for y in line.y) for line in figure.data)
-    assert "optimizer = adam" in figure.data[0].hovertemplate + figure.data[1].hovertemplate
+    assert "optimizer = adam" in figure.data[0].hovertext + figure.data[1].hovertext
 
 
 def test_parallel_coordinates_leave_out_who_does_not_count() -> None:
@@ -272,6 +286,39 @@ def test_parallel_coordinates_of_many_parameters() -> None:
     assert len(axes) == 13
     assert axes.index("<b>p7</b>") < axes.index("<b>p23</b>")
     assert "the 12 of 30 parameters that explain most" in figure.layout.title.text
+
+
+def test_a_seed_is_no_axis() -> None:
+    """What only repeats a configuration is no axis, unless nothing else differs; dark is said to be best."""
+    results = swept({"C": [1, 2], "data/Seed": [0, 1], "fold": [0, 1]}, lambda params, _: params["C"])
+    figure = figures.parallel_coordinates(results, "loss")
+    assert [note.text for note in figure.layout.annotations if "<b>" in note.text][:-1] == ["<b>C</b>"]
+    assert "8 tasks, coloured by the rank of their value: dark is best" in figure.layout.title.text
+    figure = figures.parallel_coordinates(swept({"seed": range(3)}, lambda *_: 1.0), "loss")
+    assert [note.text for note in figure.layout.annotations if "<b>" in note.text][:-1] == ["<b>seed</b>"]
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("loss", "dark is best"), ("time", "dark is greatest")])
+def test_a_colour_bar_says_what_is_dark(metric: str, expected: str) -> None:
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": [1, 2], "width": [8, 16, 64], "k": range(3)}):
+            task.report({metric: float(task.params["C"])}, 1)
+    results = group.results()
+    drawn = [
+        figures.heat_map(results, metric),
+        figures.scatter(results, metric),
+        figures.curves(results, metric),
+    ]
+    traces = [figure.to_dict()["data"][-1] for figure in drawn]
+    bars = [trace.get("marker", trace)["colorbar"] for trace in traces]
+    assert [bar["title"]["text"].partition("<br>")[2] for bar in bars] == [expected] * 3
+
+
+def test_doubling_integers_have_ticks_of_their_own() -> None:
+    """Their axis is logarithmic, and its ticks are the values."""
+    results = swept({"width": [8, 16, 64], "C": [1, 2]}, lambda params, _: params["C"])
+    axis = figures.scatter(results, "loss", x="width", y="C").layout.xaxis
+    assert (axis.type, axis.tickvals) == ("log", (8, 16, 64))
 
 
 def test_parallel_coordinates_of_one_task() -> None:
@@ -418,7 +465,12 @@ def test_without_plotly(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ([1, 10, 100], True),
         ([0, 10, 100], False),
         ([-1, 100], False),
-        ([8, 16, 64], False),
+        ([8, 16, 64], True),
+        ([1, 2, 4], True),
+        ([8, 16], False),
+        ([1, 2, 3, 6], False),
+        ([0.1, 0.2, 0.4], False),
+        ([4.0, 8.0, 16.0], True),
         (range(1, 201), False),
         ([10 ** (at / 50) for at in range(200)], True),
         ([], False),
@@ -536,3 +588,64 @@ def test_why_there_is_nothing_to_draw() -> None:
             task.mark_failed("out of memory")
     with pytest.raises(NoSuchResultError, match=r"that of 2 tasks that failed or stopped .* does not count"):
         figures.scatter(failed.results(), "loss", x="lr")
+
+
+# --- what matters, and a search over time --------------------------------------------------------
+
+
+def test_importance() -> None:
+    """A bar per parameter that differs, the one that explains most on top; the rest has about none."""
+    results = swept({"C": [1, 2, 3], "seed": range(4), "same": [1]}, lambda params, step: params["C"] ** 3)
+    found = results.importance("loss", split="val")
+    assert [(row.parameter, row.values) for row in found] == [("C", 3), ("seed", 4)]
+    assert found[0].importance == pytest.approx(1)
+    assert found[1].importance == 0
+    assert "C          1.00        3" in repr(found)
+    assert found.to_records()[1] == {"parameter": "seed", "importance": 0.0, "values": 4}
+    figure = figures.importance(results, "loss", of="max")
+    assert list(figure.layout.yaxis.ticktext) == ["seed", "C"]
+    assert figure.data[0].x[1] == pytest.approx(1)
+    assert "max of loss" in words_of(figure)
+    few = results.where(C=1)
+    assert [row.importance for row in few.importance("loss")] == [0]  # all values are equal
+    assert "only 4 tasks" in repr(few.importance("loss"))
+    assert "no parameter differs" in repr(results[:1].importance("loss"))
+    assert figures.importance(results[:1], "loss").data == ()
+    with pytest.raises(NoSuchResultError):
+        results.importance("f1")
+
+
+def study(values: list[float | str]) -> Results:
+    """Trials as Optuna's; a text is the reason of a task that was stopped after two data points."""
+    with TaskGroup("digits", "study", metrics=METRICS) as group:
+        for at, value in enumerate(values):
+            task = group.task({"x": at}, name=f"trial-{at:04}", key=f"{at:012x}")
+            for step in range(2):
+                task.report({"loss": 9.0 if isinstance(value, str) else value}, step)
+            if isinstance(value, str):
+                task.mark_stopped(value)
+    return group.results()
+
+
+def test_optimization_history() -> None:
+    """Values in the order of the trials, the best so far as steps to the last one, and those pruned."""
+    results = study([3.0, "pruned at step 1", 2.0, 4.0, "by somebody", 1.0, "pruned: hopeless"])
+    points, pruned, best = figures.optimization_history(results, "loss").data
+    assert (list(points.x), list(points.y)) == ([0, 2, 3, 5], [3, 2, 4, 1])
+    assert (list(pruned.x), list(pruned.y), pruned.marker.symbol) == ([1, 6], [9, 9], "x")
+    assert (list(best.x), list(best.y), best.line.shape) == ([0, 2, 3, 5, 6], [3, 2, 2, 1, 1], "hv")
+    words = words_of(figures.optimization_history(results, "loss"))
+    assert "2 pruned tasks" in words
+    assert "1 task" in words
+    assert list(figures.optimization_history(results, "loss", mode="max").data[2].y) == [3, 3, 4, 4, 4]
+
+
+def test_pruned_curves_are_visible() -> None:
+    """They end in a cross, unlike those of tasks that failed or were stopped."""
+    figure = figures.curves(study([3.0, "pruned at step 1", "by somebody"]), "loss")
+    pruned = next(line for line in lines_of(figure) if line.name == "trial-0001")
+    assert (list(pruned.marker.symbol), list(pruned.marker.size)) == (["circle", "x"], [0, 7])
+    assert pruned.line.dash is None
+    stopped = next(line for line in lines_of(figure) if line.name == "trial-0002")
+    assert stopped.line.dash == "dot"
+    assert "thin, to a cross: 1 pruned task" in words_of(figure)

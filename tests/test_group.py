@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +258,7 @@ def test_a_group_that_is_open_at_the_interpreters_exit_stops_its_tasks(tmp_path:
     )
     assert outcome.code == 0
     assert "ResourceWarning: the group 'the group' was never closed" in outcome.err
+    assert "ClearML TaskGroup: the group 'the group' was never closed" in outcome.err
     assert outcome.ends() == {
         "seed=0": ("stopped", "the group was never closed"),
         "run": ("stopped", "the group was never closed"),
@@ -273,7 +276,10 @@ def test_an_open_group_with_clearmls_logger_ends_at_the_interpreters_exit(tmp_pa
         """,
         tmp_path,
     )
-    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.code == 0
+    assert [line.partition(",")[0] for line in outcome.err.splitlines()] == [
+        "ClearML TaskGroup: the group 'the group' was never closed"
+    ]
     assert outcome.ends()["seed=0"][0] == "stopped"
     assert outcome.sessions["the group seed=0"].scalars == [("title", "series", 1, 2.5)]
 
@@ -427,3 +433,39 @@ def test_tasks_whose_blocks_overlap() -> None:
         assert GroupTask.current() is second
         second.__exit__(None, None, None)
         assert GroupTask.current() is None
+
+
+def test_the_import_leaves_out_what_a_server_needs() -> None:
+    """ClearML, HTTP libraries, and the code for what most scripts do not use, are imported when needed."""
+    code = "import sys; from clearml_taskgroup import TaskGroup; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"clearml", "requests", "urllib3", "ssl", "http.client", "multiprocessing", "numpy"}
+    heavy |= {"concurrent.futures", "asyncio", "tempfile", "zipfile", "importlib.metadata"}
+    heavy |= {"dataclasses", "decimal", "fractions", "numbers", "difflib", "html", "pickle"}
+    heavy |= {"random", "shlex", "shutil", "socket", "datetime", "hashlib", "logging", "traceback"}
+    own = {"_agents", "_auto_logging", "_drift", "_map", "_plots", "_reports", "_results", "integrations"}
+    own |= {f"_storage.{name}" for name in ("memory", "offline", "online", "past_runs", "shared_run")}
+    own |= {f"_clearml.{name}" for name in ("api", "api_errors", "documents", "failed_uploads", "queries")}
+    own |= {f"_model.{name}" for name in ("past", "backoff", "value_json", "vocabulary")}
+    own |= {f"_run.{name}" for name in ("sharing", "console", "recount", "resume", "worker_counts")}
+    imported = set(done.stdout.split())
+    assert imported & (heavy | {f"clearml_taskgroup.{name}" for name in own}) == set()
+
+
+def test_an_offline_run_leaves_out_what_a_server_needs(tmp_path: Path) -> None:
+    """Nor does it need ClearML, or the code for what it does not do, until its first report."""
+    lines = (
+        "import sys",
+        "from clearml_taskgroup import TaskGroup",
+        "with TaskGroup('digits', 'sweep', mode='offline', provenance=False) as group:",
+        "    with group.task({'C': 1}) as task:",
+        "        task.report({'loss': 0.5}, 1)",
+        "        print(*sys.modules)",
+    )
+    environment = {**os.environ, "CLEARML_OFFLINE_MODE": "1", "CLEARML_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    heavy = {"clearml", "requests", "ssl", "socket", "shutil", "datetime", "decimal", "random", "hashlib"}
+    own = {"_agents", "_drift", "_plots", "_results", "_storage.online", "_storage.past_runs", "_run.sharing"}
+    imported = set(done.stdout.split())
+    assert imported & (heavy | {f"clearml_taskgroup.{name}" for name in own}) == set()

@@ -9,7 +9,7 @@ import pytest
 
 from clearml_taskgroup._log import logger
 
-LINE = "import logging, sys\n{setup}\nfrom clearml_taskgroup._log import logger\nlogger.info('a line')\n"
+LINE = "import sys\n{setup}\nfrom clearml_taskgroup._log import logger\nlogger.info('a line')\n"
 
 
 def test_a_line_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -22,11 +22,15 @@ def test_a_line_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("setup", "stderr"),
     [
-        ("", "ClearML TaskGroup: a line\n"),
-        ("logging.basicConfig(level='INFO', format='%(name)s %(message)s')", "clearml_taskgroup a line\n"),
-        ("logging.basicConfig(level='INFO', handlers=[logging.NullHandler()])", ""),
-        ("logging.getLogger('clearml_taskgroup').addHandler(logging.NullHandler())", ""),
-        ("logging.getLogger('clearml_taskgroup').setLevel('WARNING')", ""),
+        ("assert 'logging' not in sys.modules", "ClearML TaskGroup: a line\n"),
+        ("import logging", "ClearML TaskGroup: a line\n"),
+        (
+            "import logging; logging.basicConfig(level='INFO', format='%(name)s %(message)s')",
+            "clearml_taskgroup a line\n",
+        ),
+        ("import logging; logging.basicConfig(level='INFO', handlers=[logging.NullHandler()])", ""),
+        ("import logging; logging.getLogger('clearml_taskgroup').addHandler(logging.NullHandler())", ""),
+        ("import logging; logging.getLogger('clearml_taskgroup').setLevel('WARNING')", ""),
         ("sys.stderr = None", ""),
     ],
 )

@@ -430,3 +430,99 @@ def test_a_caught_exception_is_left_as_it_was(place: Place) -> None:
     assert notes_of(error) == []
     assert task.status == "failed"
     assert task.status_reason == "ValueError: bad"
+
+
+# --- configurations that run again in the open group ---------------------------------------------
+
+
+def test_a_cell_is_run_again(place: Place) -> None:
+    """What failed, was stopped, had not ended or was not reached runs again; what completed does not."""
+    group = place.group().open()
+    space = {"seed": range(5)}
+
+    def cell(fails: bool) -> list[int]:
+        begun = []
+        for task in group.sweep(space, if_exists="retry"):
+            begun.append(task.params["seed"])
+            task.report({"loss": 1.0 + task.attempt})
+            if task.params["seed"] == 1 and fails:
+                task.mark_failed("bad")
+            elif task.params["seed"] == 2 and fails:
+                task.mark_stopped("pruned")
+            elif task.params["seed"] == 3 and fails:
+                raise ValueError("the loop is left")
+        return begun
+
+    with pytest.raises(ValueError, match="the loop is left"):
+        cell(fails=True)
+    statuses = [task.status for task in group]
+    assert statuses == ["completed", "failed", "stopped", "in_progress"]
+    assert cell(fails=False) == [1, 2, 3, 4]
+    assert cell(fails=False) == []
+    group.close()
+    rows = sorted(group.results(), key=lambda row: row.params["seed"])
+    assert [(row.status, row.attempt, row.value("loss"), row.index) for row in rows] == [
+        ("completed", attempt, 1.0 + attempt, seed) for seed, attempt in enumerate([1, 2, 2, 2, 1])
+    ]
+    assert len(group) == 5
+    assert group.failures == ()
+
+
+def test_a_space_that_has_grown(place: Place) -> None:
+    """New configurations run beside those that are tried again."""
+    with place.group(catch=ValueError) as group:
+        for space in ({"C": [1, 2]}, {"C": [1, 2, 3]}):
+            for task in group.sweep(space, if_exists="retry"):
+                with task:
+                    if task.params["C"] == 2:
+                        raise ValueError("bad")
+        assert [(task.params["C"], task.attempt, task.status) for task in group] == [
+            (1, 1, "completed"),
+            (2, 2, "failed"),
+            (3, 1, "completed"),
+        ]
+
+
+def test_what_is_still_running_is_not_run_again(place: Place) -> None:
+    with place.group() as group, group.task({"C": 1}):
+        with pytest.raises(DuplicateTaskError, match=r"if_exists='retry'"):
+            next(iter(group.sweep({"C": [1]})))
+        with pytest.raises(DuplicateTaskError, match="same identity"):
+            next(iter(group.sweep({"C": [1]}, if_exists="retry")))
+
+
+def test_after_a_resume_too(tmp_path: Path) -> None:
+    """What an earlier process has completed is not run again."""
+    with place_of("offline", tmp_path) as place:
+        _resumed_sweeps(place)
+
+
+def _resumed_sweeps(place: Place) -> None:
+    with place.group() as group:
+        for task in group.sweep({"C": [1, 2, 3]}):
+            if task.params["C"] == 2:
+                task.mark_failed()
+    with place.group(resume=True) as group:
+        for _ in range(2):
+            begun = [task.params["C"] for task in group.sweep({"C": [1, 2, 3]}, if_exists="retry")]
+            assert begun in ([2], [])
+        assert [task.attempt for task in sorted(group, key=lambda task: task.index)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"if_exists": "again"}, "if_exists='again' was given"),
+        ({"if_exists": "return"}, "if_exists='return' was given"),
+        ({"if_exists": "retry", "queue": "gpu"}, r"a sweep without queue=.*resume=True\) submits"),
+    ],
+)
+def test_arguments_of_a_retry(arguments: dict[str, Any], expected: str) -> None:
+    with recording(), TaskGroup("digits", "again") as group, pytest.raises(ArgumentError, match=expected):
+        group.sweep({"C": [1]}, **arguments)
+
+
+def test_a_shared_run_has_no_retry() -> None:
+    shared = TaskGroup("digits", "again", mode="offline", provenance=False, run="array")
+    with shared as group, pytest.raises(ArgumentError, match="resume=True runs them again"):
+        group.sweep({"C": [1]}, if_exists="retry")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clearml_taskgroup import GroupTask, Metric, Name, TaskGroup
+from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,
     GroupStateError,
     MissingFieldError,
+    NoCurrentTaskError,
     ParameterError,
     ReportError,
     TaskClosedError,
@@ -135,7 +137,7 @@ def test_a_bound_dict_stays_the_users(task: GroupTask) -> None:
     context = {"split": "val"}
     view = task.bind(**context)
     context["split"] = "test"
-    assert view.name("loss") == ("loss", "val")
+    assert tuple(view.metric("loss")) == ("loss", "val")
 
 
 def test_bind_checks_at_once(task: GroupTask) -> None:
@@ -154,27 +156,45 @@ def test_a_view_is_for_reporting_only(task: GroupTask) -> None:
         view.report({"loss": 1.0}, 1)
 
 
-def test_name_gives_clearmls_two_words(backend: MemoryStore) -> None:
-    """`task.name(metric, …)` is the (title, series) that a report would have, aliases resolved."""
-    metrics: list[str | Metric] = [Metric("roc", aliases={"val_roc": {"split": "val"}}), "loss"]
-    with TaskGroup("digits", "sweep", metrics=metrics) as group:
-        task = group.task({"C": 1})
-        assert task.name("roc", split="val") == Name("roc", "val") == task.name("val_roc")
-        assert task.bind(split="val").name("roc") == Name("roc", "val")
-        assert task.bind(split="val").name("roc", split="test") == Name("roc", "test")
-        title, series = task.name("loss")
-        assert (title, series) == ("loss", "value")
-        with pytest.raises(UnknownFieldError):
-            task.name("roc", fold=1)
-    assert backend.members[0].events == [], "asking for a name logs nothing"
+def test_a_name_is_plain_text(task: GroupTask) -> None:
+    assert (task.name, type(task.name), str(task)) == ("C=1,seed=0", str, "C=1,seed=0")
 
 
-def test_name_is_text_as_well(task: GroupTask) -> None:
-    """The name is ordinary text, which can be compared, printed and pickled."""
-    assert task.name == "C=1,seed=0"
-    assert f"{task.name} {task!s}" == "C=1,seed=0 C=1,seed=0"
-    again = pickle.loads(pickle.dumps(task.name))
-    assert (again, type(again)) == ("C=1,seed=0", str)
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("report_scalar", r"write task\.report\(\{'loss': 0\.3\}, iteration, split='val'\)"),
+        ("report_image", r"write task\.metric\('name', split='val'\)\.report_image\(…\)"),
+        ("get_logger", r"its logger is task\.logger"),
+        ("upload_artifact", r"task\.clearml_task\.upload_artifact\(…\)"),
+        ("connect", r"task\.set_parameters\(.*task\.clearml_task\.connect\(…\)"),
+        ("add_tags", r"tags=\[…\]"),
+    ],
+)
+def test_clearmls_names_on_a_task(task: GroupTask, name: str, advice: str) -> None:
+    """An attribute of ClearML's task or logger does not exist, and the error says what to write."""
+    for one in (task, task.bind(split="val")):
+        with pytest.raises(AttributeError, match=f"object has no attribute '{name}'; .*{advice}"):
+            getattr(one, name)
+    with pytest.raises(
+        AttributeError, match=r"'BoundTask' .* 'status'; the task that is bound has it: \.task\.status"
+    ):
+        task.bind(split="val").status  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute '_repr_latex_'$"):
+        task._repr_latex_  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_all_of_clearmls_names_on_a_task(task: GroupTask) -> None:
+    """Where clearml is imported, the error of its other names says where ClearML's object is."""
+    clearml = pytest.importorskip("clearml")
+    for owner in (clearml.Task, clearml.Logger):
+        for name in vars(owner):
+            if not name.startswith("_") and not hasattr(task, name):
+                with pytest.raises(AttributeError, match="; ") as raised:
+                    getattr(task, name)
+                assert len(str(raised.value)) <= 500
+    with pytest.raises(AttributeError, match=r"ClearML's own is task\.clearml_task\.set_comment"):
+        task.set_comment  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("bound", [False, True])
@@ -301,7 +321,7 @@ def test_a_listed_sweep_is_a_trap_that_is_named(group: TaskGroup) -> None:
 
 def test_clearmls_own_objects_in_memory(task: GroupTask) -> None:
     """In memory, ClearML's own objects take every call, so that scripts run unchanged."""
-    task.logger.report_plotly(*task.name("roc"), iteration=3, figure=None)
+    task.metric("roc").report_plotly(iteration=3, figure=None)
     task.clearml_task.upload_artifact("a", artifact_object={})
     assert not task.clearml_task
 
@@ -337,12 +357,12 @@ def test_odd_arguments_are_named(group: TaskGroup, call: Any, argument: str, odd
 
 def test_copies_are_the_task_itself(task: GroupTask, backend: MemoryStore) -> None:
     """Whatever holds a task may be copied: trainers are, by frameworks, in the middle of the training."""
-    holder: dict[str, Any] = {"task": task, "bound": task.bind(split="val"), "name": task.name}
+    holder: dict[str, Any] = {"task": task, "bound": task.bind(split="val"), "metric": task.metric("loss")}
     for copied in (copy.copy, copy.deepcopy):
         for again in (copied(holder), {name: copied(one) for name, one in holder.items()}):
             assert again["task"] is task
             assert again["bound"].task is task
-            assert again["name"]("loss") == ("loss", "value")
+            assert again["metric"] == task.metric("loss")
     copy.deepcopy(holder)["bound"].report({"loss": 1.0}, 1)
     assert scalars(task, backend) == {("loss", "val"): [(1, 1.0)]}
 
@@ -368,3 +388,78 @@ def test_a_refused_space_takes_no_places(group: TaskGroup) -> None:
     with pytest.raises(DuplicateTaskError):
         group.tasks([{"D": 1}, {"D": 1}])
     assert group.task({"D": 2}).index == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("log_artifact", "upload_artifact"),
+        ("log_params", "task.set_parameters({'name': value})"),
+        ("log_figure", "report_matplotlib_figure(…)"),
+        ("log_image", "report_image(…)"),
+        ("log_model", "OutputModel(task.clearml_task)"),
+        ("set_tag", "tags=[…]"),
+        ("config", "task.params"),
+        ("summary", "without an iteration"),
+        ("finish", "task.mark_completed()"),
+        ("get_name", "it is task.name"),
+    ],
+)
+def test_other_trackers_names(task: GroupTask, name: str, advice: str) -> None:
+    """The error of an attribute that other trackers have says what to write."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(task, name)
+    assert f"no attribute {name!r}; " in str(caught.value)
+    assert advice in str(caught.value)
+
+
+def test_parameters_by_keyword(task: GroupTask) -> None:
+    with pytest.raises(ArgumentError, match=r"a dict: set_parameters\(\{'y': 1\}\)"):
+        task.set_parameters(y=1)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"a dict: set_parameters\(\{'x': 0, 'y': 1\}\)"):
+        task.set_parameters({"x": 0}, y=1)  # type: ignore[arg-type]
+
+
+# --- messages of their own -----------------------------------------------------------------------
+
+
+def test_a_block_that_is_entered_a_second_time(group: TaskGroup) -> None:
+    for end, advice in (("mark_completed", r"task\.reopen\(\)"), ("mark_failed", r"if_exists='retry'")):
+        task = group.task(name=end)
+        getattr(task, end)()
+        with pytest.raises(TaskClosedError, match=rf"cannot be entered a second time; .*{advice}"), task:
+            pass
+
+
+@pytest.mark.parametrize("call", ["mark_completed", "mark_failed", "mark_stopped"])
+def test_a_task_that_is_ended_a_second_time(task: GroupTask, call: str) -> None:
+    """The first status stays, and the message is not about reports."""
+    task.mark_stopped("pruned")
+    with pytest.raises(TaskClosedError, match=rf"has ended as stopped, so {call}\(\) has no effect"):
+        getattr(task, call)()
+    assert (task.status, task.status_reason) == ("stopped", "pruned")
+
+
+def test_the_current_task_can_be_required() -> None:
+    for current, what in ((GroupTask.current, "task"), (TaskGroup.current, "group")):
+        assert current() is None
+        with pytest.raises(
+            NoCurrentTaskError, match=rf"no current {what} here.*with {what}\.activate\(\)"
+        ) as raised:
+            current(required=True)
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+    with recording(), TaskGroup("digits", "current") as group, group.task({"C": 1}) as task:
+        assert GroupTask.current(required=True) is task
+        assert TaskGroup.current(required=True) is group
+        found: list[object] = []
+
+        def work() -> None:
+            try:
+                GroupTask.current(required=True)
+            except NoCurrentTaskError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert len(found) == 1

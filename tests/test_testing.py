@@ -105,7 +105,7 @@ def test_a_recording_is_of_its_own_thread() -> None:
 def test_clearmls_own_calls_are_taken_in_silence() -> None:
     """`task.logger` and `task.clearml_task` take any call, as attribute, block or chain."""
     with recording(), TaskGroup("the project", "the group") as group, group.task(name="the task") as task:
-        task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=object())
+        task.metric("roc", split="val").report_plotly(iteration=3, figure=object())
         task.clearml_task.connect({"a": 1}).get("a")
         with task.clearml_task.anything() as anything:  # type: ignore[attr-defined]
             assert not anything

@@ -11,7 +11,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._group import TaskGroup
+    from ._run.console import Sink
     from ._task import GroupTask
 
 T = TypeVar("T")
@@ -20,6 +23,8 @@ groups: ContextVar[tuple[TaskGroup, ...]] = ContextVar("clearml_taskgroup_groups
 """The groups whose blocks were entered and not left in this context, the innermost last."""
 tasks: ContextVar[tuple[GroupTask, ...]] = ContextVar("clearml_taskgroup_tasks", default=())
 """The same of tasks."""
+console: ContextVar[Sink | None] = ContextVar("clearml_taskgroup_console", default=None)
+"""The console of the task whose block this is, if its group captures the console."""
 
 
 def enter(blocks: ContextVar[tuple[T, ...]], one: T) -> None:
@@ -44,8 +49,12 @@ def current_group() -> TaskGroup | None:
 
 def current_task() -> GroupTask | None:
     """The innermost task whose group is not closed and whose block has not been left, in whatever context."""
-    entered = reversed(tasks.get())
-    return next((task for task in entered if task._is_in_block and not _is_closed(task.group)), None)
+    return next(entered_tasks(), None)
+
+
+def entered_tasks() -> Iterator[GroupTask]:
+    """Gives all such tasks, the innermost first."""
+    return (task for task in reversed(tasks.get()) if task._is_in_block and not _is_closed(task.group))
 
 
 def _is_closed(group: TaskGroup) -> bool:

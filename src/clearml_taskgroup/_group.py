@@ -7,14 +7,12 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ._agents import on_agent as on_agent
-from ._agents import queue as queueing
-from ._agents import submit_checks
 from ._current import current_group, enter, groups, leave
-from ._group_info import GroupInfo
+from ._group_info import GroupInfo, log_pages, parent_summary
 from ._model.arguments import (
     check_choice,
     check_flag,
+    checked_auto_connect,
     checked_callback,
     checked_catch,
     checked_seconds,
@@ -25,27 +23,28 @@ from ._model.identity import canonical_project, canonical_task_name, group_id
 from ._model.name_template import DEFAULT_TEMPLATE, NameTemplate, check_task_name
 from ._model.search_space import Space, configurations
 from ._model.specs import RunInfo, TaskSpec
-from ._model.vocabulary import Vocabulary
-from ._results.from_run import results_of
-from ._run import abort, closing, console, failures, sharing, signals
+from ._run import abort, closing, failures, signals
 from ._run.joining import shared_text
-from ._run.opening import Resume, is_unguarded, open_run
-from ._run.resume import log_progress
+from ._run.opening import is_unguarded, open_run
 from ._run.run import RunOptions
+from ._run.run_storage import Resume
+from ._run.tasks import log_progress
 from ._run.worker_log import RESULTS_TIMEOUT_S
-from ._sweep import Iterations, open_sweep, progress_tracker, specs_to_map
+from ._sweep import Iterations, agent_problem, open_sweep, progress_tracker, refuse_beside_queue, specs_to_map
 from ._task import GroupTask
 from ._text import counted
-from .errors import ArgumentError, GroupStateError, WorkerStartError
+from .errors import GroupStateError, WorkerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
     from types import TracebackType
 
+    from ._agents.queue import Cancelled, Queueing
     from ._map.map import Mapped
     from ._model.metrics import Metric
     from ._model.status import Status
+    from ._model.vocabulary import Vocabulary
     from ._results.results import Results
     from ._run.mode import Mode
     from ._run.run import Run
@@ -77,6 +76,9 @@ class TaskGroup(GroupInfo):
             classes and by `Exception` only: `ValueError` does not include `UnknownMetricError`.
         nonfinite: What to do with NaN, ±inf and numbers beyond ±3.4e38: `"skip"` or `"raise"`.
         capture: `"console"` sends what a `with task:` block prints and logs to that task's console.
+        auto_connect_frameworks: Whether what ClearML logs automatically inside of a `with task:` block, or of
+            `task.activate()`, goes to that task: TensorBoard, matplotlib, saved models. Or a dict, as for
+            `Task.init`: `{"matplotlib": False, "pytorch": "*.pt"}`; keys that it does not have are on.
         provenance: Whether repository, commit, diff, entry point and requirements are detected and
             stored with every task.
         resume: Continues the latest run of the same project and name, found on the server or, offline,
@@ -120,6 +122,7 @@ class TaskGroup(GroupInfo):
         catch: type[Exception] | Iterable[type[Exception]] = (),
         nonfinite: Literal["skip", "raise"] = "skip",
         capture: Literal["console"] | None = None,
+        auto_connect_frameworks: bool | Mapping[str, Any] = False,
         provenance: bool = True,
         close_timeout: float = 300.0,
         on_end: Callable[[TaskGroup, Results], object] | None = None,
@@ -134,9 +137,11 @@ class TaskGroup(GroupInfo):
         self.template: NameTemplate = (
             template if isinstance(template, NameTemplate) else NameTemplate(template)
         )
-        self.vocabulary: Vocabulary | None = (
-            None if metrics is None else Vocabulary.of(metrics, self.template)
-        )
+        self.vocabulary: Vocabulary | None = None
+        if metrics is not None:
+            from ._model.vocabulary import Vocabulary
+
+            self.vocabulary = Vocabulary.of(metrics, self.template)
         self.task_name: str = check_task_name(task_name)
         self.tags: tuple[str, ...] = checked_tags(tags)
         self.catch: tuple[type[Exception], ...] = checked_catch(catch)
@@ -154,6 +159,7 @@ class TaskGroup(GroupInfo):
             nonfinite=nonfinite,
             capture_console=capture == "console",
             provenance=provenance,
+            auto_connect_frameworks=checked_auto_connect(auto_connect_frameworks),
         )
         self._on_end = checked_callback("on_end", on_end, "a function of the group and its results")
         self._shared = shared_text(run, retry, takeover)
@@ -163,7 +169,7 @@ class TaskGroup(GroupInfo):
         self._run: Run | None = None
         self._tasks: dict[str, GroupTask] = {}
         self._iterations = Iterations()
-        self._queueing = queueing.Queueing()
+        self._queueing: Queueing | None = None  # until a sweep is submitted to a queue
         self._is_in_block = False
         self._finalizer: Any = None
 
@@ -184,7 +190,7 @@ class TaskGroup(GroupInfo):
             ModeError: The mode contradicts ClearML's own setting.
             StoreError: The data cannot be written to its place on disk.
             RunInUseError: Another living process has the run open that `resume` would continue.
-            RunLogError: Data of the run that `resume` would continue has been deleted.
+            RunLogError: Data of the run that `resume` or `run` would continue has been deleted.
         """
         if self._run is not None:
             raise GroupStateError(
@@ -205,12 +211,21 @@ class TaskGroup(GroupInfo):
         )
         self._run = run
         if run.foreign_agent_task is not None:
+            from ._agents import on_agent  # agents run few scripts
+
             on_agent.expect(run.foreign_agent_task, f"{self.project}/{self.name} (id {self.id})")
         if run.agent_task is None:
-            run.summarize = _summarize
+            run.summarize = parent_summary(run)
+        run.after_close.append(functools.partial(log_pages, run, "end"))
         run.after_close.append(signals.catch_terminations())
         if run.options.capture_console:
+            from ._run import console
+
             run.after_close.append(console.install())
+        if run.options.auto_connect_frameworks is not None:
+            from ._auto_logging import routing
+
+            routing.install(run)
         self._finalizer = weakref.finalize(self, closing.abandon, run)
         return self
 
@@ -251,7 +266,7 @@ class TaskGroup(GroupInfo):
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        submit_checks.refuse_beside(self, run, "group.task()")
+        refuse_beside_queue(self, run, "group.task()")
         check_choice("if_exists", if_exists, ("error", "return"))
         spec = run.specs.make(params, name=name, key=key, tags=tags)
         if if_exists == "return" and spec.key in self._tasks:
@@ -273,14 +288,20 @@ class TaskGroup(GroupInfo):
             SubmitError: The group has submitted a sweep to a queue.
         """
         run = self._opened()
-        submit_checks.refuse_beside(self, run, "group.tasks()")
+        refuse_beside_queue(self, run, "group.tasks()")
         specs = run.specs.make_all(configurations(space))
         if run.prior is not None:
             log_progress(sum(run.is_done(spec.key) for spec in specs), 0, len(specs))
         return self._open_tasks(specs)
 
     def sweep(
-        self, space: Space, *, progress: bool = False, queue: str | None = None, limit: int | None = None
+        self,
+        space: Space,
+        *,
+        progress: bool = False,
+        if_exists: Literal["error", "retry"] = "error",
+        queue: str | None = None,
+        limit: int | None = None,
     ) -> Sweep:
         """Opens the tasks of a search space one after another, one for each iteration of a loop.
 
@@ -296,6 +317,8 @@ class TaskGroup(GroupInfo):
             progress: Whether a terminal or a notebook shows the progress: how many tasks are done, failed
                 and left, the current task, and the best value so far of the vocabulary's first metric that
                 has a mode. It shows nothing on a pipe.
+            if_exists: `"retry"` runs configurations again that the run has already and that failed, were
+                stopped or had not ended, each as another attempt; completed ones are left out.
             queue: The name of the queue that the configurations are submitted to; None runs them here.
             limit: How many of them may be queued or running at once; the others stay drafts, which
                 `wait` enqueues when others end. Without a queue it has no effect.
@@ -307,18 +330,12 @@ class TaskGroup(GroupInfo):
         Raises:
             SpaceError: The space is empty or not of that form.
             DuplicateTaskError: Two configurations are the same, or the run has one already.
-            MissingExtraError: `progress` needs rich, which is not installed.
             SubmitError: An agent could not run this script; the message says why.
             UnknownQueueError: The server has no such queue.
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
         """
         run = self._opened()
-        check_flag("progress", progress)
-        if queue is not None and (not isinstance(queue, str) or not queue.strip()):
-            raise ArgumentError("queue", queue, "the name of a queue")
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise ArgumentError("limit", limit, "an integer from 1, or None for no limit")
-        sweep = open_sweep(self, run, space, queue, limit, progress)
+        sweep = open_sweep(self, run, space, progress, if_exists, queue, limit)
         run.sweeps += 1  # not if it was refused: an agent must count the same sweeps
         return sweep
 
@@ -353,7 +370,7 @@ class TaskGroup(GroupInfo):
         from .integrations.optuna import Objective
 
         if self._run is not None:
-            submit_checks.refuse_beside(self, self._run, "group.objective()")
+            refuse_beside_queue(self, self._run, "group.objective()")
         return Objective(self, fn, metric, context)
 
     def wait(self, timeout: float | None = None) -> Results:
@@ -374,11 +391,12 @@ class TaskGroup(GroupInfo):
             ServerError: The server refuses a request.
         """
         run = self._opened_once()
-        if run.agent_task is None:
+        checked_timeout(timeout, 0.0)
+        if self._queueing is not None:
             self._queueing.wait(run, timeout)
         return self.results()
 
-    def cancel(self) -> queueing.Cancelled:
+    def cancel(self) -> Cancelled:
         """Ends the tasks that were submitted to queues.
 
         Queued tasks are taken out of their queue and stopped, like drafts. Agents are asked to stop those
@@ -387,7 +405,9 @@ class TaskGroup(GroupInfo):
         Returns:
             The names of the tasks, by what was done.
         """
-        return self._queueing.cancel(self._opened_once())
+        from ._agents.queue import Queueing
+
+        return (self._queueing or Queueing()).cancel(self._opened_once())
 
     def map(
         self,
@@ -436,7 +456,6 @@ class TaskGroup(GroupInfo):
             WorkerStartError: The processes cannot start.
             SubmitError: The group has submitted a sweep to a queue.
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
-            MissingExtraError: `progress` needs rich, which is not installed.
         """
         from ._map.map import map_configurations
         from ._map.options import checked_options
@@ -464,7 +483,7 @@ class TaskGroup(GroupInfo):
     def _open_next(self, space: Unclaimed, in_sweep: bool = False) -> GroupTask | None:
         """Opens the task of the first configuration that no other process of a shared run has."""
         run = self._opened()
-        state = sharing.open_next(run, space, in_sweep)
+        state = run.open_next(space, in_sweep)
         return None if state is None else self._add([GroupTask(self, run, state)])[0]
 
     def _recall_tasks(self, specs: Iterable[TaskSpec]) -> list[GroupTask]:
@@ -474,11 +493,9 @@ class TaskGroup(GroupInfo):
 
     def _other_tasks(self) -> list[GroupTask]:
         """Returns the run's tasks of earlier processes, and of those that share the run."""
-        run = self._run
-        if run is None:
+        if (run := self._run) is None:
             return []
-        if run.sharing is not None and not run.closed:
-            sharing.look_if_possible(run)
+        run.look()
         return [
             GroupTask(self, run, state) for state in run.all_states() if state.spec.key not in self._tasks
         ]
@@ -492,6 +509,8 @@ class TaskGroup(GroupInfo):
         return self._add([task])[0]
 
     def _add(self, tasks: list[GroupTask]) -> list[GroupTask]:
+        if not self._tasks and tasks:
+            log_pages(tasks[0]._run, "start")
         self._tasks.update((task.key, task) for task in tasks)
         return tasks
 
@@ -512,14 +531,11 @@ class TaskGroup(GroupInfo):
             run.reporter.flush(run.options.close_timeout)
             run.worker_log.merge(run, RESULTS_TIMEOUT_S)
         goes_on = self._iterations.has_more and not run.closed
+        from ._results.from_run import results_of  # opening and reporting do without it
+
         return results_of(run, "the sweep goes on" if goes_on else "")
 
     # --- current -------------------------------------------------------------------------------
-
-    @staticmethod
-    def current() -> TaskGroup | None:
-        """Returns the group whose block this is, or None."""
-        return current_group()
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[TaskGroup]:
@@ -533,7 +549,7 @@ class TaskGroup(GroupInfo):
     # --- the end -------------------------------------------------------------------------------
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until everything that was reported so far is delivered.
+        """Waits until everything that was reported so far is delivered, and ended tasks have their status.
 
         Args:
             timeout: The most seconds to wait; None for `close_timeout`.
@@ -545,6 +561,8 @@ class TaskGroup(GroupInfo):
         seconds = checked_timeout(timeout, run.options.close_timeout)
         if not run.flush(seconds) and (missing := run.undelivered(run.own_states)):
             raise missing
+        run.ender.wait(seconds)
+        run.backend.wait_for_disk(seconds)
 
     def close(self, timeout: float | None = None) -> None:
         """Ends a group that was opened with `open`: completes its open tasks and delivers all data.
@@ -609,8 +627,9 @@ class TaskGroup(GroupInfo):
         errors += closing.attempt_all(run.after_close)
         if run.in_child:
             return
-        errors += closing.attempt_all([self._queueing.log_open_tasks])
-        problem = on_agent.problem(agent_task, run.states.values(), run.sweeps) if agent_task else None
+        if self._queueing is not None:
+            errors += closing.attempt_all([self._queueing.log_open_tasks])
+        problem = agent_problem(run)
         closing.raise_errors(run, errors, exc, interrupts, problem)
 
     @property
@@ -623,9 +642,3 @@ class TaskGroup(GroupInfo):
     def _call_on_end(self) -> None:
         assert self._on_end is not None
         self._on_end(self, self.results())
-
-
-def _summarize(run: Run) -> Iterable[str]:
-    from ._reports.summary import summary_events  # imported late: it needs the figures
-
-    return summary_events(run)

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ._clearml import sdk
-from ._failure import Failure, failure_of
+from ._current import current_group
+from ._model.clearml_names import Advising, group_advice
 from ._model.identity import canonical_project, canonical_task_name, flatten, group_id
 from ._model.parameter_json import typed_json
-from ._results.filtering import has_parameters
-from ._results.loading import Wanted, load_results
-from ._storage.past_runs import find_run
-from ._storage.upload import OnProgress, Uploaded, upload
 from ._text import shown
-from .errors import ArgumentError, GroupStateError, UnknownTaskError
+from .errors import ArgumentError, GroupStateError, NoCurrentTaskError, UnknownTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from ._failure import Failure
     from ._group import TaskGroup
     from ._model.metrics import Metric
     from ._results.results import Results
     from ._run.run import Run
+    from ._storage.upload import OnProgress, Uploaded
     from ._task import GroupTask
 
 
-class GroupInfo:
+class GroupInfo(Advising):
     """What a group holds and where its data is; the base class of `TaskGroup`."""
 
+    project: str
     name: str
     _run: Run | None
     _tasks: dict[str, GroupTask]
+
+    def _repr_html_(self) -> str:
+        from ._results.notebook import group_html
+
+        return group_html(f"{self.project}/{self.name}", self._run)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -69,7 +74,8 @@ class GroupInfo:
             ArgumentError, ParameterError: An argument is of another kind.
         """
         if params is not None and not isinstance(params, Mapping):
-            raise ArgumentError("params", params, "a dict of parameter to value")
+            expected = "a dict of parameter to value; for a task by its name write get(name='baseline')"
+            raise ArgumentError("params", params, expected)
         for argument, value in (("key", key), ("name", name)):
             if value is not None and not isinstance(value, str):
                 raise ArgumentError(argument, value, "text")
@@ -121,6 +127,17 @@ class GroupInfo:
         return self._opened_once().backend.compare_urls([task.id for task in self])
 
     @property
+    def table_url(self) -> str | None:
+        """The web page's table of the run's tasks, with the parameters that vary and the metrics so far.
+
+        It is sorted by the vocabulary's first metric whose best value is known, else by the first such
+        metric that was reported, best first. None offline.
+        """
+        from ._results.task_table import run_table_url
+
+        return run_table_url(self._opened_once())
+
+    @property
     def where(self) -> str:
         """The server's address; offline, the folder of ClearML's sessions."""
         return self._opened_once().backend.where
@@ -139,12 +156,35 @@ class GroupInfo:
         processes, those whose exception left the group's block, and those with `mark_failed`. Of several
         attempts at a task only the latest counts: what a retry of `map` has completed has not failed.
         """
+        from ._failure import failure_of
+
         run = self._run
         if run is not None and not run.closed:
             run.worker_log.merge(run, 0.0)
         failed = [task for task in self if task.status == "failed" or task._caught is not None]
         failed.sort(key=lambda task: task._state.ended or math.inf)
         return tuple(map(failure_of, failed))
+
+    @overload
+    @staticmethod
+    def current(*, required: Literal[True]) -> TaskGroup: ...
+    @overload
+    @staticmethod
+    def current(*, required: bool = False) -> TaskGroup | None: ...
+    @staticmethod
+    def current(*, required: bool = False) -> TaskGroup | None:
+        """Returns the group whose block this is, or None.
+
+        Args:
+            required: Whether to raise in place of None.
+
+        Raises:
+            NoCurrentTaskError: There is none, and `required` is true.
+        """
+        group = current_group()
+        if group is None and required:
+            raise NoCurrentTaskError("group")
+        return group
 
     @staticmethod
     def load(
@@ -183,6 +223,8 @@ class GroupInfo:
             )
             raise ArgumentError("name", None, f"the group's name beside its project: {example}")
         project, name = canonical_project(project), canonical_task_name(name, "group name")
+        from ._results.loading import Wanted, load_results
+
         wanted = Wanted(project, name, group_id(project, name), run)
         return load_results(wanted, mode=mode, metrics=metrics, copies=copies)
 
@@ -208,7 +250,16 @@ class GroupInfo:
             LoginError: The server refuses the credentials.
             ServerError: The server cannot be reached, or refuses a request; run it again later.
         """
+        from ._storage.past_runs import find_run
+        from ._storage.upload import upload
+
         return upload(find_run(sdk.cache_folder() / "taskgroup", run).path, progress)
+
+    def _advice(self, name: str) -> str:
+        from ._results.results import Results
+        from ._task import GroupTask
+
+        return group_advice(name, GroupTask, Results)
 
     def _opened(self) -> Run:
         if self._run is None:
@@ -223,9 +274,35 @@ class GroupInfo:
         return self._run if self._run is not None else self._opened()
 
 
+def log_pages(run: Run, moment: Literal["start", "end"]) -> None:
+    """Logs, of a run on a server, the web pages and at the end the counts."""
+    if run.backend.transport is None or run.in_child:
+        return
+    from ._results import task_table  # opening and reporting do without it
+
+    (task_table.log_start if moment == "start" else task_table.log_end)(run)
+
+
+def parent_summary(run: Run) -> Callable[[Run], Iterable[str]]:
+    """Returns what makes the events of the parent's page at the end, on a server also while it is open."""
+    if run.backend.transport is not None:
+        from ._reports import live_parent
+
+        return live_parent.watch(run)
+
+    def summarize(run: Run) -> Iterable[str]:
+        from ._reports.summary import summary_events  # imported late: it needs the figures
+
+        return summary_events(run)
+
+    return summarize
+
+
 def _find_task(
     tasks: Sequence[GroupTask], params: Mapping[str, Any], key: str | None, name: str | None
 ) -> GroupTask:
+    from ._results.filtering import has_parameters  # opening and reporting do without it
+
     wanted = {parameter: typed_json(value, parameter) for parameter, value in flatten(params).items()}
     found = [
         task

@@ -1,17 +1,19 @@
-"""What a task and its bound views share: `report`, `name`, and context that is filled in."""
+"""What a task and its bound views share: `report`, `metric`, and context that is filled in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self, SupportsFloat, SupportsIndex, TypeAlias, overload
 
+from ._model.clearml_names import Advising, task_advice
 from ._model.name_template import check_context
-from ._text import printable, shown
+from ._task_metric import TaskMetric
+from ._text import kind, printable, shown
 from .errors import ReportError
 
 if TYPE_CHECKING:
-    from ._model.name_template import Name
     from ._task import GroupTask
+    from .integrations.tensorboard import SummaryWriter
 
 Number: TypeAlias = SupportsFloat | SupportsIndex
 """A number of Python's or numpy's, or a tensor of one element."""
@@ -21,7 +23,7 @@ NestedValues: TypeAlias = Mapping[Any, "Number | NestedValues"]
 """Nested dicts of numbers, one level of keys for each word of `levels`."""
 
 
-class Reporting:
+class Reporting(Advising):
     """The calls that a task and its bound views have in common."""
 
     __slots__ = ()
@@ -46,7 +48,7 @@ class Reporting:
     ) -> None: ...
     def report(
         self,
-        values: Values | NestedValues,
+        values: Values | NestedValues = None,  # type: ignore[assignment]
         iteration: SupportsIndex | None = None,
         *more: Never,
         levels: Sequence[str] | None = None,
@@ -87,8 +89,34 @@ class Reporting:
     ) -> None:
         raise NotImplementedError
 
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
+    def metric(self, metric: str, *more: Never, **context: Any) -> TaskMetric:
+        """Returns one metric of this task, for plots, images and calls that take ClearML's title and series.
+
+        `task.metric("roc", split="val").report_plotly(figure, iteration=3)`;
+        `title, series = task.metric("roc", split="val")`.
+
+        Args:
+            metric: The metric's name, or an alias of the vocabulary; a plot may be called anything.
+            *more: Nothing: context is passed by keyword.
+            **context: A value for each field of the template, `split="val"`.
+
+        Raises:
+            MissingFieldError, UnknownFieldError: Context and template don't match.
+            ReportError: Context was passed by position, as in `metric("roc", "val")`.
+        """
+        if more:
+            given = ", ".join(map(shown, more))
+            raise ReportError(
+                f"metric() was given {given} after the metric; context is passed by keyword, as "
+                f"metric({shown(metric)}, split={shown(more[0])})"
+            )
+        return self._metric(metric, context)
+
+    def _metric(self, metric: str, context: dict[str, Any]) -> TaskMetric:
         raise NotImplementedError
+
+    def _advice(self, name: str) -> str:
+        return task_advice(name)
 
 
 def report_error(values: Any, *more: Any) -> ReportError:
@@ -104,8 +132,13 @@ def report_error(values: Any, *more: Any) -> ReportError:
             f"report() was given {given} after the dict and the iteration; all other arguments are passed by "
             "keyword, as report({'loss': 0.3}, iteration, split='val')"
         )
+    if values is None:
+        return ReportError(
+            "report() was given no dict of numbers; write report({'loss': 0.3}, iteration, split='val'): "
+            "what is passed by keyword is context"
+        )
     return ReportError(
-        f"report() was given {shown(values)}, a {type(values).__name__}; it takes a dict of metric → "
+        f"report() was given {shown(values)}, {kind(values)}; it takes a dict of metric → "
         "number, as report({'loss': 0.3}, iteration)"
     )
 
@@ -120,34 +153,6 @@ class NeverCopied:
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self
-
-
-class TaskName(NeverCopied, str):
-    """A task's readable name; called with a metric, it returns ClearML's title and series.
-
-    A copy is the name itself. A pickled name is plain text.
-    """
-
-    __slots__ = ("_task",)
-    _task: Reporting
-
-    def __call__(self, metric: str, **context: Any) -> Name:
-        """Returns the (title, series) under which a metric of this task is logged.
-
-        ClearML's own reporting calls all begin with these two:
-        `task.logger.report_plotly(*task.name("roc", split="val"), iteration=3, figure=figure)`.
-
-        Args:
-            metric: The metric's name, or an alias of the vocabulary.
-            **context: A value for each field of the template.
-
-        Raises:
-            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
-        """
-        return self._task._name(metric, context)
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)
 
 
 class BoundTask(Reporting):
@@ -189,17 +194,22 @@ class BoundTask(Reporting):
         """
         return BoundTask(self.task, {**self._context, **context})
 
-    def name(self, metric: str, **context: Any) -> Name:
-        """Returns the (title, series) of a metric in the bound context.
+    def summary_writer(self, context: str | None = None, **more: Never) -> SummaryWriter:
+        """Returns a writer as `task.summary_writer` does, with the bound context filled in.
 
         Args:
-            metric: The metric's name, or an alias of the vocabulary.
-            **context: Values for the fields of the template that are not bound.
+            context: The field of the template that the last part of a tag is the value of.
+            **more: Nothing: a writer has no folder.
 
         Raises:
-            MissingFieldError, UnknownFieldError, UnknownMetricError: As for `report`.
+            UnknownFieldError: The template does not have the field.
         """
-        return self._name(metric, context)
+        return self.task._summary_writer(self, context, more)
 
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        return self.task._name(metric, {**self._context, **context})
+    def _metric(self, metric: str, context: dict[str, Any]) -> TaskMetric:
+        return TaskMetric(self.task, metric, {**self._context, **context})
+
+    def _advice(self, name: str) -> str:
+        if name != "task" and hasattr(type(self.task), name):
+            return f"the task that is bound has it: .task.{name}"
+        return task_advice(name)

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
-
-from ._agents import on_agent, submit_checks
-from ._agents.submit import submit_sweep
+from ._model.arguments import check_choice, check_flag
 from ._model.search_space import Space, configurations
-from ._results.find_metric import MetricLookup
-from ._run import sharing
 from ._run.abort import check_iteration
-from ._run.resume import log_progress
+from ._run.tasks import log_progress
 from ._text import counted
-from .errors import SweepOverError
+from .errors import ArgumentError, SweepOverError
 
 if TYPE_CHECKING:
     from ._clearml.agent_task import AgentTask
     from ._group import TaskGroup
     from ._model.specs import TaskSpec
-    from ._progress import Tracker
+    from ._progress.tracker import Tracker
     from ._run.run import Run
     from ._run.sharing import Unclaimed
     from ._run.state import TaskState
     from ._task import GroupTask
+    from .errors import AgentTaskError
 
 
 class Sweep:
@@ -64,8 +60,8 @@ class Sweep:
                 "has ended and its tasks are closed",
                 "do all the work of a task in one loop, or open all tasks at once with group.tasks(…), whose "
                 "list can be looped over again. `for task in group` gives the existing tasks, "
-                "group.results() their values; to run the configurations again, call group.sweep(…) in a "
-                "new TaskGroup",
+                "group.results() their values; to run again what has not completed, write "
+                "group.sweep(…, if_exists='retry'), and to run everything again, open a new TaskGroup",
             )
         return self
 
@@ -102,6 +98,41 @@ class Sweep:
         return task
 
 
+class RetrySweep(Sweep):
+    """A sweep that runs those configurations again that the open run has and that have not completed."""
+
+    def _open(self) -> GroupTask | None:
+        run = self._group._opened()
+        while self.has_more and _is_completed(run, self._specs[self._begun]):  # meanwhile
+            self._begun += 1
+        if not self.has_more:
+            return None
+        spec = self._specs[self._begun]
+        _stop_unfinished(self._group, run, spec)
+        (task,) = self._group._open_tasks([spec], in_sweep=True)
+        return task
+
+
+def _is_completed(run: Run, spec: TaskSpec) -> bool:
+    state = run.states.get(spec.key)
+    return run.is_done(spec.key) if state is None else state.status == "completed"
+
+
+def _stop_unfinished(group: TaskGroup, run: Run, spec: TaskSpec) -> None:
+    """Stops a task that is open and whose configuration is run again.
+
+    Raises:
+        DuplicateTaskError: Its block has not been left, so that it is still running.
+    """
+    state, task = run.states.get(spec.key), group._tasks.get(spec.key)
+    if state is None or not state.is_open:
+        return
+    if state.ends_elsewhere or (task is not None and task._is_in_block):
+        run.specs.refuse_duplicate(spec)
+    group._iterations.forget(state)
+    run.end(state, "stopped", "it had not ended when its configuration was run again")
+
+
 class SharedSweep(Sweep):
     """A sweep of a shared run: each iteration takes a configuration that no other process has."""
 
@@ -126,8 +157,10 @@ class SharedSweep(Sweep):
         return task
 
     def _end(self) -> None:
+        from ._run.sharing import log_passed
+
         super()._end()
-        sharing.log_passed(self._run, self._all, self._own)
+        log_passed(self._run, self._all, self._own)
 
 
 class AgentSweep(Sweep):
@@ -144,11 +177,11 @@ class AgentSweep(Sweep):
         return task
 
 
-@attrs.define(eq=False)
 class Iterations:
     """The iterations that are under way, of all sweeps of one group; the innermost is the last."""
 
-    running: list[tuple[weakref.ref[Sweep], GroupTask]] = attrs.field(factory=list)
+    def __init__(self) -> None:
+        self.running: list[tuple[weakref.ref[Sweep], GroupTask]] = []
 
     @property
     def current(self) -> GroupTask | None:
@@ -175,6 +208,10 @@ class Iterations:
                 run.end(task._state, "completed")
         return [task._state for task in ended]
 
+    def forget(self, state: TaskState) -> None:
+        """Takes out the iteration of a task that ends in another way."""
+        self.running = [pair for pair in self.running if pair[1]._state is not state]
+
     def end_left(self, run: Run, stopped: bool) -> None:
         """Ends the iterations of loops that were left and whose sweep is collected.
 
@@ -195,19 +232,57 @@ class Iterations:
             run.mark(task._state, "stopped", "its loop was left before the iteration had ended")
 
 
+class SweepOptions(NamedTuple):
+    """The arguments of `TaskGroup.sweep` beside the space."""
+
+    progress: bool
+    retry: bool
+    queue: str | None
+    limit: int | None
+
+
+def _checked_options(progress: Any, if_exists: Any, queue: Any, limit: Any) -> SweepOptions:
+    """Checks the arguments of `TaskGroup.sweep`.
+
+    Raises:
+        ArgumentError: One is of the wrong kind, or two contradict each other.
+    """
+    check_flag("progress", progress)
+    check_choice("if_exists", if_exists, ("error", "retry"))
+    if queue is not None and (not isinstance(queue, str) or not queue.strip()):
+        raise ArgumentError("queue", queue, "the name of a queue")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ArgumentError("limit", limit, "an integer from 1, or None for no limit")
+    if if_exists == "retry" and queue is not None:
+        expected = "a sweep without queue=; TaskGroup(…, resume=True) submits what has not completed"
+        raise ArgumentError("if_exists", if_exists, expected)
+    return SweepOptions(progress, if_exists == "retry", queue, limit)
+
+
 def open_sweep(
-    group: TaskGroup, run: Run, space: Space, queue: str | None, limit: int | None, progress: bool
+    group: TaskGroup,
+    run: Run,
+    space: Space,
+    progress: bool,
+    if_exists: str,
+    queue: str | None,
+    limit: int | None,
 ) -> Sweep:
     """Makes a sweep that runs here, on an agent, or not at all; see `TaskGroup.sweep`."""
+    options = _checked_options(progress, if_exists, queue, limit)
     if run.agent_task is not None:
+        from ._agents import on_agent
+
         spec = on_agent.claimed_spec(run, run.agent_task, space, str(run.sweeps))
         return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
-    if run.foreign_agent_task is not None or (queue is not None and submit_checks.is_idle_rank(run)):
+    if run.foreign_agent_task is not None:
         return Sweep(group, [])
-    if queue is not None:
-        group._add(submit_sweep(group, run, space, queue.strip(), limit))
+    if options.queue is not None:
+        from ._agents.submit import submit_sweep
+
+        group._add(submit_sweep(group, run, space, options.queue.strip(), options.limit))
         return Sweep(group, [])
-    return _local_sweep(group, run, space, progress)
+    return _local_sweep(group, run, space, options)
 
 
 def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
@@ -220,33 +295,70 @@ def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
         return []
     listed, place = configurations(space), f"map {run.maps}"
     if run.agent_task is not None and not run.agent_task.queue:
+        from ._agents import on_agent
+
         spec = on_agent.claimed_spec(run, run.agent_task, listed, place)
         if spec is None:
             return []
         run.agent_task.begin()
         return [spec]
-    submit_checks.refuse_beside(group, run, "group.map()")
-    return [attrs.evolve(spec, sweep=place) for spec in run.specs.make_all(listed)]
+    refuse_beside_queue(group, run, "group.map()")
+    return run.specs.make_all(listed, sweep=place)
 
 
-def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool) -> Sweep:
-    place = str(run.sweeps)
-    specs = [attrs.evolve(spec, sweep=place) for spec in run.specs.make_all(configurations(space))]
+def refuse_beside_queue(group: TaskGroup, run: Run, call: str) -> None:
+    """Refuses tasks outside of sweeps where agents run the sweeps: they would run their body as well.
+
+    Args:
+        group: The group.
+        run: Its run.
+        call: What the script calls, for the message.
+
+    Raises:
+        SubmitError, AgentTaskError: See `submit_checks.refuse_beside`.
+    """
+    if run.agent_task is not None or run.foreign_agent_task is not None or group._queueing is not None:
+        from ._agents.submit_checks import refuse_beside  # most groups have nothing to do with agents
+
+        refuse_beside(group, run, call)
+
+
+def agent_problem(run: Run) -> AgentTaskError | None:
+    """Gives the error that ends the script on an agent, so that its task does not count as completed."""
+    if run.agent_task is None:
+        return None
+    from ._agents.on_agent import problem
+
+    return problem(run.agent_task, run.states.values(), run.sweeps)
+
+
+def _local_sweep(group: TaskGroup, run: Run, space: Space, options: SweepOptions) -> Sweep:
+    place, progress = str(run.sweeps), options.progress
+    if options.retry and run.sharing is not None:
+        expected = "a run of this process alone; in one that processes share, resume=True runs them again"
+        raise ArgumentError("if_exists", "retry", expected)
+    specs = run.specs.make_all(configurations(space), again=options.retry, sweep=place)
     if run.sharing is not None:
         return _shared_sweep(group, run, specs, progress)
-    if run.prior is None:
+    if run.prior is None and not options.retry:
         return Sweep(group, specs, progress_tracker(run, len(specs), 0) if progress else None)
-    done = [spec for spec in specs if run.is_done(spec.key)]
-    left = [spec for spec in specs if not run.is_done(spec.key) and spec.key not in run.prior.queued]
-    group._open_tasks(done)
+    done = [spec for spec in specs if _is_completed(run, spec)]
+    queued = run.prior.queued if run.prior is not None else {}
+    left = [spec for spec in specs if not _is_completed(run, spec) and spec.key not in queued]
+    for spec in left:
+        if spec.key in run.submitted:  # an agent runs it
+            run.specs.refuse_duplicate(spec)
+    group._open_tasks([spec for spec in done if spec.key not in run.states])
     log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     tracker = progress_tracker(run, len(done) + len(left), len(done)) if progress else None
-    return Sweep(group, left, tracker)
+    return (RetrySweep if options.retry else Sweep)(group, left, tracker)
 
 
 def _shared_sweep(group: TaskGroup, run: Run, specs: list[TaskSpec], progress: bool) -> Sweep:
-    sharing.look(run)
-    space = sharing.unclaimed(run, specs)
+    from ._run.sharing import look, unclaimed
+
+    look(run)
+    space = unclaimed(run, specs)
     tracker = progress_tracker(run, len(space.left), 0) if progress else None
     return SharedSweep(group, run, specs, space, tracker)
 
@@ -259,9 +371,11 @@ def progress_tracker(run: Run, total: int, done: int) -> Tracker:
         total: The number of configurations.
         done: How many of them an earlier attempt has completed.
     """
-    from ._progress import Tracker, choose_display
+    from ._progress.displays import choose_display
+    from ._progress.tracker import Tracker
+    from ._results.find_metric import MetricLookup
 
-    display = choose_display(redirect=not run.options.capture_console)
+    display = choose_display()
     tracker = Tracker(total, done, MetricLookup(run.template, run.vocabulary), display)
     run.after_close.append(tracker.stop)
     return tracker

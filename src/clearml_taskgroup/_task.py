@@ -4,48 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Literal, Never, Protocol, SupportsIndex, cast, overload
 
 from ._clearml.events import FIRST_ITERATION, LAST_ITERATION
 from ._clearml.hyperparameters import stored_parameters
-from ._current import current_group, current_task, enter, leave, tasks
-from ._failure import Failure
-from ._log import logger
+from ._current import console, current_group, current_task, enter, leave, tasks
+from ._log import logger, warn
 from ._model.arguments import checked_timeout
 from ._model.identity import flatten
 from ._model.parameter_json import copied_parameters, is_same_json
 from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
 from ._reporting import BoundTask, NeverCopied, report_error
 from ._run import abort, failures, forked
-from ._run import console as _console
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
-from ._run.reopening import reopen_task
+from ._run.reporter import FIRST_POINT, Points
 from ._task_info import TaskInfo
+from ._task_metric import TaskMetric
 from ._text import printable, shown
 from .errors import (
     ArgumentError,
     LostPointsWarning,
+    NoCurrentTaskError,
     ParameterError,
 )
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._auto_logging.task_target import TaskTarget
     from ._clearml.sdk import clearml
+    from ._failure import Failure
     from ._group import TaskGroup
-    from ._model.name_template import Name
     from ._model.status import Status
     from ._reporting import NestedValues, Values
+    from ._run.console import Sink
     from ._run.naming import Parts
-    from ._run.reporter import Points
     from ._run.run import Run
     from ._run.state import TaskState
     from .integrations.tensorboard import SummaryWriter
 
 
+_PATH = {"/", "\\", "."}
+"""What a path has and no field of a template."""
 _NOT_CAUGHT_ON_AGENT = (
     "catch=… lets a loop go on, and on an agent the loop has one iteration: the exception ends the "
     "script, so that the agent marks its task as failed"
@@ -68,7 +70,7 @@ class GroupTask(TaskInfo, NeverCopied):
     of a task is the task itself. A pickled one reports to it from another process.
     """
 
-    __slots__ = ("__weakref__", "_caught", "_entered_in", "_run", "_sink", "_state", "group")
+    __slots__ = ("__weakref__", "_caught", "_entered_in", "_run", "_sink", "_state", "_target", "group")
     group: TaskGroup
     """The group that the task belongs to."""
 
@@ -77,11 +79,12 @@ class GroupTask(TaskInfo, NeverCopied):
         self._run = run
         self._state = state
         self._caught: Failure | None = None
-        self._sink = _console.Sink(self._put_text) if run.options.capture_console else None
+        self._sink = self._new_sink() if run.options.capture_console else None
         self._entered_in: list[int] = []
+        self._target: TaskTarget | None = None  # what auto-logging has of it
 
     def __repr__(self) -> str:
-        return printable(f"<GroupTask {str(self.name)!r} key={self.key} {self.status}>")
+        return printable(f"<GroupTask {self.name!r} key={self.key} {self.status}>")
 
     def __str__(self) -> str:
         return self._state.spec.name
@@ -107,8 +110,8 @@ class GroupTask(TaskInfo, NeverCopied):
         """
         return BoundTask(self, context)
 
-    def _name(self, metric: str, context: dict[str, Any]) -> Name:
-        return self._state.names.name(metric, context)
+    def _metric(self, metric: str, context: dict[str, Any]) -> TaskMetric:
+        return TaskMetric(self, metric, context)
 
     def _report(
         self,
@@ -120,28 +123,29 @@ class GroupTask(TaskInfo, NeverCopied):
         state = self._state
         if state.status != "in_progress" or state.elsewhere:
             raise abort.closed_error(state, self._is_in_block)
-        if levels is None and not isinstance(values, Mapping):
+        if levels is None and type(values) is not dict and not isinstance(values, Mapping):
             raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
         if at is not None and not FIRST_ITERATION <= at <= LAST_ITERATION:
             raise ArgumentError("iteration", at, f"an integer from {FIRST_ITERATION} to {LAST_ITERATION}")
-        points: Points = []
+        points: Points = [state.id, at, 0]
         skipped: Skipped = []
         parts: Parts = [(context, values)]
         if levels is not None:
-            parts = list(flatten_nested(values, checked_levels(levels), context))
+            parts = flatten_nested(values, checked_levels(levels), context)
         for inner, metrics in parts:
             self._collect(metrics, inner, at is None, points, skipped)
         vocabulary = state.names.vocabulary
         if vocabulary is not None and vocabulary.has_aliases:
             check_aliases(state.names, points, bool(skipped), parts)
-        if points:  # from here on nothing is refused: a report counts as a whole, or not at all
+        if len(points) > FIRST_POINT:  # from here on nothing is refused: all of a report counts, or nothing
+            reporter = self._run.reporter
             if at is None:
-                for channel in points[::2]:
-                    if channel.data.single_skipped:
+                for number in points[FIRST_POINT::2]:
+                    channel = reporter.channels.by_number.get(number)
+                    if channel is not None and channel.data.single_skipped:
                         end_divergence(self._run, state, channel.data)
-            lost = self._run.reporter.put(state.id, at, points)
-            if lost:
+            if reporter.put(points):
                 self._warn_of_lost()
         for metric_key, x in skipped:
             skip_nonfinite(self._run, state, metric_key, at, x)
@@ -159,12 +163,12 @@ class GroupTask(TaskInfo, NeverCopied):
         for metric, value in values.items():
             x = value if type(value) is float else to_float(metric, value)
             if -MAX_STORED_NUMBER <= x <= MAX_STORED_NUMBER:
-                channel = cache.get(metric)
-                if channel is None:
-                    channel = names.channel(metric, context, single)
+                number = cache.get(metric)
+                if number is None:
+                    number = names.channel(metric, context, single)
                     if names.unstored:
                         self._run.store_names(self._state)
-                points.append(channel)
+                points.append(number)
                 points.append(x)
             else:
                 skipped.append((nonfinite_key(self._run, self._state, metric, context, x), x))
@@ -173,11 +177,10 @@ class GroupTask(TaskInfo, NeverCopied):
         if "lost" not in self._run.warned:
             self._run.warned.add("lost")
             cause = self._run.reporter.error or "the queue is full and is not emptied"
-            warnings.warn(
+            warn(
                 f"points of the task {self._state.spec.name!r} were dropped, so that the script is not held "
                 f"up: {cause}. They are counted, and the count is reported when the group closes",
                 LostPointsWarning,
-                stacklevel=4,
             )
 
     @property
@@ -200,34 +203,53 @@ class GroupTask(TaskInfo, NeverCopied):
         self._state.uncounted = True  # what it logs is read back
         return task
 
-    def summary_writer(self, context: str | None = None) -> SummaryWriter:
+    def summary_writer(self, context: str | None = None, **more: Never) -> SummaryWriter:
         """Returns an object with the calls of TensorBoard's `SummaryWriter`, for code that uses one.
+
+        `task.bind(…)` has it too, with its context filled in.
 
         Args:
             context: The field of the template that the last part of a tag is the value of: with `"split"`,
                 the tag `loss/train` is the metric `loss` with `split="train"`. With None, this is done if
                 the last or the first part is `train`, `val`, `test` or the like.
+            **more: Nothing: TensorBoard's arguments, such as `log_dir`, are not needed.
 
         Raises:
             UnknownFieldError: The template does not have the field.
+            ArgumentError: A folder or another argument of TensorBoard's was given.
         """
+        return self._summary_writer(self, context, more)
+
+    def _summary_writer(
+        self, owner: GroupTask | BoundTask, context: str | None, more: dict[str, Any]
+    ) -> SummaryWriter:
         from .integrations.tensorboard import SummaryWriter
 
-        return SummaryWriter(self, context)
+        if isinstance(context, os.PathLike) or (isinstance(context, str) and _PATH & {*context}):
+            more = {"log_dir": context}
+        for name, given in more.items():
+            raise ArgumentError(
+                name, given, "no folder and no arguments of TensorBoard's: summary_writer() logs to the task"
+            )
+        return SummaryWriter(owner, context)
 
-    def set_parameters(self, params: Mapping[str, Any]) -> None:
+    def set_parameters(self, params: Mapping[str, Any] | None = None, **more: Never) -> None:
         """Adds parameters to the task, in ClearML's section `General`.
 
         Args:
             params: Name → value; nested dicts become `a/b`.
+            **more: Nothing: parameters are passed as a dict.
 
         Raises:
+            ArgumentError: They are no dict.
             ParameterError: One has another value in the task's identity.
             TaskClosedError: The task has ended.
         """
         self._require_open()
-        if not isinstance(params, Mapping):
-            raise ArgumentError("params", params, "a dict of parameter to value")
+        if more or not isinstance(params, Mapping):
+            given: Mapping[str, Any] = params if isinstance(params, Mapping) else {}
+            example = {**given, **more} or {"lr": 0.1}
+            raise ArgumentError("params", params, f"a dict: set_parameters({shown(example)})")
         flat, own = copied_parameters(flatten(params)), self._state.spec.params
         added = stored_parameters(flat)
         for name in flat.keys() & own.keys():
@@ -244,7 +266,7 @@ class GroupTask(TaskInfo, NeverCopied):
     # --- how it ends ---------------------------------------------------------------------------
 
     def mark_completed(self) -> None:
-        """Ends the task as completed, and delivers its data."""
+        """Ends the task as completed; its data is on disk, and online a thread delivers it."""
         self._end("completed", "")
 
     def mark_failed(self, status_reason: str = "") -> None:
@@ -269,7 +291,7 @@ class GroupTask(TaskInfo, NeverCopied):
         self._end("stopped", status_reason)
 
     def _end(self, status: Status, reason: str) -> None:
-        self._require_open()
+        self._require_open(f"mark_{status}")
         if not isinstance(reason, str):
             raise ArgumentError("status_reason", reason, "text, such as str(error)")
         self._run.end(self._state, status, reason)
@@ -292,11 +314,13 @@ class GroupTask(TaskInfo, NeverCopied):
             ServerError: The server cannot be reached.
             StoreError: The disk is full or broken.
         """
+        from ._run.reopening import reopen_task
+
         reopen_task(self._run, self._state)
         return self
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until everything that was reported so far is delivered.
+        """Waits until everything that was reported so far is delivered, and ended tasks have their status.
 
         Args:
             timeout: The most seconds to wait; None for the group's `close_timeout`.
@@ -321,6 +345,11 @@ class GroupTask(TaskInfo, NeverCopied):
         for error in self._run.finish([self._state], seconds):
             raise error
 
+    def _new_sink(self) -> Sink:
+        from ._run.console import Sink
+
+        return Sink(self._put_text)
+
     def _put_text(self, text: str) -> None:
         if self._state.aborted is not None:
             return
@@ -340,17 +369,32 @@ class GroupTask(TaskInfo, NeverCopied):
             finally:
                 self._leave()
 
+    @overload
     @staticmethod
-    def current() -> GroupTask | None:
-        """Returns the task whose block this is, else the task of the sweep's iteration, else None."""
+    def current(*, required: Literal[True]) -> GroupTask: ...
+    @overload
+    @staticmethod
+    def current(*, required: bool = False) -> GroupTask | None: ...
+    @staticmethod
+    def current(*, required: bool = False) -> GroupTask | None:
+        """Returns the task whose block this is, else the task of the sweep's iteration, else None.
+
+        Args:
+            required: Whether to raise in place of None: `GroupTask.current(required=True).report(…)`.
+
+        Raises:
+            NoCurrentTaskError: There is none, and `required` is true.
+        """
         task, group = current_task(), current_group()
-        if group is None or (task is not None and task.group is group):
-            return task
-        return group._iteration_task or task
+        if group is not None and (task is None or task.group is not group):
+            task = group._iteration_task or task
+        if task is None and required:
+            raise NoCurrentTaskError("task")
+        return task
 
     def __enter__(self) -> GroupTask:
         if self._state.aborted is None:  # else its first report raises, so that this block swallows the error
-            self._require_open()
+            self._require_open("with")
         self._state.left_by = ""
         self._enter()
         return self
@@ -361,18 +405,21 @@ class GroupTask(TaskInfo, NeverCopied):
         return bool(self._entered_in)
 
     def _enter(self) -> None:
+        self._state.entered = True
         self._entered_in.append(os.getpid())
         enter(tasks, self)
-        _console.current.set(self._sink)
+        console.set(self._sink)
 
     def _leave(self) -> int:
         """Leaves the block that was entered last; returns the id of the process that entered it."""
         entered_in = self._entered_in.pop()
         leave(tasks, self)
         inner = current_task()
-        _console.current.set(inner._sink if inner is not None else None)
+        console.set(inner._sink if inner is not None else None)
         if self._sink is not None:
             self._sink.flush()
+        if self._target is not None and self._run.in_child:
+            self._target.flush_in_child()
         return entered_in
 
     def __exit__(
@@ -415,10 +462,12 @@ class GroupTask(TaskInfo, NeverCopied):
 
     def _keep_caught(self, exc: BaseException, text: str) -> None:
         """Keeps an exception that `catch` includes; of several, the first."""
+        from ._failure import Failure
+
         failures.clear_frames(exc)
         if self._caught is None:
             self._caught = Failure(self, exc, text)
 
-    def _require_open(self) -> None:
+    def _require_open(self, call: str = "") -> None:
         if not self._state.is_open:
-            raise abort.closed_error(self._state, self._is_in_block)
+            raise abort.closed_error(self._state, self._is_in_block, call)

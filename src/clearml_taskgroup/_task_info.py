@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._model.parameter_json import copied_parameters
-from ._reporting import Reporting, TaskName
+from ._reporting import Reporting
 
 if TYPE_CHECKING:
     from ._model.status import Status
@@ -20,15 +20,15 @@ class TaskInfo(Reporting):
     _run: Run
     _state: TaskState
 
-    @property
-    def name(self) -> TaskName:
-        """The readable name, `C=1,seed=0`.
+    def _repr_html_(self) -> str:
+        from ._results.notebook import task_html
 
-        Called with a metric, it returns title and series: `task.name("roc", split="val")`.
-        """
-        text = TaskName(self._state.spec.name)
-        text._task = self
-        return text
+        return task_html(self._run, self._state)
+
+    @property
+    def name(self) -> str:
+        """The readable name, `C=1,seed=0`."""
+        return self._state.spec.name
 
     @property
     def key(self) -> str:

@@ -1,8 +1,8 @@
-"""Text helpers for messages: counts, lists of names, suggestions, natural order."""
+"""Text helpers for messages: counts, lists of names, suggestions, natural order, width in a terminal."""
 
 from __future__ import annotations
 
-import difflib
+import functools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
+@functools.lru_cache(maxsize=16_384)  # the same names are sorted again and again
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """Returns a sort key for natural order: `step 2` before `step 10`."""
-    return [_natural_part(part) for part in re.split(r"(\d+)", text)]
+    return tuple([_natural_part(part) for part in re.split(r"(\d+)", text)])
 
 
 def _natural_part(part: str) -> tuple[int, int, str]:
@@ -27,8 +28,21 @@ def closest(given: Any, known: Iterable[Any]) -> Any:
     """Returns the entry of `known` that is spelt most similarly, ignoring case; None if none is close."""
     by_text = {str(one).lower(): one for one in known}
     text = given if isinstance(given, str) else shown(given)
-    matches = difflib.get_close_matches(text.lower(), by_text, n=1, cutoff=0.5)
-    return by_text[matches[0]] if matches else None
+    match = spelt_like(text.lower(), by_text, cutoff=0.5)
+    return None if match is None else by_text[match]
+
+
+def spelt_like(text: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Returns the one of several texts that is spelt most similarly; None if none is close.
+
+    Args:
+        text: The text.
+        known: The others.
+        cutoff: How similar it must be, from 0 to 1.
+    """
+    import difflib  # only messages need it
+
+    return next(iter(difflib.get_close_matches(text, known, n=1, cutoff=cutoff)), None)
 
 
 def did_you_mean(given: Any, known: Iterable[Any]) -> str:
@@ -56,6 +70,12 @@ def shown(value: Any, most: int = 120) -> str:
     return shortened(printable(text), most)
 
 
+def kind(value: Any) -> str:
+    """Returns the type of a value with its article: `an int`, `a str`."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def shortened(text: str, most: int) -> str:
     """Leaves out the middle of a long text."""
     head = (most - 1) * 2 // 3
@@ -69,7 +89,7 @@ def is_storable(text: str) -> bool:
 
 def storable(text: str) -> str:
     """Replaces the lone surrogates of a text."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -94,3 +114,34 @@ def _printable_character(character: str) -> str:
 def printable_lines(text: str) -> str:
     """Does the same with each line of a text."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def width(text: str) -> int:
+    """Returns how many columns of a terminal a text takes: two for each Chinese or Japanese character."""
+    return len(text) if text.isascii() else sum(map(character_width, text))
+
+
+@functools.lru_cache(maxsize=16_384)
+def character_width(character: str) -> int:
+    """Returns how many columns of a terminal a character takes: none if it is drawn over the one before."""
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def cut(text: str, room: int) -> str:
+    """Cuts a text to so many columns of a terminal; an ellipsis stands for what is left out."""
+    if width(text) <= room:
+        return text
+    kept, left = "", room - 1
+    for character in text:
+        left -= character_width(character)
+        if left < 0:
+            break
+        kept += character
+    return f"{kept.rstrip()}…" if room > 0 else ""
+
+
+def padded(text: str, room: int) -> str:
+    """Fills a text with spaces up to so many columns of a terminal."""
+    return text + " " * (room - width(text))

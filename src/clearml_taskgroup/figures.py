@@ -18,11 +18,14 @@ from ._model.arguments import check_choice
 from ._plots.box import box_figure
 from ._plots.curves import curves_figure
 from ._plots.heat_map import heat_map_figure
+from ._plots.importance import importance_figure
 from ._plots.layout import skipped_note
+from ._plots.optimization_history import optimization_history_figure, pruned_values
 from ._plots.parallel_coordinates import parallel_coordinates_figure
-from ._plots.parameters import by_explained_variance, varying_parameters
 from ._plots.scatter import scatter_figure
 from ._results.filtering import is_comparable, parameter_names, require_parameter
+from ._results.importance import importance_of
+from ._results.parameters import by_explained_variance, varying_parameters
 from ._results.rows import OF, Mode, Of, RowValue, diverged_note, with_statistic
 from .errors import ArgumentError, MissingExtraError, NoSuchResultError
 
@@ -35,7 +38,15 @@ if TYPE_CHECKING:
     from ._results.results import Results
 
 
-__all__ = ["box", "curves", "heat_map", "parallel_coordinates", "scatter"]
+__all__ = [
+    "box",
+    "curves",
+    "heat_map",
+    "importance",
+    "optimization_history",
+    "parallel_coordinates",
+    "scatter",
+]
 
 
 def curves(
@@ -73,7 +84,9 @@ def curves(
     if not any(at is not None for curve in history for at in curve.iterations):
         expected = "a metric that was reported with iterations; figures.box(…) draws single values"
         raise ArgumentError("metric", metric, expected)
-    return figure(curves_figure(history, results.label(metric_key), results.mode_of(metric, mode), over))
+    return figure(
+        curves_figure(history.curves, results.label(metric_key), results.mode_of(metric, mode), over)
+    )
 
 
 def parallel_coordinates(
@@ -187,6 +200,51 @@ def box(results: Results, metric: str, *, by: str, of: Of = "last", **context: A
     require_parameter(results.rows, "by", by)
     row_values, label, note = _row_values(results, metric, of, context)
     return figure(box_figure(row_values, label, by, note))
+
+
+def importance(results: Results, metric: str, *, of: Of = "last", **context: Any) -> PlotlyFigure:
+    """Draws how much each parameter explains of a metric, see `Results.importance`: a bar per parameter.
+
+    Args:
+        results: A group's results.
+        metric: The metric's name or an alias.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        **context: The context, `split="val"`; required if the metric was reported in several.
+
+    Raises:
+        MissingExtraError: plotly is not installed.
+        NoSuchResultError: No completed or open task has a value.
+        AmbiguousResultError: The metric was reported in several contexts that match.
+    """
+    figure = _plotly("importance")
+    row_values, label, note = _row_values(results, metric, of, context)
+    return figure(importance_figure(importance_of(row_values, label), label, note))
+
+
+def optimization_history(
+    results: Results, metric: str, *, of: Of = "last", mode: Mode | None = None, **context: Any
+) -> PlotlyFigure:
+    """Draws the values of a search in the order of its tasks, and the best so far as a line.
+
+    Tasks that Optuna pruned are crosses at their last value; they do not count for the best.
+
+    Args:
+        results: A group's results.
+        metric: The metric's name or an alias.
+        of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
+        mode: Which values are better; without it, if the name does not tell, there is no line.
+        **context: The context, `split="val"`; required if the metric was reported in several.
+
+    Raises:
+        MissingExtraError: plotly is not installed.
+        NoSuchResultError: No completed or open task has a value.
+        AmbiguousResultError: The metric was reported in several contexts that match.
+    """
+    figure = _plotly("optimization_history")
+    row_values, label, _ = _row_values(results, metric, of, context)
+    pruned = pruned_values(results.rows, results.find(metric, **context))
+    note = skipped_note(len(results) - len(row_values) - len(pruned))
+    return figure(optimization_history_figure(row_values, pruned, label, results.mode_of(metric, mode), note))
 
 
 def _plotly(function: str) -> Callable[[Figure], PlotlyFigure]:

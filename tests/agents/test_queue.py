@@ -50,11 +50,11 @@ NAMES = ["C=0.5,seed=0", "C=0.5,seed=1", "C=2,seed=0", "C=2,seed=1"]
 @pytest.fixture
 def view(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> View:
     """A server with two queues, and a script that could be submitted to them."""
-    from clearml_taskgroup._clearml import sdk
+    from clearml_taskgroup._clearml import login
 
     script_detected(monkeypatch)
     add_queues(loopback, "gpu", "cpu")
-    return View(sdk.connect(), PROJECT)
+    return View(login.connect(), PROJECT)
 
 
 def submitted(limit: int | None = None, **options: Any) -> TaskGroup:
@@ -95,6 +95,7 @@ def test_a_queue_that_no_agent_serves_is_told(
     hint = "no agent serves that queue yet: clearml-agent daemon --queue gpu"
     assert hint in caplog.text
     caplog.clear()
+    assert one._queueing is not None
     queue_id = one._queueing.submissions[0].queue_id
     view.call("workers.register", worker="host:gpu0", queues=[queue_id])
     submitted(name="another")
@@ -287,6 +288,7 @@ def test_a_bad_network_costs_no_point(loopback: LoopbackServer, view: View, seed
             finish(view, task.id)
         loopback.faults.random(0.2, seed, pattern="tasks.*")
         deadline = time.monotonic() + 30
+        assert one._queueing is not None
         while one._queueing.counts() != "5 completed, 15 queued" and time.monotonic() < deadline:
             with pytest.raises(WaitTimeoutError):
                 one.wait(timeout=0.3)
@@ -652,6 +654,7 @@ def test_resume_leaves_running_tasks_to_their_agents(
 def test_a_server_that_refuses_to_enqueue_is_told(loopback: LoopbackServer, view: View) -> None:
     """Tasks that cannot be enqueued are an error that gives the server's reason."""
     one = submitted(limit=2)
+    assert one._queueing is not None
     view.call("queues.delete", queue=one._queueing.submissions[0].queue_id, force=True)
     for task in list(one)[:2]:
         view.call("tasks.started", task=task.id)

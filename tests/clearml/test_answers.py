@@ -17,13 +17,14 @@ from clearml_taskgroup._clearml import (
     api,
     curves,
     http_request,
+    login,
     queries,
     queues,
     run_queue,
-    sdk,
     tasks,
 )
-from clearml_taskgroup._clearml.api import AnswerTooLarge, Transport
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.api_errors import AnswerTooLarge
 from clearml_taskgroup._clearml.documents import past_task
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.name_template import Name, NameTemplate
@@ -135,7 +136,7 @@ def test_any_part_of_any_answer_may_be_odd(
         task.mark_failed("can be enqueued")
     changed, send = Changed(), http_request.send
     monkeypatch.setattr(http_request, "send", lambda *args, **given: changed.send(send, *args, **given))
-    transport = Transport(sdk.connect())
+    transport = Transport(login.connect())
     changed.seen.clear()
     read_all(transport, group.id, task.id)
     seen = list(changed.seen)
@@ -192,7 +193,8 @@ class Small:
     def call(self, action: str, query: dict[str, Any], **times: Any) -> dict[str, Any]:
         """Answers `tasks.get_all`."""
         size = query["page_size"]
-        asked = [task for task in self.tasks if task in query.get("id", self.tasks)]
+        wanted = set(query.get("id", self.tasks))
+        asked = [task for task in self.tasks if task in wanted]
         page = asked[size * query["page"] : size * (query["page"] + 1)]
         if len(page) > self.most:
             raise AnswerTooLarge("more than 64 MiB")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import curves, sdk
+from clearml_taskgroup._clearml import curves, login
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.curves import read_curves
 from clearml_taskgroup._clearml.events import Curves
@@ -59,7 +59,7 @@ def names() -> list[Name]:
 def test_many_titles_are_read_with_one_call(loopback: LoopbackServer) -> None:
     """Every value as it was sent; what nobody logged has no points."""
     (task,) = wide("curves")
-    transport, before = Transport(sdk.connect()), loopback.count(ALONE)
+    transport, before = Transport(login.connect()), loopback.count(ALONE)
     found = read_curves(transport, {task.id: names()})[task.id]
     assert found == {**expected(), Name("nothing", "at all"): []}
     assert (loopback.count(BULK), loopback.count(ALONE) - before) == (1, 0)
@@ -94,7 +94,7 @@ def test_without_the_call_titles_are_read_alone(
     if fault == "refused":
         loopback.faults.fail_next(BULK, kind="answer", status=500, times=9, body=refusal(500))
     monkeypatch.setattr(Transport, "call", call)
-    found = read_curves(Transport(sdk.connect()), {task.id: names()})[task.id]
+    found = read_curves(Transport(login.connect()), {task.id: names()})[task.id]
     assert found == {**expected(), Name("nothing", "at all"): []}
     assert asked.count(ALONE) == TITLES + 2
 
@@ -105,7 +105,7 @@ def test_long_curves_are_read_alone(
 ) -> None:
     """Where one call for each title is fewer than one for each page."""
     (task,) = wide("curves")
-    transport, before = Transport(sdk.connect()), loopback.count(ALONE)
+    transport, before = Transport(login.connect()), loopback.count(ALONE)
     monkeypatch.setattr(curves, "MAX_PAGE_POINTS", size)
     found = read_curves(transport, {task.id: [Name("m1", "val"), Name("m2", "val")]})[task.id]
     assert found == {name: expected()[name] for name in (Name("m1", "val"), Name("m2", "val"))}

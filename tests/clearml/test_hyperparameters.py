@@ -1,16 +1,28 @@
-"""What is stored with a task: its identity in the section `TaskGroup`."""
+"""What is stored with a task: its identity, shared by its run and its own."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 import attrs
 import pytest
 
+from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.documents import past_task
-from clearml_taskgroup._clearml.hyperparameters import SECTION, hyperparameters
+from clearml_taskgroup._clearml.hyperparameters import (
+    SECTION,
+    configuration_object,
+    own_entries,
+    parameter,
+    runtime_of,
+)
+from clearml_taskgroup._clearml.new_task import new_task_fields
+from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._model.specs import RunInfo, TaskSpec
+from tests.loopback import LoopbackServer
+from tests.support.runs import originals
 
 RUN = RunInfo(group_id="0" * 12, project="digits", name="sweep", template="{metric}")
 SPEC = TaskSpec("a1", "C=1", "sweep C=1", 0, 1, {"C": 1})
@@ -20,14 +32,77 @@ SPEC = TaskSpec("a1", "C=1", "sweep C=1", 0, 1, {"C": 1})
 def test_a_shared_run_is_told_by_its_tasks(kind: Literal["task", "parent"]) -> None:
     """The text of run=, the process and the session are stored with each task, and read back."""
     shared = attrs.evolve(RUN, shared="slurm-8812", process="host-1-2-3", session=4)
-    sections = hyperparameters(shared, attrs.evolve(SPEC, kind=kind))
-    stored = {name: entry["value"] for name, entry in sections[SECTION].items()}
+    document = new_task_fields(shared, attrs.evolve(SPEC, kind=kind))
+    stored = identity_of(document)
     assert (stored["shared"], stored["process"], stored["session"]) == ("slurm-8812", "host-1-2-3", "4")
-    task = past_task({"id": "1", "status": "completed", "hyperparams": sections}, NameTemplate("{metric}"))
+    task = past_task({"id": "1", "status": "completed", **document}, NameTemplate("{metric}"))
     assert (task.process, task.session) == ("host-1-2-3", 4)
 
 
 def test_a_run_of_one_process_stores_none_of_it() -> None:
     """A run that is not shared has no entries for it."""
-    stored = hyperparameters(attrs.evolve(RUN, process="host-1-2-3"), SPEC)[SECTION]
+    stored = identity_of(new_task_fields(attrs.evolve(RUN, process="host-1-2-3"), SPEC))
     assert not {"shared", "process", "session"} & stored.keys()
+
+
+def test_tasks_of_a_run_have_the_same_section() -> None:
+    """So the web page's comparison does not mark it; what differs is in a configuration object, as JSON."""
+    other = TaskSpec("b2", "C=[2]", "sweep C=[2]", 1, 3, {"C": [2]})
+    one, two = (new_task_fields(RUN, spec) for spec in (SPEC, other))
+    assert one["hyperparams"][SECTION] == two["hyperparams"][SECTION]
+    assert one["hyperparams"]["General"] != two["hyperparams"]["General"]
+    own = {"key": "b2", "name": "C=[2]", "index": "1", "attempt": "3", "params": {"C": [2]}}
+    assert json.loads(two["configuration"][SECTION]["value"]) == own
+    assert identity_of(two) == identity_of({"hyperparams": two["hyperparams"]}) | own | {
+        "params": '{"C": [2]}'
+    }
+    again = configuration_object(own_entries(two["configuration"]))
+    assert again == two["configuration"][SECTION]
+
+
+def as_before(document: dict[str, Any]) -> None:
+    """Gives a task the form in which version 0.1 stored it."""
+    identity = identity_of(document)
+    document["hyperparams"][SECTION] = {
+        name: parameter(SECTION, name, text) for name, text in identity.items()
+    }
+    document["configuration"].pop(SECTION, None)
+    document["runtime"] = {"taskgroup_run": identity["run"]}
+
+
+def test_tasks_of_older_versions(loopback: LoopbackServer) -> None:
+    """They are loaded, listed and resumed as before, and tasks of both forms stand in one run."""
+    with TaskGroup("digits", "older", mode="online", provenance=False) as group:
+        for task in group.sweep({"C": [1, [10]], "seed": [0]}):
+            task.report({"loss": task.index}, 1)
+            if task.index:
+                task.mark_failed("bad luck")
+    before = TaskGroup.load("digits", "older", mode="online")
+    for document in loopback.state.tasks.values():
+        as_before(document)
+    again = TaskGroup.load("digits", "older", mode="online")
+    for attribute in ("key", "name", "index", "attempt", "params", "status"):
+        assert [getattr(row, attribute) for row in again] == [getattr(row, attribute) for row in before]
+    with TaskGroup("digits", "older", mode="online", provenance=False, resume=True) as resumed:
+        tasks = resumed.tasks({"C": [1, [10]], "seed": [0, 1]})
+        assert [(task.name, task.done, task.attempt) for task in tasks] == [
+            ("C=1", True, 1),
+            ("C=1,seed=1", False, 1),
+            ("C=[10]", False, 2),
+            ("C=[10],seed=1", False, 1),
+        ]
+    keys = [(identity_of(doc)["key"], identity_of(doc)["attempt"]) for doc in originals(loopback)]
+    assert len(set(keys)) == len(keys) == 5
+    assert [row.status for row in TaskGroup.load("digits", "older", mode="online")] == ["completed"] * 4
+
+
+def test_a_task_is_created_once_whatever_form_it_has(loopback: LoopbackServer) -> None:
+    """A lost answer to `tasks.create` leaves one task; a configuration that was edited is harmless."""
+    loopback.faults.fail_next("tasks.create", kind="drop_after", times=3)
+    with TaskGroup("digits", "lost", mode="online", provenance=False) as group:
+        tasks = group.tasks({"C": [1, 2]})
+    assert len(originals(loopback)) == 2
+    assert runtime_of({"run": "r", "kind": "parent"}) == {"taskgroup_run": "r"}
+    loopback.state.tasks[tasks[0].id]["configuration"][SECTION]["value"] = "[edited"
+    loaded = TaskGroup.load("digits", "lost", mode="online")
+    assert sorted(row.params["C"] for row in loaded) == [1, 2]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.hyperparameters import SECTION, parameter
 from clearml_taskgroup._clearml.run_numbers import reserve_run_number
@@ -42,7 +42,7 @@ def test_processes_that_start_at_once_get_different_numbers(loopback: LoopbackSe
     delays = [Fault(FaultKind.DELAY, delay=ms / 1000) for ms in range(0, 30, 3)]
     loopback.faults.random(1.0, seed=1, mix=delays)
     barrier, numbers = threading.Barrier(processes), list[int]()
-    connection = sdk.connect()
+    connection = login.connect()
 
     def start() -> None:
         transport = Transport(connection)
@@ -101,7 +101,7 @@ def test_without_a_parent_of_its_own_a_run_keeps_the_number_until_its_first_task
 
 def test_a_process_that_died_blocks_nobody(loopback: LoopbackServer) -> None:
     """The number that its queue holds is skipped, by all later runs too."""
-    place, transport = Place(loopback), Transport(sdk.connect())
+    place, transport = Place(loopback), Transport(login.connect())
     group = place.open()
     left = reserve_run_number(transport, group.id)
     assert left.number == 2
@@ -138,7 +138,7 @@ def test_a_lost_answer_takes_no_number(loopback: LoopbackServer) -> None:
 
 def test_an_uploaded_run_of_an_earlier_number_changes_nothing(loopback: LoopbackServer) -> None:
     """The next number follows the highest one, not that of the tasks that were stored last."""
-    transport = Transport(sdk.connect())
+    transport = Transport(login.connect())
     store(transport, 3)
     for _ in range(12):
         store(transport, 1)

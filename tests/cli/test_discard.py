@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,140 @@ def test_a_large_run_is_not_listed_in_full() -> None:
     lines = command("discard", group.run, answer="n\n").stdout.splitlines()
     assert sum(line.startswith("  /") for line in lines) == 10
     assert "  … and 22 more" in lines  # 30 tasks, the parent and the record
+
+
+# --- many runs -----------------------------------------------------------------------------------
+
+
+def aged(group: TaskGroup, days: float) -> TaskGroup:
+    """Makes a run look as if nothing was written to it for some days."""
+    then = time.time() - 86_400 * days
+    record = Path(str(group.record_path))
+    for path in (record, *(sdk.cache_folder() / "offline" / task.id for task in group)):
+        for file in (path, *(path.iterdir() if path.is_dir() else ())):
+            os.utime(file, (then, then))
+    parent = sdk.cache_folder() / "offline" / str(group.parent_id)
+    for file in (parent, *parent.iterdir()):
+        os.utime(file, (then, then))
+    return group
+
+
+def test_many_runs_are_listed_first() -> None:
+    """Runs in use are left out; without a number, `--all` does not delete without a question."""
+    groups = [make() for _ in range(3)]
+    used = Place().open()
+    used.task({"seed": 0})
+    before = files()
+    refused = command("discard", "--all", "--undelivered", answer="n\n")
+    assert (refused.exit_code, files()) == (1, before)
+    assert "left out, in use: 1 run" in refused.stdout
+    assert "delete 3 runs (6 tasks)?" in refused.stdout
+    assert all(f"run {number} ({group.run[:12]})" in refused.stdout for number, group in enumerate(groups, 1))
+    assert "without a question with --yes=3" in command("discard", "--all", "--undelivered", answer="").stderr
+    assert "needs the number of runs, as --yes=37" in told("discard", "--all", "--yes", code=2)
+    wrong = command("discard", "--all", "--undelivered", "--yes=4")
+    assert (wrong.exit_code, files()) == (1, before)
+    assert "3 runs would be deleted, not 4; nothing was deleted" in wrong.stderr
+    done = command("discard", "--all", "--undelivered", "--yes=3")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "deleted 3 runs")
+    assert [run["run"] for run in as_json("list")] == [used.run]
+    used.close()
+
+
+def test_what_is_on_no_server_is_kept() -> None:
+    group = make()
+    before = files()
+    done = command("discard", "--all", "--yes=0")
+    assert (done.exit_code, files()) == (0, before)
+    assert "with data that is on no server, which --undelivered deletes as well: 1 run\n" in done.stdout
+    assert f"\n  {PROJECT}/{NAME}, run 1 ({group.run[:12]}): 2 completed\n" in done.stdout
+    facts = as_json("discard", "--project", PROJECT, "--yes")
+    assert (facts["deleted"], [run["why"] for run in facts["left_out"]]) == ([], ["undelivered"])
+    facts = as_json("discard", "--project", PROJECT, "--yes", "--undelivered")
+    assert [run["run"] for run in facts["deleted"]] == [group.run]
+    assert files() == set()
+
+
+def test_the_list_says_what_is_on_no_server_and_how_old_it_is(loopback: LoopbackServer) -> None:
+    on_server, here = make(Place(loopback)), aged(make(), 40)
+    then = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() - 40 * 86_400))
+    lines = command("discard", "--all", "--undelivered", answer="n\n").stdout.splitlines()
+    (first,) = [line for line in lines if on_server.run[:12] in line]
+    (second,) = [line for line in lines if here.run[:12] in line]
+    assert "; all of it is on a server; last write 20" in first
+    assert f"; not all of it is on a server; last write {then[:-1]}" in second
+
+
+def test_all_runs_of_a_group() -> None:
+    """GROUP, a name or an id, limits --all and --older-than; one run is no group."""
+    first, second, third = aged(make(), 40), aged(make(), 2), make()
+    with Place().group(name="another") as other:
+        other.task({"seed": 0})
+    for given in (first.run, first.run[:6], first.record_path):
+        assert f"is run 1 of {PROJECT}/{NAME}; give the group" in told(
+            "discard", given, "--all", "--yes", code=2
+        )
+    assert "did you mean" in told("discard", f"{PROJECT}/another1", "--all", "--yes", code=1)
+    arguments = ("--undelivered", "--yes")
+    assert as_json("discard", f"{PROJECT}/{NAME}", "--all", "--yes")["deleted"] == []
+    wrong = command("discard", f"{PROJECT}/{NAME}", "--all", "--undelivered", "--yes=4")
+    assert "3 runs would be deleted, not 4" in wrong.stderr
+    for hours, expected in (("49h", first), ("12h", second), ("0d", third)):
+        (deleted,) = as_json("discard", first.id, "--older-than", hours, *arguments)["deleted"]
+        assert deleted["run"] == expected.run
+    assert [run["run"] for run in as_json("list")] == [other.run]
+    as_json("discard", f"{PROJECT}/another", "--all", *arguments)
+    assert files() == set()
+
+
+def test_runs_by_project_and_age() -> None:
+    """The last write counts, also that of a session; sub-projects belong to a project."""
+    old, recent = aged(make(), 40), aged(make(), 20)
+    with TaskGroup(f"{PROJECT}/below", NAME, mode="offline", provenance=False) as below:
+        below.task({"seed": 0})
+    aged(below, 40)
+    live = aged(make(), 40)
+    os.utime(sdk.cache_folder() / "offline" / next(iter(live)).id / "metrics.jsonl")
+    arguments = ("discard", "--undelivered", "--yes", "--older-than", "30d")
+    (deleted,) = as_json(*arguments, "--project", f"{PROJECT}/below")["deleted"]
+    assert deleted["run"] == below.run
+    assert [run["run"] for run in as_json(*arguments)["deleted"]] == [old.run]
+    assert {run["run"] for run in as_json("list")} == {recent.run, live.run}
+
+
+def test_a_project_without_runs() -> None:
+    """A misspelt project is an error, not a success that deleted nothing; a project is no group."""
+    make()
+    before = files()
+    expected = f"no runs in the project 'typo'; there is: {PROJECT}"
+    assert expected in told("discard", "--project", "typo", "--yes", code=1)
+    assert expected in as_json_error("discard", "--project", "typo", "--older-than", "0d", "--yes", code=1)
+    assert "is a project; for all of its runs: --project" in told("discard", PROJECT, "--yes", code=2)
+    with TaskGroup("facade/below", NAME, mode="offline", provenance=False) as group:
+        group.task({"seed": 0})
+    for given in ("facade", "facade/below"):  # `facade` may be the digits of an id, too
+        assert f"--project {given}" in told("discard", given, "--yes", code=2)
+    assert files() > before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "give one GROUP"),
+        (("a/b", "--project", "a"), "give one GROUP"),
+        (("a/b", "--all", "--run", "1"), "give one GROUP"),
+        (("--all", "--run", "1"), "give one GROUP"),
+        (("a/b", "--undelivered"), "belong to --project"),
+        (("a/b", "--yes=3"), "belong to --project"),
+        (("a/b", "--yes=many"), "--yes=many: give the number"),
+        (("--older-than", "soon"), "is not a date"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
+    assert expected in told("discard", *arguments, code=2)
+
+
+def test_yes_before_the_group() -> None:
+    group = make()
+    assert command("discard", "--yes", group.run).exit_code == 0
+    assert files() == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,7 +159,36 @@ def test_a_cured_group_is_at_peace() -> None:
         one.report({"val_loss": 1.0}, 1)
         other.report({"Loss": 1.0}, 1)
         other.report({"Loss": 1.0}, 1, fold=2, split="holdout")
-    assert command("drift", "--group", f"{PROJECT}/{NAME}").stdout == "2 tasks, 1 metric: no drift\n"
+    found = command("drift", "--group", f"{PROJECT}/{NAME}")
+    assert (found.exit_code, found.stdout.splitlines()[0]) == (
+        0,
+        "2 tasks, 1 metric: no drift, but 1 metric in different contexts",
+    )
+    assert found.stdout.endswith("\n  loss: loss (1 task: C=2), loss/val (1 task: C=1)\n")
+
+
+def test_contexts_that_other_tasks_lack_are_a_hint(server: View) -> None:
+    """Curves only as `value` in some tasks and only as `val` in others: told, and not a mistake."""
+    for number, series in enumerate([["value"], ["value"], ["val"], ["val", "train"], ["train", "val"]]):
+        names = [("accuracy", name) for name in series] + [("loss", "val"), ("loss", "train")]
+        foreign(server, server.project, f"task {number}", names)
+    found = command("drift", "--project", server.project)
+    assert found.exit_code == 0
+    assert found.stdout.startswith("5 tasks, 2 metrics: no drift, but 1 metric in different contexts\n")
+    hint = "accuracy/value (2 tasks: task 0, task 1)", "accuracy/val (1 task: task 2)"
+    assert all(part in found.stdout.splitlines()[-1] for part in hint)
+    (contexts,) = as_json("drift", "--project", server.project)["in_different_contexts"].values()
+    told_of = sorted(spelling["name"] for same in contexts for spelling in same)
+    assert told_of == ["accuracy/val", "accuracy/value"]
+
+
+def test_a_default_split_is_that_of_a_template() -> None:
+    """A bare name that means `val` by its group's template is in the context of those that say so."""
+    for name, template in [("bare", "{metric}/{split=val}"), ("split", "{metric}/{split=value}")]:
+        with TaskGroup(PROJECT, name, template=template, mode="offline", provenance=False) as group:
+            context = {"split": "val"} if name == "split" else {}
+            group.task({"C": 1}).report({"loss": 1.0}, 1, **context)
+    assert command("drift", "--project", PROJECT).stdout == "2 tasks, 1 metric: no drift\n"
 
 
 def test_what_tasks_report_both_of_is_not_merged() -> None:
@@ -323,3 +353,24 @@ def test_a_group_that_several_digits_mean_is_not_drift(monkeypatch: pytest.Monke
     runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
     monkeypatch.setattr(find_run, "runs_on_disk", lambda root: runs)
     assert "give more digits" in told("drift", "--group", "abcdef", code=2)
+
+
+def test_the_vocabulary_is_written_to_a_file(tmp_path: Path) -> None:
+    """The code alone, which can be run; a file that exists, or that cannot be written, is an error."""
+    names = ["acc", "accuracy"]
+    with TaskGroup(PROJECT, NAME, metrics=names, mode="offline", provenance=False) as group:
+        for number, name in enumerate(names):
+            group.task({"C": number}).report({name: 1.0}, 1)
+    asked, path = ["drift", "--group", f"{PROJECT}/{NAME}"], tmp_path / "vocabulary.py"
+    code = as_json(*asked, code=1)["vocabulary"]
+    written = command(*asked, "--write", str(path))
+    assert (written.exit_code, path.read_text("utf-8")) == (1, code + "\n")
+    assert "metrics = [" not in written.stdout
+    assert str(path) in written.stdout
+    path.write_text("mine", "utf-8")
+    assert "exists and is not replaced" in told(*asked, "--write", str(path), code=2)
+    assert path.read_text("utf-8") == "mine"
+    assert "No such file" in told(*asked, "--write", str(tmp_path / "nowhere" / "a.py"), code=2)
+    assert "two steps" in told(
+        *asked, "--write", "a.py", "--vocabulary", str(path), "--plan", "plan.json", code=2
+    )

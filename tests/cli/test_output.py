@@ -28,6 +28,7 @@ def group() -> TaskGroup:
     return group
 
 
+@pytest.mark.quick(17)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -46,14 +46,14 @@ def test_list_shows_the_latest_first() -> None:
     first, other = make(), make(name="the other group")
     again = make()
     lines = words(command("list").stdout)
-    assert lines[0] == ["run", "project", "group", "number", "tasks", "started", "mode"]
-    assert [(line[0], line[2], line[3]) for line in lines[2:]] == [
-        (again.run[:12], NAME, "2"),
-        (other.run[:12], "the other group", "1"),
-        (first.run[:12], NAME, "1"),
+    assert lines[0] == ["run", "group", "number", "tasks", "started", "mode"]
+    assert [(line[0], line[1], line[2]) for line in lines[2:]] == [
+        (again.run[:12], f"{PROJECT}/{NAME}", "2"),
+        (other.run[:12], f"{PROJECT}/the other group", "1"),
+        (first.run[:12], f"{PROJECT}/{NAME}", "1"),
     ]
-    assert lines[2][4] == "5 completed, 1 failed"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", lines[2][5])
+    assert lines[2][3] == "5 completed, 1 failed"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", lines[2][4])
     assert [run["run"] for run in as_json("list", "-n", 2)] == [again.run, other.run]
 
 
@@ -510,6 +510,97 @@ def test_best_over_seeds() -> None:
     assert line == "C=0.5: loss[split=val] = -0.6 ± 0.1 (mean ± std, n=3), the greatest"
 
 
+def test_the_best_few() -> None:
+    """-n limits `show`, with --sort to the best, and lists the best of `best`: tasks or means."""
+    make()
+    best = ("best", GROUP, "accuracy", "split=val", "--mode", "max")
+    found = as_json(*best, "-n", 3)
+    assert [one["name"] for one in found] == ["C=10,seed=1", "C=10,seed=0", "C=0.5,seed=2"]
+    assert found[0] == as_json(*best)
+    assert all(one["url"].startswith("file://") for one in found)
+    assert len(as_json(*best, "--limit", 100)) == 5  # one has failed
+    lines = words(command(*best, "-n", 2).stdout)
+    assert [lines[0], *lines[2:]] == [
+        ["task", "accuracy[split=val]"],
+        ["C=10,seed=1", "10.1"],
+        ["C=10,seed=0", "10"],
+    ]
+    means = words(command(*best, "-n", 5, "--over", "seed").stdout)[2:]
+    assert means == [
+        ["C=10", "10.05 ± 0.07071 (mean ± std, n=2)"],
+        ["C=0.5", "0.6 ± 0.1 (mean ± std, n=3)"],
+    ]
+    show = ("show", GROUP, "--sort", "accuracy", "split=val", "--mode", "max", "-n", 1)
+    assert [task["name"] for task in as_json(*show)["tasks"]] == ["C=10,seed=1"]
+    shown = command(*show).stdout
+    assert "C=10,seed=0" not in shown
+    assert "… and 5 more: -n 6\n6 tasks: 5 completed, 1 failed\n" in shown
+    assert [one["name"] for one in as_json(*show, "--over", "seed")["configurations"]] == ["C=10"]
+    assert "more: -n" not in command("show", GROUP, "-n", 6).stdout
+    assert len(as_json("list", "--limit", 1)) == 1
+    results = TaskGroup.load(PROJECT, NAME)
+    assert len(results[:5]) == 5
+    assert results.aggregate("seed").sort("accuracy", mode="max", split="val")[:1].rows[0].name == "C=10"
+
+
+def test_json_has_no_private_names(tmp_path: Path) -> None:
+    """`as_json` refuses keys that begin with an underscore, here of each command that has results."""
+    group, _ = make(), make()
+    metric = ("loss", "split=val", "--mode", "min")
+    assert as_json("show", GROUP)["run"]["table_url"] is None
+    as_json("show", GROUP, "--over", "seed")
+    as_json("best", GROUP, *metric)
+    as_json("compare", GROUP, *metric)
+    as_json("diff", GROUP)
+    as_json("report", GROUP, "-o", tmp_path / "report.html")
+    as_json("pending")
+    as_json("discard", group.run, "--yes")
+    as_json("discard", "--all", "--yes=0")
+
+
+def test_compare() -> None:
+    """`compare` prints each configuration's difference to a reference, which --to names; as JSON, too."""
+    make()
+    lines = words(command("compare", GROUP, "accuracy", "split=val", "--to", "C=0.5").stdout)
+    assert lines[0] == [
+        *("configuration", "accuracy[split=val]", "n", "difference", "95 % interval", "p", "p (Holm)"),
+        "verdict",
+    ]
+    assert lines[2] == ["C=0.5", "0.6 ± 0.1", "3", "reference"]
+    assert lines[3][:4] == ["C=10", "10.05 ± 0.071", "2", "+9.5"]
+    found = as_json("compare", GROUP, "loss", "split=val", "--test", "permutation")
+    assert (found["reference"]["name"], found["mode"], found["test"]) == ("C=10", "min", "permutation")
+    assert [(one["name"], one["p"], one["verdict"]) for one in found["configurations"]] == [
+        ("C=0.5", 0.5, "unclear")
+    ]
+    assert "look at the values" in command("compare", GROUP, "loss", "split=val").stdout
+    assert "did you mean" in told("compare", GROUP, "loss", "split=val", "--to", "C0.5", code=1)
+    assert "C=0.5, C=10" in told("compare", GROUP, "loss", "split=val", "--to", "C=7", code=1)
+    assert "'fold'" in told("compare", GROUP, "loss", "split=val", "--over", "fold", code=1)
+
+
+def test_compare_without_over() -> None:
+    """Folds are found without --over; if there are none, the message names what was looked for."""
+    with Place().group(name="folds") as group:
+        for task in group.tasks({"C": [1, 2], "fold": range(3)}):
+            task.report({"loss": task.params["C"] * task.params["fold"]}, 1, split="val")
+    arguments = ("compare", f"{PROJECT}/folds", "loss", "split=val", "--to", "C=1")
+    assert "paired over fold" in command(*arguments).stdout
+    assert as_json(*arguments)["test"] == "corrected"
+    assert "use --test corrected" in command(*arguments, "--test", "t").stdout
+    with Place().group(name="single", template="{metric}/{fold}") as group:
+        group.task({"C": 1, "fold_index": 0, "repeat": 0}).report({"loss": 1.0}, 1, fold=0)
+        group.task({"C": 2, "fold_index": 1, "repeat": 1}).report({"loss": 1.0}, 1, fold=0)
+    several = told("compare", f"{PROJECT}/single", "loss", "fold=0", code=1)
+    assert "--over was not given; expected one or several of the parameters fold_index, repeat" in several
+    context = told("compare", f"{PROJECT}/single", "loss", "fold=0", "--over", "fold", code=1)
+    assert "--over: 'fold' was given; fold is context of loss here" in context
+    with Place().group(name="none") as group:
+        group.task({"C": 1}).report({"loss": 1.0}, 1, split="val")
+    nothing = told("compare", f"{PROJECT}/none", "loss", code=1)
+    assert "--over was not given, and no task has a parameter seed or random_state" in nothing
+
+
 def test_contexts_are_read_as_they_were_reported() -> None:
     """`fold=1` is the number where numbers were reported, and the text where texts were."""
     for name, value in (("with numbers", 1), ("with texts", "1")):
@@ -561,7 +652,7 @@ def test_report_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_report_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where plotly is missing, one line says what to install."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    monkeypatch.setitem(sys.modules, "plotly", None)
     make()
     assert "pip install 'clearml-taskgroup[" in told("report", GROUP, code=1)
 
@@ -573,12 +664,12 @@ def test_on_a_pipe_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere than on a terminal each row is one line without colours, however long."""
     monkeypatch.setenv("COLUMNS", "40")
     with Place().group() as group:
-        for task in group.tasks({"C": range(60), "kernel": ["a very long name of a kernel"]}):
+        for task in group.tasks({"C": range(30), "kernel": ["a very long name of a kernel", "another"]}):
             task.report({"the first metric": 1.0, "the second metric": 2.0}, 1)
     text = command("show", group.run).stdout
     assert "\x1b" not in text
     assert (
-        sum("a very long name of a kernel" in line and line.endswith("2") for line in text.splitlines()) == 60
+        sum("a very long name of a kernel" in line and line.endswith("2") for line in text.splitlines()) == 30
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login, sdk
 from clearml_taskgroup._cli import server_check
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
@@ -32,7 +32,7 @@ def make() -> TaskGroup:
 def away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that refuses connections; ClearML itself must not be asked to log in there."""
     monkeypatch.setenv("CLEARML_API_HOST", REFUSES)
-    monkeypatch.setattr(sdk, "connect", lambda *_: pytest.fail("it was waited for"))
+    monkeypatch.setattr(login, "connect", lambda *_: pytest.fail("it was waited for"))
 
 
 @pytest.mark.usefixtures("away")

@@ -8,7 +8,8 @@ import pytest
 from rich.cells import cell_len
 
 from clearml_taskgroup import Metric, TaskGroup
-from clearml_taskgroup._cli.tables import fit_widths, fold
+from clearml_taskgroup._cli import results
+from clearml_taskgroup._results.text_table import fit_widths, fold
 from tests.support.cli import command
 
 MEAN = "123456.7 ± 123456.7"
@@ -59,6 +60,25 @@ def test_means_are_whole(group: TaskGroup, width: int, monkeypatch: pytest.Monke
     assert len(missing.split(", ")) == 8 - shown.pop()
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_the_verdict_is_omitted_last(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a comparison a narrow terminal has the answer, without p values and the interval."""
+    with TaskGroup("wine", "svm", mode="offline", provenance=False) as group:
+        for task in group.tasks({"C": [1, 2, 3], "seed": range(3)}):
+            params = task.params
+            task.report({"loss": params["C"] + params["seed"] * 1.001 ** params["C"]}, 1, split="validation")
+    arguments = ("compare", group.run, "loss", "--to", "C=1")
+    lines = on_terminal(monkeypatch, width, *arguments)
+    assert max(map(len, lines[:5])) <= width
+    assert lines[0].split()[-1] == "verdict"
+    assert [line.split()[-1] for line in lines if line.startswith(("C=2", "C=3"))] == ["worse", "worse"]
+    (missing,) = re.findall(r"no room for ([^;]*);", " ".join(lines))
+    assert missing.startswith({40: "loss", 60: "95 % interval, p", 80: "p, p (Holm)"}[width])
+    assert missing.endswith("p (Holm)")
+    assert "p (Holm)  verdict" in on_terminal(monkeypatch, 120, *arguments)[0]
+    assert "intervals are not" in " ".join(lines)
+
+
 def test_what_fits_is_shown_whole(group: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal that is wide enough shows every column, and says nothing of any."""
     lines = on_terminal(monkeypatch, 400, "show", group.run)
@@ -94,7 +114,7 @@ def test_headings_are_broken_before_context_and_unit(monkeypatch: pytest.MonkeyP
             for split in ("train", "validation"):
                 task.report({"epoch_time": 1.0, "accuracy": 0.5, "precision_at_1": 0.5}, 1, split=split)
     lines = on_terminal(monkeypatch, 80, "show", group.run)
-    rule = next(number for number, line in enumerate(lines) if set(line) == {"─"})
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"-", " "})
     heads = " ".join(lines[1:rule]).split()
     parts = {"task", "status", "epoch_time", "accuracy", "precision_at_1", "(s)", "[split=train]"}
     assert set(heads) <= parts | {"[split=validation]", "accuracy[split=train]"}
@@ -124,3 +144,23 @@ def test_a_name_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     text = command("show", group.run).stdout
     assert "\x1b" not in text
     assert len(text.splitlines()) == 6
+
+
+def test_list_has_a_line_for_each_run(group: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns nothing is folded: the middle of long names is left out, dates are whole."""
+    lines = on_terminal(monkeypatch, 80, "list")
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 80
+    assert re.match(
+        rf"{group.run[:12]}  a proj\S*.*…\S*.*ng  1 +4 completed  \d{{4}}-\d\d-\d\d \d\d:\d\d", lines[2]
+    )
+
+
+def test_list_shows_twenty_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MAX_RUNS", 2)
+    for _ in range(3):
+        with TaskGroup("the project", "the group", mode="offline", provenance=False) as group:
+            group.task({"C": 1})
+    lines = command("list").stdout.splitlines()
+    assert (len(lines), lines[-1]) == (5, "… and 1 more: -n 3")
+    assert len(command("list", "-n", "3").stdout.splitlines()) == 5

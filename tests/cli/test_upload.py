@@ -21,10 +21,12 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._cli import drift as _drift
 from clearml_taskgroup._cli import find_run, main, server_check
+from clearml_taskgroup._cli import upload as upload_commands
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import upload as _upload
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json_error
+from tests.support.cli import command as answering
 from tests.support.runs import NAME, PROJECT, Place, curve, kill
 
 
@@ -62,7 +64,7 @@ def test_pending_lists_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     living.task({"seed": 0})
     assert json.loads(command("pending", "--json").output)[0]["status"] == "in use"
     living.close()
-    assert result.output.endswith("clearml-taskgroup upload RUN\n")
+    assert "clearml-taskgroup upload RUN\n" in result.output
 
 
 def test_pending_counts_as_list_does() -> None:
@@ -73,6 +75,14 @@ def test_pending_counts_as_list_does() -> None:
     counts = [re.findall("1 completed, 1 failed", command(verb).output) for verb in ("pending", "list")]
     assert counts == [["1 completed, 1 failed"]] * 2
     assert " closed " in command("pending").output
+
+
+def test_pending_shows_the_text_of_run_and_advises_to_upload_first() -> None:
+    with Place().group(run="july") as group:
+        group.task({"seed": 0})
+    lines = command("pending").stdout.splitlines()
+    assert "  1 (july)  " in lines[2]
+    assert [line.split()[0] for line in lines[-2:]] == ["upload", "delete"]
 
 
 def test_what_pending_shows_can_be_uploaded(
@@ -314,11 +324,11 @@ def test_terminals_that_lack_letters(encoding: str) -> None:
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     """What reads the output may stop: `clearml-taskgroup show … | head -1` says nothing of it."""
     with Place().group() as group:
-        for task in group.tasks({"C": range(400)}):
-            task.report({f"metric {number}": 1.0 for number in range(20)}, 1)
+        for task in group.tasks({"C": range(100)}):
+            task.report({f"metric {number}": 1.0 for number in range(5)}, 1)
     script = Path(sys.executable).with_name("clearml-taskgroup")
-    with subprocess.Popen(
-        [script, "show", group.run], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    with subprocess.Popen(  # the output does not fit into a pipe of the smallest size
+        [script, "show", group.run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096
     ) as shown:
         assert shown.stdout is not None
         assert shown.stderr is not None
@@ -380,4 +390,19 @@ def test_a_server_that_goes_away_in_the_middle(
     assert line.endswith("run again: clearml-taskgroup upload --all")
     loopback.faults.clear()
     assert command("upload", "--all").exit_code == 0
+    assert len(loopback.tasks) == 6
+
+
+def test_all_asks_in_a_terminal(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the numbers of runs and tasks; a script is not asked, nor is `--yes`."""
+    run = make()
+    monkeypatch.setattr(upload_commands, "is_terminal", lambda: True)
+    refused = answering("upload", "--all", answer="n\n")
+    assert (refused.exit_code, len(loopback.tasks)) == (1, 0)
+    assert run.run[:12] in refused.stdout
+    assert re.search(r"upload 1 run \(2 tasks\) to .*\?", refused.stdout)
+    assert answering("upload", "--all", answer="y\n").exit_code == 0
+    assert len(loopback.tasks) == 3
+    make()
+    assert answering("upload", "--all", "--yes", answer="").exit_code == 0
     assert len(loopback.tasks) == 6

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
@@ -497,7 +497,6 @@ def meant(vocabulary: Vocabulary, spelling: Spelling) -> Any:
     return vocabulary.resolve(spelling.alias, given)
 
 
-@settings(max_examples=300, deadline=None)
 @example({"t": [("lr", "lr"), ("learning_rate", "learning_rate")], "u": [("lr", "lr")]})
 @example({"t": [(SUMMARY, ""), ("", " ")]})
 @given(PROJECTS)
@@ -521,7 +520,6 @@ def test_the_cure_is_always_valid(reported: dict[str, list[tuple[str, str]]]) ->
                 assert meant(vocabulary, one) != meant(vocabulary, other)
 
 
-@settings(max_examples=100, deadline=None)
 @given(PROJECTS, st.randoms())
 def test_the_order_of_tasks_does_not_matter(
     reported: dict[str, list[tuple[str, str]]], chance: random.Random

@@ -432,7 +432,7 @@ def test_nothing_is_left_to_set_for_an_aborted_task(loopback: LoopbackServer) ->
             beat(group)
             backend: Any = group._run and group._run.backend
             loopback.faults.outage = True
-            assert backend.finish([Ending(task.id, "stopped", "by hand")], 0.0) == []
+            assert backend.finish([Ending(task.id, "stopped", "by hand")], 0.0) == {}
             loopback.faults.outage = False
 
 

@@ -47,7 +47,7 @@ with warnings.catch_warnings(record=True) as caught:
         found["parent"] = group.parent_id == main.id
         task, other = group.tasks({"C": [1, 2]})
         task.report({"loss": 0.5}, 1)
-        task.logger.report_scalar(*task.name("loss"), value=0.25, iteration=2)
+        task.logger.report_scalar(*task.metric("loss"), value=0.25, iteration=2)
         import joblib
         from sklearn.linear_model import LinearRegression
         with other:

@@ -214,9 +214,9 @@ def test_an_interrupted_upload_of_an_offline_run_adopts(
 
 def loopback_connection() -> Any:
     """A connection of the test's own."""
-    from clearml_taskgroup._clearml import sdk
+    from clearml_taskgroup._clearml import login
 
-    return sdk.connect()
+    return login.connect()
 
 
 @pytest.mark.quick(2)

@@ -120,7 +120,9 @@ def _on_server(server: LoopbackServer, task_id: str) -> Doc:
         "destination": task["output"]["destination"].rpartition("/")[2],
         "container": task["container"]["image"] + " " + task["container"]["arguments"],
         "parameters": _parameters(task),
-        "configuration": {name: item["value"] for name, item in task["configuration"].items()},
+        "configuration": {
+            name: item["value"] for name, item in task["configuration"].items() if name != "TaskGroup"
+        },
         "labels": task["execution"].get("model_labels"),
         "artifacts": {item["key"]: item["type"] for item in task["execution"]["artifacts"]},
         "models": {item["name"]: _model(server, item["model"]) for item in task["models"]["output"]},
@@ -186,6 +188,7 @@ def test_a_session_is_as_complete_as_clearmls_own(offline: Tried) -> None:
     assert _parameters(ours) == _parameters(raw)
     keys = [[artifact["key"] for artifact in data["execution"].pop("artifacts")] for data in (raw, ours)]
     assert sorted(keys[0]) == sorted(keys[1])
+    assert '"name": "the task"' in ours["configuration"].pop("TaskGroup")["value"]
     same = ("name", "project_name", "type", "comment", "tags", "configuration", "execution", "output")
     assert {name: ours[name] for name in same} == {name: raw[name] for name in same}
 

@@ -21,11 +21,12 @@ with TaskGroup("project", "group", mode="offline", provenance=False, tags=["all"
     found["threads before"] = sorted(t.name for t in threading.enumerate())
     own = task.clearml_task
     found["own"] = [own.id == task.id, own.name, own.get_tags(), own.get_parameter("General/C", cast=True)]
-    found["identity"] = own.get_parameter("TaskGroup/key") == task.key
+    found["identity"] = own.get_configuration_object_as_dict("TaskGroup")["key"] == task.key
+    found["design"] = own.get_model_config_text()
     found["once"] = task.clearml_task is own and task.logger is own.get_logger()
     from clearml import Task
     found["switch inside"] = Task.is_offline()
-    task.logger.report_scalar(*task.name("loss"), value=0.25, iteration=2)
+    task.logger.report_scalar(*task.metric("loss"), value=0.25, iteration=2)
     task.report({"loss": 0.125}, 3)
     reporters = [task.clearml_task._Task__reporter]
     other.logger.report_text("words", print_console=False)
@@ -80,6 +81,7 @@ def test_the_attached_object_is_the_same_task(attached: Any) -> None:
     """ClearML's object has the task's id, name, tags, parameters and identity, and is made once."""
     assert attached["own"] == [True, "group C=1", ["all"], 1]
     assert attached["identity"] is True
+    assert attached["design"] == ""  # of models: not the identity
     assert attached["once"] is True
 
 

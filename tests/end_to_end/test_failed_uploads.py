@@ -93,6 +93,7 @@ def refuse(server: LoopbackServer, times: int = 1000) -> None:
     server.faults.fail_next("files.upload", status=403, times=times)
 
 
+@pytest.mark.slow
 def test_failed_uploads_are_reported_kept_and_delivered(loopback: LoopbackServer, tmp_path: Path) -> None:
     """Artifacts, debug samples and models: one log line each at the task's end, an error at the group's."""
     refuse(loopback)

@@ -46,8 +46,8 @@ from tests.support.name_model import Refused, TaskModel, Template
 from tests.support.runs import kill
 
 T = TypeVar("T")
-EXAMPLES = {"memory": 300, "disabled": 100, "offline": 100}
-"""How many groups of each kind `make test` makes; `.ci/run` makes ten times as many."""
+EXAMPLES = {"memory": 150, "disabled": 50, "offline": 50}
+"""How many groups of each kind `make test` makes; `.ci/run` makes twenty times as many."""
 
 NOISE: list[Callable[[], Any]] = [
     *(lambda: None, lambda: 0, lambda: -1, lambda: 1.5, lambda: math.nan, lambda: math.inf, lambda: True),
@@ -481,7 +481,7 @@ class Story:
         task, model = chosen
         metric = self.dice.choice([*(self.vocabulary or ()), *self.dice.sample(TEXTS, 2), "\ud800", 3])
         context = {field: one for field, one in self.context().items() if field != "metric"}
-        found = outcome(attempt, lambda: tuple(task.name(metric, **context)))
+        found = outcome(attempt, lambda: tuple(task.metric(metric, **context)))
         assert found == outcome(model.name, metric, context)
 
     def set_parameters(self) -> None:
@@ -739,7 +739,7 @@ def tell(dice: Random, mode: str, cache: Path) -> None:
             ]
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", EXAMPLES)
 def test_each_outcome_is_that_of_the_model(mode: str, times: int, tmp_path: Path, seeds: Seeds) -> None:
     """Templates, names, contexts, values, iterations, parameters, spaces and arguments of the constructor."""
@@ -799,7 +799,10 @@ def calls(group: TaskGroup, folder: Path) -> dict[str, Callable[[Any], Any]]:
         "Metric mode": lambda odd: Metric("a", mode=odd),
         "Metric unit": lambda odd: Metric("a", unit=odd),
         "bind": lambda odd: task.bind(split=odd).report({"loss": 1.0}, 1),
-        "name": lambda odd: task.name(odd),
+        "metric": lambda odd: task.metric(odd),
+        "metric context": lambda odd: task.metric("m", split=odd),
+        "metric value": lambda odd: task.metric("m").report(odd, 1),
+        "metric iteration": lambda odd: task.metric("m").report_plotly({}, odd),
         "report values": lambda odd: task.report(odd),
         "report value": lambda odd: task.report({"v": odd}, 1),
         "report iteration": lambda odd: task.report({"v": 1.0}, odd),

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import Finished, run
 
@@ -37,13 +38,13 @@ with TaskGroup("a team/digits", "svm sweep", mode="offline", tags=["all"]) as gr
     task, logger = mixed.clearml_task, mixed.logger
     mixed.set_parameters({"after": Path("a/b"), "n": {"m": 3}})
     mixed.report({"loss": 0.25}, 2, split="val")
-    logger.report_scalar(*mixed.name("loss", split="val"), value=0.125, iteration=3)
+    logger.report_scalar(*mixed.metric("loss", split="val"), value=0.125, iteration=3)
     logger.report_single_value("own single", 4.5)
     figure = {"data": [{"x": [1], "y": [2]}]}
-    logger.report_plotly(*mixed.name("roc", split="val"), iteration=3, figure=figure)
-    logger.report_table(*mixed.name("table"), iteration=0, table_plot=[["a", "b"], [1, 2]])
+    mixed.metric("roc", split="val").report_plotly(figure, iteration=3)
+    mixed.metric("table").report_table(iteration=0, table_plot=[["a", "b"], [1, 2]])
     import numpy
-    logger.report_image(*mixed.name("image"), iteration=2, image=numpy.zeros((4, 4, 3), numpy.uint8))
+    mixed.metric("image").report_image(iteration=2, image=numpy.zeros((4, 4, 3), numpy.uint8))
     logger.report_text("ClearML's own words", print_console=False)
     task.upload_artifact("answer", artifact_object={"answer": 42})
     task.add_tags(["added"])
@@ -224,8 +225,8 @@ ADDED = {
 def test_identity_arrives_whole(
     imported: Imported, name: str, index: int, label: str, params: dict[str, Any]
 ) -> None:
-    """The section `TaskGroup` has all of a task's identity, the parameters as typed JSON."""
-    identity = {key: value for key, (value, _) in imported.section(name, "TaskGroup").items()}
+    """Section and configuration object have all of a task's identity, the parameters as typed JSON."""
+    identity = identity_of(imported.task(name))
     assert json.loads(identity.pop("params")) == params
     added = [entry for entry in identity if entry.startswith("params/")]
     assert {entry: identity.pop(entry) for entry in added} == ADDED.get(name, {})
@@ -250,7 +251,7 @@ def test_parents_arrive_as_controllers(imported: Imported) -> None:
         identity = imported.section(name, "TaskGroup")
         assert (task["type"], task["name"]) == ("controller", group)
         assert (identity["kind"][0], identity["group_name"][0]) == ("parent", group)
-        assert "key" not in identity
+        assert "key" not in identity_of(task)
 
 
 def test_names_project_tags_and_type_arrive(imported: Imported) -> None:

@@ -65,8 +65,8 @@ with online() as group:
     first, other = group.tasks({"seed": [0, 1]})
     for task in (first, other):
         with task:
-            task.logger.report_scalar(*task.name("own"), value=0.5, iteration=1)
-            task.logger.report_histogram(*task.name("histogram"), values=[1, 2], iteration=0)
+            task.logger.report_scalar(*task.metric("own"), value=0.5, iteration=1)
+            task.metric("histogram").report_histogram(values=[1, 2], iteration=0)
             task.logger.report_image("image", "one", iteration=1, image=numpy.zeros((4, 4, 3), dtype="uint8"))
             task.logger.report_text("by the logger")
             task.clearml_task.upload_artifact("weights", {"a": 1})

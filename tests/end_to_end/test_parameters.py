@@ -191,9 +191,13 @@ def test_edited_parameters_of_a_server(loopback: LoopbackServer) -> None:
     with TaskGroup("digits", "edited", provenance=False) as group:
         task = group.task({"a": [1]})
         task.set_parameters({"late": [1]})
-    sections = loopback.tasks[task.id]["hyperparams"]
+    sections = loopback.state.tasks[task.id]["hyperparams"]
+    own = loopback.state.tasks[task.id]["configuration"]["TaskGroup"]
     for text in ("", "[", "null", "[]", '{"a": {"bytes": 3}}', "[" * 100_000):
-        sections["TaskGroup"]["params"]["value"] = text
+        own["value"] = text
         sections["TaskGroup"]["params/late"]["value"] = text
         (row,) = TaskGroup.load("digits", "edited", mode="online")
         assert row.params.keys() == {"a", "late"}
+        if text in ("", "null"):
+            own["value"] = f'{{"key": "k", "params": {text or 3}}}'
+            assert TaskGroup.load("digits", "edited", mode="online")[0].key == "k"

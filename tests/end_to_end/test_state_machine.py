@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup.errors import RunInUseError, TaskClosedError, TaskReopenError
 from tests.conftest import SETTINGS
 from tests.loopback import LoopbackServer
@@ -180,7 +181,7 @@ class Groups(RuleBasedStateMachine):
         assert uploaded.problems == ()
         found: dict[tuple[int, int], tuple[str, int, Points]] = {}
         for doc in originals(self.server):
-            identity = {name: item["value"] for name, item in doc["hyperparams"]["TaskGroup"].items()}
+            identity = identity_of(doc)
             which = int(doc["hyperparams"]["General"]["seed"]["value"]), int(identity["attempt"])
             assert which not in found
             assert doc["parent"] == uploaded.parent

@@ -86,8 +86,8 @@ print([row.value("loss") for row in resumed.results()])
     assert not list(tmp_path.glob("cache/taskgroup/*/*.outbox"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["offline", "online"])
-@pytest.mark.quick(1)
 def test_workers(loopback: LoopbackServer, tmp_path: Path, mode: str) -> None:
     """Worker processes, which Windows always starts by 'spawn'."""
     found = printed(PARALLEL.format(mode=mode), loopback if mode == "online" else None, tmp_path)

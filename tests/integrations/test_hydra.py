@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import pickle
 import shutil
 import subprocess
@@ -16,9 +18,10 @@ import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.login_errors import LoginDelayed
 from clearml_taskgroup._run.abort import abort, abort_run
+from clearml_taskgroup._storage import script_detection
+from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, ServerNameError, TaskAbortedError
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.loopback import LoopbackServer
@@ -55,6 +58,15 @@ def backend() -> Iterator[MemoryStore]:
         yield recorded
 
 
+@functools.cache
+def _common_config() -> Any:
+    """What the configs of all jobs have in common: to make it takes longer than to copy it."""
+    of_hydra = HydraConf(output_subdir=None)
+    of_hydra.job.name, of_hydra.job.chdir = "train", True
+    of_hydra.run.dir, of_hydra.sweep.dir = "outputs", "multirun"
+    return OmegaConf.create({"lr": 1.0, "seed": 0, "hydra": OmegaConf.structured(of_hydra)})
+
+
 @attrs.define
 class Launcher:
     """Runs jobs as Hydra's basic launcher does. To compose the config of each, Hydra itself takes 0.3 s."""
@@ -64,14 +76,14 @@ class Launcher:
 
     def config(self, overrides: Sequence[str], number: int | None = None) -> Any:
         """Gives the config of a job, or of all of them."""
-        of_hydra = HydraConf(output_subdir=None)
-        of_hydra.job.name, of_hydra.job.chdir = "train", True
+        config = copy.deepcopy(_common_config())
+        of_hydra = config.hydra
         if number is not None:
             of_hydra.job.num = number
-        of_hydra.run.dir, of_hydra.sweep.dir, of_hydra.sweep.subdir = "outputs", "multirun", str(number)
+        of_hydra.sweep.subdir = str(number)
         of_hydra.runtime.cwd, of_hydra.overrides.task = str(self.folder), list(overrides)
-        values = OmegaConf.from_dotlist(list(overrides))
-        return OmegaConf.merge({"lr": 1.0, "seed": 0, "hydra": OmegaConf.structured(of_hydra)}, values)
+        config.merge_with(OmegaConf.from_dotlist(list(overrides)))
+        return config
 
     def single(self, fn: Callable[[Any], Any], *overrides: str, **options: Any) -> None:
         """Runs one job without a multirun."""
@@ -408,11 +420,11 @@ def test_jobs_of_other_processes_join_the_run(
     """There is one run with a task for each job, and one parent, which the launching process ends."""
     detected = []
 
-    def detect() -> dict[str, str]:
+    def detect(log: Path) -> Detected:
         detected.append(1)
-        return {"entry_point": "train.py"}
+        return Detected({"entry_point": "train.py"})
 
-    monkeypatch.setattr(sdk, "detect_script", detect)
+    monkeypatch.setattr(script_detection, "start", detect)
     options = {"mode": "offline", "name": "sweep", "provenance": True}
     hydra_jobs.multirun(train, "lr=1", "lr=2", "lr=1", elsewhere=True, **options)
     results = TaskGroup.load("digits", "sweep", mode="offline")

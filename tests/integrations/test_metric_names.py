@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
+import clearml_taskgroup.integrations
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, UnknownFieldError
 from clearml_taskgroup.integrations import filled
-from clearml_taskgroup.integrations._metric_names import SPLITS, Relay, by_last_part, by_prefix, current_task
+from clearml_taskgroup.integrations._metric_names import (
+    SPLITS,
+    Relay,
+    by_last_part,
+    by_patterns,
+    by_prefix,
+    current_task,
+)
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.support.clearml_process import run
 
@@ -76,6 +84,18 @@ def test_splits_in_names(key: str, parts: Any) -> None:
 def test_last_parts(key: str, parts: Any) -> None:
     """The last part of a tag is what stands behind its last `/`, if both sides have something."""
     assert by_last_part(key) == parts
+
+
+def test_names_with_several_spellings(open_task: Opener, backend: MemoryStore) -> None:
+    """The first spelling that is free is read; a name that another one has already is not merged with it."""
+    relay = Relay(open_task(), by_prefix(SPLITS), spellings=lambda key: (key.removesuffix("_epoch"), key))
+    values = {"train_loss_epoch": 0.5, "val_loss": 0.5, "train_loss": 0.25, "val_loss_epoch": 0.125}
+    assert names(relay, backend, values) == {
+        ("loss", "train"),
+        ("loss", "val"),
+        ("train_loss", "value"),
+        ("loss_epoch", "val"),
+    }
 
 
 def test_the_rest_has_a_split_of_its_own(open_task: Opener, backend: MemoryStore) -> None:
@@ -172,6 +192,31 @@ def test_copies_log_to_the_same_task(copied: Any, read: Any, is_bound: bool) -> 
     assert group.results().history("loss", split="val")[0].values == (1.0, 2.0, 3.0)
 
 
+@pytest.mark.parametrize(
+    ("only", "ignore", "reported"),
+    [
+        (None, (), ["loss", "eval_loss"]),
+        (None, "eval_*", ["loss"]),
+        ("*loss", ["loss"], ["eval_loss"]),
+        (["loss", "eval_runtime"], (), ["loss", "eval_runtime"]),  # what is left out by default, too
+        ((), (), []),
+    ],
+)
+def test_patterns(
+    open_task: Opener, backend: MemoryStore, only: Any, ignore: Any, reported: list[str]
+) -> None:
+    """Names match patterns as of files; `only` has its way with what is left out by default."""
+    relay = Relay(open_task(), by_prefix(()), takes=by_patterns(only, ignore, ["*_runtime"]))
+    found = names(relay, backend, {"loss": 1, "eval_loss": 2, "eval_runtime": 3})
+    assert found == {(name, "value") for name in reported}
+
+
+@pytest.mark.parametrize("pattern", [None, 1, [None], ["loss", 1]])
+def test_a_pattern_is_text(pattern: Any) -> None:
+    with pytest.raises(ArgumentError, match="patterns such as"):
+        by_patterns(None, pattern)
+
+
 def test_the_task_that_is_meant(open_task: Opener) -> None:
     """Without a task it is the one whose block this is; without a block, an error."""
     task = open_task()
@@ -206,6 +251,12 @@ MISSING = [
     ("transformers", "huggingface", f"{IMPORT}huggingface"),
     ("keras", "keras", f"{IMPORT}keras"),
     ("hydra", "hydra", f"{IMPORT}hydra"),
+    ("accelerate", "accelerate", f"{IMPORT}accelerate"),
+    ("ray", "ray", f"{IMPORT}ray_tune"),
+    ("sklearn", "sklearn", f"{IMPORT}sklearn"),
+    ("xgboost", "xgboost", f"{IMPORT}xgboost"),
+    ("lightgbm", "lightgbm", f"{IMPORT}lightgbm"),
+    ("catboost", "catboost", f"{IMPORT}catboost"),
 ]
 
 
@@ -215,7 +266,8 @@ def test_a_missing_extra_is_named(tmp_path: Path, package: str, extra: str, use:
     """Where a package is missing, its integration says what to install; everything else works."""
     script = BLOCKED.format(package=package, lacking=package, use=use)
     command = f"pip install 'clearml-taskgroup[{extra}]'"
-    used = f"clearml_taskgroup.integrations.{extra}"
+    module = f"clearml_taskgroup.integrations.{extra}"
+    used = use.removeprefix("import ") if use.startswith(IMPORT) else module
     assert run(script, tmp_path).result == ["MissingExtraError", f"{used} needs {package}: {command}"]
 
 
@@ -225,3 +277,14 @@ def test_a_broken_package_speaks_for_itself(tmp_path: Path, package: str, extra:
     """A package that is there, and lacks something itself, is not told to be missing."""
     script = BLOCKED.format(package=package, lacking="torch", use=use)
     assert run(script, tmp_path).result[0] == "ModuleNotFoundError"
+
+
+@pytest.mark.parametrize(("name", "module"), [("TaskCallback", "keras"), ("ray", "ray_tune")])
+def test_names_that_are_looked_for_in_the_package(name: str, module: str) -> None:
+    """The error says which module has them; integrations themselves are found as ever."""
+    with pytest.raises(ImportError, match=f"has no '{name}'; import from its module .*{module}"):
+        exec(f"from clearml_taskgroup.integrations import {name}")
+    assert not hasattr(clearml_taskgroup.integrations, "nothing")
+    from clearml_taskgroup.integrations import tensorboard
+
+    assert tensorboard.__name__.endswith("integrations.tensorboard")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import attrs
@@ -106,6 +107,17 @@ class Faults:
     _scripted: list[_Scripted] = attrs.field(factory=list)
     _dice: _Dice | None = None
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _held: tuple[str, threading.Event] | None = None
+
+    @contextlib.contextmanager
+    def holding(self, pattern: str = "*") -> Iterator[None]:
+        """Look at no request that matches before the end of the block."""
+        self._held = pattern, threading.Event()
+        try:
+            yield
+        finally:
+            (_, end), self._held = self._held, None
+            end.set()
 
     def fail_next(
         self,
@@ -168,8 +180,11 @@ class Faults:
             self._scripted.clear()
             self._dice = None
 
-    def wait(self) -> None:
-        """Wait for a random part of `jitter`."""
+    def wait(self, endpoint: str) -> None:
+        """Wait while a request is held, and for a random part of `jitter`."""
+        held = self._held
+        if held is not None and fnmatchcase(endpoint, held[0]):
+            held[1].wait()
         if self.jitter:
             time.sleep(random.uniform(0.0, self.jitter))
 

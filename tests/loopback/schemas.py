@@ -104,11 +104,16 @@ def _attributes(node: ast.ClassDef) -> Doc:
     return values
 
 
+_REQUEST = re.compile(r"^class \w+Request\(.*?(?=^    (?:def |@)|^\S|\Z)", re.M | re.S)
+"""A class of a request, without its methods: to parse these takes a second for some services."""
+
+
 def _read_service(path: Path) -> dict[str, Schema]:
     classes = {
         node.name: _attributes(node)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ClassDef) and node.name.endswith("Request")
+        for text in _REQUEST.findall(path.read_text(encoding="utf-8"))
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef)
     }
     schemas = {}
     for values in classes.values():

@@ -71,16 +71,17 @@ def test_the_loser_of_a_race_is_told_another_code(server: LoopbackServer, api: C
     """Who read the queue before the winner wrote to it is refused by the update, not by the read."""
     server.state.queue_pause = 0.1
     queue = api.call("queues.create", name="gpu")["id"]
-    refused, _ = at_once(server, "queues.add_task", queue=queue, task="a")
-    assert (400, 703) in refused
+    # On a machine that is busy, the others may begin only when the winner has written.
+    races = (at_once(server, "queues.add_task", queue=queue, task=f"task {n}")[0] for n in range(20))
+    assert any((400, 703) in refused for refused in races)
 
 
 def test_without_the_condition_several_calls_add(server: LoopbackServer, api: Client) -> None:
     """The switch that takes the atomicity out shows in what callers are told."""
     server.state.queue_pause, server.state.atomic_queues = 0.1, False
     queue = api.call("queues.create", name="gpu")["id"]
-    _, added = at_once(server, "queues.add_task", queue=queue, task="a")
-    assert len(added) > 1
+    races = (at_once(server, "queues.add_task", queue=queue, task=f"task {n}")[1] for n in range(20))
+    assert any(len(added) > 1 for added in races)
 
 
 @pytest.mark.parametrize(

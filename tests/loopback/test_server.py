@@ -142,4 +142,4 @@ def test_the_command_line_serves_until_sigterm(way: str, tmp_path: Path) -> None
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

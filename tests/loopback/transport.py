@@ -136,6 +136,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     rbufsize = 1 << 16
+    _in_flight: str | None = None
 
     def do_GET(self) -> None:
         """Serve any method; which ones mean something is for the callback to say."""
@@ -143,10 +144,17 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         name = self.server.name_of(self.command, self.path)
         self.server.recorder.enter(name)
+        self._in_flight = name
         try:
             self._serve(name, headers, body)
         finally:
-            self.server.recorder.leave(name)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Counts the request as answered: just before the client can know it, and send the next one."""
+        if self._in_flight is not None:
+            self.server.recorder.leave(self._in_flight)
+            self._in_flight = None
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815
 
@@ -186,9 +194,9 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             server.undone(name, headers, body, 200, told)
             self._send_for_ever(fault.kind is FaultKind.TRICKLE)
             return
-        server.faults.wait()
+        server.faults.wait(name)
         answer = server.do(self.command, self.path, headers, body, told)
-        server.faults.wait()
+        server.faults.wait(name)
         if fault is None:
             self._send(answer)
         elif fault.kind is FaultKind.DROP_AFTER:
@@ -211,6 +219,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.close_connection = True
+        self._leave()
         hang_up(self.connection)
 
     def _send(self, answer: Answer, *, cut: bool = False) -> None:
@@ -228,6 +237,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             "\r\n"
         ).encode("latin-1")
         body = b"" if self.command == "HEAD" else answer.body
+        self._leave()
         if cut:
             self.wfile.write(head + body[: len(body) // 2])
             self._hang_up()

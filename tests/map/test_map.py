@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup, _progress
+from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup
 from clearml_taskgroup._map import process_pool
+from clearml_taskgroup._progress import displays
+from clearml_taskgroup._progress.tracker import Progress
 from clearml_taskgroup.errors import (
     ArgumentError,
     CarriedError,
@@ -96,6 +100,7 @@ def test_each_point_is_run_once_and_told_in_order(kind: str, disk: Disk) -> None
     assert [curves(disk, seed) for seed in range(6)] == [expected(seed) for seed in range(6)]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_what_was_counted_elsewhere_is_in_the_results(kind: str) -> None:
     """`results()` and the run's record hold first, last, least, greatest and mean of each value."""
@@ -132,6 +137,7 @@ def test_an_exception_fails_its_own_task_and_is_in_the_record(
     assert "seed=3 failed, the others go on: ValueError: odd seed 3" in caplog.text
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_what_catch_names_is_in_failures(kind: str) -> None:
     """An exception of `catch` is kept in `failures` as well, once, with its traceback."""
@@ -142,6 +148,7 @@ def test_what_catch_names_is_in_failures(kind: str) -> None:
     assert all("in some_raise" in failure.traceback for failure in group.failures)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_a_task_may_end_itself(kind: str, disk: Disk) -> None:
     """A block, mark_failed, mark_stopped, and a caught exception in the function have the first word."""
@@ -162,6 +169,7 @@ def test_a_task_may_end_itself(kind: str, disk: Disk) -> None:
     assert isinstance(found[3], MemoryError)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_current_and_capture_work_there(kind: str, disk: Disk) -> None:
     """In the function the task and its group are current, and what it prints is in its task's console."""
@@ -226,19 +234,20 @@ def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Pat
     ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_progress_counts_each_point(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A display is shown what completed, what failed and the best value; at last nothing is under way."""
     shown: list[str] = []
 
-    class Display(_progress.NoDisplay):
+    class Display(displays.NoDisplay):
         """Keeps what it is shown."""
 
-        def show(self, progress: _progress.Progress) -> None:
+        def show(self, progress: Progress) -> None:
             """Keeps it."""
             shown.append(str(progress))
 
-    monkeypatch.setattr(_progress, "choose_display", lambda redirect: Display())
+    monkeypatch.setattr(displays, "choose_display", lambda: Display())
     with engine(kind) as where, offline(metrics=[Metric("loss", mode="min")]) as group:
         group.map(worker_functions.some_raise, SPACE, progress=True, **where)
     assert shown[0] == "0 done, 0 failed, 6 left"
@@ -346,7 +355,7 @@ def test_a_worker_that_is_told_to_end_costs_its_own_point_alone(disk: Disk) -> N
         mapped = group.map(worker_functions.terminate, SPACE, workers=1)
     assert [one.value for one in mapped] == [0, None, 4, 9, 16, 25]
     assert isinstance(mapped[1].error, SystemExit)
-    assert disk.ends()["seed=1"] == ("stopped", "SystemExit: 143")
+    assert disk.ends()["seed=1"] == ("stopped", "SIGTERM")
     assert [curves(disk, seed) for seed in (2, 3)] == [expected(2), expected(3)]
 
 
@@ -419,6 +428,7 @@ def test_tasks_belong_to_the_process_that_opened_the_group(disk: Disk) -> None:
     assert len(disk.sessions) == 2  # the parent and the one task
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_disabled_runs_and_keeps_nothing(kind: str, disk: Disk) -> None:
     """In the mode disabled the function runs everywhere, and values come back."""
@@ -524,3 +534,12 @@ def test_online_the_rest_of_a_task_works_there(kind: str, server: View) -> None:
     assert [artifact["key"] for artifact in doc["execution"]["artifacts"]] == ["answer"]
     assert "by the logger" in server.console(one.task.id)
     assert server.scalars(one.task.id, 1) == {("loss", "val"): [(1, 0.5)]}
+
+
+def test_workers_leave_out_what_a_server_needs() -> None:
+    """What `map` and its workers import for an offline run has neither ClearML nor an HTTP library."""
+    code = "import sys; import clearml_taskgroup._map.map; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"clearml", "requests", "urllib3", "ssl", "http.client", "numpy"}
+    own = {"_storage.online", "_clearml.api", "_clearml.login", "_map.worker_online"}
+    assert set(done.stdout.split()) & (heavy | {f"clearml_taskgroup.{name}" for name in own}) == set()

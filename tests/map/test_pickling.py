@@ -109,7 +109,7 @@ def test_a_vocabulary_too_large_lies_beside_the_record(elsewhere: Callable[..., 
         task = group.task({"seed": 1})
         assert len(pickle.dumps(task)) < 4096
         there = elsewhere(task)
-        assert there.name(f"val_{names[7]}") == (names[7], "val")
+        assert tuple(there.metric(f"val_{names[7]}")) == (names[7], "val")
         del there
         data = pickle.dumps(task)
         assert group.record_path is not None
@@ -181,7 +181,8 @@ def test_who_it_is_comes_along(elsewhere: Callable[..., GroupTask]) -> None:
         for what in ("key", "index", "attempt", "id", "params", "tags", "url", "status", "done"):
             assert getattr(there, what) == getattr(task, what), what
         assert (str(there), repr(there)) == (str(task), repr(task))
-        assert there.name("val_loss") == task.name("val_loss")
+        val_loss = task.metric("val_loss")
+        assert there.metric("val_loss") == val_loss == pickle.loads(pickle.dumps(val_loss))
         for what in ("id", "name", "project", "catch", "close_timeout"):
             assert getattr(there.group, what) == getattr(group, what), what
         assert there.group.template.text == group.template.text
@@ -284,7 +285,7 @@ def test_a_process_pool_by_hand(method: str, fn: Callable[[GroupTask], int], dis
     check(group, disk)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", [worker_functions.report, worker_functions.by_hand])
 def test_joblib_by_hand(fn: Callable[[GroupTask], int], disk: Disk) -> None:
     """The same in joblib's `Parallel`."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup._map import process_pool
 from clearml_taskgroup.errors import CallTimeoutError, ValuePickleError
 from tests.support import worker_functions
@@ -47,8 +48,8 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def monotonic() -> float:
         return time.monotonic() + 40 * len(list(folder.glob("*.tick")))
 
-    def received(pool: process_pool.ProcessPool, worker: Any) -> Any:
-        found = receive(pool, worker)
+    def received(pool: process_pool.ProcessPool, worker: Any, has_sent: bool) -> Any:
+        found = receive(pool, worker, has_sent)
         if worker.task is not None and worker.began is not None:
             (folder / f"{worker.task.id} known").touch()
         return found
@@ -87,6 +88,7 @@ def test_time_in_the_queue_does_not_count() -> None:
     assert [one.error for one in mapped] == [None] * 4
 
 
+@pytest.mark.quick(1)
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("how", ["hang", "late", "stubborn"])
 def test_a_call_that_takes_too_long_fails(how: str) -> None:
@@ -145,7 +147,7 @@ def test_online_it_is_the_same(server: View) -> None:
 
 
 def _attempt(doc: dict[str, Any]) -> int:
-    return int(doc["hyperparams"]["TaskGroup"]["attempt"]["value"])
+    return int(identity_of(doc)["attempt"])
 
 
 # --- devices ---------------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ def test_without_devices_there_is_none(tmp_path: Path, monkeypatch: pytest.Monke
     assert seen(tmp_path, None, 1, workers=1) == [(None, None, "7")]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.usefixtures("clock", "devices")
 @pytest.mark.parametrize("how", ["exit", "hang", "stubborn"])
 def test_a_replacement_has_the_device_of_the_worker_that_it_replaces(how: str) -> None:

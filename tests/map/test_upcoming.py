@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import GroupTask, TaskGroup, _progress
+from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._clearml.queries import identity_of
+from clearml_taskgroup._progress import displays
+from clearml_taskgroup._progress.tracker import Progress
 from clearml_taskgroup._run.abort import abort
 from clearml_taskgroup.errors import CarriedError, TaskAbortedError, ValuePickleError, WorkerDiedError
 from clearml_taskgroup.testing import recording
@@ -181,14 +184,14 @@ def test_progress_counts_configurations(monkeypatch: pytest.MonkeyPatch) -> None
     """A failed attempt that is followed by another one has neither failed nor is it done."""
     shown: list[str] = []
 
-    class Display(_progress.NoDisplay):
+    class Display(displays.NoDisplay):
         """Keeps what it is shown."""
 
-        def show(self, progress: _progress.Progress) -> None:
+        def show(self, progress: Progress) -> None:
             """Keeps it."""
             shown.append(progress.counts)
 
-    monkeypatch.setattr(_progress, "choose_display", lambda redirect: Display())
+    monkeypatch.setattr(displays, "choose_display", lambda: Display())
     with offline() as group:
         group.map(Lucky(1), {"seed": [0, 1]}, retries=1, progress=True)
     assert list(dict.fromkeys(shown)) == [
@@ -213,7 +216,7 @@ def test_an_attempt_that_could_not_end_ends_with_the_group(server: View, loopbac
     with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
         loopback.faults.fail_next("tasks.failed", status=400, body=refusal(400))
         (one,) = group.map(Lucky(1), {"seed": [0]}, retries=1)
-    docs = sorted(server.tasks("task"), key=lambda doc: doc["hyperparams"]["TaskGroup"]["attempt"]["value"])
+    docs = sorted(server.tasks("task"), key=lambda doc: identity_of(doc)["attempt"])
     assert [(doc["id"] == one.task.id, doc["status"]) for doc in docs] == [
         (False, "failed"),
         (True, "completed"),

@@ -50,7 +50,7 @@ def test_text_of_a_task_that_cannot_be_stored() -> None:
                 with pytest.raises(ContextValueError, match="lone surrogate"):
                     task.report({metric: 1.0}, 1, **context)
                 with pytest.raises(ContextValueError, match="lone surrogate"):
-                    task.name(metric, **context)
+                    task.metric(metric, **context)
             print("caf\udce9.csv")
             task.mark_failed("no file caf\udce9.csv")
     (member,) = store.members

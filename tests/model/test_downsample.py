@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,13 +21,25 @@ def test_a_sketch_is_evenly_spread(count: int) -> None:
             passes -= 1
         else:
             passes = sample.add(step * 3, float(step))
-    assert len(sample.xs) == len(sample.ys) <= MAX_SAMPLE_POINTS
-    assert [x / 3 for x in sample.xs] == list(sample.ys)
-    assert list(sample.ys[:1]) == [0.0][:count]
-    gaps = {b - a for a, b in zip(sample.ys, sample.ys[1:], strict=False)}
+    points = sample.points
+    assert len(points) <= MAX_SAMPLE_POINTS
+    assert all(x == y * 3 for x, y in points)
+    assert points[:1] == [(0, 0.0)][:count]
+    assert (bool(sample), sample.end) == ((True, points[-1][0]) if count else (False, None))
+    gaps = {later - earlier for (earlier, _), (later, _) in itertools.pairwise(points)}
     assert len(gaps) <= 1
     if count >= MAX_SAMPLE_POINTS:
-        assert len(sample.xs) >= MAX_SAMPLE_POINTS // 2
-        assert count - 1 - sample.ys[-1] < gaps.pop()
+        assert len(points) >= MAX_SAMPLE_POINTS // 2
+        assert (count - 1) * 3 - points[-1][0] < gaps.pop()
     else:
-        assert len(sample.xs) == count
+        assert len(points) == count
+
+
+def test_a_sample_makes_no_work_for_the_garbage_collector() -> None:
+    """Its points are no objects that a collection looks at, however many curves a group has."""
+    sample = CurveSample()
+    sample.add(-(2**31) + 1, 1e-300)
+    sample.add(2**63 - 1, -3.4e38)
+    assert not [one for one in gc.get_referents(sample) if gc.is_tracked(one) and one is not CurveSample]
+    assert sample.points == [(-(2**31) + 1, 1e-300), (2**63 - 1, -3.4e38)]
+    assert CurveSample.from_json(sample.to_json()).points == sample.points

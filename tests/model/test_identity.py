@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import TaskGroup
@@ -391,7 +391,6 @@ def meaning(value: Any) -> Any:
     return "path", value.as_posix()
 
 
-@settings(max_examples=300)
 @given(PARAMS, PARAMS)
 def test_keys_and_names_are_equal_exactly_when_the_meaning_is(
     left: dict[str, Any], right: dict[str, Any]
@@ -402,7 +401,6 @@ def test_keys_and_names_are_equal_exactly_when_the_meaning_is(
     assert (name(left) == name(right)) == same
 
 
-@settings(max_examples=300)
 @given(VALUES, VALUES)
 def test_single_values_are_told_apart(left: Any, right: Any) -> None:
     """Two values under one name have equal keys, and names, exactly when they mean the same."""
@@ -411,7 +409,6 @@ def test_single_values_are_told_apart(left: Any, right: Any) -> None:
     assert (name({"x": left}) == name({"x": right})) == same
 
 
-@settings(max_examples=100)
 @given(PARAMS, st.randoms(use_true_random=False))
 def test_order_does_not_matter(params: dict[str, Any], random: Any) -> None:
     """The order in which parameters are given changes neither key nor name."""
@@ -420,7 +417,6 @@ def test_order_does_not_matter(params: dict[str, Any], random: Any) -> None:
     assert (key(dict(items)), name(dict(items))) == (key(params), name(params))
 
 
-@settings(max_examples=100)
 @given(PARAMS, st.integers(14, 80))
 def test_forms_of_keys_and_names(params: dict[str, Any], length: int) -> None:
     """A key is 12 hex digits; a name keeps its length; both survive pickling and flattening again."""

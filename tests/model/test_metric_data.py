@@ -45,7 +45,8 @@ def test_what_the_run_log_has_is_read_back(values: Values, context: dict[str, An
     key = MetricKey("loss", tuple(context.items()))
     data = data_of(values)
     line = json.loads(json.dumps(metrics_to_json({key: data})))
-    assert line == [["loss", json.loads(json.dumps(context)), attrs.asdict(data.stats), [["loss", "value"]]]]
+    stats = [*attrs.astuple(data.stats)]
+    assert line == [["loss", json.loads(json.dumps(context)), stats, [["loss", "value"]]]]
     ((found, read),) = metrics_from_json(line).items()
     assert found == key
     assert attrs.astuple(read.stats) == attrs.astuple(data.stats)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Name, NameTemplate, TaskGroup
@@ -106,18 +106,26 @@ def test_values_that_no_name_is_made_of(value: Any) -> None:
 
 def test_a_metric_is_text() -> None:
     """A metric that is no text is refused in the library's own words."""
-    with pytest.raises(ContextValueError, match="metric=3 is a int"):
+    with pytest.raises(ContextValueError, match="metric=3 is an int"):
         NameTemplate("{metric}/x").render(metric=3)  # type: ignore[arg-type]
 
 
 def test_a_missing_field_is_told() -> None:
-    """The error names the field, the template and the three things to write."""
+    """The error names the field, the template and what to write; the default is no placeholder."""
     with pytest.raises(MissingFieldError) as caught:
         NameTemplate("{metric}/{split}").render("loss")
     text = str(caught.value)
     assert (caught.value.field, caught.value.template) == ("split", "{metric}/{split}")
-    for part in ("'{metric}/{split}'", "report(…, split=…)", "task.bind(split=…)", "{split=value}"):
+    for part in (
+        "'{metric}/{split}'",
+        "write split=… in the call",
+        "task.bind(split=…)",
+        "always means val, {split=val}",
+    ):
         assert part in text
+    assert "{split=value}" not in text
+    with pytest.raises(MissingFieldError, match=r"always means 0, {fold=0} in the template"):
+        NameTemplate("{metric}/{fold}").render("loss")
 
 
 @pytest.mark.parametrize("field", ["metrics", "Metric", "metirc"])
@@ -232,13 +240,13 @@ def test_the_groups_own_fields(backend: MemoryStore) -> None:
     with TaskGroup("digits", "sweep", template="{metric}/{group} {task} {key} {index} {task_id}") as group:
         group.task(name="first")
         task = group.task({"C": 1})
-        assert task.name("loss") == ("loss", f"sweep C=1 {task.key} 1 {task.id}")
+        assert tuple(task.metric("loss")) == ("loss", f"sweep C=1 {task.key} 1 {task.id}")
 
 
 def test_a_template_may_be_given_ready_made(backend: MemoryStore) -> None:
     """A group takes a `NameTemplate` as well as its text."""
     with TaskGroup("digits", "sweep", template=NameTemplate("all/{metric}")) as group:
-        assert group.task({"C": 1}).name("loss") == ("all", "loss")
+        assert tuple(group.task({"C": 1}).metric("loss")) == ("all", "loss")
 
 
 @pytest.mark.parametrize("template", ["{task}/{metric}", "{metric} {key}/x", "{index}/{metric}"])
@@ -267,7 +275,6 @@ def test_task_name_templates(template: str) -> None:
 PIECES = st.lists(st.sampled_from(["{split}", "{fold=1}", "/", "{{", "}}", "a", " ", "_"]), max_size=4)
 
 
-@settings(max_examples=200)
 @given(PIECES, PIECES, st.text("ab /{}", max_size=3), st.text("ab /{}", max_size=3))
 def test_names_are_never_blank(before: list[str], after: list[str], metric: str, split: str) -> None:
     """Whatever the template and what fills it in: a name with two non-blank halves, or an error."""

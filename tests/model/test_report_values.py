@@ -118,13 +118,13 @@ def test_a_nested_dict_without_levels(task: GroupTask) -> None:
 @pytest.mark.parametrize("values", [0.5, "loss", [("loss", 0.5)], None])
 def test_values_that_are_no_dict(task: GroupTask, values: Any) -> None:
     """Anything but a dict is refused with the form of the call."""
-    with pytest.raises(ReportError, match=r"report\(\{'loss': 0\.3\}, iteration\)"):
+    with pytest.raises(ReportError, match=r"report\(\{'loss': 0\.3\}, iteration"):
         task.report(values, 1)
 
 
 @pytest.mark.parametrize("metric", [1, None, ("a",)])
 def test_metrics_that_are_no_text(task: GroupTask, metric: Any) -> None:
-    with pytest.raises(MetricValueError, match="metric name"):
+    with pytest.raises(MetricValueError, match="a metric's name is text"):
         task.report({metric: 0.5}, 1)
 
 
@@ -221,6 +221,14 @@ def test_three_levels_and_one(backend: MemoryStore) -> None:
         task.bind(split="a", fold=2).report({"loss": 1.0}, levels="metric")
     assert backend.members[0].scalars == {("loss", "val0"): [(1, 0.5)], ("loss", "val1"): [(1, 0.75)]}
     assert backend.members[0].single_values == {"loss/a2": 1.0}
+
+
+def test_keys_that_are_equal_and_read_otherwise(task: GroupTask, backend: MemoryStore) -> None:
+    """1 and True are one key of a dict, and two contexts."""
+    values: Any = {"acc": {1: 0.5, 0: 0.25}, "loss": {True: 1.0}}
+    task.report(values, 1, levels=("metric", "split"))
+    found = {(title, series) for title, series in scalars(task, backend)}
+    assert found == {("acc", "1"), ("acc", "0"), ("loss", "True")}
 
 
 def test_a_dict_that_is_too_shallow_somewhere(task: GroupTask, backend: MemoryStore) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from clearml_taskgroup._model.search_space import configurations
+from clearml_taskgroup._model.search_space import configurations, varying_names
 from clearml_taskgroup.errors import SpaceError
 
 
@@ -81,9 +81,9 @@ def test_points_are_copies() -> None:
         ({"C": 10**5000}, ["'C' has the single value <int>"]),
         ("abc", ["the space is 'abc', a str", "dict of lists"]),
         (b"abc", ["a bytes"]),
-        (3, ["the space is 3, a int"]),
+        (3, ["the space is 3, an int"]),
         (None, ["the space is None"]),
-        ([{"C": 1}, 2], ["item 1 of the space is 2, a int"]),
+        ([{"C": 1}, 2], ["item 1 of the space is 2, an int"]),
         (["C"], ["item 0 of the space is 'C'"]),
         ([[("C", 1)]], ["item 0"]),
     ],
@@ -98,7 +98,6 @@ def test_what_is_no_space(space: Any, told: list[str]) -> None:
 VALUES = st.lists(st.integers() | st.text(max_size=3) | st.none() | st.booleans(), min_size=1, max_size=4)
 
 
-@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=5), VALUES, min_size=1, max_size=4))
 def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> None:
     """Size and order of a dict's points are those of `itertools.product`."""
@@ -106,7 +105,6 @@ def test_a_product_has_the_order_of_itertools(space: dict[str, list[Any]]) -> No
     assert configurations(space) == expected
 
 
-@settings(max_examples=100)
 @given(
     st.lists(
         st.dictionaries(st.text(max_size=5), st.integers() | st.lists(st.integers()), max_size=3), min_size=1
@@ -126,3 +124,12 @@ def test_a_space_without_points_is_refused(space: Any) -> None:
     """A sweep over nothing is a mistake, often an iterator that was used up before."""
     with pytest.raises(SpaceError, match=r"no configurations.*exhausted"):
         configurations(space)
+
+
+def test_varying_parameters() -> None:
+    """Values are compared as in keys: 1 is 1.0, a list a tuple, True is not 1; a missing one is another."""
+    common = {"C": 1, "layers": [1, 2], "seed": 0}
+    assert varying_names([]) == []
+    assert varying_names([common, {"C": 1.0, "layers": (1, 2), "seed": 0}]) == []
+    assert varying_names([common, {**common, "seed": 1}, {**common, "C": True}]) == ["C", "seed"]
+    assert varying_names([{"a": 1, "b": 2}, {"b": 2, "c": 3}]) == ["a", "c"]

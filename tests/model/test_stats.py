@@ -161,3 +161,12 @@ def test_statistics_that_version_0_1_wrote_are_not_trusted() -> None:
     stats = Stats.from_json(written)
     assert (stats.end, stats.exact) == (4, False)
     assert Stats.from_json(attrs.asdict(Stats.of([(0, 1.0)]))).exact
+
+
+def test_a_copy_is_independent_and_has_every_field() -> None:
+    """Each field is in the copy and in the JSON, in its place."""
+    stats = Stats(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, True, 11, False, False)
+    copy = stats.copy()
+    assert [*attrs.astuple(copy)] == [*attrs.astuple(stats)] == stats.to_json()
+    copy.add(0.5, 12)
+    assert (stats.count, copy.count) == (9, 10)

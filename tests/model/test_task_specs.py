@@ -237,3 +237,41 @@ def test_identity_is_written_into_each_task(backend: MemoryStore) -> None:
         "flag": "True",
         "none": "",
     }
+
+
+def test_names_of_a_space_have_what_varies(group: TaskGroup) -> None:
+    """Parameters that are the same in all configurations are left out; keys are made of all of them."""
+    tasks = group.tasks({"model": ["svm"], "C": [1, 10], "net": [{"depth": 2}], "seed": [0]})
+    assert [task.name for task in tasks] == ["C=1", "C=10"]
+    assert tasks[0].key == task_key({"model": "svm", "C": 1, "net/depth": 2, "seed": 0})
+    assert group.task({"model": "svm", "C": 1}).name == "C=1,model=svm"  # a space of its own is not known
+    # Not the same name again for another task, and a parameter that only some have is one that varies.
+    assert [task.name for task in group.tasks({"model": ["rf"], "C": [1, 20]})] == ["C=1,model=rf", "C=20"]
+    assert [task.name for task in group.tasks([{"a": 1, "b": 1}, {"a": 1}])] == ["b=1", "a=1"]
+    assert [task.name for task in group.tasks({"only": [1], "one": [True]})] == ["one=True,only=1"]
+
+
+def test_equal_values_do_not_vary(group: TaskGroup) -> None:
+    """Values are compared as for keys, whatever their types."""
+    space = [{"x": 1, "y": [1, 2], "z": 1, "s": 0}, {"x": 1.0, "y": (1, 2), "z": True, "s": 0}]
+    assert [task.name for task in group.tasks(space)] == ["z=1", "z=True"]
+    arrays = [{"w": np.array([1, 2]), "s": 1}, {"w": np.array([1, 2]), "s": 2}]
+    assert [task.name for task in group.tasks(arrays)] == ["s=1", "s=2"]
+
+
+def test_a_configuration_keeps_its_name() -> None:
+    """Under `resume`, and where it is run again, whatever varies in the space now."""
+    with TaskGroup("digits", "kept names", mode="offline", provenance=False) as group:
+        group.task({"C": 1, "seed": 0}).mark_failed()
+        group.tasks([{"C": 2, "seed": 0}, {"C": 2, "seed": 1}])
+        again = [task.name for task in group.sweep({"C": [1], "seed": [0, 1]}, if_exists="retry")]
+        assert again == ["C=1,seed=0", "C=1,seed=1"]
+    with TaskGroup("digits", "kept names", mode="offline", provenance=False, resume=True) as group:
+        names = [task.name for task in group.tasks({"C": [2, 3], "seed": [0, 1]})]
+        assert names == ["seed=0", "seed=1", "C=3,seed=0", "C=3,seed=1"]
+
+
+def test_in_a_shared_run_names_have_all_parameters() -> None:
+    """Other processes may have another space, in which other parameters vary."""
+    with TaskGroup("digits", "shared names", mode="offline", provenance=False, run="names") as group:
+        assert [task.name for task in group.tasks({"C": [1], "seed": [0, 1]})] == ["C=1,seed=0", "C=1,seed=1"]

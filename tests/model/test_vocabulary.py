@@ -54,7 +54,7 @@ def test_aliases_stand_for_their_metric(backend: MemoryStore) -> None:
         task = group.task({"C": 1})
         task.report({"acc": 0.5}, 1)
         task.report({"accuracy": 0.75}, 2)
-        assert task.name("acc") == ("accuracy", "value")
+        assert tuple(task.metric("acc")) == ("accuracy", "value")
     assert backend.members[0].scalars == {("accuracy", "value"): [(1, 0.5), (2, 0.75)]}
 
 
@@ -115,7 +115,7 @@ def test_did_you_mean(backend: MemoryStore, metric: str, suggestion: str) -> Non
         assert f"did you mean {suggestion!r}?" in str(caught.value)
         assert "loss, accuracy, epoch_time" in str(caught.value)
         assert caught.value.suggestion == suggestion
-        assert task.name("confusion matrix")  # what is no metric, as a plot, may be called anything
+        assert [*task.metric("confusion matrix")]  # what is no metric, as a plot, may be called anything
         with pytest.raises(UnknownMetricError):
             task.report({metric: float("nan")}, 1)
 
@@ -267,3 +267,9 @@ def test_drift_names_a_few_tasks_of_many() -> None:
     assert found == {"extra": (["t0"], [f"t{n}" for n in range(1, 100)])}
     assert "'extra': in t0, not in t1, t2 and 97 more" in drift_warning(found)
     assert partly_reported({}) == partly_reported({"a": ["x"], "b": ["x"]}) == {}
+
+
+@pytest.mark.parametrize("aliases", [["accuracy"], {"accuracy": {"split": "val"}}, {"accuracy": None}])
+def test_a_metric_is_no_alias_of_itself(aliases: Any) -> None:
+    with pytest.raises(VocabularyError, match=r"'accuracy' is the metric's own name and no alias of it"):
+        Metric("accuracy", aliases=aliases)

@@ -10,7 +10,7 @@ import random
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup
-from clearml_taskgroup._model.metrics import MetricKey
+from clearml_taskgroup._model.metrics import ByMetric, MetricKey
+from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._results.history import History, Reader
 from clearml_taskgroup._results.rows import Curve, Row
+from clearml_taskgroup._text import printable
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NoHistoryError, ServerError
 from clearml_taskgroup.testing import recording
 
@@ -88,14 +90,32 @@ def written(results: Results, folder: Path, **options: Any) -> tuple[str, Page]:
     return text, Page(text)
 
 
-def figures_in(text: str) -> list[list[dict[str, Any]]]:
-    """The figures of each metric, unpacked."""
-    found = re.search(r'id="figure-data" data-size="(\d+)">([^<]*)<', text)
+def data_in(text: str, name: str) -> Any:
+    """Data of the page's script, unpacked."""
+    found = re.search(rf'id="{name}" data-size="(\d+)">([^<]*)<', text)
     assert found is not None
     data = zlib.decompress(base64.b64decode(found[2]), wbits=-15)
     assert len(data) == int(found[1])
-    figures: list[list[dict[str, Any]]] = json.loads(data)
+    return json.loads(data)
+
+
+def figures_in(text: str) -> list[list[dict[str, Any]]]:
+    """The figures of each metric, unpacked."""
+    packed = data_in(text, "figure-data")
+
+    def with_texts(value: Any) -> Any:
+        if isinstance(value, dict):
+            shared = packed["texts"][value["$"]] if "$" in value else None
+            return shared or {name: with_texts(item) for name, item in value.items()}
+        return [with_texts(item) for item in value] if isinstance(value, list) else value
+
+    figures: list[list[dict[str, Any]]] = with_texts(packed["figures"])
     return figures
+
+
+def details_in(text: str) -> list[dict[str, Any]]:
+    """What a click on each task shows."""
+    return list(data_in(text, "task-data")["tasks"].values())
 
 
 def titles(text: str) -> list[list[str]]:
@@ -146,8 +166,8 @@ def test_what_a_report_says(tmp_path: Path) -> None:
     ]
     assert page.tables["failures"] == [
         ["task", "status", "reason"],
-        ["C=1,data=digits,seed=1", "failed", "CUDA out of memory"],
-        ["C=10,data=digits,seed=2", "stopped", "pruned"],
+        ["C=1,seed=1", "failed", "CUDA out of memory"],
+        ["C=10,seed=2", "stopped", "pruned"],
     ]
 
 
@@ -156,10 +176,10 @@ def test_the_table_of_all_tasks(tmp_path: Path) -> None:
     text, page = written(swept(), tmp_path)
     head, *lines = page.tables["all tasks"]
     assert head == [
-        *("#", "task", "status", "C", "seed"),
+        *("#", "status", "C", "seed"),
         *("loss[split=val] (nats)", "accuracy[split=val]", "duration"),
     ]
-    assert [line[2:7] for line in lines] == [
+    assert [line[1:6] for line in lines] == [
         ["completed", "1", "0", "0.97", "0.9515"],
         ["failed", "1", "1", "1.07", "0.9465"],
         ["completed", "1", "2", "1.17", "0.9415"],
@@ -169,7 +189,7 @@ def test_the_table_of_all_tasks(tmp_path: Path) -> None:
     ]
     assert "The same in all tasks: data = digits." in page.text
     tasks = text[text.index('<section id="tasks">') : text.index('<section id="failures">')]
-    assert re.findall(r'<td class="best n" data-n="([\d.]+)"', tasks) == ["0.97", "0.9515"]
+    assert re.findall(r'<td class="n best" data-n="([\d.]+)"', tasks) == ["0.97", "0.9515"]
 
 
 def test_configurations_are_sorted_and_leave_out_who_does_not_count(tmp_path: Path) -> None:
@@ -192,12 +212,12 @@ def test_what_diverged_is_named(tmp_path: Path) -> None:
             for task in group.sweep({"lr": [0.1], "seed": range(3)}):
                 with task:
                     task.report({"loss": math.nan if task.index == 2 else 1.0}, 1)
-    _, page = written(group.results(), tmp_path)
+    text, page = written(group.results(), tmp_path)
     (line,) = page.tables["configurations"][1:]
     assert line[1:] == ["3", "1 ± 0 (n=2)"]
-    assert "Not counted in, loss diverged: 1 (lr=0.1,seed=2)." in page.text
+    assert "Not counted in, loss diverged: 1 (seed=2)." in page.text
     assert "failed, stopped and diverged tasks do not" in page.text
-    assert "All values of the task were NaN" in page.text
+    assert "All values of the task were NaN" in details_in(text)[2]["note"]
 
 
 def test_over(tmp_path: Path) -> None:
@@ -211,6 +231,28 @@ def test_over(tmp_path: Path) -> None:
         for task in group.tasks([{"C": 1, "seed": 3}, {"C": 2, "seed": 4}]):
             task.report({"loss": 1.0}, 1)
     assert "configurations" not in written(group.results(), tmp_path)[1].tables
+
+
+def test_comparison(tmp_path: Path) -> None:
+    """Configurations with several seeds are compared with the best one; names stay text."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": [NASTY, "b"], "seed": range(3)}):
+            task.report({"loss": task.params["seed"] + (task.params["C"] == "b") / 8, "f1": 0.5}, 1)
+    text, page = written(group.results(), tmp_path)
+    lines = page.tables["comparison, loss (nats)"]
+    assert [line[3] for line in lines] == ["difference", "reference", "+0.125"]
+    assert lines[2][-1] == "worse"
+    assert "was chosen as the best of these values" in page.text
+    assert "to=" not in page.text  # a report has no such argument
+    assert "alert('x')</script>" not in text
+    assert 'href="#comparison"' not in written(group.results(), tmp_path, over=())[0]
+
+
+def test_folds_are_compared_by_the_corrected_test(tmp_path: Path) -> None:
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": [1, 2], "fold": range(3)}):
+            task.report({"loss": task.params["C"] + task.params["fold"] ** task.params["C"]}, 1)
+    assert "t test corrected for folds" in written(group.results(), tmp_path)[1].text
 
 
 def test_the_figures_of_a_report(tmp_path: Path) -> None:
@@ -251,6 +293,9 @@ def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
     assert "project digits group sweep run 1 started 2023-11-14 22:13 UTC total task time" in page.text
     assert "mode offline" in page.text
     assert "/home/me" not in page.text
+    shared = attrs.evolve(results.about, shared="july <b>")
+    _, page = written(attrs.evolve(results, about=shared), tmp_path)
+    assert "run 1 (run='july <b>') " in page.text
     server = attrs.evolve(disk, mode="online", where="https://app.example")
     _, page = written(attrs.evolve(results, about=server), tmp_path)
     assert "mode online, https://app.example" in page.text
@@ -262,7 +307,7 @@ def test_tables_have_captions_and_columns(tmp_path: Path) -> None:
         group.task({"C": 1}).report({"loss": 1.0}, 1)
         group.task({"C": "one"}).report({"loss": 0.25, "f1": 0.5}, 1)
     text, page = written(group.results(), tmp_path)
-    assert text.count("<caption>") == text.count('role="region"') - len(group)  # the details have none
+    assert text.count('<p class="caption">') == text.count('role="region"')
     head, one, _ = page.tables["all tasks"]
     assert one[head.index("f1")] == "–"
     assert '<td class="n none">–</td>' in text
@@ -286,24 +331,94 @@ def test_metrics_are_chosen(tmp_path: Path) -> None:
     assert "4 metrics more without figures" in page.text
 
 
-def test_every_name_is_text(tmp_path: Path) -> None:
-    """Names, parameters and reasons that look like markup are shown as they are, and do nothing."""
-    with TaskGroup("digits", "sweep") as group:
-        for at in range(3):
-            task = group.task({NASTY: at, "b": NASTY}, name=f"{NASTY}{at}")
-            task.report({NASTY: float(at)}, 1, split=NASTY)
-            if at == 2:
-                task.mark_failed(NASTY)
-    text, page = written(group.results(), tmp_path, title=NASTY)
-    assert [name for name, _ in page.tags if name == "img"] == []
-    scripts = [tag.get("id") for name, tag in page.tags if name == "script"]
-    assert scripts == ["plotly-js", "figure-data", None]
-    assert not any(name.startswith("on") for _, tag in page.tags for name in tag)
-    assert "alert('x')" not in re.sub(r"&lt;script&gt;.*?&lt;/script&gt;", "", text)
-    assert page.text.count(" ".join(NASTY.split())) > 5
+PAYLOADS = (
+    "<script>alert('x')</script>",
+    "</script><script>alert(1)</script>",
+    "<ScRiPt\n>alert(1)</sCrIpT\t>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    '"><b onmouseover=alert(1)>',
+    "' onfocus='alert(1)' autofocus='",
+    "<a href=javascript:alert(1)>l</a>",
+    "javascript:alert(1)",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<!-- --><!--",
+    "]]><![CDATA[<p>",
+    "</textarea></style></title></td></table><h1>x",
+    "&lt;script&gt;alert(1)&lt;/script&gt;&#60;b&#62;",
+    "{{ 7 * 7 }}{% raw %}{# x #}${7 * 7}",
+    "%{hovertext}$x$%{y:.5g}",
+    "\u202egnp.exe\u2028\u2029\x1b[31m\x00",
+    "<meta http-equiv=refresh content='0;url=http://evil.example'>",
+    "<form action=http://evil.example><input name=q><base href=http://evil.example>",
+)
+
+
+def full_of(text: str, address: str | None = None) -> Results:
+    """Results in which everything that is text is this text."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"k": ["a", "b"], "seed": range(3)}):
+            task.report({"loss": task.params["seed"] / 8 + (task.params["k"] == "b")}, 1)
+    results = group.results()
+    (loss,) = results.metric_keys
+    other = MetricKey(text, (("split", text),))
+    vocabulary = Vocabulary.of([Metric(text, mode="max", unit=text), "loss"], results._lookup.template)
+    rows = [
+        attrs.evolve(
+            row,
+            name=f"{text}{row.index}",
+            id=f"{text}{row.index}",
+            key=text,
+            url=address or text,
+            status_reason=text,
+            params={text: [text, "b"][row.index // 3], "seed": row.params["seed"], "same": text},
+            stats=ByMetric({loss: row.stats[loss], other: row.stats[loss]}),
+            status="failed" if row.index == 4 else "completed",
+        )
+        for row in results
+    ]
+    pages: dict[str, Any] = {"where": address or text, "url": address or text}
+    pages["compare_urls"] = (address or text,)
+    about = attrs.evolve(results.about, project=text, name=text, mode=text, **pages)
+    lookup = attrs.evolve(results._lookup, vocabulary=vocabulary)
+    return attrs.evolve(results, rows=tuple(rows), about=about, lookup=lookup)
+
+
+@pytest.fixture(scope="module")
+def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The report of results without a payload."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reader, "curves", drawn_curves)
+        return written(
+            full_of("plain", "http://x.example/"), tmp_path_factory.mktemp("plain"), title="plain"
+        )[1]
+
+
+def drawn_curves(_: Reader, rows: Sequence[Row], metric_key: MetricKey) -> History:
+    """Curves of tasks whose names are not those of stored ones."""
+    return History(tuple(Curve(row, (0, 1), (0.5, row.index)) for row in rows), str(metric_key))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_no_text_is_markup(
+    payload: str, plain_page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a text looks like, in every cell it is shown as it is, and the page has the same tags."""
+    monkeypatch.setattr(Reader, "curves", drawn_curves)
+    address = f"http://x.example/{payload}"
+    text, page = written(full_of(payload, address), tmp_path, title=payload)
+    names, plain_names = ([name for name, _ in one.tags if name != "wbr"] for one in (page, plain_page))
+    assert names == plain_names
+    used, plain_used = ({(name, key) for name, tag in one.tags for key in tag} for one in (page, plain_page))
+    assert used == plain_used
+    assert page.text.count(" ".join(map(printable, payload.split()))) > 20
+    targets = {str(tag["href"]) for name, tag in page.tags if name == "a"}
+    assert all(target.startswith(("#task-", "#", "http://x.example/")) for target in targets)
     drawn = json.dumps(figures_in(text))
-    assert "<script" not in drawn
-    assert "<img" not in drawn
+    assert not re.search(r"<(?!/?(b|br|sub|extra)>)", drawn)
+    assert [task["name"] for task in details_in(text)] == [f"{payload}{at}" for at in range(6)]
+    without_links, _ = written(full_of(payload), tmp_path, title=payload)
+    assert "target=" not in without_links.partition("<script")[0]
 
 
 def test_only_pages_are_linked(tmp_path: Path) -> None:
@@ -321,18 +436,21 @@ def test_only_pages_are_linked(tmp_path: Path) -> None:
     about = attrs.evolve(
         results.about, url="http://localhost/run", compare_urls=("http://localhost/compare",)
     )
-    _, page = written(attrs.evolve(results, rows=rows, about=about), tmp_path)
+    text, page = written(attrs.evolve(results, rows=rows, about=about), tmp_path)
     links = [tag for name, tag in page.tags if name == "a" and not str(tag["href"]).startswith("#")]
     assert [tag["href"] for tag in links] == [
         "http://localhost/run",
         "http://localhost/compare",
         urls[0],
-        urls[0],
     ]
     assert {tag["rel"] for tag in links} == {"noopener noreferrer"}
-    assert "javascript:alert(1)" in page.text
+    assert [task["page"] for task in details_in(text)] == [urls[0], "", "", "", "", ""]
+    assert [task["facts"]["where"] for task in details_in(text)] == [url or "–" for url in urls]
     anchors = {str(tag["href"])[1:] for name, tag in page.tags if str(tag.get("href")).startswith("#")}
-    assert anchors <= {str(tag["id"]) for _, tag in page.tags if "id" in tag}
+    known = {str(tag["id"]) for _, tag in page.tags if "id" in tag} | data_in(text, "task-data")[
+        "tasks"
+    ].keys()
+    assert anchors <= known
 
 
 def test_a_run_that_goes_on(tmp_path: Path) -> None:
@@ -367,7 +485,7 @@ def test_a_group_without_tasks_and_tasks_without_values(tmp_path: Path) -> None:
         group.task({"C": 1})
     text, page = written(group.results(), tmp_path)
     assert "There are no values to draw" in page.text
-    assert "The task has reported no values" in page.text
+    assert "The task has reported no values" in details_in(text)[0]["note"]
     assert 'id="plotly-js"' not in text
 
 
@@ -376,9 +494,11 @@ def test_single_values_have_no_curves(tmp_path: Path) -> None:
     with TaskGroup("digits", "sweep", metrics=METRICS) as group:
         for task in group.tasks({"C": [1, 2], "k": ["a", "b"]}):
             task.report({"accuracy": task.params["C"] / 4})
-    text, page = written(group.results(), tmp_path)
+    text, _ = written(group.results(), tmp_path)
     assert titles(text) == [["Parameters and accuracy", "accuracy by C and k", "accuracy by C"]]
-    assert page.tables["C=1,k=a"][1] == ["accuracy", "0.25", "0.25", "0.25", "–", "0.25", "–", "0.25", "1"]
+    first = details_in(text)[0]
+    assert (first["name"], first["parameters"]) == ("C=1,k=a", ["1", "a"])
+    assert first["values"] == [[0, 0.25, 0.25, 0.25, None, 0.25, None, 0.25, 1]]
 
 
 def test_unlike_tasks(tmp_path: Path) -> None:
@@ -428,12 +548,13 @@ def test_two_hundred_tasks_with_five_metrics_stay_small(
     assert {len(line["x"]) for line in lines} == {120}
 
 
-def test_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without plotly, the error says what to install, and no file is begun."""
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_without_a_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plotly or Jinja2, the error says what to install, and no file is begun."""
     found = builtins.__import__
 
     def refused(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("plotly"):
+        if name.startswith(package):
             raise ImportError(name)
         return found(name, *args, **kwargs)
 
@@ -441,6 +562,6 @@ def test_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     written(results, tmp_path)  # what is kept of an earlier report must not hide it
     (tmp_path / "report.html").unlink()
     monkeypatch.setattr(builtins, "__import__", refused)
-    with pytest.raises(MissingExtraError, match=r"save_html\(\) needs plotly.*\[figures\]"):
+    with pytest.raises(MissingExtraError, match=rf"save_html\(\) needs {package}.*\[figures\]"):
         results.save_html(tmp_path / "report.html")
     assert list(tmp_path.glob("*.html")) == []

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup, TaskGroupWarning
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login, sdk
 from clearml_taskgroup._model.downsample import CurveSample
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._reports import summary as _summary
@@ -61,21 +61,54 @@ def test_tables_and_figures() -> None:
     """The parent has a table of the tasks, parallel coordinates and curves, by their labels."""
     found = plots(parent_of().events)
     assert set(found) == {
-        ("Results", "tasks"),
-        ("Parameters", "loss[split=val]"),
-        ("Parameters", "accuracy[split=val] (%)"),
-        ("Curves", "loss[split=val]"),
-        ("Curves", "accuracy[split=val] (%)"),
+        ("All tasks", "tasks"),
+        ("Parameters", "loss / val"),
+        ("Parameters", "accuracy / val (%)"),
+        ("Curves", "loss / val"),
+        ("Curves", "accuracy / val (%)"),
     }
-    (table,) = found["Results", "tasks"]["data"]
-    assert table["type"] == "table"
-    head, cells = table["header"]["values"], table["cells"]["values"]
-    assert head[:4] == ["task", "status", "duration (s)", "C"]
-    assert cells[0] == [f"C={c}" for c in range(6)]
-    assert cells[1] == ["completed", "failed", "stopped", "completed", "completed", "completed"]
-    assert cells[head.index("accuracy[split=val] (%)")][5] == "5.39"
-    lines = [trace for trace in found["Curves", "loss[split=val]"]["data"] if trace["name"] == "C=5"]
+    assert min(title for title, _ in found) == "All tasks"  # the page sorts by title
+    lines = [trace for trace in found["Curves", "loss / val"]["data"] if trace["name"] == "C=5"]
     assert (lines[0]["x"][0], lines[0]["x"][-1], lines[0]["y"][-1]) == (0, 39, 0.025)
+
+
+def test_the_table_has_the_best_task_first() -> None:
+    """What varies and the metrics come first; tasks that do not count come last; columns fit their text."""
+    with recording() as backend, TaskGroup("digits", "the sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": range(4), "kernel": ["rbf"], "a/long/name": ["x" * 60]}):
+            task.report({"accuracy": 10 * task.params["C"] % 30, "loss": 1.0}, 1, split="val")
+            if task.params["C"] == 2:
+                task.mark_failed("bad node")
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    figure = plots(parent.events)["All tasks", "tasks"]
+    (table,) = figure["data"]
+    head, cells = table["header"]["values"], table["cells"]["values"]
+    assert head == [
+        *("task", "C", "loss / val", "accuracy / val (%)", "status", "duration (s)", "kernel", "a/long/name")
+    ]
+    assert cells[head.index("C")] == ["0", "1", "3", "2"]  # equal losses keep their order
+    assert cells[head.index("status")] == ["completed", "completed", "completed", "failed"]
+    assert dict(zip(head, table["columnwidth"], strict=True))["a/long/name"] == 43
+    assert dict(zip(head, table["columnwidth"], strict=True))["C"] == 9
+    assert figure["layout"]["width"] == 800
+    assert [one["text"] for one in figure["layout"]["annotations"]] == ["the least loss / val first"]
+
+
+@pytest.mark.parametrize(("over", "test"), [("seed", "t test, "), ("fold", "t test corrected for folds")])
+def test_the_parent_has_the_comparison(over: str, test: str) -> None:
+    """Configurations with several seeds are compared with the best one; its notes are below the table."""
+    with recording() as backend, TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": [1, 2, 3], over: range(3)}):
+            task.report({"loss": task.params[over] + task.params["C"] ** 2, "x": 0.5}, 1)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    figure = plots(parent.events)["Comparison", "loss"]
+    assert figure["layout"]["title"] == "loss"
+    columns = figure["data"][0]["cells"]["values"]
+    assert columns[0] == ["C=1", "C=2", "C=3"]
+    assert columns[3] == ["reference", "+3", "+8"]
+    notes = figure["layout"]["annotations"][0]["text"].replace("<br>", " ")
+    assert "C=1 was chosen as the best" in notes
+    assert test in notes
 
 
 def test_the_web_page_can_draw_every_plot() -> None:
@@ -87,8 +120,8 @@ def test_the_web_page_can_draw_every_plot() -> None:
 def test_best_values_and_counts() -> None:
     """Single values are the best of each metric whose mode is known, and how many tasks ended how."""
     assert parent_of().single_values == {
-        "best loss[split=val]": 0.025,
-        "best accuracy[split=val] (%)": 5.39,
+        "val loss, best": 0.025,
+        "val accuracy (%), best": 5.39,
         "tasks completed": 4,
         "tasks failed": 1,
         "tasks stopped": 1,
@@ -123,19 +156,19 @@ def test_the_table_shows_text_as_it_is(text: str) -> None:
         with group.task({f"p{text}": f"v{text}"}, name=f"n{text}") as task:
             task.report({f"m{text}": 1.0}, 1)
     parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    (table,) = plots(parent.events)["Results", "tasks"]["data"]
+    (table,) = plots(parent.events)["All tasks", "tasks"]["data"]
     head = [as_drawn(cell) for cell in table["header"]["values"]]
     (cells,) = zip(*table["cells"]["values"], strict=True)
     assert not any("<" in cell for cell in (*cells, *table["header"]["values"]))
     shown = text.replace("\x1b", r"\x1b")
-    assert (head[0], head[3:]) == ("task", [f"p{shown}", f"m{shown}"])
-    assert (as_drawn(cells[0]), as_drawn(cells[3])) == (f"n{shown}", f"v{shown}")
+    assert (head[0], head[1:3]) == ("task", [f"p{shown}", f"m{shown}"])
+    assert (as_drawn(cells[0]), as_drawn(cells[1])) == (f"n{shown}", f"v{shown}")
 
 
 def test_links_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task's name is a link to its page; what a URL holds cannot end the link."""
     monkeypatch.setattr(MemoryStore, "url", lambda self, task_id: 'https://host/a?b=1&c="><b>')
-    (table,) = plots(parent_of(tasks=1).events)["Results", "tasks"]["data"]
+    (table,) = plots(parent_of(tasks=1).events)["All tasks", "tasks"]["data"]
     assert table["cells"]["values"][0] == ['<a href="https://host/a?b=1&c=%22%3E%3Cb%3E">C=0</a>']
 
 
@@ -170,7 +203,7 @@ def test_drift_is_told() -> None:
 def test_many_tasks_stay_readable() -> None:
     """Of more than 100 tasks, the figures show the best 100."""
     parent = parent_of(tasks=130)
-    figure = plots(parent.events)["Curves", "accuracy[split=val] (%)"]
+    figure = plots(parent.events)["Curves", "accuracy / val (%)"]
     names = {trace["name"] for trace in figure["data"] if "name" in trace}
     assert "C=129" in names
     assert "C=3" not in names
@@ -186,8 +219,8 @@ def test_another_parent_gets_names_of_the_groups_own() -> None:
                 one.report({"loss": 2.0}, 1)
     (parent,) = [task for task in backend.tasks.values() if task.spec.kind == "parent"]
     titles = {title for title, _ in plots(parent.events)}
-    assert {"inner one: Results", "inner two: Results", "Results"} <= titles
-    assert parent.single_values["inner two: best loss"] == 2.0
+    assert {"inner one: All tasks", "inner two: All tasks", "All tasks"} <= titles
+    assert parent.single_values["loss, best (inner two)"] == 2.0
 
 
 def test_on_a_server(server: View) -> None:
@@ -201,13 +234,16 @@ def test_on_a_server(server: View) -> None:
     events = server.plots(group.parent_id, 3)
     found = plots([{**event, "type": "plot"} for event in events])
     assert set(found) == {
-        ("Results", "tasks"),
+        ("All tasks", "tasks"),
+        ("All tasks", "web pages"),
         ("Parameters", "accuracy (%)"),
         ("Curves", "accuracy (%)"),
     }
-    link = found["Results", "tasks"]["data"][0]["cells"]["values"][0][0]
-    assert group.get(C=0).url in link
+    link = found["All tasks", "tasks"]["data"][0]["cells"]["values"][0][0]
+    assert group.get(C=2).url in link  # the best one
     assert group.compare_urls[0] in server.console(group.parent_id)
+    pages = found["All tasks", "web pages"]["data"][0]["cells"]["values"][0]
+    assert f'<a href="{group.compare_urls[0]}">compare tasks 1 to 3</a>' in pages
     assert server.task(group.parent_id)["status"] == "completed"
 
 
@@ -215,13 +251,13 @@ def test_beside_a_task_of_the_users_own(loopback: LoopbackServer, monkeypatch: A
     """The agent's task, as the parent, is given the summary and keeps its status."""
     from clearml_taskgroup._clearml.api import Transport
 
-    transport = Transport(sdk.connect())
+    transport = Transport(login.connect())
     body = {"name": "the agent's", "type": "training"}
     agents = transport.call("tasks.create", body, timeout=5)["id"]
     monkeypatch.setattr(sdk, "agent_task_id", lambda: agents)
     swept(mode="online")
     events = transport.call("events.get_task_plots", {"task": agents}, timeout=5)["plots"]
-    assert "the sweep: Results" in {event["metric"] for event in events}
+    assert "the sweep: All tasks" in {event["metric"] for event in events}
 
 
 def test_after_a_resume_the_figures_show_all_tasks(loopback: LoopbackServer) -> None:
@@ -273,3 +309,95 @@ def test_a_single_value_is_no_end_of_a_sketched_curve() -> None:
     assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1), (0.0, 1.0))
     stats = attrs.evolve(stats, single=False, last=2.0, last_iteration=2)
     assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1, 2), (0.0, 1.0, 2.0))
+
+
+def test_titles_in_clearmls_notation() -> None:
+    """A title is a metric and the values of its context, with their fields where titles would be the same."""
+    with (
+        recording() as backend,
+        TaskGroup("digits", "names", template="{metric}/{split=a} {model=b}") as group,
+    ):
+        for task in group.tasks({"C": [1, 2]}):
+            for step in range(4):
+                task.report({"loss": 1.0}, step, split="val", model="x")
+                task.report({"loss": 1.0, "accuracy": 1.0}, step, split="val")
+                task.report({"loss": 1.0}, step, model="val")
+                task.report({"accuracy": 1.0}, step, split=3)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    drawn = plots(parent.events)
+    titles = {figure["layout"]["title"] for (title, _), figure in drawn.items() if title == "Curves"}
+    assert titles == {
+        *("loss / x, val", "loss / split val", "loss / model val", "accuracy / val", "accuracy / split 3")
+    }
+    names = {name for name in parent.single_values if name.endswith("best")}
+    assert names == {
+        *("x val loss, best", "split val loss, best", "model val loss, best"),
+        *("val accuracy, best", "split 3 accuracy, best"),
+    }
+
+
+def test_one_plot_for_the_contexts_of_one_task() -> None:
+    """The folds of a single task are lines of one plot, named by their context."""
+    with recording() as backend, TaskGroup("digits", "folds", template="{metric}/fold {fold}") as group:
+        with group.task({"alpha": 1}) as task:
+            for fold in range(5):
+                for step in range(4):
+                    task.report({"accuracy": fold + step, "loss": 1.0}, step, fold=fold)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    drawn = {
+        variant: figure for (title, variant), figure in plots(parent.events).items() if title == "Curves"
+    }
+    assert set(drawn) == {"accuracy", "loss"}
+    lines = [trace for trace in drawn["accuracy"]["data"] if trace.get("name")]
+    assert [line["name"] for line in lines] == [f"fold {fold}" for fold in range(5)]
+    assert [line["y"][-1] for line in lines] == [3, 4, 5, 6, 7]
+
+
+def test_two_tasks_never_share_a_legend_text() -> None:
+    """Names that are too long for a legend are shortened to the parameters that vary."""
+    with recording() as backend, TaskGroup("digits", "long") as group:
+        for task in group.tasks({"a_first_parameter": ["the same long text"], "b_second": [1e-7, 2e-7]}):
+            for step in range(4):
+                task.report({"loss": 1.0}, step)
+        for name in ("x" * 50 + "1", "x" * 50 + "2"):
+            with group.task(name=name) as task:
+                for step in range(4):
+                    task.report({"loss": 1.0}, step)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    names = [trace["name"] for trace in plots(parent.events)["Curves", "loss"]["data"]]
+    assert len(set(names)) == 4
+    assert all(len(name) <= 40 for name in names)
+    assert sum("b_second=" in name for name in names) == 2
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours by WCAG 2."""
+    lights = []
+    for colour in (one, other):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+    return max(lights) / min(lights)
+
+
+def test_figures_take_the_colours_of_the_pages_theme() -> None:
+    """Colours can be seen on white and on dark; font, paper and grid are the page's own."""
+    for events in (parent_of().events, parent_of(tasks=130).events):
+        for figure in plots(events).values():
+            layout = figure["layout"]
+            assert not layout.keys() & {"font", "paper_bgcolor", "plot_bgcolor", "hoverlabel"}
+            assert "<" not in layout["title"]
+            for axis in (layout.get("xaxis", {}), layout.get("yaxis", {})):
+                assert not axis.keys() & {"gridcolor", "linecolor"}
+            assert not any("bgcolor" in one for one in layout.get("annotations", ()))
+            colours = re.findall(r"#[0-9a-f]{6}", json.dumps(figure))
+            assert all(contrast(colour, "#ffffff") > 2 for colour in colours)
+            assert all(contrast(colour, "#1a1e2c") > 2.5 for colour in colours)
+            assert isinstance(layout["title"], str)
+
+
+def test_notes_are_below_the_title() -> None:
+    figure = plots(parent_of(tasks=130).events)["Curves", "loss / val"]
+    (note,) = [one["text"] for one in figure["layout"]["annotations"]]
+    assert "coloured by the rank" in note
+    assert figure["layout"]["title"] == "loss / val"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Best, GroupTask, Metric, Results, TaskGroup
-from clearml_taskgroup._results.export import text_table as table
+from clearml_taskgroup._results.text_table import text_table as table
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -99,20 +99,29 @@ def test_asking_speaks_the_vocabulary() -> None:
         results[0].value("val_loss", split="train")
 
 
-def test_the_mode_comes_from_the_call_or_the_vocabulary() -> None:
-    """`best` never guesses which is better; the call goes before the vocabulary."""
-    with TaskGroup("digits", "sweep", metrics=[Metric("loss", mode="min"), "accuracy"]) as group:
+def test_the_mode_comes_from_the_call_the_vocabulary_or_a_word() -> None:
+    """The call goes before the vocabulary, and that before a well-known word; the answer says it."""
+    metrics: list[str | Metric] = [
+        Metric("loss", mode="min"),
+        "accuracy",
+        Metric("error", mode="max"),
+        "margin",
+    ]
+    with TaskGroup("digits", "sweep", metrics=metrics) as group:
         for c in (1, 2, 3):
-            group.task({"C": c}).report({"loss": c, "accuracy": c}, 1)
+            group.task({"C": c}).report({"loss": c, "accuracy": c, "error": c, "margin": c}, 1)
     results = group.results()
     assert results.best("loss").params == {"C": 1}
     assert results.best("loss", mode="max").params == {"C": 3}
-    with pytest.raises(ArgumentError, match=r"mode= was not given.*Metric\('accuracy', mode=…\)"):
-        results.best("accuracy")
+    assert str(results.best("accuracy")) == "C=3: accuracy = 3, the greatest"
+    assert str(results.best("accuracy", mode="min")) == "C=1: accuracy = 1, the least"
+    assert results.best("error").params == {"C": 3}
+    with pytest.raises(ArgumentError, match=r"mode= was not given.*Metric\('margin', mode=…\)"):
+        results.best("margin")
     with pytest.raises(ArgumentError, match="mode='maximum' was given"):
         results.best("accuracy", mode="maximum")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="mode= was not given"):
-        results_of(({"loss": 1.0}, {})).best("loss")
+        results_of(({"neg_loss": 1.0}, {})).best("neg_loss")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +143,9 @@ def test_which_of_the_values(of: Any, value: float) -> None:
 def test_a_best_reads_well() -> None:
     """`str` of the best is one line: which task, which value; a mean with its spread."""
     best = results_of(({"loss": 0.123456789}, {"split": "val"})).best("loss", mode="min")
-    assert str(best) == "C=1: loss[split=val] = 0.123457"
+    assert str(best) == "C=1: loss[split=val] = 0.123457, the least"
     mean = Best("C=1", {"C": 1}, 0.5, "loss", "last", "min", std=0.12345, sem=0.1, n=3)
-    assert str(mean) == "C=1: loss = 0.5 ± 0.1235 (mean ± std, n=3)"
+    assert str(mean) == "C=1: loss = 0.5 ± 0.1235 (mean ± std, n=3), the least"
 
 
 def test_tables_are_cut_and_aligned() -> None:

@@ -54,6 +54,7 @@ def test_copies_of_offline_results(copied: Copy, is_loaded: bool) -> None:
     check(TaskGroup.load(PROJECT, NAME, mode="offline") if is_loaded else group.results(), copied)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("is_loaded", [False, True])
 def test_copies_of_online_results(server: View, copied: Copy, is_loaded: bool) -> None:

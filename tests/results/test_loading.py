@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login, sdk
 from clearml_taskgroup._results.rows import OF, Of
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
@@ -183,7 +183,7 @@ def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: An
 
     event = {"type": "training_stats_scalar", "task": task.id, "metric": "loss", "variant": "value"}
     lines = [json.dumps({**event, "value": 4.0, "iter": 1, "timestamp": 1})]
-    Transport(sdk.connect()).call("events.add_batch", lines=lines, timeout=5)
+    Transport(login.connect()).call("events.add_batch", lines=lines, timeout=5)
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
     row = TaskGroup.load("digits", "sweep")[0]
     assert (row.value("loss", of="mean"), row.stats["loss", ()].count) == (2.5, 2)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup import Results, TaskGroup
+from clearml_taskgroup._text import width
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -441,3 +443,36 @@ def test_columns_are_in_order() -> None:
     assert list(results.to_pandas().columns) == columns
     assert results.to_records()[0]["accuracy.last"] is None
     assert "params.layer2" not in results.to_records()[0]
+
+
+def test_parameters_stand_after_names_that_lack_them() -> None:
+    """As of Optuna's trials; a name that is made of them is not made longer."""
+    params = {"lr": 0.0123456789, "model": "x" * 50, "c": 3, "d": [1], "e": None, "f": True, "g": 1, "h": 2}
+    with recording(), TaskGroup("digits", "names") as group:
+        for made in ({"params": params, "name": "trial-0008"}, {"params": {"C": 1}}, {"name": "baseline"}):
+            with group.task(**made) as task:
+                task.report({"loss": float(task.index)})
+    lines = repr(group.results()).splitlines()
+    name = f"trial-0008 (lr=0.01235, model={'x' * 19}…{'x' * 10}, c=3, d=[1], e=None, f=True and 2 more)"
+    assert [line.partition("  ")[0] for line in lines[2:5]] == [name, "C=1", "baseline"]
+    best = group.results().best("loss")
+    assert str(best).startswith(f"{name}: loss = 0")
+    assert best.name == "trial-0008"
+    assert str(group.results()[0]).startswith(f"{name}  completed")
+
+
+def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide characters take two columns, and metrics without room are named."""
+    with recording(), TaskGroup("digits", "wide") as group:
+        for task in group.sweep({"モデル": ["日本語", "b"]}):
+            task.report({f"metric_number_{i}": i for i in range(14)})
+    monkeypatch.setenv("COLUMNS", "80")
+    whole = repr(group.results())
+    assert "metric_number_13" in whole.splitlines()[0]
+    columns = [whole.splitlines()[line] for line in (2, 3)]
+    assert len({width(line.partition("completed")[0]) for line in columns}) == 1
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    fitted = repr(group.results()).splitlines()
+    assert max(map(width, fitted)) <= 80
+    assert "no room for" in fitted[4]
+    assert "to_csv() and to_records() have all columns" in " ".join(fitted)

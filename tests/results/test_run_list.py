@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login, sdk
 from clearml_taskgroup._results.run_list import Listed, runs_on_disk, runs_on_server
 from clearml_taskgroup._storage.online import OnlineBackend
 from tests.loopback import LoopbackServer
@@ -20,7 +20,7 @@ from tests.support.runs import Place, kill
 def listed(mode: str) -> list[Listed]:
     """The runs in one place."""
     if mode == "online":
-        return runs_on_server(OnlineBackend(sdk.connect()), {})
+        return runs_on_server(OnlineBackend(login.connect()), {})
     return runs_on_disk(sdk.cache_folder() / "taskgroup")
 
 
@@ -56,7 +56,7 @@ def test_copies_are_not_listed(loopback: LoopbackServer) -> None:
 
 def loopback_call(task_id: str) -> None:
     """Copies a task as the web page does."""
-    backend = OnlineBackend(sdk.connect())
+    backend = OnlineBackend(login.connect())
     backend.transport.call("tasks.clone", {"task": task_id, "new_task_name": "a copy"}, timeout=5)
 
 

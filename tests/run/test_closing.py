@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import types
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model.specs import Ending
 from clearml_taskgroup._run.state import MAX_REASON_CHARS
 from clearml_taskgroup.errors import (
+    AutoLoggingWarning,
     DeliveryError,
     DriftWarning,
     GroupStateError,
@@ -117,7 +120,7 @@ def test_a_store_that_breaks_its_protocol_still_lets_the_body_speak() -> None:
     """A store that raises where it should collect replaces no exception of a task's own block."""
 
     class Broken(HookedStore):
-        def finish(self, endings: Sequence[Ending], timeout: float = 60.0) -> list[Exception]:
+        def finish(self, endings: Sequence[Ending], timeout: float = 60.0) -> dict[str, Exception]:
             raise OSError("broken store")
 
     error = ValueError("bad")
@@ -232,7 +235,7 @@ def test_a_store_that_hangs_ends_the_block_in_time() -> None:
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
         try:
-            assert stuck.wait(10)
+            assert stuck.wait(60)
             with pytest.raises(DeliveryError, match=r"1 points? of 1 tasks? \(the task\).*time for closing"):
                 group.flush(timeout=0.01)
             with pytest.raises(DeliveryError):
@@ -336,7 +339,7 @@ def test_a_task_that_is_being_opened_as_the_group_closes_ends_with_it() -> None:
     with kept_in(backend), a_group() as group:
         thread = threading.Thread(target=group.task, kwargs={"name": "late"})
         thread.start()
-        assert opening.wait(10)
+        assert opening.wait(60)
         threading.Timer(0.0, go_on.set).start()
     thread.join()
     assert statuses(backend) == {"the group": "completed", "late": "completed"}
@@ -346,3 +349,14 @@ def test_a_reason_is_cut_to_what_a_server_takes() -> None:
     with recording() as backend, a_group() as group:
         group.task(name="the task").mark_failed("x" * 10_000)
     assert backend.members[0].reason == "x" * MAX_REASON_CHARS
+
+
+def test_a_main_task_that_took_the_metrics_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a framework's own ClearML logger does, that calls `Task.init` in the training."""
+    with recording():
+        group = TaskGroup("digits", "sweep").open()
+        for task in group.sweep({"C": [1, 2]}):
+            with task:
+                monkeypatch.setattr(sdk, "main_task", lambda: types.SimpleNamespace(name="accelerate"))
+        with pytest.warns(AutoLoggingWarning, match=r"2 tasks \(C=1, C=2\): Task.init was.*'accelerate'"):
+            group.close()

@@ -254,7 +254,7 @@ def test_a_task_that_was_marked_takes_no_more(place: Place, word: str) -> None:
             task.__enter__,
             lambda: task.set_parameters({"C": 1}),
         ):
-            with pytest.raises(TaskClosedError, match=rf"'the task' has ended \({word}\)"):
+            with pytest.raises(TaskClosedError, match=rf"'the task' has ended (as {word}|\({word}\))"):
                 use()
         task.close()
         assert task.status == word

@@ -96,8 +96,9 @@ def test_disabled_keeps_nothing_and_the_script_runs_unchanged(tmp_path: Path) ->
 main(mode="disabled")
 with TaskGroup("the project", "the group", mode="disabled") as group:
     with group.task({"seed": 0}) as task:
-        title, series = task.name("roc", split="val")
+        title, series = task.metric("roc", split="val")
         task.logger.report_plotly(title, series, iteration=3, figure=object())
+        task.metric("roc", split="val").report_plotly(object(), 3)
         task.clearml_task.upload_artifact("model", object())
         with task.bind(split="val").task.activate():
             pass
@@ -110,7 +111,8 @@ with TaskGroup("the project", "the group", mode="disabled") as group:
     assert not outcome.cache.exists()
 
 
-@pytest.mark.parametrize(("rank", "mode"), [("0", "offline"), ("1", "disabled"), ("3", "disabled")])
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(("rank", "mode"), [("1", "disabled"), ("3", "disabled"), ("0", "offline")])
 def test_ranks_other_than_0_choose_disabled(tmp_path: Path, rank: str, mode: str) -> None:
     """In a distributed job only rank 0 keeps anything."""
     env = {"CLEARML_OFFLINE_MODE": "1", "RANK": rank, "WORLD_SIZE": "4"}

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, TaskGroup
 from clearml_taskgroup._model.parameter_json import typed_json
+from clearml_taskgroup._run import naming
 from clearml_taskgroup._run.naming import Names
 from clearml_taskgroup.errors import (
     BlankNameError,
@@ -195,12 +196,12 @@ def test_many_names_are_warned_of_once_and_refused_at_the_limit(backend: MemoryS
     assert [len(member.scalars) for member in backend.members] == [2000, 1001]
 
 
-def test_single_values_are_names_too(backend: MemoryStore) -> None:
+def test_single_values_are_names_too(backend: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server counts single values among the 2,000 names."""
+    monkeypatch.setattr(naming, "MAX_NAMES_PER_TASK", 20)
     with TaskGroup("digits", "sweep") as group:
         task = group.task({"C": 1})
-        with pytest.warns(NameWarning):
-            task.report({f"m{n}": 1.0 for n in range(2000)})
+        task.report({f"m{n}": 1.0 for n in range(20)})
         with pytest.raises(TooManyNamesError):
             task.report({"m0": 1.0}, 1)
 
@@ -219,7 +220,6 @@ def said(template: NameTemplate, field: str, value: Any) -> str:
     return "default" if template.defaults.get(field) == shown else repr(typed_json(value))
 
 
-@settings(max_examples=300)
 @given(TEMPLATES, REPORTS)
 def test_no_two_measures_fold_into_one_name(text: str, reports: list[tuple[str, Any, Any, bool]]) -> None:
     """Whatever is reported: different (metric, context) get different names, or an error."""
@@ -230,10 +230,11 @@ def test_no_two_measures_fold_into_one_name(text: str, reports: list[tuple[str, 
     for metric, a, b, single in reports:
         meant = (metric, said(template, "a", a), said(template, "b", b))
         try:
-            channel = names.channel(metric, {"a": a, "b": b}, single)
+            number = names.channel(metric, {"a": a, "b": b}, single)
         except NameCollisionError:
             continue
-        assert names.cache({"a": a, "b": b}, single)[metric] is channel
+        assert names.cache({"a": a, "b": b}, single)[metric] == number
+        channel = names.channels.by_number[number]
         assert by_name.setdefault(channel.name, (meant, single)) == (meant, single)
         assert by_measure.setdefault(meant, channel.stats) is channel.stats
     assert len({id(stats) for stats in by_measure.values()}) == len(by_measure)
@@ -246,3 +247,56 @@ def test_too_many_metrics_of_a_fixed_template() -> None:
         task = group.task({"C": 1})
         with pytest.raises(TooManyNamesError, match=r"it logs 2,000 metrics\. Log means"):
             task.report({f"layer {number}": 1.0 for number in range(2001)}, 1)
+
+
+@pytest.mark.parametrize(
+    ("template", "times", "titles"),
+    [("{metric}/{split}", 1, {"loss"}), ("{metric} {key}/{split}", 3, {"loss a", "loss b", "loss c"})],
+)
+def test_the_tasks_of_a_group_render_a_name_once(
+    backend: MemoryStore, monkeypatch: pytest.MonkeyPatch, template: str, times: int, titles: set[str]
+) -> None:
+    """Unless the name has a field of the task's own, the first report of each further task is quick."""
+    rendered: list[str] = []
+    render = NameTemplate.render
+
+    def noted(template: NameTemplate, metric: str, **fields: Any) -> Any:
+        rendered.append(metric)
+        return render(template, metric, **fields)
+
+    monkeypatch.setattr(NameTemplate, "render", noted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NameWarning)  # a task's own field in a title
+        with TaskGroup("digits", "sweep", template=template) as group:
+            for key in "abc":
+                group.task(key=key, name=key).report({"loss": 1.0}, 1, split="val")
+    assert rendered == ["loss"] * times
+    assert {title for task in backend.members for title, _ in task.scalars} == titles
+
+
+def test_a_context_without_an_identity_is_refused_in_each_task(backend: MemoryStore) -> None:
+    """A value without a hash, or one that is no text or number, is an error for every task of a group."""
+    with TaskGroup("digits", "sweep", template="{metric}/{split}") as group:
+        for task in group.tasks({"C": [1, 2]}):
+            for split in ([1], object()):
+                with pytest.raises(ContextValueError):
+                    task.report({"loss": 1.0}, 1, split=split)
+
+
+def test_an_ended_task_keeps_no_channels_and_goes_on_after_it_is_opened_again(backend: MemoryStore) -> None:
+    """They are needed by reports only; the curve, its statistics and its sample stay in one piece."""
+    with TaskGroup("digits", "names") as group:
+        with group.task({"C": 1}) as task:
+            for step in range(100):
+                task.report({"loss": float(step)}, step)
+        names = task._state.names
+        assert names.cache({}, False) == {}
+        with task.reopen():
+            for step in range(100, 200):
+                task.report({"loss": float(step)}, step)
+    ((data,),) = (task._state.metrics.values(),)
+    assert (data.stats.count, data.stats.last, data.stats.exact) == (200, 199.0, True)
+    assert data.sample is not None
+    assert data.sample.points == sorted(dict(data.sample.points).items())
+    assert names.cache({}, False) == {}
+    assert names.channels.by_number == {}

@@ -11,7 +11,7 @@ import joblib
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml import login
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._clearml.tasks import WATCHDOG_REASON
@@ -85,6 +85,7 @@ def test_in_the_same_block(place: Place) -> None:
     assert last(loaded, "accuracy") == 0.9
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("found_by", ["task", "get", "sweep"])
 def test_in_a_resumed_run(place: Place, found_by: str) -> None:
     """What was reported before is kept, and the parent ends with a summary of all tasks."""
@@ -111,7 +112,7 @@ def test_in_a_resumed_run(place: Place, found_by: str) -> None:
         parent = only(originals(place.server, "parent"))
         assert parent["status"] == "completed"
         assert place.server.scalars(parent["id"])["Summary", "tasks completed"][-1][1] == 2.0
-        tables = [event for event in place.server.plots(parent["id"]) if event["metric"] == "Results"]
+        tables = [event for event in place.server.plots(parent["id"]) if event["variant"] == "tasks"]
         assert "test accuracy" in tables[-1]["plot_str"]
         (curves,) = (event for event in place.server.plots(parent["id"]) if event["metric"] == "Curves")
         assert [trace["x"] for trace in json.loads(curves["plot_str"])["data"]] == [
@@ -255,7 +256,7 @@ def test_a_reopened_task_that_was_silent_for_two_hours(loopback: LoopbackServer)
     group.get(seed=0).reopen().report({"loss": 0.5}, 3)
     group.flush()
     kill(group)
-    transport = Transport(sdk.connect())
+    transport = Transport(login.connect())
     transport.call("tasks.stopped", {"task": group.get(seed=0).id, "status_reason": WATCHDOG_REASON})
     transport.close()
     assert TaskGroup.load(PROJECT, NAME).counts_text() == "2 completed"
@@ -311,6 +312,7 @@ def test_the_error_about_a_closed_task_mentions_it() -> None:
         assert "reopen" not in str(raised.value)
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("action", "problem"),
     [
@@ -330,6 +332,7 @@ def test_what_somebody_has_done_on_the_server(
     group = place.open()
     with group.task({"seed": 0}) as task:
         task.report({"loss": 1.0}, 0)
+    group.flush()
     if resumed:
         group.close()
         group = place.resume().open()
@@ -345,7 +348,7 @@ def test_what_somebody_has_done_on_the_server(
 
 def change(server: LoopbackServer, task_id: str, action: str) -> None:
     """Does to a task what a person can do in the web page."""
-    transport = Transport(sdk.connect())
+    transport = Transport(login.connect())
     if action == "archived":
         transport.call("tasks.archive", {"tasks": [task_id]})
     else:
@@ -439,7 +442,7 @@ def test_an_uploaded_run_is_uploaded_again(loopback: LoopbackServer) -> None:
     assert loopback.task(again)["hyperparams"]["General"]["tested"]["value"] == "True"
     parent = only(originals(loopback, "parent"))
     assert parent["status"] == "completed"
-    tables = [event for event in loopback.plots(parent["id"]) if event["metric"] == "Results"]
+    tables = [event for event in loopback.plots(parent["id"]) if event["variant"] == "tasks"]
     assert "test accuracy" in tables[-1]["plot_str"]
     calls = len(loopback.calls)
     assert TaskGroup.upload(group.run).problems == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import sys
@@ -143,7 +144,7 @@ def test_a_flush_waits_in_slices() -> None:
     waits: list[float | None] = []
     with kept_in(backend), a_group() as group:
         group.task(name="the task").report({"loss": 1.0}, 1)
-        assert backend.stuck.wait(10)
+        assert backend.stuck.wait(60)
         reporter = reporter_of(group)
         reporter._progress = _Waking(waits, backend.release)
         assert reporter.flush(600)
@@ -188,10 +189,10 @@ def test_a_flush_waits_for_what_came_before_it_only() -> None:
         worker = Worker(reporting_without_end, busy, stop, started)
         worker.start()
         try:
-            assert started.wait(10)
+            assert started.wait(60)
             for iteration in range(20):
                 quiet.report({"loss": 1.0}, iteration)
-                group.flush(timeout=10)
+                group.flush(timeout=60)
                 assert len(values(backend, 1)) == iteration + 1
             with quiet:
                 pass
@@ -218,7 +219,7 @@ def test_the_end_loses_nothing_that_a_thread_reported() -> None:
                 for worker in workers:
                     worker.start()
                 for started in events:
-                    assert started.wait(10)
+                    assert started.wait(60)
             for index, worker in enumerate(workers):
                 worker.join(30)  # ends by TaskClosedError alone
                 assert values(backend, index) == [float(iteration) for iteration in worker.result]
@@ -247,7 +248,7 @@ def test_what_comes_in_during_the_last_write_is_delivered_by_who_stops_the_threa
 
     def note(batch: Batch) -> None:
         if not writes:
-            assert stopping.wait(10)
+            assert stopping.wait(60)
         writes.append(batch.pop("id"))
         if len(writes) < 3:
             reporter.put_text("id", str(len(writes)))
@@ -258,6 +259,65 @@ def test_what_comes_in_during_the_last_write_is_delivered_by_who_stops_the_threa
     reporter.start()
     reporter.stop(10)
     assert [json.loads(event)["msg"] for write in writes for event in write] == ["0", "1", "2"]
+
+
+# --- how often it writes -----------------------------------------------------------------------
+
+
+class _Pauses(threading.Event):
+    """An event that notes for how long the reporter waits, and how many reports wait meanwhile."""
+
+    def __init__(self, reporter: Reporter, seconds: float | None = None) -> None:
+        super().__init__()
+        self.reporter, self.seconds = reporter, seconds
+        self.waits: list[tuple[float | None, int]] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits, as long as it was asked or as the test wants."""
+        self.waits.append((timeout, len(self.reporter._queue)))
+        return super().wait(timeout if self.seconds is None else self.seconds)
+
+
+def test_reports_that_come_in_during_a_batch_wait_for_the_next_pause_to_end() -> None:
+    """Else each batch has the few reports of the one before it, and opens a file for each."""
+
+    def note(batch: Batch) -> None:
+        if len(written) < 3:
+            reporter.put_text("id", "meanwhile")
+        written.append(batch.pop("id"))
+
+    written: list[list[str]] = []
+    reporter = Reporter(HookedStore(on_write=note))
+    pauses = reporter._wake = _Pauses(reporter)
+    reporter.put_text("id", "first")
+    reporter.start()
+    while len(written) < 3:
+        assert reporter.flush(60)
+    reporter.stop(10)
+    assert [len(events) for events in written] == [1] * 4
+    assert 1 in {waiting for _, waiting in pauses.waits}
+    assert min(timeout or 0.0 for timeout, _ in pauses.waits) >= _reporter.QUEUE_INTERVAL_S
+
+
+def test_many_reports_end_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast loop is written down while it runs, so that the queue stays small."""
+    monkeypatch.setattr(_reporter, "MANY_QUEUED_REPORTS", 3)
+    written = threading.Event()
+    reporter = Reporter(HookedStore(on_write=lambda batch: written.set()))
+    reporter._wake = _Pauses(reporter, seconds=30.0)
+    reporter.start()
+    for number in range(4):
+        reporter.put_text("id", str(number))
+    assert written.wait(60)
+    reporter.stop(10)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pause"), [(0.0, 0.25), (0.01, 0.25), (0.05, 0.45), (0.2, 0.7), (0.8, 0.25), (5.0, 0.25)]
+)
+def test_pauses_are_longer_where_batches_take_long(seconds: float, pause: float) -> None:
+    """Batches take a tenth of the time, but no report waits for a second because of it."""
+    assert _reporter.pause_after(seconds) == pytest.approx(pause)
 
 
 # --- what goes wrong ---------------------------------------------------------------------------
@@ -322,7 +382,7 @@ def test_a_hanging_store_costs_a_loop_its_patience_once(monkeypatch: pytest.Monk
     with kept_in(backend), fails_to_close() as errors, a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 0.0}, 0)
-        assert backend.stuck.wait(10)
+        assert backend.stuck.wait(60)
         monkeypatch.setattr(reporter_of(group), "_progress", _Counting(waits))
         for iteration in range(2):
             task.report({"loss": 1.0}, iteration)
@@ -383,7 +443,7 @@ def test_a_dead_thread_hangs_neither_reports_nor_the_end(monkeypatch: pytest.Mon
         task.report({"loss": 0.0}, 0)
         thread = reporter_of(group)._thread
         assert thread is not None
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         for iteration in range(1, 5):
             task.report({"loss": float(iteration)}, iteration)
@@ -410,7 +470,7 @@ def test_a_thread_that_dies_during_a_flush_wakes_who_waits() -> None:
     with kept_in(backend), a_group() as group:
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
-        assert dying.wait(10)
+        assert dying.wait(60)
         waits: list[float | None] = []
         reporter_of(group)._progress = _Waking(waits, die)
         group.flush(timeout=600)
@@ -443,13 +503,47 @@ def test_an_item_that_cannot_be_written_down_does_not_end_the_thread() -> None:
         poisoned = _reporter.Channel(task.id, Name("loss", "value"), MetricData())
         poisoned.head = Poison()
         reporter = reporter_of(group)
-        reporter.put(task.id, 1, [poisoned, 1.0])
+        reporter.put([task.id, 1, 0, reporter.channels.add(poisoned), 1.0])
         assert not reporter.flush(10)
         task.report({"loss": 2.0}, 2)
         group.flush()
         assert reporter._thread is not None
         assert reporter._thread.is_alive()
     assert values(backend) == [2.0]
+
+
+def test_reports_that_wait_cost_the_garbage_collector_nothing() -> None:
+    """What it does not look at cannot cause a full collection in a training loop."""
+    with recording(), a_group() as group:
+        task, reporter = group.task(name="the task"), reporter_of(group)
+        task.report({"loss": 1.0}, 0)
+        group.flush()
+        reporter._work_lock.acquire()
+        try:
+            task.report({"loss": 1.0}, 1)
+            gc.collect(0)
+            assert [gc.is_tracked(report) for report in reporter._queue] == [False]
+        finally:
+            reporter._work_lock.release()
+
+
+def test_a_report_in_the_moment_of_the_tasks_end_counts_as_lost() -> None:
+    """Another thread may end a task while a report to it is under way: the report is named at the end."""
+    with recording() as backend:
+        group = a_group().open()
+        task, reporter = group.task(name="the task"), reporter_of(group)
+        task.report({"loss": 1.0}, 0)
+        (number,) = reporter.channels.by_number
+        task.mark_completed()
+        group.flush()
+        assert reporter.channels.by_number == {}
+        reporter.put([task.id, 1, 0, number, 0.5])
+        with pytest.raises(ExceptionGroup) as raised:
+            group.close()
+    (error,) = raised.value.exceptions
+    assert isinstance(error, DeliveryError)
+    assert (error.points, error.tasks) == (1, ["the task"])
+    assert values(backend) == [1.0]
 
 
 def test_console_text_is_one_json_object() -> None:

@@ -60,7 +60,7 @@ def test_it_has_the_results_of_all_tasks(place: Place, tmp_path: Path) -> None:
             task.report({"loss": 0.5}, 1)
         assert called == []
     assert called == [(group.run, [("seed=0", "completed"), ("seed=1", "completed")])]
-    assert "seed=1" in (tmp_path / "report.html").read_text()
+    assert "the project/the group, run 1" in (tmp_path / "report.html").read_text()
     group.close()
     assert len(called) == 1
 

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import login
 from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._run import sharing
 from clearml_taskgroup._storage import processes, shared_on_disk, shared_on_server
@@ -19,13 +20,16 @@ from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
+    GroupStateError,
     NameWarning,
+    RunLogError,
     SubmitError,
     TaskAbortedError,
     TaskClosedError,
     TaskReopenError,
 )
 from tests.support.cli import command
+from tests.support.server_view import View
 
 SPACE = {"C": [1, 2, 3], "seed": [0, 1]}
 
@@ -128,6 +132,7 @@ def test_each_configuration_runs_in_one_process(place: Place) -> None:
     assert len(parents()) == 1
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("most", [0, 2, 6])
 def test_one_log_line_says_what_was_left_to_others(
     place: Place, most: int, caplog: pytest.LogCaptureFixture
@@ -135,11 +140,27 @@ def test_one_log_line_says_what_was_left_to_others(
     with place.shared() as one, place.shared() as two:
         if most:
             train_all(one, most)
+        one.flush()
         caplog.clear()
         train_all(two)
         lines = [line for line in caplog.messages if "configurations" in line]
     left = f"{most} of 6 configurations were not run here: {most} completed"
     assert lines == ([left] if most else [])
+
+
+def test_the_opening_names_the_run_and_who_is_in_it(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Once in each process, so that somebody who shares it unawares, or not at all, sees that."""
+    text = f"opened {place.mode}"
+    with place.shared(text), place.shared(text), place.shared(text):
+        pass
+    with place.shared(text), TaskGroup("the project", "alone", mode=place.mode):
+        pass
+    named = f"the project/the group, run 1 (run='{text}'): "
+    assert [line.removeprefix(named) for line in caplog.messages if "in it" in line] == [
+        "no other process is in it",
+        "another process is in it",
+        "2 other processes are in it",
+    ]
 
 
 def test_tasks_outside_of_a_space_are_listed_by_name(place: Place) -> None:
@@ -287,14 +308,16 @@ def kill(group: TaskGroup, dead: set[str]) -> None:
     run = group._run
     assert run is not None
     dead.add(run.info.process)
-    run.reporter.flush(5.0)
+    run.reporter.flush(60.0)
     run.closed = True
     assert run.run_log is not None
     run.run_log.close()
     group._finalizer.detach()
 
 
-def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str], place: Place) -> None:
+def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(
+    dead: set[str], place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     one = place.shared().open()
     train(one.task({"C": 1, "seed": 0}))
     with one.task({"C": 1, "seed": 1}) as finished:
@@ -303,6 +326,10 @@ def test_open_tasks_of_a_dead_process_are_abandoned_and_run_again(dead: set[str]
     assert [row.status_reason for row in place.load()] == [ABANDONED, ""]
     with place.shared() as two:
         assert two.parent_id == one.parent_id
+        died = (
+            f"process {os.getpid()} of this run, on this machine, has died; what it had begun was abandoned"
+        )
+        assert any(line.startswith(died) for line in caplog.messages)
         assert len(train_all(two)) == 4
     assert place.load().counts_text() == "5 completed, 1 abandoned"
     with place.shared(resume=True) as three:
@@ -521,13 +548,16 @@ def test_a_task_of_another_process_is_reopened(place: Place) -> None:
             train(task)
             with pytest.raises(TaskReopenError, match="is open in pid"):
                 other.get(C=1).reopen()
+        one.flush()
         with other.get(C=1).reopen() as again:
             assert again.id == task.id
             with pytest.raises(TaskReopenError, match="is open in pid"):
                 task.reopen()
             again.report({"accuracy": 7.0}, 3)
+        other.flush()
         with task.reopen():
             task.report({"accuracy": -1.0}, 4)
+        one.flush()
     for results in (one.results(), other.results(), place.load("job 7")):
         (row,) = results
         stats = row.stats["accuracy", ()]
@@ -593,3 +623,42 @@ def test_the_last_process_to_leave_calls_on_end(place: Place) -> None:
         raise ValueError("no data")
     other.close()
     assert called == [(other, [("C=1,seed=0", "completed"), ("C=2,seed=0", "failed")])]
+
+
+@pytest.mark.parametrize("deleted", ["offline-*", "a completed task", "the parent"])
+def test_a_shared_run_whose_sessions_were_deleted_is_refused(deleted: str, cache: Path) -> None:
+    """Nothing of it counts as completed; with the sessions back in their place it goes on."""
+    with shared() as group:
+        for task in group.tasks({"C": [1], "seed": [0, 1]}):
+            train(task)
+    before = sorted(cache.glob("taskgroup/**/*"))
+    names = {"a completed task": group.get(seed=0).id, "the parent": str(group.parent_id)}
+    found = list((cache / "offline").glob(names.get(deleted, deleted)))
+    for folder in found:
+        folder.rename(cache / folder.name)
+    refused = rf"no longer in .*offline: {len(found)} of 3; put them back, or"
+    for options in ({"run": "job 7"}, {"run": "job 7", "resume": True}):
+        with pytest.raises(RunLogError, match=rf"{refused} give run= \(or .*RUN\) another text"):
+            shared(**options).open()
+    with pytest.raises(RunLogError, match=f"{refused} leave resume=True out"):
+        shared(None, resume=True).open()
+    assert sorted(cache.glob("taskgroup/**/*")) == before
+    for folder in found:
+        (cache / folder.name).rename(folder)
+    with shared(resume=True) as group:
+        assert len(train_all(group)) == 4
+
+
+@pytest.mark.usefixtures("cache", "loopback")
+def test_a_run_that_somebody_aborted_is_joined_only_to_resume_it() -> None:
+    """As for the jobs of an array that have not begun when a person aborts the parent."""
+    place = Place("online")
+    with place.shared() as group:
+        train_all(group, most=2)
+        View(login.connect(), "the project").call("tasks.stop", task=group.parent_id, force=True)
+    with pytest.raises(GroupStateError, match=r"was aborted by somebody.*'job 7'.*resume=True"):
+        place.shared().open()
+    with place.shared(resume=True) as group:
+        assert len(train_all(group)) == 4
+    with place.shared() as group:  # it was completed since
+        assert train_all(group) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._run.signals import Interrupts, exit_code, hold_signals
+from clearml_taskgroup._run.signals import SignalExit, hold_signals
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
 from tests.support.scripts import (
@@ -30,6 +30,11 @@ KINDS: dict[int, type[BaseException]] = {
     signal.SIGINT: KeyboardInterrupt,
     signal.SIGTERM: SystemExit,
     signal.SIGHUP: SystemExit,
+}
+REASONS: dict[int, str] = {
+    signal.SIGINT: "KeyboardInterrupt",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP",
 }
 
 
@@ -69,6 +74,7 @@ def test_a_signal_in_the_body_stops_what_is_open(number: signal.Signals, own_blo
     if number == signal.SIGTERM:
         assert caught.value.args == (143,)
     assert statuses(backend) == {"the group": "stopped", "seed=0": "completed", "seed=1": "stopped"}
+    assert task.status_reason == REASONS[number]
 
 
 @pytest.mark.quick(1)
@@ -201,7 +207,7 @@ def test_a_signal_while_closing_does_not_replace_the_bodys_exception(number: sig
     """The body's exception stays, with a note about the signal."""
     error = ValueError("bad")
     backend = signalling(number)
-    with kept_in(backend), leaves(error, notes=[f"there came {KINDS[number].__name__}"]), a_group() as group:
+    with kept_in(backend), leaves(error, notes=[f"there came {REASONS[number]}"]), a_group() as group:
         group.task(name="the task")
         raise error
     assert set(statuses(backend).values()) == {"failed"}
@@ -222,7 +228,7 @@ def test_a_second_ctrl_c_gives_delivery_up_and_names_what_is_missing() -> None:
         group = TaskGroup("the project", "the group", metrics=["loss"], close_timeout=600.0).open()
         task = group.task(name="the task")
         task.report({"loss": 1.0}, 1)
-        assert stuck.wait(10)
+        assert stuck.wait(60)
         assert group._run is not None
         reporter = group._run.reporter
         reporter._progress = Interrupting(lambda: signal.pthread_kill(main, signal.SIGINT))
@@ -288,7 +294,7 @@ def test_held_signals_leave_foreign_handlers_alone() -> None:
         for number, handler in zip(SIGNALS, old, strict=True):
             signal.signal(number, handler)
     assert seen == SIGNALS
-    assert interrupts == Interrupts()
+    assert (interrupts.first, interrupts.given_up) == (None, False)
 
 
 # --- handlers ----------------------------------------------------------------------------------
@@ -399,7 +405,7 @@ def test_an_error_names_data_that_a_hanging_store_did_not_take_at_sigterm() -> N
         with a_group() as group, group.task(name="the task") as task:
             task.report({"loss": 1.0}, 1)
             signal.raise_signal(signal.SIGTERM)
-    assert caught.value.code == exit_code(signal.SIGTERM)
+    assert caught.value.code == SignalExit.of(signal.SIGTERM).code
     (note,) = notes_of(caught.value)
     assert DeliveryError.__name__ in note
     assert "dead disk" in note

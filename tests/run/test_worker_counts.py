@@ -50,6 +50,12 @@ def through_json(counts: WorkerCounts) -> WorkerCounts:
     return counts_from_json(json.loads(json.dumps(counts_to_json(counts))))
 
 
+def test_the_empty_sample_of_a_single_value_comes_back() -> None:
+    data = MetricData(Stats.of([(None, 0.5)]), (Name("Summary", "a"),), CurveSample())
+    (again,) = through_json(WorkerCounts("completed", "", {}, {MetricKey("a", ()): data})).metrics.values()
+    assert (again.stats.last, again.copy().sample) == (0.5, None)
+
+
 def test_counts_come_back_as_they_were() -> None:
     key, sample, stats = MetricKey("loss", (("fold", 1), ("split", "val"))), CurveSample(), Stats()
     for step in range(100):
@@ -63,7 +69,7 @@ def test_counts_come_back_as_they_were() -> None:
     assert list(again.metrics) == [key]
     assert (attrs.asdict(data.stats), data.names) == (attrs.asdict(stats), (Name("a", "b"),))
     assert data.sample is not None
-    assert (list(data.sample.xs), list(data.sample.ys)) == (list(sample.xs), list(sample.ys))
+    assert data.sample.points == sample.points
     assert data.sample.add(100, 0.0) == sample.add(100, 0.0)
     assert (again.status, again.reason, again.params) == ("failed", "bad", {"late": 1.5})
     assert (data.skipped, data.skipped_at, data.single_skipped) == (1, 120, False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._clearml import api, login
 from clearml_taskgroup._storage import sender as sender
 from tests.loopback import DEFAULT_MIX, LoopbackServer
 from tests.loopback.harness import sdk_environment
@@ -28,8 +28,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (api, sender):
         monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 0.001)
         monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 0.01)
-    monkeypatch.setattr(sdk, "MIN_LOGIN_RETRY_DELAY_S", 0.001)
-    monkeypatch.setattr(sdk, "MAX_LOGIN_RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr(login, "MIN_LOGIN_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(login, "MAX_LOGIN_RETRY_DELAY_S", 0.01)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
+from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script, sdk_environment
 
@@ -171,7 +172,7 @@ class Chain:
         members: dict[tuple[str, int], dict[str, Any]] = {}
         parents = []
         for task in self.server.tasks.values():
-            identity = {name: item["value"] for name, item in task["hyperparams"]["TaskGroup"].items()}
+            identity = identity_of(task)
             if identity["kind"] == "parent":
                 parents.append(task)
                 continue

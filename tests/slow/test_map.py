@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from clearml_taskgroup._clearml.queries import identity_of
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
 from tests.support.scripts import Disk
@@ -241,16 +242,16 @@ def test_all_kinds_of_trouble_on_four_devices(
 def ended(home: Path, server: LoopbackServer | None) -> list[tuple[str, int, str, str]]:
     """What each task does, its attempt, its status and its reason; of all attempts."""
     if server is not None:
-        docs = [(doc, doc["hyperparams"].get("TaskGroup", {})) for doc in server.tasks.values()]
+        docs = [(doc, identity_of(doc)) for doc in server.tasks.values()]
         return [
             (
                 doc["hyperparams"]["General"]["how"]["value"],
-                int(own["attempt"]["value"]),
+                int(own["attempt"]),
                 doc["status"],
                 doc["status_reason"],
             )
             for doc, own in docs
-            if own["kind"]["value"] == "task"
+            if own["kind"] == "task"
         ]
     lines = Disk(home / "cache").record()
     ends = {line["id"]: line for line in lines if line["event"] == "end"}
@@ -305,7 +306,7 @@ def test_an_interrupt_stops_all(way: str, number: signal.Signals, everybody: boo
     assert time.monotonic() - began < 12
     assert process.returncode == {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: 143}[number], err
     disk = Disk(tmp_path / "cache")
-    reason = {signal.SIGINT: "KeyboardInterrupt", signal.SIGTERM: "SystemExit: 143"}[number]
+    reason = {signal.SIGINT: "KeyboardInterrupt", signal.SIGTERM: "SIGTERM"}[number]
     ends = disk.ends()
     assert set(ends.values()) == {("stopped", reason)}
     begun = [path.name.removeprefix("begun-") for path in tmp_path.glob("begun-*")]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from plotly.offline import get_plotlyjs
+from threadpoolctl import threadpool_limits
 
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup.testing import recording
@@ -43,7 +44,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the digits example: 45 tasks, four curves each."""
     metrics = [Metric("loss", mode="min"), Metric("accuracy", mode="max")]
-    with recording(), warnings.catch_warnings():
+    with recording(), warnings.catch_warnings(), threadpool_limits(1):  # other tests need the cores
         warnings.simplefilter("ignore")
         with TaskGroup("digits", "network-sweep", template="{metric}/{split}", metrics=metrics) as group:
             for task in group.sweep(SPACE):
@@ -66,7 +67,7 @@ def sort_state(browser: Browser, place: int) -> Any:
 
 
 def test_the_digits_example(digits: Path, browser: Browser) -> None:
-    """45 tasks: below 6 MB, five figures for each metric, all with something in them."""
+    """45 tasks: below 6 MB, six figures for each metric, all with something in them."""
     assert digits.stat().st_size < 6_000_000
     browser.open(digits)
     assert browser.evaluate("document.querySelectorAll('#tasks tbody tr').length") == 45
@@ -77,7 +78,7 @@ def test_the_digits_example(digits: Path, browser: Browser) -> None:
         )
         assert browser.evaluate(pressed).index("true") == metric
         traces = "Array.from(document.querySelectorAll('.plot'), (plot) => plot.data.length)"
-        assert browser.evaluate(traces) == [18, 46, 45, 1, 3]
+        assert browser.evaluate(traces) == [18, 46, 45, 1, 1, 3]
         paths = (
             "Array.from(document.querySelectorAll('.plot'), (p) => p.querySelectorAll('path, image').length)"
         )
@@ -124,15 +125,19 @@ def test_filter_and_links(digits: Path, browser: Browser) -> None:
     browser.evaluate("filter.value = ''; filter.dispatchEvent(new Event('input'))")
     assert len(column(browser, 2)) == 45
     browser.type("learning_rate=0.01 seed=2")
-    assert column(browser, 5)[:3] == ["0.01"] * 3
+    assert column(browser, 4)[:3] == ["0.01"] * 3
     browser.evaluate("filter.value = 'hidden=8, seed=3'; filter.dispatchEvent(new Event('input'))")
     browser.click("#tasks tbody tr:not([hidden]) a")
-    opened = "document.querySelector('details[open] summary')"
-    summary = browser.evaluate(
+    opened = "document.querySelector('dialog[open]')"
+    shown = browser.evaluate(
         f"new Promise((done) => {opened} ? done() : addEventListener('hashchange', done))"
         f".then(() => {opened}.textContent)"
     )
-    assert summary.startswith("hidden=8,learning_rate=0.001,seed=3")
+    assert "hidden=8,learning_rate=0.001,seed=3" in shown
+    assert "accuracy[split=val]" in shown
+    browser.click("dialog > button")
+    browser.evaluate("new Promise((done) => setTimeout(done))")  # the event of closing comes later
+    assert browser.evaluate(f"[{opened}, location.hash]") == [None, ""]
 
 
 def mixed() -> Results:
@@ -192,7 +197,44 @@ def test_no_name_does_anything(tmp_path: Path, browser: Browser) -> None:
     assert browser.evaluate("document.querySelectorAll('.main-svg').length") >= 4
     title = browser.evaluate("document.querySelector('.gtitle').textContent")
     assert title.startswith("</script><script>hacked=1</script><img src=x onerror=hacked=2> &lt;")
+    name = browser.evaluate(
+        "new Promise((done) => { addEventListener('hashchange', done);"
+        "location.hash = document.querySelector('#tasks tbody a').hash; })"
+        ".then(() => document.querySelector('dialog[open] h2').textContent)"
+    )
+    assert name == f"{NASTY}0"
+    assert browser.evaluate("typeof hacked") == "undefined"
     assert browser.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_only_the_pages_own_scripts_run(digits: Path, browser: Browser, tmp_path: Path) -> None:
+    """Even if a text were not escaped, its script would not run."""
+    page = tmp_path / "page.html"
+    injected = "<script>hacked = 1</script><img src='data:,' onerror='hacked = 2'>"
+    page.write_text(digits.read_text("utf-8").replace("<footer>", f"{injected}<footer>"), encoding="utf-8")
+    browser.open(page)
+    assert browser.evaluate("typeof hacked") == "undefined"
+    assert browser.evaluate("document.querySelectorAll('.main-svg').length") >= 5
+    assert all("Content Security Policy" in complaint for complaint in browser.complaints)
+    browser.complaints.clear()
+
+
+def test_on_a_phone(digits: Path, browser: Browser) -> None:
+    """The page is as wide as the screen, captions are outside of what is scrolled, legends below plots."""
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.open(digits)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+    assert browser.evaluate("document.querySelectorAll('.scroll .caption, caption').length") == 0
+    boxes = (
+        "['.nsewdrag', '.legend', '.infolayer .cbfills'].map((part) => Array.from("
+        "document.querySelectorAll(`.plot ${part}`), (found) => found.getBoundingClientRect().toJSON()))"
+    )
+    areas, legends, bars = browser.evaluate(boxes)
+    assert (len(legends), len(bars)) == (1, 2)
+    assert all(area["width"] > 200 for area in areas)
+    assert legends[0]["top"] > areas[0]["bottom"]
+    assert bars[0]["top"] > areas[1]["bottom"]
 
 
 def test_a_diverged_task(tmp_path: Path, browser: Browser) -> None:
@@ -255,7 +297,7 @@ def test_the_parents_table_is_drawn_as_text(tmp_path: Path, browser: Browser) ->
         for text in texts:
             group.task({text: text}, name=text)
     parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    event = next(event for event in parent.events if event.get("metric") == "Results")
+    event = next(event for event in parent.events if event.get("variant") == "tasks")
     figure = json.loads(event["plot_str"])
     figure["layout"] |= {"width": 2000, "height": 900}
     page = tmp_path / "page.html"

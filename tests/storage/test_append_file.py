@@ -17,6 +17,7 @@ from clearml_taskgroup._storage.append_file import (
     exclusive_lock,
     is_torn,
     lock,
+    lock_holder,
     open_file,
     shared_lock,
 )
@@ -100,6 +101,21 @@ def test_a_line_is_appended_after_a_torn_one(path: Path, file: int) -> None:
     assert path.read_bytes() == b"tw\nthree\nfo#\nfive\nsix\n"
 
 
+def test_the_end_of_a_file_that_nobody_else_has_written_to_is_not_read(
+    path: Path, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size that the last call returned says that it is whole; with any other size it is looked at."""
+    size = append(file, b"one\n")
+    assert size == 4
+    with monkeypatch.context() as patch:
+        patch.delattr("clearml_taskgroup._storage.append_file.read_at")
+        size = append_to(path, b"two\n", whole=size)
+    os.write(file, b"th")
+    size = append_to(path, b"four\n", whole=size)
+    assert path.read_bytes() == b"one\ntwo\nth\nfour\n"
+    assert size == path.stat().st_size
+
+
 def test_new_files_are_their_owners_only_and_old_ones_stay(path: Path, tmp_path: Path) -> None:
     append_to(path, b"one\n", create=True)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -138,6 +154,7 @@ def test_a_lock_is_held_as_long_as_its_process_lives(path: Path, file: int) -> N
         os._exit(0)  # without closing the file
     assert os.read(locked[0], 1) == b"y"
     assert not lock(file)
+    assert lock_holder(path) in (child, None)  # None: the system does not tell
     os.write(may_end[1], b".")
     os.waitpid(child, 0)
     assert lock(file)

@@ -59,6 +59,7 @@ def test_a_session_holds_what_clearml_reads_and_nothing_else(backend: OfflineBac
         "name",
         "project_name",
         "hyperparams",
+        "configuration",
         "tags",
         "system_tags",
         "script",
@@ -67,6 +68,7 @@ def test_a_session_holds_what_clearml_reads_and_nothing_else(backend: OfflineBac
         "offline_folder",
         "offline_output_models",
     }
+    assert contents(backend, parent)["comment"].startswith("Run 1 of the group ")
     assert (data["id"], data["type"], data["name"]) == (task, "training", "group k")
     assert (data["project_name"], data["tags"]) == ("a/project", ["all", "own"])
     assert data["execution"].keys() == {
@@ -148,12 +150,25 @@ def test_a_line_that_is_no_event_is_skipped(backend: OfflineBackend, line: bytes
     assert (found, stats.count) == (name, 2)
 
 
+def test_a_line_that_another_writer_left_without_its_end_spoils_no_point(backend: OfflineBackend) -> None:
+    (task,) = opened(backend, "a")
+    point = '{"type":"training_stats_scalar","metric":"a","variant":"b","iter":%d,"value":1.5}'
+    backend.write({task: [point % 1]})
+    with (backend.folder(task) / "metrics.jsonl").open("a") as events:
+        events.write('[{"type":')
+    backend.write({task: [point % 2]})
+    backend.write({task: [point % 3]})
+    name = Name("a", "b")
+    assert backend.read_curves({task: [name]}) == {task: {name: [(1, 1.5), (2, 1.5), (3, 1.5)]}}
+
+
 def test_a_session_that_cannot_be_synced_is_a_named_error(backend: OfflineBackend) -> None:
     """Whatever the system says as the file is opened, too."""
     (task,) = opened(backend, "a")
     path = backend.folder(task) / "metrics.jsonl"
     path.mkdir()
-    (error,) = backend.finish([Ending(task, "completed")], 1.0)
+    assert backend.finish([Ending(task, "completed")], 1.0) == {}
+    (error,) = backend.delivery_errors()
     assert isinstance(error, StoreError)
     assert error.where == str(path)
 
@@ -200,15 +215,15 @@ def test_sessions_are_made_all_or_none(backend: OfflineBackend, monkeypatch: pyt
     """If one of several sessions cannot be written, none is left behind for an importer to find."""
     opened(backend, "a")
     before = sorted(backend.root.iterdir())
-    mkdir, made = Path.mkdir, []
+    mkdir, made = os.mkdir, []
 
-    def third_is_full(path: Path, *arguments: Any, **options: Any) -> None:
+    def third_is_full(path: str, *arguments: Any, **options: Any) -> None:
         mkdir(path, *arguments, **options)
         made.append(path)
         if len(made) == 3:
-            (path / "task.json.new").symlink_to("/dev/full")
+            Path(path, "task.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(Path, "mkdir", third_is_full)
+    monkeypatch.setattr(os, "mkdir", third_is_full)
     with pytest.raises(StoreError, match="No space left"):
         opened(backend, "b", "c", "d", "e")
     assert len(made) == 3
@@ -275,10 +290,10 @@ def test_ending_goes_through_all_tasks_under_one_deadline(
     monkeypatch.setattr(offline, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     backend._attached = {task: f"attached {task}" for task in ids}
     errors = backend.finish([Ending(task, "completed") for task in ids], 25.0)
-    assert [str(error) for error in errors] == ["took too long"]
+    assert {task: str(error) for task, error in errors.items()} == {ids[0]: "took too long"}
     assert [timeout for _, timeout in given] == [15.0, 5.0, 0.0]
     assert list(backend._attached) == [ids[0]]
-    assert backend.finish([Ending(ids[0], "completed")], 1.0) == []
+    assert backend.finish([Ending(ids[0], "completed")], 1.0) == {}
     assert len(given) == 4
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml.queries import group_tasks, is_original
-from clearml_taskgroup._clearml.sdk import connect
+from clearml_taskgroup._clearml.login import connect
+from clearml_taskgroup._clearml.queries import group_tasks, identity_of, is_original
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.specs import RunInfo
 from clearml_taskgroup._storage.online import OnlineBackend
@@ -36,7 +36,8 @@ def test_tasks_arrive_with_all_that_they_are(server: View) -> None:
     assert sorted(doc["tags"]) == ["all", "one"]
     assert doc["parent"] == group.parent_id
     assert server.parameters(task.id) == {"C": "0.5", "net/depth": "3"}
-    identity = server.parameters(task.id, "TaskGroup")
+    identity = identity_of(doc)
+    assert not {"key", "name", "index", "attempt", "params"} & server.parameters(task.id, "TaskGroup").keys()
     assert identity["group"] == group.id
     assert identity["key"] == task.key
     assert identity["run"] == group.run
@@ -112,13 +113,14 @@ def test_parameters_can_be_added_while_a_task_runs(server: View) -> None:
 
 
 def test_runs_are_numbered_on_the_server(server: View) -> None:
-    """Each run of a group has the next number, whichever machine it runs on."""
+    """Each run of a group has the next number, whichever machine it runs on; parents show it."""
     numbers = []
     for _ in range(3):
         with group_on(server) as group:
             group.task(name="only")
             numbers.append(group.run_number)
     assert numbers == [1, 2, 3]
+    assert [doc["name"] for doc in server.tasks("parent")] == ["online", "online #2", "online #3"]
 
 
 def test_a_group_is_found_by_its_section(server: View) -> None:
@@ -173,6 +175,7 @@ def test_two_processes_make_one_project(server: View) -> None:
 def test_three_calls_for_each_task(loopback: LoopbackServer) -> None:
     """A task costs three calls, and a flush one batch for all tasks together."""
     group = TaskGroup("calls", "counted", mode="online", provenance=False).open()
+    assert loopback.wait_until(lambda: loopback.count("tasks.started") == 1)  # of the parent
     loopback.reset_counts()
     tasks = group.tasks({"seed": range(20)})
     group.flush()
@@ -183,7 +186,7 @@ def test_three_calls_for_each_task(loopback: LoopbackServer) -> None:
     assert loopback.count("events.add_batch") == 1
     group.close()
     calls = sum(call.endpoint.startswith("tasks.") for call in loopback.calls)
-    assert calls == 20 * 3 + 2 + 2  # the parent's start and end; one look at the statuses of each kind
+    assert calls == 20 * 3 + 1 + 2  # the parent's end; one look at the statuses of each kind
 
 
 def test_a_deleted_task_costs_itself_alone(

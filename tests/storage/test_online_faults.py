@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import api, sdk
+from clearml_taskgroup._clearml import api, login
+from clearml_taskgroup._clearml.api_errors import Unreachable
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage import sender as sender
@@ -39,8 +41,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (api, sender):
         monkeypatch.setattr(module, "MIN_RETRY_DELAY_S", 0.002)
         monkeypatch.setattr(module, "MAX_RETRY_DELAY_S", 0.02)
-    monkeypatch.setattr(sdk, "MIN_LOGIN_RETRY_DELAY_S", 0.002)
-    monkeypatch.setattr(sdk, "MAX_LOGIN_RETRY_DELAY_S", 0.02)
+    monkeypatch.setattr(login, "MIN_LOGIN_RETRY_DELAY_S", 0.002)
+    monkeypatch.setattr(login, "MAX_LOGIN_RETRY_DELAY_S", 0.02)
 
 
 def a_group(name: str = "the group", **options: Any) -> TaskGroup:
@@ -195,8 +197,7 @@ def test_closing_without_a_server_ends_in_time(loopback: LoopbackServer, how: st
     before = time.monotonic()
     with pytest.raises(ExceptionGroup) as raised:
         group.close(timeout=0.5)
-    took = time.monotonic() - before
-    assert took < 10.0
+    assert time.monotonic() - before < limits.API_ANSWER_TIMEOUT_S / 2
     (delivery_error,) = [error for error in raised.value.exceptions if isinstance(error, DeliveryError)]
     assert delivery_error.points == 8
     assert list(delivery_error.tasks) == ["seed=0", "seed=1"]
@@ -219,7 +220,7 @@ def test_ends_that_could_not_be_told_are_named(loopback: LoopbackServer) -> None
         group.close(timeout=0.5)
     text = " ".join(str(error) for error in raised.value.exceptions)
     assert "seed=0, seed=1, seed=2" in text
-    assert {type(error) for error in raised.value.exceptions} <= {ServerError, api.Unreachable}
+    assert {type(error) for error in raised.value.exceptions} <= {ServerError, Unreachable}
     loopback.faults.clear()
 
 
@@ -232,7 +233,7 @@ def test_a_poisoned_point_is_told_by_name(loopback: LoopbackServer) -> None:
             task.report({"loss": task.params["seed"] + step / 4}, step)
     assert group._run is not None
     group._run.reporter.put_text(tasks[1].id, "hello")
-    group._run.reporter._queue.append((tasks[1].id, None, 0, point(tasks[1].id, TOO_LARGE, 2, "poison")))
+    group._run.reporter._queue.append((tasks[1].id, point(tasks[1].id, TOO_LARGE, 2, "poison")))
     with pytest.raises(ExceptionGroup) as raised:
         group.close()
     (error,) = raised.value.exceptions
@@ -246,32 +247,26 @@ def test_a_poisoned_point_is_told_by_name(loopback: LoopbackServer) -> None:
 
 
 def test_a_slow_server_does_not_hold_a_report_up(loopback: LoopbackServer) -> None:
-    """While each answer takes long, thousands of reports return at once."""
+    """While the server answers nothing, thousands of reports return."""
     with a_group() as group:
         tasks = group.tasks({"seed": range(4)})
         group.flush()
-        loopback.faults.latency = 1.0
-        longest = 0.0
-        for step in range(500):
-            for task in tasks:
-                before = time.monotonic()
-                task.report({"loss": task.params["seed"] + step / 4}, step)
-                longest = max(longest, time.monotonic() - before)
-        loopback.faults.latency = 0.0
-    assert longest < 0.5
+        with loopback.faults.holding():
+            for step in range(500):
+                for task in tasks:
+                    task.report({"loss": task.params["seed"] + step / 4}, step)
     check(loopback, group, 500)
 
 
 def test_a_hanging_call_does_not_hold_others_up(loopback: LoopbackServer) -> None:
     """Several tasks are created at once: their answers are waited for together."""
-    with a_group() as group:
-        loopback.faults.latency = 0.1
-        before = time.monotonic()
-        group.tasks({"seed": range(16)})
-        took = time.monotonic() - before
-        loopback.faults.latency = 0.0
+    with a_group() as group, ThreadPoolExecutor(1) as pool:
+        loopback.reset_counts()
+        with loopback.faults.holding():
+            opened = pool.submit(group.tasks, {"seed": range(16)})
+            assert loopback.wait_until(lambda: loopback.peak_in_flight("tasks.create") == 8)
+        assert len(opened.result()) == 16
     assert loopback.peak_in_flight("tasks.create") == 8
-    assert took < 16 * 0.1
 
 
 def test_a_reset_task_is_not_taken_for_a_new_one(loopback: LoopbackServer, server: View) -> None:

@@ -30,6 +30,7 @@ from clearml_taskgroup.errors import DeliveryError, ServerError, StoreWarning
 from tests.loopback import LoopbackServer
 from tests.loopback.state import State
 from tests.loopback.transport import LoopbackHTTPServer
+from tests.support.cli import command
 
 ADD = "events.add_batch"
 
@@ -68,7 +69,7 @@ def store_of(group: TaskGroup) -> OnlineBackend:
 def waiting(group: TaskGroup) -> int:
     """How many events wait on disk, once the reporter has handed all of them over."""
     assert group._run is not None
-    assert group._run.reporter.flush(10)
+    assert group._run.reporter.flush(60)
     return sum(store_of(group).undelivered().values())
 
 
@@ -99,14 +100,11 @@ def closing_error(group: TaskGroup, timeout: float) -> Exception:
 
 
 def run_told_command(error: Exception) -> str:
-    """Runs the command that an error tells, as a user does."""
+    """Runs the command that an error tells, as a user types it."""
     told = re.search(r"with: clearml-taskgroup (.*)$", str(error))
     assert told is not None, str(error)
-    script = "import sys; from clearml_taskgroup._cli import main; main(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *shlex.split(told[1])], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = command(*shlex.split(told[1]))
+    assert done.exit_code == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -136,10 +134,10 @@ def test_threads_and_files_are_as_many_for_one_task_as_for_hundreds(group: TaskG
 
     group.task({"seed": 0}).report({"loss": 0.5}, 0)
     group.flush()
-    assert held() == (2, 3)
+    assert held() == (3, 3)
     report_all(group.tasks({"seed": range(1, 300)}), 0, 3)
     group.flush()
-    assert held() == (2, 3)
+    assert held() == (3, 3)
 
 
 # --- servers that go away ------------------------------------------------------------------------
@@ -153,8 +151,13 @@ def test_an_outage_delays_and_loses_nothing(loopback: LoopbackServer, group: Tas
     loopback.faults.outage = True
     report_all(tasks, 10, 2000)
     assert waiting(group) == 5 * 1990
+    box = store_of(group).sender
+    assert box is not None
+    assert not box.flush(0.3)
+    while box.error is None:  # until the first attempt has failed, however slow the machine is
+        assert not box.flush(0.1)
     with pytest.raises(DeliveryError, match=r"9,950 points of 5 tasks .*got no answer from http"):
-        group.flush(0.3)
+        group.flush(0.0)
     loopback.faults.outage = False
     group.flush(30)
     assert waiting(group) == 0
@@ -197,13 +200,12 @@ def test_a_server_that_is_started_again_gets_the_rest(
 def test_a_server_that_hangs_keeps_no_point_from_the_disk(loopback: LoopbackServer, group: TaskGroup) -> None:
     """While the server sits on a task's start, what is reported is on disk all the same."""
     assert loopback.wait_until(lambda: loopback.count("tasks.started") == 1)  # the parent's
-    loopback.faults.fail_next("tasks.started", kind="delay", delay=2.0)
-    task = group.task({"seed": 0})
-    assert loopback.wait_until(lambda: loopback.count("tasks.started") == 2)
-    report_all([task], 0, 100)
-    assert group._run is not None
-    assert group._run.reporter.flush(1.0)
-    assert waiting(group) == 100
+    loopback.reset_counts()
+    with loopback.faults.holding("tasks.started"):
+        task = group.task({"seed": 0})
+        assert loopback.wait_until(lambda: loopback.peak_in_flight("tasks.started") == 1)
+        report_all([task], 0, 100)
+        assert waiting(group) == 100
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "truncate", "status_after"])
@@ -217,7 +219,7 @@ def test_after_a_doubtful_answer_the_last_value_is_the_last(
             loopback.faults.fail_next(ADD, status=502, after=True, times=2)
         )
         report_all(tasks, start, start + 10)
-        group.flush(10)
+        group.flush(60)
     for task in tasks:
         assert loopback.scalars(task.id) == curve(50)
         assert loopback.last_metrics(task.id)["loss", "value"]["value"] == 49 / 2
@@ -260,10 +262,9 @@ def test_one_error_tells_what_is_undelivered_and_how_to_deliver_it(
     error = closing_error(group, 0.3)
     outbox = folder_of(group) / "run-0001.outbox"
     assert str(error).startswith("180 points of 4 tasks (seed=0, seed=1, seed=2, ")
-    assert f" wait in {outbox}: the ClearML server" in str(error)
+    assert f" wait in {outbox}: " in str(error)
     assert "; deliver them with: clearml-taskgroup upload '" in str(error)
     assert "could not be delivered" not in str(error)
-    assert "got no answer from http://127.0.0.1" in str(error)
     loopback.faults.outage = False
     assert "4 tasks on the server" in run_told_command(error)
     assert [loopback.task(task.id)["status"] for task in tasks] == ["completed", "failed"] + ["completed"] * 2
@@ -351,7 +352,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
         with pytest.raises(DeliveryError, match=r"run-0001\.outbox.*No space left"):
             group.flush(10)
         report_all([task], 100, 200)
-    group.flush(10)
+    group.flush(60)
     assert loopback.scalars(task.id) == curve(200)
 
 
@@ -464,7 +465,7 @@ def test_what_children_report_in_an_outage_arrives_once(loopback: LoopbackServer
                 tasks[child].report({"loss": step / 2}, step, split=f"child {child}")
             assert group._run is not None
             group._run.reporter.put_text(tasks[child].id, f"child {child} is done")
-            group.flush(5)
+            group.flush(60)
 
         children = [context.Process(target=work, args=(child,)) for child in range(3)]
         for process in children:
@@ -493,7 +494,7 @@ def test_a_child_that_outlives_its_parents_group_delivers_by_itself(loopback: Lo
     ended = context.Event()
 
     def work() -> None:
-        assert ended.wait(10)
+        assert ended.wait(60)
         report_all([task], 5, 10)
 
     process = context.Process(target=work)

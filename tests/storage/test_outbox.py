@@ -172,8 +172,10 @@ def test_a_mark_that_cannot_be_read_sends_all_again(path: Path) -> None:
     assert drained(crashed(outbox)) == [("a", 0)]
 
 
-def test_the_file_starts_anew_when_much_was_delivered(path: Path) -> None:
+def test_the_file_starts_anew_when_much_was_delivered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its bound a file that is all delivered is emptied, and goes on in order."""
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 2**20)
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 2**18)
     outbox = Outbox.open(path)
     lines = [event("a", step) for step in range(1000)]
     most = 0

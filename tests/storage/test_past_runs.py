@@ -16,7 +16,6 @@ from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._storage.past_runs import (
     all_runs,
-    files_beside,
     find_run,
     groups_on_disk,
     latest_run,
@@ -24,7 +23,9 @@ from clearml_taskgroup._storage.past_runs import (
     locked,
     run_logs,
 )
+from clearml_taskgroup._storage.processes import this_process
 from clearml_taskgroup._storage.run_log import RunLog, append, read
+from clearml_taskgroup._storage.shared_on_disk import SharedOnDisk
 from clearml_taskgroup.errors import ArgumentError, RunInUseError, RunLogError
 
 ID = "a" * 32
@@ -70,7 +71,7 @@ def past_of(folder: Path, *lines: dict[str, Any], number: int = 1) -> PastRun:
 
 def test_a_record_is_read_back(tmp_path: Path) -> None:
     """Run, tasks in order, their ends and the run's end are what was written."""
-    measures = [["loss", {}, {**attrs.asdict(Stats()), "count": 1}, []]]
+    measures = [["loss", {}, [*attrs.astuple(Stats(count=1))], []]]
     lines = (RUN, opened("t1"), opened("t2", "l"), {**ended("t1"), "measures": measures}, closed())
     past = past_of(tmp_path, *lines)
     assert (past.run, past.number, past.mode, past.parent, past.owns_parent) == (
@@ -115,7 +116,14 @@ def test_what_is_no_record_is_none(tmp_path: Path) -> None:
         ({**opened("t1"), "index": "x" * 1000}, "'index' is 'xxx"),
         ({**opened("t1"), "params": [1]}, "'params' is"),
         ({**ended("t1"), "status": "in_progress"}, "'status' is 'in_progress'"),
+        ({**ended("t1"), "measures": {}}, "'measures' is {}"),
         ({**ended("t1"), "measures": [["loss", {}, {"last": "1"}, []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, ["1"], []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, [1.0, 2**63], []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, [True], []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, [1.0] * 15, []]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [["loss", {}, [1.0], ["ab"]]]}, "'measures' is"),
+        ({**ended("t1"), "measures": [[1, {}, [1.0], []]]}, "'measures' is"),
         ({**ended("t1"), "measures": [["loss", {"split": {}}, {}, []]]}, "'measures' is"),
         ({**ended("t1"), "measures": [["loss", {}, {}, [["a"]]]]}, "'measures' is"),
         ({"event": "uploaded", "id": "t1", "to": "../t2"}, "'to' is '../t2'"),
@@ -178,12 +186,6 @@ def test_only_names_of_run_logs_are_run_logs(tmp_path: Path) -> None:
     for name in ("run-*.jsonl", "run-1x.jsonl", "run-.jsonl", "run-0001.jsonl.bak", "run-².jsonl"):
         (tmp_path / name).write_text(past.path.read_text())
     assert run_logs(tmp_path) == [past.path]
-
-
-def test_files_beside_a_run_log_are_those_of_its_name(tmp_path: Path) -> None:
-    for name in ("run-*.jsonl", "run-*.outbox", "run-0001.jsonl", "run-0001.outbox"):
-        (tmp_path / name).touch()
-    assert files_beside(tmp_path / "run-*.jsonl") == [tmp_path / "run-*.outbox"]
 
 
 def test_an_unknown_task_and_an_unknown_line_are_passed_over(tmp_path: Path) -> None:
@@ -320,6 +322,27 @@ def test_one_process_holds_a_record(tmp_path: Path) -> None:
     RunLog.reopen(record.path).close()
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who holds a lock")
+def test_the_error_names_the_process_that_holds_a_run_that_is_just_being_resumed(tmp_path: Path) -> None:
+    """Before the log has a line of it; the last line is of a process that is gone, or another program."""
+    record = RunLog.start(tmp_path)
+    for gone in (2**22 + 1, 1):
+        record.write("run", project="a", name="b", pid=gone)
+        with pytest.raises(RunInUseError, match=f" of a/b .*, pid {os.getpid()}; wait"), locked(record.path):
+            pass
+    record.close()
+
+
+def test_an_upload_names_the_processes_that_share_the_run(tmp_path: Path) -> None:
+    path = past_of(tmp_path, RUN).path
+    shared = SharedOnDisk(path, this_process())
+    shared.join()
+    with pytest.raises(RunInUseError, match=f"in use: pid {os.getpid()} on this machine shares it; wait"):
+        with locked(path):
+            pass
+    shared.leave()
+
+
 def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:
     """What is appended after a crash stands on a line of its own."""
     path = past_of(tmp_path, RUN).path
@@ -399,11 +422,41 @@ def test_a_run_log_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert [task.final_status() for task in (first, second)] == [("completed", ""), ("failed", "bad")]
     read = {**LOSS, "end": 2, "exact": False, "ordered": True}  # an iteration may have been counted twice
     both = {**read, "last": 7, "last_iteration": None, "single": True}
+    loss, acc = [*read.values()], [*both.values()]
     assert json.loads(json.dumps(metrics_to_json(first.metrics))) == [
-        ["loss", {"split": "val"}, read, [["loss", "val"]]],
-        ["acc", {}, both, [["acc", "value"], ["Summary", "acc"]]],
+        ["loss", {"split": "val"}, loss, [["loss", "val"]]],
+        ["acc", {}, acc, [["acc", "value"], ["Summary", "acc"]]],
     ]
     assert [*second.metrics] == [("loss", (("flag", (True,)),))]
     assert json.loads(json.dumps(metrics_to_json(second.metrics))) == [
-        ["loss", {"flag": [True]}, read, [["loss", "True"]]]
+        ["loss", {"flag": [True]}, loss, [["loss", "True"]]]
     ]
+
+
+def test_a_script_is_that_of_the_process_that_opened_the_task(tmp_path: Path) -> None:
+    """It may be logged after the task has ended, or after the run was resumed with another script."""
+    first, second = {"entry_point": "first.py"}, {"entry_point": "second.py"}
+    past = past_of(
+        tmp_path,
+        {**RUN, "pid": 1},
+        opened("one"),
+        {**RUN, "pid": 2},
+        opened("two", "l"),
+        {"event": "script", "pid": 1, "script": first},
+        {"event": "script", "pid": 2, "script": second},
+        {"event": "script", "pid": 3, "script": None},
+    )
+    assert [past.script_of(task) for task in ("one", "two", "the-parent")] == [first, second, first]
+
+
+def test_without_a_script_there_is_none(tmp_path: Path) -> None:
+    """The process may have been killed before it was known; older logs have no such lines."""
+    past = past_of(tmp_path, {**RUN, "pid": 1}, opened("one"))
+    assert [past.script_of(task) for task in ("one", "the-parent")] == [None, None]
+
+
+@pytest.mark.parametrize("line", [{"pid": "1", "script": {}}, {"pid": 1}, {"pid": 1, "script": [1]}])
+def test_a_script_that_no_group_writes_is_refused(tmp_path: Path, line: dict[str, Any]) -> None:
+    """As any other line."""
+    with pytest.raises(RunLogError, match="'script'"):
+        past_of(tmp_path, RUN, {"event": "script", **line})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup._storage.past_runs import locked
-from clearml_taskgroup._storage.run_log import RunLog, read, run_number
+from clearml_taskgroup._storage.run_log import RunLog, files_beside, read, run_number
 from clearml_taskgroup.errors import StoreError
 from tests.support.scripts import Disk, place_of
 
@@ -229,3 +229,18 @@ def test_what_is_no_record_has_no_lines(tmp_path: Path) -> None:
     path = tmp_path / "photo.jsonl"
     path.write_bytes(b"\xff\xfe\x00\n[1, 2]\n3\n" + b'{"event": "run"}\n')
     assert read(path) == [{"event": "run"}]
+
+
+def test_files_beside_a_run_log_are_those_of_its_name(tmp_path: Path) -> None:
+    for name in ("run-*.jsonl", "run-*.outbox", "run-0001.jsonl", "run-0001.outbox"):
+        (tmp_path / name).touch()
+    assert files_beside(tmp_path / "run-*.jsonl") == [tmp_path / "run-*.outbox"]
+
+
+def test_a_torn_line_among_many_costs_no_other_line(tmp_path: Path) -> None:
+    """Lines are parsed several at a time; those beside a torn, blank or foreign one are read all the same."""
+    whole = [json.dumps({"event": "task", "id": f"t{number}", "pad": "x" * 900}) for number in range(40)]
+    odd = ['{"event": "task", "id": ', "", "[1]", '{"a": 1', '"b": 2}', '{"event": "to' + whole[30]]
+    path = tmp_path / "run-0001.jsonl"
+    path.write_text("\n".join([*whole[:25], *odd[:5], *whole[25:30], odd[5], *whole[31:]]) + "\n")
+    assert read(path) == [json.loads(line) for line in whole]

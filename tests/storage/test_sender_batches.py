@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clearml_taskgroup._clearml import api, sdk
-from clearml_taskgroup._clearml.api import AnsweredByProxy, Refused, Transport, Unreachable
+from clearml_taskgroup._clearml import api, login
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.api_errors import AnsweredByProxy, Refused, Unreachable
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage.batch_sender import BatchSender, Undecided
 from tests.loopback import LoopbackServer
+from tests.support.clock import Clock
 
 ADD = batch_sender.ACTION
 TOO_LARGE = 1e39
 TOO_FAR = 2**63
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses that a test does not notice, and patience that ends."""
-    monkeypatch.setattr(api, "MIN_RETRY_DELAY_S", 0.001)
-    monkeypatch.setattr(api, "MAX_RETRY_DELAY_S", 0.002)
-    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.3)
-
-
 @pytest.fixture
-def sender(loopback: LoopbackServer) -> Iterator[BatchSender]:
-    """A sender to the loopback server."""
-    transport = Transport(sdk.connect())
+def sender(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchSender]:
+    """A sender to the loopback server, whose attempts and pauses take no time."""
+    clock = Clock()
+    monkeypatch.setattr(api, "time", clock)
+    transport = Transport(login.connect(), clock)
     yield BatchSender(transport)
     transport.close()
 
@@ -91,6 +88,7 @@ class Fake:
 
     def __init__(self, answer: Callable[[list[str]], int]) -> None:
         self.answer = answer
+        self.closing = threading.Event()
         self.requests: list[list[str]] = []
         self.taken: list[str] = []
 
@@ -200,6 +198,18 @@ def test_a_poisoned_event_costs_itself_alone(
     assert loopback.peak_in_flight(ADD) == 1
 
 
+def test_a_slow_server_does_not_hide_a_bad_event(
+    loopback: LoopbackServer, sender: BatchSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short the time limit is compared to the answers, a bad event is found."""
+    monkeypatch.setattr(limits, "SENDER_TIMEOUT_S", 0.0)
+    task_id = new_task(sender)
+    batch = {task_id: [*points(task_id, 3), point(task_id, TOO_LARGE, 3)]}
+    sender.send(batch)
+    assert loopback.scalars(task_id) == curve(3)
+    assert sender.refused[task_id].events == 1
+
+
 def test_several_poisoned_events_cost_themselves_alone(loopback: LoopbackServer, sender: BatchSender) -> None:
     """Poisoned events in several tasks are each found and counted."""
     tasks = [new_task(sender) for _ in range(8)]
@@ -255,12 +265,15 @@ def test_a_refusal_without_a_name_is_split(status: int, bad: int) -> None:
 def test_the_last_event_is_tried_more_than_once() -> None:
     """A passing 500 in the middle of a search does not pass for a bad event."""
     line = f'{batch_sender.SCALAR},"task":"a"}}'
+    attempts = 0
 
     class Stumbles(Fake):
         def call(self, action: str, *, lines: Sequence[str], **limits: Any) -> dict[str, Any]:
-            probe = limits["timeout"] == 0
-            if len(lines) > 1 or (not probe and limits["attempts_on_500"] < batch_sender.MAX_ANSWERS_500):
-                raise Refused("stumbled", 500)
+            nonlocal attempts
+            if limits["timeout"] > 0:  # not a test of the server's health
+                attempts += 1
+                if len(lines) > 1 or attempts % batch_sender.MAX_ANSWERS_500:
+                    raise Refused("stumbled", 500)
             return super().call(action, lines=lines)
 
     sender = Stumbles(len).sender()

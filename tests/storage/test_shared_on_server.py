@@ -185,6 +185,28 @@ def test_each_task_is_created_once(machines: Machines) -> None:
     assert machines.entries("claim:") == []
 
 
+def test_the_one_that_is_longest_in_the_run_leads(machines: Machines) -> None:
+    """One living process keeps the parent's page up to date; when it has left or died, the next one does."""
+    first, second, third = (machines.joined(number) for number in range(3))
+    assert [one.leads() for one in (first, second, third)] == [True, False, False]
+    first.leave()
+    assert [one.leads() for one in (first, second, third)] == [False, True, False]
+    for _ in range(12):
+        machines.pass_time(30.0)
+        third.beat()
+    assert third.leads()  # the second one gave no sign of life
+
+
+def test_without_a_queue_one_with_an_open_task_leads(machines: Machines, loopback: LoopbackServer) -> None:
+    transport = Transport(machines.view.connection)
+    shared = [SharedWithoutQueue(transport, machines.run, TEMPLATE, f"machine{n}-1-1-1") for n in range(2)]
+    assert [one.leads() for one in shared] == [False, False]
+    machines.run_task(shared[1])
+    assert [one.leads() for one in shared] == [False, True]
+    machines.run_task(shared[0], "another key")
+    assert [one.leads() for one in shared] == [True, False]
+
+
 def test_a_claim_costs_three_calls(machines: Machines, loopback: LoopbackServer) -> None:
     """Beside the task's own calls, there are three for the process that runs it, and one for who loses."""
     first, second = machines.joined(1), machines.joined(2)
@@ -192,6 +214,7 @@ def test_a_claim_costs_three_calls(machines: Machines, loopback: LoopbackServer)
     loopback.reset_counts()
     assert not second.claim(KEY, 1)
     assert [call.endpoint for call in loopback.calls] == ["queues.add_task"]
+    assert machines.run_task(second, "a")  # the first one asks also for tasks of version 0.1
     loopback.reset_counts()
     assert second.claim("b", 1)
     assert second.release("b", 1, "id")

@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
-from clearml_taskgroup._clearml.api import Refused
+from clearml_taskgroup._clearml.api_errors import Refused
+from clearml_taskgroup._clearml.hyperparameters import configuration_object, parameter, runtime_of
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._storage.run_entries import ENDING
 from clearml_taskgroup._storage.shared_on_server import SharedOnServer
+from clearml_taskgroup._storage.shared_run import PARENT
 from tests.conftest import Seeds
 
 Doc = dict[str, Any]
@@ -57,7 +59,9 @@ class Server:
         """Answers a call, or raises what the transport does."""
         self.now += 0.001
         if action == "tasks.get_all":
-            key = body.get("hyperparams.TaskGroup.key.value", ["", None])[1]
+            if "hyperparams.TaskGroup.key.value" in body:  # of version 0.1
+                return {"tasks": []}
+            key = body.get("runtime.taskgroup_key")
             return {"tasks": [_document(task) for task in self.tasks if key in (None, task["key"])]}
         if action == "queues.create":
             if self.queues:
@@ -89,11 +93,13 @@ class Server:
 
 
 def _document(task: Doc) -> Doc:
-    identity = {"run": RUN, "key": task["key"], "attempt": "1", "process": task["process"]}
+    kind = "task" if task["key"] != PARENT else "parent"
+    identity = {"run": RUN, "kind": kind, "key": task["key"], "attempt": "1", "process": task["process"]}
     status = "in_progress" if task["status"] == "open" else "stopped"
-    section = {name: {"value": value} for name, value in identity.items()}
     document = {"id": task["id"], "created": task["created"], "status": status}
-    return {**document, "runtime": {"taskgroup_run": RUN}, "hyperparams": {"TaskGroup": section}}
+    shared = {name: parameter("TaskGroup", name, identity[name]) for name in ("run", "kind")}
+    document |= {"hyperparams": {"TaskGroup": shared}, "runtime": runtime_of(identity)}
+    return {**document, "configuration": {"TaskGroup": configuration_object(identity)}}
 
 
 @attrs.define(eq=False)

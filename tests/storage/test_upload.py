@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._clearml.api import Transport, Unreachable
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.api_errors import Unreachable
 from clearml_taskgroup._clearml.failed_uploads import FileNotUploaded
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._storage import online, processes
 from clearml_taskgroup._storage.past_runs import all_runs, load
+from clearml_taskgroup._storage.run_log import append
 from clearml_taskgroup.errors import ArgumentError, LoginError, ModeError, RunInUseError, ServerError
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import run_script
@@ -512,3 +515,18 @@ def test_an_upload_where_clearml_is_offline(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sdk, "task_mode", lambda: "offline")
     with pytest.raises(ModeError, match=r"ClearML is set offline.*unset CLEARML_OFFLINE_MODE"):
         TaskGroup.upload(group.run)
+
+
+def test_the_script_of_a_killed_run_is_uploaded(loopback: LoopbackServer) -> None:
+    """It was detected after the sessions were written, and is in the run log alone."""
+    group = offline()
+    group.open()
+    first = group.task({"seed": 1})
+    kill(group)
+    assert group.record_path is not None
+    script = {"entry_point": "train.py", "binary": "python3.11"}
+    append(group.record_path, [{"event": "script", "pid": os.getpid(), "script": script, "warnings": []}])
+    uploaded = TaskGroup.upload(group.record_path)
+    assert uploaded.parent is not None
+    for task_id in (uploaded.ids[first.id], uploaded.parent):
+        assert script.items() <= loopback.task(task_id)["script"].items()

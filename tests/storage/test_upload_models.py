@@ -38,9 +38,10 @@ def upload(
             data = json.loads((folder / "task.json").read_text())
             data["offline_output_models"] = list(entries)
             (folder / "task.json").write_text(json.dumps(data))
-            (folder / "models").mkdir()
             for filename, content in files.items():
+                (folder / "models" / filename).parent.mkdir(parents=True, exist_ok=True)
                 (folder / "models" / filename).write_text(content)
+            (folder / "models").mkdir(exist_ok=True)
             for filename, target in (links or {}).items():
                 (folder / "models" / filename).symlink_to(target)
     assert group.record_path is not None
@@ -78,6 +79,16 @@ def test_a_link_out_of_the_session_is_not_followed(loopback: LoopbackServer, tmp
     uploaded = upload(entry(1), files={}, links={"w.bin": tmp_path / "secret"})
     assert len(uploaded.problems) == 1
     assert loopback.stored_files == {}
+
+
+def test_models_of_one_file_name(loopback: LoopbackServer) -> None:
+    """Each has its own weights, where ClearML's own session has one file for both."""
+    files = {"offline-1/w.bin": "first", "offline-2/w.bin": "second", "w.bin": "of ClearML alone"}
+    uploaded = upload(entry(1), entry(2), entry(3, name="another"), files=files)
+    assert uploaded.problems == ()
+    stored = {file.content for file in loopback.stored_files.values()}
+    assert stored == {b"first", b"second", b"of ClearML alone"}
+    assert len({model["uri"] for model in loopback.models.values()}) == 3
 
 
 def test_a_short_name_gets_the_tasks(loopback: LoopbackServer) -> None:

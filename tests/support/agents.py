@@ -26,7 +26,7 @@ SCRIPT = {"entry_point": "script.py", "working_dir": ".", "diff": "print('hello'
 
 def script_detected(monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Any] | None = None) -> None:
     """Has the tests' process look like a script that was started without arguments."""
-    monkeypatch.setattr(sdk, "detect_script", lambda: dict(script or SCRIPT))
+    monkeypatch.setattr(sdk, "detect_script", lambda: (dict(script or SCRIPT), []))
     monkeypatch.setattr("sys.argv", ["script.py"])
     monkeypatch.setattr(_queueing, "FIRST_POLL_PAUSE_S", 0.005)
     monkeypatch.setattr(_queueing, "MAX_POLL_PAUSE_S", 0.02)

@@ -124,6 +124,7 @@ def start(
     cwd: Path | None = None,
     stdin: str = "",
     timeout: float = 120.0,
+    new_session: bool = False,
 ) -> Finished:
     """Runs Python with arguments, text for its standard input, and waits for its end."""
     done = subprocess.run(
@@ -135,5 +136,6 @@ def start(
         cwd=cwd or home,
         timeout=timeout,
         check=False,
+        start_new_session=new_session,
     )
     return Finished(done.returncode, done.stdout, done.stderr)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
 
 from clearml_taskgroup._cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def command(*arguments: object, answer: str | None = None) -> Result:
@@ -37,7 +40,17 @@ def as_json(*arguments: object, code: int = 0) -> Any:
     """Runs the command with `--json`; gives what it prints, which must be JSON and nothing else."""
     result = command(*arguments, "--json")
     assert (result.exit_code, result.stderr) == (code, "")
-    return json.loads(result.stdout)
+    found = json.loads(result.stdout)
+    assert not [key for key in _keys(found) if key.startswith("_")], "private names are no output"
+    return found
+
+
+def _keys(value: Any) -> Iterator[str]:
+    items = value.items() if isinstance(value, dict) else [("", one) for one in value]
+    for key, item in items:
+        yield key
+        if isinstance(item, (dict, list)):
+            yield from _keys(item)
 
 
 def as_json_error(*arguments: object, code: int) -> str:

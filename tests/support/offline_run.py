@@ -39,8 +39,8 @@ for seed in range({tasks}):
         task.report({{"loss": float(seed + step)}}, step)
     task.report({{"final": 7.0}}, split="test")
     task.logger.report_text(f"hello from {{seed}}")
-    task.logger.report_image(*task.name("sample"), iteration=1, image=pixels)
-    task.logger.report_confusion_matrix(*task.name("confusion"), iteration=0, matrix=np.eye(2))
+    task.metric("sample").report_image(iteration=1, image=pixels)
+    task.metric("confusion").report_confusion_matrix(iteration=0, matrix=np.eye(2))
     storage = task.clearml_task._get_default_report_storage_uri()
     task.clearml_task._reporter.report_image_plot_and_upload(  # as for figures of matplotlib's
         "figure", "embedded", iter=2, matrix=pixels, upload_uri=storage

@@ -215,17 +215,17 @@ class HookedStore(MemoryStore):
         self.on_write(batch)
         super().write(batch)
 
-    def finish(self, endings: Sequence[Ending], timeout: float = 60.0) -> list[Exception]:
+    def finish(self, endings: Sequence[Ending], timeout: float = 60.0) -> dict[str, Exception]:
         """Sets each status, unless the test's function objects."""
-        errors: list[Exception] = []
+        errors: dict[str, Exception] = {}
         for ending in endings:
             try:
                 self.on_finish([ending])
             except Exception as error:
-                errors.append(error)
+                errors[ending.task_id] = error
                 continue
             self.finished.append(ending.task_id)
-            errors += super().finish([ending], timeout)
+            errors |= super().finish([ending], timeout)
         return errors
 
 

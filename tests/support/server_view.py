@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import attrs
 
-from clearml_taskgroup._clearml.api import Refused, Transport
-from clearml_taskgroup._clearml.sdk import Connection
+from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.api_errors import Refused
+from clearml_taskgroup._clearml.login import Connection
 
 Doc = dict[str, Any]
 Found = TypeVar("Found")

@@ -16,7 +16,7 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.agent_task import HAS_RUN
-from .._clearml.hyperparameters import stored_parameters
+from .._clearml.hyperparameters import IDENTITY_FIELDS, stored_parameters
 from .._clearml.parameter_text import Text, read
 from .._clearml.queries import identity_of, is_original, parse_count, query_all_tasks
 from .._clearml.queues import edit_identity
@@ -158,7 +158,7 @@ def _as_new_attempt(
         "hyperparams.TaskGroup.run.value": ["__$any", run],
         "hyperparams.TaskGroup.kind.value": ["task"],
     }
-    found = query_all_tasks(transport, query, ("id", "hyperparams.TaskGroup", "runtime"))
+    found = query_all_tasks(transport, query, ("id", *IDENTITY_FIELDS, "runtime"))
     others = [identity_of(task) for task in found if task["id"] != agent_task.id and is_original(task)]
     same = [one for one in others if one.get("key") == spec.key]
     if same:

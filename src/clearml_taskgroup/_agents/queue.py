@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.api import Transport, Unreachable
+from .._clearml.api_errors import Unreachable
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.arguments import checked_timeout
@@ -25,6 +25,7 @@ from .submit_checks import adopted, like_main
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .._clearml.api import Transport
     from .._model.specs import TaskSpec
     from .._model.status import Status
     from .._run.run import Run
@@ -60,7 +61,7 @@ class QueuedTask(GroupTask):
             "once it has completed, reopen it in a resumed run: TaskGroup(…, resume=True)",
         )
 
-    def _require_open(self) -> None:
+    def _require_open(self, call: str = "") -> None:
         raise QueuedTaskError(
             self._state.spec.name,
             f"({self._state.status}) was submitted to a queue, so only its agent reports to it and ends it",
@@ -356,6 +357,8 @@ def _server(run: Run) -> Iterator[Transport | None]:
     if run.backend.transport is None:
         yield None
         return
+    from .._clearml.api import Transport
+
     transport = Transport(run.backend.transport.connection)
     try:
         yield transport

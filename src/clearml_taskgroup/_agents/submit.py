@@ -8,8 +8,8 @@ import attrs
 
 from .._model.search_space import configurations
 from .._task import GroupTask
-from .queue import QueuedTask, open_submission
-from .submit_checks import check
+from .queue import QueuedTask, Queueing, open_submission
+from .submit_checks import check, is_idle_rank
 
 if TYPE_CHECKING:
     from .._group import TaskGroup
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: int | None) -> list[GroupTask]:
     """Submits the configurations of a sweep that no earlier attempt has completed; returns all tasks.
 
+    On a rank of a distributed job that leaves submitting to rank 0 it does nothing.
+
     Raises:
         SubmitError: An agent could not run this script.
         UnknownQueueError: The server has no such queue.
         ServerError: The server refuses a request.
     """
+    if is_idle_rank(run):
+        return []
     check(group, run, queue)
-    submission, queueing = open_submission(run, queue, limit), group._queueing
+    submission = open_submission(run, queue, limit)
+    queueing = group._queueing = group._queueing or Queueing()
     specs = [
         attrs.evolve(spec, queue=queue, sweep=str(run.sweeps))
         for spec in run.specs.make_all(configurations(space))

@@ -101,7 +101,8 @@ def refuse_beside(group: TaskGroup, run: Run, call: str) -> None:
             "only tasks of group.sweep(…) and group.map(…) can be run alone; run the script itself instead",
         )
     queue = agent_task.queue if agent_task is not None else ""
-    queue = queue or next((one.queue for one in group._queueing.submissions), "")
+    if not queue and group._queueing is not None:
+        queue = next((one.queue for one in group._queueing.submissions), "")
     if queue:
         raise SubmitError(queue, f"{call} was called beside it, {_BODY}", _ADVICE)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from . import sdk
-from .api import Transport
 from .queries import FIELDS, Document, identity_of, parse_count, query_tasks
 
 if TYPE_CHECKING:
@@ -99,7 +98,10 @@ def agent_task_of_this_process(mode: str) -> AgentTask | None:
     task_id = sdk.agent_task_id() if mode in ("online", "disabled") else None
     if task_id is None or os.environ.get(RUNNING) == task_id:
         return None
-    transport = Transport(sdk.connect())
+    from . import login
+    from .api import Transport
+
+    transport = Transport(login.connect())
     try:
         found = query_tasks(transport, {"id": [task_id], "only_fields": list(FIELDS)})
     finally:

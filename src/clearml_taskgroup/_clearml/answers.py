@@ -34,6 +34,7 @@ _TASK = {
     **dict.fromkeys(("id?", "name?", "status?", "status_reason?", "status_message?", "parent?"), str),
     **dict.fromkeys(("project?", "created?", "started?", "completed?", "last_update?"), str),
     "hyperparams?": _Map(_Map(_PARAMETER)),
+    "configuration?": _Map(_Map(object)),
     "system_tags?": [str],
     "runtime?": _Map(object),
     "execution?": _Map(object),

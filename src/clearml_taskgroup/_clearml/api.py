@@ -13,15 +13,16 @@ import requests
 
 from .._model import limits
 from .._model.backoff import Backoff
-from ..errors import LoginError, ServerError
+from ..errors import LoginError
 from . import http_request
 from .answers import is_clearml, misfit, summary
+from .api_errors import AnsweredByProxy, AnswerTooLarge, Refused, Unreachable
 from .login_errors import LoginDelayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .sdk import Connection
+    from .login import Connection
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 509})
 """HTTP statuses of a server, or of a proxy before it, after which another attempt may succeed."""
@@ -33,31 +34,6 @@ MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
 MAX_RENEWALS = 5
 """How often one call renews its token: a server that refuses five new ones will refuse the next."""
 JSON, JSON_LINES = "application/json", "application/json-lines"
-
-
-@attrs.define(slots=False, repr=False)
-class Refused(ServerError):
-    """The server answered with an error that another attempt will not change.
-
-    Attributes:
-        status: The HTTP status.
-        subcode: ClearML's own code for the reason, 0 without one.
-    """
-
-    status: int = 0
-    subcode: int = 0
-
-
-class Unreachable(ServerError):
-    """No usable answer came within the time limit."""
-
-
-class AnsweredByProxy(Unreachable):
-    """Something between this process and the server keeps refusing the request."""
-
-
-class AnswerTooLarge(Unreachable):
-    """The answer is larger than `limits.MAX_ANSWER_BYTES`."""
 
 
 @attrs.define(eq=False)

@@ -12,12 +12,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from .._model.name_template import Name
-from .api import Refused
+from .api_errors import Refused
 from .concurrent import call_concurrently
 from .events import as_point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .api import Transport
     from .events import Curves
@@ -54,12 +54,30 @@ def read_curves(transport: Transport, wanted: Mapping[str, Sequence[Name]]) -> d
 def _parts(wanted: Mapping[str, Sequence[Name]]) -> Iterator[tuple[str, Titles]]:
     """Divides what is wanted into parts of one task each, which are read one after the other."""
     for task_id, names in wanted.items():
-        by_title: Titles = {}
-        for title, series in dict.fromkeys(names):
-            by_title.setdefault(title, []).append(series)
-        titles = list(by_title.items())
-        for first in range(0, len(titles), MAX_TITLES):
-            yield task_id, dict(titles[first : first + MAX_TITLES])
+        for titles in divided(names):
+            yield task_id, titles
+
+
+def divided(names: Iterable[Name]) -> Iterator[Titles]:
+    """Divides names into as many titles as one call may ask for."""
+    by_title: Titles = {}
+    for title, series in dict.fromkeys(names):
+        by_title.setdefault(title, []).append(series)
+    titles = list(by_title.items())
+    for first in range(0, len(titles), MAX_TITLES):
+        yield dict(titles[first : first + MAX_TITLES])
+
+
+def points_query(task_id: str, titles: Titles, page_points: int) -> dict[str, Any]:
+    """Asks `events.get_task_events` for the first page of data points of several titles, and their number."""
+    return {
+        "task": task_id,
+        "metrics": [{"metric": title, "variants": series} for title, series in titles.items()],
+        "event_type": "training_stats_scalar",
+        "order": "asc",
+        "batch_size": page_points,
+        "count_total": True,
+    }
 
 
 def _read_part(transport: Transport, task_id: str, titles: Titles) -> Curves:
@@ -76,9 +94,7 @@ def _read_part(transport: Transport, task_id: str, titles: Titles) -> Curves:
 
 def _read_titles(transport: Transport, task_id: str, titles: Titles) -> Curves | None:
     """Reads the curves of several titles; None if they can only be read title by title, or faster so."""
-    metrics = [{"metric": title, "variants": series} for title, series in titles.items()]
-    body: dict[str, Any] = {"task": task_id, "metrics": metrics, "event_type": "training_stats_scalar"}
-    body |= {"order": "asc", "batch_size": MAX_PAGE_POINTS, "count_total": True}
+    body = points_query(task_id, titles, MAX_PAGE_POINTS)
     points: dict[tuple[str, str, int], float] = {}
     while True:
         answer = transport.call("events.get_task_events", body, attempts_on_500=1)

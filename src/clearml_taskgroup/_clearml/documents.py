@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .._model.metric_data import MetricData, Metrics, add_metric
-from .._model.metrics import MetricKey, canonical_context
-from .._model.name_template import Name, NameTemplate
+from .._model.metrics import metric_key_of
+from .._model.name_template import Name
 from .._model.past import PastTask
 from .._model.stats import Stats
 from .._model.status import ENDED, from_server
@@ -24,6 +23,8 @@ from .tasks import is_stopped_by_watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from .._model.metrics import MetricKey
+    from .._model.name_template import NameTemplate
     from .events import Point
 
 Scalars = list[tuple[Name, Stats]]
@@ -48,7 +49,7 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
         name=identity.get("name", ""),
         index=parse_count(identity.get("index")),
         attempt=parse_count(identity.get("attempt"), 1),
-        params=read_parameters(document.get("hyperparams") or {}),
+        params=read_parameters((document.get("hyperparams") or {}).get("General") or {}, identity),
         duration=duration_of(document),
         status=status if has_ended else None,
         reason=str(document.get("status_reason") or "") if has_ended else "",
@@ -152,27 +153,3 @@ def metrics_of(
         if key is not None:
             add_metric(metrics, key, MetricData(stats, (name,)))
     return metrics
-
-
-def metric_key_of(
-    template: NameTemplate, name: Name, single: bool, fields: Mapping[str, str]
-) -> MetricKey | None:
-    """Reads a name back as the metric key that a report of it has; None if the template never renders it.
-
-    Args:
-        template: The group's template.
-        name: The title and the series.
-        single: Whether it is the name of a value without an iteration.
-        fields: The template's fields that the task fills in itself.
-    """
-    used = tuple((field, fields[field]) for field in template.fields if field in fields)
-    return _metric_key(template, name, single, used)
-
-
-@lru_cache(maxsize=65_536)  # the tasks of a group mostly share their names
-def _metric_key(
-    template: NameTemplate, name: Name, single: bool, fields: tuple[tuple[str, str], ...]
-) -> MetricKey | None:
-    own = dict(fields)
-    found = template.parse_single(name.series, own) if single else template.parse(*name, own)
-    return None if found is None else MetricKey(found[0], canonical_context(template, found[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import functools
 import json
 import os
 import re
@@ -40,10 +40,12 @@ def scalar_event_start(task_id: str, name: Name) -> str:
 
     It is the same for all data points of a curve, so it is made once.
     """
-    return (
-        f'{{"type":"training_stats_scalar","task":"{task_id}",'
-        f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)},"value":'
-    )
+    return f'{{"type":"training_stats_scalar","task":"{task_id}",{_name_as_json(name)},"value":'
+
+
+@functools.lru_cache(maxsize=1024)  # most tasks of a group have the same names
+def _name_as_json(name: Name) -> str:
+    return f'"metric":{json.dumps(name.title)},"variant":{json.dumps(name.series)}'
 
 
 def scalar_event_end(iteration: int | None, timestamp: int) -> str:
@@ -149,6 +151,8 @@ def titled(figure: Mapping[str, Any], series: str) -> dict[str, Any]:
     layout = dict(layout) if isinstance(layout, dict) else {}
     title = layout.get("title")
     if isinstance(title, dict) and isinstance(title.get("text"), str):
+        import html
+
         title = html.unescape(_TAG.sub("", _LINE_BREAK.sub(" – ", title["text"])))
     if not isinstance(title, str) or not title:
         title = series

@@ -68,7 +68,7 @@ class FailedUpload:
     Attributes:
         task: The ClearML task's id.
         what: What it is, for people.
-        url: Where it should be.
+        url: Where it should be; empty if its upload could not begin.
         cause: Why it is not there.
         path: The file; None if there is none, as for an image that was given as an array.
         content: The content if there is no file.
@@ -106,6 +106,7 @@ class _Watched:
     resend: Callable[[list[Event]], None]
     under_way: dict[Any, _Upload] = attrs.field(factory=dict)
     waiting: dict[Any, None] = attrs.field(factory=dict)  # events that ClearML has not sent
+    not_begun: dict[Path | None, FailedUpload] = attrs.field(factory=dict)  # by the file's path
 
     def end(self, upload: _Upload, url: str, cause: str) -> None:
         """Passes an upload's result on; raises nothing, because it runs in ClearML's threads."""
@@ -160,6 +161,22 @@ def unwatch(task_id: str) -> None:
             # ClearML goes on with it, so its temporary file stays.
             watched.end(attrs.evolve(upload, temporary=None), "", "the time for closing ran out")
         watched.send_again(task_id, list(watched.waiting))
+        for failed in watched.not_begun.values():
+            watched.keep(failed)
+
+
+def could_not_begin(failed: FailedUpload) -> None:
+    """Notes a file whose upload could not begin, and logs that once; `begun` takes it back."""
+    watched = _watched.get(failed.task)
+    if watched is not None and failed.path not in watched.not_begun:
+        watched.not_begun[failed.path] = failed
+        logger.warning("%s is not stored with its task: %s", failed.path, failed.cause)
+
+
+def begun(task_id: str, path: Path) -> None:
+    """Notes that the upload of a file that is written again and again has begun."""
+    if (watched := _watched.get(task_id)) is not None:
+        watched.not_begun.pop(path, None)
 
 
 def give_up(task_id: str, task: Any) -> None:
@@ -226,19 +243,21 @@ def hook(reporter_class: Any, metrics_class: Any, event_class: Any, model_class:
         url = f"{model.upload_storage_uri}/{suffix}/{target_filename or path.name}"
         key = object()
 
-        def ended(result: Any) -> None:
+        def ended(result: Any, problem: object = "ClearML's log has the reason") -> None:
             if result is not None:  # None: it begins
                 watched.under_way.pop(key, None)
-                problem = None if result else "ClearML's log has the reason"
-                _end(watched, noted, url, problem)
+                _end(watched, noted, url, None if result else problem)
             if cb is not None:
                 cb(result)
 
         def describe(cause: str) -> FailedUpload:
-            what, task = f"the model {path.name!r}", vars(model)[_TASK]
+            what, task = f"the model {(target_filename or path.name)!r}", vars(model)[_TASK]
             return FailedUpload(task, what, url, cause, path=path, model=str(model.id))
 
         noted = watched.under_way[key] = _Upload(describe)
+        if problem := _is_still_away(url):
+            ended(False, problem)
+            return url
         try:
             return upload(model, model_file, async_enable, target_filename, ended)
         except BaseException:  # the caller meets it
@@ -298,7 +317,10 @@ def _no_attempt(event: Any, metrics: Any, storage_uri: str | None) -> Exception 
     path = event._local_image_path
     if event._image_data is None and path and not Path(path).is_file():
         return FileNotFoundError(f"{path} is not there any more")
-    url = _address(event, metrics, storage_uri)[1]
+    return _is_still_away(_address(event, metrics, storage_uri)[1])
+
+
+def _is_still_away(url: str) -> Exception | None:
     if time.monotonic() - _away.get(_server(url), float("-inf")) > AWAY_S:
         return None
     return connection_problem(url)

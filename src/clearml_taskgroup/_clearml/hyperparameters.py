@@ -1,7 +1,16 @@
-"""Hyperparameter sections of a task: General for the user's parameters, TaskGroup for its identity."""
+"""What is stored with a task when it is created: the user's parameters, and the task's identity.
+
+The user's parameters are the hyperparameter section `General`. What a task shares with the others of its
+run is in the section `TaskGroup`, by which it is found. What it does not share is in a configuration object:
+the web page's comparison marks a section as different as soon as one entry is. All three survive a clone and
+a reset. `runtime`, which does not, marks originals and has what a single task is found by.
+
+Versions up to 0.1 had the whole identity in the section.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,38 +24,89 @@ if TYPE_CHECKING:
 
 
 SECTION = "TaskGroup"
-"""The hyperparameter section for the identity of a task: hyperparameters survive clone and reset."""
+"""The hyperparameter section for what tasks of a run share, and the configuration object for the rest."""
+IDENTITY_FIELDS = (f"hyperparams.{SECTION}", f"configuration.{SECTION}")
+"""The fields of a task that have its identity."""
+OWN_ENTRIES = ("key", "name", "index", "attempt", "params", "sweep", "process", "session")
+"""The entries that are not the same in all tasks of a run."""
+RUN_MARKER, KEY_MARKER, ATTEMPT_MARKER, INDEX_MARKER = (
+    f"taskgroup_{name}" for name in ("run", "key", "attempt", "index")
+)
+"""Entries of `runtime`."""
 ADDED = "params/"
 """How the entries of that section begin that hold parameters which were added later."""
 
 
 def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:
-    """Makes ClearML's hyperparameter sections from a task's parameters and identity."""
+    """Makes the hyperparameter sections of a task: `General`, and what it shares with its run."""
+    identity: dict[str, str | int] = {"queue": spec.queue} if spec.queue else {}
+    if spec.kind == "parent" and run.metrics is not None:
+        identity["metrics"] = json.dumps(run.metrics)
+    sections = {SECTION: {**_of_run(run, spec.kind), **_entries(identity)}}
+    if spec.params:
+        sections["General"] = general(spec.params)
+    return sections
+
+
+def configuration(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, str]]:
+    """Makes the configuration objects of a task: what it does not share with its run."""
+    own: dict[str, str] = {}
+    if spec.kind == "task":
+        own = {"key": storable(spec.key), "name": storable(spec.name)}
+        own |= {"index": str(spec.index), "attempt": str(spec.attempt)}
+        own["params"] = json.dumps(stored_parameters(spec.params))
+    if spec.sweep:
+        own["sweep"] = spec.sweep
+    if run.shared:
+        own |= {"process": run.process, "session": str(run.session)}
+    return {SECTION: configuration_object(own)} if own else {}
+
+
+@functools.lru_cache(maxsize=8)
+def _of_run(run: RunInfo, kind: str) -> dict[str, dict[str, str]]:
+    """Makes the entries that the tasks of a run have in common."""
     identity: dict[str, str | int] = {
         "group": run.group_id,
         "group_name": run.name,
         "run": run.run,
         "run_number": run.number,
-        "kind": spec.kind,
+        "kind": kind,
         "template": run.template,
     }
-    if spec.kind == "task":
-        identity |= {
-            "key": spec.key,
-            "name": spec.name,
-            "index": spec.index,
-            "attempt": spec.attempt,
-            "params": json.dumps(stored_parameters(spec.params)),
-        }
-    elif run.metrics is not None:
-        identity["metrics"] = json.dumps(run.metrics)
     if run.shared:
-        identity |= {"shared": run.shared, "process": run.process, "session": run.session}
-    identity |= {name: text for name, text in (("queue", spec.queue), ("sweep", spec.sweep)) if text}
-    sections = {SECTION: {name: parameter(SECTION, name, value) for name, value in identity.items()}}
-    if spec.params:
-        sections["General"] = general(spec.params)
-    return sections
+        identity["shared"] = run.shared
+    return _entries(identity)
+
+
+def _entries(identity: Mapping[str, str | int]) -> dict[str, dict[str, str]]:
+    return {name: parameter(SECTION, name, value) for name, value in identity.items()}
+
+
+def configuration_object(own: Mapping[str, str]) -> dict[str, str]:
+    """Makes a configuration object, JSON with a line for each entry."""
+    lines = [
+        f"  {json.dumps(name)}: {text if name == 'params' else json.dumps(text)}"
+        for name, text in own.items()
+    ]
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    return {"name": SECTION, "value": text, "type": "json", "description": "Read by clearml-taskgroup"}
+
+
+def own_entries(objects: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Reads the entries that a task does not share from its configuration objects."""
+    own = _json(str((objects.get(SECTION) or {}).get("value") or ""), {})
+    if not isinstance(own, dict):  # edited in the web page
+        return {}
+    return {
+        name: value if isinstance(value, str) and name != "params" else json.dumps(value)
+        for name, value in own.items()
+    }
+
+
+def runtime_of(identity: Mapping[str, str]) -> dict[str, str]:
+    """Makes the entries of `runtime` that mark a task as an original of its run, and by which it is found."""
+    names = {"run": RUN_MARKER, "key": KEY_MARKER, "attempt": ATTEMPT_MARKER, "index": INDEX_MARKER}
+    return {marker: identity[name] for name, marker in names.items() if name in identity}
 
 
 def general(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -96,12 +156,11 @@ def stored_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: stored_json(value, name, lenient=True) for name, value in params.items()}
 
 
-def read_parameters(sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Reads a task's parameters as stored JSON from its hyperparameter sections."""
-    identity = {name: str(item.get("value", "")) for name, item in sections.get(SECTION, {}).items()}
+def read_parameters(general: Mapping[str, Mapping[str, Any]], identity: Mapping[str, str]) -> dict[str, Any]:
+    """Reads a task's parameters as stored JSON from its section `General` and its identity."""
     found = _json(identity.get("params", ""), {})
     params = dict(found) if isinstance(found, dict) else {}
-    for name, item in sections.get("General", {}).items():
+    for name, item in general.items():
         if name in params:
             continue
         value = _from_text(str(item.get("value", "")), str(item.get("type", "")))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
 from .._model.which_run import run_label, which_run
 from .._text import storable
-from .api import AnswerTooLarge
+from .api_errors import AnswerTooLarge
 from .dates import seconds_since_1970
-from .hyperparameters import SECTION
+from .hyperparameters import (
+    ATTEMPT_MARKER,
+    IDENTITY_FIELDS,
+    INDEX_MARKER,
+    KEY_MARKER,
+    RUN_MARKER,
+    SECTION,
+    own_entries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +43,7 @@ FIELDS = (
     "parent",
     "project",
     "hyperparams",
+    f"configuration.{SECTION}",
     "runtime",
     "last_metrics",
     "created",
@@ -220,16 +230,18 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
 
     They are known by the first task of each run, of which the latest 500 are read.
     """
-    tasks: dict[str, Any] = {f"hyperparams.{SECTION}.index.value": ["0"]}
+    tasks: dict[str, Any] = {}
     if project is not None:
         query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
         found = transport.call("projects.get_all", query)["projects"]
         tasks["project"] = [str(each["id"]) for each in found if each["name"] == project]
         if not tasks["project"]:
             return []
-    fields = ["project", f"hyperparams.{SECTION}.group_name.value"]
+    fields = ["project", "created", f"hyperparams.{SECTION}.group_name.value"]
     tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0, "only_fields": fields}
-    firsts = query_tasks(transport, tasks)
+    firsts = query_tasks(transport, {**tasks, f"runtime.{INDEX_MARKER}": "0"})
+    firsts += query_tasks(transport, {**tasks, f"hyperparams.{SECTION}.index.value": ["0"]})  # of version 0.1
+    firsts.sort(key=lambda task: created_at(task) or 0.0, reverse=True)
     ids = sorted({str(task["project"]) for task in firsts if task.get("project")})
     answer = transport.call("projects.get_all", {"id": ids, "only_fields": ["id", "name"]}) if ids else {}
     names = {str(each["id"]): str(each["name"]) for each in answer.get("projects", ())}
@@ -269,6 +281,13 @@ def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Docu
     return by_identity
 
 
+def script_of(transport: Transport, task_id: str) -> Mapping[str, Any]:
+    """Reads a task's section `script`."""
+    found = query_by_id(transport, [task_id], ("id", "script"))
+    script: Mapping[str, Any] = next((doc.get("script") or {} for doc in found), {})
+    return script
+
+
 def attempts_of(transport: Transport, run: str, key: str, attempt: int) -> list[Document]:
     """Finds the originals of one attempt of a task, the earliest first: more than one only by mistake.
 
@@ -278,17 +297,52 @@ def attempts_of(transport: Transport, run: str, key: str, attempt: int) -> list[
         key: The task's key; empty for the parent, which has no attempts.
         attempt: The number of the attempt.
     """
-    names = {"kind": "task", "key": storable(key), "attempt": str(attempt)} if key else {"kind": "parent"}
-    query = {f"hyperparams.{SECTION}.{name}.value": ["__$any", value] for name, value in names.items()}
-    fields = ("id", "created", "runtime", "system_tags", f"hyperparams.{SECTION}.run.value")
-    found = query_all_tasks(transport, {f"hyperparams.{SECTION}.run.value": ["__$any", run], **query}, fields)
-    counted = filter(is_counted if key else is_original, found)
+    identity = {"run": run, "kind": "task", "key": storable(key), "attempt": str(attempt)}
+    found = find_originals(transport, identity if key else {"run": run, "kind": "parent"})
+    counted = filter(is_counted, found) if key else found
     return sorted(counted, key=lambda task: (created_at(task) or 0.0, str(task["id"])))
+
+
+def find_originals(transport: Transport, identity: Mapping[str, str]) -> list[Document]:
+    """Finds the tasks of a run that a group has created with this identity.
+
+    Args:
+        transport: The way to the server.
+        identity: `run`, `kind` and, for tasks, `key` and `attempt`; other entries are compared, too.
+    """
+    fields = ("id", "created", "runtime", "system_tags", *IDENTITY_FIELDS)
+    # "__$any", because a bare value that starts with '-' would mean 'not this one'.
+    shared: dict[str, Any] = {
+        f"hyperparams.{SECTION}.{name}.value": ["__$any", identity[name]] for name in ("run", "kind")
+    }
+    own = {name: identity[name] for name in ("key", "attempt") if name in identity}
+    markers = {"key": KEY_MARKER, "attempt": ATTEMPT_MARKER}
+    found = query_all_tasks(
+        transport, {**shared, **{f"runtime.{markers[name]}": value for name, value in own.items()}}, fields
+    )
+    if own and _has_tasks_of_version_0_1(transport, identity["run"]):
+        old = {f"hyperparams.{SECTION}.{name}.value": ["__$any", value] for name, value in own.items()}
+        found += query_all_tasks(transport, {**shared, **old}, fields)
+    return [task for task in found if is_original(task) and identity.items() <= identity_of(task).items()]
+
+
+@functools.lru_cache(maxsize=8)
+def _has_tasks_of_version_0_1(transport: Transport, run: str) -> bool:
+    """Whether a run was begun by a version that had all of the identity in the section; asked once."""
+    query: dict[str, Any] = {f"hyperparams.{SECTION}.run.value": [run]}
+    query |= {
+        f"hyperparams.{SECTION}.kind.value": ["task"],
+        "order_by": ["created"],
+        "page": 0,
+        "page_size": 1,
+    }
+    first = query_tasks(transport, {**query, "only_fields": [f"hyperparams.{SECTION}.key.name"]})
+    return any((task.get("hyperparams") or {}).get(SECTION, {}).get("key") for task in first)
 
 
 def is_original(task: Mapping[str, Any]) -> bool:
     """Whether a group opened the task; False for a copy that was made in the web page."""
-    marker = (task.get("runtime") or {}).get("taskgroup_run")
+    marker = (task.get("runtime") or {}).get(RUN_MARKER)
     return bool(marker) and marker == identity_of(task).get("run")
 
 
@@ -311,9 +365,10 @@ def is_on_agent(task: Mapping[str, Any]) -> bool:
 
 
 def identity_of(task: Mapping[str, Any]) -> dict[str, str]:
-    """Reads the values of a task's section `TaskGroup`."""
+    """Reads the identity of a task from its document or its session; an entry of the section goes first."""
     section = (task.get("hyperparams") or {}).get(SECTION) or {}
-    return {name: str(item.get("value", "")) for name, item in section.items()}
+    own = own_entries(task.get("configuration") or {})
+    return own | {name: str(item.get("value", "")) for name, item in section.items()}
 
 
 def run_started_at(documents: Iterable[Document]) -> float | None:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from .._text import counted, did_you_mean, some
 from ..errors import ServerError, UnknownQueueError
-from .api import Refused, Transport
-from .hyperparameters import SECTION, parameter
-from .queries import FIELDS, MAX_PAGE_TASKS, Document, query_by_id
+from .api_errors import Refused
+from .hyperparameters import (
+    OWN_ENTRIES,
+    RUN_MARKER,
+    SECTION,
+    configuration_object,
+    own_entries,
+    parameter,
+    runtime_of,
+)
+from .queries import FIELDS, MAX_PAGE_TASKS, Document, identity_of, query_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from .api import Transport
 
 _EMPTY_SCRIPT = dict.fromkeys(
     ("repository", "branch", "version_num", "entry_point", "working_dir", "diff"), ""
@@ -120,7 +130,7 @@ def edit_script(transport: Transport, task_id: str, script: Mapping[str, Any]) -
 def edit_identity(
     transport: Transport, task_id: str, entries: Mapping[str, str | int], run: str = ""
 ) -> None:
-    """Changes entries of a task's section `TaskGroup`, whatever the task's status.
+    """Changes entries of a task's identity, whatever the task's status.
 
     Args:
         transport: The way to the server.
@@ -128,21 +138,35 @@ def edit_identity(
         entries: The new values.
         run: The id of a run, to mark the task as an original of it, not a copy.
     """
-    items = {name: parameter(SECTION, name, value) for name, value in entries.items()}
-    marker = {"taskgroup_run": run} if run else {}
+    texts = {name: str(value) for name, value in entries.items()}
+    task: Document = {}
+    if run or texts.keys() & {*OWN_ENTRIES}:
+        (task,) = _get_tasks(transport, [task_id], _EDITED_FIELDS)
+    section = (task.get("hyperparams") or {}).get(SECTION) or {}
+    own = {name: text for name, text in texts.items() if name in OWN_ENTRIES and name not in section}
+    object_ = configuration_object(own_entries(task.get("configuration") or {}) | own) if own else None
+    items = {name: parameter(SECTION, name, text) for name, text in texts.items() if name not in own}
+    is_marked = bool(run) or RUN_MARKER in (task.get("runtime") or {})
+    marker = runtime_of(identity_of(task) | texts | ({"run": run} if run else {})) if is_marked else {}
     body: dict[str, Any] = {"task": task_id, "force": True}
     try:
         if items:
             edits = {"hyperparams": list(items.values()), "replace_hyperparams": "none"}
             transport.call("tasks.edit_hyper_params", {**body, **edits})
-        if marker:
+        if object_ is not None:
+            transport.call("tasks.edit_configuration", {**body, "configuration": [object_]})
+        if marker.items() - (task.get("runtime") or {}).items():
             transport.call("tasks.edit_runtime", {**body, "add_or_update": marker})
-    except Refused:  # these two actions accept drafts and running tasks only
-        (task,) = _get_tasks(transport, [task_id], ("hyperparams", "runtime"))
+    except Refused:  # these actions accept drafts and running tasks only
+        (task,) = _get_tasks(transport, [task_id], _EDITED_FIELDS)
         sections = task.get("hyperparams") or {}
         sections[SECTION] = {**sections.get(SECTION, {}), **items}
-        body |= {"hyperparams": sections, "runtime": {**(task.get("runtime") or {}), **marker}}
-        transport.call("tasks.edit", body)
+        objects = {**(task.get("configuration") or {}), **({} if object_ is None else {SECTION: object_})}
+        body |= {"hyperparams": sections, "configuration": objects}
+        transport.call("tasks.edit", {**body, "runtime": {**(task.get("runtime") or {}), **marker}})
+
+
+_EDITED_FIELDS = ("hyperparams", "configuration", "runtime")
 
 
 def _pages(ids: Sequence[str]) -> Iterator[list[str]]:

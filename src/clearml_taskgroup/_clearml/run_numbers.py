@@ -16,7 +16,7 @@ import attrs
 
 from .._log import logger
 from ..errors import LoginError, ServerError
-from .api import Refused
+from .api_errors import Refused
 from .queries import last_run_number, last_run_number_from
 from .run_queue import NAME_EXISTS, QueueGone, delete_queue
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import LoginError, ServerError
-from .api import Refused
+from .api_errors import Refused
 from .dates import seconds_since_1970
 
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ supported version:
   for a server that is away as the interpreter ends.
 * `Task._edit()`, `Task._save_data_to_offline_dir()` and `Task._offline_output_models`: an attached task
   keeps its section `TaskGroup`, and what somebody else wrote into its session's `task.json`.
-* `OutputModel.published`, `OutputModel.get_offline_mode_folder()` and `OutputModel._set_package_tag()`,
+* `Task._get_model_config_text()`: a model's design is not the configuration object `TaskGroup`.
+* `OutputModel.published`, `get_offline_mode_folder()`, `_set_package_tag()` and `_update_weights_offline()`,
   which are replaced, with `_task` and `_get_base_model()`: offline, ClearML's own raise an error for each
-  model of a new file, of several files, and of a task that is not the script's main one.
+  model of a new file, of several files, and of a task that is not the script's main one; and models of one
+  file name get one file of weights.
 * `Reporter._report()`, `Metrics._do_write_events()` (with `UploadEvent`), `Model.update_and_upload()` and
   `Model._upload_model()` of `clearml.backend_interface` are replaced by functions that call them and look
   at the result: ClearML itself tells nobody that an upload in the background, or a request, has failed.
@@ -28,14 +30,11 @@ supported version:
   the default session from before is put back.
 * `clearml.config.config_obj` and `get_cache_dir`: whether a server is configured, and where offline
   sessions are. Documented calls need a connection for that.
-* `clearml.backend_api.Session` with `host`, `token`, `config`, `refresh_token()`, `get_api_server_host()`,
-  `get_app_server_host()`, `get_files_server_host()` and `check_min_api_server_version()`: addresses,
-  credentials and the token. Its own `send_request` repeats a call for hours, and the end of a block could
-  not limit that.
-* `Session._send_request()` is overridden, with which the session logs in: its own repeats a login for ever
-  where the server's certificate is not accepted, and waits without end for a slow answer.
-* `clearml.backend_interface.task.repo.ScriptInfo` with `get` and `detect_running_module`: repository,
-  commit, diff, entry point and requirements. `Task.init` detects them for the main task alone.
+* `clearml.backend_api.Session`: `login` derives a class from it, and lists what it uses.
+* `clearml.backend_interface.task.repo.ScriptInfo` with `get` and `detect_running_module`, and what its
+  `get_requirements()` reads of `clearml.backend_interface.task.task.Task` (`_force_requirements`,
+  `_ignore_requirements`, `_force_store_standalone_script`): repository, commit, diff, entry point and
+  requirements. `Task.init` detects them for the main task alone, and `import clearml` takes half a second.
 """
 
 from __future__ import annotations
@@ -45,24 +44,14 @@ import json
 import os
 import sys
 import threading
-import time
-import warnings
-from functools import lru_cache
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
-import requests
-
-from .._model import limits
-from .._model.backoff import Backoff
-from ..errors import ProvenanceWarning
 from . import after_fork as after_fork
-from . import failed_uploads, http_request, offline_models
-from .answers import is_clearml, summary
+from . import settings
 from .concurrent import call_in_time
 from .hyperparameters import SECTION
-from .login_errors import TEMPORARY_STATUSES, LoginDelayed, login_error, no_answer
 from .session_file import read_session, write_session
 
 if TYPE_CHECKING:
@@ -72,181 +61,35 @@ if TYPE_CHECKING:
 
     from .failed_uploads import FailedUpload
 
-MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
-
 SCRIPT_FIELDS = (
     *("repository", "branch", "version_num", "entry_point", "working_dir"),
     *("diff", "requirements", "binary"),
 )
 
 
-@attrs.define
 class _Switch:
     """How many backends need ClearML's offline switch on, and the default session from before."""
 
-    lock: threading.Lock = attrs.field(factory=threading.Lock)
-    holders: int = 0
+    lock = threading.Lock()
+    holders = 0
     session: Any = None
 
 
 _switch = _Switch()
 
 
-@attrs.define
-class Connection:
-    """The addresses of ClearML's servers, and the token for them.
-
-    Attributes:
-        host: The API server's address, without a `/` at its end.
-        files: The files server's address.
-        web: The web server's address, None if ClearML does not know it.
-        verify: Whether the server's certificate is checked, or the path of the authorities' certificates.
-        new_pages: Whether the web pages' paths say "tasks" (API 2.31 and newer), not "experiments".
-    """
-
-    host: str
-    web: str | None
-    files: str
-    verify: bool | str
-    new_pages: bool
-    _session: Any
-
-    def token(self, timeout: float | None = None) -> str:
-        """Gives a valid token; ClearML's session renews it before it expires.
-
-        Args:
-            timeout: Seconds that a renewal may take, `limits.LOGIN_TIMEOUT_S` by default and at most.
-
-        Raises:
-            LoginError: It had to be renewed, and the server refused.
-            LoginDelayed: It had to be renewed, and the server was away.
-        """
-        self._limit(timeout)
-        try:
-            return str(self._session.token)
-        except Exception as error:
-            raise login_error(error) from error
-
-    def renew(self, timeout: float | None = None) -> None:
-        """Gets a new token, because the server refused the old one; see `token`.
-
-        Raises:
-            LoginError: The server refuses the credentials.
-            LoginDelayed: The server was away.
-        """
-        self._limit(timeout)
-        try:
-            self._session.refresh_token()
-        except Exception as error:
-            raise login_error(error) from error
-
-    def _limit(self, timeout: float | None) -> None:
-        longest = limits.LOGIN_TIMEOUT_S
-        self._session.answer_timeout = longest if timeout is None else min(timeout, longest)
-
-    def disconnect(self) -> None:
-        """Closes the idle connection of ClearML's session, which opens another one for its next token."""
-        self._session.http.close()
-
-
-def api_server() -> tuple[str, bool | str]:
-    """Reads from the configuration: the API server's address, and how to check its certificate.
-
-    Returns:
-        The address; and whether to check it, or the path of the authorities' certificates.
-    """
+def session_class() -> Any:
+    """Gives the class of ClearML's sessions, which log in and hold the token."""
     from clearml.backend_api import Session
+
+    return Session
+
+
+def configuration() -> Any:
+    """Gives ClearML's configuration: `clearml.conf`, with what environment variables replace."""
     from clearml.config import config_obj
 
-    return str(Session.get_api_server_host()).rstrip("/"), _verify(config_obj)
-
-
-def _verify(config: Any) -> bool | str:
-    """Reads the setting as ClearML does: a switch, or the path of the authorities' certificates."""
-    given = os.environ.get("CLEARML_API_HOST_VERIFY_CERT") or os.environ.get("TRAINS_API_HOST_VERIFY_CERT")
-    value = given or config.get("api.verify_certificate", True)
-    return _SWITCHES.get(value.lower(), value) if isinstance(value, str) else bool(value)
-
-
-_SWITCHES: dict[str, bool | str] = {
-    **dict.fromkeys(("y", "yes", "t", "true", "on", "1"), True),
-    **dict.fromkeys(("n", "no", "f", "false", "off", "0"), False),
-}
-
-
-def connect(timeout: float | None = None) -> Connection:
-    """Logs in to the configured server; tries again while it does not answer.
-
-    Args:
-        timeout: The most seconds to try for, `limits.LOGIN_TIMEOUT_S` by default.
-
-    Raises:
-        LoginError: It refuses the credentials (raised at once), or cannot be reached.
-    """
-    kind, host = _session_class(), api_server()[0]  # ClearML cannot read its settings in two threads at once
-    deadline = time.monotonic() + (limits.LOGIN_TIMEOUT_S if timeout is None else timeout)
-    backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
-    sessions: list[Any] = []
-    while True:
-        kind.answer_timeout = left = max(1.0, deadline - time.monotonic())
-        try:
-            # In a thread: looking up the server's name keeps to no limit.
-            call_in_time(lambda: sessions.append(kind()), left + 0.5, "the login")
-            break
-        except TimeoutError as error:
-            raise LoginDelayed(f"cannot log in: {host} did not answer in time") from error
-        except Exception as error:  # requests', urllib3's and ClearML's own
-            problem, pause = login_error(error), backoff.next_pause()
-            if not isinstance(problem, LoginDelayed) or time.monotonic() + pause > deadline:
-                raise problem from error
-        time.sleep(pause)
-    (session,) = sessions
-    try:
-        web: str | None = kind.get_app_server_host().rstrip("/")
-    except ValueError:
-        web = None
-    return Connection(
-        host=str(session.host).rstrip("/"),
-        web=web,
-        files=kind.get_files_server_host().rstrip("/"),
-        verify=session.verify,
-        new_pages=bool(kind.check_min_api_server_version("2.31")),
-        session=session,
-    )
-
-
-@lru_cache(maxsize=1)
-def _session_class() -> Any:
-    """Makes the class of ClearML's session whose requests have a time limit and are not repeated."""
-    from clearml.backend_api import Session
-
-    class LimitedSession(Session):
-        answer_timeout = limits.LOGIN_TIMEOUT_S
-
-        def _connect(self) -> None:
-            self.http, self.verify = http_request.new_session(), _verify(self.config)
-            super()._connect()
-
-        def _send_request(self, service: str, action: str, *args: Any, **request: Any) -> Any:
-            known = ("headers", "auth", "data", "json", "params")
-            given = {name: request[name] for name in known if request.get(name)}
-            method, url = request.get("method") or "get", f"{self.host}/{service}.{action}"
-            try:
-                answer = http_request.send(
-                    self.http, method, url, timeout=self.answer_timeout, verify=self.verify, **given
-                )
-            except requests.RequestException as error:
-                raise no_answer(self.host, error) from error
-            try:
-                content = answer.json()
-            except ValueError:
-                content = None
-            if not is_clearml(content) or answer.status_code in TEMPORARY_STATUSES:
-                odd = f"{self.host} does not answer as a ClearML API server does"
-                raise LoginDelayed(f"cannot log in: {odd}: {summary(answer)}")
-            return answer
-
-    return LimitedSession
+    return config_obj
 
 
 def upload_file(local: Path, url: str) -> str:
@@ -256,6 +99,8 @@ def upload_file(local: Path, url: str) -> str:
         FileNotUploaded: The storage is away or refuses.
     """
     from clearml import StorageManager
+
+    from . import failed_uploads
 
     try:
         if problem := failed_uploads.connection_problem(url):  # ClearML would try for a minute
@@ -272,6 +117,8 @@ def watch_uploads(
     resend: Callable[[list[dict[str, Any]]], None],
 ) -> None:
     """Watches what ClearML's own object of a task uploads and sends; see `failed_uploads.watch`."""
+    from . import failed_uploads
+
     _hook_uploads()
     failed_uploads.watch(task_id, keep, done, resend)
 
@@ -282,7 +129,9 @@ def _hook_uploads() -> None:
     from clearml.backend_interface.metrics.events import UploadEvent
     from clearml.backend_interface.model import Model
 
-    failed_uploads.hook(Reporter, Metrics, UploadEvent, Model)
+    from .failed_uploads import hook
+
+    hook(Reporter, Metrics, UploadEvent, Model)
 
 
 def agent_task_id() -> str | None:
@@ -301,6 +150,8 @@ def main_task() -> Any | None:
 
 def task_mode() -> Literal["online", "offline"]:
     """Gives the mode that ClearML is set to now, for the whole process."""
+    if (known := settings.task_mode()) is not None:
+        return known
     from clearml import Task
 
     return "offline" if Task.is_offline() else "online"
@@ -308,6 +159,8 @@ def task_mode() -> Literal["online", "offline"]:
 
 def is_configured() -> bool:
     """Whether ClearML has credentials for a server, from a file or the environment."""
+    if (known := settings.is_configured()) is not None:
+        return known
     from clearml.config import config_obj
 
     if any(os.environ.get(name) for name in ("CLEARML_API_ACCESS_KEY", "CLEARML_AUTH_TOKEN")):
@@ -317,9 +170,11 @@ def is_configured() -> bool:
 
 def cache_folder() -> Path:
     """Gives ClearML's cache folder; offline sessions are in its folder `offline`."""
-    from clearml.config import get_cache_dir
+    folder = settings.cache_folder()
+    if folder is None:
+        from clearml.config import get_cache_dir
 
-    folder = Path(get_cache_dir())
+        folder = Path(get_cache_dir())
     if not folder.is_absolute():
         # ClearML's own objects must find it, too, after the script has changed its directory.
         folder = folder.absolute()
@@ -372,22 +227,37 @@ def open_task(task_id: str) -> Any:
     task: Any = clearml.Task.get_task(task_id=task_id)
     task.reload()  # else ClearML stores debug samples of an offline session under "unknown"
     _keep_identity(task)
+    _keep_identity_from_models(task)
     if clearml.Task.is_offline():
+        from . import offline_models
+
         _keep_session(task)
         offline_models.allow(clearml)
     return task
 
 
 def _keep_identity(task: Any) -> None:
-    """Keeps the section `TaskGroup`: ClearML's `set_parameters` replaces all sections."""
-    identity, edit = (task.data.hyperparams or {}).get(SECTION), task._edit
+    """Keeps a task's identity: ClearML's `set_parameters` replaces all sections."""
+    edit = task._edit
+    kept = {name: (getattr(task.data, name) or {}).get(SECTION) for name in ("hyperparams", "configuration")}
 
     def edit_and_keep(**fields: Any) -> Any:
-        if identity and fields.get("hyperparams") is not None:
-            fields["hyperparams"].setdefault(SECTION, identity)
+        for name, identity in kept.items():
+            if identity and fields.get(name) is not None:
+                fields[name].setdefault(SECTION, identity)
         return edit(**fields)
 
     task._edit = edit_and_keep
+
+
+def _keep_identity_from_models(task: Any) -> None:
+    """Has models not inherit the identity: they take the first configuration object for their design."""
+
+    def text() -> str:
+        objects = {name: each for name, each in (task.data.configuration or {}).items() if name != SECTION}
+        return str(objects[min(objects)].value or "") if objects else ""
+
+    task._get_model_config_text = text
 
 
 def _keep_session(task: Any) -> None:
@@ -395,6 +265,8 @@ def _keep_session(task: Any) -> None:
 
     ClearML writes its own copy of all fields, and a process that is killed meanwhile leaves half a file.
     """
+    from .offline_models import merged
+
     path = Path(task.get_offline_mode_folder()) / "task.json"
     task._offline_output_models = read_session(path).get("offline_output_models", [])
     before, lock = task.data.to_dict(), threading.Lock()
@@ -409,7 +281,7 @@ def _keep_session(task: Any) -> None:
             stored = read_session(path) | changed
             before = now
             stored["project_name"] = task.get_project_name()
-            stored["offline_output_models"] = task._offline_output_models
+            stored["offline_output_models"] = merged(stored, task)
             write_session(path, json.dumps({k: v for k, v in stored.items() if v is not None}))
 
     task._save_data_to_offline_dir = save
@@ -439,11 +311,12 @@ def wait_for_uploads(task: Any, timeout: float) -> None:
     Raises:
         TimeoutError: They were not done after `timeout` seconds.
     """
+    from .offline_models import REPORTING_MODELS
 
     def finish() -> None:
         task._summary_artifacts()  # uploads registered data frames once more
         task.flush(wait_for_uploads=True)
-        models = vars(task).pop(offline_models.REPORTING_MODELS, [])
+        models = vars(task).pop(REPORTING_MODELS, [])
         for reporter in (getattr(task, "_Task__reporter", None), *(model._reporter for model in models)):
             if reporter is not None:
                 reporter.flush()
@@ -468,21 +341,100 @@ def _uploads(task: Any) -> str:
     return f"ClearML's own uploads of the task {task.id}"
 
 
-def detect_script() -> dict[str, Any] | None:
+def detect_script() -> tuple[dict[str, Any] | None, list[str]]:
     """Detects repository, commit, diff, entry point and requirements of the running script.
 
     Returns:
-        The fields of ClearML's `script` property; None without a script (in a console).
+        The fields of ClearML's `script` property, None without a script (in a console); and the warnings.
     """
     from clearml.backend_interface.task.repo import ScriptInfo
+    from clearml.backend_interface.task.task import Task
 
-    result, _ = ScriptInfo.get([sys.argv[0]], create_requirements=True)
-    for message in result.warning_messages:  # for instance that the diff is too large to be stored
-        warnings.warn(message.strip("=<> "), ProvenanceWarning, stacklevel=5)
+    result, requirements = ScriptInfo.get(
+        [sys.argv[0]],
+        create_requirements=False,
+        check_uncommitted=_development("store_uncommitted_code_diff", True),
+        uncommitted_from_remote=_development("store_code_diff_from_remote", False),
+        force_single_script=Task._force_store_standalone_script,
+    )
+    warnings = [message.strip("=<> ") for message in result.warning_messages]  # such as a diff too large
     if not result.script:
-        return None
+        return None, warnings
+    entry_point = Path(result.script["working_dir"], result.script["entry_point"])
     script = ScriptInfo.detect_running_module(result.script)
-    return {field: script[field] for field in SCRIPT_FIELDS if script.get(field)}
+    if requirements is not None:  # None in a notebook
+        whole = _development("force_analyze_entire_repo", False)
+        pip, conda = requirements.get_requirements(
+            entry_point_filename=None if whole else str(entry_point),
+            detailed_req_report=_development("detailed_import_report", False),
+        )
+        if pip:
+            script["requirements"] = {"pip": pip, "conda": conda}
+    return {field: script[field] for field in SCRIPT_FIELDS if script.get(field)}, warnings
+
+
+def _development(name: str, default: bool) -> bool:
+    """Gives a setting of detection; parses ClearML's configuration, which is slow, only if there is one."""
+    if not settings.may_be_configured():
+        return default
+    from clearml.config import config
+
+    return bool(config.get(f"development.{name}", default))
+
+
+def detection_options() -> dict[str, Any]:
+    """Gives what `Task.add_requirements` and the like have set for the detection of scripts, for JSON."""
+    if "clearml" not in sys.modules:
+        return {}
+    from clearml.backend_interface.task.task import Task
+
+    return {
+        "_force_requirements": dict(Task._force_requirements),
+        "_ignore_requirements": sorted(Task._ignore_requirements),
+        "_force_store_standalone_script": bool(Task._force_store_standalone_script),
+    }
+
+
+def import_detection_only(options: Mapping[str, Any]) -> None:
+    """Lets `detect_script` import the few modules of ClearML that it needs: a quarter of the time.
+
+    Only for a process that does nothing else: the packages on the way to these modules are empty, and there
+    are stand-ins for what detection asks the other modules for.
+
+    Args:
+        options: Those of `detection_options` in the process of the script.
+    """
+    import importlib.util
+
+    spec = importlib.util.find_spec("clearml")
+    if spec is None or spec.origin is None:
+        return
+    task = types.SimpleNamespace(
+        _force_requirements=options.get("_force_requirements", {}),
+        _ignore_requirements=set(options.get("_ignore_requirements", ())),
+        _force_store_standalone_script=options.get("_force_store_standalone_script", False),
+    )
+    empty = ("clearml", "clearml.backend_interface", "clearml.backend_interface.task")
+    contents: dict[str, dict[str, Any]] = {
+        **{name: {} for name in empty},
+        "clearml.backend_interface.task.task": {"Task": task},
+    }
+    unread: tuple[str, ...] = ()
+    if not settings.may_be_configured():
+        session = types.SimpleNamespace(check_min_api_version=lambda version: True)
+        contents["clearml.backend_api"] = {"Session": session, "load_config": None}
+        unread = ("requests", "yaml", "pyparsing", "clearml.utilities.pyhocon")  # a configuration's parsers
+        contents |= {name: {"__getattr__": lambda attribute: Exception} for name in unread}
+    for name, content in contents.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        if name in empty:
+            module.__path__ = [str(Path(spec.origin).parent.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = module
+    sys.modules["clearml"].__spec__ = spec
+    importlib.import_module("clearml.backend_interface.task.repo")
+    for name in unread:  # ClearML tries to import what a script may need, such as `google.cloud.storage`
+        del sys.modules[name]
 
 
 def is_signal_handler(handler: Any) -> bool:

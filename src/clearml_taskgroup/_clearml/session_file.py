@@ -20,9 +20,18 @@ def read_session(path: Path) -> dict[str, Any]:
 
 
 def write_session(path: Path, text: str) -> None:
-    """Replaces a session's `task.json`, which is its owner's only; nobody ever sees half a file."""
-    fresh = path.with_suffix(".json.new")
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    """Replaces a session's `task.json`; nobody ever sees half a file."""
+    fresh = f"{path}.new"
+    create_session(fresh, text)
     os.replace(fresh, path)
+
+
+def create_session(path: str, text: str) -> None:
+    """Writes the `task.json` of a session that nobody knows of yet; it is its owner's only."""
+    left = text.encode()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        while left:  # without Python's text file, which asks the system four times more
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)

@@ -10,13 +10,14 @@ from .._model import limits
 from .._model.specs import Ending, ForeignStatus
 from .._model.status import ABANDONED, ENDED, PUBLISHED, from_server
 from ..errors import ServerError
-from .api import Refused, Transport, Unreachable
-from .hyperparameters import SECTION, added, parameter
-from .queries import is_archived, is_counted, is_original, query_tasks
+from .api_errors import Refused, Unreachable
+from .hyperparameters import SECTION, added, parameter, runtime_of
+from .queries import find_originals, is_archived, is_counted, is_original
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .api import Transport
     from .queries import Document
 
 MAX_ENDINGS_500 = 12
@@ -71,27 +72,19 @@ def create_task(
         transport: The way to the server.
         body: What `tasks.create` takes, without project and runtime.
         project_id: The project's id.
-        identity: The values of the section `TaskGroup`.
+        identity: The task's identity.
 
     Returns:
         The task's id.
     """
+    known = ("run", "kind", "key", "attempt", "process")
+    wanted = {name: identity[name] for name in known if name in identity}
 
     def find() -> str | None:
-        # "__$any", because a bare value that starts with '-' would mean 'not this one'.
-        query: dict[str, Any] = {
-            f"hyperparams.{SECTION}.{name}.value": ["__$any", identity[name]]
-            for name in ("run", "kind", "key", "attempt", "process")
-            if name in identity
-        }
-        found = query_tasks(
-            transport, {**query, "only_fields": ["id", "runtime", "system_tags", "hyperparams"]}
-        )
+        found = find_originals(transport, wanted)
         return next((str(task["id"]) for task in found if is_counted(task)), None)
 
-    # Clone and reset clear `runtime`, so this marks an original: a copy made in the web page lacks it.
-    runtime = {"taskgroup_run": identity["run"]}
-    body = {**body, "project": project_id, "runtime": runtime}
+    body = {**body, "project": project_id, "runtime": runtime_of(identity)}
     return str(transport.call("tasks.create", body, find_created=find)["id"])
 
 
@@ -265,6 +258,11 @@ def ping_task(transport: Transport, task_id: str) -> None:
     """Shows the server that a silent task is alive; one attempt, without an error."""
     with contextlib.suppress(ServerError):  # there will be another ping
         transport.call("tasks.ping", {"task": task_id}, timeout=0)
+
+
+def set_comment(transport: Transport, task_id: str, comment: str) -> None:
+    """Sets a task's description, whatever its status; one attempt."""
+    transport.call("tasks.update", {"task": task_id, "comment": comment}, timeout=0)
 
 
 def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]) -> None:

@@ -10,10 +10,12 @@ try:
 except ImportError:
     sys.exit("clearml-taskgroup: the command needs the extra 'cli': pip install 'clearml-taskgroup[cli]'")
 
+from .diff import diff_command
+from .discard import discard
 from .drift import drift_command
 from .output import Commands
-from .results import best, list_command, report, show
-from .upload import discard, pending, upload_command
+from .results import best, compare_command, list_command, report, show
+from .upload import pending, upload_command
 
 
 @click.group(
@@ -30,5 +32,16 @@ def main() -> None:
     """
 
 
-for command in (list_command, show, best, report, drift_command, pending, upload_command, discard):
+for command in (
+    list_command,
+    show,
+    best,
+    compare_command,
+    diff_command,
+    report,
+    drift_command,
+    pending,
+    upload_command,
+    discard,
+):
     main.add_command(command)

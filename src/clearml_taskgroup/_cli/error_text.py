@@ -67,10 +67,15 @@ def command_message(error: Exception, *, offline: bool = False) -> str:
         case UnknownMetricError():
             hint = f"did you mean {error.suggestion}? There" if error.suggestion else "there"
             return f"no metric of this run is called {error.metric}; {hint} is: {some_distinct(error.known)}"
+        case NoSuchParameterError(argument="over", given=None):
+            return f"--over {error.nothing_found}{error.context_note}; expected {error.expected}"
+        case ArgumentError(argument="over", given=None):
+            return f"--over was not given; expected {error.expected}"
         case NoSuchParameterError(argument="where" | "over"):
             close = closest(error.given, error.known)
             hint = f"did you mean {close}? Expected" if close is not None else "expected"
-            return f"--{error.argument}: {error.given!r} was given; {hint} {error.expected}"
+            given = f"--{error.argument}: {error.given!r} was given{error.context_note}"
+            return f"{given}; {hint} {error.expected}"
         case ArgumentError(argument=("where" | "over") as argument):
             return f"--{argument}: {error.given!r} was given; expected {error.expected}"
         case OSError(filename=str() as path, strerror=str() as reason):

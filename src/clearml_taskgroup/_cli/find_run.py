@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import click
 
-from .._clearml import sdk
+from .._clearml import login, sdk
 from .._group import TaskGroup
 from .._model.which_run import run_label, which_run
 from .._results.loading import Wanted, load_results, load_run_log
@@ -101,7 +101,7 @@ def list_runs(place: Place) -> list[Listed]:
     on_disk = {run.run: run for run in runs_on_disk(root())}
     found = {} if place.mode == "online" else dict(on_disk)
     if place.is_online:
-        backend = OnlineBackend(sdk.connect(server_check.TIMEOUT_S))
+        backend = OnlineBackend(login.connect(server_check.TIMEOUT_S))
         try:
             for run in runs_on_server(backend, on_disk):
                 own = found.get(run.run)
@@ -243,6 +243,18 @@ def _groups_of(project: str, runs: Iterable[Listed]) -> str:
 def _suggested_groups(text: str, runs: Iterable[Listed]) -> str:
     """Returns a message with the groups whose names are similar."""
     return suggestions(text, {_label(run): run.group for run in runs}) or ", which has: no runs"
+
+
+def is_below(project: str, wanted: str) -> bool:
+    """Whether a project is another one, or one of its sub-projects."""
+    return project == wanted.strip("/") or project.startswith(wanted.strip("/") + "/")
+
+
+def no_runs_in(project: str, known: Iterable[str]) -> str:
+    """Says that a project has no runs, and which projects have some."""
+    return f"no runs in the project {project!r}" + suggestions(
+        project, {name: name.rpartition("/")[2] for name in sorted(set(known))}
+    )
 
 
 def suggestions(text: str, names: Mapping[str, str]) -> str:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks
+from .._drift.apply_offline import obstacle_of as session_obstacle
+from .._drift.apply_offline import session_marks, session_names
+from .._drift.apply_online import obstacle_of
 from .._drift.parse_name import is_split
+from .._drift.plan import copied_names
+from .._model.name_template import Name
+from .._results.from_past import lookup_of
 from .._text import some
 from ..errors import TaskGroupError
+from ..errors._base import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
 
     from .._clearml.api import Transport
-    from .._model.past import PastRun
+    from .._model.metrics import MetricKey
+    from .._model.past import PastRun, PastTask
     from .._results.results import Results
+    from .._storage.raw_sessions import RawSession
 
 API_TIMEOUT_S = 60.0
 """Seconds after which an API call to a server that does not answer fails."""
@@ -30,13 +42,20 @@ _FIELDS = (
     "name",
     "status",
     "created",
+    "system_tags",
+    "tags",
+    "comment",
     "last_metrics",
     f"hyperparams.{SECTION}.kind",
     f"hyperparams.{SECTION}.group_name",
 )
 
 
-@attrs.define(slots=False, repr=False)
+Marks = tuple[Sequence[str], str]
+"""Tags and comment of a task, which tell what a plan has copied in it."""
+
+
+@facts
 class NoSuchTasksError(TaskGroupError, LookupError):
     """Raised when tasks or projects do not exist, or the credentials do not allow to read them."""
 
@@ -59,6 +78,9 @@ class LoggedNames:
         project, group: Project and name of its group; empty if not known.
         fields: The context fields that it gave to `report`, if it belongs to a group.
         created: When it was created, in seconds since 1970; None if not known.
+        obstacle: Why its names cannot be copied to others; empty if they can.
+        tags: Its tags.
+        not_single: Names with the title `Summary` that are curves.
     """
 
     id: str
@@ -69,12 +91,20 @@ class LoggedNames:
     group: str = ""
     fields: frozenset[str] = frozenset()
     created: float | None = None
+    obstacle: str = ""
+    tags: tuple[str, ...] = ()
+    not_single: tuple[Name, ...] = ()
 
 
 def names_of_project(
-    transport: Transport, project: str, *, below: bool = True, since: float | None = None
+    transport: Transport,
+    project: str,
+    *,
+    below: bool = True,
+    since: float | None = None,
+    archived: bool = False,
 ) -> list[LoggedNames]:
-    """Gets the tasks of a project from the server, without archived ones, 500 in each call.
+    """Gets the tasks of a project from the server, 500 in each call.
 
     Parents of groups are skipped: their values repeat those of their tasks.
 
@@ -83,6 +113,7 @@ def names_of_project(
         project: The project's path.
         below: Whether to include sub-projects.
         since: Only tasks that were created since, in seconds since 1970.
+        archived: Whether to include archived tasks.
 
     Raises:
         NoSuchTasksError: The project does not exist.
@@ -92,7 +123,7 @@ def names_of_project(
     found = _projects(transport, pattern)
     if not found:
         raise NoSuchTasksError("project", [project])
-    query = {"project": found, "system_tags": ["-archived"]}
+    query = {"project": found} | ({} if archived else {"system_tags": ["-archived"]})
     documents = query_all_tasks(transport, query, _FIELDS, since)
     tasks = [document for document in documents if identity_of(document).get("kind") != "parent"]
     return [attrs.evolve(_from_document(document), project=path) for document in tasks]
@@ -118,14 +149,19 @@ def names_of_tasks(transport: Transport, ids: Iterable[str]) -> list[LoggedNames
     return [found[task] for task in wanted]
 
 
-def names_of_results(results: Results) -> list[LoggedNames]:
-    """Returns the names of a run's tasks: metric and split, whatever the template."""
-    about = results.about
+def names_of_results(results: Results, marks: Mapping[str, Marks]) -> list[LoggedNames]:
+    """Returns the names of a run's tasks: metric and split, whatever the template.
+
+    Args:
+        results: The run's results.
+        marks: Tags and comment of tasks.
+    """
+    about, default = results.about, results._lookup.template.defaults.get("split")
     return [
         LoggedNames(
             row.id,
             row.name,
-            **_names(row.stats),
+            **_names({key: row.names(key) for key in row.stats}, marks.get(row.id), default),
             completed=row.status == "completed",
             project=about.project,
             group=about.name,
@@ -134,13 +170,23 @@ def names_of_results(results: Results) -> list[LoggedNames]:
     ]
 
 
-def names_of_run(past: PastRun) -> list[LoggedNames]:
-    """Returns the names of a run's tasks from its run log."""
+def names_of_run(past: PastRun, sessions: Path) -> list[LoggedNames]:
+    """Returns the names of a run's tasks from its run log.
+
+    Args:
+        past: The run.
+        sessions: The folder of the offline sessions.
+    """
+    default = lookup_of(past.template, None, None).template.defaults.get("split")
     return [
         LoggedNames(
             task.id,
             task.name,
-            **_names(task.metrics),
+            **_names(
+                {key: data.names for key, data in task.metrics.items()},
+                session_marks(sessions / task.id) if past.mode == "offline" else None,
+                default,
+            ),
             completed=task.status == "completed",
             project=past.project,
             group=past.name,
@@ -150,18 +196,65 @@ def names_of_run(past: PastRun) -> list[LoggedNames]:
     ]
 
 
-def _name(metric_key: tuple[str, Any]) -> tuple[str, str]:
+def names_of_raw(session: RawSession) -> LoggedNames:
+    """Returns the names of an offline session that ClearML itself has written."""
+    names, created = session.read_names()
+    return LoggedNames(
+        session.id,
+        session.name,
+        tuple(names),
+        completed=True,
+        project=session.project,
+        created=created,
+        obstacle="it is a session of ClearML's own: import it first, with Task.import_offline_session",
+    )
+
+
+def names_of_session(past: PastRun, task: PastTask, sessions: Path) -> LoggedNames:
+    """Returns the names of one of a run's tasks as its offline session has them."""
+    names, tags, comment = dict[Name, bool](), list[str](), ""
+    if past.mode == "offline":
+        names = session_names(sessions / task.id)
+        tags, comment = session_marks(sessions / task.id)
+    return LoggedNames(
+        task.id,
+        task.name,
+        _without(names, copied_names(names, tags, comment)),
+        completed=task.status == "completed",
+        project=past.project,
+        group=past.name,
+        created=task.opened,
+        obstacle=session_obstacle(past, task, sessions),
+        tags=tuple(tags),
+        not_single=tuple(n for n, single in names.items() if n.title == SINGLE_VALUE_TITLE and not single),
+    )
+
+
+def _name(metric_key: MetricKey, default: str | None) -> tuple[str, str]:
     metric, context = metric_key
-    split = dict(context).get("split")
+    split = dict(context).get("split", default)
     split = split[0] if isinstance(split, tuple) else split
     return metric, split if isinstance(split, str) and is_split(split) else metric
 
 
-def _names(metric_keys: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns the arguments `names` (metrics and splits) and `fields` of a `LoggedNames`."""
-    listed = list(metric_keys)
+def _without(names: Iterable[Name], copied: Collection[Name]) -> tuple[Name, ...]:
+    return tuple(name for name in names if name not in copied)
+
+
+def _names(
+    named: Mapping[MetricKey, Sequence[Name]], marks: Marks | None, default: str | None
+) -> dict[str, Any]:
+    """Returns the arguments `names` (metrics and splits) and `fields` of a `LoggedNames`.
+
+    Args:
+        named: The names of each metric.
+        marks: Tags and comment of the task.
+        default: The split of metrics without any, by the template.
+    """
+    copied = copied_names([name for names in named.values() for name in names], *marks) if marks else set()
+    listed = [key for key, names in named.items() if not names or not copied.issuperset(names)]
     return {
-        "names": tuple(dict.fromkeys(map(_name, listed))),
+        "names": tuple(dict.fromkeys(_name(key, default) for key in listed)),
         "fields": frozenset(field for _, context in listed for field, _ in context),
     }
 
@@ -170,14 +263,22 @@ def _from_document(document: dict[str, Any]) -> LoggedNames:
     entries = (
         entry for variants in (document.get("last_metrics") or {}).values() for entry in variants.values()
     )
-    names = tuple((str(entry["metric"]), str(entry["variant"])) for entry in entries)
+    logged = {Name(str(entry["metric"]), str(entry["variant"])): entry for entry in entries}
+    tags = tuple(map(str, document.get("tags") or ()))
     return LoggedNames(
         str(document["id"]),
         str(document.get("name") or ""),
-        names,
+        _without(logged, copied_names(logged, tags, str(document.get("comment") or ""))),
         completed=document.get("status") in COMPLETED_STATUSES,
         group=identity_of(document).get("group_name", ""),
         created=created_at(document),
+        obstacle=obstacle_of(document),
+        tags=tags,
+        not_single=tuple(
+            name
+            for name, entry in logged.items()
+            if name.title == SINGLE_VALUE_TITLE and entry.get("min_value_iteration") != SINGLE_VALUE_ITERATION
+        ),
     )
 
 

@@ -113,16 +113,17 @@ def json_option(function: Function) -> Function:
 
 
 def parse_since(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """The click callback of a date, a time or `7d` (days ago); returns seconds since 1970."""
+    """The click callback of a date, a time, `7d` or `12h` ago; returns seconds since 1970."""
     if text is None:
         return None
-    if re.fullmatch(r"\d{1,5}d", text):
-        return time.time() - 86_400 * int(text[:-1])
+    if re.fullmatch(r"\d{1,5}[dh]", text):
+        return time.time() - {"d": 86_400, "h": 3_600}[text[-1]] * int(text[:-1])
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{text!r} is not a date (2026-11-23), a time (2026-11-23T09:00) or a number of days (7d)"
+            f"{text!r} is not a date (2026-11-23), a time (2026-11-23T09:00), or a number of days (7d) or "
+            "hours (12h)"
         ) from None
 
 

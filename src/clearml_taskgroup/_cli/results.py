@@ -1,4 +1,4 @@
-"""The commands `list`, `show`, `best` and `report`, for runs and their results."""
+"""The commands `list`, `show`, `best`, `compare` and `report`, for runs and their results."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ import click
 from .._clearml import sdk
 from .._model.status import shown_status, tally_text
 from .._results.aggregate import Aggregates
+from .._results.compare import TESTS
 from .._results.results import Results
-from .._results.rows import OF, Best, Row, with_statistic
+from .._results.rows import OF, Best, Row, with_parameters, with_statistic
 from .._storage.past_runs import find_run_log, is_in_use, load_or_skip
+from ..errors import NoSuchResultError
 from .find_run import (
     Mode,
     choose_place,
+    is_below,
     list_runs,
+    no_runs_in,
     parse_context,
     parse_parameters,
     results_of,
     root,
-    suggestions,
 )
 from .output import (
     Command,
@@ -41,10 +44,12 @@ from .output import (
 from .tables import print_first, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .._results.run_list import Listed
 
+MAX_RUNS = 20
+"""The number of runs that `list` shows in a table."""
 MAX_RUNS_NAMED = 5
 """The most runs that a command to copy names."""
 Pairs = tuple[tuple[str, str], ...]
@@ -55,13 +60,13 @@ def group_argument(function: Function) -> Function:
     return click.argument("group")(run_option(mode_options(json_option(function))))
 
 
-def rows_options(function: Function) -> Function:
-    """Adds the options that filter and aggregate tasks."""
+def rows_options(over_help: str = "Take the mean over a parameter.") -> Callable[[Function], Function]:
+    """Returns a decorator that adds the options that filter and aggregate tasks."""
     better = click.option(
         "--mode", "better", type=click.Choice(["max", "min"]), help="Which direction is better."
     )
     of = click.option("--of", default="last", type=click.Choice(OF), help="Which value of each curve.")
-    over = click.option("--over", multiple=True, metavar="PARAM", help="Take the mean over a parameter.")
+    over = click.option("--over", multiple=True, metavar="PARAM", help=over_help)
     where = click.option(
         "--where",
         multiple=True,
@@ -69,7 +74,12 @@ def rows_options(function: Function) -> Function:
         metavar="PARAM=VALUE",
         help="Only tasks with this value of a parameter; repeat it for several values.",
     )
-    return better(of(over(where(function))))
+    return lambda function: better(of(over(where(function))))
+
+
+def limit_option(text: str) -> Callable[[Function], Function]:
+    """Returns a decorator that adds `-n`."""
+    return click.option("-n", "--limit", "most", type=click.IntRange(1), help=text)
 
 
 # --- list --------------------------------------------------------------------------------------
@@ -82,15 +92,15 @@ def rows_options(function: Function) -> Function:
     epilog="Example: clearml-taskgroup list --project digits -n 10",
 )
 @click.option("--project", help="Only runs of this project and its sub-projects.")
-@click.option("-n", "most", type=click.IntRange(1), help="At most this many.")
+@limit_option("At most this many; a table has 20.")
 @mode_options
 @json_option
 def list_command(project: str | None, most: int | None, mode: Mode | None, as_json: bool) -> None:
     """List the runs of all groups, the latest first.
 
-    A task with several attempts counts once, with its latest attempt. If the server does not answer, the
-    runs on this disk are listed. Exit code 1: the project has no runs, or the server does not answer and
-    this disk has none.
+    A task with several attempts counts once, with its latest attempt. The table has the latest 20 runs,
+    --json all. If the server does not answer, the runs on this disk are listed. Exit code 1: the project
+    has no runs, or the server does not answer and this disk has none.
     """
     place = choose_place(mode)
     known = list_runs(place)
@@ -100,15 +110,15 @@ def list_command(project: str | None, most: int | None, mode: Mode | None, as_js
     elif not runs and project is None:
         echo("no runs")
     if not runs and project is not None:
-        hint = suggestions(
-            project, {name: name.rpartition("/")[2] for name in sorted({run.project for run in known})}
-        )
-        echo(f"no runs in the project {project!r}{hint}", err=True)
+        echo(no_runs_in(project, (run.project for run in known)), err=True)
     if not runs and (project is not None or place.is_fallback):
         click.get_current_context().exit(1)
     if runs and not as_json:
-        head = ["run", "project", "group", "number", "tasks", "started", "mode"]
-        print_table(head, [_table_row(run) for run in runs])
+        shown = runs if most is not None else runs[:MAX_RUNS]
+        head = ["run", "group", "number", "tasks", "started", "mode"]
+        print_table(head, [_table_row(run) for run in shown], folded=False)
+        if len(runs) > len(shown):
+            echo(f"… and {len(runs) - len(shown)} more: -n {len(runs)}")
         abandoned = [run for run in runs if "abandoned" in run.statuses]
         if abandoned:
             echo(_abandoned_note({run.run: run.record for run in abandoned}))
@@ -129,15 +139,10 @@ def _abandoned_note(runs: Mapping[str, Path | None]) -> str:
     return f"{note}; {again}" + (f"; to end them as stopped: {command}" if left else "")
 
 
-def is_below(project: str, wanted: str) -> bool:
-    """Whether a project is another one, or one of its sub-projects."""
-    return project == wanted.strip("/") or project.startswith(wanted.strip("/") + "/")
-
-
 def _table_row(run: Listed) -> list[str]:
     started, tasks = local_time(run.started), tally_text(run.statuses) or "none"
     number = f"{run.number} ({run.shared})" if run.shared else str(run.number)
-    return [run.run[:12], run.project, run.group, number, tasks, started, run.mode]
+    return [run.run[:12], f"{run.project}/{run.group}", number, tasks, started, run.mode]
 
 
 def _run_json(run: Listed) -> dict[str, Any]:
@@ -156,7 +161,8 @@ def _run_json(run: Listed) -> dict[str, Any]:
 @group_argument
 @click.argument("context", nargs=-1, type=parse_pair, metavar="[field=value]...")
 @click.option("--sort", metavar="METRIC", help="Sort by this metric, the best first.")
-@rows_options
+@limit_option("At most this many lines; with --sort the best.")
+@rows_options()
 def show(
     group: str,
     run: str | None,
@@ -164,6 +170,7 @@ def show(
     as_json: bool,
     context: Pairs,
     sort: str | None,
+    most: int | None,
     better: Any,
     of: Any,
     over: Sequence[str],
@@ -189,16 +196,21 @@ def show(
         )
     about = results.about
     if as_json:
-        facts = {**attrs.asdict(about), "started": utc_time(about.started), "partial": results.partial}
+        facts = attrs.asdict(about, filter=lambda field, _: not field.name.startswith("_"))
+        facts |= {"table_url": about.table_url, "started": utc_time(about.started)}
+        facts["partial"] = results.partial
         what = "configurations" if over else "tasks"
-        print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()})
+        print_json({"run": facts, "sort": sort, "of": of, what: shown.to_records()[:most]})
         return
     text = f", run={about.shared!r}" if about.shared else ""
     echo(f"{about} ({about.run[:12]}{text}), {local_time(about.started)}, {about.mode}")
     if isinstance(shown, Results) and of == "mean":
         shown.with_means()
     table = shown._table(of) if isinstance(shown, Results) else shown._table()
-    print_table(*_with_sorted_first(head, *table))
+    columns, body = _with_sorted_first(head, *table)
+    print_table(columns, body[:most])
+    if most is not None and len(body) > most:
+        echo(f"… and {len(body) - most} more: -n {len(body)}")
     for note in shown._notes():
         echo(note)
     if any(shown_status(row.status, row.status_reason) == "abandoned" for row in results):
@@ -260,7 +272,8 @@ def _require_mode(results: Results, metric: str, context: dict[str, Any], better
 @group_argument
 @click.argument("metric")
 @click.argument("context", nargs=-1, type=parse_pair, metavar="[field=value]...")
-@rows_options
+@limit_option("A table of the best so many; with --json a list.")
+@rows_options()
 def best(
     group: str,
     run: str | None,
@@ -268,6 +281,7 @@ def best(
     as_json: bool,
     metric: str,
     context: Pairs,
+    most: int | None,
     better: Any,
     of: Any,
     over: Sequence[str],
@@ -283,24 +297,122 @@ def best(
     results = _filtered(results_of(group, run, mode), where)
     chosen = parse_context(context, results)
     chosen["mode"] = _require_mode(results, metric, chosen, better)
-    found: Best = (
-        results.aggregate(over, of=of).best(metric, **chosen)
-        if over
-        else results.best(metric, of=of, **chosen)
-    )
-    row = next((row for row in results if row.id == found.id), None)
-    if as_json:
-        print_json({**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run})
+    listed: Results | Aggregates = results.aggregate(over, of=of) if over else results
+    if not over:
+        chosen["of"] = of
+    found: Best = listed.best(metric, **chosen)
+    rows = {row.id: row for row in results}
+    row = rows.get(found.id or "")
+    if most is not None:
+        ranked = [found, *_next_best(listed.sort(metric, **chosen)[1:most], metric, chosen)]
+        if as_json:
+            print_json([_best_json(one, rows, results) for one in ranked])
+            return
+        head = ["configuration" if over else "task", with_statistic(found.metric, of)]
+        print_table(head, [[with_parameters(one.name, one.params), one.value_text()] for one in ranked])
+        if found.note:
+            echo(found.note)
         return
-    echo(found.described(", the greatest" if found.mode == "max" else ", the least"))
+    if as_json:
+        print_json(_best_json(found, rows, results))
+        return
+    echo(str(found))
     for name, value in found.params.items():
         echo(f"  {name} = {value}")
     if row is not None:
         echo(_url_or_id(row))
 
 
+def _next_best(rest: Results | Aggregates, metric: str, chosen: Mapping[str, Any]) -> Iterator[Best]:
+    """Yields each of the sorted tasks or configurations that has a value, as if it were the best."""
+    for place in range(len(rest)):
+        try:
+            yield rest[place : place + 1].best(metric, **chosen)
+        except NoSuchResultError:  # those without a value come last
+            return
+
+
+def _best_json(found: Best, rows: Mapping[str, Row], results: Results) -> dict[str, Any]:
+    row = rows.get(found.id or "")
+    return {**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run}
+
+
 def _url_or_id(row: Row) -> str:
     return row.url or row.id
+
+
+# --- compare -----------------------------------------------------------------------------------
+
+
+@click.command(
+    "compare",
+    cls=Command,
+    short_help="Compare configurations, paired over seeds: which is better, and how certain.",
+    epilog="Example: clearml-taskgroup compare digits/svm-sweep accuracy split=val --to C=1",
+)
+@group_argument
+@click.argument("metric")
+@click.argument("context", nargs=-1, type=parse_pair, metavar="[field=value]...")
+@rows_options("Pair tasks by this parameter; by default seed or fold.")
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="NAME|PARAM=VALUE",
+    help="The reference: a configuration's name, or its parameters; by default the best.",
+)
+@click.option(
+    "--test", type=click.Choice(TESTS), help="Which test; by default corrected for folds, otherwise t."
+)
+def compare_command(
+    group: str,
+    run: str | None,
+    mode: Mode | None,
+    as_json: bool,
+    metric: str,
+    context: Pairs,
+    better: Any,
+    of: Any,
+    over: Sequence[str],
+    where: Pairs,
+    to: Sequence[str],
+    test: Any,
+) -> None:
+    """Compare each configuration with a reference for a METRIC: difference, 95 % interval and p value.
+
+    GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
+    run log. field=value, such as split=val, chooses the context of METRIC. Tasks are paired by
+    --over, by default the seed, or the fold if there is no seed; p values are corrected for the number of
+    comparisons by Holm's method. Without --to the reference is the configuration with the best mean, and
+    intervals and p values are too optimistic.
+    """
+    results = _filtered(results_of(group, run, mode), where)
+    chosen = parse_context(context, results)
+    if not to:
+        chosen["mode"] = _require_mode(results, metric, chosen, better)
+    elif better is not None:
+        chosen["mode"] = better
+    compared = results.compare(
+        metric, over=over or None, to=_reference(to, results, over), of=of, test=test, **chosen
+    )
+    if as_json:
+        facts = attrs.asdict(compared, filter=lambda field, _: field.name != "rows")
+        print_json({"run": results.about.run, **facts, "configurations": compared.to_records()})
+        return
+    print_table(*compared._table(), kept=compared._kept_column)
+    for note in compared._notes():
+        echo(note.replace("(to=)", "(--to)").replace('test="corrected"', "--test corrected"))
+
+
+def _reference(to: Sequence[str], results: Results, over: Sequence[str]) -> str | dict[str, Any] | None:
+    """Returns the name of a configuration, or parameters: `C=1` may be either."""
+    if not to:
+        return None
+    if len(to) == 1 and any(one.name == to[0] for one in results.aggregate(over or None)):
+        return to[0]
+    texts = [part for text in to for part in text.split(",")]
+    if not all("=" in text for text in texts):
+        return ",".join(to)
+    return parse_parameters(map(parse_pair, texts), results)
 
 
 # --- report ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 import requests
 import urllib3
 
-from .._clearml import sdk
+from .._clearml import login
 
 TIMEOUT_S = 3.0
 """Seconds to wait for a server that a command can do without."""
@@ -28,7 +28,7 @@ def why_unreachable(*, needed: bool = False) -> str | None:
         needed: Whether the command needs the server; then it waits for `REQUIRED_TIMEOUT_S`.
     """
     timeout = REQUIRED_TIMEOUT_S if needed else TIMEOUT_S
-    host, verify = sdk.api_server()
+    host, verify = login.api_server()
     if not verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     found: list[str | None] = []
@@ -79,4 +79,4 @@ def _timed_out(timeout: float) -> str:
 
 def server_name() -> str:
     """The configured server, for messages."""
-    return f"the ClearML server {sdk.api_server()[0]}"
+    return f"the ClearML server {login.api_server()[0]}"

@@ -1,8 +1,7 @@
-"""The commands `pending`, `upload` and `discard`, for the runs on this disk."""
+"""The commands `pending` and `upload`, for the runs on this disk."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,7 @@ from rich.progress import Progress
 from .._clearml import sdk
 from .._model.status import tally_text
 from .._results.run_list import statuses_of
-from .._storage.discard import delete, files_of
-from .._storage.past_runs import all_runs, is_in_use, locked
+from .._storage.past_runs import all_runs, is_in_use
 from .._storage.upload import upload
 from .._text import counted, printable
 from ..errors import ServerError, TaskGroupError
@@ -37,10 +35,12 @@ from .output import (
 from .tables import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .._model.past import PastRun
 
-MAX_FILES_SHOWN = 10
-"""The most files that are listed before they are deleted."""
+MAX_RUNS_SHOWN = 10
+"""The most runs that are listed before they are uploaded or deleted."""
 NOTHING_LOST = "All data stays on this disk; once the server answers, run again"
 
 _HEAD = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
@@ -49,13 +49,13 @@ _HEAD = ("run", "project", "group", "number", "mode", "tasks", "state", "started
 def _row(past: PastRun) -> list[str]:
     tasks = tally_text(statuses_of(past)) or "none"
     state = (
-        "closed" if past.status is not None else _run_json(past)["status"]
+        "closed" if past.status is not None else run_json(past)["status"]
     )  # the status itself may be failed
     return [
         past.run[:12],
         past.project,
         past.name,
-        str(past.number),
+        f"{past.number} ({past.shared})" if past.shared else str(past.number),
         past.mode,
         tasks,
         state,
@@ -63,7 +63,7 @@ def _row(past: PastRun) -> list[str]:
     ]
 
 
-def _run_json(past: PastRun) -> dict[str, Any]:
+def run_json(past: PastRun) -> dict[str, Any]:
     return {
         "run": past.run,
         "project": past.project,
@@ -89,14 +89,14 @@ def pending(as_json: bool) -> None:
     waiting = [past for past in all_runs(root()) if past.is_pending]
     waiting.sort(key=lambda past: past.started or 0, reverse=True)
     if as_json:
-        print_json([_run_json(past) for past in waiting])
+        print_json([run_json(past) for past in waiting])
         return
     if not waiting:
         echo(f"no pending runs below {root()}")
         return
     print_table(_HEAD, [_row(past) for past in waiting])
-    echo("delete one with: clearml-taskgroup discard RUN")
     echo("upload one with: clearml-taskgroup upload RUN")
+    echo("delete one with: clearml-taskgroup discard RUN")
 
 
 @click.command(
@@ -107,9 +107,12 @@ def pending(as_json: bool) -> None:
 )
 @click.argument("runs", nargs=-1, metavar="GROUP...")
 @run_option
-@click.option("--all", "everything", is_flag=True, help="Upload every pending run.")
+@click.option("--all", "everything", is_flag=True, help="Upload every pending run; a terminal asks first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_json: bool) -> None:
+def upload_command(
+    runs: tuple[str, ...], run: str | None, everything: bool, yes: bool, as_json: bool
+) -> None:
     """Upload runs to the configured server; each task gets its own status there.
 
     GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
@@ -129,20 +132,37 @@ def upload_command(runs: tuple[str, ...], run: str | None, everything: bool, as_
     again = shlex.join(["clearml-taskgroup", *click.get_current_context().meta[ARGUMENTS_KEY]])
     if found:
         _require_server(again)
+    if found and everything and not yes and not as_json and is_terminal():
+        list_runs_briefly(found)
+        number, tasks = counted(len(found), "run"), counted(sum(len(past.latest()) for past in found), "task")
+        click.confirm(f"upload {number} ({tasks}) to {server_check.server_name()}?", abort=True)
     for past in found:
         try:
             uploaded_runs.append(_upload_one(past, quiet=as_json))
             failed = failed or bool(uploaded_runs[-1]["problems"])
         except ServerError as error:  # the other runs would fail in the same way
-            raise Failure(f"{_title(past)}: {command_message(error)} {NOTHING_LOST}: {again}") from None
+            raise Failure(f"{run_title(past)}: {command_message(error)} {NOTHING_LOST}: {again}") from None
         except TaskGroupError as error:
             failed = True
-            echo(f"{_title(past)}: {command_message(error)}", err=True)
+            echo(f"{run_title(past)}: {command_message(error)}", err=True)
     if not found and not as_json:
         echo(f"no pending runs below {root()}")
     if as_json:
         print_json(uploaded_runs)
     sys.exit(1 if failed else 0)
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def list_runs_briefly(runs: Sequence[PastRun], more: Callable[[PastRun], str] = lambda _: "") -> None:
+    """Prints the first few runs, each with what `more` says of it."""
+    for past in runs[:MAX_RUNS_SHOWN]:
+        echo(f"  {run_title(past)}: {tally_text(statuses_of(past)) or 'no tasks'}{more(past)}")
+    if len(runs) > MAX_RUNS_SHOWN:
+        echo(f"  … and {len(runs) - MAX_RUNS_SHOWN:,} more")
 
 
 def _require_server(again: str) -> None:
@@ -157,7 +177,8 @@ def _require_server(again: str) -> None:
         raise Failure(f"{server_check.server_name()} does not answer ({problem}). {NOTHING_LOST}: {again}")
 
 
-def _title(past: PastRun) -> str:
+def run_title(past: PastRun) -> str:
+    """Names a run for people: group, number and id."""
     return f"{past.project}/{past.name}, run {past.number} ({past.run[:12]})"
 
 
@@ -179,56 +200,7 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
     if not quiet:
         keys = {past.tasks[task].key for task in uploaded.ids}
         delivered = f"{counted(len(keys), 'task')} on the server"
-        echo(f"{_title(past)}: {delivered}" + (f", {uploaded.url}" if uploaded.url else ""))
+        echo(f"{run_title(past)}: {delivered}" + (f", {uploaded.url}" if uploaded.url else ""))
         for problem in problems:
-            echo(f"{_title(past)}: {problem}", err=True)
-    return {**_run_json(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}
-
-
-# --- discard -----------------------------------------------------------------------------------
-
-
-@click.command(
-    cls=Command,
-    short_help="Delete a run from this disk.",
-    epilog="Example: clearml-taskgroup discard digits/svm-sweep --run 2",
-)
-@click.argument("group")
-@run_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
-def discard(group: str, run: str | None, yes: bool, as_json: bool) -> None:
-    """Delete a run from this disk: its run log, its offline sessions, and undelivered data.
-
-    GROUP is project/name or the id of a group, for its latest run on this disk; the id of a run or its first
-    six digits; or the path of a run log. Data on a server stays there. A run that is still in use is refused.
-    """
-    if as_json and not yes:
-        raise click.UsageError("--json does not ask; add --yes to delete")
-    past = run_on_disk(group, run)
-    with locked(past.path):
-        paths, foreign = files_of(past)
-        where = "not all of it is on a server" if past.is_pending else "all of it is on a server"
-        tasks = counted(len(past.latest()), "task")
-        what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
-        if not yes:
-            echo(f"{what}:")
-            for path in paths[:MAX_FILES_SHOWN]:
-                echo(f"  {path}")
-            if len(paths) > MAX_FILES_SHOWN:
-                echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
-            try:
-                click.confirm("delete these?", abort=True)
-            except click.Abort as abort:
-                if isinstance(abort.__context__, EOFError):  # stdin is closed
-                    raise Failure("no answer on stdin; delete them without a question with --yes") from None
-                raise
-        delete(paths)  # the run log last, so that an interrupted command can be repeated
-    for session in foreign:
-        echo(f"not deleted, as it belongs to another run: {session}", err=True)
-    with contextlib.suppress(OSError):  # it has other runs
-        past.path.parent.rmdir()
-    if as_json:
-        print_json({**_run_json(past), "deleted": [str(path) for path in paths]})
-    else:
-        echo(f"deleted {what}")
+            echo(f"{run_title(past)}: {problem}", err=True)
+    return {**run_json(past), "url": uploaded.url, "ids": dict(uploaded.ids), "problems": problems}

@@ -7,8 +7,9 @@ tasks report are rarely one metric, because one script rarely logs the same valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations, product
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, combinations, product
 from typing import Any, Literal
 
 import attrs
@@ -236,6 +237,30 @@ def _logged_metric(spellings: list[Spelling]) -> LoggedMetric:
         name = next((alias for alias in sorted(names) if alias.strip()), "")
     mode: Any = mode_of(words)
     return LoggedMetric(name, tuple(spellings), mode, drifts)
+
+
+def contexts_apart(metric: LoggedMetric, tasks: Collection[str]) -> list[list[Spelling]]:
+    """Returns the contexts in which alone some tasks report a metric, if there are several.
+
+    Args:
+        metric: The metric.
+        tasks: The tasks that count.
+
+    Returns:
+        For each such context the names that have it, with only the tasks that report no other context.
+    """
+    by_context: dict[str, list[Spelling]] = {}
+    for spelling in metric.spellings:
+        by_context.setdefault(repr(sorted(spelling.context.items())), []).append(spelling)
+    having = [frozenset().union(*(each.tasks for each in same)) for same in by_context.values()]
+    times = Counter(chain.from_iterable(having))
+    alone = {task for task, number in times.items() if number == 1 and task in tasks}
+    apart = [
+        [attrs.evolve(each, tasks=each.tasks & alone) for each in same if each.tasks & alone]
+        for same in by_context.values()
+    ]
+    found = [names for names in apart if names]
+    return found if len(found) > 1 else []
 
 
 # --- the vocabulary

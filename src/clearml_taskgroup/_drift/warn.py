@@ -29,7 +29,7 @@ def partly_reported(reported: Mapping[str, Collection[str]]) -> dict[str, tuple[
     for metric in metrics:
         have = [task for task, names in reported.items() if metric in names]
         if len(have) < len(reported):
-            found[metric] = (have, [task for task in reported if task not in set(have)])
+            found[metric] = (have, [task for task, names in reported.items() if metric not in names])
     return found
 
 

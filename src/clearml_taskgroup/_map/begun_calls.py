@@ -1,7 +1,7 @@
 """Which calls of a `map` on an executor have begun, so that none is made twice, and their results.
 
-Workers note both as files in a folder beside the run log; where the machines share no disk, as a
-parameter of the task on the server.
+Workers note both as files in a folder beside the run log; where the machines share no disk, in
+`runtime` of the task on the server.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from concurrent.futures.thread import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._clearml.hyperparameters import SECTION
-from .._clearml.queries import identity_of, query_tasks
-from .._clearml.queues import edit_identity
+from .._clearml.queries import query_tasks
+from .._clearml.tasks import annotate_task
+from .._model import limits
 from .._storage.append_file import OWNER_ONLY_FOLDER
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .._run.run import Run
     from .worker_task import WorkerTask
 
+WORKER_ENTRY = "taskgroup_worker"
+"""The entry of a task's `runtime` that says which worker has begun its call."""
 MAX_KEPT_BYTES = 4 * 1024 * 1024
 """The largest result that is kept on disk in case the executor loses it."""
 _STOPPED = "stopped"
@@ -68,11 +70,12 @@ def _begin_on_server(task: WorkerTask) -> str:
     transport = task._run.backend.transport
     if transport is None:
         return "begins"
-    found = query_tasks(transport, {"id": [task.id], "only_fields": [f"hyperparams.{SECTION}.worker"]})
-    worker = identity_of(found[0]).get("worker") if found else None
+    found = query_tasks(transport, {"id": [task.id], "only_fields": ["runtime"]})
+    worker = (found[0].get("runtime") or {}).get(WORKER_ENTRY) if found else None
     if worker is not None:
         return f"the worker process that ran it died ({worker})"
-    edit_identity(transport, task.id, {"worker": f"{platform.node()} {os.getpid()}"})
+    worker = f"{platform.node()} {os.getpid()}"
+    annotate_task(transport, task.id, {}, {WORKER_ENTRY: worker}, limits.API_TIMEOUT_S)
     return "begins"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -14,8 +13,9 @@ from .._log import logger
 from .._run import sharing
 from .._run.abort import check_run
 from .._run.failures import clear_frames, ending_of, is_caught, keep_failure, reason_of
-from .._run.resume import log_progress
+from .._run.reporter import MAX_TIMEOUT_S
 from .._run.run import TASK_DELIVERY_TIMEOUT_S, Run
+from .._run.tasks import log_progress
 from .._run.worker_counts import merge
 from .._text import shown
 from ..errors import TaskAbortedError
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .._model.specs import TaskSpec
-    from .._progress import Tracker
+    from .._progress.tracker import Tracker
     from .._run.sharing import Unclaimed
-    from .._run.state import TaskState
     from .._task import GroupTask
     from .options import MapOptions
 
@@ -125,7 +124,7 @@ def map_configurations(
     def take(task: GroupTask, result: CallResult, retry: bool = True) -> None:
         error, is_logged = result.error, _is_caught_by_block(task, result.error)
         outcome = _mapped(run, task, result)
-        ender.put(task._state)
+        run.end_later(task._state)
         number = upcoming.retry(task, error) if retry else 0
         if not number:
             mapped[task.key] = outcome
@@ -142,7 +141,6 @@ def map_configurations(
             run.reporter.flush(TASK_DELIVERY_TIMEOUT_S)  # so that values reported here are counted
             tracker.update(task.key if number else "")
 
-    ender = _TaskEnder(run, min(run.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
     try:
         for task, result in engine.run(upcoming):
             take(task, result)
@@ -160,7 +158,7 @@ def map_configurations(
         raise
     finally:
         engine.close()
-        ender.close()
+        run.ender.wait(MAX_TIMEOUT_S)
         if tracker is not None:
             tracker.stop()
     return [mapped[spec.key] for spec in specs if spec.key in mapped]
@@ -233,44 +231,3 @@ class HereEngine:
 
     def close(self) -> None:
         """Does nothing."""
-
-
-@attrs.define(eq=False)
-class _TaskEnder:
-    """Ends tasks at the backend from a thread of its own, all that have ended meanwhile at once.
-
-    Attributes:
-        timeout: Seconds that one such step may take; what it does not manage is left to the group's end.
-    """
-
-    run: Run
-    timeout: float
-    _ended: list[TaskState] = attrs.field(factory=list)
-    _changed: threading.Condition = attrs.field(factory=threading.Condition)
-    _closing: bool = False
-    _thread: threading.Thread | None = None
-
-    def put(self, state: TaskState) -> None:
-        with self._changed:
-            self._ended.append(state)
-            self._changed.notify()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="clearml-taskgroup-ends", daemon=True)
-            self._thread.start()
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._closing)
-                states, self._ended = self._ended, []
-            if not states:
-                return
-            self.run.finish(states, self.timeout)
-
-    def close(self) -> None:
-        """Waits until all tasks that were put have been tried."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()

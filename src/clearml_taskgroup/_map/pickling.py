@@ -6,6 +6,7 @@ open file. `worker_task.reopen` reads it in another process.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._group import TaskGroup
+    from .._model.frameworks import Frameworks
     from .._model.specs import RunInfo
     from .._model.status import Status
     from .._run.run import Run
@@ -65,6 +67,7 @@ class RunReference:
     captures: bool
     catch: tuple[type[Exception], ...]
     close_timeout: float
+    auto_connect_frameworks: Frameworks | None = None
 
 
 class TaskFields(NamedTuple):
@@ -148,6 +151,12 @@ def unpack(data: bytes) -> Any:
     return pickle.loads(zlib.decompress(data))
 
 
+@functools.lru_cache(maxsize=8)
+def run_reference(run: bytes) -> RunReference:
+    """Reads a packed `RunReference`, the same one for all tasks of a run."""
+    return RunReference(*unpack(run))
+
+
 def _pack_run(run: Run) -> tuple[bytes, bytes | str]:
     run.worker_log.expect(run)
     backend = run.backend
@@ -168,6 +177,7 @@ def _pack_run(run: Run) -> tuple[bytes, bytes | str]:
         captures=run.options.capture_console,
         catch=tuple(kind for kind in run.options.catch if _can_be_pickled(kind)),
         close_timeout=run.options.close_timeout,
+        auto_connect_frameworks=run.options.auto_connect_frameworks,
     )
     metrics = None
     if run.vocabulary is not None:

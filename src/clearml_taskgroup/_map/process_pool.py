@@ -180,8 +180,8 @@ class ProcessPool:
         """
         while not any(worker.is_ready for worker in self._workers):
             self._start_workers()
-            for worker in self._wait_for_workers():
-                self._receive(worker)
+            for worker, has_sent in self._wait_for_workers().items():
+                self._receive(worker, has_sent)
 
     def run(self, upcoming: Upcoming) -> Iterator[tuple[GroupTask, CallResult]]:
         """Calls the function with each task; gives the results as the calls end."""
@@ -193,8 +193,8 @@ class ProcessPool:
                     self._send(worker, task)
             if not self._has_work(upcoming):  # other processes of a shared run have the rest
                 return
-            for worker in self._wait_for_workers():
-                ended = self._receive(worker)
+            for worker, has_sent in self._wait_for_workers().items():
+                ended = self._receive(worker, has_sent)
                 if ended is not None:
                     yield ended
             self._end_overdue()
@@ -214,23 +214,29 @@ class ProcessPool:
             return
         worker.task, worker.began, worker.ends_at = task, None, None
 
-    def _wait_for_workers(self) -> list[_Worker]:
-        """Waits until workers have sent something, died, or are to be ended; gives the former two."""
+    def _wait_for_workers(self) -> dict[_Worker, bool]:
+        """Waits until workers have sent something, died, or are to be ended.
+
+        Returns:
+            The former two, and whether a message can be received. Asking a pipe takes as long as a wait.
+        """
         by_handle: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
         by_handle |= {worker.process.sentinel: worker for worker in self._workers}
         ends = [worker.ends_at for worker in self._workers if worker.ends_at is not None]
         left = max(0.0, min(ends, default=math.inf) - time.monotonic())
         handles = wait(list(by_handle), min(DEATH_CHECK_INTERVAL_S, left))
-        found = [by_handle[handle] for handle in handles]
+        found = {by_handle[handle]: by_handle[handle].pipe in handles for handle in handles}
         if time.monotonic() >= self._next_death_check:
             self._next_death_check = time.monotonic() + DEATH_CHECK_INTERVAL_S
-            found += [worker for worker in self._workers if not worker.process.is_alive()]
-        return list({id(worker): worker for worker in found}.values())
+            for worker in self._workers:
+                if not worker.process.is_alive():
+                    found.setdefault(worker, False)
+        return found
 
-    def _receive(self, worker: _Worker) -> tuple[GroupTask, CallResult] | None:
+    def _receive(self, worker: _Worker, has_sent: bool) -> tuple[GroupTask, CallResult] | None:
         """Receives one message of a worker; removes it if it has died."""
         try:
-            if not worker.pipe.poll():
+            if not has_sent and not worker.pipe.poll():
                 return None if worker.process.is_alive() else self._remove(worker)
             data = worker.pipe.recv_bytes()
         except (EOFError, OSError):

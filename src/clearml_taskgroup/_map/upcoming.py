@@ -45,13 +45,13 @@ class Upcoming:
     retries: int = 0
     on_next: Callable[[GroupTask], None] = lambda task: None
     opened: list[GroupTask] = attrs.field(factory=list)
-    _left: dict[str, TaskSpec] = attrs.field(init=False)
+    _left: deque[TaskSpec] = attrs.field(init=False)
     _ready: deque[GroupTask] = attrs.field(factory=deque)
     _again: deque[TaskSpec] = attrs.field(factory=deque)
     _retried: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
-        self._left = {} if self.shared is not None else {spec.key: spec for spec in self.specs}
+        self._left = deque(() if self.shared is not None else self.specs)
 
     @property
     def has_more(self) -> bool:
@@ -77,8 +77,8 @@ class Upcoming:
             self._ready.extend([task] if task is not None else [])
             self.opened += self._ready
         elif not self._ready:
-            keys = list(self._left)[: self.opened_at_once]
-            self._open([self._left.pop(key) for key in keys])
+            count = min(self.opened_at_once, len(self._left))
+            self._open([self._left.popleft() for _ in range(count)])
         return self._ready.popleft() if self._ready else None
 
     def _open(self, specs: list[TaskSpec]) -> None:

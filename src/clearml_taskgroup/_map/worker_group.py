@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import attrs
 
 from .. import _fork
-from .._clearml import sdk
 from .._current import enter, groups, leave
 from .._model.metrics import Metric
 from .._model.name_template import NameTemplate
@@ -27,13 +26,10 @@ from .._run.reporter import STALL_TIMEOUT_S
 from .._run.run import Run, RunOptions
 from .._run.worker_aborts import WorkerAborts, abort_path
 from .._run.worker_counts import counts_of
-from .._run.worker_log import lives, write_counts, write_names
+from .._run.worker_log import write_counts, write_names
 from .._run.worker_sigterm import before_sigterm
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
-from .._storage.online import OnlineBackend
-from .._storage.outbox import Outbox, sent_path
-from .._storage.past_runs import files_in
 from .._storage.run_log import read_first
 from .._storage.worker import WorkerBackend
 from ..errors import GroupStateError, HandleError
@@ -43,9 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .._group import TaskGroup
+    from .._model.specs import RunInfo
     from .._model.status import Status
     from .._run.state import TaskState
     from .._storage.base import Backend
+    from .._storage.online import OnlineBackend
     from .._task import GroupTask
 
 MAX_OPEN_RUNS = 8
@@ -76,7 +74,6 @@ class TaskRef(weakref.ref["GroupTask"]):
         return self is other
 
 
-@attrs.define(eq=False)
 class WorkerRun(Run):
     """A run in a worker process: its tasks report here, but are created and ended where it was opened.
 
@@ -91,17 +88,24 @@ class WorkerRun(Run):
         watched: The ids of the tasks and the parent that this process asks the server for.
     """
 
-    log_path: Path | None = None
-    added_frames: int = 1
-    page: str | None = None
-    ended: dict[tuple[str, int], tuple[Status, str]] = attrs.field(factory=dict)
-    refs: set[TaskRef] = attrs.field(factory=set)
-    collected: deque[TaskRef] = attrs.field(factory=deque)
-    aborts: WorkerAborts = attrs.field(factory=lambda: WorkerAborts(None))
-    watched: set[str] = attrs.field(factory=set)
-
-    def __attrs_post_init__(self) -> None:
-        super().__attrs_post_init__()
+    def __init__(
+        self,
+        info: RunInfo,
+        backend: Backend,
+        template: NameTemplate,
+        vocabulary: Vocabulary | None,
+        options: RunOptions,
+        parent: str | None,
+    ) -> None:
+        super().__init__(info, backend, template, vocabulary, options, None)
+        self.parent = parent
+        self.log_path: Path | None = None
+        self.page: str | None = None
+        self.ended: dict[tuple[str, int], tuple[Status, str]] = {}
+        self.refs: set[TaskRef] = set()
+        self.collected: deque[TaskRef] = deque()
+        self.aborts = WorkerAborts(None)
+        self.watched: set[str] = set()
         self.reporter.after_batch = self.log_collected
 
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
@@ -120,6 +124,7 @@ class WorkerRun(Run):
             errors.append(missing)
         for state in todo:
             state.finished = True
+            state.names.forget_channels()
             self.ended[state.id, state.reopened] = (state.status, state.reason)
             self.watched.discard(state.id)
         return errors
@@ -144,6 +149,7 @@ class WorkerRun(Run):
             ref = self.collected.popleft()
             self.refs.discard(ref)
             self.log_counts(ref)
+            ref.state.names.forget_channels()
 
     def leave(self) -> None:
         """Delivers everything, logs all counts and stops the threads."""
@@ -233,7 +239,7 @@ def worker_group(reference: RunReference, vocabulary: bytes | str, task: str) ->
         HandleError: This process cannot reach the place where the run's data goes.
     """
     if reference.mode == "offline":  # where ClearML's own objects look for the session
-        os.environ["CLEARML_CACHE_DIR"] = str(Path(reference.where).parent)
+        os.environ["CLEARML_CACHE_DIR"] = os.path.dirname(reference.where)
     with _opening:
         group = _groups.pop(reference.opening, None)
         if group is None:
@@ -265,8 +271,9 @@ def _open(reference: RunReference, vocabulary: bytes | str, task: str) -> Worker
         close_timeout=reference.close_timeout,
         nonfinite=reference.nonfinite,
         capture_console=reference.captures,
+        auto_connect_frameworks=reference.auto_connect_frameworks,
     )
-    run = WorkerRun(info, backend, template, words, options, None, parent=reference.parent)
+    run = WorkerRun(info, backend, template, words, options, reference.parent)
     run.log_path, run.page = run_log if has_log else None, reference.page
     if run.log_path is not None:
         run.aborts = WorkerAborts(abort_path(run.log_path))
@@ -276,6 +283,10 @@ def _open(reference: RunReference, vocabulary: bytes | str, task: str) -> Worker
     run.reporter.start()
     if reference.captures:
         console.install()
+    if reference.auto_connect_frameworks is not None:
+        from .._auto_logging import routing
+
+        routing.install(run)
     return WorkerGroup(
         project=info.project,
         name=info.name,
@@ -327,36 +338,15 @@ def _backend(reference: RunReference, has_log: bool, task: str) -> Backend:
     outbox = reference.outbox if has_log and reference.host == platform.node() else None
     if outbox is not None and os.path.exists(outbox):
         return WorkerBackend(Path(outbox), lambda: _connect(reference, task))
-    backend = _connect(reference, task)
-    folder = sdk.cache_folder() / "taskgroup" / reference.info.group_id
-    with contextlib.suppress(OSError):  # without an outbox, events are sent at once
-        backend.use_outbox(Outbox.open(_own_outbox(folder, f"guest-{reference.info.run}-{platform.node()}")))
-    return backend
+    from .worker_online import backend_of_guest
 
-
-def _own_outbox(folder: Path, name: str) -> Path:
-    """Gives the path of this worker's outbox; one that a dead worker of this machine left is taken over."""
-    own = folder / f"{name}-{os.getpid()}.outbox"
-    for left in files_in(folder):
-        begin, _, pid = left.stem.rpartition("-")
-        is_ours = (begin, left.suffix) == (name, ".outbox") and pid.isdecimal()
-        if is_ours and not lives(platform.node(), int(pid)):
-            with contextlib.suppress(OSError):  # another worker was quicker
-                os.replace(left, own)
-                os.replace(sent_path(left), sent_path(own))
-                break
-    return own
+    return backend_of_guest(reference, task)
 
 
 def _connect(reference: RunReference, task: str) -> OnlineBackend:
-    connection = sdk.connect()
-    if connection.host != reference.server:
-        raise HandleError(
-            task,
-            f"is on the server {reference.server}, but this process is set up for {connection.host}",
-            "set ClearML up in the same way on all machines, and start workers after that",
-        )
-    return OnlineBackend(connection)
+    from .worker_online import connect
+
+    return connect(reference, task)
 
 
 def _leave_at_exit(run: WorkerRun) -> None:

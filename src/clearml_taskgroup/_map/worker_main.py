@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _fork
 from .._run.failures import reason_of
+from .._run.signals import SignalExit
 from .call import open_and_call
 from .devices import VARIABLE
 from .thread_limits import limit
@@ -63,7 +64,7 @@ def _set_signal_handlers() -> threading.Event:
     def terminate(signum: int, frame: Any) -> None:
         if not terminated.is_set():
             terminated.set()
-            raise SystemExit(128 + signum)
+            raise SignalExit.of(signum)
 
     def ignore(signum: int, frame: Any) -> None:
         return None

@@ -5,22 +5,24 @@ Unpickled in the process that opened the group, a task is the very same object.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from .._model.specs import TaskSpec
 from .._run.naming import Names
 from .._run.reporter import QUEUE_INTERVAL_S, STALL_TIMEOUT_S
+from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.state import TaskState
 from .._run.worker_log import write_begin
 from .._task import GroupTask
 from ..errors import TaskReopenError
-from .pickling import RunReference, TaskFields, TaskReference, open_groups, unpack
+from .pickling import TaskFields, TaskReference, open_groups, run_reference
 from .worker_group import TaskRef, WorkerGroup, WorkerRun, worker_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .._model.status import Status
 
@@ -36,7 +38,7 @@ def reopen(run: bytes, vocabulary: bytes | str, fields: tuple[Any, ...]) -> Grou
     Raises:
         HandleError: This process cannot reach the place where the task's data goes.
     """
-    reference, own = RunReference(*unpack(run)), TaskFields(*fields)
+    reference, own = run_reference(run), TaskFields(*fields)
     group = open_groups.get(reference.info.run)
     if group is not None and group._run is not None and not group._run.in_child:
         task = group._tasks.get(own.key)
@@ -49,7 +51,8 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
     run = group._run
     spec = TaskSpec(own.key, own.name, own.task_name, own.place, own.attempt, own.params, own.tags)
     fields = spec.template_fields(run.info.name, own.id)
-    names = Names(run.template, run.vocabulary, own.id, fields, run.warned)
+    channels = run.reporter.channels
+    names = Names(run.template, run.vocabulary, own.id, fields, run.warned, run.resolved, channels)
     params = {**own.params, **(own.more_params or {})}
     state = TaskState(spec, own.id, names, params, time.monotonic(), in_sweep=own.in_sweep)
     state.device = own.device
@@ -117,6 +120,20 @@ class WorkerTask(GroupTask):
             # Without a block, which waits at its end, any report may be the last one.
             self._warn_of_lost()
 
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[GroupTask]:
+        """Makes the task the current one; after the block, its plots and files are delivered.
+
+        A `multiprocessing.Pool` kills its workers.
+        """
+        try:
+            with super().activate():
+                yield self
+        finally:
+            if not self.is_mapped:  # else its end delivers them
+                with contextlib.suppress(TimeoutError):
+                    self._run.backend.flush_clearml_task(self.id, TASK_DELIVERY_TIMEOUT_S)
+
     def __enter__(self) -> GroupTask:
         self._log_begin()
         return super().__enter__()
@@ -131,10 +148,10 @@ class WorkerTask(GroupTask):
         super()._end(status, reason)
         self._log_counts()
 
-    def set_parameters(self, params: Mapping[str, Any]) -> None:
+    def set_parameters(self, params: Mapping[str, Any] | None = None, **more: Never) -> None:
         """Adds parameters to the task's section `General`."""
         self._log_begin()
-        super().set_parameters(params)
+        super().set_parameters(params, **more)
 
     def reopen(self) -> GroupTask:
         """Raises `TaskReopenError`: only the process that opened the group can start a task again."""

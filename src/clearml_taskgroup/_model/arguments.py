@@ -13,6 +13,8 @@ from ..errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from .frameworks import Frameworks
+
 _TAGS_EXPECTED = "a list of texts that are not blank, ['baseline']"
 _CATCH_EXPECTED = "exception classes derived from Exception, (MemoryError,)"
 
@@ -128,3 +130,12 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
         if not isinstance(tag, str) or not tag.strip() or not is_storable(tag):
             raise ArgumentError("tags", listed, _TAGS_EXPECTED)
     return listed
+
+
+def checked_auto_connect(value: Any) -> Frameworks | None:
+    """Reads `auto_connect_frameworks`; None if it is off, and then nothing of it is imported."""
+    if value is False:
+        return None
+    from .frameworks import checked_frameworks
+
+    return checked_frameworks(value)

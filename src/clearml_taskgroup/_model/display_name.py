@@ -10,7 +10,7 @@ from .identity import task_key
 from .parameter_json import typed_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 MAX_NAME_LENGTH = 80
 
@@ -18,7 +18,13 @@ _UNQUOTED_TEXT = re.compile(r"[A-Za-z_][\w.+\-/ ]*(?<! )")
 _LITERALS = frozenset({"None", "True", "False", "inf", "nan"})
 
 
-def display_name(flat: Mapping[str, Any], *, length: int = MAX_NAME_LENGTH, short: bool = False) -> str:
+def display_name(
+    flat: Mapping[str, Any],
+    *,
+    length: int = MAX_NAME_LENGTH,
+    short: bool = False,
+    among: Collection[str] | None = None,
+) -> str:
     """Returns the readable form of flat parameters, `C=1,seed=0`.
 
     Args:
@@ -27,10 +33,12 @@ def display_name(flat: Mapping[str, Any], *, length: int = MAX_NAME_LENGTH, shor
             different parameters have different names.
         short: Whether an object is shown without the module of its class, `SVC(C=3)`. Then objects of
             two classes with the same name may have the same text.
+        among: The parameters to show, where the others are known to be the same in all tasks; None for all.
     """
     text = ",".join(
         f"{_quoted_if_ambiguous(name)}={_json_text(typed_json(flat[name], name), short)}"
         for name in sorted(flat)
+        if among is None or name in among
     )
     if len(text) <= length:
         return text

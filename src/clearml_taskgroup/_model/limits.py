@@ -29,6 +29,15 @@ PING_AFTER_S = 1200.0
 PARENT_PING_AFTER_S = 120.0
 """The same for the parent: its last update shows other processes that the run is alive."""
 
+LIVE_FIRST_LOOK_S = 0.5
+"""How often it is looked whether a run has tasks, which its parent's page then tells."""
+LIVE_LOOK_S = 10.0
+"""How often the counts on the parent's page are brought up to date, if they have changed."""
+LIVE_SHARED_S = 30.0
+"""The same in a run that processes share: one of them reads the tasks of all."""
+LIVE_SUMMARY_S = 180.0
+"""How often the tables and figures on the parent's page are brought up to date."""
+
 SENDER_CHUNK_BYTES = 2 * 1024 * 1024
 """What is read from the outbox and sent at a time: it bounds the memory that undelivered events take."""
 SENDER_REQUEST_BYTES = 8 * 1024 * 1024
@@ -37,3 +46,5 @@ SENDER_TIMEOUT_S = 10.0
 """How long one request of events is repeated before the sender looks after the tasks again."""
 OUTBOX_RECYCLE_BYTES = 8 * 1024 * 1024
 """Delivered bytes after which an outbox is emptied: it bounds the file of a run that goes well."""
+MODEL_UPLOAD_TIMEOUT_S = 3600.0
+"""How long saving a model waits for the uploads of earlier ones."""

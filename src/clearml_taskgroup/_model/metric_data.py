@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .downsample import CurveSample
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class MetricData:
     """What is known of one metric key of one task.
 
@@ -58,7 +59,7 @@ class MetricData:
 
     def add_names(self, names: Iterable[Name]) -> None:
         """Adds the names that are not known yet."""
-        self.names = tuple(dict.fromkeys((*self.names, *names)))
+        self.names = tuple(dict.fromkeys((*self.names, *names))) if self.names else tuple(names)
 
     def merge(self, other: MetricData, counted: MetricData | None = None) -> None:
         """Adds what another source knows of the same metric key of the same task.
@@ -71,9 +72,10 @@ class MetricData:
         self.stats.merge(other.stats, None if counted is None else counted.stats)
         self.add_names(other.names)
         self.merge_skipped(other, counted)
-        if has_sample and other.sample is not None and other.sample.xs:
-            own = self.sample.xs if self.sample is not None else ()
-            if not own or other.sample.xs[-1] >= own[-1]:  # the longer one shows more of the curve
+        end = other.sample.end if other.sample is not None else None
+        if has_sample and end is not None:
+            own = self.sample.end if self.sample is not None else None
+            if own is None or end >= own:  # the longer one shows more of the curve
                 self.sample = other.sample
 
     def merge_skipped(self, other: MetricData, counted: MetricData | None = None) -> None:
@@ -92,12 +94,14 @@ class MetricData:
 
     def copy(self) -> MetricData:
         """Returns a copy that later values do not change, without an empty sample."""
-        sample = self.sample if self.sample is not None and self.sample.xs else None
-        return attrs.evolve(self, stats=attrs.evolve(self.stats), sample=sample)
+        sample = self.sample or None
+        return MetricData(
+            self.stats.copy(), self.names, sample, self.skipped, self.skipped_at, self.single_skipped
+        )
 
     def to_json(self, key: MetricKey) -> list[Any]:
         """Returns the data as the run log has it: `[metric, context, stats, names]`, and what was skipped."""
-        entry = [key.metric, dict(key.context), attrs.asdict(self.stats), list(self.names)]
+        entry = [key.metric, dict(key.context), self.stats.to_json(), list(self.names)]
         return [*entry, self.skipped_to_json()] if self.skipped else entry
 
     def skipped_to_json(self) -> list[Any]:
@@ -138,10 +142,9 @@ def metrics_from_json(entries: Iterable[Sequence[Any]]) -> Metrics:
 
 def add_metric(metrics: Metrics, key: MetricKey, data: MetricData) -> None:
     """Adds data of one name; a curve and a single value of the same key are one entry."""
-    if key in metrics:
-        metrics[key].merge(data)
-    else:
-        metrics[key] = data
+    known = metrics.setdefault(key, data)
+    if known is not data:
+        known.merge(data)
 
 
 def add_skipped(metrics: Metrics, other: Mapping[MetricKey, MetricData]) -> None:
@@ -152,6 +155,14 @@ def add_skipped(metrics: Metrics, other: Mapping[MetricKey, MetricData]) -> None
             if not own.skipped:
                 own.merge_skipped(data)
                 own.stats.exact = own.stats.exact and not own.stats.has_curve
+
+
+_is_exact = operator.attrgetter("stats.exact")
+
+
+def are_exact(metrics: Mapping[MetricKey, MetricData]) -> bool:
+    """Whether no curve has to be read again."""
+    return all(map(_is_exact, list(metrics.values())))
 
 
 def copy_metrics(metrics: Mapping[MetricKey, MetricData]) -> Metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import attrs
@@ -12,6 +13,7 @@ from ..errors import VocabularyError
 from .arguments import is_one_of
 from .display_name import number_text
 from .name_template import (
+    Name,
     NameTemplate,
     canonical_context_value,
     field_text,
@@ -63,6 +65,30 @@ def _distinct(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
+def metric_key_of(
+    template: NameTemplate, name: Name, single: bool, fields: Mapping[str, str]
+) -> MetricKey | None:
+    """Reads a name back as the metric key that a report of it has; None if the template never renders it.
+
+    Args:
+        template: The group's template.
+        name: The title and the series.
+        single: Whether it is the name of a value without an iteration.
+        fields: The template's fields that the task fills in itself.
+    """
+    used = tuple((field, fields[field]) for field in template.fields if field in fields)
+    return _metric_key(template, name, single, used)
+
+
+@lru_cache(maxsize=65_536)  # the tasks of a group mostly share their names
+def _metric_key(
+    template: NameTemplate, name: Name, single: bool, fields: tuple[tuple[str, str], ...]
+) -> MetricKey | None:
+    own = dict(fields)
+    found = template.parse_single(name.series, own) if single else template.parse(*name, own)
+    return None if found is None else MetricKey(found[0], canonical_context(template, found[1]))
+
+
 def is_same_context_value(field: str, one: Any, other: Any) -> bool:
     """Whether two values of a field are the same context."""
     left, right = (_distinct(canonical_context_value(field, value)) for value in (one, other))
@@ -102,7 +128,8 @@ class Metric:
         unit: The unit, as text, for tables and figures.
 
     Raises:
-        VocabularyError: The name is blank, the mode is neither `"max"` nor `"min"`, or the unit is not text.
+        VocabularyError: The name is blank or its own alias, the mode is neither `"max"` nor `"min"`, or
+            the unit is not text.
     """
 
     name: str
@@ -116,6 +143,11 @@ class Metric:
                 text = shown(name)
                 raise VocabularyError(f"{text} was given as a metric's name; it must be text, not blank")
         given = f"Metric({shown(self.name)}"
+        if self.name in self.aliases:
+            raise VocabularyError(
+                f"{given}, aliases=…): {shown(self.name)} is the metric's own name and no alias of it; leave "
+                "it out, and give context where it is reported: report({…}, split='val')"
+            )
         if not is_one_of(self.mode, (None, "max", "min")):
             raise VocabularyError(f"{given}, mode={shown(self.mode)}): write mode='max' or 'min'")
         if self.unit is not None and not (isinstance(self.unit, str) and is_storable(self.unit)):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
+import functools
 import math
 import re
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from .._text import is_storable
+from .._log import warn
+from .._text import is_storable, spelt_like
 from ..errors import (
     BlankNameError,
     ContextValueError,
@@ -47,8 +47,7 @@ class Name(NamedTuple):
     series: str
 
 
-@attrs.frozen
-class _Field:
+class _Field(NamedTuple):
     name: str
     default: str | None = None
 
@@ -102,10 +101,8 @@ class NameTemplate:
                 )
         names = tuple(dict.fromkeys(field.name for field in fields))
         if "metric" not in names:
-            close = difflib.get_close_matches("metric", names, n=1, cutoff=0.7)
-            advice = (
-                f"did you mean {{metric}} where it has {{{close[0]}}}?" if close else "add {metric} to it"
-            )
+            close = spelt_like("metric", names, cutoff=0.7)
+            advice = f"did you mean {{metric}} where it has {{{close}}}?" if close else "add {metric} to it"
             raise TemplateError(text, "has no field {metric}, so all metrics would share a name", advice)
         self.__attrs_init__(
             text=text,
@@ -307,9 +304,15 @@ def check_task_name(template: str) -> str:
 
 def fill_task_name(template: str, fields: Mapping[str, str]) -> str:
     """Fills in the template of the ClearML tasks' names."""
+    return "".join(
+        part if isinstance(part, str) else fields[part.name] for part in _task_name_parts(template)
+    )
+
+
+@functools.lru_cache(maxsize=8)  # filled in for each task
+def _task_name_parts(template: str) -> tuple[_Part, ...]:
     title, series = _parse_template(template)
-    parts = (*title, "/", *series) if title is not None else series
-    return "".join(part if isinstance(part, str) else fields[part.name] for part in parts)
+    return series if title is None else (*title, "/", *series)
 
 
 def _task_name_fields(template: str) -> list[_Field]:
@@ -388,10 +391,9 @@ def check_context(template: NameTemplate, context: Mapping[str, Any]) -> None:
 def warn_about_title(template: NameTemplate) -> None:
     own = [field for field in template.title_fields if field in PER_TASK_FIELDS]
     if own:
-        warnings.warn(
+        warn(
             f"the template {template.text!r} has {{{own[0]}}} in its title, so each task gets a plot of its "
             "own, and ClearML's comparison page cannot show the curves of several tasks in one plot; put it "
             "after the '/', into the series",
             NameWarning,
-            stacklevel=5,
         )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .status import Status
 
 
+Opener = tuple[str, int | None]
+
+
 @attrs.define
 class PastTask:
     """One task of an earlier run.
@@ -35,6 +38,7 @@ class PastTask:
         submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
         process: The process that runs it, if several share the run; else empty.
+        opener: The process that opened it: `process`, and its id on its machine.
         session: How often the run had become empty before it was opened.
         was_completed: Whether it had completed and was opened again; what it has counts if the process dies.
     """
@@ -56,6 +60,7 @@ class PastTask:
     submitted: str = ""
     opened: float | None = None
     process: str = ""
+    opener: Opener = ("", None)
     session: int = 0
     was_completed: bool = False
 
@@ -110,6 +115,7 @@ class PastRun:
         status: How it ended; None if its process died first.
         delivered: Whether the backend has the final status of its parent.
         uploaded: Whether all of its data is on a server.
+        scripts: What was detected of the scripts of its processes.
     """
 
     path: Path
@@ -132,6 +138,13 @@ class PastRun:
     opened_since_resume: set[str] = attrs.field(factory=set)
     metrics: list[Any] | None = None
     started: float | None = None
+    scripts: dict[Opener, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
+
+    def script_of(self, task_id: str) -> Mapping[str, Any] | None:
+        """Returns the script that opened a task; for the parent, the first that is known."""
+        if task_id in self.tasks:
+            return self.scripts.get(self.tasks[task_id].opener)
+        return next(iter(self.scripts.values()), None)
 
     @property
     def outbox(self) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, MappingView
+from collections.abc import Iterable, Mapping, MappingView, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from .._text import shown
+from .._text import kind, shown
 from ..errors import SpaceError
 from .arguments import iterator_of
+from .parameter_json import canonical, dumped, stored_json
 
 Space = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """A dict of sequences (their Cartesian product), or any iterable of dicts (one configuration each).
@@ -44,7 +45,7 @@ def configurations(space: Space) -> list[dict[str, Any]]:
     if items is None:
         raise SpaceError(
             "the space",
-            f"is {shown(space)}, a {type(space).__name__}",
+            f"is {shown(space)}, {kind(space)}",
             "give a dict of lists, {'C': [1, 10]}, or an iterable of dicts",
         )
     listed = [_configuration(index, item) for index, item in enumerate(items)]
@@ -53,6 +54,37 @@ def configurations(space: Space) -> list[dict[str, Any]]:
             "the space", "has no configurations", "give at least one; an iterator may be exhausted already"
         )
     return listed
+
+
+def varying_names(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the parameters that not all tasks have with the same value.
+
+    Args:
+        tasks: The flat parameters of each task; all of them can be stored.
+    """
+    if not tasks:
+        return []
+    constant, varying = dict(tasks[0]), dict[str, None]()
+    for params in tasks:
+        if params.keys() != tasks[0].keys():
+            changed = {*constant.keys() - params.keys(), *params.keys() - tasks[0].keys()}
+            varying.update(dict.fromkeys(name for name in (*tasks[0], *params) if name in changed))
+            constant = {name: value for name, value in constant.items() if name not in changed}
+        changed = {name for name, value in constant.items() if not _is_same(value, params[name])}
+        for name in changed:
+            del constant[name]
+        varying.update(dict.fromkeys(name for name in params if name in changed))
+    order = list(tasks[0])
+    return [*(name for name in order if name in varying), *(name for name in varying if name not in order)]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is type(other) and isinstance(one, (bool, int, float, str)):
+        return bool(one == other)
+    first, second = (canonical(stored_json(value, lenient=True)) for value in (one, other))
+    return dumped(first) == dumped(second)
 
 
 def _values(name: str, values: Any) -> list[Any]:
@@ -89,7 +121,7 @@ def _configuration(index: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise SpaceError(
             f"item {index} of the space",
-            f"is {shown(item)}, a {type(item).__name__}",
+            f"is {shown(item)}, {kind(item)}",
             "an iterable space holds dicts: [{'C': 1}, {'C': 10}]",
         )
     return dict(item)

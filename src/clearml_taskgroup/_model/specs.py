@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .status import Status
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RunInfo:
     """One execution of a group, as it is stored with its tasks and in its run log.
 
@@ -37,7 +37,7 @@ class RunInfo:
     metrics: list[Any] | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TaskSpec:
     """What a backend needs to create one ClearML task.
 
@@ -69,8 +69,7 @@ def template_fields(group: str, task_id: str, name: str, key: str, index: int) -
     return {"group": group, "task": name, "key": key, "index": str(index), "task_id": task_id}
 
 
-@attrs.frozen
-class Ending:
+class Ending(NamedTuple):
     """How one ClearML task ends."""
 
     task_id: str
@@ -78,8 +77,7 @@ class Ending:
     reason: str = ""
 
 
-@attrs.frozen
-class ForeignStatus:
+class ForeignStatus(NamedTuple):
     """A final status that a person or another client has given a ClearML task.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from .._text import shown
+from .._text import shown, spelt_like
 from ..errors import ReportError, UnknownMetricError, VocabularyError
 from .arguments import is_one_of, iterator_of
 from .metrics import Metric, is_same_context_value
@@ -105,8 +104,8 @@ class Vocabulary:
         try:
             name, carried = self._spellings[metric]
         except KeyError:
-            close = difflib.get_close_matches(metric, self._spellings, n=1, cutoff=0.5)
-            raise UnknownMetricError(metric, list(self.metrics), close[0] if close else None) from None
+            close = spelt_like(metric, self._spellings, cutoff=0.5)
+            raise UnknownMetricError(metric, list(self.metrics), close) from None
         for field, value in carried.items():
             if field in context and not is_same_context_value(field, context[field], value):
                 raise ReportError(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._results.parameters import parameter_values
+from .._results.scales import assign_cells
+from .._results.value_text import escape, shorten
 from .colours import PALETTE
 from .layout import (
     Figure,
@@ -14,12 +17,9 @@ from .layout import (
     join_sentences,
     limit_y_axis,
     rounded,
-    row_hover_text,
+    task_hover,
     title_by,
 )
-from .parameters import parameter_values
-from .scales import assign_cells
-from .value_text import escape, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,12 +56,9 @@ def box_figure(row_values: Sequence[RowValue], label: str, by: str, note: str = 
                 "marker": {"color": PALETTE[0], "size": 5, "opacity": 0.7},
                 "line": {"color": "#33475b", "width": 1.2},
                 "fillcolor": "rgba(0,114,178,0.15)",
-                "hovertext": [
-                    f"{row_hover_text(row)}<br>{escape(label)} = {value:.5g}" for row, value in inside
-                ],
-                "hoverinfo": "text",
                 "hoveron": "points",
                 "showlegend": False,
+                **task_hover(inside, label),
             }
         )
     layout = base_layout(title_by(label, by), [note] if note else [], x=by, y=label)

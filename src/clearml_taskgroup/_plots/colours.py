@@ -5,12 +5,18 @@ All are distinguishable for colour-blind people.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""The colours of Okabe and Ito without yellow, which is hard to see on white."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8f6b4a")
+"""The colours of Okabe and Ito without yellow, which is hard to see on white, and black, on dark grey."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 GREY = "#8a8f98"
+PRUNED = "#b0764a"
+"""The colour of the curves of pruned trials."""
 COLOUR_SEQUENCE = (
     "#440154",
     "#482878",
@@ -24,15 +30,32 @@ COLOUR_SEQUENCE = (
 """Viridis without its pale end, which is hard to see on white."""
 
 
-def colour_scale(reverse: bool) -> list[list[Any]]:
-    """Returns plotly's colour scale; its dark end is at the greatest value unless reversed."""
-    colours = COLOUR_SEQUENCE if reverse else COLOUR_SEQUENCE[::-1]
+class Ranks(NamedTuple):
+    """Colours of ranks.
+
+    Attributes:
+        colours: The colours, the best first.
+        best: The word for the best one.
+    """
+
+    colours: Sequence[str]
+    best: str
+
+
+DARK_IS_BEST = Ranks(COLOUR_SEQUENCE, "dark")
+ORANGE_IS_BEST = Ranks(("#d55e00", "#b28868", "#8fb3cf"), "orange")
+"""These can be seen on white and on dark grey."""
+
+
+def colour_scale(reverse: bool, ranks: Ranks = DARK_IS_BEST) -> list[list[Any]]:
+    """Returns plotly's colour scale; its best end is at the greatest value unless reversed."""
+    colours = ranks.colours if reverse else ranks.colours[::-1]
     return [[at / (len(colours) - 1), colour] for at, colour in enumerate(colours)]
 
 
-def colour_of(share: float, reverse: bool) -> str:
+def colour_of(share: float, reverse: bool, ranks: Ranks = DARK_IS_BEST) -> str:
     """Interpolates the colour scale: share 0 is the colour of the smallest value, 1 of the greatest."""
-    colours = COLOUR_SEQUENCE if reverse else COLOUR_SEQUENCE[::-1]
+    colours = ranks.colours if reverse else ranks.colours[::-1]
     at = min(max(share, 0.0), 1.0) * (len(colours) - 1)
     low = min(int(at), len(colours) - 2)
     parts = zip(_rgb(colours[low]), _rgb(colours[low + 1]), strict=True)
@@ -49,5 +72,6 @@ def with_opacity(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
+@functools.lru_cache(maxsize=64)
 def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -12,21 +12,26 @@ import attrs
 from .._results.aggregate import group_by_configuration, standard_deviation
 from .._results.filtering import is_comparable, parameter_names
 from .._results.rows import Curve
+from .._results.scales import MAX_MAGNITUDE, rank_shares
+from .._results.value_text import escape
 from .._text import counted
-from .colours import DASHES, GREY, PALETTE, colour_of, with_opacity
+from .colours import DARK_IS_BEST, DASHES, GREY, PALETTE, PRUNED, Ranks, colour_of, with_opacity
 from .layout import (
+    MAX_LINES,
     Figure,
     base_layout,
+    drawn_lines,
     empty_figure,
+    evenly_spaced,
     hover_text,
     limit_y_axis,
+    lines_text,
     rank_colour_bar,
-    rank_shares,
     rounded,
     row_hover_text,
 )
-from .scales import MAX_MAGNITUDE
-from .value_text import escape, shorten
+from .legend_names import legend_names
+from .optimization_history import is_pruned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,45 +46,61 @@ MAX_CURVE_POINTS = 200
 
 
 def curves_figure(
-    curves: Sequence[Curve], label: str, mode: Mode | None, over: Sequence[str] | str | None = None
+    curves: Sequence[Curve],
+    label: str,
+    mode: Mode | None,
+    over: Sequence[str] | str | None = None,
+    names: Sequence[str] = (),
+    ranks: Ranks = DARK_IS_BEST,
 ) -> Figure:
     """Draws curves over the iterations: a line per task, or per configuration with a band.
 
     Args:
         curves: The curves. Values without an iteration (None) are skipped.
         label: The values' label, for the axis.
-        mode: Which values are better; they are dark.
+        mode: Which values are better.
         over: The parameter, or several, to take means over: a line per configuration of the other
             parameters, mean ± sample standard deviation. A task counts from its first iteration to its last,
             interpolated between data points; failed and stopped tasks do not count.
+        names: What each curve is called if they are all of one task, as its contexts; empty for their tasks.
+        ranks: The colours of more than 12 lines.
 
     Returns:
         The figure. Up to 12 lines have a legend; more are coloured by the rank of their last value.
     """
     tasks = [task for task in map(_task_curve, curves) if task.xs]
-    names = parameter_names(over or ())
+    over = parameter_names(over or ())
     notes = []
-    if names:
-        lines, skipped = _mean_lines(tasks, names), [task for task in tasks if not is_comparable(task.row)]
+    if over:
+        lines, skipped = _mean_lines(tasks, over), [task for task in tasks if not is_comparable(task.row)]
         if skipped:
             notes.append(f"without {counted(len(skipped), 'task')} that failed or stopped")
+    elif names:
+        called = zip(map(_task_curve, curves), names, strict=True)
+        lines = [attrs.evolve(_task_line(task, name), is_comparable=True) for task, name in called if task.xs]
     else:
-        lines = [_task_line(task) for task in tasks]
-        ended_badly = [line for line in lines if not line.is_comparable]
+        called = zip(tasks, legend_names([(task.row.name, task.row._params) for task in tasks]), strict=True)
+        lines = [_task_line(task, name) for task, name in called]
+        pruned = sum(line.is_pruned for line in lines)
+        ended_badly = sum(not line.is_comparable for line in lines) - pruned
+        if pruned:
+            notes.append(f"thin, to a cross: {counted(pruned, 'pruned task')}")
         if ended_badly:
-            notes.append(f"grey, dotted: {counted(len(ended_badly), 'task')} that failed or stopped")
+            notes.append(f"grey, dotted: {counted(ended_badly, 'task')} that failed or stopped")
     if not lines:
         return empty_figure(label, "; ".join([*notes, "no task has values over iterations"]))
-    title = f"{label}, mean ± std over {', '.join(names)}" if names else label
+    title = f"{label}, mean ± std over {', '.join(over)}" if over else label
     comparable = [line for line in lines if line.is_comparable]
-    data = [trace for line in lines if not line.is_comparable for trace in _grey_traces(line)]
+    others = evenly_spaced([line for line in lines if not line.is_comparable], MAX_LINES // 2)
+    data = [trace for line in others for trace in _grey_traces(line)]
     if len(comparable) <= MAX_LEGEND_LINES:
         data += [trace for at, line in enumerate(comparable) for trace in _legend_traces(line, at, label)]
     else:
-        data += _rank_traces(comparable, label, mode)
-        last = "last mean" if names else "last value"
-        what = "configurations" if names else "tasks"
-        notes.append(f"{len(comparable)} {what}, coloured by the rank of their {last}")
+        data += _rank_traces(comparable, label, mode, ranks)
+        last = "last mean" if over else "last value"
+        what = "configurations" if over else "curves" if names else "tasks"
+        what = lines_text(len(comparable), what)
+        notes.append(f"{what}, coloured by the rank of their {last}")
     layout = base_layout(title, notes, x="iteration", y=label)
     layout["showlegend"] = 1 < len(comparable) <= MAX_LEGEND_LINES
     figure = {"data": data, "layout": layout}
@@ -124,7 +145,11 @@ class _TaskCurve:
 
 @attrs.frozen
 class _Line:
-    """A line of the figure; means have standard deviations and the number of tasks at each x."""
+    """A line of the figure; means have standard deviations and the number of tasks at each x.
+
+    Attributes:
+        name: Its name in the legend.
+    """
 
     name: str
     hover: str
@@ -133,6 +158,7 @@ class _Line:
     stds: list[float] = attrs.field(factory=list)
     ns: list[int] = attrs.field(factory=list)
     is_comparable: bool = True
+    is_pruned: bool = False
 
 
 def _task_curve(curve: Curve) -> _TaskCurve:
@@ -141,26 +167,34 @@ def _task_curve(curve: Curve) -> _TaskCurve:
     return _TaskCurve(curve.row, [x for x, _ in points], [y for _, y in points])
 
 
-def _task_line(task: _TaskCurve) -> _Line:
+def _task_line(task: _TaskCurve, name: str) -> _Line:
     xs, ys = downsample(task.xs, task.ys, MAX_CURVE_POINTS)
-    return _Line(task.row.name, row_hover_text(task.row), xs, ys, is_comparable=is_comparable(task.row))
+    return _Line(
+        name,
+        row_hover_text(task.row),
+        xs,
+        ys,
+        is_comparable=is_comparable(task.row),
+        is_pruned=is_pruned(task.row),
+    )
 
 
 def _mean_lines(tasks: Sequence[_TaskCurve], over: Sequence[str]) -> list[_Line]:
     comparable = [task for task in tasks if is_comparable(task.row)]
-    groups = group_by_configuration(comparable, lambda task: task.row, over)
-    return [_mean_line(name, params, members) for name, params, members in groups]
+    groups = list(group_by_configuration(comparable, lambda task: task.row, over))
+    short = legend_names([(name, params) for name, params, _ in groups])
+    return [_mean_line(one, *group) for one, group in zip(short, groups, strict=True)]
 
 
-def _mean_line(name: str, params: Mapping[str, Any], members: Sequence[_TaskCurve]) -> _Line:
-    xs = _evenly_spaced(sorted({x for task in members for x in task.xs}), MAX_CURVE_POINTS)
+def _mean_line(short: str, name: str, params: Mapping[str, Any], members: Sequence[_TaskCurve]) -> _Line:
+    xs = evenly_spaced(sorted({x for task in members for x in task.xs}), MAX_CURVE_POINTS)
     means, stds, ns = [], [], []
     for x in xs:
         values = [_value_at(task, x) for task in members if task.xs[0] <= x <= task.xs[-1]]
         means.append(statistics.fmean(values))
         stds.append(standard_deviation(values))
         ns.append(len(values))
-    return _Line(name, hover_text(name, params), xs, means, stds, ns)
+    return _Line(short, hover_text(name, params), xs, means, stds, ns)
 
 
 def _value_at(task: _TaskCurve, x: float) -> float:
@@ -172,15 +206,13 @@ def _value_at(task: _TaskCurve, x: float) -> float:
     return task.ys[at - 1] + (task.ys[at] - task.ys[at - 1]) * (x - low) / (high - low)
 
 
-def _evenly_spaced(items: Sequence[float], max_items: int) -> list[float]:
-    """Picks items at even distances in the list, the first and the last among them."""
-    if len(items) <= max_items:
-        return list(items)
-    return [items[round(at * (len(items) - 1) / (max_items - 1))] for at in range(max_items)]
-
-
 def _grey_traces(line: _Line) -> list[Figure]:
-    return [_trace(line, {"color": GREY, "width": 1, "dash": "dot"}, legend=False)]
+    if not line.is_pruned:
+        return [_trace(line, {"color": GREY, "width": 1, "dash": "dot"}, legend=False)]
+    trace = _trace(line, {"color": PRUNED, "width": 1}, legend=False)
+    end = ["circle"] * (len(line.xs) - 1) + ["x"]
+    sizes = [0] * (len(line.xs) - 1) + [7]
+    return [trace | {"mode": "lines+markers", "marker": {"color": PRUNED, "symbol": end, "size": sizes}}]
 
 
 def _legend_traces(line: _Line, at: int, label: str) -> list[Figure]:
@@ -191,17 +223,17 @@ def _legend_traces(line: _Line, at: int, label: str) -> list[Figure]:
     return [*_band_traces(line, colour, str(at)), trace]
 
 
-def _rank_traces(lines: Sequence[_Line], label: str, mode: Mode | None) -> list[Figure]:
+def _rank_traces(lines: Sequence[_Line], label: str, mode: Mode | None, ranks: Ranks) -> list[Figure]:
     """Colours lines by the rank of their last value, so that one outlier does not take up the scale."""
     lasts = [line.ys[-1] for line in lines]
     shares = rank_shares(lasts)
     order = sorted(range(len(lines)), key=lambda at: shares[at], reverse=mode == "min")
     width = 1.5 if len(lines) <= 50 else 1
     data = []
-    for at in order:
-        colour = colour_of(shares[at], mode == "min")
+    for at in drawn_lines(order):
+        colour = colour_of(shares[at], mode == "min", ranks)
         data.append(_trace(lines[at], {"color": colour, "width": width}, legend=False, label=label))
-    return [*data, rank_colour_bar(lasts, label, mode)]
+    return [*data, rank_colour_bar(lasts, label, mode, ranks)]
 
 
 def _band_traces(line: _Line, colour: str, group: str) -> list[Figure]:
@@ -234,13 +266,14 @@ def _trace(line: _Line, style: Figure, *, legend: bool = True, label: str = "") 
     trace: Figure = {
         "type": "scatter",
         "mode": "lines" if len(line.xs) > 1 else "markers",
-        "name": escape(shorten(line.name, 40)),
+        "name": escape(line.name),
         "x": line.xs,
         "y": rounded(line.ys),
         "line": style,
         "marker": {"color": style["color"], "size": 6},
         "showlegend": legend,
-        "hovertemplate": f"{line.hover}<br>iteration %{{x}}: {name}%{{y:.5g}}{spread}<extra></extra>",
+        "hovertext": line.hover,
+        "hovertemplate": f"%{{hovertext}}<br>iteration %{{x}}: {name}%{{y:.5g}}{spread}<extra></extra>",
     }
     if line.ns:
         trace["customdata"] = [

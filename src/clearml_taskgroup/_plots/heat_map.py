@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from .._results.parameters import parameter_values
+from .._results.scales import assign_cells, limits
+from .._results.value_text import escape, number_texts, shorten
 from .colours import colour_of, colour_scale, text_colour_on
 from .layout import (
     Figure,
@@ -18,9 +21,6 @@ from .layout import (
     spread_text,
     title_by,
 )
-from .parameters import parameter_values
-from .scales import assign_cells, limits
-from .value_text import escape, number_texts, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def heat_map_figure(
         "zmin": low,
         "zmax": high,
         "colorscale": colour_scale(mode == "min"),
-        "colorbar": colour_bar(label),
+        "colorbar": colour_bar(label, mode),
         "hovertext": texts,
         "hovertemplate": f"%{{hovertext}}<br>{escape(label)} = %{{z:.5g}}<extra></extra>",
         "hoverongaps": False,

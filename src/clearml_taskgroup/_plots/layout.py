@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import bisect
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._results.aggregate import standard_deviation
+from .._results.scales import limits
+from .._results.value_text import escape, number_texts, shorten, shorten_start, value_text
 from .._text import counted
-from .colours import colour_scale
-from .scales import limits
-from .value_text import escape, number_texts, shorten, shorten_start, value_text
+from .colours import DARK_IS_BEST, Ranks, colour_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._results.rows import Mode, Row
-    from .scales import Cells
+    from .._results.rows import Mode, Row, RowValue
+    from .._results.scales import Cells
 
+T = TypeVar("T")
 
 Figure = dict[str, Any]
 """A figure in plotly's JSON form: `{"data": […], "layout": {…}}`."""
@@ -25,8 +25,12 @@ MAX_X_TITLE_CHARS, MAX_Y_TITLE_CHARS = 50, 34
 """The number of characters of a name along an axis."""
 MAX_NOTE_CHARS = 80
 """The number of characters of a line below the title."""
+_NOTES = "<br><sub>"
+"""What stands between a title and its notes."""
 MAX_HOVER_PARAMETERS = 14
 """The number of parameters in a hover text."""
+MAX_LINES = 1_000
+"""The number of lines of a figure. More hide each other, and a browser takes minutes to draw 10,000."""
 MAX_AXIS_HEIGHTS = 1e12
 """Values are drawn at most this many axis heights away; plotly cannot draw coordinates beyond 1e21."""
 
@@ -62,15 +66,22 @@ def empty_figure(title: str, note: str) -> Figure:
 
 def add_note(layout: Figure, note: str) -> None:
     """Adds a sentence below the title, in a new line if the last one has no room."""
-    title, _, before = layout["title"]["text"].partition("<br><sub>")
-    lines = before.removesuffix("</sub>").split("<br>") if before else []
+    lines = notes_of(layout)
     if lines and len(lines[-1]) + len(note) <= MAX_NOTE_CHARS:
         lines[-1] += f"; {escape(note)}"
     else:
         lines.append(escape(note))
-    layout["title"]["text"] = f"{title}<br><sub>{'<br>'.join(lines)}</sub>"
+    title = layout["title"]["text"].partition(_NOTES)[0]
+    layout["title"]["text"] = f"{title}{_NOTES}{'<br>'.join(lines)}</sub>"
     layout["margin"]["t"] = 52 + 16 * len(lines)
     layout["title"]["pad"] = {"t": 24}  # plotly moves the first line up with each further line
+
+
+def notes_of(layout: Mapping[str, Any]) -> list[str]:
+    """Returns the lines below the title, escaped."""
+    title = layout.get("title")
+    notes = str(title["text"]).partition(_NOTES)[2] if isinstance(title, dict) else ""
+    return notes.removesuffix("</sub>").split("<br>") if notes else []
 
 
 def skipped_note(skipped: int) -> str:
@@ -113,9 +124,20 @@ def spread_text(values: Sequence[float]) -> str:
 
 
 def row_hover_text(row: Row) -> str:
-    """Writes the hover text of a task: its name, status and parameters."""
-    status = "" if row.status == "completed" else f" ({row.status.replace('_', ' ')})"
-    return hover_text(row.name + status, row.params)
+    """Writes the hover text of a task: its name, status and parameters. It is made once for all figures."""
+    if (known := row._texts.get("hover")) is None:
+        status = "" if row.status == "completed" else f" ({row.status.replace('_', ' ')})"
+        known = row._texts["hover"] = hover_text(row.name + status, row._params)
+    return known
+
+
+def task_hover(row_values: Sequence[RowValue], label: str) -> Figure:
+    """Returns the hover texts of points, one for each task; the tasks' own are the same everywhere."""
+    return {
+        "hovertext": [row_hover_text(row) for row, _ in row_values],
+        "customdata": [f"{value:.5g}" for _, value in row_values],
+        "hovertemplate": f"%{{hovertext}}<br>{escape(label)} = %{{customdata}}<extra></extra>",
+    }
 
 
 def hover_text(name: str, params: Mapping[str, Any]) -> str:
@@ -127,23 +149,18 @@ def hover_text(name: str, params: Mapping[str, Any]) -> str:
     return "<br>".join([f"<b>{escape(shorten(name, 80))}</b>", *lines, *more])
 
 
-def rank_shares(values: Sequence[float]) -> list[float]:
-    """Returns each value's rank as a number from 0 to 1; equal values have the same rank."""
-    ordered = sorted(values)
-    steps = max(1, len(ordered) - 1)
-    first, last = bisect.bisect_left, bisect.bisect_right
-    return [(first(ordered, value) + last(ordered, value) - 1) / 2 / steps for value in values]
-
-
-def rank_colour_bar(values: Sequence[float], label: str, mode: Mode | None) -> Figure:
+def rank_colour_bar(
+    values: Sequence[float], label: str, mode: Mode | None, ranks: Ranks = DARK_IS_BEST
+) -> Figure:
     """Returns a trace that draws only the colour bar of ranks, with the values at the quartiles."""
     ordered = sorted(values)
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
-    bar = colour_bar(label) | {
+    bar = colour_bar(label, mode, ranks) | {
         "tickvals": ticks,
         "ticktext": number_texts([ordered[round(tick * (len(ordered) - 1))] for tick in ticks]),
     }
-    marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": colour_scale(mode == "min"), "colorbar": bar}
+    scale = colour_scale(mode == "min", ranks)
+    marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": scale, "colorbar": bar}
     return {
         "type": "scatter",
         "mode": "markers",
@@ -155,9 +172,14 @@ def rank_colour_bar(values: Sequence[float], label: str, mode: Mode | None) -> F
     }
 
 
-def colour_bar(label: str) -> Figure:
+def best_colour(mode: Mode | None, ranks: Ranks = DARK_IS_BEST) -> str:
+    """Says what the one end of the colour scale is: `dark is best`."""
+    return f"{ranks.best} is {'greatest' if mode is None else 'best'}"
+
+
+def colour_bar(label: str, mode: Mode | None, ranks: Ranks = DARK_IS_BEST) -> Figure:
     return {
-        "title": {"text": escape(shorten(label, 40)), "side": "right"},
+        "title": {"text": f"{escape(shorten(label, 40))}<br>{best_colour(mode, ranks)}", "side": "right"},
         "thickness": 14,
         "outlinewidth": 0,
     }
@@ -186,6 +208,26 @@ def limit_y_axis(figure: Figure, values: Sequence[float]) -> None:
         add_note(layout, f"those beyond {MAX_AXIS_HEIGHTS * height:.0e} are drawn there")
         for trace in figure["data"]:
             trace["y"] = [y if y is None else min(max(y, lowest), highest) for y in trace["y"]]
+
+
+def drawn_lines(order: Sequence[T]) -> list[T]:
+    """Picks the lines that are drawn, the best one last: of too many, the best half and some others."""
+    half = MAX_LINES // 2
+    return [*evenly_spaced(order[:-half], half), *order[-half:]] if len(order) > MAX_LINES else list(order)
+
+
+def lines_text(number: int, what: str) -> str:
+    """Writes the number of lines, and which of them are drawn."""
+    half = MAX_LINES // 2
+    drawn = f" (drawn: the best {half} and {half} others)" if number > MAX_LINES else ""
+    return f"{number:,} {what}{drawn}"
+
+
+def evenly_spaced(items: Sequence[T], max_items: int) -> list[T]:
+    """Picks items at even distances in the list, the first and the last among them."""
+    if len(items) <= max_items:
+        return list(items)
+    return [items[round(at * (len(items) - 1) / (max_items - 1))] for at in range(max_items)]
 
 
 def join_sentences(*sentences: str) -> str:

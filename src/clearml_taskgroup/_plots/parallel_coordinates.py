@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._text import counted
-from .colours import colour_of
+from .._results.parameters import by_explained_variance, is_repeat, parameter_values, varying_parameters
+from .._results.scales import axis_scale, limits, rank_shares
+from .._results.value_text import escape, shorten, shorten_start
+from .colours import DARK_IS_BEST, Ranks, colour_of
 from .layout import (
     Figure,
     add_note,
     base_layout,
+    best_colour,
+    drawn_lines,
     empty_figure,
     join_sentences,
-    rank_shares,
+    lines_text,
     row_hover_text,
 )
-from .parameters import by_explained_variance, parameter_values, varying_parameters
-from .scales import axis_scale, limits
-from .value_text import escape, shorten, shorten_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +33,30 @@ MAX_CROWDED_PLACES = 14
 
 
 def parallel_coordinates_figure(
-    row_values: Sequence[RowValue], label: str, mode: Mode | None, note: str = ""
+    row_values: Sequence[RowValue],
+    label: str,
+    mode: Mode | None,
+    note: str = "",
+    ranks: Ranks = DARK_IS_BEST,
 ) -> Figure:
     """Draws each task as a line over an axis per parameter and one for the value.
 
     Args:
         row_values: The tasks and their values.
         label: The values' label.
-        mode: Which values are better; they are dark.
+        mode: Which values are better.
         note: A sentence on what was skipped.
+        ranks: The colours.
 
     Returns:
-        The figure. Parameters that are the same in all tasks are skipped; of more than 12 parameters those
+        The figure. Parameters that are the same in all tasks are skipped, and, unless no other one differs,
+        those that only repeat a configuration, as the seed; of more than 12 parameters those
         that explain most of the values are shown. Lines that meet in one place are spread a little, by
         their value.
     """
     rows, values = [row for row, _ in row_values], [value for _, value in row_values]
-    names = varying_parameters(rows)
+    varying = varying_parameters(rows)
+    names = [name for name in varying if not is_repeat(name)] or varying
     if not row_values:
         return empty_figure(label, join_sentences("no task has a value", note))
     if not names:
@@ -73,8 +81,9 @@ def parallel_coordinates_figure(
             [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
         max_chars = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
-        title = shorten_start(name, max_chars) if name else shorten(label, max_chars)
-        title += " (log)" if found.is_log else ""
+        suffix = " (log)" if found.is_log else ""
+        max_chars -= len(suffix)
+        title = (shorten_start(name, max_chars) if name else shorten(label, max_chars)) + suffix
         above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
         head = _axis_text(at, above, f"<b>{escape(title)}</b>", "center")
         if len(title) > 16 and not name:  # it would be cut off on a narrow page
@@ -93,16 +102,21 @@ def parallel_coordinates_figure(
             "mode": "lines+markers",
             "x": list(range(len(columns))),
             "y": [float(f"{column[at]:.4f}") for column in columns],
-            "line": {"color": colour_of(shares[at], mode == "min"), "width": width},
-            "marker": {"size": 4, "color": colour_of(shares[at], mode == "min")},
+            "line": {"color": colour, "width": width},
+            "marker": {"size": 4, "color": colour},
             "opacity": opacity,
             "name": escape(row.name),
-            "hovertemplate": f"{row_hover_text(row)}<br>{escape(label)} = {value:.5g}<extra></extra>",
+            "hovertext": row_hover_text(row),
+            "hovertemplate": f"%{{hovertext}}<br>{escape(label)} = {value:.5g}<extra></extra>",
             "showlegend": False,
         }
-        for at, (row, value) in ((at, row_values[at]) for at in order)
+        for at in drawn_lines(order)
+        for (row, value), colour in [(row_values[at], colour_of(shares[at], mode == "min", ranks))]
     ]
-    add_note(layout, f"{counted(len(rows), 'task')}, coloured by the rank of their value")
+    add_note(
+        layout,
+        f"{lines_text(len(rows), 'tasks')}, coloured by the rank of their value: {best_colour(mode, ranks)}",
+    )
     if (low, high) != (min(values), max(values)):
         add_note(layout, "outliers are at the end of the last axis")
     hidden = {"visible": False, "fixedrange": True}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from .._results.parameters import parameter_values
+from .._results.scales import NUMBER_OF_BINS, assign_cells, distinct, is_log, is_number, limits
+from .._results.value_text import MISSING, escape, shorten
 from .._text import counted
 from .colours import PALETTE, colour_scale
 from .layout import (
@@ -19,11 +22,9 @@ from .layout import (
     rounded,
     row_hover_text,
     spread_text,
+    task_hover,
     title_by,
 )
-from .parameters import parameter_values
-from .scales import assign_cells, is_log, is_number, limits
-from .value_text import MISSING, escape, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def scatter_figure(
         "cmin": low,
         "cmax": high,
         "colorscale": colour_scale(mode == "min"),
-        "colorbar": colour_bar(label),
+        "colorbar": colour_bar(label, mode),
         "showscale": True,
         "size": 11 if len(points) <= 60 else 8,
         "line": {"width": 0.5, "color": "#ffffff"},
@@ -132,8 +133,7 @@ def points_figure(row_values: Sequence[RowValue], label: str, by: str, note: str
         "x": xs,
         "y": rounded(values),
         "marker": marker,
-        "hovertext": [f"{row_hover_text(row)}<br>{escape(label)} = {value:.5g}" for _, (row, value) in drawn],
-        "hoverinfo": "text",
+        **task_hover([one for _, one in drawn], label),
     }
     figure = {"data": [trace], "layout": layout}
     limit_y_axis(figure, values)
@@ -155,5 +155,7 @@ def _places_and_axis(values: Sequence[Any], axis: Figure) -> tuple[list[float], 
         found = assign_cells(values)
         return [float(place) for place in found.places], axis | cell_ticks(found)
     if is_log(values):
-        return list(values), axis | {"type": "log", "exponentformat": "power", "dtick": 1}
+        different = distinct(values)
+        marks = {"tickvals": different} if len(different) <= NUMBER_OF_BINS else {"dtick": 1}
+        return list(values), axis | {"type": "log", "exponentformat": "power"} | marks
     return list(values), axis

@@ -9,12 +9,15 @@ import attrs
 from .._plots.box import box_figure
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.heat_map import heat_map_figure
+from .._plots.importance import importance_figure
 from .._plots.layout import skipped_note
+from .._plots.optimization_history import is_study, optimization_history_figure, pruned_values
 from .._plots.parallel_coordinates import parallel_coordinates_figure
-from .._plots.parameters import by_explained_variance, parameter_values, varying_parameters
-from .._plots.scales import MAX_CELLS, distinct, is_continuous
 from .._plots.scatter import points_figure, scatter_figure
 from .._results.filtering import is_comparable
+from .._results.importance import importance_of
+from .._results.parameters import is_repeat, parameter_values, varying_parameters
+from .._results.scales import MAX_CELLS, distinct, is_continuous
 from ..errors import TaskGroupError
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_REPORT_POINTS = 120_000
 """The number of data points in all curves of a report; the file must be small enough to be sent."""
+MIN_AXIS_WIDTH = 145
+"""Pixels of each axis of parallel coordinates; on a phone, the figure is scrolled."""
 FULL_WIDTH: Figure = {"wide": True}
 """Marks a figure that takes the whole width of the page."""
 
@@ -86,13 +91,22 @@ def _metric_figures(
     if curves:
         figures.append(curves_figure(curves, label, mode) | FULL_WIDTH)
     row_values = results._values(metric_key)
+    if is_study(results.rows):
+        pruned = pruned_values(results.rows, metric_key)
+        without = skipped_note(len(results) - len(row_values) - len(pruned))
+        figures.append(optimization_history_figure(row_values, pruned, label, mode, without) | FULL_WIDTH)
     rows = [row for row, _ in row_values]
     varying = varying_parameters(rows)
     if len(row_values) < 2 or not varying:
         return figures
     note = skipped_note(len(results) - len(row_values))
-    figures.append(parallel_coordinates_figure(row_values, label, mode, note) | FULL_WIDTH)
-    order = by_explained_variance(row_values, [name for name in varying if name not in over] or varying)
+    parallel = parallel_coordinates_figure(row_values, label, mode, note) | FULL_WIDTH
+    figures.append(parallel | {"min_width": MIN_AXIS_WIDTH * len(parallel["layout"]["shapes"])})
+    importance = importance_of(row_values, label)
+    if len(varying) > 2:
+        figures.append(importance_figure(importance, label, note) | FULL_WIDTH)
+    names = [name for name in varying if name not in over and not is_repeat(name)] or varying
+    order = [row.parameter for row in importance.rows if row.parameter in names]
     values = {name: parameter_values(rows, name) for name in order[:2]}
     draw_one: Any = points_figure if is_continuous(values[order[0]]) else box_figure
     if len(order) == 1:

@@ -1,4 +1,4 @@
-"""Draws the parent task's summary at the end of a run: table, figures, best values, counts, links.
+"""Draws the parent task's summary: tables, links, figures, best values, counts, and in the console the end.
 
 The summary consists of the API events that ClearML's own `Logger` would send for plots, single values and
 console text. They are delivered like all other events: no ClearML object, no further call, also offline.
@@ -7,71 +7,119 @@ console text. They are delivered like all other events: no ClearML object, no fu
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._clearml.events import console_event, plot_event, single_value_event
-from .._model.downsample import MAX_SAMPLE_POINTS, CurveSample
+from .._clearml.pages import MAX_COMPARED_TASKS
+from .._model.downsample import MAX_SAMPLE_POINTS
 from .._model.metrics import MetricKey
+from .._plots.colours import ORANGE_IS_BEST
 from .._plots.curves import compact_curve, curves_figure
+from .._plots.optimization_history import is_study, optimization_history_figure, pruned_values
 from .._plots.parallel_coordinates import parallel_coordinates_figure
-from .._plots.value_text import escape
+from .._plots.web_page import web_figure
 from .._results.filtering import diverged_rows, has_value
 from .._results.from_run import results_of
-from .._results.rows import Curve, Mode, Row, RowValue, excluded_text
+from .._results.rows import Curve, Mode, Row, RowValue, excluded_text, with_parameters
 from .._run.closing import closing_warnings
 from .._text import printable
 from ..errors import NoHistoryError, ServerError
-from .html import is_page
+from .comparison import compare_to_best, comparison_plot, repeat_parameters
+from .metric_order import metric_rank
+from .page_names import STATUSES, context_names, group_prefix, metric_title, plot_titles, value_names
+from .page_tables import MAX_TABLE_TASKS, links_table, tasks_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from .._model.downsample import CurveSample
+    from .._model.metric_data import Metrics
     from .._model.stats import Stats
     from .._plots.layout import Figure
     from .._results.results import Results
     from .._run.run import Run
 
-MAX_FIGURE_TASKS = 100
+MAX_FIGURE_TASKS = MAX_COMPARED_TASKS
 """The number of tasks in a figure, as on ClearML's comparison page."""
-MAX_TABLE_TASKS = 1000
-"""The number of tasks in the table."""
 MAX_FIGURES = 10
 """The number of figures of each kind."""
 MAX_LISTED_FAILURES = 20
 """The number of failed tasks in the console text."""
-URL_CHARACTERS = "/:?#[]@!$&'()*+,;=%~"
-"""The characters of a URL that are not percent-encoded."""
+TABLES = "All tasks"
+"""The section of the tables; the page sorts sections by their titles, and this one comes first."""
 
 BestRows = dict[MetricKey, RowValue]
 
 
-def summary_events(run: Run) -> list[str]:
+def summary_events(run: Run, final: bool = True) -> list[str]:
     """Builds the events of the parent.
 
     Args:
-        run: The run, whose tasks have ended.
+        run: The run.
+        final: Whether the tasks have ended; else what they have reported so far, without the console's text.
 
     Returns:
         API events as JSON text.
     """
-    results = results_of(run)
+    results = results_of(run, keeps_rows=final)
     if run.parent is None or not results:
         return []
-    # The parent may be a task that is not ours, with other groups beside this one.
-    prefix = "" if run.owns_parent else f"{run.info.name}: "
-    best = _best_rows(results)
-    plots = [("Results", "tasks", _table(results))]
-    plots += [("Parameters", label, figure) for label, figure in _parallel_coordinates(results, best)]
-    plots += [("Curves", label, figure) for label, figure in _curves(results, run)]
-    events = [plot_event(run.parent, f"{prefix}{title}", series, figure) for title, series, figure in plots]
-    values = {f"best {results.label(metric_key)}": value for metric_key, (_, value) in best.items()}
-    for status in ("completed", "failed", "stopped"):
+    best, titles = _best_rows(results), plot_titles(results)
+    metric_keys = sorted(results.metric_keys, key=lambda metric_key: metric_rank(results, metric_key))
+    plots = [(TABLES, "tasks", tasks_table(results, metric_keys, titles))]
+    plots += [("Comparison", titles[key], one) for key, one in _comparisons(results, best, titles)]
+    plots += [
+        (section, title, web_figure(figure, title))
+        for section, drawn in (
+            ("Optimization history", _optimization(results, best, titles)),
+            ("Parameters", _parallel_coordinates(results, best, titles)),
+            ("Curves", _curves(results, run, titles)),
+        )
+        for title, figure in drawn
+    ]
+    prefix = group_prefix(run)
+    events = [plot_event(run.parent, f"{prefix}{section}", title, figure) for section, title, figure in plots]
+    events += links_events(run, results.about.table_url, results.about.compare_urls, len(results))
+    names = value_names(results)
+    values: dict[str, float] = {f"{names[key]}, best": value for key, (_, value) in best.items()}
+    for status in STATUSES:
         values[f"tasks {status}"] = sum(row.status == status for row in results)
-    events += [single_value_event(run.parent, f"{prefix}{name}", value) for name, value in values.items()]
-    return [*events, console_event(run.parent, "\n".join(map(printable, _console_lines(results, best, run))))]
+    # The page shows the first 15 characters.
+    suffix = "" if run.owns_parent else f" ({run.info.name})"
+    events += [single_value_event(run.parent, f"{name}{suffix}", value) for name, value in values.items()]
+    if final:
+        lines = map(printable, _console_lines(results, best, run))
+        events.append(console_event(run.parent, "\n".join(lines)))
+    return events
+
+
+def links_events(run: Run, table_url: str | None, compare_urls: Sequence[str], tasks: int) -> list[str]:
+    """Makes the event of the table of links; links in a console cannot be clicked."""
+    figure = links_table(table_url, compare_urls, tasks)
+    title = f"{group_prefix(run)}{TABLES}"
+    return [] if figure is None else [plot_event(str(run.parent), title, "web pages", figure)]
+
+
+def _comparisons(
+    results: Results, best: BestRows, titles: Mapping[MetricKey, str]
+) -> Iterator[tuple[MetricKey, Figure]]:
+    """Compares the configurations of a run that is not too large, if tasks differ in a seed or fold."""
+    over = repeat_parameters(results) if len(results) <= MAX_TABLE_TASKS else ()
+    for metric_key in best if over else ():
+        for one in compare_to_best(results, [metric_key], over):
+            yield metric_key, comparison_plot(one, titles[metric_key])
+
+
+def _optimization(
+    results: Results, best: BestRows, titles: Mapping[MetricKey, str]
+) -> Iterator[tuple[str, Figure]]:
+    """Draws the values of an Optuna study's trials in their order."""
+    for metric_key in best if is_study(results.rows) and len(results) <= MAX_TABLE_TASKS else ():
+        values, pruned = results._values(metric_key), pruned_values(results.rows, metric_key)
+        title, mode = titles[metric_key], results.mode_of(metric_key[0])
+        yield title, optimization_history_figure(values, pruned, title, mode)
 
 
 def _best_rows(results: Results) -> BestRows:
@@ -79,7 +127,9 @@ def _best_rows(results: Results) -> BestRows:
     best: BestRows = {}
     for metric_key in results.metric_keys:
         mode = results.mode_of(metric_key[0])
-        if mode is not None and _comparable(results, metric_key) and len(best) < MAX_FIGURES:
+        if mode is None or len(best) >= MAX_FIGURES:
+            continue
+        if any(has_value(row, metric_key) for row in results):
             best[metric_key] = results._best_row(metric_key, mode)
     return best
 
@@ -91,85 +141,72 @@ def _comparable(results: Results, metric_key: MetricKey) -> list[Row]:
 # --- figures -------------------------------------------------------------------------------------
 
 
-def _table(results: Results) -> Figure:
-    """Builds the table of the tasks, in the form of ClearML's `report_table`: plotly's, column by column."""
-    metric_keys, parameters = results.metric_keys, results.parameters
-    head = ["task", "status", "duration (s)", *parameters, *map(results.label, metric_keys)]
-    shown = results[:MAX_TABLE_TASKS]
-    body = [
-        [
-            _link(row),
-            escape(row.status),
-            f"{row.duration:.1f}",
-            *(escape(str(record.get(f"params.{name}", ""))) for name in parameters),
-            *(_number_text(record.get(f"{metric_key!s}.last")) for metric_key in metric_keys),
-        ]
-        for row, record in zip(shown, shown.to_records(), strict=True)
-    ]
-    columns = [list(column) for column in zip(*body, strict=True)]
-    return {
-        "data": [
-            {"type": "table", "header": {"values": list(map(escape, head))}, "cells": {"values": columns}}
-        ],
-        "layout": {},
-    }
-
-
-def _number_text(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-def _link(row: Row) -> str:
-    """Returns a task's name as plotly's markup, which has links and few entities: `&quot;` is none."""
-    name = escape(row.name)
-    return f'<a href="{quote(row.url, URL_CHARACTERS)}">{name}</a>' if row.url and is_page(row.url) else name
-
-
-def _parallel_coordinates(results: Results, best: Mapping[MetricKey, Any]) -> Iterator[tuple[str, Figure]]:
+def _parallel_coordinates(
+    results: Results, best: BestRows, titles: Mapping[MetricKey, str]
+) -> Iterator[tuple[str, Figure]]:
     if len(results) < 2 or not results.parameters:
         return
     for metric_key in list(best) or results.metric_keys[:1]:
         mode = results.mode_of(metric_key[0])
         comparable = _comparable(results, metric_key)
         shown = _limit_tasks(comparable, metric_key, mode)
-        label = results.label(metric_key)
+        title = titles[metric_key]
         if len(shown) > 1:
             note = f"{len(shown)} of {len(comparable)} tasks" if len(shown) < len(comparable) else ""
             row_values = [(row, row.stats[metric_key].last) for row in shown]
-            yield label, parallel_coordinates_figure(row_values, label, mode, note)
+            yield title, parallel_coordinates_figure(row_values, title, mode, note, ORANGE_IS_BEST)
 
 
-def _curves(results: Results, run: Run) -> Iterator[tuple[str, Figure]]:
-    samples = {
-        state.id: {
-            key: data.sample
-            for key, data in list(state.metrics.items())
-            if data.sample is not None and data.sample.xs
-        }
-        for state in run.all_states()
-    }
+def _curves(results: Results, run: Run, titles: Mapping[MetricKey, str]) -> Iterator[tuple[str, Figure]]:
+    """Draws the curves of each metric: a line per task; of a single task, a line per context."""
+    metrics = {state.id: state.metrics for state in run.all_states()}
     drawn = 0
+    for metric_keys in _with_common_figure(results):
+        if drawn == MAX_FIGURES:
+            break
+        curves = _curves_of(results, metrics, metric_keys)
+        if not any(len(curve) > 2 for _, curve in curves):
+            continue
+        drawn += 1
+        mode, title = results.mode_of(metric_keys[0][0]), titles[metric_keys[0]]
+        names: list[str] = []
+        if len(metric_keys) > 1:
+            names = context_names(metric_key for metric_key, _ in curves)
+            title = metric_title(results, metric_keys[0])
+        yield (
+            title,
+            curves_figure([curve for _, curve in curves], title, mode, names=names, ranks=ORANGE_IS_BEST),
+        )
+
+
+def _with_common_figure(results: Results) -> list[list[MetricKey]]:
+    """Groups the metrics that share a figure: the contexts of one metric, if only one task has curves."""
+    with_curve = [row for row in results if any(stats.has_curve for stats in row.stats.values())]
+    groups: dict[object, list[MetricKey]] = {}
     for metric_key in results.metric_keys:
-        mode = results.mode_of(metric_key[0])
+        groups.setdefault(metric_key[0] if len(with_curve) == 1 else metric_key, []).append(metric_key)
+    return list(groups.values())
+
+
+def _curves_of(
+    results: Results, metrics: Mapping[str, Metrics], metric_keys: Sequence[MetricKey]
+) -> list[tuple[MetricKey, Curve]]:
+    curves: list[tuple[MetricKey, Curve]] = []
+    for metric_key in metric_keys:
         rows = [row for row in results if metric_key in row.stats and row.stats[metric_key].has_curve]
-        rows = _limit_tasks(rows, metric_key, mode)
-        curves = []
-        for row in rows:
-            sample = samples.get(row.id, {}).get(metric_key)
-            if sample is not None:
-                curves.append(_sampled_curve(row, sample, row.stats[metric_key]))
-        missing = [row for row in rows if metric_key not in samples.get(row.id, {})]
-        curves += _read_curves(results, metric_key, missing)
-        if drawn < MAX_FIGURES and any(len(curve) > 2 for curve in curves):
-            drawn += 1
-            label = results.label(metric_key)
-            yield label, curves_figure(curves, label, mode)
+        rows = _limit_tasks(rows, metric_key, results.mode_of(metric_key[0]))
+        known = [(row, metrics.get(row.id, {}).get(metric_key)) for row in rows]
+        samples = [(row, data.sample if data is not None else None) for row, data in known]
+        found = [_sampled_curve(row, sample, row.stats[metric_key]) for row, sample in samples if sample]
+        missing = [row for row, sample in samples if not sample]
+        curves += [(metric_key, curve) for curve in (*found, *_read_curves(results, metric_key, missing))]
+    return curves
 
 
 def _sampled_curve(row: Row, sample: CurveSample, stats: Stats) -> Curve:
     """Builds a curve of the sample, and of the last data point, which a sample may lack."""
-    curve = Curve(row, tuple(sample.xs), tuple(sample.ys))
-    if stats.single or stats.last_iteration is None or sample.xs[-1] == stats.last_iteration:
+    curve = Curve(row, *zip(*sample.points, strict=True))
+    if stats.single or stats.last_iteration is None or curve.iterations[-1] == stats.last_iteration:
         return curve
     return attrs.evolve(
         curve,
@@ -212,7 +249,8 @@ def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
         excluded = [other.name for other in diverged_rows(results, metric_key)]
         without = f"; without {excluded_text(excluded)}" if excluded else ""
         mode = results.mode_of(metric_key[0])
-        yield f"best {results.label(metric_key)} ({mode}): {row.name} = {value:.6g}{without}"
+        name = with_parameters(row.name, row.params)
+        yield f"best {results.label(metric_key)} ({mode}): {name} = {value:.6g}{without}"
     failed = [row for row in results if row.status == "failed"]
     for row in failed[:MAX_LISTED_FAILURES]:
         yield f"failed: {row.name}: {row.status_reason}"
@@ -220,6 +258,8 @@ def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
         yield f"… and {len(failed) - MAX_LISTED_FAILURES} more"
     for _, text in closing_warnings(run):
         yield from text.splitlines()
+    if results.about.table_url is not None:
+        yield f"all tasks as a table: {results.about.table_url}"
     for number, url in enumerate(results.about.compare_urls):
-        last = min((number + 1) * MAX_FIGURE_TASKS, len(results))
-        yield f"compare tasks {number * MAX_FIGURE_TASKS + 1} to {last}: {url}"
+        last = min((number + 1) * MAX_COMPARED_TASKS, len(results))
+        yield f"compare tasks {number * MAX_COMPARED_TASKS + 1} to {last}: {url}"

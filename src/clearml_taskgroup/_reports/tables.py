@@ -1,21 +1,21 @@
-"""The tables of an HTML report: best values, configurations, tasks, failures, details of each task."""
+"""The tables of an HTML report as data: best values, configurations, comparisons, tasks, failures."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import attrs
 
 from .._model.display_name import number_text
-from .._plots.parameters import varying_parameters
-from .._plots.scales import is_number
-from .._plots.value_text import as_number, number_texts, value_text
 from .._results.filtering import is_comparable
+from .._results.parameters import varying_parameters
+from .._results.scales import is_number
+from .._results.value_text import as_number, number_texts, value_text
 from .._text import counted, some
-from .html import MISSING, Cell, Column, Line, esc, is_page, link, note, section, table, text_cell
+from .comparison import shown_comparison
+from .links import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +23,75 @@ if TYPE_CHECKING:
     from .._model.metrics import MetricKey
     from .._model.stats import Stats
     from .._results.aggregate import Aggregates
+    from .._results.compare import Comparison
     from .._results.results import Results
     from .._results.rows import AggregateRow, Mode, Row
+
+T = TypeVar("T")
+
+MAX_PARAMETERS_FIRST = 8
+"""With more parameters than that, the metrics are the first columns of a table."""
+
+
+@attrs.frozen
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: What is read.
+        number: The number to sort by; None for text.
+        css: CSS classes.
+        details: The anchor of the task that a click shows.
+        page: The address of a web page that is linked behind the text.
+    """
+
+    text: str
+    number: float | None = None
+    css: str = ""
+    details: str = ""
+    page: str = ""
+
+
+MISSING = Cell("–", css="none")
+
+
+@attrs.frozen
+class Column:
+    """The head of a column, and whether the first click sorts in descending order."""
+
+    title: str
+    descending: bool = False
+
+
+@attrs.frozen
+class Line:
+    cells: Sequence[Cell]
+    css: str = ""
+
+
+@attrs.frozen
+class Table:
+    """A table.
+
+    Attributes:
+        label: Its name for screen readers.
+        columns: The columns.
+        lines: The lines.
+        caption: A sentence above the table.
+        note: A sentence below the table.
+    """
+
+    label: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    caption: str = ""
+    note: str = ""
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column has only numbers, which are aligned to the right."""
+        columns = zip(*(line.cells for line in self.lines), strict=True)
+        return [all(cell.number is not None or cell is MISSING for cell in column) for column in columns]
 
 
 @attrs.frozen
@@ -45,57 +112,44 @@ class Tables:
     def any_value(self) -> bool:
         return any(row.stats for row in self.results if is_comparable(row))
 
-    @property
-    def ended_badly(self) -> list[Row]:
-        return [row for row in self.results if row.status in ("failed", "stopped") or row.status_reason]
-
-    def best(self) -> str:
+    def best(self) -> Table | None:
         if not self.any_value:
-            return section("best", "Best values", note("No completed or open task has reported a value."))
+            return None
         lines, has_unknown_mode = [], False
         for metric_key in self.metric_keys:
             mode = self.results.mode_of(metric_key[0])
             has_unknown_mode = has_unknown_mode or mode is None
             modes: tuple[Mode, ...] = ("max", "min") if mode is None else (mode,)
             lines += [self._best_line(metric_key, shown) for shown in modes]
-        columns = [
-            Column("metric"),
-            Column("which" if has_unknown_mode else "best is"),
-            Column("value"),
-            Column("task"),
-        ]
+        heads = ["metric", "which" if has_unknown_mode else "best is", "value", "task"]
         if self.means is not None:
-            over = ", ".join(self.means.over)
-            columns += [Column(f"mean ± std over {over}"), Column("configuration")]
+            heads += [f"mean ± std over {', '.join(self.means.over)}", "configuration"]
         advice = (
             "Which values are better is not known for all metrics; set it by metrics=[Metric(…, mode=…)]."
         )
-        found = table(
-            columns,
+        return Table(
+            "best values",
+            [Column(head) for head in heads],
             [line for line in lines if line],
-            sortable=False,
-            label="best values",
-            caption="The last value of each task counts; failed, stopped and diverged tasks do not.",
+            "The last value of each task counts; failed, stopped and diverged tasks do not.",
+            advice if has_unknown_mode else "",
         )
-        return section("best", "Best values", found, note(advice) if has_unknown_mode else "")
 
     def _best_line(self, metric_key: MetricKey, mode: Mode) -> Line | None:
         if not self.results._values(metric_key):
             return None
         row, value = self.results._best_row(metric_key, mode)
         which = {"max": "highest", "min": "lowest"}[mode]
-        cells = [text_cell(self.results.label(metric_key)), text_cell(which), _number_cell(value)]
-        cells.append(Cell(_link_to_details(row), classes="wide"))
+        cells = [Cell(self.results.label(metric_key)), Cell(which), _number_cell(value), _task_cell(row)]
         if self.means is not None:
             config = self.means._best_row(metric_key, mode)
-            mean = config.stats[metric_key]
-            cells += [Cell(esc(self._mean_texts(metric_key)[config.name]), mean.mean)]
-            cells.append(Cell(_breakable_task_name(config.name), classes="wide"))
+            mean = config.stats[metric_key].mean
+            cells += [Cell(self._mean_texts(metric_key)[config.name], mean), Cell(config.name, css="wide")]
         return Line(cells)
 
-    def configurations(self) -> str:
+    def configurations(self) -> Table | None:
         if self.means is None or not self.any_value:
-            return ""
+            return None
         names = list(dict.fromkeys(name for config in self.means for name in config.params))
         best = {metric_key: self._best_mean(metric_key) for metric_key in self.metric_keys}
         texts = {metric_key: self._mean_texts(metric_key) for metric_key in self.metric_keys}
@@ -104,28 +158,29 @@ class Tables:
         }
         lines = []
         for config in sorted(self.means, key=self._rank):
-            cells = [params[name][config.name] for name in names] or [text_cell(config.name)]
-            cells.append(Cell(str(config.n), config.n))
+            means = []
             for metric_key in self.metric_keys:
                 mean = config.stats.get(metric_key)
-                good = "best" if mean is not None and mean.mean == best[metric_key] else ""
                 if mean is None:
-                    cells.append(MISSING)
-                else:
-                    counts = "" if mean.n == config.n else f" (n={mean.n})"
-                    cells.append(Cell(esc(texts[metric_key][config.name] + counts), mean.mean, classes=good))
-            lines.append(Line(cells))
+                    means.append(MISSING)
+                    continue
+                counts = "" if mean.n == config.n else f" (n={mean.n})"
+                css = "best" if mean.mean == best[metric_key] else ""
+                means.append(Cell(texts[metric_key][config.name] + counts, mean.mean, css))
+            own = [params[name][config.name] for name in names] or [Cell(config.name)]
+            lines.append(Line(_ordered(own, [Cell(str(config.n), config.n), *means])))
         columns = [Column(name) for name in names] or [Column("configuration")]
-        columns += [Column("n"), *self._metric_columns()]
         left_out = sum(len(config.left_out) for config in self.means)
-        over = ", ".join(self.means.over)
-        caption = f"Mean ± sample standard deviation over {over}, of each task's last value."
+        caption = (
+            f"Mean ± sample standard deviation over {', '.join(self.means.over)}, of each task's last value."
+        )
         caption += f" {counted(left_out, 'failed or stopped task')} not counted in." if left_out else ""
         for metric_key, excluded in self.means.excluded.items():
             label = self.results.label(metric_key)
             caption += f" Not counted in, {label} diverged: {len(excluded)} ({some(excluded)})."
-        found = table(columns, lines, label="configurations", caption=caption)
-        return section("configurations", "Configurations", found)
+        return Table(
+            "configurations", _ordered(columns, [Column("n"), *self._metric_columns()]), lines, caption
+        )
 
     def _rank(self, config: AggregateRow) -> float:
         """Sorts configurations by their mean of the first metric, the best first."""
@@ -146,58 +201,48 @@ class Tables:
             return None
         return self.results._best_row(metric_key, mode)[1]
 
-    def tasks(self) -> str:
+    def tasks(self) -> Table:
+        """All tasks; the column of their names is omitted if the other columns say the same."""
         results = self.results
         names = varying_parameters(results.rows) if len(results) > 1 else results.parameters
         same = [name for name in results.parameters if name not in names]
-        best = {metric_key: self._best_value(metric_key) for metric_key in self.metric_keys}
-        given = {row.id: row.params for row in results}
-        params = {name: _param_cells(given, name) for name in names}
-        texts = {metric_key: self._last_texts(metric_key) for metric_key in self.metric_keys}
+        has_names = not all(_is_named_by_parameters(row) for row in results)
+        given = {row.id: row._params for row in results}
+        params = [_param_cells(given, name) for name in names]
+        values = [self._value_cells(metric_key) for metric_key in self.metric_keys]
         lines = []
         for row in results:
-            page_link = f" {link(row.url, '↗')}" if is_page(row.url) else ""
-            cells = [
-                Cell(str(row.index), row.index),
-                Cell(f'<a href="#{_anchor(row)}" title="{esc(row.name)}">{esc(row.name)}</a>{page_link}'),
-                text_cell(row.status.replace("_", " "), row.status),
-                *(params[name][row.id] for name in names),
-            ]
-            for metric_key in self.metric_keys:
-                stats = row.stats.get(metric_key)
-                good = stats is not None and is_comparable(row) and stats.last == best[metric_key]
-                if metric_key in row.diverged:
-                    cells.append(text_cell("diverged", "diverged"))
-                elif stats is None or not math.isfinite(stats.last):
-                    cells.append(MISSING)
-                else:
-                    text = texts[metric_key][row.id]
-                    cells.append(Cell(text, float(stats.last), classes="best" if good else ""))
-            cells.append(Cell(esc(time_text(row.duration)), round(row.duration, 3)))
-            lines.append(Line(cells, "" if is_comparable(row) else "off"))
-        columns = [Column("#"), Column("task"), Column("status")]
-        columns += [Column(name) for name in names] + self._metric_columns()
-        columns.append(Column("duration"))
-        search = (
-            '<div class="filter"><label for="filter">Filter</label><input id="filter" type="search" '
-            'placeholder="failed, lr=0.1 …" autocomplete="off">'
-            f'<span id="shown" class="soft" aria-live="polite">{counted(len(results), "task")}</span>'
-            '<span class="soft">Click a column head to sort.</span></div>'
-        )
-        caption = "The last value of each metric; the best of the tasks that count is marked."
+            place = Cell(str(row.index), row.index, "", _anchor(row), page_of(row.url))
+            status = Cell(_words(row.status), css=row.status)
+            own = [cells[row.id] for cells in params]
+            lasts = [cells.get(row.id, MISSING) for cells in values]
+            duration = Cell(time_text(row.duration), round(row.duration, 3))
+            named = [Cell(row.name, css="name")] if has_names else []
+            line = [place, *named, status, *_ordered(own, lasts), duration]
+            lines.append(Line(line, "" if is_comparable(row) else "off"))
+        columns = [Column("#"), *([Column("task")] if has_names else []), Column("status")]
+        columns += _ordered([Column(name) for name in names], self._metric_columns())
         constants = ", ".join(f"{name} = {value_text(results[0].params[name])}" for name in same)
-        return section(
-            "tasks",
-            "All tasks",
-            search,
-            table(columns, lines, label="all tasks", caption=caption),
-            note(f"The same in all tasks: {constants}.") if same else "",
+        return Table(
+            "all tasks",
+            [*columns, Column("duration")],
+            lines,
+            "The last value of each metric; the best of the tasks that count is marked. Click on a number to "
+            "see a task's details, on a head to sort.",
+            f"The same in all tasks: {constants}." if same else "",
         )
 
-    def _last_texts(self, metric_key: MetricKey) -> dict[str, str]:
+    def _value_cells(self, metric_key: MetricKey) -> dict[str, Cell]:
         """Formats each task's last value, with the same number of decimals in all tasks."""
-        lasts = {row.id: row.stats[metric_key].last for row in self.results if metric_key in row.stats}
-        return dict(zip(lasts, number_texts(list(lasts.values())), strict=True))
+        rows = [row for row in self.results if metric_key in row.stats or metric_key in row.diverged]
+        best = self._best_value(metric_key)
+        lasts = {row.id: row.stats[metric_key].last for row in rows if metric_key not in row.diverged}
+        cells = {row.id: Cell("diverged", css="diverged") for row in rows}
+        counting = {row.id for row in rows if is_comparable(row)}
+        for (task, last), text in zip(lasts.items(), number_texts(list(lasts.values())), strict=True):
+            css = "best" if last == best and task in counting else ""
+            cells[task] = Cell(text, float(last), css) if math.isfinite(last) else MISSING
+        return cells
 
     def _mean_texts(self, metric_key: MetricKey) -> dict[str, str]:
         """Formats each configuration's mean ± std, with the same number of decimals in all configurations."""
@@ -214,65 +259,77 @@ class Tables:
         return found
 
     def _metric_columns(self) -> list[Column]:
-        return [
-            Column(
-                self.results.label(metric_key),
-                first="descending" if self.results.mode_of(metric_key[0]) == "max" else "ascending",
-            )
-            for metric_key in self.metric_keys
-        ]
+        modes = (self.results.mode_of(metric_key[0]) for metric_key in self.metric_keys)
+        labels = map(self.results.label, self.metric_keys)
+        return [Column(label, mode == "max") for label, mode in zip(labels, modes, strict=True)]
 
-    def failures(self) -> str:
-        rows = self.ended_badly
-        if not rows:
-            return ""
+    def failures(self) -> Table | None:
+        rows = [row for row in self.results if row.status in ("failed", "stopped") or row.status_reason]
         lines = [
             Line(
                 [
-                    Cell(_link_to_details(row), classes="wide"),
-                    text_cell(row.status.replace("_", " "), row.status),
-                    text_cell(row.status_reason or "no reason was given", "reason"),
+                    _task_cell(row),
+                    Cell(_words(row.status), css=row.status),
+                    Cell(row.status_reason or "no reason was given", css="reason"),
                 ]
             )
             for row in rows
         ]
         columns = [Column("task"), Column("status"), Column("reason")]
-        found = table(columns, lines, label="failures", caption="The status and its reason.")
-        return section("failures", "Failed and stopped", found)
+        return Table("failures", columns, lines, "The status and its reason.") if lines else None
 
-    def details(self) -> str:
-        return section("details", "Details", *map(self._details_of, self.results))
+    def details(self) -> dict[str, Any]:
+        """Returns what a click on a task shows, for the page's script."""
+        parameters = self.results.parameters
+        return {
+            "parameters": parameters,
+            "metrics": list(map(self.results.label, self.metric_keys)),
+            "tasks": {_anchor(row): self._details_of(row, parameters) for row in self.results},
+        }
 
-    def _details_of(self, row: Row) -> str:
-        status = row.status.replace("_", " ")
-        facts = [
-            ("status", esc(status + (f": {row.status_reason}" if row.status_reason else ""))),
-            ("duration", esc(time_text(row.duration))),
-            ("key", esc(row.key)),
-            ("ClearML id", esc(row.id + (f", attempt {row.attempt}" if row.attempt > 1 else ""))),
-            ("where", link(row.url, row.url or "–")),
-            *((esc(name), esc(value_text(value))) for name, value in row.params.items()),
-        ]
-        shown = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
-        head = ["metric", "first", "last", "min", "at", "max", "at", "mean", "values"]
-        lines = [
-            Line([text_cell(self.results.label(metric_key)), *_stats_cells(row.stats[metric_key])])
-            for metric_key in self.metric_keys
-            if metric_key in row.stats
-        ]
-        columns = [Column(name) for name in head]
-        values = table(columns, lines, sortable=False, label=row.name) if lines else note(_why_no_values(row))
-        return (
-            f'<details id="{_anchor(row)}"><summary>{esc(row.name)} '
-            f'<span class="{esc(row.status)}">{esc(status)}</span></summary>'
-            f"<div><dl>{shown}</dl>{values}</div></details>"
-        )
+    def _details_of(self, row: Row, parameters: Sequence[str]) -> dict[str, Any]:
+        attempt = f", attempt {row.attempt}" if row.attempt > 1 else ""
+        facts = {
+            "status": _words(row.status) + (f": {row.status_reason}" if row.status_reason else ""),
+            "duration": time_text(row.duration),
+            "key": row.key,
+            "ClearML id": row.id + attempt,
+            "where": row.url or "–",
+        }
+        params = row._params
+        all_skipped = "All values of the task were NaN, infinite or too large for a ClearML server."
+        return {
+            "name": row.name,
+            "facts": facts,
+            "page": page_of(row.url),
+            "parameters": [value_text(params[name]) if name in params else None for name in parameters],
+            "values": [
+                [place, *_stats_numbers(row.stats[metric_key])]
+                for place, metric_key in enumerate(self.metric_keys)
+                if metric_key in row.stats
+            ],
+            "note": "" if row.stats else all_skipped if row.diverged else "The task has reported no values.",
+        }
 
 
-def _why_no_values(row: Row) -> str:
-    if not row.diverged:
-        return "The task has reported no values."
-    return "All values of the task were NaN, infinite or too large for a ClearML server."
+def comparison_table(compared: Comparison) -> Table:
+    head, body, notes = shown_comparison(compared)
+    lines = [Line([Cell(text) if text else MISSING for text in line]) for line in body]
+    sentence = "; ".join(notes) + "."
+    return Table(f"comparison, {compared.label}", [Column(name) for name in head], lines, note=sentence)
+
+
+def _ordered(params: Sequence[T], metrics: Sequence[T]) -> list[T]:
+    """Puts what is of interest first: the metrics if there are many parameters."""
+    return [*metrics, *params] if len(params) > MAX_PARAMETERS_FIRST else [*params, *metrics]
+
+
+def _is_named_by_parameters(row: Row) -> bool:
+    """Whether a task's name consists of its parameters, which have columns of their own."""
+    rest = f",{row.name},"
+    for name, value in row._params.items():
+        rest = rest.replace(f",{name}={value_text(value)},", ",", 1)
+    return rest == "," or row.name.endswith(f"~{row.key}")
 
 
 def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Cell]:
@@ -281,51 +338,35 @@ def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, 
     numbers = {row: value for row, value in values.items() if is_number(value)}
     exact = [number_text(value) for value in numbers.values()]
     texts = exact if all(len(text) <= 9 for text in exact) else number_texts(list(numbers.values()))
-    cells = {row: Cell(esc(text), float(numbers[row])) for row, text in zip(numbers, texts, strict=True)}
+    cells = {row: Cell(text, float(numbers[row])) for row, text in zip(numbers, texts, strict=True)}
     for row in rows:
         if row in values and row not in cells:
             text = value_text(values[row])
-            cells[row] = text_cell(text, "wide" if len(text) > 16 else "")
+            cells[row] = Cell(text, css="wide" if len(text) > 16 else "") if text else MISSING
     return {row: cells.get(row, MISSING) for row in rows}
 
 
-def _number_cell(value: float, classes: str = "") -> Cell:
-    return Cell(number_texts([value])[0], float(value), classes=classes) if math.isfinite(value) else MISSING
+def _number_cell(value: float) -> Cell:
+    return Cell(number_texts([value])[0], float(value)) if math.isfinite(value) else MISSING
 
 
-def _stats_cells(stats: Stats) -> list[Cell]:
-    known = stats.is_counted
-    return [
-        _number_cell(stats.first),
-        _number_cell(stats.last),
-        _number_cell(stats.min),
-        _at_cell(stats.min_iteration),
-        _number_cell(stats.max),
-        _at_cell(stats.max_iteration),
-        _number_cell(stats.mean) if known else MISSING,
-        Cell(str(stats.count), stats.count) if known else MISSING,
-    ]
-
-
-def _at_cell(iteration: int | None) -> Cell:
-    return MISSING if iteration is None else Cell(str(iteration), iteration)
+def _stats_numbers(stats: Stats) -> list[float | None]:
+    """Returns first, last, min and where, max and where, mean and count; None for what is not known."""
+    mean, count = (stats.mean, stats.count) if stats.is_counted else (None, None)
+    values = [stats.first, stats.last, stats.min, stats.min_iteration, stats.max, stats.max_iteration, mean]
+    return [*(None if value is None or not math.isfinite(value) else value for value in values), count]
 
 
 def _anchor(row: Row) -> str:
     return f"task-{quote(row.id)}"
 
 
-def _link_to_details(row: Row) -> str:
-    return f'<a href="#{_anchor(row)}">{_breakable_task_name(row.name)}</a>'
+def _task_cell(row: Row) -> Cell:
+    return Cell(row.name, css="wide", details=_anchor(row))
 
 
-def _breakable_task_name(name: str) -> str:
-    """Writes a task's name with possible line breaks between its parameters."""
-    return ",<wbr>".join(esc(name).split(","))
-
-
-def date_text(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def time_text(seconds: float) -> str:

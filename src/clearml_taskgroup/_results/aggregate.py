@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -15,9 +14,22 @@ from .._text import counted, natural, shown, some
 from ..errors import NoSuchResultError
 from .export import Tabular, column_names
 from .filtering import diverged_rows, has_value, is_comparable
-from .rows import AggregateRow, Best, Mean, Mode, Of, best_of, diverged_note, statistic, with_statistic
+from .rows import (
+    AggregateRow,
+    Best,
+    Mean,
+    Mode,
+    Of,
+    best_of,
+    diverged_note,
+    not_compared,
+    statistic,
+    with_statistic,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
     from .._model.metrics import MetricKey
     from .find_metric import MetricLookup
     from .rows import Row
@@ -29,7 +41,7 @@ IDENTITY_COLUMNS = ("name", "n", "left_out", "unfinished")
 
 
 @attrs.frozen(repr=False)
-class Aggregates(Tabular, Sequence[AggregateRow]):
+class Aggregates(Tabular[AggregateRow]):
     """A row of means and standard deviations per configuration; returned by `results.aggregate`.
 
     Attributes:
@@ -43,27 +55,12 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
     of: Of
     _lookup: MetricLookup
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> AggregateRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> Aggregates: ...
-    def __getitem__(self, index: int | slice) -> AggregateRow | Aggregates:
-        if isinstance(index, slice):
-            return attrs.evolve(self, rows=self.rows[index])
-        return self.rows[index]
-
-    def __iter__(self) -> Iterator[AggregateRow]:
-        return iter(self.rows)
-
     def best(self, metric: str, *, mode: Mode | None = None, **context: Any) -> Best:
         """Returns the configuration with the best mean; the first one if several are equally good.
 
         Args:
             metric: The metric's name or an alias.
-            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            mode: `"max"` or `"min"`; by default as the vocabulary or a well-known word (`loss`) says.
             **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
@@ -87,7 +84,18 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
             sem=mean.sem,
             n=mean.n,
             excluded=excluded,
+            note=not_compared(excluded, self._elsewhere_text(metric_key)),
         )
+
+    def _elsewhere_text(self, metric_key: MetricKey) -> str:
+        """Says that configurations without open tasks have the metric in other contexts only."""
+        elsewhere = {
+            row.name: [other for other in row.stats if other[0] == metric_key[0]]
+            for row in self.rows
+            if metric_key not in row.stats and metric_key not in row.excluded and not row.unfinished
+        }
+        found = {name: have for name, have in elsewhere.items() if have}
+        return self._lookup.elsewhere_text(metric_key, found, counted(len(self.rows), "configuration"))
 
     @property
     def excluded(self) -> dict[MetricKey, tuple[str, ...]]:
@@ -103,7 +111,7 @@ class Aggregates(Tabular, Sequence[AggregateRow]):
 
         Args:
             metric: The metric's name or an alias.
-            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            mode: `"max"` or `"min"`; by default as the vocabulary or a well-known word (`loss`) says.
             **context: The context, `split="val"`; required if the metric was reported in several.
 
         Raises:
@@ -212,11 +220,21 @@ def group_by_configuration(
     Returns:
         The name, the parameters and the items of each configuration.
     """
-    groups: dict[str, tuple[dict[str, Any], list[T]]] = {}
+    groups: dict[str, list[T]] = {}
+    over = tuple(over)
     for item in items:
-        params = {name: value for name, value in row_of(item).params.items() if name not in over}
-        groups.setdefault(_configuration_name(params), (params, []))[1].append(item)
-    return ((name, params, members) for name, (params, members) in groups.items())
+        names = row_of(item)._texts
+        if over not in names:
+            names[over] = _configuration_name(_others(row_of(item)._params, over))
+        groups.setdefault(names[over], []).append(item)
+    return (
+        (name, copied_parameters(_others(row_of(members[0])._params, over)), members)
+        for name, members in groups.items()
+    )
+
+
+def _others(params: Mapping[str, Any], over: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in over}
 
 
 def _configuration_name(params: Mapping[str, Any]) -> str:
@@ -240,4 +258,9 @@ def standard_deviation(values: Sequence[float]) -> float:
     """
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return math.nan
-    return statistics.stdev(values)
+    if min(values) == max(values):
+        return 0.0
+    mean = statistics.fmean(values)
+    squares = math.fsum([(value - mean) * (value - mean) for value in values])
+    # Where squares leave the range of floats, exact arithmetic, which takes ten times as long.
+    return math.sqrt(squares / (len(values) - 1)) if 1e-290 < squares < 1e290 else statistics.stdev(values)

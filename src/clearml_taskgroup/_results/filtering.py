@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._clearml.hyperparameters import stored_parameters
 from .._model.arguments import iterator_of
 from .._model.identity import flatten
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
@@ -15,6 +15,7 @@ from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
 if TYPE_CHECKING:
     from .._model.metrics import MetricKey
+    from .._model.stats import Stats
     from .rows import Of, Row
 
 
@@ -24,9 +25,13 @@ STATUSES = ("created", "queued", "in_progress", "completed", "failed", "stopped"
 ONE_VALUE_EXPECTED = "one value to compare with; for other conditions write where(lambda row: {})"
 
 
+COMPARABLE = frozenset(("completed", "in_progress"))
+"""The statuses of tasks whose values count."""
+
+
 def is_comparable(row: Row) -> bool:
     """Whether a task's values count: those of failed and stopped tasks do not."""
-    return row.status in ("completed", "in_progress")
+    return row.status in COMPARABLE
 
 
 def has_value(row: Row, metric_key: MetricKey, of: Of = "last") -> bool:
@@ -42,7 +47,41 @@ def has_value(row: Row, metric_key: MetricKey, of: Of = "last") -> bool:
 
 def diverged_rows(rows: Iterable[Row], metric_key: MetricKey, of: Of = "last") -> list[Row]:
     """Returns the tasks that do not count in a statistic because the metric diverged."""
-    return [row for row in rows if is_comparable(row) and metric_key in row.diverged and of == "last"]
+    if of != "last":
+        return []
+    return [row for row in rows if row.diverged and metric_key in row.diverged and is_comparable(row)]
+
+
+def in_other_contexts(
+    rows: Iterable[Row], metric_key: MetricKey, known: Iterable[MetricKey]
+) -> dict[str, list[MetricKey]]:
+    """Returns the completed tasks that have a metric in other contexts only, by name, with what they have.
+
+    Args:
+        rows: The tasks.
+        metric_key: The metric and the context that they lack.
+        known: The metrics of these tasks.
+    """
+    others = [other for other in known if other[0] == metric_key[0] and other != metric_key]
+    if not others:
+        return {}
+    found = {
+        row.name: [other for other in others if other in row.stats]
+        for row in rows
+        if row.status == "completed" and metric_key not in row.stats and metric_key not in row.diverged
+    }
+    return {name: have for name, have in found.items() if have}
+
+
+def counting_stats(rows: Iterable[Row], metric_key: MetricKey, of: Of) -> tuple[list[Row], list[Stats]]:
+    """Returns the tasks whose statistic counts (see `has_value`), and the statistics."""
+    counting, found = [], []
+    for row in rows:
+        stats = row.stats.get(metric_key) if row.status in COMPARABLE else None
+        if stats is not None and (not row.diverged or has_value(row, metric_key, of)):
+            counting.append(row)
+            found.append(stats)
+    return counting, found
 
 
 def filter_rows(
@@ -59,7 +98,7 @@ def filter_rows(
             raise ArgumentError("where", given, "a dict of parameters, or a function that is given a row")
         predicate, given = given, None
     known = {name for row in rows for name in row.parameter_names}
-    params = {name: _typed(name, value) for name, value in flatten({**(given or {}), **more}).items()}
+    params = {name: typed_value(name, value) for name, value in flatten({**(given or {}), **more}).items()}
     fields = {name: params.pop(name) for name in ROW_FIELDS if name in params and name not in known}
     for name, value in fields.items():
         if name == "status" and value not in STATUSES:
@@ -72,7 +111,7 @@ def filter_rows(
     return [
         row
         for row in rows
-        if has_parameters(row.params, params)
+        if has_parameters(row._params, params)
         and all(_has_field(row, name, value) for name, value in fields.items())
         and (predicate is None or predicate(row))
     ]
@@ -84,28 +123,57 @@ def _has_field(row: Row, name: str, value: Any) -> bool:
     return str(getattr(row, name)) == str(value)
 
 
+def where_call(text: str) -> str:
+    """Writes the call of `where` that selects what a text like `lr=1,seed=0` means."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        return f"where(name={shown(text)})"
+    values = {name.strip(): _value_of(value.strip()) for name, _, value in pairs}
+    if all(name.isidentifier() for name in values):
+        return f"where({', '.join(f'{name}={shown(value)}' for name, value in values.items())})"
+    return f"where({shown(values)})"
+
+
+def _value_of(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether parameters have these values, which are given in typed form."""
-    have = stored_parameters(params)
-    return all(name in have and is_same_json(have[name], value) for name, value in wanted.items())
+    return all(
+        name in params and is_same_json(stored_json(params[name], name, lenient=True), value)
+        for name, value in wanted.items()
+    )
 
 
-def require_parameter(rows: Sequence[Row], argument: str, name: str, call: str = "") -> None:
+def require_parameter(rows: Sequence[Row], argument: str, name: str) -> None:
     """Checks that some task has a parameter.
 
     Args:
         rows: The tasks.
         argument: The argument that named the parameter.
         name: The parameter.
-        call: The call whose default named the parameter; empty if the user did.
 
     Raises:
         NoSuchParameterError: No task has it.
     """
     known = list(dict.fromkeys(name for row in rows for name in row.parameter_names))
     if not isinstance(name, str) or (name not in known and rows):
-        expected = f"one of the parameters {', '.join(known) or '(none)'}"
-        raise NoSuchParameterError(argument, name, expected, call, known)
+        raise no_such_parameter(rows, argument, name, [name])
+
+
+def no_such_parameter(
+    rows: Sequence[Row], argument: str, given: Any, fields: Sequence[Any], looked_for: Sequence[str] = ()
+) -> NoSuchParameterError:
+    """Builds the error, which says if one of the fields is context of a metric."""
+    known = list(dict.fromkeys(name for row in rows for name in row.parameter_names))
+    expected = f"one of the parameters {', '.join(known) or '(none)'}"
+    metric_keys = dict.fromkeys(metric_key for row in rows for metric_key in row.stats)
+    found = [(field, key.metric) for key in metric_keys for field, _ in key.context if field in fields]
+    return NoSuchParameterError(argument, given, expected, known, looked_for, *(found or [("", "")])[0])
 
 
 def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
@@ -121,7 +189,7 @@ def parameter_names(over: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _typed(name: str, value: Any) -> Any:
+def typed_value(name: str, value: Any) -> Any:
     try:
         return typed_json(plain(stored_json(value, name)), name)  # rows have the plain form
     except ParameterError:
@@ -130,7 +198,7 @@ def _typed(name: str, value: Any) -> Any:
 
 def _require_type(rows: Sequence[Row], name: str, value: Any) -> None:
     """Refuses a value that no task has if a task has one that looks equal, as 1 and "1" do."""
-    have = [row.params[name] for row in rows if name in row.params]
+    have = [row._params[name] for row in rows if name in row._params]
     if any(has_parameters({name: one}, {name: value}) for one in have):
         return
     for one in have:

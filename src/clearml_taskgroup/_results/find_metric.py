@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._drift.parse_name import parse_name
-from .._model.arguments import is_one_of
+from .._model.arguments import check_choice
 from .._model.metric_words import mode_of
 from .._model.metrics import Context, MetricKey, canonical_context, plain_text
 from .._model.parameter_json import typed_json
-from .._text import closest, natural
+from .._text import closest, natural, some
 from ..errors import AmbiguousResultError, ArgumentError, NoSuchResultError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from .._model.name_template import NameTemplate
     from .._model.vocabulary import Vocabulary
     from .rows import Mode
+
+MAX_CONTEXTS_NAMED = 3
+"""The most contexts named that tasks have instead of the one that was asked for."""
 
 
 @attrs.frozen
@@ -68,6 +72,24 @@ class MetricLookup:
             raise AmbiguousResultError(asked, list(map(str, full)), example)
         return found[0]
 
+    def elsewhere_text(
+        self, metric_key: MetricKey, elsewhere: Mapping[str, Iterable[MetricKey]], of: str
+    ) -> str:
+        """Says that some tasks have a metric in other contexts only; nothing if there are none.
+
+        Args:
+            metric_key: The metric and the context that they lack.
+            elsewhere: The names of these tasks, with what they have.
+            of: All tasks, `3 tasks`.
+        """
+        if not elsewhere:
+            return ""
+        lacking, have = self._with_defaults(metric_key), dict.fromkeys(itertools.chain(*elsewhere.values()))
+        others = some([str(self._with_defaults(other)) for other in have], MAX_CONTEXTS_NAMED)
+        return (
+            f"{len(elsewhere)} of {of} {'has' if len(elsewhere) == 1 else 'have'} no {lacking}, but {others}"
+        )
+
     def label(self, metric_key: MetricKey) -> str:
         """Formats a metric key with its unit: `time[split=val] (s)`."""
         entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
@@ -85,15 +107,13 @@ class MetricLookup:
         )
 
     def require_mode(self, metric: str, mode: Mode | None) -> Mode:
-        """Returns whether greater or smaller is better, from the call or else the vocabulary.
+        """Returns whether greater or smaller is better; see `likely_mode`.
 
         Raises:
-            ArgumentError: Neither has it.
+            ArgumentError: It is not known.
         """
-        if mode is None and self.vocabulary is not None:
-            name, _ = self.vocabulary.resolve(self._split_label(metric, ())[0], {})
-            mode = self.vocabulary.metrics[name].mode
-        if mode is None or not is_one_of(mode, ("max", "min")):
+        mode = self.likely_mode(metric, mode)
+        if mode is None:
             expected = f"'max' or 'min', whichever is better (or metrics=[Metric({metric!r}, mode=…)])"
             raise ArgumentError("mode", mode, expected)
         return mode
@@ -101,10 +121,12 @@ class MetricLookup:
     def likely_mode(self, metric: str, mode: Mode | None = None) -> Mode | None:
         """Returns the mode from the call, the vocabulary or well-known words as `loss`; else None.
 
-        For displays only: a guess may be wrong.
+        Raises:
+            ArgumentError: The call has another mode.
         """
         if mode is not None:
-            return self.require_mode(metric, mode)
+            check_choice("mode", mode, ("max", "min"))
+            return mode
         known = self.vocabulary
         metric, _ = self._split_label(metric, ())
         if known is not None and metric in known:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from typing import TYPE_CHECKING
 
 from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain_parameters
-from .._run.recount import complete, counted
+from .._run.recount import complete, counted, flush_clearml_tasks
 from .._run.sharing import look_if_possible
-from .._text import natural
 from .find_metric import MetricLookup
 from .history import FLUSH_TIMEOUT_S, Reader
 from .results import Results
-from .rows import OPEN, About, Row, row_metrics
+from .row_blocks import RowBlocks
+from .rows import OPEN, About, Row, in_order, row_metrics
+from .task_table import rows_table_url
 
 if TYPE_CHECKING:
     from .._model.metric_data import Metrics
@@ -39,25 +43,49 @@ def row_of(state: TaskState, metrics: Metrics, lookup: MetricLookup, reader: Rea
     )
 
 
-def results_of(run: Run, more: str = "") -> Results:
+def _is_final(run: Run, state: TaskState) -> bool:
+    """Whether a task's metrics are complete and stay as they are, until its `row` is forgotten."""
+    return not state.is_open and state.is_counted and (state.finished or run.reporter.is_idle)
+
+
+_archived, _row, _id = map(operator.attrgetter, ("archived", "row", "id"))
+
+
+def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
     """Returns the results of a run as they are at this moment.
 
     Args:
         run: The run.
         more: Why results are still missing although no task is open; empty if none are.
+        keeps_rows: Whether rows of tasks that have ended are made once; not in a thread beside the script's,
+            which may report, and end the task, after its values were copied.
     """
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     if run.sharing is not None and not run.closed:
         look_if_possible(run)
-    states = sorted(run.all_states(), key=lambda state: (state.spec.index, natural(state.spec.name)))
-    states = [state for state in states if not state.archived]
-    metrics = {state.id: copy_metrics(state.metrics) for state in states}
-    tasks = [counted(state, metrics[state.id]) for state in states]
+    # One step of Python for each task that is new, not for each: these are asked for in a loop over tasks.
+    states = list(itertools.filterfalse(_archived, run.all_states()))
+    known: list[Row | None] = list(map(_row, states))
+    kept = filter(None, known)
+    new = list(itertools.compress(states, map(operator.not_, known)))
+    metrics = {
+        state.id: state.metrics if keeps_rows and _is_final(run, state) else copy_metrics(state.metrics)
+        for state in new
+    }
+    tasks = [counted(state, metrics[state.id]) for state in new]
     if not all(task.is_complete for task in tasks):
         run.flush(FLUSH_TIMEOUT_S)
+        flush_clearml_tasks(run, (state for state in new if state.is_open), FLUSH_TIMEOUT_S)
         complete(run.backend, run.template, tasks, FLUSH_TIMEOUT_S)
-    rows = tuple(row_of(state, metrics[state.id], lookup, reader) for state in states)
+    made = [row_of(state, metrics[state.id], lookup, reader) for state in new]
+    for state, row in zip(new, made, strict=True):
+        # In a loop over tasks, so each row is made once.
+        if keeps_rows and _is_final(run, state):
+            state.row = row
+    run.row_blocks = run.row_blocks or RowBlocks()
+    rows = run.row_blocks.in_order = in_order([*kept, *made], run.row_blocks.in_order)
     info, backend = run.info, run.backend
+    ids = list(map(_id, rows)) if backend.transport is not None else []
     about = About(
         project=info.project,
         name=info.name,
@@ -67,10 +95,21 @@ def results_of(run: Run, more: str = "") -> Results:
         mode=backend.mode,
         where=backend.where,
         url=backend.url(run.parent) if run.parent else None,
-        compare_urls=tuple(backend.compare_urls([row.id for row in rows])),
+        compare_urls=tuple(backend.compare_urls(ids)),
         started=run.started,
         shared=info.shared,
+        table_url=functools.partial(
+            rows_table_url, backend.table_url(info.run, run.parent, run.owns_parent), rows, lookup
+        ),
     )
-    partial = any(row.status in OPEN for row in rows)
+    partial = any(row.status in OPEN for row in made)
     more = "other agents have the other points" if run.agent_task is not None else more
-    return Results(rows, about, lookup, reader, partial=partial or bool(more), partial_reason=more)
+    return Results(
+        rows,
+        about,
+        lookup,
+        reader,
+        partial=partial or bool(more),
+        partial_reason=more,
+        blocks=run.row_blocks,
+    )

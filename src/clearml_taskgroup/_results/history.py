@@ -5,22 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import sdk
 from .._log import logger
 from .._storage.memory import MemoryBackend
 from .._storage.offline import OfflineBackend
-from .._storage.online import OnlineBackend
 from ..errors import NoHistoryError
 from .export import Tabular
-from .rows import Curve, DataPoints
+from .rows import Curve, DataPoints, with_parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from .._clearml.events import Curves, Point
     from .._model.metrics import MetricKey
     from .._model.name_template import Name
@@ -37,7 +36,7 @@ LOG_INTERVAL_S = 5.0
 
 
 @attrs.frozen(repr=False)
-class History(Tabular, Sequence[Curve]):
+class History(Tabular[Curve]):
     """The curves of one metric key, one per task that has it; returned by `results.history`.
 
     Attributes:
@@ -45,23 +44,10 @@ class History(Tabular, Sequence[Curve]):
         metric: The metric with its context, `loss[split=val]`.
     """
 
+    _rows_attribute = "curves"
+
     curves: tuple[Curve, ...]
     metric: str
-
-    def __len__(self) -> int:
-        return len(self.curves)
-
-    @overload
-    def __getitem__(self, index: int) -> Curve: ...
-    @overload
-    def __getitem__(self, index: slice) -> History: ...
-    def __getitem__(self, index: int | slice) -> Curve | History:
-        if isinstance(index, slice):
-            return attrs.evolve(self, curves=self.curves[index])
-        return self.curves[index]
-
-    def __iter__(self) -> Iterator[Curve]:
-        return iter(self.curves)
 
     def to_records(self) -> list[dict[str, Any]]:
         """Returns a flat dict per data point: `key`, `name`, `params.C` …, `iteration`, `value`."""
@@ -75,7 +61,12 @@ class History(Tabular, Sequence[Curve]):
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         body = [
-            [curve.row.name, str(len(curve)), f"{curve.values[0]:.4g}", f"{curve.values[-1]:.4g}"]
+            [
+                _name(curve.row),
+                str(len(curve)),
+                f"{curve.values[0]:.4g}",
+                f"{curve.values[-1]:.4g}",
+            ]
             for curve in self.curves
         ]
         return ["task", "points", "first", "last"], body
@@ -118,6 +109,10 @@ class Reader:
             iterations, values = zip(*_without_single_value(points), strict=True)
             curves.append(Curve(row, iterations, values))
         return History(tuple(curves), str(metric_key))
+
+    def script(self, task_id: str) -> Mapping[str, Any]:
+        """Reads a task's section `script`; empty if it is not known."""
+        return self.backend.read_script(task_id)
 
     def complete_stats(self, rows: Sequence[Row], metric_key: MetricKey | None = None) -> None:
         """Fills in sum, count and last iteration of rows whose statistics came from the server.
@@ -196,7 +191,10 @@ class PickledBackend(MemoryBackend):
         if not self.is_server:
             advice = "read them with history() before the results are pickled, or load the run from a server"
             raise NoHistoryError(f"with pickled results ({self.where})", advice)
-        server = OnlineBackend(sdk.connect())
+        from .._clearml import login
+        from .._storage.online import OnlineBackend
+
+        server = OnlineBackend(login.connect())
         try:
             if server.where != self.where:
                 advice = f"set ClearML up for {self.where} in this process"
@@ -214,3 +212,7 @@ def _without_single_value(points: DataPoints) -> DataPoints:
 def _latest_by_iteration(points: Iterable[Point]) -> list[tuple[int | None, float]]:
     latest: dict[int | None, float] = dict(points)
     return sorted(latest.items(), key=lambda point: (point[0] is not None, point[0] or 0))
+
+
+def _name(row: Row) -> str:
+    return with_parameters(row.name, row.params)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+import operator
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,18 +12,21 @@ from .._model.status import shown_status, tally, tally_text
 from .._text import counted, some
 from ..errors import AmbiguousResultError, NoSuchResultError
 from .aggregate import Aggregates, aggregate_row, group_by_configuration
-from .export import IDENTITY_COLUMNS, Tabular, column_names, row_record
+from .compare import TESTS, Comparison, Test, compare, configurations
+from .export import IDENTITY_COLUMNS, Tabular, column_names, metric_columns, row_record
 from .filtering import (
-    diverged_rows,
+    counting_stats,
     filter_rows,
     has_value,
     is_comparable,
-    parameter_names,
-    require_parameter,
+    where_call,
 )
+from .parameters import over_names
+from .row_blocks import RowBlocks
 from .rows import (
     OF,
     About,
+    AggregateRow,
     Best,
     Mode,
     Of,
@@ -31,20 +34,27 @@ from .rows import (
     RowValue,
     best_of,
     diverged_note,
-    statistic,
+    metric_keys_of,
+    not_compared,
+    partial_text,
+    value_cell,
+    with_parameters,
     with_statistic,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .._model.metrics import MetricKey
     from .find_metric import MetricLookup
     from .history import History, Reader
+    from .importance import Importance
+    from .run_diff import RunDiff
 
 
 @attrs.frozen(repr=False)
-class Results(Tabular, Sequence[Row]):
+class Results(Tabular[Row]):
     """The results of a group, one row per task; returned by `group.results()` and `TaskGroup.load`.
 
     Failed and stopped tasks have rows, but their values do not count in `best` and `aggregate`.
@@ -64,28 +74,15 @@ class Results(Tabular, Sequence[Row]):
     _reader: Reader
     partial: bool = False
     _partial_reason: str = ""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Results: ...
-    def __getitem__(self, index: int | slice) -> Row | Results:
-        if isinstance(index, slice):
-            return attrs.evolve(self, rows=self.rows[index])
-        return self.rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
+    _blocks: RowBlocks = attrs.field(factory=RowBlocks, eq=False)
+    _sort_note: str = attrs.field(default="", eq=False)
 
     def best(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Best:
         """Returns the task with the best value.
 
         Args:
             metric: The metric's name or an alias.
-            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            mode: `"max"` or `"min"`; by default as the vocabulary or a well-known word (`loss`) says.
             of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
             **context: The context, `split="val"`; required if the metric was reported in several.
 
@@ -97,22 +94,14 @@ class Results(Tabular, Sequence[Row]):
         Raises:
             NoSuchResultError: No completed or open task has a value.
             AmbiguousResultError: The metric was reported in several contexts that match.
-            ArgumentError: Neither the call nor the vocabulary has the mode, or `of` is none of these.
+            ArgumentError: The mode is not known, or `of` is none of these.
         """
         check_choice("of", of, OF)
-        comparable = [row for row in self.rows if is_comparable(row)]
-        try:
-            known = (m for row in comparable for m in (*row.stats, *row.diverged))
-            metric_key = self._lookup.find(metric, context, known)
-        except NoSuchResultError as error:
-            error.note = self._why_not_comparable(metric, context)
-            raise
+        metric_key = self._key_with_values(metric, of, context)
         mode = self._lookup.require_mode(metric_key[0], mode)
-        diverged = diverged_rows(self.rows, metric_key, of)
-        if not self._values(metric_key, of):
-            names = [row.name for row in diverged or comparable if metric_key in row.diverged]
-            raise NoSuchResultError(str(metric_key), [], note=diverged_note(names))
         row, value = self._best_row(metric_key, mode, of)
+        elsewhere, note = self._elsewhere(metric_key)
+        diverged = self._blocks.diverged(self.rows, metric_key) if of == "last" else ()
         return Best(
             name=row.name,
             params=row.params,
@@ -122,7 +111,8 @@ class Results(Tabular, Sequence[Row]):
             mode=mode,
             key=row.key,
             id=row.id,
-            excluded=tuple(row.name for row in diverged),
+            excluded=(*diverged, *elsewhere),
+            note=not_compared(diverged, note),
             diverged=metric_key in row.diverged,
         )
 
@@ -131,7 +121,7 @@ class Results(Tabular, Sequence[Row]):
 
         Args:
             metric: The metric's name or an alias.
-            mode: `"max"` or `"min"`; not needed if the vocabulary has it.
+            mode: `"max"` or `"min"`; by default as the vocabulary or a well-known word (`loss`) says.
             of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
             **context: The context, `split="val"`; required if the metric was reported in several.
 
@@ -142,8 +132,9 @@ class Results(Tabular, Sequence[Row]):
         metric_key = self.find(metric, **context)
         mode = self._lookup.require_mode(metric_key[0], mode)
         ranked = sorted(self._values(metric_key, of), key=lambda item: item[1], reverse=mode == "max")
-        rest = [row for row in self.rows if not has_value(row, metric_key, of)]
-        return attrs.evolve(self, rows=(*(row for row, _ in ranked), *rest))
+        rows = [row for row, _ in ranked] + [row for row in self.rows if not has_value(row, metric_key, of)]
+        note = self._elsewhere(metric_key)[1]
+        return attrs.evolve(self, rows=tuple(rows), blocks=RowBlocks(), sort_note=note)
 
     def where(
         self, params: Mapping[str, Any] | Callable[[Row], Any] | None = None, /, **parameters: Any
@@ -163,7 +154,8 @@ class Results(Tabular, Sequence[Row]):
             ArgumentError: No task has such a parameter; or no task has this value, but one has a value that
                 looks equal and is of another type, as 1 and "1".
         """
-        return attrs.evolve(self, rows=tuple(filter_rows(self.rows, params, parameters)))
+        rows = tuple(filter_rows(self.rows, params, parameters))
+        return attrs.evolve(self, rows=rows, blocks=RowBlocks(), sort_note="")
 
     def history(self, metric: str, **context: Any) -> History:
         """Reads whole curves, one per task that has the metric.
@@ -194,7 +186,7 @@ class Results(Tabular, Sequence[Row]):
             NoSuchResultError: No task has the metric.
             AmbiguousResultError: The metric was reported in several contexts that match.
         """
-        return self._lookup.find(metric, context, (m for row in self.rows for m in row.stats))
+        return self._lookup.find(metric, context, metric_keys_of(self.rows))
 
     def label(self, metric_key: MetricKey) -> str:
         """Formats a (metric, context) with the unit of the vocabulary: `time[split=val] (s)`.
@@ -225,7 +217,7 @@ class Results(Tabular, Sequence[Row]):
     @property
     def metric_keys(self) -> list[MetricKey]:
         """Each (metric, context) that some task has, in the order of their first appearance."""
-        return list(dict.fromkeys(metric_key for row in self.rows for metric_key in row.stats))
+        return metric_keys_of(self.rows)
 
     @property
     def measures(self) -> list[MetricKey]:
@@ -237,7 +229,7 @@ class Results(Tabular, Sequence[Row]):
 
         Args:
             over: The parameter, or several, in which the tasks of one configuration differ; by default
-                `"seed"`.
+                `"seed"`, or else the one that repeats, as `fold`.
             of: The statistic of each task that goes into the mean.
 
         Returns:
@@ -247,13 +239,111 @@ class Results(Tabular, Sequence[Row]):
             ArgumentError: No task has such a parameter.
         """
         check_choice("of", of, OF)
-        names = ("seed",) if over is None else parameter_names(over)
-        for name in names:
-            require_parameter(self.rows, "over", name, "aggregate()" if over is None else "")
+        names = over_names(self.rows, over)
         if of == "mean":
             self.with_means()
         groups = group_by_configuration(self.rows, lambda row: row, names)
         return Aggregates(tuple(aggregate_row(*group, of) for group in groups), names, of, self._lookup)
+
+    def compare(
+        self,
+        metric: str,
+        *,
+        over: str | Sequence[str] | None = None,
+        to: str | Mapping[str, Any] | Best | AggregateRow | None = None,
+        mode: Mode | None = None,
+        of: Of = "last",
+        test: Test | None = None,
+        **context: Any,
+    ) -> Comparison:
+        """Compares every configuration with a reference, paired over seeds or folds.
+
+        A pair are two tasks with the same seed, one of the configuration and one of the reference. Each
+        comparison has the mean difference, its 95 % t interval, and the p value, corrected for the number of
+        comparisons by Holm's method. Tasks that failed, were stopped or diverged do not count, so a pair
+        without one of both is missing; fewer than two pairs have no interval. Tasks with the same parameters
+        are one value, their mean.
+
+        Args:
+            metric: The metric's name or an alias.
+            over: The parameter, or several, by whose value tasks are paired; by default `"seed"`, or else the
+                one that repeats, as `fold`. All other parameters make the configuration.
+            to: The reference: a configuration's name, `"C=1"`, or enough of its parameters, `{"C": 1}`. By
+                default the configuration with the best mean, the first of several; intervals and p values
+                are then too optimistic, because the best was chosen from the same values.
+            mode: `"max"` or `"min"`; by default as the vocabulary or a well-known word (`loss`) says.
+            of: The statistic of each task that is compared.
+            test: `"t"`, the paired t test; `"corrected"`, the t test of Nadeau and Bengio for folds of one
+                data set, which share training data; or `"permutation"`, the sign-flip test of all 2**n ways
+                to exchange the values within pairs, random ones beyond 30 pairs; its intervals are those of
+                `"t"`. By default `"corrected"` if `over` has folds (`fold`, `cv_fold`, …), otherwise `"t"`.
+            **context: The context, `split="val"`; required if the metric was reported in several.
+
+        Raises:
+            NoSuchResultError: No completed or open task has a value.
+            AmbiguousResultError: The metric was reported in several contexts that match.
+            ArgumentError: No task has the parameter `over`; no configuration, or more than one, is `to`; or
+                without `to`, the mode is not known.
+        """
+        check_choice("of", of, OF)
+        check_choice("test", test, (*TESTS, None))
+        names = over_names(self.rows, over)
+        metric_key = self._key_with_values(metric, of, context)
+        likely = self._lookup.likely_mode(metric_key[0], mode)
+        return compare(
+            configurations(self.rows, names),
+            self._values(metric_key, of),
+            metric=str(metric_key),
+            label=self.label(metric_key),
+            of=of,
+            mode=self._lookup.require_mode(metric_key[0], mode) if to is None else likely,
+            over=names,
+            to=to,
+            test=test,
+        )
+
+    def importance(self, metric: str, *, of: Of = "last", **context: Any) -> Importance:
+        """Computes how much each parameter explains of a metric, the most important first.
+
+        It is the share of the variance of the tasks' ranks that a parameter explains alone; a parameter that
+        matters only together with another one has a small share. Failed, stopped and diverged tasks do not
+        count, nor do parameters that are the same in all tasks.
+
+        Args:
+            metric: The metric's name or an alias.
+            of: The statistic of each task.
+            **context: The context, `split="val"`; required if the metric was reported in several.
+
+        Raises:
+            NoSuchResultError, AmbiguousResultError, ArgumentError: As for `best`.
+        """
+        from .importance import importance_of
+
+        check_choice("of", of, OF)
+        metric_key = self._key_with_values(metric, of, context)
+        return importance_of(self._values(metric_key, of), with_statistic(str(metric_key), of))
+
+    def diff(self, run: int | str | Results | None = None, *, of: Of = "last") -> RunDiff:
+        """Compares this run with another one: `TaskGroup.load(…, run=3).diff(run=2)`.
+
+        Configurations are matched by their parameters, or by all but those that were changed. The text and
+        the table have those that were changed, added and removed, each one's value in both runs with the
+        difference, statuses, and what differs in commit, uncommitted changes and packages.
+
+        Args:
+            run: The other run of the group, as for `TaskGroup.load`, or its results, also those of another
+                group; by default the run before this one.
+            of: The statistic of each task that is compared.
+
+        Raises:
+            NoSuchRunError: The group has no such run.
+            ArgumentError: This is the first run and no other one was given.
+        """
+        from .loading import load_other_run
+        from .run_diff import diff_results
+
+        check_choice("of", of, OF)
+        return diff_results(self, run if isinstance(run, Results) else load_other_run(self.about, run), of)
 
     def to_records(self) -> list[dict[str, Any]]:
         """Returns a flat dict per task, for a data frame or a file.
@@ -269,8 +359,15 @@ class Results(Tabular, Sequence[Row]):
         `.last_iteration` are None because they need the tasks' whole curves: `results.with_means()` reads
         these. `duration` is then measured by the server's clock.
         """
-        metric_keys = self._lookup.sort(self.metric_keys)
-        return [row_record(row, metric_keys) for row in self.rows]
+        return self._records(None)
+
+    def _records(self, of: Of | None) -> list[dict[str, Any]]:
+        if of is not None:
+            check_choice("of", of, OF)
+        if of == "mean":
+            self.with_means()
+        columns = metric_columns(self._lookup.sort(self.metric_keys), of)
+        return [row_record(row, columns, of) for row in self.rows]
 
     def with_means(self) -> Results:
         """Reads what `.mean`, `.count` and `.last_iteration` need, where they are unknown.
@@ -313,7 +410,7 @@ class Results(Tabular, Sequence[Row]):
             The path.
 
         Raises:
-            MissingExtraError: plotly is not installed.
+            MissingExtraError: plotly or Jinja2 is not installed.
             ArgumentError: No task has such a metric or parameter.
         """
         from .._reports.report import write_report
@@ -326,14 +423,36 @@ class Results(Tabular, Sequence[Row]):
 
     def _values(self, metric_key: MetricKey, of: Of = "last") -> list[RowValue]:
         """Returns the tasks that count and have the metric, each with its value."""
-        rows = [row for row in self.rows if has_value(row, metric_key, of)]
+        rows, stats = counting_stats(self.rows, metric_key, of)
         if of == "mean":
             self._reader.complete_stats(rows, metric_key)
-        return [(row, statistic(row.stats[metric_key], of)) for row in rows]
+        return list(zip(rows, map(float, map(operator.attrgetter(of), stats)), strict=True))
 
     def _best_row(self, metric_key: MetricKey, mode: Mode, of: Of = "last") -> RowValue:
         """Returns the best task and its value; at least one task must have a value that counts."""
-        return best_of(self._values(metric_key, of), lambda item: item[1], mode)
+        if of == "mean":
+            self._values(metric_key, of)  # reads what is not known
+        found = (block.best(metric_key, mode, of) for block in self._blocks.of(self.rows))
+        return best_of(filter(None, found), operator.itemgetter(1), mode)
+
+    def _elsewhere(self, metric_key: MetricKey) -> tuple[Iterable[str], str]:
+        found = self._blocks.elsewhere(self.rows, metric_key)
+        return found, self._lookup.elsewhere_text(metric_key, found, counted(len(self.rows), "task"))
+
+    def _key_with_values(self, metric: str, of: Of, context: Mapping[str, Any]) -> MetricKey:
+        """Finds the metric that is meant, of which some task must have a value that counts."""
+        blocks = self._blocks.of(self.rows)
+        known = [key for block in blocks for key in block.metric_keys]
+        known += [key for block in blocks for row in block.diverged for key in row.diverged]
+        try:
+            metric_key = self._lookup.find(metric, context, known)
+        except NoSuchResultError as error:
+            error.note = self._why_not_comparable(metric, context)
+            raise
+        if not any(has_value(row, metric_key, of) for block in blocks for row in block.comparable):
+            names = self._blocks.diverged(self.rows, metric_key)
+            raise NoSuchResultError(str(metric_key), [], note=diverged_note(names))
+        return metric_key
 
     def _why_not_comparable(self, metric: str, context: Mapping[str, Any]) -> str:
         """Names the tasks whose value does not count, if no other task has one."""
@@ -349,6 +468,9 @@ class Results(Tabular, Sequence[Row]):
         tasks = f"{counted(len(names), 'task')} that failed or stopped ({some(names)})"
         return f"that of {tasks} does not count"
 
+    def _not_a_position(self, given: str) -> str:
+        return f"results[…] takes a position; by parameters, write results.{where_call(given)}"
+
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         return column_names(IDENTITY_COLUMNS, self.rows, records)
 
@@ -357,33 +479,15 @@ class Results(Tabular, Sequence[Row]):
         labels = [with_statistic(self.label(metric_key), of) for metric_key in metric_keys]
         body = [
             [
-                row.name,
+                with_parameters(row.name, row._params),
                 shown_status(row.status, row.status_reason),
-                *(_cell(row, metric_key, of) for metric_key in metric_keys),
+                *(value_cell(row, metric_key, of) for metric_key in metric_keys),
             ]
             for row in self.rows
         ]
         return ["task", "status", *labels], body
 
     def _notes(self) -> list[str]:
-        note = f", {_partial_text(self.rows, self._partial_reason)}" if self.partial else ""
-        return [f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"]
-
-
-def _cell(row: Row, metric_key: MetricKey, of: Of) -> str:
-    if metric_key in row.diverged and (of == "last" or metric_key not in row.stats):
-        return "diverged"
-    if metric_key not in row.stats:
-        return "–"
-    text = f"{statistic(row.stats[metric_key], of):.4g}"
-    return f"{text} (diverged)" if metric_key in row.diverged else text
-
-
-def _partial_text(rows: Sequence[Row], reason: str) -> str:
-    """Says why results are partial: which tasks are open, or else the reason."""
-    statuses = {row.status for row in rows}
-    if statuses & {"queued", "created"}:
-        return "not finished: group.wait() follows those that agents run"
-    if "in_progress" in statuses or not reason:
-        return f"partial: {'' if 'in_progress' in statuses else 'other '}tasks are still open"
-    return f"partial: {reason}"
+        note = f", {partial_text(self.rows, self._partial_reason)}" if self.partial else ""
+        tasks = f"{counted(len(self.rows), 'task')}: {self.counts_text() or 'none'}{note}"
+        return [tasks] + [self._sort_note] * bool(self._sort_note)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -11,7 +14,7 @@ import attrs
 from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
-from .._text import counted, printable, some
+from .._text import counted, natural, printable, shortened, shown, some
 from ..errors import NoSuchResultError
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ OPEN = ("created", "queued", "in_progress")
 """The statuses of tasks that have not ended."""
 MAX_REPR_METRICS = 4
 """The number of metrics in `repr(row)`."""
+MAX_NAMED_PARAMETERS, MAX_VALUE_CHARS = 6, 30
+"""How many parameters stand after a name that contains none, and the most characters of a value."""
 
 DataPoints = Sequence[tuple[int | None, float]]
 """Iteration and value of each data point."""
@@ -77,6 +82,13 @@ class Row:
     _names: Mapping[MetricKey, Sequence[Name]] = attrs.field(repr=False, eq=False)
     _lookup: MetricLookup = attrs.field(repr=False, eq=False)
     _reader: Reader = attrs.field(repr=False, eq=False)
+    _metric_keys: tuple[MetricKey, ...] = attrs.field(init=False, repr=False, eq=False)
+    _texts: dict[Any, str] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+    # Texts of the parameters that are needed again and again: configurations by `over`, the hover text.
+
+    @_metric_keys.default
+    def _shared_metric_keys(self) -> tuple[MetricKey, ...]:
+        return _one_object(tuple(self.stats))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -138,6 +150,13 @@ class Row:
         note = "all of its values were NaN, infinite or too large"
         raise NoSuchResultError(str(metric_key), [], task=self._described(), note=note)
 
+    def __getitem__(self, metric: str) -> float:
+        """Returns the last value of a metric: `row["loss"]` is `row.value("loss")`."""
+        return self.value(metric)
+
+    __iter__ = None
+    """A row is no sequence of metrics."""
+
     def _find(self, metric: str, context: Mapping[str, Any]) -> MetricKey:
         return self._lookup.find(metric, context, (*self.stats, *self.diverged), task=self._described())
 
@@ -151,7 +170,7 @@ class Row:
 
     def __str__(self) -> str:
         values = "  ".join(f"{m!s}={s.last:.6g}" for m, s in self.stats.items())
-        return printable(f"{self.name}  {self.status}  {values}".rstrip())
+        return printable(f"{with_parameters(self.name, self._params)}  {self.status}  {values}".rstrip())
 
 
 @attrs.frozen
@@ -236,7 +255,9 @@ class Best:
             for a task.
         sem: The standard error of the mean; None for a task.
         n: The number of tasks in the mean; 1 for a task.
-        excluded: The names of the tasks that were not compared because the metric diverged in them.
+        excluded: The names of the tasks that were not compared because the metric diverged in them, or, for a
+            task, because they have it in other contexts only.
+        note: Why these were not compared, in one line.
         diverged: Whether the metric diverged in this task after the value.
     """
 
@@ -252,24 +273,47 @@ class Best:
     sem: float | None = None
     n: int = 1
     excluded: tuple[str, ...] = ()
+    note: str = ""
     diverged: bool = False
 
-    def __str__(self) -> str:
-        return self.described()
-
-    def described(self, order: str = "") -> str:
-        """Returns the text that `print` shows.
-
-        Args:
-            order: What the value is among the others: `", the least"`.
-        """
+    def value_text(self) -> str:
+        """Formats the value; for a configuration with the spread and the number of tasks."""
         spread = "" if self.std is None else f" ± {self.std:.4g} (mean ± std, n={self.n})"
         if self.std is not None and self.n < 2:
             spread = f" (n={self.n})"
+        return f"{self.value:.6g}{spread}"
+
+    def __str__(self) -> str:
         later = " (diverged later)" if self.diverged else ""
-        without = f"; without {excluded_text(self.excluded)}" if self.excluded else ""
+        without = f"; {self.note}" if self.note else ""
         metric = with_statistic(self.metric, self.of)
-        return printable(f"{self.name}: {metric} = {self.value:.6g}{spread}{order}{later}{without}")
+        order = "the greatest" if self.mode == "max" else "the least"
+        name = with_parameters(self.name, self.params)
+        return printable(f"{name}: {metric} = {self.value_text()}, {order}{later}{without}")
+
+
+def with_parameters(name: str, params: Mapping[str, Any]) -> str:
+    """Returns a name, with the parameters after it if it contains none of them: `trial-8 (lr=0.01)`."""
+    if not params or name == "all" or any(f"{p}=" in name or f'{p}"=' in name for p in params):
+        return name
+    pairs = [f"{p}={_short(value)}" for p, value in params.items()]
+    return f"{name} ({some(pairs, MAX_NAMED_PARAMETERS)})"
+
+
+def _short(value: Any) -> str:
+    if type(value) is float:
+        return f"{value:.4g}"
+    return shortened(value, MAX_VALUE_CHARS) if isinstance(value, str) else shown(value, MAX_VALUE_CHARS)
+
+
+def value_cell(row: Row, metric_key: MetricKey, of: Of) -> str:
+    """Formats a statistic of a task for a table."""
+    if metric_key in row.diverged and (of == "last" or metric_key not in row.stats):
+        return "diverged"
+    if metric_key not in row.stats:
+        return "–"
+    text = f"{statistic(row.stats[metric_key], of):.4g}"
+    return f"{text} (diverged)" if metric_key in row.diverged else text
 
 
 def diverged_note(names: Sequence[str]) -> str:
@@ -278,6 +322,12 @@ def diverged_note(names: Sequence[str]) -> str:
         f"it diverged in {counted(len(names), 'task')} ({some(names)}): the latest value was NaN, infinite "
         "or too large; of='min' and the like compare the values before"
     )
+
+
+def not_compared(diverged: Sequence[str], elsewhere: str) -> str:
+    """Says in one line which tasks were not compared."""
+    without = f"without {excluded_text(diverged)}" if diverged else ""
+    return "; ".join(filter(None, (without, elsewhere)))
 
 
 def excluded_text(names: Sequence[str]) -> str:
@@ -314,23 +364,98 @@ class About:
     compare_urls: tuple[str, ...] = ()
     started: float | None = None
     shared: str = ""
+    _table_url: Callable[[], str | None] | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def table_url(self) -> str | None:
+        """The web page's table of the run's tasks, best first; None without a web page."""
+        return None if self._table_url is None else self._table_url()
 
     def __str__(self) -> str:
         return printable(f"{self.project}/{self.name}, run {self.run_number}")
 
 
+def partial_text(rows: Sequence[Row], reason: str) -> str:
+    """Says why results are partial: which tasks are open, or else the reason."""
+    statuses = {row.status for row in rows}
+    if statuses & {"queued", "created"}:
+        return "not finished: group.wait() follows those that agents run"
+    if "in_progress" in statuses or not reason:
+        return f"partial: {'' if 'in_progress' in statuses else 'other '}tasks are still open"
+    return f"partial: {reason}"
+
+
 def row_metrics(metrics: Mapping[MetricKey, MetricData]) -> dict[str, Any]:
     """Returns the fields of a row about metrics."""
-    stored = {key: data for key, data in metrics.items() if data.stats.count}
-    diverged = frozenset(key for key, data in metrics.items() if data.has_diverged)
+    keys = _one_object(tuple([key for key, data in metrics.items() if data.stats.count]))
+    stored = [metrics[key] for key in keys]
+    stats = ByMetric(zip(keys, [data.stats for data in stored], strict=True))
+    diverged = frozenset(
+        [
+            key
+            for key, data in metrics.items()
+            if (data.single_skipped or data.skipped_at is not None) and data.has_diverged
+        ]
+    )
+    for key in diverged:
+        if key in stats:
+            stats[key] = _without_last(stats[key])
     return {
-        "stats": ByMetric(
-            (key, _without_last(data.stats) if key in diverged else data.stats)
-            for key, data in stored.items()
-        ),
+        "stats": stats,
         "diverged": diverged,
-        "names": {key: data.names for key, data in stored.items()},
+        "names": _names_by_key(keys, tuple([data.names for data in stored])),
     }
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_by_key(
+    keys: tuple[MetricKey, ...], names: tuple[Sequence[Name], ...]
+) -> Mapping[MetricKey, Sequence[Name]]:
+    """Returns the names of each metric: the same object for most tasks of a group."""
+    return dict(zip(keys, names, strict=True))
+
+
+def in_order(rows: Iterable[Row], before: tuple[Row, ...] = ()) -> tuple[Row, ...]:
+    """Sorts rows by their position in the search space.
+
+    Args:
+        rows: The rows.
+        before: What an earlier call has returned, with which they often begin in a loop over tasks.
+    """
+    ordered = tuple(rows)
+    known = len(before) if ordered[: len(before)] == before else 0
+    if _increases(list(map(_index, ordered[max(0, known - 1) :]))):  # mostly they are in order already
+        return ordered
+    # Processes that share a run may open tasks outside of a space, each with the index 0.
+    by_name = len(set(map(_index, ordered))) < len(ordered)
+    return tuple(sorted(ordered, key=_index_and_name if by_name else _index))
+
+
+def _increases(places: Sequence[int]) -> bool:
+    return all(map(operator.lt, places, places[1:]))
+
+
+_index = operator.attrgetter("index")
+
+
+def _index_and_name(row: Row) -> tuple[int, Any]:
+    return row.index, natural(row.name)
+
+
+def metric_keys_of(rows: Iterable[Row]) -> list[MetricKey]:
+    """Returns each (metric, context) that some row has, in the order of their first appearance."""
+    listed = list(map(_metric_keys, rows))
+    different = dict(zip(map(id, listed), listed, strict=True))
+    return list(dict.fromkeys(itertools.chain.from_iterable(different.values())))
+
+
+_metric_keys = operator.attrgetter("_metric_keys")
+
+
+@functools.lru_cache(maxsize=1024)
+def _one_object(keys: tuple[MetricKey, ...]) -> tuple[MetricKey, ...]:
+    """Returns the same object for the same metric keys: most tasks of a group report the same metrics."""
+    return keys
 
 
 def _without_last(stats: Stats) -> Stats:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.hyperparameters import SECTION
+from .._clearml.hyperparameters import IDENTITY_FIELDS, SECTION
 from .._clearml.queries import (
     Document,
     identity_of,
@@ -169,10 +169,7 @@ _FIELDS = (
     "project",
     "runtime",
     "system_tags",
-    *(
-        f"hyperparams.{SECTION}.{name}"
-        for name in ("group", "group_name", "run", "run_number", "run_started", "key", "attempt", "shared")
-    ),
+    *IDENTITY_FIELDS,
 )
 
 

@@ -6,7 +6,7 @@ all tasks.
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -116,22 +116,28 @@ def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
 # --- how the script learns of it -----------------------------------------------------------------
 
 
-def closed_error(state: TaskState, in_block: bool = True) -> TaskClosedError | TaskAbortedError:
+def closed_error(
+    state: TaskState, in_block: bool = True, call: str = ""
+) -> TaskClosedError | TaskAbortedError:
     """Makes the error of a call that needs an open task, when the task has ended.
 
     Args:
         state: The task.
         in_block: Whether the call is in a block of the task. In a worker of `multiprocessing.Pool`, whose
             `map` waits for ever if something leaves the function that is no `Exception`, it has to be.
+        call: The call, if it is another one than of `report`: `"with"`, `"mark_failed"`.
     """
     if state.aborted is not None:
         state.abort_seen = True
         error = state.aborted.error(TaskAbortedError if state.aborted.is_of_run else state.abort_error)
-        if in_block or "PoolWorker" not in multiprocessing.current_process().name:
+        module = sys.modules.get("multiprocessing.process")
+        if in_block or module is None or "PoolWorker" not in module.current_process().name:
             return error
         return TaskClosedError(state.spec.name, f"{error.done} by somebody else: {error.reason}")
     unused = state.in_sweep and state.status == "completed" and not state.metrics
-    return TaskClosedError(state.spec.name, state.status, state.in_sweep, state.done, unused, state.elsewhere)
+    return TaskClosedError(
+        state.spec.name, state.status, state.in_sweep, state.done, unused, state.elsewhere, call
+    )
 
 
 def check_iteration(run: Run, ended: Iterable[TaskState]) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._clearml import sdk
-from .._clearml.api import Unreachable
 from .._clearml.notes import SERIES_ENTRY, series_text
-from .._drift.warn import drift_warning, partly_reported
+from .._log import logger, warn
 from .._model.specs import Ending
 from .._model.status import ENDED, tally, tally_text
-from .._text import counted
-from ..errors import ArgumentError, DeliveryError, DriftWarning, NonFiniteWarning, TaskGroupWarning
+from .._text import counted, some
+from ..errors import (
+    ArgumentError,
+    AutoLoggingWarning,
+    DeliveryError,
+    DriftWarning,
+    NonFiniteWarning,
+    TaskGroupWarning,
+)
+from . import provenance
 from .failures import add_note, reason_of
-from .recount import recount
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S
-from .sharing import leave
 from .signals import Interrupts
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import CLOSE_TIMEOUT_S as WORKER_TIMEOUT_S
@@ -74,6 +78,22 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
     return errors
 
 
+def keep_end(run: Run, state: TaskState, timeout: float) -> None:
+    """Puts on this disk what an ended task reported, and how it ended, so that a kill costs nothing.
+
+    Waits for what ClearML's own object of the task uploads, whose files the script may delete next.
+    """
+    if run.backend.transport is None:  # then the thread is as fast
+        return
+    kept = run.reporter.flush(timeout)
+    try:
+        run.backend.wait_for_uploads(state.id, timeout)
+    except Exception:  # raised again, and reported, when the end is stored
+        kept = False
+    if kept and run.run_log is not None:
+        run.run_log.tasks_ended([state])
+
+
 def attempt_all(steps: Iterable[Callable[[], Any]]) -> list[Exception]:
     """Calls all of the functions, whatever one of them raises; returns the errors."""
     errors: list[Exception] = []
@@ -93,18 +113,27 @@ def _complete(run: Run, states: Sequence[TaskState], timeout: float) -> None:
             run.backend.annotate(state.id, {}, {SERIES_ENTRY: text})
 
 
+def recount(run: Run, states: Sequence[TaskState], timeout: float) -> None:
+    """Reads the metrics of tasks from storage if this process has not counted all of them; see `recount`."""
+    if not all(state.is_counted for state in states):
+        from .recount import recount as read_back
+
+        read_back(run, states, timeout)
+
+
 def _store_ends(run: Run, states: Sequence[TaskState], deadline: float) -> list[Exception]:
     try:
         errors = run.backend.finish(_endings(states), max(0.0, deadline - time.monotonic()))
         _adopt(run, states)
-        if not errors:
-            for state in states:
-                state.finished = True
-            if run.run_log is not None:
-                run.run_log.tasks_ended(states)
+        ended = [state for state in states if state.id not in errors]
+        for state in ended:
+            state.finished = True
+            state.names.forget_channels()
+        if run.run_log is not None:
+            run.run_log.tasks_ended(ended)
     except Exception as error:  # returned, not raised: it must not replace the body's own exception
         return [error]
-    return errors
+    return list(errors.values())
 
 
 def _endings(states: Sequence[TaskState]) -> list[Ending]:
@@ -166,7 +195,7 @@ def close_run(
     return _Closing(run, status, reason, timeout, interrupts, deadline, on_end, errors).close()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Closing:
     run: Run
     status: Status
@@ -190,6 +219,7 @@ class _Closing:
         if self.interrupts.given_up:
             self._attempt(self._undelivered)
         self._attempt(self._log_unfinished_tasks)
+        self._attempt(self._add_script)
         self._attempt(self._leave)
         if self.is_last:
             if not self.errors and not self.interrupts.given_up:
@@ -252,9 +282,14 @@ class _Closing:
                 self.run.mark(state, "stopped", f"its block was left: {state.left_by}")
             self.run.mark(state, self.status, self.reason)
 
+    def _add_script(self) -> None:
+        provenance.complete(self.run, self._left(), lambda: self.interrupts.first is not None)
+
     def _leave(self) -> None:
         """Leaves a run that other processes share; the last one to leave ends its parent."""
         if self.run.sharing is not None:
+            from .sharing import leave
+
             self.is_last = False  # also if it cannot be known
             self.is_last = leave(self.run)
             # Online, the log is of this process only.
@@ -323,21 +358,21 @@ class _Closing:
 
     def _end_parent(self) -> None:
         # The command that delivers the rest ends the parent too, so its error would say nothing new.
-        away = any(isinstance(error, Unreachable) or getattr(error, "remedy", "") for error in self.errors)
+        away = any(map(_is_delivered_later, self.errors))
         if not away and not self.interrupts.given_up:
             for hook in list(self.run.before_parent_ends.values()):
                 self._attempt(hook)
         self._attempt(self._store_end_of_parent, [] if away else None)
 
     def _store_end_of_parent(self) -> list[Exception]:
-        run, errors = self.run, list[Exception]()
+        run, errors = self.run, dict[str, Exception]()
         if run.main_task is not None:
             run.parent_ended = True
             sdk.flush(run.main_task, self._left())
         elif run.owns_parent and run.parent is not None:
             errors = run.backend.finish([Ending(run.parent, self.status, self.reason)], self._left())
         run.parent_ended = not errors
-        return errors
+        return list(errors.values())
 
     def _log_close(self) -> None:
         if self.run.run_log is not None:
@@ -351,6 +386,12 @@ class _Closing:
         names = [state.spec.name for state in run.own_states if state.id in lost]
         cause = f"the queue was full and nothing took them away ({run.reporter.error or 'no progress'})"
         return [DeliveryError(sum(lost.values()), names, run.backend.where, cause)]
+
+
+def _is_delivered_later(error: Exception) -> bool:
+    from .._clearml.api_errors import Unreachable
+
+    return isinstance(error, Unreachable) or bool(getattr(error, "remedy", ""))
 
 
 def raise_errors(
@@ -374,7 +415,7 @@ def raise_errors(
         add_note(body, f"while the group closed, there came {reason_of(interrupt)}")
     for category, text in closing_warnings(run):
         try:
-            warnings.warn(text, category, stacklevel=4)
+            warn(text, category)
         except Exception as warning:  # raised where warnings are errors
             errors.append(warning)
     main = next((exc for exc in (body, interrupt, agent_problem) if exc is not None), None)
@@ -395,11 +436,16 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
     knows_all = run.sharing is None or run.sharing.left_last
     if run.vocabulary is None and knows_all:
         completed = [state for state in run.all_states() if state.status == "completed"]
-        reported = {state.spec.name: state.metric_names for state in completed if state.metric_names}
-        if differences := partly_reported(reported):
+        kinds = {state.metric_keys for state in completed}  # few, whatever the number of tasks
+        if len({frozenset(key.metric for key in keys) for keys in kinds if keys}) > 1:
+            from .._drift.warn import drift_warning, partly_reported
+
+            reported = {state.spec.name: names for state in completed if (names := state.metric_names)}
             is_stored = run.backend.mode in ("online", "offline")
             group = f"{run.info.project}/{run.info.name}" if is_stored else ""
-            found.append((DriftWarning, drift_warning(differences, group)))
+            found.append((DriftWarning, drift_warning(partly_reported(reported), group)))
+    if (text := _lost_logging(run)) is not None:
+        found.append((AutoLoggingWarning, text))
     if run.summary_error is not None:
         found.append((TaskGroupWarning, f"the parent task has no summary: {run.summary_error!r}"))
     ran_here = [state for state in run.own_states if not state.done]
@@ -411,6 +457,30 @@ def closing_warnings(run: Run) -> list[tuple[type[Warning], str]]:
     return found
 
 
+def _lost_logging(run: Run) -> str | None:
+    """Tells where the data of completed tasks of sweeps went to which nothing was logged."""
+    own = [state for state in run.own_states if state.in_sweep and not state.done]
+    completed = [state for state in own if state.status == "completed"]
+    empty = [state for state in completed if not (state.metrics or state.uncounted)]
+    main_task = sdk.main_task() if run.main_task is None else None
+    if empty and main_task is not None:
+        return (
+            f"{_nothing_logged(empty)}: Task.init was called in the group's block, and what a framework's "
+            f"own ClearML logger logs goes to its task {main_task.name!r}; use an integration of this package"
+        )
+    outside = [state for state in empty if not state.entered]
+    if outside and run.options.auto_connect_frameworks is not None:
+        return (
+            f"auto-logging: {_nothing_logged(outside)}; it goes to the task in whose block it happens: write "
+            "`with task:` around the training, and in a thread of your own `with task.activate():`"
+        )
+    return None
+
+
+def _nothing_logged(states: Sequence[TaskState]) -> str:
+    return f"nothing was logged to {counted(len(states), 'task')} ({some([s.spec.name for s in states])})"
+
+
 def abandon(run: Run) -> None:
     """Ends a run that nobody closed: its group was collected, or the interpreter ends."""
     if run.in_child or run.closed:
@@ -419,9 +489,9 @@ def abandon(run: Run) -> None:
     errors = close_run(run, "stopped", reason, ABANDONED_CLOSE_TIMEOUT_S, Interrupts())
     errors += attempt_all(run.after_close)
     problems = "".join(f"; {reason_of(error)}" for error in errors)
-    warnings.warn(
+    text = (
         f"the group {run.info.name!r} was never closed, its open tasks were stopped{problems}; use `with "
-        "TaskGroup(…) as group:`, or call group.close()",
-        ResourceWarning,
-        stacklevel=2,
+        "TaskGroup(…) as group:`, or call group.close()"
     )
+    logger.warning("%s", text)  # Python hides a ResourceWarning by default
+    warn(text, ResourceWarning)

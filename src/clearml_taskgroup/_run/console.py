@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
-from .._log import OwnHandler
+from .._current import console as current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,11 +55,7 @@ def _last_state(line: str) -> str:
     return line.rstrip("\r").rpartition("\r")[2]
 
 
-current: ContextVar[Sink | None] = ContextVar("clearml_taskgroup_console", default=None)
-"""The console of the task whose block this is, if its group captures the console."""
-
-
-class _Tee:
+class Tee:
     """Wraps an output stream and copies what is written to the current task's console."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -82,8 +77,10 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-class _Handler(OwnHandler):
+class _Handler(logging.Handler):
     """Sends log records to the current task's console, unless another handler prints them into it."""
+
+    is_of_package = True  # see `_log`
 
     def emit(self, record: logging.LogRecord) -> None:
         others = [handler for handler in _handlers(record.name) if handler is not self]
@@ -106,13 +103,13 @@ def _handlers(name: str) -> Iterator[logging.Handler]:
 
 def _prints(handler: logging.Handler, record: logging.LogRecord) -> bool:
     stream = getattr(handler, "stream", None)
-    return isinstance(stream, _Tee) and stream._active and record.levelno >= handler.level
+    return isinstance(stream, Tee) and stream._active and record.levelno >= handler.level
 
 
 @attrs.define(eq=False)
 class _Installed:
     groups: int = 0
-    tees: dict[str, _Tee] = attrs.field(factory=dict)
+    tees: dict[str, Tee] = attrs.field(factory=dict)
     handler: logging.Handler = attrs.field(factory=_Handler)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
@@ -132,7 +129,7 @@ def install() -> Callable[[], None]:
             for name in ("stdout", "stderr"):
                 stream = getattr(sys, name)
                 if stream is not None:  # None in a program without a console
-                    tee = _installed.tees[name] = _Tee(stream)
+                    tee = _installed.tees[name] = Tee(stream)
                     setattr(sys, name, tee)
             formatter = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
             _installed.handler.setFormatter(formatter)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import traceback
 from typing import TYPE_CHECKING
 
 from .._text import printable, printable_lines
 from ..errors import CarriedError, TaskAbortedError, TaskGroupError
+from .signals import SignalExit
 
 if TYPE_CHECKING:
     from .._model.status import Status
@@ -72,7 +72,11 @@ def is_caught(exc: BaseException, catch: tuple[type[Exception], ...]) -> bool:
 
 
 def reason_of(exc: BaseException) -> str:
-    """Formats an exception as one line, `ValueError: what was wrong`."""
+    """Formats an exception as one line, `ValueError: what was wrong`; a signal by its name, `SIGTERM`."""
+    if isinstance(exc, SignalExit):
+        return exc.signal_name
+    import traceback  # only where something fails
+
     lines = "".join(traceback.format_exception_only(exc)).splitlines()
     # The text of a SyntaxError starts with indented lines that show the place.
     line = next((line for line in lines if line and not line.startswith(" ")), type(exc).__name__).strip()
@@ -80,6 +84,8 @@ def reason_of(exc: BaseException) -> str:
 
 
 def traceback_text(exc: BaseException) -> str:
+    import traceback
+
     return "".join(traceback.format_exception(exc))
 
 
@@ -102,6 +108,8 @@ def add_note(exc: BaseException, note: str) -> None:
 
 def clear_frames(exc: BaseException) -> None:
     """Clears the frames of an exception, its causes, and the members of an exception group."""
+    import traceback
+
     todo: list[BaseException | None] = [exc]
     seen: set[int] = set()
     while todo:

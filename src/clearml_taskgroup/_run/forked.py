@@ -22,7 +22,6 @@ from .._model.parameter_json import plain
 from .._storage.append_file import append_to, disk_errors
 from ..errors import CarriedError
 from .failures import reason_of
-from .worker_aborts import WorkerAborts, abort_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .run import Run
     from .state import TaskState
+    from .worker_aborts import WorkerAborts
 
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -50,8 +50,12 @@ def _hand_over() -> None:
 
 @_fork.in_child
 def _log_reports() -> None:
+    from .task_ender import TaskEnder
+    from .worker_aborts import WorkerAborts, abort_path
+
     for run in list(_open_runs):
         if not run.closed:
+            run.ender = TaskEnder(run, run.ender.timeout)  # the parent's thread does not run here
             path = abort_path(run.run_log.path) if run.run_log is not None else None
             run.reporter.before_inline = functools.partial(_log_report, run, set(), WorkerAborts(path))
 

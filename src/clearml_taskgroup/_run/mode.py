@@ -48,7 +48,7 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
         return "disabled"
     if mode is None and (variables := distributed_rank()):
         if log:
-            _log_once(
+            log_once(
                 f"{variables}: this is not the first process of a distributed job, so it stores nothing. If "
                 "its processes are independent scripts, give each group mode='online' or mode='offline'"
             )
@@ -68,7 +68,7 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
     if sdk.is_configured():
         return "online"
     if log:
-        _log_once(
+        log_once(
             "no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
             f"variables), so the group is offline; its data goes below {sdk.cache_folder()}"
         )
@@ -76,7 +76,8 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
 
 
 @functools.cache
-def _log_once(text: str) -> None:
+def log_once(text: str) -> None:
+    """Logs a line unless this process has logged the same one."""
     logger.info(text)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
-
-from .._clearml.documents import metric_key_of
 from .._clearml.events import SINGLE_VALUE_TITLE
+from .._log import warn
 from .._model.downsample import CurveSample
 from .._model.metric_data import MetricData, Metrics
-from .._model.metrics import MetricKey, canonical_context
+from .._model.metrics import MetricKey, canonical_context, metric_key_of
 from .._model.name_template import (
     MANY_NAMES_PER_TASK,
     MAX_NAMES_PER_TASK,
+    PER_TASK_FIELDS,
     Name,
     NameTemplate,
     check_context,
@@ -27,7 +25,7 @@ from ..errors import (
     ReportError,
     TooManyNamesError,
 )
-from .reporter import Channel, Points
+from .reporter import FIRST_POINT, Channel, Channels, Points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +33,26 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
 
 
-@attrs.define(eq=False)
+MAX_RESOLVED = 10_000
+"""How many metrics with their contexts a group keeps resolved: tasks may have contexts of their own."""
+
+
+class Resolved(NamedTuple):
+    """What a metric and a context stand for.
+
+    Attributes:
+        metric_key: The metric's own name and the context.
+        names: The name (title, series), as `MetricData` has it.
+        joined: Title and series as one text, in which no two names may agree.
+        is_plain: Whether the name is read back as the metric key.
+    """
+
+    metric_key: MetricKey
+    names: tuple[Name]
+    joined: str
+    is_plain: bool
+
+
 class Names:
     """The names of one task, with a channel for each, created when first used.
 
@@ -45,35 +62,57 @@ class Names:
         task_id: The ClearML task's id.
         fields: The template's fields that the task fills in itself: group, task, key, index, task_id.
         warned: The group's warnings so far, shared by its tasks.
+        resolved: What metrics and contexts stand for, shared by the group's tasks.
+        channels: The channels of the group's tasks.
         metrics: The data of the task's metrics, which the channels update.
         ambiguous: What the names stand for that would be read back as another metric.
         unstored: Those of them that have not been stored with the task yet.
     """
 
-    template: NameTemplate
-    vocabulary: Vocabulary | None
-    task_id: str
-    fields: Mapping[str, str]
-    warned: set[str]
-    metrics: Metrics = attrs.field(factory=dict)
-    ambiguous: dict[Name, MetricKey] = attrs.field(factory=dict)
-    unstored: list[Name] = attrs.field(factory=list)
-    _caches: dict[Any, dict[str, Channel]] = attrs.field(factory=dict)
-    _taken: dict[Name, MetricKey] = attrs.field(factory=dict)
-    _joined: dict[str, MetricKey] = attrs.field(factory=dict)
-    _channels: dict[Name, Channel] = attrs.field(factory=dict)
+    def __init__(
+        self,
+        template: NameTemplate,
+        vocabulary: Vocabulary | None,
+        task_id: str,
+        fields: Mapping[str, str],
+        warned: set[str],
+        resolved: dict[Any, Resolved] | None = None,
+        channels: Channels | None = None,
+    ) -> None:
+        self.template = template
+        self.vocabulary = vocabulary
+        self.task_id = task_id
+        self.fields = fields
+        self.warned = warned
+        self.resolved: dict[Any, Resolved] = {} if resolved is None else resolved
+        self.channels: Channels = Channels() if channels is None else channels
+        self.metrics: Metrics = {}
+        self.ambiguous: dict[Name, MetricKey] = {}
+        self.unstored: list[Name] = []
+        self._caches: dict[Any, dict[str, int]] = {}
+        self._taken: dict[Name, MetricKey] = {}
+        self._joined: dict[str, MetricKey] = {}
+        self._numbers: dict[Name, int] = {}
+        self._has_own_names = not PER_TASK_FIELDS.isdisjoint(template.fields)
+        """Whether fields that the task fills in itself are part of the names."""
 
     def restore(self, metrics: Metrics) -> None:
         """Adds what another process has reported to the task, under its names."""
         self.metrics.update(metrics)
-        self._caches.clear()  # their channels update what was replaced
-        self._channels.clear()
+        self.forget_channels()  # which update what was replaced
         for key, data in metrics.items():
             for name in data.names:
                 self._taken.setdefault(name, key)
                 self._joined.setdefault(f"{name.title}-{name.series}", key)
 
-    def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, Channel]:
+    def forget_channels(self) -> None:
+        """Frees what only reports need, once a task has ended; made anew if it is opened again."""
+        if self._numbers:
+            self.channels.forget(self._numbers.values())
+        self._caches.clear()
+        self._numbers.clear()
+
+    def cache(self, context: Mapping[str, Any], single: bool) -> dict[str, int]:
         """Returns the channels of a context so far, by metric as it was given to `report`."""
         # The types are part of the key because 1 == True, and their texts differ.
         key = (single, *context.items(), *map(type, context.values()))
@@ -84,41 +123,78 @@ class Names:
         except TypeError:  # a value without a hash: `channel` raises an error that names it
             return {}
 
-    def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> Channel:
-        """Finds or creates the channel of a metric and context, and puts it into the cache."""
-        metric_key, name = self.resolve(metric, context)
-        if single:
-            name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
+    def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> int:
+        """Finds or creates the channel of a metric and context, and puts its number into the cache."""
+        resolved = self._resolved(metric, context, single)
+        metric_key, (name,), joined, is_plain = resolved
         taken = self._taken.get(name)
         if taken is None:
             self._check_number_of_names(name)
-            first = self._joined.setdefault(f"{name.title}-{name.series}", metric_key)
+            first = self._joined.setdefault(joined, metric_key)
             if first != metric_key:
                 raise NameCollisionError(name, str(first), str(metric_key), self.template.text, joined=True)
-            self._verify(name, metric_key, single)
+            if not is_plain and name not in self.ambiguous:  # nothing is guessed when it is read
+                self.ambiguous[name] = metric_key
+                self.unstored.append(name)
             self._taken[name] = metric_key
         elif taken != metric_key:
             raise NameCollisionError(tuple(name), str(taken), str(metric_key), self.template.text)
-        channel = self._channels.get(name)
-        if channel is None:
-            channel = self._channels[name] = self._new_channel(metric_key, name)
-        self.cache(context, single)[metric] = channel
-        return channel
+        number = self._numbers.get(name)
+        if number is None:
+            channel = self._new_channel(metric_key, resolved.names)
+            number = self._numbers[name] = self.channels.add(channel)
+        self.cache(context, single)[metric] = number
+        return number
 
-    def _new_channel(self, metric_key: MetricKey, name: Name) -> Channel:
+    def _resolved(self, metric: str, context: Mapping[str, Any], single: bool) -> Resolved:
+        """Returns what a metric and a context stand for: found out once for all tasks of the group."""
+        if self._has_own_names:
+            return self._resolve(metric, context, single)
+        key = (single, metric, *context.items(), *map(type, context.values()))
+        try:
+            found = self.resolved.get(key)
+        except TypeError:  # a value without a hash: an error that names it is raised
+            return self._resolve(metric, context, single)
+        if found is None:
+            found = self._resolve(metric, context, single)
+            if len(self.resolved) < MAX_RESOLVED:
+                self.resolved[key] = found
+        return found
+
+    def _resolve(self, metric: str, context: Mapping[str, Any], single: bool) -> Resolved:
+        metric_key, name = self.resolve(metric, context)
+        if single:
+            name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
+        read_back = metric_key_of(self.template, name, single, self.fields)
+        return Resolved(metric_key, (name,), f"{name.title}-{name.series}", read_back == metric_key)
+
+    def named(self, name: Name) -> tuple[str, dict[str, Any]]:
+        """Makes the channel of a name that the template has not given, or finds it.
+
+        Its values count as what the name is read back as; not if the template never gives such a name.
+
+        Returns:
+            A metric and a context under which `cache` has the channel, so that it can be reported to.
+        """
+        context: dict[str, Any] = {"": tuple(name)}
+        number = self._numbers.get(name)
+        if number is None:
+            metric_key = metric_key_of(self.template, name, False, self.fields)
+            if metric_key is None:
+                channel = Channel(self.task_id, name, MetricData())
+            else:
+                self._taken.setdefault(name, metric_key)
+                channel = self._new_channel(metric_key, (name,))
+            number = self._numbers[name] = self.channels.add(channel)
+        self.cache(context, False)[name.title] = number
+        return name.title, context
+
+    def _new_channel(self, metric_key: MetricKey, names: tuple[Name]) -> Channel:
         data = self.metrics.setdefault(metric_key, MetricData())
-        data.add_names([name])
+        data.add_names(names)
         if data.sample is None and not data.stats.has_curve:  # else it would lack an earlier attempt's points
             data.sample = CurveSample()
-        return Channel(self.task_id, name, data)
-
-    def _verify(self, name: Name, metric_key: MetricKey, single: bool) -> None:
-        """Notes what a name stands for, unless the template says so: nothing is guessed when it is read."""
-        if name not in self.ambiguous and (
-            metric_key_of(self.template, name, single, self.fields) != metric_key
-        ):
-            self.ambiguous[name] = metric_key
-            self.unstored.append(name)
+        return Channel(self.task_id, *names, data)
 
     def name(self, metric: str, context: Mapping[str, Any]) -> Name:
         """Returns title and series of a metric, or of a plot or image outside of the vocabulary."""
@@ -150,12 +226,11 @@ class Names:
             )
         if count > MANY_NAMES_PER_TASK and "names" not in self.warned:
             self.warned.add("names")
-            warnings.warn(
+            warn(
                 f"the task {self.fields['task']!r} has logged over {MANY_NAMES_PER_TASK:,} different names "
                 f"(the latest: {name.title!r}, {name.series!r}); a ClearML server keeps "
                 f"{MAX_NAMES_PER_TASK:,}: {self._advice_on_names()}",
                 NameWarning,
-                stacklevel=6,
             )
 
     def _advice_on_names(self) -> str:
@@ -189,7 +264,7 @@ def check_aliases(names: Names, points: Points, has_skipped: bool, parts: Parts)
     Raises:
         ReportError: One is.
     """
-    channels: list[Channel] = points[::2]
+    channels: list[int] = points[FIRST_POINT::2]
     if len(set(channels)) == len(channels) and not has_skipped:
         return
     spelt: dict[MetricKey, str] = {}

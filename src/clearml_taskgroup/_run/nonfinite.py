@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from .._log import warn
 from .._model.metric_data import MetricData
 from .._model.metrics import MetricKey
 from ..errors import NonFiniteError, NonFiniteWarning
@@ -63,9 +63,8 @@ def skip_nonfinite(
     elif not had_diverged and data.has_diverged:  # known also if this process is killed
         log_skipped(run, state, metric_key, data)
     if data.skipped == 1:
-        warnings.warn(
+        warn(
             f"{metric_key!s} is {value!r} in the task {state.spec.name!r}; ClearML cannot "
             "store that, so such points are skipped and counted",
             NonFiniteWarning,
-            stacklevel=4 + run.added_frames,
         )

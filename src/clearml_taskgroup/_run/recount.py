@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._clearml.documents import metrics_of
-from .._model.metric_data import MetricData, keys_by_name
+from .._model.metric_data import MetricData, are_exact, keys_by_name
 from .._model.stats import Stats
 from ..errors import NoHistoryError, ServerError
 
@@ -52,7 +52,7 @@ class Counted:
     @property
     def is_complete(self) -> bool:
         """Whether nothing has to be read."""
-        return not self.uncounted and all(data.stats.exact for data in list(self.metrics.values()))
+        return not self.uncounted and are_exact(self.metrics)
 
 
 def complete(backend: Backend, template: NameTemplate, tasks: Sequence[Counted], timeout: float) -> None:
@@ -135,9 +135,16 @@ def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
         if state.uncounted:
             for data in state.metrics.values():  # what a server said of an earlier process has no sums
                 data.stats.exact = data.stats.exact and data.stats.is_counted
+    flush_clearml_tasks(run, ended, timeout)
+    complete(run.backend, run.template, list(map(counted, ended)), min(timeout, RECOUNT_TIMEOUT_S))
+
+
+def flush_clearml_tasks(run: Run, states: Iterable[TaskState], timeout: float) -> None:
+    """Waits until what ClearML's own loggers of tasks were given is stored, so that it can be read."""
+    for state in states:
+        if state.uncounted:
             with contextlib.suppress(TimeoutError):  # the task's end waits again, and raises it
                 run.backend.flush_clearml_task(state.id, timeout)
-    complete(run.backend, run.template, list(map(counted, ended)), min(timeout, RECOUNT_TIMEOUT_S))
 
 
 # --- an earlier run ------------------------------------------------------------------------------
@@ -148,5 +155,6 @@ def recount_past(past: PastRun, backend: Backend, template: NameTemplate) -> Non
     tasks = [
         Counted(task.id, task.metrics, task.status is None, task.template_fields(past.name), task.named)
         for task in past.latest().values()
+        if task.status is None or not are_exact(task.metrics)
     ]
     complete(backend, template, tasks, RECOUNT_TIMEOUT_S)

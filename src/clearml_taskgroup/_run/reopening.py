@@ -25,6 +25,8 @@ def reopen_task(run: Run, state: TaskState) -> None:
         problem, advice = "belongs to the process that opened the group", "reopen it there, before the fork"
         raise TaskReopenError(name, problem, advice)
     run.worker_log.merge(run, 0.0)  # else what a worker has logged before would end it again
+    if state in run.ender and not run.ender.wait(END_TIMEOUT_S):
+        raise TaskReopenError(name, "is just being ended on the server", "try it again later")
     with run.creating:
         if run.closed:
             advice = "open it again with resume=True, and reopen the task there"

@@ -7,20 +7,19 @@ reports or flushes does the same work itself ("in line").
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from .. import _fork
 from .._clearml.events import Batch, console_event, now, scalar_event_end, scalar_event_start
 from .._model.downsample import CurveSample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .._model.metric_data import MetricData
     from .._model.name_template import Name
@@ -29,8 +28,16 @@ if TYPE_CHECKING:
 
 QUEUE_INTERVAL_S = 0.25
 """How often the thread looks at the queue; a SIGKILL may lose the reports of one second."""
+MAX_QUEUE_INTERVAL_S = 0.9
+"""The same where batches take long, because each opens a thousand files: the larger they are, the fewer."""
+BATCH_SHARE = 0.1
+"""The part of the time that batches may take, as long as that interval allows it."""
+MANY_QUEUED_REPORTS = 8_192
+"""The number of waiting reports from which on the thread does not wait any longer."""
 MAX_QUEUED_REPORTS = 65_536
 """The number of waiting reports from which on `put` blocks."""
+FULL_QUEUE_WAIT_S = 0.005
+"""How long `put` waits before it looks again whether a full queue has room."""
 MAX_PENDING_EVENTS = 1_000_000
 """The number of encoded events that may wait because the backend refuses some of them."""
 STALL_TIMEOUT_S = 5.0
@@ -68,16 +75,46 @@ class Channel:
 
 
 Points = list[Any]
-"""Channel, value, channel, value, …: a tuple for each would cost the garbage collector time."""
+"""A report as it is made: the task's id, the iteration, the time, then the number of a channel, its value, ….
 
-_Report = tuple[str, int | None, int, Points | str]
+It waits as one tuple of texts and numbers, which the garbage collector passes over once it has seen it. As
+objects that it looks at again and again, some thousand reports would cause full collections in the loop.
+"""
+FIRST_POINT = 3
+"""Where the points of a report begin."""
+TEXT_LENGTH = 2
+"""The length of a tuple that waits with an event as text: the task's id and the event."""
 
 
-@attrs.define(eq=False)
+class Channels:
+    """The channels that reports name by their numbers.
+
+    Attributes:
+        by_number: The channels.
+        forgotten: Numbers that no later report has, until what was reported before has been encoded.
+    """
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, Channel] = {}
+        self.forgotten: deque[list[int]] = deque()
+        self._numbers = itertools.count(1)
+
+    def add(self, channel: Channel) -> int:
+        """Returns a channel's number."""
+        number = next(self._numbers)
+        self.by_number[number] = channel
+        return number
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Frees channels once the reports that wait now are encoded."""
+        self.forgotten.append([*numbers])
+
+
 class Reporter:
     """Takes the reports of a group's tasks and writes them to its backend.
 
     Attributes:
+        channels: The channels of the group's tasks.
         lost: The number of dropped data points by ClearML task id.
         error: Why the backend refused the last batch; None if it took it.
         after_batch: Called by the thread after each batch.
@@ -85,24 +122,27 @@ class Reporter:
             forked child, and at the interpreter's exit.
     """
 
-    backend: Backend
-    lost: dict[str, int] = attrs.field(factory=dict)
-    error: Exception | None = None
-    after_batch: Callable[[], None] | None = None
-    before_inline: Callable[[str], None] | None = None
-    _last_text_ms: dict[str, int] = attrs.field(factory=dict, repr=False)
-    _queue: deque[_Report] = attrs.field(factory=deque, repr=False)
-    _pending: Batch = attrs.field(factory=dict, repr=False)
-    _thread: threading.Thread | None = None
-    _wake: threading.Event = attrs.field(factory=threading.Event, repr=False)
-    _progress: threading.Condition = attrs.field(factory=threading.Condition, repr=False)
-    _work_lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-    _flushes_requested: int = 0
-    _flushes_done: int = 0
-    _stopping: bool = False
-    _inline: bool = False
-    _ended: bool = False
-    _give_up_at: float | None = None
+    _look_at: int
+    """The number of waiting reports from which on `put` calls `_has_room`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.channels: Channels = Channels()
+        self.lost: dict[str, int] = {}
+        self.error: Exception | None = None
+        self.after_batch: Callable[[], None] | None = None
+        self.before_inline: Callable[[str], None] | None = None
+        self._last_text_ms: dict[str, int] = {}
+        self._queue: deque[tuple[Any, ...]] = deque()
+        self._pending: Batch = {}
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._progress = threading.Condition()
+        self._work_lock = threading.Lock()
+        self._flushes_requested = self._flushes_done = 0
+        self._stopping = self._inline = self._ended = False
+        self._give_up_at: float | None = None
+        self._look_for_many()
 
     def start(self) -> None:
         """Starts the thread; if none can start any more, the work is done in line."""
@@ -113,16 +153,17 @@ class Reporter:
         except RuntimeError:
             self._inline = True
 
-    def put(self, task_id: str, iteration: int | None, points: Points) -> int:
-        """Queues the data points of one report; returns how many of them were dropped."""
-        if len(self._queue) >= MAX_QUEUED_REPORTS and not self._has_room():
-            count = len(points) // 2
+    def put(self, points: Points) -> int:
+        """Queues the data points of one report, with the time; returns how many of them were dropped."""
+        if len(self._queue) >= self._look_at and not self._has_room():
+            task_id, count = points[0], _number_of_events(points)
             self.lost[task_id] = self.lost.get(task_id, 0) + count
             return count
-        self._queue.append((task_id, iteration, time.time_ns() // 1_000_000, points))
+        points[2] = time.time_ns() // 1_000_000
+        self._queue.append(tuple(points))
         if self._inline:
             if self.before_inline is not None:
-                self.before_inline(task_id)
+                self.before_inline(points[0])
             self._work()
         return 0
 
@@ -135,9 +176,9 @@ class Reporter:
 
     def put_event(self, task_id: str, event: str) -> None:
         """Queues an API event, as JSON text."""
-        if len(self._queue) >= MAX_QUEUED_REPORTS and not self._has_room():
+        if len(self._queue) >= self._look_at and not self._has_room():
             return
-        self._queue.append((task_id, None, 0, event))
+        self._queue.append((task_id, event))
         if self._inline:
             self._work()
 
@@ -192,25 +233,34 @@ class Reporter:
             counts = dict(self.backend.undelivered())
             for task_id, events in list(self._pending.items()):
                 counts[task_id] = counts.get(task_id, 0) + len(events)
-            for task_id, _, _, points in list(self._queue):
-                number = 1 if isinstance(points, str) else len(points) // 2
-                counts[task_id] = counts.get(task_id, 0) + number
+            for report in list(self._queue):
+                counts[report[0]] = counts.get(report[0], 0) + _number_of_events(report)
         finally:
             if locked:
                 self._work_lock.release()
         return counts
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no report waits to be counted."""
+        return not self._queue
+
+    @property
     def _has_no_thread(self) -> bool:
         """Whether no thread works on the queue, so that the caller has to do so."""
         return self._inline or self._ended or self._thread is None or not self._thread.is_alive()
 
+    def _look_for_many(self) -> None:
+        self._look_at = min(MANY_QUEUED_REPORTS, MAX_QUEUED_REPORTS)
+
     def _has_room(self) -> bool:
-        """Waits for the queue to shrink while the thread works on it.
+        """Wakes the thread; if the queue is full, waits for it to shrink while the thread works on it.
 
         The time limit is one for all callers and starts anew with each progress: a backend that
         hangs costs a script `STALL_TIMEOUT_S` once, not for each report.
         """
+        self._look_at = MAX_QUEUED_REPORTS  # until the thread waits again
+        self._wake.set()
         while len(self._queue) >= MAX_QUEUED_REPORTS:
             if self._inline:
                 self._work()
@@ -223,7 +273,7 @@ class Reporter:
                 return False
             self._wake.set()
             with self._progress:
-                self._progress.wait(0.05)
+                self._progress.wait(FULL_QUEUE_WAIT_S)
         return True
 
     def _work(self, timeout: float = STALL_TIMEOUT_S) -> bool:
@@ -236,7 +286,7 @@ class Reporter:
         if not self._work_lock.acquire(timeout=timeout):
             return False  # another thread hangs in the backend
         try:
-            if self._queue and not self._has_too_many_pending():
+            if (self._queue or self.channels.forgotten) and not self._has_too_many_pending():
                 self._encode()  # after refused events, so that each task's events stay in order
             if self._pending:
                 self.backend.write(self._pending)
@@ -252,19 +302,26 @@ class Reporter:
         return self.error is not None and sum(map(len, self._pending.values())) >= MAX_PENDING_EVENTS
 
     def _encode(self) -> None:
-        queue, pending = self._queue, self._pending
+        queue, pending, by_number = self._queue, self._pending, self.channels.by_number
         self._give_up_at = None
+        forgotten = len(self.channels.forgotten)  # before the queue: what is reported last may be in it
         for _ in range(len(queue)):
-            task_id, iteration, ms, points = queue.popleft()
+            report = queue.popleft()
+            task_id = report[0]
             events = pending.get(task_id)
             if events is None:
                 events = pending[task_id] = []
-            if isinstance(points, str):
-                events.append(points)
+            if len(report) == TEXT_LENGTH:
+                events.append(report[1])
                 continue
-            tail = scalar_event_end(iteration, ms)
-            pairs = iter(points)
-            for channel, value in zip(pairs, pairs, strict=True):
+            iteration = report[1]
+            tail = scalar_event_end(iteration, report[2])
+            pairs = iter(report[FIRST_POINT:])
+            for number, value in zip(pairs, pairs, strict=True):
+                channel = by_number.get(number)
+                if channel is None:  # another thread has ended the task while this one reported to it
+                    self.lost[task_id] = self.lost.get(task_id, 0) + 1
+                    continue
                 events.append(f"{channel.head}{value!r}{tail}")
                 channel.stats.add(value, iteration)
                 if iteration is not None:
@@ -272,6 +329,9 @@ class Reporter:
                         channel.passes -= 1
                     else:
                         channel.passes = channel.sample.add(iteration, value)
+        for _ in range(forgotten):
+            for number in self.channels.forgotten.popleft():
+                by_number.pop(number, None)
 
     def _run(self) -> None:
         try:
@@ -284,6 +344,7 @@ class Reporter:
     def _loop(self) -> None:
         while True:
             self._wake.clear()
+            began = time.monotonic()
             requested, stopping = self._flushes_requested, self._stopping
             self._work()
             if self.after_batch is not None:
@@ -294,8 +355,9 @@ class Reporter:
             if stopping:
                 return
             self.backend.heartbeat()
-            if self.error is not None or not self._queue:
-                self._wake.wait(QUEUE_INTERVAL_S)
+            self._look_for_many()
+            if self.error is not None or len(self._queue) < self._look_at:
+                self._wake.wait(pause_after(time.monotonic() - began))
 
     def _after_fork(self) -> None:
         """Renews the state in a forked child: its parent delivers the queue, its own reports go in line."""
@@ -306,6 +368,16 @@ class Reporter:
         self._wake = threading.Event()
         self._inline = True
         self.backend.after_fork()
+
+
+def _number_of_events(report: Sequence[Any]) -> int:
+    return 1 if len(report) == TEXT_LENGTH else (len(report) - FIRST_POINT) // 2
+
+
+def pause_after(seconds: float) -> float:
+    """Returns how long the thread waits after a batch that has taken so many seconds."""
+    wanted = seconds / BATCH_SHARE - seconds
+    return max(QUEUE_INTERVAL_S, min(wanted, MAX_QUEUE_INTERVAL_S - seconds))
 
 
 _started: weakref.WeakSet[Reporter] = weakref.WeakSet()

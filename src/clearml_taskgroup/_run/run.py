@@ -11,9 +11,7 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Literal
-
-import attrs
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._clearml import sdk
 from .._clearml.hyperparameters import general
@@ -21,15 +19,17 @@ from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
-from . import abort, closing, forked, sharing, tasks
+from . import abort, closing, forked, tasks
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
 from .state import MAX_REASON_CHARS, Abort, TaskState
+from .task_ender import TaskEnder
 from .worker_log import WorkerLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._clearml.agent_task import AgentTask
+    from .._model.frameworks import Frameworks
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask, Prior
     from .._model.specs import RunInfo, TaskSpec
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
-    from .sharing import Sharing
+    from .._storage.script_detection import Detection
+    from .sharing import Sharing, Unclaimed
 
 TASK_DELIVERY_TIMEOUT_S = 30.0
 """Seconds for which the end of one task waits for delivery; the group's end waits for the rest."""
 
 
-@attrs.frozen
-class RunOptions:
+class RunOptions(NamedTuple):
     """The arguments of `TaskGroup` that its run needs; see there."""
 
     task_name: str = "{group} {task}"
@@ -53,9 +53,9 @@ class RunOptions:
     nonfinite: Literal["skip", "raise"] = "skip"
     capture_console: bool = False
     provenance: bool = True
+    auto_connect_frameworks: Frameworks | None = None
 
 
-@attrs.define(eq=False)
 class Run:
     """One execution of a group.
 
@@ -68,64 +68,79 @@ class Run:
         foreign_agent_task: The task of another group that an agent runs this process as.
         sharing: What is known of other processes that share the run; None if none can.
         specs: Makes the specs of the run's tasks, and knows those that were opened.
-        states: The tasks that this process runs, by their keys; of several attempts the latest.
-        retried: Their earlier attempts in this process.
+        states, retried: The tasks that this process runs, by their keys, and their earlier attempts.
         submitted: The tasks that agents run, by their keys.
+        earlier: Tasks of `prior` that were not opened here, as they ended; made when they are asked for.
         warned: The warnings that are given once for a run and have been given.
+        resolved: What metrics and contexts stand for; see `Names`.
         summarize: Makes the events that show the whole run on the parent's page.
-        before_parent_ends: Functions that are called before the parent ends, by a name of the caller's.
-        after_close: Functions that are called when all else is done, in their order.
+        before_parent_ends, after_close: Functions to call then, those before by a name of the caller's.
+        row_blocks: What results have found in the rows of the tasks; None before they were asked for.
         sweeps, maps: How many sweeps, and calls of `map`, the script has asked for.
-        added_frames: Frames that a subclass adds between the user's call and a warning.
+        ender: Stores in a thread how tasks ended.
         creating: Held while tasks are created.
         aborted: How somebody has stopped the parent, and so the run; None if nobody has.
         nested: The runs that were opened in this run's block and have the same parent.
         parent_ended: Whether the parent's end is stored in the backend.
+        detection: The process that detects the script; None if nothing is to be detected, or all is known.
     """
 
-    info: RunInfo
-    backend: Backend
-    template: NameTemplate
-    vocabulary: Vocabulary | None
-    options: RunOptions
-    run_log: RunLog | None
-    parent: str | None = None
-    owns_parent: bool = False
-    main_task: Any = None
-    prior: Prior | None = None
-    retry: Literal["new", "continue"] = "new"
-    agent_task: AgentTask | None = None
-    foreign_agent_task: AgentTask | None = None
-    sharing: Sharing | None = None
-    states: dict[str, TaskState] = attrs.field(factory=dict)
-    retried: list[TaskState] = attrs.field(factory=list)
-    submitted: dict[str, TaskState] = attrs.field(factory=dict)
-    warned: set[str] = attrs.field(factory=set)
-    summarize: Callable[[Run], Iterable[str]] | None = None
-    before_parent_ends: dict[str, Callable[[], None]] = attrs.field(factory=dict, repr=False)
-    after_close: list[Callable[[], None]] = attrs.field(factory=list, repr=False)
-    reporter: Reporter = attrs.field(init=False)
-    worker_log: WorkerLog = attrs.field(factory=WorkerLog)
-    specs: TaskSpecs = attrs.field(init=False)
-    sweeps: int = 0
-    maps: int = 0
-    added_frames: int = 0
-    started: float = attrs.field(factory=time.time)
-    creating: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
-    closed: bool = False
-    parent_ended: bool = False
-    aborted: Abort | None = None
-    nested: weakref.WeakSet[Run] = attrs.field(factory=weakref.WeakSet, repr=False)
-    summary_error: Exception | None = None
-    backend_is_away: bool = False
-    pid: int = attrs.field(factory=os.getpid)
-
-    def __attrs_post_init__(self) -> None:
-        self.reporter = Reporter(self.backend)
-        self.specs = TaskSpecs(self.info.name, self.options.task_name)
-        known = self.prior or self.sharing
+    def __init__(
+        self,
+        info: RunInfo,
+        backend: Backend,
+        template: NameTemplate,
+        vocabulary: Vocabulary | None,
+        options: RunOptions,
+        run_log: RunLog | None,
+        main_task: Any = None,
+        prior: Prior | None = None,
+        retry: Literal["new", "continue"] = "new",
+        agent_task: AgentTask | None = None,
+        foreign_agent_task: AgentTask | None = None,
+        sharing: Sharing | None = None,
+    ) -> None:
+        self.info = info
+        self.backend = backend
+        self.run_log = run_log
+        self.template = template
+        self.vocabulary = vocabulary
+        self.options = options
+        self.parent: str | None = None
+        self.owns_parent: bool = False
+        self.parent_ended = self.closed = False
+        self.main_task = main_task
+        self.agent_task = agent_task
+        self.foreign_agent_task = foreign_agent_task
+        self.prior = prior
+        self.retry: Literal["new", "continue"] = retry
+        self.sharing = sharing
+        self.states: dict[str, TaskState] = {}
+        self.retried: list[TaskState] = []
+        self.submitted: dict[str, TaskState] = {}
+        self.earlier: dict[str, TaskState] = {}
+        self.warned: set[str] = set()
+        self.resolved: dict[Any, Any] = {}
+        self.summarize: Callable[[Run], Iterable[str]] | None = None
+        self.before_parent_ends: dict[str, Callable[[], None]] = {}
+        self.after_close: list[Callable[[], None]] = []
+        self.row_blocks: Any = None
+        self.reporter: Reporter = Reporter(backend)
+        self.worker_log: WorkerLog = WorkerLog()
+        self.ender: TaskEnder = TaskEnder(self, min(options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
+        self.specs: TaskSpecs = TaskSpecs(info.name, options.task_name, sharing is not None)
+        self.sweeps = self.maps = 0
+        self.started: float = time.time()
+        self.pid: int = os.getpid()
+        self.creating: threading.RLock = threading.RLock()
+        self.detection: Detection | None = None
+        self.aborted: Abort | None = None
+        self.nested: weakref.WeakSet[Run] = weakref.WeakSet()
+        self.summary_error: Exception | None = None
+        self.backend_is_away = False
+        known = prior or sharing
         if known is not None:
-            self.specs.keep_indices({key: task.index for key, task in known.attempts.items()})
+            self.specs.keep(known.attempts)
 
     @property
     def in_child(self) -> bool:
@@ -159,8 +174,23 @@ class Run:
             GroupStateError: Another thread has just closed the group.
         """
         if self.sharing is not None:
-            return sharing.open_tasks(self, specs, in_sweep)
+            from .sharing import open_tasks
+
+            return open_tasks(self, specs, in_sweep)
         return tasks.create_tasks(self, specs, in_sweep)
+
+    def open_next(self, space: Unclaimed, in_sweep: bool = False) -> TaskState | None:
+        """Creates the task of the first configuration that no other process of a shared run has."""
+        from .sharing import open_next
+
+        return open_next(self, space, in_sweep)
+
+    def look(self) -> None:
+        """Looks, if the run is shared and open, how the other processes' tasks stand."""
+        if self.sharing is not None and not self.closed:
+            from .sharing import look_if_possible
+
+            look_if_possible(self)
 
     def all_states(self) -> list[TaskState]:
         """Lists the run's tasks: of this process, of agents, of other processes that share or had the run."""
@@ -209,7 +239,17 @@ class Run:
         """Ends one task while the group stays open; undelivered data is left to the group's end."""
         self.worker_log.merge(self, 0.0)  # a forked child may have failed it
         self.mark(state, status, reason)
-        self.finish([state], min(self.options.close_timeout, TASK_DELIVERY_TIMEOUT_S))
+        if self.backend.transport is not None:
+            self.end_later(state)
+        elif not state.finished:  # as by the end of its block
+            self.finish([state], self.ender.timeout)
+
+    def end_later(self, state: TaskState) -> None:
+        """Finishes an ended task in a thread, while the script goes on."""
+        if state.finished or state.is_open or self.in_child or state in self.ender:
+            return
+        closing.keep_end(self, state, self.ender.timeout)
+        self.ender.put(state)
 
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
         """Delivers the data of ended tasks and stores how they ended.
@@ -217,13 +257,14 @@ class Run:
         Args:
             states: The tasks; those that are open or finished already are ignored.
             timeout: The most seconds that it may take.
-            last: Whether nobody will try again: a task whose data the backend refused still gets
-                its status.
+            last: Whether nobody will try again: a task whose data the backend refused gets its status.
 
         Returns:
             The errors; the tasks without one are finished all the same.
         """
-        return closing.finish_tasks(self, states, timeout, last)
+        states, deadline = list(states), time.monotonic() + min(timeout, MAX_TIMEOUT_S)
+        self.ender.take_back(states, min(timeout, MAX_TIMEOUT_S))
+        return closing.finish_tasks(self, states, max(0.0, deadline - time.monotonic()), last)
 
     def flush(self, timeout: float) -> bool:
         """Waits until all that was reported is delivered; returns whether it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
@@ -15,17 +15,19 @@ from .._model.parameter_json import plain
 from .._model.past import latest_attempts
 from .._model.specs import Ending, TaskSpec
 from .._model.status import ABANDONED, shown_status, tally, tally_text
-from .._storage.processes import readable
+from .._storage.processes import pid_and_machine, readable
 from .._storage.shared_run import PARENT, STALE_AFTER_S
-from .._text import some
+from .._text import shown, some
 from ..errors import GroupStateError, ServerError, StoreError
 from . import tasks
 from .abort import abort_run, check_run
+from .mode import log_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from .._model.past import PastTask
+    from .._model.specs import RunInfo
     from .._storage.shared_run import SharedRun
     from .run import Run
     from .state import TaskState
@@ -72,6 +74,19 @@ class Sharing:
         return past.attempt + 1 if is_earlier else None
 
 
+class Joined(NamedTuple):
+    """A shared run that this process is in.
+
+    Attributes:
+        info: What identifies the run, with its number and session.
+        parent: The id of its parent.
+    """
+
+    info: RunInfo
+    parent: str
+    sharing: Sharing
+
+
 # --- opening -------------------------------------------------------------------------------------
 
 
@@ -95,6 +110,21 @@ def find_or_create_parent(shared: SharedRun, create: Callable[[], str]) -> tuple
     raise AssertionError  # the last attempt raises
 
 
+def log_joined(run: Run) -> None:
+    """Logs which run a text has given, once in a process, and how many other processes are in it."""
+    info, others = run.info, _sharing(run).shared.others
+    named = f"{info.project}/{info.name}, run {info.number} (run={shown(info.shared)})"
+    match others:
+        case None:
+            log_once(f"{named}, which several processes may share")
+        case 0:
+            log_once(f"{named}: no other process is in it")
+        case 1:
+            log_once(f"{named}: another process is in it")
+        case _:
+            log_once(f"{named}: {others} other processes are in it")
+
+
 def take_over(run: Run) -> None:
     """Ends the open tasks of processes that have died, as abandoned, or completed if they were reopened."""
     shared = _sharing(run).shared
@@ -112,7 +142,8 @@ def take_over(run: Run) -> None:
             shared.taken_over(process)
         names = some([task.name for task in left], 5)
         again = f"; what it had begun was abandoned, and resume=True runs it again: {names}" if left else ""
-        logger.warning("the process %s of the run has died%s", readable(process), again)
+        pid, machine = pid_and_machine(process)
+        logger.warning("process %s of this run, on %s, has died%s", pid, machine, again)
 
 
 def withdraw(run: Run) -> None:

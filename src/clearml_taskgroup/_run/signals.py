@@ -7,8 +7,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from .. import _fork
 from .._clearml import sdk
 from .worker_sigterm import pass_on
@@ -24,13 +22,21 @@ _users: set[object] = set()
 _replaced: dict[int, Any] = {}
 
 
+class SignalExit(SystemExit):
+    """Ends the interpreter because of a signal, with the exit code of a process that the signal ends."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.signal_name: str = signal.Signals(code - 128).name
+
+    @classmethod
+    def of(cls, signum: int) -> SignalExit:
+        """Makes the exception of a signal."""
+        return cls(128 + signum)
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(exit_code(signum))
-
-
-def exit_code(signum: int) -> int:
-    """Returns the exit code of a process that a signal ends."""
-    return 128 + signum
+    raise SignalExit.of(signum)
 
 
 def catch_terminations() -> Callable[[], None]:
@@ -67,7 +73,6 @@ def _nothing() -> None:
     return None
 
 
-@attrs.define
 class Interrupts:
     """The signals that came in while a group was closing.
 
@@ -77,9 +82,10 @@ class Interrupts:
         waiting: Whether a step of the closing is running, which a second signal interrupts.
     """
 
-    first: BaseException | None = None
-    given_up: bool = False
-    waiting: bool = False
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+        self.given_up = False
+        self.waiting = False
 
     def add(self, interrupt: BaseException) -> None:
         """Adds an interrupt; the second one gives up delivery."""
@@ -96,7 +102,7 @@ def hold_signals() -> Iterator[Interrupts]:
         return
 
     def hold(signum: int, frame: FrameType | None) -> None:
-        interrupt = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
+        interrupt = KeyboardInterrupt() if signum == signal.SIGINT else SignalExit.of(signum)
         interrupts.add(interrupt)
         if interrupts.given_up and interrupts.waiting:
             raise interrupt

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._clearml.notes import REOPENED_ENTRY
+from .._log import logger
 from .._model.metric_data import copy_metrics
 from .._model.parameter_json import plain
 from .._model.specs import Ending, TaskSpec
 from ..errors import GroupStateError, StoreError
+from . import provenance
 from .abort import check_run
 from .naming import Names
 from .state import TaskState
@@ -19,6 +21,7 @@ from .state import TaskState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .._model.metric_data import Metrics
     from .._model.past import PastTask
     from .run import Run
 
@@ -37,6 +40,7 @@ def create_tasks(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Ta
         check_run(run)
         states = {state.spec.key: state for state in _continued(run, specs, in_sweep)}
         new = [next_attempt(run, spec) for spec in specs if spec.key not in states]
+        provenance.look(run)
         if run.run_log is not None:
             run.run_log.check()
         if run.parent is not None:
@@ -86,10 +90,15 @@ def recall_tasks(run: Run, specs: Iterable[TaskSpec]) -> list[TaskState]:
 
 def earlier_states(run: Run) -> dict[str, TaskState]:
     """Makes states of the resumed run's tasks that were not opened here, as they ended, by their keys."""
-    attempts = run.prior.attempts if run.prior is not None else {}
-    opened = run.states.keys() | run.submitted.keys()
-    left = [past for key, past in attempts.items() if key not in opened and past.status is not None]
-    return {past.key: _ended_state(run, earlier_spec(run, past), past) for past in left}
+    if run.prior is None:
+        return {}
+    left = {}
+    for key, past in run.prior.attempts.items():
+        if key not in run.states and key not in run.submitted and past.status is not None:
+            if key not in run.earlier:
+                run.earlier[key] = _ended_state(run, earlier_spec(run, past), past)
+            left[key] = run.earlier[key]
+    return left
 
 
 def earlier_spec(run: Run, past: PastTask) -> TaskSpec:
@@ -97,6 +106,14 @@ def earlier_spec(run: Run, past: PastTask) -> TaskSpec:
     params = {name: plain(value) for name, value in past.params.items()}
     task_name = run.specs.task_name_of(past.name, past.key, past.index)
     return TaskSpec(past.key, past.name, task_name, past.index, past.attempt, params)
+
+
+def log_progress(done: int, queued: int, total: int) -> None:
+    """Logs in one line how much of a space is completed already."""
+    if done or queued:
+        waiting = f", {queued} queued for an agent" if queued else ""
+        running = total - done - queued
+        logger.info("%d of %d completed already%s; running %d", done, total, waiting, running)
 
 
 def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
@@ -110,7 +127,8 @@ def next_attempt(run: Run, spec: TaskSpec) -> TaskSpec:
 def new_state(run: Run, spec: TaskSpec, task_id: str, in_sweep: bool = False) -> TaskState:
     """Makes the state of a task that has just been opened."""
     fields = spec.template_fields(run.info.name, task_id)
-    names = Names(run.template, run.vocabulary, task_id, fields, run.warned)
+    channels = run.reporter.channels
+    names = Names(run.template, run.vocabulary, task_id, fields, run.warned, run.resolved, channels)
     return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), in_sweep=in_sweep)
 
 
@@ -119,6 +137,7 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
     states = [new_state(run, spec, spec.task_id, in_sweep) for spec in specs if spec.task_id]
     if run.prior is None:
         return states
+    reopened = []
     for spec in specs:
         past = run.prior.attempts.get(spec.key)
         if past is None or spec.key in run.states:  # the earlier run's attempt is not the latest any more
@@ -128,10 +147,12 @@ def _continued(run: Run, specs: Sequence[TaskSpec], in_sweep: bool) -> list[Task
         if run.is_done(spec.key):
             states.append(_ended_state(run, spec, past, in_sweep))
         else:
-            states.append(_earlier_state(run, spec, past, in_sweep))
+            states.append(_earlier_state(run, spec, past, copy_metrics(past.metrics), in_sweep))
             if past.was_completed:  # and has ended in another way since
-                run.backend.annotate(past.id, {}, {REOPENED_ENTRY: ""})
+                reopened.append(past.id)
     run.backend.reopen([state.id for state in states if not state.done])
+    for task_id in reopened:  # a server takes this from open tasks only
+        run.backend.annotate(task_id, {}, {REOPENED_ENTRY: ""})
     return states
 
 
@@ -142,19 +163,22 @@ def _is_continued(run: Run, key: str) -> bool:
 
 
 def _ended_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
-    state = _earlier_state(run, spec, past, in_sweep)
+    state = _earlier_state(run, spec, past, past.metrics, in_sweep)
     state.status, state.reason = past.final_status()
     state.done, state.finished = state.status == "completed", True
     state.ended = state.opened + past.duration
     return state
 
 
-def _earlier_state(run: Run, spec: TaskSpec, past: PastTask, in_sweep: bool = False) -> TaskState:
-    spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
+def _earlier_state(
+    run: Run, spec: TaskSpec, past: PastTask, metrics: Metrics, in_sweep: bool = False
+) -> TaskState:
+    if (spec.attempt, spec.index) != (past.attempt, past.index):
+        spec = attrs.evolve(spec, attempt=past.attempt, index=past.index)
     state = new_state(run, spec, past.id, in_sweep)
-    state.names.restore(copy_metrics(past.metrics))
-    added = past.params.keys() - spec.params.keys()
-    state.params.update((name, plain(past.params[name])) for name in past.params if name in added)
+    state.names.restore(metrics)
+    added = [name for name in past.params if name not in spec.params]
+    state.params.update((name, plain(past.params[name])) for name in added)
     state.names.ambiguous.update(past.named)
     # A server does not say where its curves end, so what is added to them cannot be counted.
     state.uncounted = any(not data.stats.is_counted for data in state.metrics.values())

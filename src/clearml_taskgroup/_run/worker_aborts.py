@@ -11,8 +11,6 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._log import logger
 from .._storage.append_file import append_to
 from .reporter import QUEUE_INTERVAL_S
@@ -39,7 +37,7 @@ def write(run: Run, aborts: Mapping[str, Abort]) -> None:
     """Tells the other processes of a run which tasks were aborted, by ClearML task id, or `ALL`."""
     if run.run_log is None or run.in_child or not aborts:
         return
-    lines = [json.dumps([task_id, *attrs.astuple(how)]) + "\n" for task_id, how in aborts.items()]
+    lines = [json.dumps([task_id, *how]) + "\n" for task_id, how in aborts.items()]
     try:
         append_to(abort_path(run.run_log.path), "".join(lines).encode(), create=True)
     except OSError as error:  # a full disk: then the other processes go on
@@ -53,7 +51,6 @@ def remove(run: Run) -> None:
             abort_path(run.run_log.path).unlink()
 
 
-@attrs.define(eq=False)
 class WorkerAborts:
     """What a worker or a forked child knows of aborts.
 
@@ -61,11 +58,12 @@ class WorkerAborts:
         path: The file; None on a machine that does not have it.
     """
 
-    path: Path | None
-    _found: dict[str, Abort] = attrs.field(factory=dict)
-    _foreign: dict[str, ForeignStatus] = attrs.field(factory=dict)
-    _offset: int = 0
-    _next_look: float = 0.0
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._found: dict[str, Abort] = {}
+        self._foreign: dict[str, ForeignStatus] = {}
+        self._offset = 0
+        self._next_look = 0.0
 
     @property
     def is_due(self) -> bool:

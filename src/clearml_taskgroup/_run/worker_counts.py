@@ -84,10 +84,10 @@ def merge(run: Run, state: TaskState, counts: WorkerCounts, merged: WorkerCounts
         merged: What the same worker had counted when it was merged before.
     """
     before = merged or WorkerCounts(None)
+    state.uncounted = state.uncounted or counts.died  # before the values: results keep those that they have
     for metric_key, data in counts.metrics.items():
         state.metrics.setdefault(metric_key, MetricData()).merge(data, before.metrics.get(metric_key))
     state.params.update(counts.params)
-    state.uncounted = state.uncounted or counts.died
     if counts.lost > before.lost:
         lost = counts.lost - before.lost
         error = DeliveryError(lost, [state.spec.name], run.backend.where, counts.trouble)
@@ -111,7 +111,7 @@ def counts_to_json(counts: WorkerCounts) -> dict[str, Any]:
         "reason": counts.reason,
         "params": stored_parameters(counts.params),
         "metrics": metrics_to_json(counts.metrics),
-        "samples": [sample and sample.to_json() for sample in samples],
+        "samples": [None if sample is None else sample.to_json() for sample in samples],
         "lost": counts.lost,
         "trouble": counts.trouble,
         "failure": counts.failure and _error_to_json(*counts.failure),

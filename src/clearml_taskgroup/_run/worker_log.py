@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from .._clearml.notes import names_to_json
 from .._log import logger
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
-from .._storage.past_runs import files_beside
-from .._storage.run_log import is_alive
+from .._storage.run_log import files_beside, is_alive
 from . import forked
-from .worker_counts import WorkerCounts, counts_from_json, counts_to_json, merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .run import Run
     from .state import TaskState
+    from .worker_counts import WorkerCounts
 
 
 CLOSE_TIMEOUT_S = 5.0
@@ -43,7 +38,6 @@ RESULTS_TIMEOUT_S = 1.0
 _POLL_INTERVAL_S = 0.01
 
 
-@attrs.define(eq=False)
 class WorkerLog:
     """Reads what workers write into the run log and merges it into the run.
 
@@ -52,11 +46,12 @@ class WorkerLog:
         troubles: What workers could not deliver.
     """
 
-    expected: bool = False
-    troubles: list[Exception] = attrs.field(factory=list)
-    _offset: int = 0
-    _merged: dict[str, WorkerCounts] = attrs.field(factory=dict)
-    _working: dict[str, tuple[str, str, int]] = attrs.field(factory=dict)
+    def __init__(self) -> None:
+        self.expected: bool = False
+        self.troubles: list[Exception] = []
+        self._offset = 0
+        self._merged: dict[str, WorkerCounts] = {}
+        self._working: dict[str, tuple[str, str, int]] = {}
 
     def expect(self, run: Run) -> None:
         """Starts to read the run log, from its present end on."""
@@ -90,6 +85,8 @@ class WorkerLog:
         if run.run_log is not None and not run.in_child:
             for path in files_beside(run.run_log.path):
                 if path.suffix.endswith("-begun"):
+                    import shutil
+
                     shutil.rmtree(path, ignore_errors=True)
                 elif path.suffix.startswith((".words", ".aborted")):
                     path.unlink(missing_ok=True)
@@ -124,6 +121,8 @@ class WorkerLog:
         if line["event"] == "guest":
             self._working[worker] = (line["key"], line["host"], line["pid"])
             return
+        from .worker_counts import counts_from_json, merge
+
         counts = counts_from_json(line["counts"])
         merge(run, state, counts, self._merged.get(worker))
         self._merged[worker] = counts
@@ -132,6 +131,8 @@ class WorkerLog:
 
 def lives(host: str, pid: int) -> bool:
     """Whether a process lives; True if it cannot be known from here."""
+    import platform
+
     return host != platform.node() or os.name == "nt" or is_alive(pid)
 
 
@@ -140,6 +141,8 @@ def lives(host: str, pid: int) -> bool:
 
 def write_begin(run_log: Path | None, state: TaskState) -> str:
     """Writes that a worker has a task; returns the worker's name for `write_counts`."""
+    import platform
+
     worker = uuid.uuid4().hex
     _append(run_log, "guest", worker, state, host=platform.node(), pid=os.getpid())
     return worker
@@ -147,6 +150,8 @@ def write_begin(run_log: Path | None, state: TaskState) -> str:
 
 def write_counts(run_log: Path | None, worker: str, state: TaskState, counts: WorkerCounts) -> None:
     """Writes what a worker has counted for a task that it is done with."""
+    from .worker_counts import counts_to_json
+
     ended: dict[str, Any] = {}
     if not state.is_open:  # a resume reads these fields if the process that opened the run dies
         measures = metrics_to_json(counts.metrics)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._clearml.api import Transport, Unreachable
+from .._clearml.api_errors import Unreachable
 from .._clearml.concurrent import call_concurrently
 from .._clearml.tasks import annotate_task
 from .._log import logger
@@ -15,6 +15,8 @@ from ..errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from .._clearml.api import Transport
 
 Entries = tuple[dict[str, str], dict[str, str]]
 """Entries of the section `TaskGroup`, and of `runtime`."""
@@ -27,6 +29,7 @@ class Annotations:
     transport: Transport
     _noted: dict[str, Entries] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _sending: threading.Lock = attrs.field(factory=threading.Lock)
 
     def add(self, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str]) -> None:
         """Notes entries of a task."""
@@ -35,15 +38,20 @@ class Annotations:
             noted[0].update(section)
             noted[1].update(runtime)
 
-    def store(self, task_ids: Sequence[str] | None = None, timeout: float = 0.0) -> None:
+    def store(self, task_ids: Sequence[str] | None = None, timeout: float = 0.0) -> bool:
         """Sends what was noted; what cannot be sent now is tried again by the next call.
 
         Args:
             task_ids: The tasks; None for all.
             timeout: Time limit for each task in seconds; with 0, one attempt.
+
+        Returns:
+            Whether nothing is left to send.
         """
-        if not self._noted:
-            return
+        with self._sending:  # what another thread is just sending is stored, too, when this returns
+            return self._store(task_ids, timeout)
+
+    def _store(self, task_ids: Sequence[str] | None, timeout: float) -> bool:
         with self._lock:
             wanted = list(self._noted if task_ids is None else task_ids)
             noted = {task_id: self._noted.pop(task_id) for task_id in wanted if task_id in self._noted}
@@ -59,3 +67,4 @@ class Annotations:
                 logger.debug("%s", error)
 
         call_concurrently(send, list(noted.items()))
+        return not self._noted.keys() & noted.keys()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-fcntl: Any
-msvcrt: Any
+fcntl: Any = None
+msvcrt: Any = None
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
-try:
-    import msvcrt
-except ImportError:
-    msvcrt = None
+    with contextlib.suppress(ImportError):
+        import msvcrt
 
 OWNER_ONLY_FILE, OWNER_ONLY_FOLDER = 0o600, 0o700
 """The modes of new files and folders: parameters, code and console output are nobody else's business."""
@@ -37,19 +35,30 @@ WRITE_S = 0.01
 _MSVCRT_LOCK_AT = 2**31 - 2
 """Where Windows locks a file: a locked byte cannot be read, so it is one that no file has."""
 
-_position = threading.RLock()
+_APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)  # else Windows writes "\r\n"
+_kept_position = contextlib.nullcontext() if hasattr(os, "pread") else threading.RLock()
+"""Keeps other threads from moving a file's position, where reading at an offset moves it (Windows)."""
 
 
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+class disk_errors:  # noqa: N801 - a context manager; as a generator it would take three times as long
     """Turns an `OSError` into a `StoreError` that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(str(path), error.strerror or str(error), error.errno) from error
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, OSError):
+            raise store_error(self.path, error) from error
 
 
-def open_file(path: Path, flags: int = 0) -> int:
+def store_error(path: Path | str, error: OSError) -> StoreError:
+    """Returns the `StoreError` that names the file."""
+    return StoreError(str(path), error.strerror or str(error), error.errno)
+
+
+def open_file(path: Path | str, flags: int = 0) -> int:
     """Opens a file to read it and to append to it; a new file is its owner's only.
 
     Args:
@@ -59,23 +68,28 @@ def open_file(path: Path, flags: int = 0) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    binary = getattr(os, "O_BINARY", 0)  # else Windows writes "\r\n"
-    return os.open(path, os.O_RDWR | os.O_APPEND | binary | flags, OWNER_ONLY_FILE)
+    return os.open(path, _APPEND | flags, OWNER_ONLY_FILE)
 
 
-def append(file: int, data: bytes, torn_end: bytes = b"\n") -> None:
+def append(file: int, data: bytes, torn_end: bytes = b"\n", whole: int = 0, size: int | None = None) -> int:
     """Appends lines with one system call, all of them or none.
 
     Args:
         file: The file.
         data: The lines.
         torn_end: Ends a line before them that was cut short, so that it spoils no other line.
+        whole: A size of the file at which its last line is whole, which is then not read again.
+        size: The size of the file, if the caller has just asked for it.
+
+    Returns:
+        The size of the file after them, at which its last line is whole; too small if others append, too.
 
     Raises:
         OSError: The disk is full or broken; what was written of `data` has been removed again.
     """
-    with _kept_position():
-        if is_torn(file) and not _is_being_written(file):
+    with _kept_position:
+        size = os.fstat(file).st_size if size is None else size
+        if _is_torn_at(file, size, whole) and not _is_being_written(file):
             data = torn_end + data
         written = os.write(file, data)
         if written < len(data):
@@ -84,17 +98,18 @@ def append(file: int, data: bytes, torn_end: bytes = b"\n") -> None:
                 if end == os.fstat(file).st_size:  # else another process has appended: its line is kept
                     os.ftruncate(file, end - written)
             raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
+        return size + written
 
 
-def append_to(path: Path, data: bytes, *, create: bool = False) -> None:
-    """Opens a file, appends lines to it (see `append`) and closes it.
+def append_to(path: Path | str, data: bytes, *, create: bool = False, whole: int = 0) -> int:
+    """Opens a file, appends lines to it and closes it; see `append` for `whole` and what is returned.
 
     Raises:
         OSError: The file cannot be opened or written to.
     """
     file = open_file(path, os.O_CREAT if create else 0)
     try:
-        append(file, data)
+        return append(file, data, whole=whole)
     finally:
         os.close(file)
 
@@ -103,7 +118,7 @@ def read_at(file: int, length: int, offset: int) -> bytes:
     """Reads up to `length` bytes from an offset on."""
     if hasattr(os, "pread"):
         return bytes(os.pread(file, length, offset))
-    with _kept_position():
+    with _kept_position:
         os.lseek(file, offset, os.SEEK_SET)
         return os.read(file, length)
 
@@ -113,15 +128,18 @@ def write_at(file: int, data: bytes, offset: int) -> None:
     if hasattr(os, "pwrite"):
         os.pwrite(file, data, offset)
         return
-    with _kept_position():
+    with _kept_position:
         os.lseek(file, offset, os.SEEK_SET)
         os.write(file, data)
 
 
 def is_torn(file: int) -> bool:
     """Whether the last line has no line break, because a crash cut it short."""
-    size = os.fstat(file).st_size
-    return size > 0 and read_at(file, 1, size - 1) != b"\n"
+    return _is_torn_at(file, os.fstat(file).st_size)
+
+
+def _is_torn_at(file: int, size: int, whole: int = 0) -> bool:
+    return size not in (0, whole) and read_at(file, 1, size - 1) != b"\n"
 
 
 def end_torn_line(file: int, end: bytes = b"\n") -> None:
@@ -137,16 +155,6 @@ def _is_being_written(file: int) -> bool:
     return os.fstat(file).st_size != size
 
 
-@contextlib.contextmanager
-def _kept_position() -> Iterator[None]:
-    """Keeps other threads from moving a file's position, where reading at an offset moves it (Windows)."""
-    if hasattr(os, "pread"):
-        yield
-    else:
-        with _position:
-            yield
-
-
 # --- locks -----------------------------------------------------------------------------------------
 
 
@@ -160,12 +168,27 @@ def lock(file: int) -> bool:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         elif msvcrt is not None:
-            with _kept_position():
+            with _kept_position:
                 os.lseek(file, _MSVCRT_LOCK_AT, os.SEEK_SET)
                 msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
     except OSError:
         return False
     return True
+
+
+def lock_holder(path: Path) -> int | None:
+    """Returns the process that has locked a file, where the system tells it, as Linux does."""
+    if sys.platform != "linux" or not hasattr(os, "major"):
+        return None
+    try:
+        found = path.stat()
+        with open("/proc/locks", encoding="ascii") as locks:
+            lines = [line.split() for line in locks]
+    except OSError:
+        return None
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    pids = [line[4] for line in lines if line[1:2] == ["FLOCK"] and line[5] == place]
+    return next((int(pid) for pid in pids if pid.isdecimal()), None)  # -1: outside of this container
 
 
 @contextlib.contextmanager

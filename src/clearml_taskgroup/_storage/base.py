@@ -55,8 +55,8 @@ class Backend(Protocol):
         """Adds parameters, not nested, to the section `General` of a task."""
         ...
 
-    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Ends all of the tasks; returns the errors of those that failed.
+    def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
+        """Ends all of the tasks; returns the errors of those that failed, by their ids.
 
         A final status that somebody else has set is left as it is, and in `adopted` from then on.
         """
@@ -93,6 +93,10 @@ class Backend(Protocol):
         """Waits until everything that was written has been delivered; returns whether it has."""
         return True
 
+    def wait_for_disk(self, timeout: float) -> bool:
+        """Waits until what ended tasks have written is on the disk itself; returns whether it is."""
+        return True
+
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads data points back, in the order of their arrival.
 
@@ -104,6 +108,14 @@ class Backend(Protocol):
         """
         raise NoHistoryError(f"in the mode {self.mode!r}", "report them in another mode")
 
+    def read_script(self, task_id: str) -> Mapping[str, Any]:
+        """Reads a task's section `script`: commit, uncommitted changes, packages; empty if unknown."""
+        if self.transport is None:
+            return {}
+        from .._clearml.queries import script_of
+
+        return script_of(self.transport, task_id)
+
     def annotate(self, task_id: str, section: Mapping[str, str], runtime: Mapping[str, str]) -> None:
         """Stores with a task what its events do not say; at the latest when the task ends.
 
@@ -112,6 +124,10 @@ class Backend(Protocol):
             section: Entries of the section `TaskGroup`.
             runtime: Entries of `runtime`, where a server keeps one.
         """
+        return
+
+    def add_script(self, script: Mapping[str, Any]) -> None:
+        """Adds the script to the tasks that were created before it was known."""
         return
 
     def flush_clearml_task(self, task_id: str, timeout: float) -> None:
@@ -175,6 +191,10 @@ class Backend(Protocol):
     def compare_urls(self, ids: Sequence[str]) -> list[str]:
         """The addresses of the pages that compare tasks."""
         return []
+
+    def table_url(self, run: str, parent: str | None, is_own: bool) -> str | None:
+        """The address of the table of a run's tasks, without columns; see `pages.run_table_url`."""
+        return None
 
     def close(self) -> None:
         """Closes files and connections; the run has ended."""

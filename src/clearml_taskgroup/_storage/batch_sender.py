@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.api import AnsweredByProxy, Refused, Transport, Unreachable
+from .._clearml.api_errors import AnsweredByProxy, Refused, Unreachable
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import LoginError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from .._clearml.api import Transport
     from .._clearml.events import Batch
 
 ACTION = "events.add_batch"
@@ -32,7 +33,7 @@ BAD_DATA = (200, 400, 413)
 MIN_REFUSALS, MIN_REFUSAL_S = 3, 60.0
 """How often, and for how long, a proxy must have refused a single event before it is set aside."""
 RETRY_DELAYS_S = (0.5, 20.0)
-"""The first and the longest pause between attempts of an upload to send such events."""
+"""The first and the longest pause between attempts to send an event that was refused."""
 MAX_REASON_CHARS = 200
 
 
@@ -183,16 +184,10 @@ class BatchSender:
         self._refuse_named_tasks(answer, dict(batch), batch)
         return batch
 
-    def _send_part(self, part: Batch, batch: Batch, attempts_on_500: int = MAX_ANSWERS_500) -> None:
+    def _send_part(self, part: Batch, batch: Batch) -> None:
         lines = [line for events in part.values() for line in events]
         try:
-            answer = self.transport.call(
-                ACTION,
-                lines=lines,
-                timeout=limits.SENDER_TIMEOUT_S,
-                attempts_on_500=attempts_on_500,
-                attempts_on_proxy=1,
-            )
+            answer = self._request(lines)
         except AnsweredByProxy as page:
             self._send_halves(part, page, batch)
             return
@@ -208,6 +203,25 @@ class BatchSender:
         elif not self._refuse_named_tasks(answer, part, batch):
             why = "; ".join(_reasons(answer)) or f"{missing} of {len(lines)} events were not taken"
             self._send_halves(part, Refused(why, 200), batch)
+
+    def _request(self, lines: list[str]) -> dict[str, Any]:
+        """Makes one request; a single event is tried again after a 500, because some pass."""
+        backoff = Backoff(*RETRY_DELAYS_S)
+        attempts = 1
+        while True:
+            try:  # each attempt has its own time limit: a slow server must not hide a bad event
+                return self.transport.call(
+                    ACTION,
+                    lines=lines,
+                    timeout=limits.SENDER_TIMEOUT_S,
+                    attempts_on_500=1,
+                    attempts_on_proxy=1,
+                )
+            except Refused as refusal:
+                if refusal.status != 500 or len(lines) > 1 or attempts == MAX_ANSWERS_500:
+                    raise
+            attempts += 1
+            self.transport.closing.wait(backoff.next_pause())
 
     def _refuse_named_tasks(self, answer: Mapping[str, Any], part: Batch, batch: Batch) -> bool:
         """Refuses the tasks that an answer names, if their events are all that is missing."""
@@ -238,8 +252,7 @@ class BatchSender:
                 return
             items = [(task_id, events[: len(events) // 2]), (task_id, events[len(events) // 2 :])]
         for half in (dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])):
-            single = sum(map(len, half.values())) == 1
-            self._send_part(half, batch, MAX_ANSWERS_500 if single else 1)
+            self._send_part(half, batch)
 
     def _is_proved(self, line: str) -> bool:
         """Counts one more refusal of a single event by a proxy; whether there were enough of them."""

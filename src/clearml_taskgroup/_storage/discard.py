@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
 from ..errors import RunLogError
 from .append_file import disk_errors
-from .past_runs import files_beside, is_run_log_name
+from .past_runs import is_run_log_name
+from .run_log import files_beside
 from .upload_session import Session
 
 if TYPE_CHECKING:
@@ -37,6 +39,15 @@ def files_of(past: PastRun) -> tuple[list[Path], list[Path]]:
     own = [session for session in there if _belongs_to(session, past)]
     named = [name for name in [group / f"{past.run}.number"] if name.is_file()]
     return [*own, *named, *files_beside(path), path], [session for session in there if session not in own]
+
+
+def last_write(past: PastRun) -> float:
+    """Returns when something of a run was last written, in seconds since 1970."""
+    with contextlib.suppress(RunLogError):
+        paths = [path for path in files_of(past)[0] if not path.is_symlink()]
+        inside = (file for path in paths if path.is_dir() for file in path.iterdir())
+        return max((path.lstat().st_mtime for path in (*paths, *inside) if path.exists()), default=0.0)
+    return past.path.stat().st_mtime
 
 
 def _belongs_to(folder: Path, past: PastRun) -> bool:

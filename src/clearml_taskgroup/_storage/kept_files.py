@@ -22,7 +22,7 @@ from .._clearml.models import set_model_address
 from .._log import logger
 from ..errors import DeliveryError, ServerError
 from .append_file import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER
-from .past_runs import files_in
+from .run_log import files_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +77,9 @@ class KeptFiles:
             failed: The upload.
             name: The task's name.
         """
-        problem = f"{failed.what} of {name!r} could not be uploaded to {failed.url} ({failed.cause})"
-        if self.folder is not None and (failed.path is not None or failed.content is not None):
+        to = f"be uploaded to {failed.url}" if failed.url else "be stored"
+        problem = f"{failed.what} of {name!r} could not {to} ({failed.cause})"
+        if self.folder is not None and failed.url and (failed.path is not None or failed.content is not None):
             try:
                 path = self._write(self.folder, failed, name)
             except OSError as error:

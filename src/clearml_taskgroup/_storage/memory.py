@@ -11,7 +11,9 @@ import attrs
 
 from .._clearml.documents import Scalars, scalars_of_events
 from .._clearml.events import SINGLE_VALUE_ITERATION, Batch, Curves, curves_of
-from .._clearml.hyperparameters import SECTION, hyperparameters
+from .._clearml.hyperparameters import hyperparameters
+from .._clearml.new_task import new_task_fields
+from .._clearml.queries import identity_of
 from .._model.parameter_json import copied_parameters
 from .base import Backend
 
@@ -169,13 +171,13 @@ class MemoryBackend(Backend):
         if self.keep:
             self.tasks[task_id].params.update(copied_parameters(params))
 
-    def finish(self, endings: Sequence[Ending], timeout: float = math.inf) -> list[Exception]:
+    def finish(self, endings: Sequence[Ending], timeout: float = math.inf) -> dict[str, Exception]:
         """Sets the status of tasks."""
         if self.keep:
             for ending in endings:
                 task = self.tasks[ending.task_id]
                 task.status, task.reason = ending.status, ending.reason
-        return []
+        return {}
 
     def reopen(self, ids: Sequence[str]) -> None:
         """Sets the status of tasks back to `in_progress`."""
@@ -198,8 +200,9 @@ class MemoryBackend(Backend):
         return [task for task in self.tasks.values() if task.spec.kind == "task"]
 
     def identity(self, task_id: str) -> dict[str, str]:
-        """The section `TaskGroup` of a task."""
-        return self.tasks[task_id].hyperparameters[SECTION]
+        """What identifies a task: group, run, key, name and the like."""
+        task = self.tasks[task_id]
+        return identity_of(new_task_fields(task.run, attrs.evolve(task.spec, params=task.params)))
 
     def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
         """Returns the statistics of the tasks that are kept."""

@@ -7,10 +7,11 @@ with a list of API events on each line, `data/` with artifacts and debug samples
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import json
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import failed_uploads, sdk
-from .._clearml.documents import Scalars, scalars_of_events
+from .._clearml import sdk
 from .._clearml.events import Batch, Curves, curves_of, events_in
-from .._clearml.hyperparameters import SECTION, added, hyperparameters, parameter
-from .._clearml.session_file import write_session
+from .._clearml.hyperparameters import SECTION, added, parameter
+from .._clearml.new_task import new_task_fields
+from .._clearml.session_file import create_session, read_session, write_session
 from ..errors import StoreError
 from .append_file import (
     OWNER_ONLY_FOLDER,
@@ -31,16 +32,19 @@ from .append_file import (
     end_torn_line,
     folder_lock,
     open_file,
+    store_error,
 )
+from .background_sync import BackgroundSync
 from .base import Backend
-from .kept_files import KeptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from .._clearml.documents import Scalars
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
+    from .kept_files import KeptFiles
 
 
 @attrs.define
@@ -55,8 +59,12 @@ class OfflineBackend(Backend):
     mode: str = "offline"
     _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-    _kept_files: KeptFiles = attrs.field(factory=lambda: KeptFiles(None), repr=False)
+    _kept_files: KeptFiles | None = attrs.field(default=None, repr=False)
+    _sync: BackgroundSync = attrs.field(factory=BackgroundSync, repr=False)
+    _sizes: dict[str, int] = attrs.field(factory=dict, repr=False)
+    """The size of each open task's `metrics.jsonl` after this process has written to it."""
     _switched: bool = False
+    _without_script: list[str] = attrs.field(factory=list, repr=False)
 
     @property
     def where(self) -> str:
@@ -74,27 +82,29 @@ class OfflineBackend(Backend):
 
     def has_session(self, task_id: str) -> bool:
         """Whether the session of a task exists."""
-        return (self.root / task_id / "task.json").exists()
+        return os.path.exists(os.path.join(self.root, task_id, "task.json"))
 
-    def _events_path(self, task_id: str) -> Path:
-        return self.root / task_id / "metrics.jsonl"
+    def _events_path(self, task_id: str) -> str:
+        return f"{self.root}{os.sep}{task_id}{os.sep}metrics.jsonl"  # a `Path` takes as long as a write
 
     def create(self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None) -> list[str]:
         """Creates a session folder with its `task.json` for each task; if one fails, for none."""
-        script = json.dumps(dict(run.script)) if run.script else None
         ids: list[str] = []
         for spec in specs:
             task_id = f"offline-{uuid.uuid4().hex}"
-            folder = self.root / task_id
+            folder = f"{self.root}{os.sep}{task_id}"  # a `Path` takes as long as to make the folder
             ids.append(task_id)
             try:
-                with disk_errors(folder):
-                    folder.mkdir(OWNER_ONLY_FOLDER, parents=True)
-                    write_session(folder / "task.json", _task_json(run, spec, task_id, folder, script))
-            except StoreError:
+                _make_folder(folder)
+                create_session(f"{folder}{os.sep}task.json", _task_json(run, spec, task_id, folder))
+            except OSError as error:
+                import shutil
+
                 for created in ids:
                     shutil.rmtree(self.root / created, ignore_errors=True)
-                raise
+                raise store_error(folder, error) from error
+        if run.script is None:
+            self._without_script += ids
         return ids
 
     def write(self, batch: Batch) -> None:
@@ -104,26 +114,32 @@ class OfflineBackend(Backend):
             StoreError: The error of the first task that failed; the other tasks' events were written.
         """
         failed: StoreError | None = None
+        sizes = self._sizes
         for task_id in list(batch):
             path = self._events_path(task_id)
+            data = f"[{','.join(batch[task_id])}]\n".encode()
             try:
-                with disk_errors(path):
-                    # ClearML's own writer may append to the same file.
-                    append_to(path, f"[{','.join(batch[task_id])}]\n".encode(), create=True)
+                # ClearML's own writer may append to the same file.
+                sizes[task_id] = append_to(path, data, create=True, whole=sizes.get(task_id, 0))
                 del batch[task_id]
-            except StoreError as error:
-                failed = failed or error
+            except OSError as error:
+                failed = failed or store_error(path, error)
         if failed is not None:
             raise failed
+
+    def after_fork(self) -> None:
+        """In a forked child: a new lock, and new objects of ClearML's: their threads run in the parent."""
+        self._lock, self._attached, self._sync = threading.Lock(), {}, BackgroundSync()
 
     def reopen(self, ids: Sequence[str]) -> None:
         """Ends lines that a crash cut short."""
         for task_id in ids:
             path = self._events_path(task_id)
-            if not path.exists():  # a task without data
-                continue
             with disk_errors(path):
-                file = open_file(path)
+                try:
+                    file = open_file(path)
+                except FileNotFoundError:  # a task without data
+                    continue
                 try:
                     end_torn_line(file)
                 finally:
@@ -164,49 +180,81 @@ class OfflineBackend(Backend):
                 data["hyperparams"].setdefault(entry["section"], {})[entry["name"]] = entry
             write_session(path, json.dumps(data))
 
+    def add_script(self, script: Mapping[str, Any]) -> None:
+        """Adds the script to the sessions that were created before it was known."""
+        while self._without_script:
+            self.set_script(self._without_script.pop(), script)
+
+    def set_script(self, task_id: str, script: Mapping[str, Any]) -> None:
+        """Adds the script to a session that has none, and that nobody has deleted."""
+        path = self.root / task_id / "task.json"
+        if not path.exists():
+            return
+        with disk_errors(path), folder_lock(path.parent):
+            data = read_session(path)
+            if data and not data.get("script"):
+                write_session(path, json.dumps({**data, "script": dict(script)}))
+
     def flush_clearml_task(self, task_id: str, timeout: float) -> None:
         """Waits until what ClearML's own object of a task has logged is in the session."""
         if (attached := self._attached.get(task_id)) is not None:
             sdk.flush(attached, timeout)
 
-    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
-        """Waits for ClearML's own uploads and syncs the sessions to disk.
+    def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
+        """Waits for ClearML's own uploads, and begins to sync the sessions to disk.
 
         Statuses are in the run log only: ClearML's importer ignores a status in the session.
         """
-        errors: list[Exception] = []
+        errors: dict[str, Exception] = {}
         deadline = time.monotonic() + timeout
         for ending in endings:
+            self._sizes.pop(ending.task_id, None)
             try:
                 self.wait_for_uploads(ending.task_id, max(0.0, deadline - time.monotonic()))
-                _sync(self._events_path(ending.task_id))
+                self._sync.add(self._events_path(ending.task_id))
             except Exception as error:  # the other tasks must still end
-                errors.append(error)
+                errors[ending.task_id] = error
         return errors
 
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for what ClearML's own object of a task writes."""
         attached = self._attached.get(task_id)
         if attached is not None:
+            from .._clearml import failed_uploads
+
             sdk.wait_for_uploads(attached, timeout)
             failed_uploads.unwatch(task_id)
             del self._attached[task_id]
 
     def delivery_errors(self) -> list[Exception]:
-        """The errors about files that ClearML's own objects could not copy into the sessions."""
-        return self._kept_files.errors(self.where, "")
+        """The errors about sessions that cannot be synced, and about files that are not in them."""
+        self._sync.wait()
+        errors, self._sync.errors = self._sync.errors, []
+        if self._kept_files is not None:
+            errors += self._kept_files.errors(self.where, "")
+        return errors
+
+    def wait_for_disk(self, timeout: float) -> bool:
+        """Waits until the sessions of ended tasks are synced."""
+        return self._sync.wait(timeout)
 
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads data points from the sessions; a deleted session has none."""
         return {task_id: curves_of(self.events(task_id), names) for task_id, names in wanted.items()}
 
+    def read_script(self, task_id: str) -> Mapping[str, Any]:
+        """Reads the section from the session; a deleted session has none."""
+        try:
+            session = json.loads((self.folder(task_id) / "task.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        script: Mapping[str, Any] = session.get("script") or {}
+        return script
+
     def events(self, task_id: str) -> Iterator[dict[str, Any]]:
         """Reads the API events of a session; a line that a crash cut short is skipped."""
-        try:
-            lines = self._events_path(task_id).open(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return
-        with lines:
+        path = self._events_path(task_id)
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 yield from events_in(line)
 
@@ -221,44 +269,68 @@ class OfflineBackend(Backend):
                     os.close(open_file(self._events_path(task_id), os.O_CREAT))
                 self._switched = self._switched or sdk.go_offline()
                 task = self._attached[task_id] = sdk.open_task(task_id)
+                if self._kept_files is None:
+                    from .kept_files import KeptFiles
+
+                    self._kept_files = KeptFiles(None)
                 self._kept_files.watch(task_id, str(task.name))
             return self._attached[task_id]
 
     def url(self, task_id: str) -> str | None:
         """The session folder, as a `file:` address."""
-        return (self.root / task_id).as_uri()
+        return f"{_uri_of(self.root)}/{task_id}"
 
     def close(self) -> None:
         """Turns ClearML's offline switch back if `clearml_task` turned it on.
 
         Not while ClearML's own uploads of a task are under way: they would go to a server.
         """
+        self._sync.close()
         if self._switched and not self._attached:
             self._switched = False
             sdk.go_back_online()
 
     def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
         """Computes the statistics of the sessions' events."""
+        from .._clearml.documents import scalars_of_events  # most runs have counted all themselves
+
         return {task_id: scalars_of_events(self.events(task_id)) for task_id in ids}
 
 
-def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: Path, script: str | None) -> str:
+@functools.lru_cache(maxsize=8)  # asked for with each row of results
+def _uri_of(root: Path) -> str:
+    return root.as_uri()
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, OWNER_ONLY_FOLDER)
+    except FileNotFoundError:  # the first task on this disk
+        os.makedirs(path, OWNER_ONLY_FOLDER)
+
+
+def _task_json(run: RunInfo, spec: TaskSpec, task_id: str, folder: str) -> str:
     data: dict[str, Any] = {
         "id": task_id,
-        "type": "controller" if spec.kind == "parent" else "training",
-        "name": spec.task_name,
-        "project_name": run.project,
-        "hyperparams": hyperparameters(run, spec),
-        "tags": [*run.tags, *spec.tags],
-        "system_tags": [],
-        "execution": _EXECUTION,
-        "output": {},
-        "offline_folder": folder.as_posix(),
-        "offline_output_models": [],
+        **new_task_fields(run, spec),
+        "offline_folder": folder.replace(os.sep, "/"),
     }
-    text = json.dumps(data)
-    # The script, with its diff, can be large and is the same for every task: encoded once.
-    return f'{text[:-1]}, "script": {script or "{}"}}}'
+    return f"{json.dumps(data)[:-1]}, {_common_json(run)[1:]}"
+
+
+@functools.lru_cache(maxsize=1)  # the script, with its diff, can be large
+def _common_json(run: RunInfo) -> str:
+    """What the sessions of a run have in common, as JSON."""
+    return json.dumps(
+        {
+            "project_name": run.project,
+            "system_tags": [],
+            "execution": _EXECUTION,
+            "output": {},
+            "offline_output_models": [],
+            "script": dict(run.script or {}),
+        }
+    )
 
 
 _EXECUTION: dict[str, Any] = {
@@ -270,15 +342,3 @@ _EXECUTION: dict[str, Any] = {
     "docker_cmd": "",
 }
 """As ClearML's own sessions have it: without a field, ClearML's calls that read it fail."""
-
-
-def _sync(path: Path) -> None:
-    with disk_errors(path):
-        try:
-            file = open_file(path)
-        except FileNotFoundError:  # a task without data
-            return
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml import failed_uploads, pages, sdk
-from .._clearml.api import Refused, Transport, Unreachable
+from .._clearml import failed_uploads, login, pages, sdk
+from .._clearml.api import Transport
+from .._clearml.api_errors import Refused, Unreachable
 from .._clearml.concurrent import call_concurrently
 from .._clearml.curves import read_curves
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
-from .._clearml.hyperparameters import SECTION, hyperparameters
-from .._clearml.queries import MAX_PAGE_TASKS, query_by_id
+from .._clearml.new_task import new_task_fields
+from .._clearml.queries import MAX_PAGE_TASKS, identity_of, query_by_id
 from .._clearml.tasks import (
     DELETED,
     add_parameters,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 STOP_TIMEOUT_S = 1.0
 """How long closing waits for the sender's request under way."""
 
-
 _LOCKED = ForeignStatus("completed", "", "deleted or published")
 """What has happened to a task that takes no events any more, if nothing else is known of it."""
 
@@ -77,7 +77,7 @@ class OnlineBackend(Backend):
         kept_files: Files that ClearML's own objects of tasks could not upload.
     """
 
-    connection: sdk.Connection
+    connection: login.Connection
     transport: Transport = attrs.field(init=False)
     batch_sender: BatchSender = attrs.field(init=False)
     sender: Sender | None = None
@@ -126,8 +126,10 @@ class OnlineBackend(Backend):
             for task_id, spec in zip(ids, specs, strict=True):
                 self._unstarted[task_id] = None
                 self._names[task_id] = spec.name
-        if len(ids) > 1:
+        if len(ids) > 1 or self.sender is None:
             self._start_tasks()
+        else:
+            self.sender.notify()
         return ids
 
     def draft(
@@ -143,18 +145,12 @@ class OnlineBackend(Backend):
     def _create(
         self, run: RunInfo, spec: TaskSpec, parent: str | None, like: Mapping[str, Any] | None = None
     ) -> str:
-        hyperparams = hyperparameters(run, spec)
-        body: dict[str, Any] = {
-            "name": spec.task_name,
-            "type": "controller" if spec.kind == "parent" else "training",
-            "tags": [*run.tags, *spec.tags],
-            "hyperparams": hyperparams,
-        }
+        body = new_task_fields(run, spec)
         if parent is not None and self.adopted.get(parent) is not DELETED:
             body["parent"] = parent
         if run.script:
             body["script"] = dict(run.script)
-        identity = {name: item["value"] for name, item in hyperparams[SECTION].items()}
+        identity = identity_of(body)
         for field, value in (like or {}).items():
             body[field] = {**value, **body.get(field, {})}
         try:
@@ -194,9 +190,9 @@ class OnlineBackend(Backend):
         self.open_tasks.reported(tasks)
 
     def flush(self, timeout: float) -> bool:
-        """Waits until the server has counted what is in the outbox."""
-        # In a forked child the parent process delivers the outbox.
-        return self.sender is None or self._in_child or self.sender.flush(timeout)
+        """Waits until the server has counted what is in the outbox, and has what was noted of tasks."""
+        sender = None if self._in_child else self.sender  # the parent process delivers the outbox
+        return sender is None or (sender.flush(timeout) and self._annotations.store())
 
     def undelivered(self) -> dict[str, int]:
         return {} if self.sender is None else self.sender.waiting()
@@ -287,7 +283,7 @@ class OnlineBackend(Backend):
         if self.sender is not None:
             self.sender.after_fork()
             self.sender.outbox.after_fork()
-        self._unstarted = {}
+        self._unstarted, self._attached = {}, {}  # the threads of the parent's objects do not run here
         self.open_tasks.after_fork()
 
     def set_parameters(self, task_id: str, params: Mapping[str, Any]) -> None:
@@ -339,9 +335,9 @@ class OnlineBackend(Backend):
         if attached is not None:
             sdk.wait_for_uploads(attached, timeout)
             failed_uploads.unwatch(task_id)
-            del self._attached[task_id]
+            self._attached.pop(task_id, None)
 
-    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
+    def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
         """Waits for ClearML's own uploads and sets the status of each task, unless somebody else has."""
         deadline = time.monotonic() + timeout
         self.open_tasks.remove(ending.task_id for ending in endings)
@@ -384,16 +380,15 @@ class OnlineBackend(Backend):
 
         ended = zip(endings, call_concurrently(finish_one, endings), strict=True)
         self.foreign.adopt(refused)
-        errors = [(ending, error) for ending, error in ended if error is not None]
-        others = [error for _, error in errors if not isinstance(error, Unreachable)]
-        away = [self._name(ending.task_id) for ending, error in errors if isinstance(error, Unreachable)]
-        if not away:
-            return others
-        ends = f"the ends of {counted(len(away), 'task')} ({some(away)})"
-        problem = f"{ends} could not be set: {unreachable[0].problem}"
-        _, command = self.delivery_remedy()
-        problem += f". Set them with: {command}" if command else ""
-        return [*others, Unreachable(problem)]
+        errors = {ending.task_id: error for ending, error in ended if error is not None}
+        away = [task_id for task_id, error in errors.items() if isinstance(error, Unreachable)]
+        if away:
+            ends = f"the ends of {counted(len(away), 'task')} ({some([self._name(one) for one in away])})"
+            problem = f"{ends} could not be set: {unreachable[0].problem}"
+            _, command = self.delivery_remedy()
+            problem += f". Set them with: {command}" if command else ""
+            errors |= dict.fromkeys(away, Unreachable(problem))
+        return errors
 
     def look_up(self, endings: Sequence[Ending], timeout: float) -> None:
         self.foreign.look_up(endings, timeout, ended=True)
@@ -430,8 +425,7 @@ class OnlineBackend(Backend):
         kept = self.batch_sender.refused_path
         remedy = ""
         if kept is not None and kept.exists():
-            command = _upload_command(kept)
-            remedy = f"Refused events are in {kept}; try again: {command}"
+            remedy = f"Refused events are in {kept}; try again: {_upload_command(kept)}"
         errors: list[Exception] = [
             DeliveryError(refusal.events, [self._name(task_id)], self.where, refusal.reason, remedy)
             for task_id, refusal in self.batch_sender.refused.items()
@@ -449,8 +443,10 @@ class OnlineBackend(Backend):
         return pages.task_url(self.connection, self._project_id, task_id)
 
     def compare_urls(self, ids: Sequence[str]) -> list[str]:
-        """The pages that compare tasks, 100 on each."""
         return pages.compare_urls(self.connection, self._project_id, ids)
+
+    def table_url(self, run: str, parent: str | None, is_own: bool) -> str | None:
+        return pages.run_table_url(self.connection, self._project_id, run, parent, is_own)
 
     def close(self) -> None:
         """Closes the connections and the outbox; what was not delivered stays in the outbox."""

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 from .._clearml.notes import names_from_json, skipped_from_json
 from .._log import logger
 from .._model.arguments import checked_path
-from .._model.metric_data import MetricData, add_metric, metrics_from_json
+from .._model.metric_data import MetricData, add_metric
 from .._model.past import PastRun, PastTask
 from .._model.which_run import MIN_ID_PREFIX
 from .._text import some
 from ..errors import ArgumentError, RunLogError
 from .append_file import disk_errors, end_torn_line, lock, open_file
+from .logged_metrics import MetricsReader
 from .processes import living
-from .run_log import in_use, read, read_first, run_number
-from .run_log_schema import problem_of
+from .run_log import files_in, in_use, iterate, read_first, run_number
+from .run_log_schema import problem_of, problem_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from .._model.past import Opener
 
 
 def load(path: Path, only: str | None = None) -> PastRun | None:
@@ -41,9 +44,12 @@ def load(path: Path, only: str | None = None) -> PastRun | None:
     """
     past: PastRun | None = None
     fields: dict[str, Any]
+    openers: dict[str, Opener] = {}
     for line in _lines(path, only):
         event = line.get("event")
+        process = line.get("process", "")
         if event == "run":
+            openers[process] = (process, line.get("pid"))
             fields = {name: line.get(name) for name in _RUN_FIELDS}
             if past is None:
                 past = PastRun(path=path, metrics=line.get("metrics"), started=line.get("time"), **fields)
@@ -56,8 +62,11 @@ def load(path: Path, only: str | None = None) -> PastRun | None:
             past.delivered = bool(line.get("settled", True))
         elif past is not None and event == "uploaded" and line.get("id") not in past.tasks:
             past.uploaded = True
+        elif past is not None and event == "script":
+            if line["script"] is not None:
+                past.scripts[process, line["pid"]] = line["script"]
         elif past is not None:
-            _add_task_line(past, line)
+            _add_task_line(past, line, openers.get(process, ("", None)))
     return past
 
 
@@ -75,14 +84,16 @@ def _log_skipped(problem: str) -> None:
     logger.warning("skipped: %s", problem)
 
 
-def _lines(path: Path, only: str | None) -> list[dict[str, Any]]:
+def _lines(path: Path, only: str | None) -> Iterable[dict[str, Any]]:
     """Reads the lines of a run's log, and of the logs of single processes, in the order of their time."""
     logs = process_logs(path)
-    lines = [] if only is not None and logs else list(_checked(path))
+    if not logs:
+        return _checked(path)
+    lines = [] if only is not None else list(_checked(path))
     for process, log in logs.items():
         if only in (None, process):
             lines += [{**line, "process": process} for line in _checked(log)]
-    return sorted(lines, key=_time) if logs else lines
+    return sorted(lines, key=_time)
 
 
 def _time(line: dict[str, Any]) -> float:
@@ -103,21 +114,29 @@ def process_logs(path: Path) -> dict[str, Path]:
 
 
 def _checked(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads the lines of a log; metrics are read already, as `Metrics`."""
+    reader = MetricsReader()
     advice = "repair it, or move the file to another directory"
+    has_begun = not is_run_log_name(path.name)
     try:
-        lines = read(path)
+        for line in iterate(path):
+            if not has_begun and (event := line.get("event")) in ("run", "task", "end", "close"):
+                if event != "run":
+                    raise RunLogError(str(path), f"begins with a line {event!r}, not with 'run'", advice)
+                has_begun = True
+            if problem := problem_of(line):
+                raise RunLogError(str(path), problem, advice)
+            if "measures" in line and line.get("event") in ("end", "told"):
+                metrics = reader.read(line["measures"])
+                if metrics is None:
+                    raise RunLogError(str(path), problem_with(line, "measures"), advice)
+                line["measures"] = metrics
+            yield line
     except OSError as error:
         raise RunLogError(str(path), f"cannot be read: {error.strerror}", advice) from error
-    first = next((line for line in lines if line.get("event") in ("run", "task", "end", "close")), None)
-    if first is not None and first["event"] != "run" and is_run_log_name(path.name):
-        raise RunLogError(str(path), f"begins with a line {first['event']!r}, not with 'run'", advice)
-    for line in lines:
-        if problem := problem_of(line):
-            raise RunLogError(str(path), problem, advice)
-        yield line
 
 
-def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
+def _add_task_line(past: PastRun, line: dict[str, Any], opener: Opener) -> None:
     event, task = line.get("event"), past.tasks.get(line.get("id", ""))
     if event == "task":
         past.opened_since_resume.add(line["id"])
@@ -127,7 +146,7 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         fields = {name: line[name] for name in _TASK_FIELDS}
         session = line.get("session", 0)
         past.tasks[line["id"]] = PastTask(
-            **fields, opened=line.get("time"), process=line.get("process", ""), session=session
+            **fields, opened=line.get("time"), process=line.get("process", ""), opener=opener, session=session
         )
     elif task is None:
         return
@@ -137,11 +156,11 @@ def _add_task_line(past: PastRun, line: dict[str, Any]) -> None:
         task.process = line.get("process", task.process)
     elif event == "end":
         task.status, task.reason, task.was_completed = line["status"], line["reason"], False
-        task.delivered, task.metrics = bool(line.get("settled")), metrics_from_json(line.get("measures", []))
+        task.delivered, task.metrics = bool(line.get("settled")), line.get("measures", {})
         task.params, task.duration = line.get("params", task.params), line.get("duration", task.duration)
     elif event == "told" and "status" in line:  # written by a worker process
         task.status, task.reason = line["status"], line.get("reason", "")
-        for key, data in metrics_from_json(line.get("measures", [])).items():
+        for key, data in line.get("measures", {}).items():
             add_metric(task.metrics, key, data)  # a reopened task has others already
     elif event == "params":
         task.params = {**task.params, **line["params"]}
@@ -184,20 +203,6 @@ _NAME = re.compile(r"run-[0-9]+\.jsonl")
 def is_run_log_name(name: str) -> bool:
     """Whether a file may be a run log, by its name."""
     return _NAME.fullmatch(name) is not None
-
-
-def files_in(folder: Path) -> list[Path]:
-    """Returns what is in a folder, sorted by name; nothing if it is none, or cannot be read."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def files_beside(path: Path) -> list[Path]:
-    """Returns the other files of a run, such as its outbox: those with the run log's name before the dot."""
-    names = [file for file in files_in(path.parent) if file.name.startswith(f"{path.stem}.")]
-    return [file for file in names if not file.name.startswith(path.name)]
 
 
 def find_run_logs(folder: Path, run: str) -> list[Path]:

@@ -33,10 +33,15 @@ def this_process() -> str:
 
 def readable(process: str) -> str:
     """Describes a process for people: `pid 1234 on this machine`."""
+    pid, machine = pid_and_machine(process)
+    return f"pid {pid} on {machine}"
+
+
+def pid_and_machine(process: str) -> tuple[str, str]:
+    """Gives the number of a process, and for people its machine: `this machine`."""
     machine, _, rest = process.partition("-")
-    pid = rest.partition("-")[0] or "?"
     where = "this machine" if machine == _machine() else f"another machine ({machine})"
-    return f"pid {pid} on {where}"
+    return rest.partition("-")[0] or "?", where
 
 
 def is_known_dead(process: str) -> bool:

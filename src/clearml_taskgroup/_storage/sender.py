@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._clearml.api import Unreachable
+from .._clearml.api_errors import Unreachable
 from .._model.backoff import Backoff
 from ..errors import ServerError
 from .batch_sender import Undecided

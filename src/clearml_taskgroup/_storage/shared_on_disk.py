@@ -82,6 +82,7 @@ class SharedOnDisk:
     path: Path
     process: str
     session: int = 0
+    others: int | None = None
     withdrawn: bool = False
     on_withdrawn: Callable[[], None] | None = None
     _own: set[str] = attrs.field(factory=set, repr=False)  # claims of this process
@@ -109,7 +110,8 @@ class SharedOnDisk:
                     break
                 sleep(pauses.next_pause())
             others = [one for one in present(self.folder) if _text(self._alive(one)) == str(self.session)]
-            if others and not any(map(self._is_alive, others)):  # all of them have died: it was empty
+            self.others = sum(map(self._is_alive, others))
+            if others and not self.others:  # all of them have died: it was empty
                 self._end_session()
             self._show_life(str(self.session))
 
@@ -155,6 +157,10 @@ class SharedOnDisk:
     def _is_alive(self, process: str) -> bool:
         # A file that has just been removed has no text: that was done by a process that is alive.
         return process in ("", self.process) or is_alive(self.folder, process)
+
+    def leads(self) -> bool:
+        """No process does: an offline run has no page."""
+        return False
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that died; each is given to one process, which calls `taken_over`."""

@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -28,7 +27,7 @@ from .._clearml.run_queue import (
     read_entries,
     remove_entry,
 )
-from .._log import logger
+from .._log import logger, warn
 from .._model.backoff import Backoff
 from ..errors import ServerError, SharedRunWarning
 from .processes import is_here, is_known_dead, readable, this_process
@@ -82,12 +81,11 @@ def join_on_server(transport: Transport, run: str, template: NameTemplate, proce
     try:
         shared.join()
     except QueueRefused as refusal:
-        warnings.warn(
+        warn(
             f"the server does not let the run's processes agree by a queue ({refusal.problem[:200]}), so two "
             "that begin the same configuration at the same moment may both run it, and the run may be ended "
             "while another process is about to open its next task; let the account create queues",
             SharedRunWarning,
-            stacklevel=2,
         )
         return SharedWithoutQueue(transport, run, template, process)
     return shared
@@ -124,6 +122,7 @@ class SharedOnServer:
     clock: Callable[[], float] = machine_time
     sleep: Callable[[float], None] = time.sleep
     session: int = 0
+    others: int | None = None
     withdrawn: bool = False
     on_withdrawn: Callable[[], None] | None = None
     _is_told: bool = False  # whether that was called
@@ -184,6 +183,7 @@ class SharedOnServer:
             self.sleep(pauses.next_pause())
             # An entry of one's own also shows the server's time.
             view = self._sign() if self.clock() >= self._next_beat else self._look()
+        self.others = len(self._others(view))
         self._begin_session(view)
 
     def _begin_session(self, view: View) -> None:
@@ -291,6 +291,17 @@ class SharedOnServer:
             for process, sign in view.ending.items()
             if view.now - sign.last < STALE_AFTER_S and not is_known_dead(process)
         ]
+
+    def leads(self) -> bool:
+        """Whether this process has been in the run for the longest time of all that live."""
+        if self._state != IN_RUN or self.withdrawn:
+            return False
+        # Another thread may look meanwhile: its newer session must stay.
+        times = {"timeout": 0.0, "answer_timeout": BEAT_ANSWER_TIMEOUT_S}
+        view = view_of(read_entries(self.transport, self._queue, **times))
+        joined = {process: (sign.first, process) for process, sign in view.present.items()}
+        others = [joined[process] for process in self._others(view)]
+        return self.process in joined and all(joined[self.process] < other for other in others)
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that died; each is given to one process, which calls `taken_over`."""

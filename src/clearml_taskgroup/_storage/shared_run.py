@@ -33,12 +33,14 @@ class SharedRun(Protocol):
         process: This process, as `processes.this_process` names it.
         session: Grows each time the run has become empty; a task that ended in an earlier session may be
             run again by a resume. Joining, signs of life and `take_over` update it.
+        others: How many other living processes were in the run when this one joined; None if not known.
         withdrawn: Whether another process took this one for dead, so that its tasks are no longer its own.
         on_withdrawn: Called once when that is found out.
     """
 
     process: str
     session: int
+    others: int | None
     withdrawn: bool
     on_withdrawn: Callable[[], None] | None
 
@@ -85,6 +87,10 @@ class SharedRun(Protocol):
 
     def beat(self) -> None:
         """Gives a sign of life if the last one is `BEAT_EVERY_S` old; updates `withdrawn`; never raises."""
+        ...
+
+    def leads(self) -> bool:
+        """Whether this process, and no other one in the run, keeps the page of the parent up to date."""
         ...
 
     def take_over(self) -> Sequence[str]:

@@ -58,6 +58,7 @@ class SharedWithoutQueue:
     template: NameTemplate
     process: str
     session: int = 0
+    others: int | None = None
     withdrawn: bool = False
     on_withdrawn: Callable[[], None] | None = None
 
@@ -87,6 +88,11 @@ class SharedWithoutQueue:
 
     def beat(self) -> None:
         """Does nothing."""
+
+    def leads(self) -> bool:
+        """Whether this process comes first among those with an open task."""
+        working = [task.process for task in self.members() if task.status is None]
+        return self.process == min(working, default="")
 
     def take_over(self) -> Sequence[str]:
         """Finds none."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._clearml import sdk
-from .._clearml.api import Unreachable
+from .._clearml import login, sdk
+from .._clearml.api_errors import Unreachable
 from .._clearml.documents import metrics_of, scalars_of_events
 from .._clearml.notes import NAMES_ENTRY, SERIES_ENTRY, names_to_json, series_text
 from .._clearml.queries import query_by_id, run_tasks
@@ -87,7 +87,7 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
         past = load(path)
         if past is None:
             raise ArgumentError("path", str(path), "a run log, run-….jsonl")
-        backend = OnlineBackend(sdk.connect())
+        backend = OnlineBackend(login.connect())
         try:
             upload_run = _upload_offline if past.mode == "offline" else _upload_online
             uploaded = upload_run(past, backend, on_progress or _no_progress)
@@ -184,7 +184,7 @@ def _set_status(
     """
     backend.remember_name(task_id, name or task_id)
     ending = Ending(task_id, status, reason if status != "completed" else "")
-    errors = backend.finish([ending], STATUS_TIMEOUT_S)
+    errors = list(backend.finish([ending], STATUS_TIMEOUT_S).values())
     for error in errors:
         if isinstance(error, (Unreachable, LoginError)):
             raise error
@@ -201,6 +201,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
     problems: list[Exception] = []
     parent, parent_id = None, None
     if past.parent is not None and (found := Session.read(sessions / past.parent)) is not None:
+        found.add_script(past.script_of(past.parent))
         if past.owns_parent and there and not any(kind == "parent" for kind, *_ in there):
             logger.warning("somebody has deleted the parent task, so it is not uploaded again")
         elif past.owns_parent:
@@ -223,6 +224,7 @@ def _upload_offline(past: PastRun, backend: OnlineBackend, on_progress: OnProgre
             problems.append(_lost_session(past, task, sessions))
             continue
         session.run_started = past.started
+        session.add_script(past.script_of(task.id))
         server_id = session.create(backend, there, parent_id)
         if not task.status_there and session.is_of_another_process(journal):
             others.append(task.name)

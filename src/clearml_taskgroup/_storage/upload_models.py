@@ -10,7 +10,7 @@ from .._clearml import sdk
 from .._clearml.models import add_output_model, create_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from .online import OnlineBackend
 
@@ -36,12 +36,14 @@ def upload_models(
     # A model is stored once for each time that its weights were updated; the last one counts.
     latest = {entry["id"]: entry for entry in entries}
     ids: dict[str, str] = {}
+    uris: dict[str, str] = {}
     missing: list[str] = []
     for old, entry in latest.items():
-        uri = _upload_weights(entry, data, folder, task_id, backend.connection.files)
+        uri = _upload_weights(entry, data, folder, task_id, backend.connection.files, list(uris.values()))
         if uri is None:
-            missing.append(f"models/{_stored(entry)}")
+            missing.append(_local(entry, folder).relative_to(folder).as_posix())
             continue
+        uris[old] = uri
         body = _model_body(entry, data, task_id)
         body |= {"uri": uri, "project": backend.find_project(data["project_name"])}
         ids[old] = create_model(backend.transport, body)
@@ -53,9 +55,11 @@ def upload_models(
     return ids, missing
 
 
-def _stored(entry: Mapping[str, Any]) -> str:
-    """The name of a model's file in the session's folder `models`."""
-    return Path(entry["weights"]["weights_filename"]).name
+def _local(entry: Mapping[str, Any], folder: Path) -> Path:
+    """A model's file in the session; one that ClearML alone has stored has no folder of its own."""
+    name = Path(entry["weights"]["weights_filename"]).name
+    own = folder / "models" / str(entry["id"]) / name
+    return own if own.parent.is_dir() else folder / "models" / name
 
 
 def _filename(entry: Mapping[str, Any]) -> str:
@@ -84,20 +88,37 @@ def _model_body(entry: Mapping[str, Any], data: Mapping[str, Any], task_id: str)
 
 
 def _upload_weights(
-    entry: Mapping[str, Any], data: Mapping[str, Any], folder: Path, task_id: str, files: str
+    entry: Mapping[str, Any],
+    data: Mapping[str, Any],
+    folder: Path,
+    task_id: str,
+    files: str,
+    taken: Container[str],
 ) -> str | None:
-    """Uploads a model's file; returns its address, None if the session does not have the file."""
+    """Uploads a model's file; returns its address, None if the session does not have the file.
+
+    Args:
+        entry: The model in the session.
+        data: The content of the session's `task.json`.
+        folder: The session's folder.
+        task_id: The id of its task on the server.
+        files: The address of the files server.
+        taken: The addresses of the task's other models.
+    """
     weights = entry["weights"]
     if not weights.get("weights_filename"):
         return str(weights["register_uri"])
-    local = folder / "models" / _stored(entry)
+    local = _local(entry, folder)
     if not (local.is_file() and local.resolve().is_relative_to(folder.resolve())):
         return None
     destination = weights.get("upload_uri") or entry.get("output_uri")
     if not destination or data["offline_folder"] in destination:
         destination = files
     target = weights.get("target_filename") or local.name
-    url = f"{destination.rstrip('/')}/{_task_folder(data, task_id)}/models/{target}"
+    models = f"{destination.rstrip('/')}/{_task_folder(data, task_id)}/models"
+    url = f"{models}/{target}"
+    if url in taken:  # two files of one name, from different folders
+        url = f"{models}/{entry['id']}/{target}"
     sdk.upload_file(local, url)
     return url
 

@@ -93,10 +93,9 @@ class Session:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The values of the section `TaskGroup`."""
+        """Group, run, key and the like; empty if the session was edited into something else."""
         try:
-            section = (self.data.get("hyperparams") or {}).get(SECTION) or {}
-            return {name: str(item["value"]) for name, item in section.items()}
+            return identity_of(self.data)
         except (AttributeError, LookupError, TypeError):  # edited
             return {}
 
@@ -125,6 +124,11 @@ class Session:
             body["hyperparams"] = {**body["hyperparams"], SECTION: section}
         self.id, self.status = backend.create_task(body, self.data["project_name"], identity), "created"
         return self.id
+
+    def add_script(self, script: Mapping[str, Any] | None) -> None:
+        """Adds the script that was detected after the session was written, by a process that was killed."""
+        if script and not self.data.get("script"):
+            self.data["script"] = dict(script)
 
     def is_of_another_process(self, journal: Journal) -> bool:
         """Whether the task on the server is that of another process of the run, with another disk or none."""

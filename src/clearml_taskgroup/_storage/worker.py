@@ -91,9 +91,9 @@ class WorkerBackend(Backend):
         if self._online is not None:
             self._online.wait_for_uploads(task_id, timeout)
 
-    def finish(self, endings: Sequence[Ending], timeout: float) -> list[Exception]:
+    def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
         """Does nothing: the process that opened the run sets the statuses."""
-        return []
+        return {}
 
     def close(self) -> None:
         """Closes the file and the connection."""

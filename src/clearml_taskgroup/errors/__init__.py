@@ -51,6 +51,7 @@ from ._runs import DeliveryError as DeliveryError
 from ._runs import GroupStateError as GroupStateError
 from ._runs import LoginError as LoginError
 from ._runs import ModeError as ModeError
+from ._runs import NoCurrentTaskError as NoCurrentTaskError
 from ._runs import RunInUseError as RunInUseError
 from ._runs import RunLogError as RunLogError
 from ._runs import ServerError as ServerError

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-
 from .._text import shown
-from ._base import limited
+from ._base import facts, limited
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class TaskAbortedError(BaseException):
     """Raised by the next report to a task that somebody else has ended meanwhile, as in ClearML's web page.
 

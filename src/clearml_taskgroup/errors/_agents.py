@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._text import counted, shown, some
-from ._base import AdviceError, TaskGroupError
+from ._base import AdviceError, TaskGroupError, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +32,7 @@ class QueuedTaskError(AdviceError, RuntimeError):
     kind = "the task"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class WaitTimeoutError(TaskGroupError, TimeoutError):
     """Raised when tasks have not ended after `group.wait(timeout=…)`."""
 

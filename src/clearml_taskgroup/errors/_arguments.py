@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from .._text import shown
-from ._base import TaskGroupError
+from ._base import TaskGroupError, facts
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class ArgumentError(TaskGroupError, ValueError):
     """Raised when an argument has a value that the call does not accept."""
 
@@ -24,7 +22,7 @@ class ArgumentError(TaskGroupError, ValueError):
         return f"{self.argument}={shown(self.given)} was given; expected {self.expected}"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class MissingExtraError(TaskGroupError, ImportError):
     """Raised when something needs a package that is not installed."""
 

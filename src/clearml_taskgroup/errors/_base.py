@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import attrs
+import inspect
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from .._text import printable_lines, shortened, shown
 
@@ -33,12 +32,40 @@ class TaskGroupWarning(UserWarning):
         return printable_lines(super().__str__())
 
 
+_Error = TypeVar("_Error", bound=BaseException)
+_REQUIRED = object()
+
+
+@dataclass_transform(eq_default=False)
+def facts(cls: type[_Error]) -> type[_Error]:
+    """Makes the annotations of a class of errors its facts: arguments, some with a default, and attributes.
+
+    Like `attrs.define`, but without code that is compiled for each class whenever the package is imported.
+    """
+    own = [name for name, kind in inspect.get_annotations(cls).items() if not kind.startswith("ClassVar")]
+    inherited = getattr(cls, "_facts", {})
+    cls._facts = {**inherited, **{name: vars(cls).get(name, _REQUIRED) for name in own}}  # type: ignore[attr-defined]
+    cls.__init__ = _take_facts  # type: ignore[method-assign]
+    return cls
+
+
+def _take_facts(self: Any, *args: Any, **named: Any) -> None:
+    defaults: dict[str, Any] = self._facts
+    values = {**defaults, **dict(zip(defaults, args, strict=False)), **named}
+    missing = [name for name, value in values.items() if value is _REQUIRED]
+    if missing or len(args) > len(defaults) or len(values) > len(defaults):
+        raise TypeError(f"{type(self).__name__}() takes {', '.join(defaults)}")
+    for name, value in values.items():
+        setattr(self, name, value)
+    BaseException.__init__(self, *values.values())
+
+
 def limited(text: str) -> str:
     """Makes a message short enough to be read, and harmless to terminals."""
     return shortened(printable_lines(text), MAX_MESSAGE_CHARS)
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class AdviceError(TaskGroupError):
     """The base of the errors that read `{subject} {problem}; {advice}`.
 

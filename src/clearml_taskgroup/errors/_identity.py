@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._text import some
-from ._base import AdviceError, TaskGroupError
+from ._base import AdviceError, TaskGroupError, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +17,7 @@ class ParameterError(AdviceError, ValueError):
     kind = "the parameter"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class DuplicateTaskError(TaskGroupError, ValueError):
     """Raised when a run would have two tasks with the same key.
 
@@ -41,12 +39,12 @@ class DuplicateTaskError(TaskGroupError, ValueError):
             )
         return (
             f"{same}; give key= to keep both. To go on with the existing task, write "
-            "group.task(…, if_exists='return') or group.get(…); to run a sweep again, as after an error in a "
-            "notebook, close the group and open it again with resume=True"
+            "group.task(…, if_exists='return') or group.get(…); to run again what has failed, stopped or not "
+            "finished, as after an error in a notebook, write group.sweep(…, if_exists='retry')"
         )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class UnknownTaskError(TaskGroupError, LookupError):
     """Raised when `group.get` finds no task, or more than one."""
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-
-from .._text import shown
-from ._base import AdviceError, TaskGroupError
+from .._text import kind, shown, spelt_like
+from ._base import AdviceError, TaskGroupError, facts
 
 _OWN_FIELDS = ("group", "task", "key", "index", "task_id")
 
@@ -20,7 +17,7 @@ class TemplateError(AdviceError, ValueError):
     kind = "the template"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class MissingFieldError(TaskGroupError, ValueError):
     """Raised when a report does not give a field that the template needs."""
 
@@ -33,11 +30,12 @@ class MissingFieldError(TaskGroupError, ValueError):
             return (
                 f"{needs}, which a group fills in for its tasks; outside of a group write render(…, {given})"
             )
-        default = f"give the template a default: {{{self.field}=value}}"
-        return f"{needs}, which was not given; write report(…, {given}), task.bind({given}), or {default}"
+        example = "val" if self.field == "split" else "0"
+        default = f"if a report without it always means {example}, {{{self.field}={example}}} in the template"
+        return f"{needs}, which was not given; write {given} in the call, task.bind({given}), or, {default}"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class UnknownFieldError(TaskGroupError, ValueError):
     """Raised when a report gives context that the template does not have, or that the group fills in itself.
 
@@ -55,18 +53,18 @@ class UnknownFieldError(TaskGroupError, ValueError):
         if not self.template:
             return f"{given} the group fills in {{{self.field}}} itself; choose another name for the context"
         known = ", ".join(f"{{{name}}}" for name in self.known) or "none but {metric}"
-        close = difflib.get_close_matches(self.field, self.known, n=1)
+        close = spelt_like(self.field, self.known)
         if self.field in ("step", "epoch", "global_step", "iter"):
-            close = ["iteration"]
+            close = "iteration"
         advice = f"add {{{self.field}}} to the template or leave {self.field}= out"
         if close:
-            advice = f"did you mean {close[0]}=? Otherwise add {{{self.field}}} to the template"
+            advice = f"did you mean {close}=? Otherwise add {{{self.field}}} to the template"
         return (
             f"{given} the template {shown(self.template)} has no field for it (its fields: {known}); {advice}"
         )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class ContextValueError(TaskGroupError, TypeError):
     """Raised when a context value is not text, a number, a bool, an enum or None.
 
@@ -80,7 +78,7 @@ class ContextValueError(TaskGroupError, TypeError):
         given = f"the context {self.field}={shown(self.value)}"
         if isinstance(self.value, str):
             return f"{given} has a lone surrogate, which cannot be stored; write it as proper text"
-        given += f" is a {type(self.value).__name__}"
+        given += f" is {kind(self.value)}"
         return f"{given}; give text, a number, a bool, an enum or None: {self.field}=str(…)"
 
 
@@ -90,7 +88,7 @@ class BlankNameError(AdviceError, ValueError):
     kind = "the template"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class NameCollisionError(TaskGroupError, ValueError):
     """Raised when two different metrics or contexts of one task would get the same name.
 
@@ -123,7 +121,7 @@ class VocabularyError(TaskGroupError, ValueError):
     """Raised when `metrics=[...]` contradicts itself, as the group is created."""
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class UnknownMetricError(TaskGroupError, ValueError):
     """Raised when a report uses a metric that the vocabulary does not have."""
 
@@ -140,7 +138,7 @@ class UnknownMetricError(TaskGroupError, ValueError):
         )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class MetricValueError(TaskGroupError, TypeError):
     """Raised when a value to report is not a number."""
 
@@ -149,12 +147,15 @@ class MetricValueError(TaskGroupError, TypeError):
 
     def __str__(self) -> str:
         if not isinstance(self.metric, str):
-            kind = type(self.metric).__name__
-            return f"{shown(self.metric)} is a {kind}; report() takes a dict of metric name (text) to number"
-        advice = "report() takes numbers: write float(…), or log text, tables and arrays with task.logger"
+            given = f"{shown(self.metric)} is {kind(self.metric)}"
+            return f"{given}; a metric's name is text: report({{'loss': 0.3}})"
+        advice = (
+            "report() takes numbers: write float(…), or log tables, figures and arrays with "
+            "task.metric(…).report_table(…), report_plotly(…), report_image(…) and so on"
+        )
         if isinstance(self.value, Mapping):
             advice = 'name the levels of the nested dict: report(…, levels=("split", "metric"))'
-        given = f"{shown(self.metric)} is {shown(self.value, 60)}, a {type(self.value).__name__}"
+        given = f"{shown(self.metric)} is {shown(self.value, 60)}, {kind(self.value)}"
         return f"{given}; {advice}"
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import attrs
-
 from .._text import shown
-from ._base import AdviceError, TaskGroupError
+from ._base import AdviceError, TaskGroupError, facts
 
 
 class HandleError(AdviceError, RuntimeError):
@@ -24,7 +22,7 @@ class ValuePickleError(AdviceError, TypeError):
     kind = "the task"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class CarriedError(TaskGroupError, RuntimeError):
     """Recorded by `map` in place of an exception that cannot itself be sent between processes.
 
@@ -47,7 +45,7 @@ class WorkerDiedError(AdviceError, RuntimeError):
     kind = "the task"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class CallTimeoutError(TaskGroupError, TimeoutError):
     """Recorded by `map` when a call took longer than `timeout` and its worker process was ended."""
 
@@ -66,7 +64,7 @@ class CallTimeoutError(TaskGroupError, TimeoutError):
         )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class WorkerStartError(TaskGroupError, RuntimeError):
     """Raised when the worker processes of `map` cannot start, or when one of them opens the group again."""
 

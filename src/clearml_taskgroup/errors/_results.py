@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._text import did_you_mean, shown, some
 from ._arguments import ArgumentError
-from ._base import TaskGroupError
+from ._base import TaskGroupError, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class NoSuchResultError(TaskGroupError, LookupError):
     """Raised when no task has a value for a metric that its results are asked for.
 
@@ -41,7 +39,7 @@ class NoSuchResultError(TaskGroupError, LookupError):
         return f"{who} {self.asked}{hint}{note}{there}"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class AmbiguousResultError(TaskGroupError, LookupError):
     """Raised when a metric was reported under several contexts and none was chosen.
 
@@ -59,30 +57,47 @@ class AmbiguousResultError(TaskGroupError, LookupError):
         return f"{self.asked} may mean {some(self.candidates)}; choose one, as with {self.example}"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class NoSuchParameterError(ArgumentError):
     """Raised when results are filtered or aggregated by a parameter that no task has.
 
     Attributes:
-        call: The call whose default is this parameter; empty if it was given.
         known: The parameters that tasks have.
+        looked_for: The parameters that are the default, if none was given.
+        context_field: The name, if it is context of a metric: a field of the names.
+        metric: That metric.
     """
 
-    call: str = ""
     known: Sequence[str] = ()
+    looked_for: Sequence[str] = ()
+    context_field: str = ""
+    metric: str = ""
 
     def __str__(self) -> str:
-        given = f"{self.argument}={shown(self.given)}"
-        if self.call:
-            return (
-                f"{self.call} without {self.argument}= means {given}, but no task has such a parameter; "
-                f"give {self.argument}= {self.expected}"
-            )
+        if self.given is None:
+            return f"{self.argument}= {self.nothing_found}{self.context_note}; expected {self.expected}"
         hint = did_you_mean(self.given, self.known)
-        return f"{given} was given, but no task has such a parameter{hint}; expected {self.expected}"
+        given = f"{self.argument}={shown(self.given)} was given, but no task has such a parameter{hint}"
+        return f"{given}{self.context_note}; expected {self.expected}"
+
+    @property
+    def nothing_found(self) -> str:
+        """Says what was looked for as no parameter was given."""
+        return f"was not given, and no task has a parameter {' or '.join(self.looked_for)}"
+
+    @property
+    def context_note(self) -> str:
+        """Says what to do if the name is context of a metric."""
+        if not self.context_field:
+            return ""
+        field = self.context_field
+        return (
+            f"; {field} is context of {self.metric} here, and tasks are compared by their parameters: run a "
+            f"task for each {field}, with {field} as its parameter"
+        )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class NoSuchRunError(TaskGroupError, LookupError):
     """Raised when a group or a run that is to be loaded does not exist.
 
@@ -117,7 +132,7 @@ class NoSuchRunError(TaskGroupError, LookupError):
         return f"{text}, which has: no runs"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class AmbiguousRunError(TaskGroupError, LookupError):
     """Raised when a run's number, or the first digits of its id, may mean several runs of a group.
 
@@ -139,7 +154,7 @@ class AmbiguousRunError(TaskGroupError, LookupError):
         )
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class NoHistoryError(TaskGroupError, LookupError):
     """Raised when whole curves are asked for where none are kept."""
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from .._text import counted, shown, some
-from ._base import AdviceError, TaskGroupError
+from ._base import AdviceError, TaskGroupError, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +20,9 @@ class GroupStateError(AdviceError, RuntimeError):
     kind = "the group"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class TaskClosedError(TaskGroupError, RuntimeError):
-    """Raised when something is reported to a task that has ended."""
+    """Raised when something is reported to a task that has ended, or when it is to end or begin again."""
 
     task: str
     status: str
@@ -32,6 +30,7 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     done: bool = False
     unused: bool = False
     elsewhere: str = ""
+    call: str = ""
 
     def __str__(self) -> str:
         if self.elsewhere:
@@ -40,6 +39,8 @@ class TaskClosedError(TaskGroupError, RuntimeError):
         if self.done:
             before = "was completed in an earlier attempt, so resume=True does not run it"
             return f"the task {shown(self.task)} {before}; {_SKIP}, or add to it: `with task.reopen(): …`"
+        if self.call:
+            return self._after_its_end()
         text = (
             f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
             "its block ends, before close() and before mark_…()"
@@ -57,6 +58,33 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             )
         return text
 
+    def _after_its_end(self) -> str:
+        task = f"the task {shown(self.task)} has ended as {self.status}"
+        if self.call != "with":
+            first = "the first status stays: call it in the task's block, before that ends"
+            return f"{task}, so {self.call}() has no effect; {first}"
+        again = "to add to it, write `with task.reopen(): …`"
+        if self.status != "completed":
+            again = (
+                "to run it again, write group.sweep(…, if_exists='retry'), or open the group with resume=True"
+            )
+        return f"{task}, so its block cannot be entered a second time; {again}"
+
+
+class NoCurrentTaskError(TaskGroupError, RuntimeError):
+    """Raised by `current(required=True)` outside of every block."""
+
+    def __init__(self, what: str = "task") -> None:
+        super().__init__(
+            f"there is no current {what} here: this code runs outside of every `with {what}:` block, or in "
+            f"a thread that has not entered `with {what}.activate():`; enter one, or pass the {what} as an "
+            "argument"
+        )
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoCurrentTaskError, (self.what,)
+
 
 class TaskReopenError(AdviceError, RuntimeError):
     """Raised by `task.reopen()` for a task that cannot take more data."""
@@ -72,7 +100,7 @@ class ModeError(AdviceError, RuntimeError):
     """Raised when the group's mode contradicts the mode that ClearML is set to."""
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class DeliveryError(TaskGroupError):
     """Raised when a block ends and some of its data is not delivered.
 
@@ -108,7 +136,7 @@ class RunLogError(AdviceError, ValueError):
     kind = "the run log"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class ServerError(TaskGroupError, ConnectionError):
     """Raised when a ClearML server cannot be reached, or refuses a request."""
 
@@ -118,7 +146,7 @@ class ServerError(TaskGroupError, ConnectionError):
         return f"the ClearML server: {self.problem[:400]}"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class LoginError(ServerError):
     """Raised as a group opens, when the server does not answer or refuses the credentials."""
 
@@ -131,14 +159,17 @@ class LoginError(ServerError):
         return f"the ClearML server: {self.problem[:200]}; {self.advice}, or work offline: mode='offline'"
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class RunInUseError(TaskGroupError, RuntimeError):
     """Raised when a run is resumed or uploaded while another process works on it."""
 
     run: str
     since: str = "a living process on this machine holds it"
     group: str = ""
-    advice: str = "wait until it has ended, or give takeover=True if that process no longer exists"
+    advice: str = (
+        "wait until it has ended; for a run that several processes share, give all of them the same run= "
+        "(or CLEARML_TASKGROUP_RUN); takeover=True is meant for a process that no longer exists"
+    )
 
     @property
     def who(self) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 
-import attrs
-
-from ._base import TaskGroupError
+from ._base import TaskGroupError, facts
 
 _ANOTHER_FOLDER = "set the environment variable CLEARML_CACHE_DIR to another directory"
 _DELETED = "it was deleted while a group used it: open the group again, and clean the cache only in between"
@@ -37,7 +35,7 @@ def disk_advice(number: int | None) -> str:
     return _DISK_ADVICE.get(errno.errorcode.get(number or 0, ""), f"check it, or {_ANOTHER_FOLDER}")
 
 
-@attrs.define(slots=False, repr=False)
+@facts
 class StoreError(TaskGroupError, OSError):
     """Raised when a group's data cannot be written to its place on disk.
 

@@ -18,7 +18,11 @@ class NonFiniteWarning(TaskGroupWarning):
 
 
 class AutoLoggingWarning(TaskGroupWarning):
-    """Given once, when `Task.init` was called: ClearML's auto-logging goes to that task."""
+    """Given once, when what ClearML logs automatically does not go to the group's tasks.
+
+    Without `auto_connect_frameworks=`, as `Task.init` was called: it goes to that task. With it, as the group
+    closes: tasks of a sweep got nothing, because the training did not run in their blocks.
+    """
 
 
 class ProvenanceWarning(TaskGroupWarning):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import attrs
 
+from .._log import warn
+from .._model.arguments import iterator_of
 from .._model.metrics import MetricKey, canonical_context
 from .._model.name_template import check_context
 from .._model.report_values import to_float
@@ -47,6 +49,58 @@ def by_last_part(key: str) -> Parts | None:
     return (metric, last) if slash and metric.strip() and last.strip() else None
 
 
+def _itself(key: str) -> tuple[str, ...]:
+    return (key,)
+
+
+def _any(key: str) -> bool:
+    return True
+
+
+def by_patterns(
+    only: str | Iterable[str] | None, ignore: str | Iterable[str], hidden: Iterable[str] = ()
+) -> Callable[[str], bool]:
+    """Makes a function that tells whether a name is reported.
+
+    Args:
+        only: Patterns of the names that are, as of files: `eval_*`; None for all that are not `hidden`.
+        ignore: Patterns of the names that are not.
+        hidden: Patterns of the names that are reported only if `only` has them.
+
+    Raises:
+        ArgumentError: A pattern is not text.
+    """
+    ignored = _patterns("ignore", ignore)
+    if only is None:
+        return functools.partial(_is_chosen, ("*",), (*ignored, *hidden))
+    return functools.partial(_is_chosen, _patterns("only", only), ignored)
+
+
+def _patterns(argument: str, given: Any) -> tuple[str, ...]:
+    listed = [given] if isinstance(given, str) else list(iterator_of(given) or [None])
+    if not all(isinstance(pattern, str) for pattern in listed):
+        raise ArgumentError(argument, given, "names of metrics, or patterns such as 'eval_*'")
+    return tuple(listed)
+
+
+def _is_chosen(only: tuple[str, ...], ignored: tuple[str, ...], key: str) -> bool:
+    def matches(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(str(key), pattern) for pattern in patterns)
+
+    return matches(only) and not matches(ignored)
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Joins the names of nested dicts with `/`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}/{inner}": item for inner, item in flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
 def current_task(task: GroupTask | BoundTask | None) -> GroupTask | BoundTask:
     """Gives the given task, else the one whose block this is.
 
@@ -72,6 +126,9 @@ class Relay:
         context: The template's field for the split; None for `split`, if the template has it.
         rest: The split of names that have none; None to leave it to the template.
         strict: Whether a value that cannot be reported raises; else it is skipped, with one warning.
+        fill: Whether fields that the template needs and nobody gives are filled in; else a report raises.
+        spellings: Gives what a name may be read as, best first; itself is one of them.
+        takes: Tells whether a name is reported.
     """
 
     task: GroupTask | BoundTask
@@ -79,6 +136,9 @@ class Relay:
     context: str | None = None
     rest: str | None = None
     strict: bool = False
+    fill: bool = True
+    spellings: Callable[[str], Iterable[str]] = _itself
+    takes: Callable[[str], bool] = _any
     owner: GroupTask = attrs.field(init=False)
     _bound: Mapping[str, Any] = attrs.field(init=False)
     _known: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = attrs.field(factory=dict)
@@ -103,6 +163,8 @@ class Relay:
             raise report_error(values)
         skipped: dict[str, Exception] = {}
         for key, value in values.items():
+            if not self.takes(key):
+                continue
             try:
                 plain = to_float(key, value)
                 metric, context = self.place(key)
@@ -114,6 +176,21 @@ class Relay:
             self.task.report({metric: plain}, iteration, **context)
         if skipped:
             self.warn_of_skipped(skipped)
+
+    def log(self, call: str, key: str, step: SupportsIndex | None, behind: str = "", **what: Any) -> None:
+        """Makes a call of ClearML's `Logger`, with title and series of a name.
+
+        Args:
+            call: The call, `report_image`.
+            key: The name.
+            step: The iteration; None for 0.
+            behind: What the series has behind its name.
+            **what: The call's other arguments.
+        """
+        metric, context = self.place(key, scalar=False)
+        title, series = self.task.metric(metric, **context)
+        report = getattr(self.owner.logger, call)
+        report(title=title, series=series + behind, iteration=0 if step is None else int(step), **what)
 
     def place(self, key: str, parts: Parts | None = None, scalar: bool = True) -> tuple[str, dict[str, Any]]:
         """Gives the metric and the context of a name.
@@ -132,17 +209,21 @@ class Relay:
             raise MetricValueError(key, None)
         known = self._known.get((key, scalar))
         if known is None:
-            known = self._known[key, scalar] = self._find(key, parts or self.read(key), scalar)
+            known = self._known[key, scalar] = self._find(key, parts, scalar)
         return known
 
     def _find(self, key: str, parts: Parts | None, scalar: bool) -> tuple[str, dict[str, Any]]:
         group, taken = self.owner.group, None
         vocabulary = group.vocabulary
-        readings = self._readings(key, parts)
+        names = (key,) if parts is not None else self.spellings(key)
+        readings = [reading for name in names for reading in self._readings(name, parts or self.read(name))]
+        readings.sort(key=lambda reading: not reading[1])  # whole names last
         for metric, own in readings:
             if vocabulary is not None and scalar and metric not in vocabulary:
                 continue
-            context = filled(group, metric, {**self._bound, **own})
+            context = {**self._bound, **own}
+            if self.fill:
+                context = filled(group, metric, context)
             name, full = metric, cast("Mapping[str, Any]", context)
             if vocabulary is not None and metric in vocabulary:
                 name, full = vocabulary.resolve(metric, context)
@@ -151,7 +232,9 @@ class Relay:
                 return metric, context
         if taken is None and vocabulary is not None:
             vocabulary.resolve(readings[0][0], {})  # raises
-        raise NameCollisionError(self.task.name(key, **context), repr(taken), repr(key), group.template.text)
+        raise NameCollisionError(
+            tuple(self.task.metric(key, **context)), repr(taken), repr(key), group.template.text
+        )
 
     def _readings(self, key: str, parts: Parts | None) -> list[tuple[str, dict[str, Any]]]:
         """Gives the possible metrics and contexts of a name, best first; the last one is the whole name."""
@@ -174,6 +257,4 @@ class Relay:
         if new:
             warned.update(f"left out: {key}" for key in new)
             names = ", ".join(map(repr, new))
-            warnings.warn(
-                f"left out of the group's tasks: {names}; {skipped[new[0]]}", LeftOutWarning, stacklevel=4
-            )
+            warn(f"left out of the group's tasks: {names}; {skipped[new[0]]}", LeftOutWarning)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._clearml import sdk
-from .._clearml.api import Unreachable
+from .._clearml.api_errors import Unreachable
 from .._clearml.login_errors import LoginDelayed
 from .._log import logger
 from .._model.backoff import Backoff
@@ -26,6 +26,7 @@ from .._model.identity import KEY_DIGITS, flatten, shared_run_id, task_key
 from .._run.abort import leave_task
 from .._run.failures import reason_of
 from .._run.joining import VARIABLE
+from .._run.provenance import script_of
 from .._run.sharing import LEAVING, look_if_possible
 from .._storage.past_runs import find_run_log
 from ..errors import ArgumentError, ParameterError, TaskAbortedError
@@ -152,7 +153,7 @@ class TaskGroupCallback(Callback):
         group._script = self._script
         with contextlib.chdir(str(config.hydra.runtime.cwd)):  # a job may be in its output folder already
             group.open()
-        self._group, self._script = group, group._opened().info.script
+        self._group, self._script = group, script_of(group._opened())
         _open.append(self)
         atexit.unregister(_close_all)
         atexit.register(_close_all)  # the latest is called first: before the group ends as never closed

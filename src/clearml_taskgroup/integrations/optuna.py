@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._log import warn
 from .._model.arguments import iterator_of
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
@@ -176,13 +176,12 @@ class Objective:
                 continue
             if warning not in run.warned:
                 run.warned.add(warning)
-                warnings.warn(
+                warn(
                     f"the study {study.study_name!r} is to {direction.name.lower()} {name!r}, but in the "
                     f"group's vocabulary it is Metric({name!r}, mode={mode!r}): what Optuna takes for "
                     "best is worst in the results. Correct one of them: the direction of "
                     f"optuna.create_study(…), or mode={_MODES[direction.name]!r}",
                     TaskGroupWarning,
-                    stacklevel=3,
                 )
 
     def _report(self, task: GroupTask, study: Any, result: Any) -> None:

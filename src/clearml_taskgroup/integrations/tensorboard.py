@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from .._text import shown
+from .._text import did_you_mean, shown
 from ..errors import ArgumentError
+from . import _media
+from ._media import MAX_TEXT_CHARS
 from ._metric_names import SPLITS, Relay, by_last_part, by_prefix
 
 if TYPE_CHECKING:
@@ -20,16 +23,29 @@ if TYPE_CHECKING:
 
 BINS = 64
 """How many bins a histogram has if the caller leaves them to TensorBoard."""
-MAX_TEXT_CHARS = 10_000
-"""The most characters of what is no text in `add_text`."""
+_GRAPH = "ClearML has no page for graphs of models; a picture of one can be logged with add_image"
+_LAYOUT = "ClearML lays its page out by the titles that the group's template gives"
+_NO_PLACE = {
+    "add_graph": _GRAPH,
+    "add_onnx_graph": _GRAPH,
+    "add_openvino_graph": _GRAPH,
+    "add_embedding": "ClearML has no projector; add_tensor uploads the vectors as an artifact",
+    "add_custom_scalars": _LAYOUT,
+    "add_custom_scalars_marginchart": _LAYOUT,
+    "add_custom_scalars_multilinechart": _LAYOUT,
+    "export_scalars_to_json": "group.results() has the values, and its to_json writes them to a file",
+}
+"""Why calls of TensorBoard's and tensorboardX's are left out."""
+_OF_FILES = ("all_writers", "event_writer", "file_writer", "_get_file_writer", "use_metadata")
 
 
 class SummaryWriter:
     """Takes the calls of TensorBoard's `SummaryWriter`; made by `task.summary_writer()`.
 
-    Numbers are reported as by `task.report`; images, figures and histograms go to `task.logger`, text
-    to the task's console. Calls that ClearML has no place for (graphs, embeddings, sound, …) do
-    nothing and warn once. `walltime` is ignored.
+    Numbers are reported as by `task.report`. Images, figures, histograms, precision-recall curves and meshes
+    become ClearML's plots and debug samples, sound a WAV file, video a GIF, tensors artifacts; text goes to
+    the task's console. Calls that ClearML has no place for (graphs, embeddings, layouts of TensorBoard's
+    page) do nothing and warn once. `walltime` is ignored.
 
     Args:
         task: The task, or `task.bind(…)`.
@@ -55,6 +71,8 @@ class SummaryWriter:
         walltime: float | None = None,
         new_style: bool = False,
         double_precision: bool = False,
+        display_name: str = "",
+        summary_description: str = "",
     ) -> None:
         """Reports a number; without a step it is a single value.
 
@@ -88,6 +106,7 @@ class SummaryWriter:
         hparam_domain_discrete: Any = None,
         run_name: str | None = None,
         global_step: SupportsIndex | None = None,
+        name: str | None = None,
     ) -> None:
         """Adds parameters to the task and reports their results.
 
@@ -97,7 +116,7 @@ class SummaryWriter:
         self._relay.owner.set_parameters(hparam_dict)
         self._relay.put(metric_dict, global_step)
 
-    # --- everything else -----------------------------------------------------------------------
+    # --- plots and media -----------------------------------------------------------------------
 
     def add_histogram(
         self,
@@ -111,11 +130,29 @@ class SummaryWriter:
         """Logs a histogram of values, without those that are not finite."""
         import numpy as np
 
-        flat = np.asarray(_array(values), dtype=float).ravel()
+        flat = np.asarray(_media.as_array(values), dtype=float).ravel()
         at = (max_bins or BINS) if isinstance(bins, str) and bins == "tensorflow" else bins
         counts, edges = np.histogram(flat[np.isfinite(flat)], bins=at)
-        middles = [f"{(low + high) / 2:.4g}" for low, high in itertools.pairwise(edges)]
-        self._log("report_histogram", tag, global_step, values=counts, xlabels=middles)
+        self._log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
+
+    def add_histogram_raw(
+        self,
+        tag: str,
+        min: float,  # noqa: A002 - TensorBoard's names
+        max: float,  # noqa: A002
+        num: int,
+        sum: float,  # noqa: A002
+        sum_squares: float,
+        bucket_limits: Any,
+        bucket_counts: Any,
+        global_step: SupportsIndex | None = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs a histogram that has been counted already: the upper limit of each bar, and its count."""
+        limits = _media.as_array(bucket_limits).ravel().tolist()
+        edges = [float(min), *limits[:-1], *[float(max) if math.isinf(one) else one for one in limits[-1:]]]
+        counts = _media.as_array(bucket_counts).ravel()
+        self._log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
 
     def add_image(
         self,
@@ -126,7 +163,7 @@ class SummaryWriter:
         dataformats: str = "CHW",
     ) -> None:
         """Logs an image as a debug sample."""
-        image = _image(_array(img_tensor), dataformats)
+        image = _media.to_pixels(_media.as_array(img_tensor), dataformats)
         self._log("report_image", tag, global_step, image=image)
 
     def add_images(
@@ -140,10 +177,26 @@ class SummaryWriter:
         """Logs several images, each as a debug sample whose name ends in its number."""
         import numpy as np
 
-        images = np.moveaxis(_array(img_tensor), dataformats.upper().index("N"), 0)
+        images = np.moveaxis(_media.as_array(img_tensor), dataformats.upper().index("N"), 0)
         for place, image in enumerate(images):
-            image = _image(image, dataformats.upper().replace("N", ""))
+            image = _media.to_pixels(image, dataformats.upper().replace("N", ""))
             self._log("report_image", tag, global_step, f" {place}", image=image)
+
+    def add_image_with_boxes(
+        self,
+        tag: str,
+        img_tensor: Any,
+        box_tensor: Any,
+        global_step: SupportsIndex | None = None,
+        walltime: float | None = None,
+        rescale: float = 1,
+        dataformats: str = "CHW",
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Logs an image with boxes, rows of left, top, right and bottom in pixels."""
+        pixels = _media.to_pixels(_media.as_array(img_tensor), dataformats)
+        image = _media.with_boxes(pixels, _media.as_array(box_tensor), labels, rescale)
+        self._log("report_image", tag, global_step, image=image)
 
     def add_figure(
         self,
@@ -155,12 +208,102 @@ class SummaryWriter:
     ) -> None:
         """Logs a matplotlib figure, or several; they are closed afterwards, as TensorBoard's does."""
         figures = list(figure) if isinstance(figure, (list, tuple)) else [figure]
-        for place, one in enumerate(figures):
-            behind = "" if len(figures) == 1 else f" {place}"
+        for behind, one in _media.numbered(figures):
             self._log("report_matplotlib_figure", tag, global_step, behind, figure=one)
             pyplot = sys.modules.get("matplotlib.pyplot")
             if close and pyplot is not None:
                 pyplot.close(one)
+
+    def add_audio(
+        self,
+        tag: str,
+        snd_tensor: Any,
+        global_step: SupportsIndex | None = None,
+        sample_rate: int = 44100,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs a sound, samples from -1 to 1, as a debug sample: a WAV file of 16 bits."""
+        sound = _media.to_wav(_media.as_array(snd_tensor), sample_rate)
+        self._log("report_media", tag, global_step, stream=sound, file_extension=".wav")
+
+    def add_video(
+        self,
+        tag: str,
+        vid_tensor: Any,
+        global_step: SupportsIndex | None = None,
+        fps: float = 4,
+        walltime: float | None = None,
+        dataformats: str = "NTCHW",
+    ) -> None:
+        """Logs videos, side by side, as a debug sample: a GIF, as TensorBoard's does."""
+        video = _media.to_gif(_media.as_array(vid_tensor), fps, dataformats)
+        self._log("report_media", tag, global_step, stream=video, file_extension=".gif")
+
+    def add_pr_curve(
+        self,
+        tag: str,
+        labels: Any,
+        predictions: Any,
+        global_step: SupportsIndex | None = None,
+        num_thresholds: int = 127,
+        weights: Any = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs the precision over the recall as a plot, a point for each threshold of the predictions."""
+        arrays = _media.as_array(labels).ravel(), _media.as_array(predictions).ravel()
+        weights = None if weights is None else _media.as_array(weights).ravel()
+        self._log_pr_curve(tag, global_step, *_media.pr_curve(*arrays, num_thresholds, weights))
+
+    def add_pr_curve_raw(
+        self,
+        tag: str,
+        true_positive_counts: Any,
+        false_positive_counts: Any,
+        true_negative_counts: Any,
+        false_negative_counts: Any,
+        precision: Any,
+        recall: Any,
+        global_step: SupportsIndex | None = None,
+        num_thresholds: int = 127,
+        weights: Any = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs a curve that has been computed already, a value for each threshold from 0 to 1."""
+        given = (true_positive_counts, false_positive_counts, precision, recall)
+        self._log_pr_curve(tag, global_step, *(_media.as_array(one).ravel() for one in given))
+
+    def _log_pr_curve(
+        self, tag: str, step: SupportsIndex | None, found: Any, wrong: Any, precision: Any, recall: Any
+    ) -> None:
+        import numpy as np
+
+        # Without a prediction above a threshold, precision has no value; TensorBoard's page leaves these out.
+        defined = np.flatnonzero(found + wrong)
+        end = int(defined[-1]) + 1 if defined.size else 1
+        points = np.stack((recall, precision), axis=1)[:end]
+        labels = [f"threshold {value:.3g}" for value in np.linspace(0, 1, len(recall))[:end]]
+        axes = {"xaxis": "recall", "yaxis": "precision"}
+        self._log("report_scatter2d", tag, step, scatter=points, labels=labels, mode="lines+markers", **axes)
+
+    def add_mesh(
+        self,
+        tag: str,
+        vertices: Any,
+        colors: Any = None,
+        faces: Any = None,
+        config_dict: Mapping[str, Any] | None = None,
+        global_step: SupportsIndex | None = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs meshes, or points without faces, as 3D plots; `config_dict` is for TensorBoard's page only."""
+        points = _media.as_array(vertices)
+        shades, corners = (None if one is None else _media.as_array(one) for one in (colors, faces))
+        for place, one in enumerate(points):
+            more = (None if array is None else array[place] for array in (shades, corners))
+            behind = "" if len(points) == 1 else f" {place}"
+            self._log("report_plotly", tag, global_step, behind, figure=_media.mesh(one, *more))
+
+    # --- text and files ------------------------------------------------------------------------
 
     def add_text(
         self,
@@ -176,20 +319,27 @@ class SummaryWriter:
         text = text_string if isinstance(text_string, str) else shown(text_string, MAX_TEXT_CHARS)
         task._put_text(f"{tag}{step}: {text}")
 
+    def add_tensor(
+        self, tag: str, tensor: Any, global_step: SupportsIndex | None = None, walltime: float | None = None
+    ) -> None:
+        """Uploads an array as an artifact, named by tag and step."""
+        name = tag if global_step is None else f"{tag} {int(global_step)}"
+        self._relay.owner.clearml_task.upload_artifact(name, _media.as_array(tensor))
+
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if not name.startswith("add_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name not in _NO_PLACE:
+            advice = "" if name not in _OF_FILES else "; this writer has no event files, only the calls add_…"
+            if name.startswith("add_"):
+                advice = did_you_mean(name, [one for one in dir(type(self)) if one.startswith("add_")])
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
 
         def skip(*args: Any, **kwargs: Any) -> None:
-            self._relay.warn_of_skipped({f"{name}()": "ClearML has no place for it, but see task.logger"})
+            self._relay.warn_of_skipped({f"{name}()": _NO_PLACE[name]})
 
         return skip
 
     def _log(self, call: str, tag: str, step: SupportsIndex | None, behind: str = "", **what: Any) -> None:
-        metric, context = self._relay.place(tag, scalar=False)
-        title, series = self._relay.task.name(metric, **context)
-        report = getattr(self._relay.owner.logger, call)
-        report(title=title, series=series + behind, iteration=0 if step is None else int(step), **what)
+        self._relay.log(call, tag, step, behind, **what)
 
     # --- the writer itself ------------------------------------------------------------------------------
 
@@ -197,6 +347,8 @@ class SummaryWriter:
     def log_dir(self) -> str:
         """The task's page, or offline its session folder."""
         return self.get_logdir()
+
+    logdir = log_dir  # tensorboardX's name
 
     def get_logdir(self) -> str:
         """Returns the task's page, or offline its session folder."""
@@ -221,24 +373,6 @@ class SummaryWriter:
         self.close()
 
 
-def _array(values: Any) -> Any:
-    """Converts numpy's arrays, lists, and tensors on any device."""
-    import numpy as np
-
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-    return np.asarray(values)
-
-
-def _image(array: Any, formats: str) -> Any:
-    """Converts an image to rows × columns × colours from 0 to 255; floats are taken to be from 0 to 1."""
-    import numpy as np
-
-    formats = formats.upper()
-    if len(formats) != array.ndim or sorted(formats) not in (["C", "H", "W"], ["H", "W"]):
-        raise ArgumentError("dataformats", formats, f"'HW', 'CHW' or the like, for {array.ndim} dimensions")
-    array = array.transpose([formats.index(letter) for letter in "HWC" if letter in formats])
-    if array.dtype.kind == "f":
-        array = np.nan_to_num(array) * 255
-    array = np.clip(array, 0, 255).astype(np.uint8)
-    return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+def _middles(edges: Any) -> list[str]:
+    """Labels for a histogram's bars."""
+    return [f"{(low + high) / 2:.4g}" for low, high in itertools.pairwise(edges)]

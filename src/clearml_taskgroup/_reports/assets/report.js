@@ -135,44 +135,130 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+const rows = Array.from(document.querySelectorAll("#tasks tbody tr"));
+const shown = document.getElementById("shown");
 const filter = document.getElementById("filter");
-if (filter) {
-  const rows = Array.from(document.querySelectorAll("#tasks tbody tr"));
+let texts;
+function search() {
+  // A line for each cell, `1 C=1`: a word with = must be all of its end, any other word a part.
   const heads = Array.from(document.querySelectorAll("#tasks thead th"), (head) => head.textContent);
-  const texts = rows.map((row) => Array.from(row.cells, (cell, at) => {
+  texts ??= rows.map((row) => Array.from(row.cells, (cell, at) => {
     const text = cell.textContent;
-    return `${text} ${heads[at]}=${text}`;
-  }).join(" ").toLowerCase());
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    rows.forEach((row, at) => {
-      row.hidden = !words.every((word) => texts[at].includes(word));
-      shown += row.hidden ? 0 : 1;
-    });
-    document.getElementById("shown").textContent = `${shown} of ${rows.length} tasks`;
-  });
+    return `${text} ${heads[at]}=${text}\n`;
+  }).join("").toLowerCase());
+  const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const ends = words.map((word) => (word.includes("=") ? ` ${word}\n` : word));
+  rows.forEach((row, at) => { row.hidden = !ends.every((end) => texts[at].includes(end)); });
+  const left = rows.filter((row) => !row.hidden).length;
+  shown.textContent = words.length ? `${left} of ${rows.length} tasks` : `${rows.length} tasks`;
 }
+filter.addEventListener("input", search);
+shown.textContent = `${rows.length} tasks`;
 
-// A link to a task opens its details.
-function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") {
-    target.open = true;
-    target.scrollIntoView();
-  }
+// --- details: a link to a task shows them
+
+const dialog = document.getElementById("details");
+let details;
+function element(name, ...inside) {
+  const found = document.createElement(name);
+  found.append(...inside);
+  return found;
 }
-addEventListener("hashchange", openTarget);
-openTarget();
+function short(value) {
+  return value === null ? "–" : String(Number.isInteger(value) ? value : Number(value.toPrecision(5)));
+}
+function line(name, cells) {
+  return element("tr", ...cells.map((cell) => element(name, cell)));
+}
+function showTask() {
+  const anchor = location.hash.slice(1);
+  if (!anchor.startsWith("task-")) return;
+  details ??= JSON.parse(decompressed("task-data"));
+  const task = details.tasks[anchor];
+  if (!task) return;
+  const facts = element("dl");
+  const say = (name, what) => facts.append(element("dt", name), element("dd", what));
+  for (const [name, text] of Object.entries(task.facts)) {
+    if (name === "where" && task.page) {
+      const link = element("a", text);
+      Object.assign(link, { href: task.page, target: "_blank", rel: "noopener noreferrer" });
+      say(name, link);
+    } else say(name, text);
+  }
+  details.parameters.forEach((name, at) => {
+    if (task.parameters[at] !== null) say(name, task.parameters[at]);
+  });
+  const head = ["metric", "first", "last", "min", "at", "max", "at", "mean", "values"];
+  const values = task.values.map(([at, ...numbers]) => line("td", [details.metrics[at], ...numbers.map(short)]));
+  const table = element("table", element("thead", line("th", head)), element("tbody", ...values));
+  const scroll = element("div", table);
+  scroll.className = "scroll";
+  const name = element("h2", task.name);
+  name.id = "details-name";
+  const close = element("button", "Close");
+  close.addEventListener("click", () => dialog.close());
+  dialog.replaceChildren(close, name, facts, task.note || scroll);
+  if (!dialog.open) dialog.showModal();
+}
+dialog.addEventListener("close", () => history.replaceState(null, "", "#"));
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+addEventListener("hashchange", showTask);
 
 // --- figures
+
+// Texts that occur several times are stored once.
+function withTexts(value, texts) {
+  if (value === null || typeof value !== "object") return value;
+  if ("$" in value) return texts[value.$];
+  if (Array.isArray(value) && typeof value[0] === "number") return value;
+  for (const name of Object.keys(value)) value[name] = withTexts(value[name], texts);
+  return value;
+}
+
+// On a phone, legends and colour bars are below the plot, which keeps its height, and titles are wrapped.
+const phone = matchMedia("(max-width: 600px)");
+function wrapped(text, chars) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = lines[lines.length - 1] + (lines[lines.length - 1] && " ") + word;
+    if (longer.length > chars && lines[lines.length - 1]) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines;
+}
+function forPhone(figure) {
+  const { data, layout } = structuredClone(figure);
+  const [title, notes = ""] = layout.title.text.replace("</sub>", "").split("<br><sub>");
+  const below = notes.split("<br>").filter(Boolean);
+  const atBottom = { yref: "container", y: 0, yanchor: "bottom", orientation: "h" };
+  let room = 0;
+  if (layout.showlegend) {
+    room = 12 + 19 * data.filter((trace) => trace.showlegend !== false && trace.name).length;
+    layout.legend = { ...layout.legend, ...atBottom, x: 0, font: { size: 11 } };
+  }
+  for (const { colorbar } of data.flatMap((trace) => [trace, trace.marker || {}])) {
+    if (!colorbar) continue;
+    room = 44;
+    below.push(`colour: ${colorbar.title.text.replace("<br>", ", ")}`);
+    Object.assign(colorbar, atBottom, { thickness: 10, title: { text: "" } });
+  }
+  const above = wrapped(title, 42), small = below.flatMap((note) => wrapped(note, 60));
+  layout.title.text = above.join("<br>") + (small.length ? `<br><sub>${small.join("<br>")}</sub>` : "");
+  layout.title.font.size = 14;
+  layout.margin.t = 34 + 18 * above.length + 15 * small.length;
+  layout.margin.b += room;
+  if (layout.xaxis.visible !== false) Object.assign(layout.margin, { l: 12, r: 12 });
+  return { ...figure, data, layout, room };
+}
 
 const plots = document.getElementById("plots");
 if (plots) {
   const script = document.createElement("script");
+  script.nonce = document.currentScript.nonce;
   script.textContent = decompressed("plotly-js");
   document.head.append(script);
-  const figures = JSON.parse(decompressed("figure-data"));
+  const packed = JSON.parse(decompressed("figure-data"));
+  const figures = withTexts(packed.figures, packed.texts);
   const config = {
     responsive: true,
     displaylogo: false,
@@ -181,20 +267,29 @@ if (plots) {
   const buttons = Array.from(document.querySelectorAll(".tabs button"));
   const show = (at) => {
     buttons.forEach((button, place) => button.setAttribute("aria-pressed", String(place === at)));
-    for (const old of Array.from(plots.children)) { Plotly.purge(old); old.remove(); }
-    for (const figure of figures[at]) {
-      const plot = document.createElement("div");
-      plot.className = figure.wide ? "plot wide" : "plot";
-      plots.append(plot);
-      Plotly.newPlot(plot, figure.data, figure.layout, config);
+    for (const old of plots.querySelectorAll(".plot")) Plotly.purge(old);
+    plots.replaceChildren();
+    for (const figure of figures[at].map((figure) => (phone.matches ? forPhone(figure) : figure))) {
+      const frame = element("div"), plot = element("div");
+      frame.className = figure.wide ? "frame wide" : "frame";
+      plot.className = "plot";
+      frame.append(plot);
+      plots.append(frame);
+      if (phone.matches && figure.min_width) plot.style.minWidth = `${figure.min_width}px`;
+      if (figure.room) plot.style.height = `${plot.clientHeight + figure.room}px`;
+      Plotly.newPlot(plot, figure.data, figure.layout, { ...config, displayModeBar: phone.matches ? false : "hover" });
     }
   };
   buttons.forEach((button, at) => button.addEventListener("click", () => show(at)));
   show(0);
+  phone.addEventListener("change", () => {
+    show(buttons.findIndex((button) => button.getAttribute("aria-pressed") === "true"));
+  });
   // Paper is narrower than the screen, and figures do not adapt to it by themselves.
   const onPaper = { autosize: false, width: 960, height: 330 };
   const onScreen = { autosize: true, width: null, height: null };
-  const redraw = (size) => { for (const plot of plots.children) Plotly.relayout(plot, size); };
+  const redraw = (size) => { for (const plot of plots.querySelectorAll(".plot")) Plotly.relayout(plot, size); };
   addEventListener("beforeprint", () => redraw(onPaper));
   addEventListener("afterprint", () => redraw(onScreen));
 }
+showTask();

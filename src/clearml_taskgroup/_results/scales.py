@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ MIN_LOG_RATIO_OF_MANY = 30
 
 It is smaller because such a search rarely reaches the ends of its range.
 """
+MIN_DOUBLED = 3
+"""So many integers, each at least twice the one before, have a logarithmic axis: 8, 16, 64."""
 MAX_CELLS = 20
 """The number of different numbers that get a cell each; more are put into bins."""
 MAX_DISCRETE_NUMBERS = 5
@@ -51,9 +55,9 @@ def assign_cells(values: Sequence[Any], max_cells: int = MAX_CELLS) -> Cells:
     different = distinct(values)
     numbers = [value for value in different if is_number(value)]
     if len(numbers) <= max_cells:
-        texts = [value_text(value) for value in different]
-        place = {text: at for at, text in enumerate(texts)}
-        return Cells(tuple(texts), tuple(place[value_text(value)] for value in values))
+        place = {_identity(value): at for at, value in enumerate(different)}
+        places = tuple(place[_identity(value)] for value in values)
+        return Cells(tuple(map(value_text, different)), places)
     others = [value for value in different if not is_number(value)]
     to, back = (math.log, math.exp) if is_log(numbers) else (float, float)
     low, high = to(numbers[0]), to(numbers[-1])
@@ -97,17 +101,18 @@ def axis_scale(values: Sequence[Any]) -> Scale:
     if not numbers or len(numbers) + len(lanes) < len(different):
         step = 1 / max(1, len(different) - 1)
         place = {
-            value_text(value): (at * step if len(different) > 1 else 0.5)
-            for at, value in enumerate(different)
+            _identity(value): (at * step if len(different) > 1 else 0.5) for at, value in enumerate(different)
         }
-        ticks = tuple((place[value_text(value)], value_text(value)) for value in different)
-        return Scale(tuple(place[value_text(value)] for value in values), ticks, len(different))
+        ticks = tuple((place[_identity(value)], value_text(value)) for value in different)
+        return Scale(tuple(place[_identity(value)] for value in values), ticks, len(different))
     floor = 0.12 * len(lanes)
     log = is_log(numbers)
     lane = {value_text(value): 0.12 * at for at, value in enumerate(lanes)}
 
+    low, high = (math.log(x) if log else x for x in (numbers[0], numbers[-1]))
+
     def at(value: float) -> float:
-        low, high, here = (math.log(x) if log else x for x in (numbers[0], numbers[-1], value))
+        here = math.log(value) if log else value
         return floor + (1 - floor) * ((here - low) / (high - low) if high > low else 0.5)
 
     ticks = tuple((lane[value_text(value)], value_text(value)) for value in lanes)
@@ -118,6 +123,8 @@ def axis_scale(values: Sequence[Any]) -> Scale:
 
 
 def is_number(value: Any) -> bool:
+    if type(value) in (float, int):  # most are, and it is asked often
+        return bool(-MAX_MAGNITUDE < value < MAX_MAGNITUDE)
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_MAGNITUDE
 
 
@@ -134,12 +141,17 @@ def is_continuous(values: Sequence[Any]) -> bool:
 def is_log(numbers: Sequence[float]) -> bool:
     """Whether numbers should have a logarithmic axis: positive, and spanning about two decades or more.
 
-    Many numbers that are spread evenly, as seeds from 1 to 200 or a uniform search, keep a linear axis.
+    Few integers that double, as 8, 16, 64, have one as well. Many numbers that are spread evenly, as seeds
+    from 1 to 200 or a uniform search, keep a linear axis.
     """
     if not numbers or min(numbers) <= 0:
         return False
     different = sorted(set(numbers))
     least, most = different[0], different[-1]
+    integers = all(float(value).is_integer() for value in different)
+    doubling = integers and all(other >= 2 * one for one, other in itertools.pairwise(different))
+    if doubling and len(different) >= MIN_DOUBLED:
+        return True
     if len(different) <= NUMBER_OF_BINS:
         return most >= MIN_LOG_RATIO_OF_FEW * least
     if most < MIN_LOG_RATIO_OF_MANY * least:
@@ -156,11 +168,21 @@ def is_log(numbers: Sequence[float]) -> bool:
 
 def distinct(values: Sequence[Any]) -> list[Any]:
     """Returns the different values: numbers ascending, then others as they come, None and missing last."""
-    found = {value_text(value): value for value in values}
+    found = {_identity(value): value for value in values}
     numbers = sorted(value for value in found.values() if is_number(value))
     others = [value for value in found.values() if not is_number(value)]
     others.sort(key=lambda value: (value is None) + 2 * (value is MISSING))
     return [*numbers, *others]
+
+
+def _identity(value: Any) -> Any:
+    """Returns what is the same for the same values: a number itself, which is faster, else the text."""
+    return value if is_number(value) else value_text(value)
+
+
+def varies(values: Sequence[Any]) -> bool:
+    """Whether there are different values; it ends at the first one that differs."""
+    return bool(values) and any(_identity(value) != _identity(values[0]) for value in values)
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
@@ -172,6 +194,14 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     inside = [value for value in ordered if quarter - fence <= value <= three + fence]
     squeezed = inside[0] < inside[-1] and (inside[-1] - inside[0]) * OUTLIER_RATIO < high - low
     return (inside[0], inside[-1]) if squeezed else (low, high)
+
+
+def rank_shares(values: Sequence[float]) -> list[float]:
+    """Returns each value's rank as a number from 0 to 1; equal values have the same rank."""
+    ordered = sorted(values)
+    steps = max(1, len(ordered) - 1)
+    first, last = bisect.bisect_left, bisect.bisect_right
+    return [(first(ordered, value) + last(ordered, value) - 1) / 2 / steps for value in values]
 
 
 def _round_numbers(low: float, high: float, log: bool) -> list[float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.display_name import display_name
+from .._model.display_name import display_name, number_text
 from .._model.parameter_json import typed_json
 from .._text import printable
 
@@ -27,6 +28,8 @@ class Missing:
 
 
 MISSING: Final = Missing()
+_PLAIN = re.compile(r"[\w=,.:;+()/~-]*", re.ASCII)
+"""Text without any of the characters that `escape` changes, as most names and numbers are."""
 _WORDS = re.compile(r"[^\s\"\[\](){}]([^\"\[\](){}\n]*[^\s\"\[\](){}])?")
 
 
@@ -37,6 +40,9 @@ def value_text(value: Any) -> str:
     if isinstance(value, str) and _needs_no_quotes(value):
         return value
     try:
+        typed = typed_json(value)
+        if type(typed) in (int, float):  # most are, and axes ask for the text of each value several times
+            return number_text(typed)
         return display_name({"v": value}, length=1000).removeprefix("v=")
     except ValueError:  # a value without a stable form; its task was given key=
         return repr(value)
@@ -44,6 +50,8 @@ def value_text(value: Any) -> str:
 
 def as_number(value: Any) -> Any:
     """Converts numbers of other libraries, as numpy's, to Python's; returns other values unchanged."""
+    if type(value) in (int, float, str):
+        return value
     try:
         known = typed_json(value)
     except ValueError:
@@ -67,7 +75,9 @@ def number_texts(values: Sequence[float]) -> list[str]:
 
 def escape(text: str) -> str:
     """Escapes what plotly would take for markup, a template or a formula."""
-    flat = printable(re.sub(r"\s+", " ", text))
+    if _PLAIN.fullmatch(text):
+        return text
+    flat = text if text.isprintable() and "  " not in text else printable(re.sub(r"\s+", " ", text))
     return html.escape(flat, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
 
 
@@ -81,6 +91,7 @@ def shorten_start(text: str, max_chars: int = MAX_TICK_CHARS) -> str:
     return text if len(text) <= max_chars else "…" + text[1 - max_chars :]
 
 
+@functools.lru_cache(maxsize=4096)
 def _needs_no_quotes(text: str) -> bool:
     """Whether a text cannot be confused with a value of another type, as `None` or `1e3` can."""
     if not _WORDS.fullmatch(text) or text in ("None", "True", "False", repr(MISSING)):

@@ -1,0 +1,128 @@
+"""Syncs files to disk in a thread, so that a loop over tasks does not wait for the disk after each."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+import sys
+import threading
+
+import attrs
+
+from .append_file import disk_errors, open_file
+
+SYNCED_AT_ONCE = 64
+"""How many files the system is asked to write before the first of them is waited for."""
+PAUSE_S = 0.1
+"""How often the thread looks for files, unless somebody waits: to wake it for each would hold up the loop."""
+IDLE_S = 1.0
+"""How long it looks for another file: to start it for each takes longer than to make a task."""
+
+
+@attrs.define(eq=False)
+class BackgroundSync:
+    """Files that wait to be synced, in their order; the thread lives until none comes for a while.
+
+    Attributes:
+        errors: One for each file that could not be synced.
+    """
+
+    errors: list[Exception] = attrs.field(factory=list)
+    _waiting: collections.deque[str] = attrs.field(factory=collections.deque)
+    _changed: threading.Condition = attrs.field(factory=threading.Condition)
+    _is_running: bool = False
+    _is_awaited: bool = False
+    _is_closed: bool = False
+
+    def add(self, path: str) -> None:
+        """Syncs a file soon; one that does not exist has no data."""
+        with self._changed:
+            self._waiting.append(path)
+            self._is_closed = False
+            if self._is_running:
+                return
+            self._is_running = True
+        try:
+            threading.Thread(target=self._run, name="taskgroup-sync", daemon=True).start()
+        except RuntimeError:  # no thread can be started as the interpreter exits
+            self._is_closed = True  # nothing more is waited for
+            self._run()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until no file waits.
+
+        Args:
+            timeout: The most seconds to wait; None for as long as it takes.
+
+        Returns:
+            Whether none waits.
+        """
+        with self._changed:
+            if not self._waiting:
+                return True
+            self._is_awaited = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._waiting, timeout)
+
+    def close(self) -> None:
+        """Waits until no file waits, and ends the thread; it starts again with the next file."""
+        self.wait()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        idle_s = 0.0
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._is_awaited = False
+                    self._changed.notify_all()  # who waits does so for all files
+                if not self._changed.wait_for(lambda: self._is_awaited or self._is_closed, PAUSE_S):
+                    idle_s += PAUSE_S
+                if not self._waiting and (self._is_closed or idle_s > IDLE_S):
+                    self._is_running = False
+                    return
+            while self._waiting:
+                idle_s = 0.0
+                with self._changed:
+                    paths = list(itertools.islice(self._waiting, SYNCED_AT_ONCE))
+                begin_writing(paths)
+                for path in paths:
+                    try:
+                        sync(path)
+                    except Exception as error:  # the other files must still be synced
+                        self.errors.append(error)
+                    self._waiting.popleft()
+
+
+def begin_writing(paths: list[str]) -> None:
+    """Asks the system to write files while the first is waited for: all of them then take half as long."""
+    if sys.platform != "linux" or not hasattr(os, "posix_fadvise") or len(paths) < 2:
+        return
+    for path in paths:
+        with contextlib.suppress(OSError):  # which `sync` raises again
+            file = open_file(path)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)
+
+
+def sync(path: str) -> None:
+    """Writes to the disk what the operating system still has of a file.
+
+    Raises:
+        StoreError: The disk is full or broken.
+    """
+    with disk_errors(path):
+        try:
+            file = open_file(path)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)

@@ -1,0 +1,208 @@
+"""What changed between two runs: configurations, values, statuses, code."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from clearml_taskgroup import CodeVersion, Results, TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._results.code_version import code_changes, code_of
+from clearml_taskgroup._storage import script_detection
+from clearml_taskgroup._storage.script_detection import Detected
+from clearml_taskgroup.errors import ArgumentError, NoSuchRunError
+from tests.loopback import LoopbackServer
+from tests.support.cli import as_json, command, told
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SCRIPT: dict[str, Any] = {
+    "repository": "git@host:me/repo.git",
+    "branch": "main",
+    "version_num": COMMIT,
+    "entry_point": "train.py",
+    "working_dir": ".",
+    "diff": "+lr = 1\n",
+    "requirements": {"pip": "# Python 3.11\nnumpy == 1.26\ntorch==2.2\nmine @ git+https://host/mine\n"},
+}
+
+
+def run(cs: list[int], script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> TaskGroup:
+    """Makes a run whose accuracy grows with the run's number; from the second on C=2 fails."""
+    monkeypatch.setattr(sdk, "detect_script", lambda: (script, []))
+    monkeypatch.setattr(script_detection, "start", lambda log: Detected(script))
+    with TaskGroup("digits", "sweep", catch=MemoryError, **options) as group:
+        for task in group.sweep({"C": cs}):
+            with task:
+                task.report({"accuracy": task.params["C"] / 8 + group.results().about.run_number / 16}, 1)
+                if task.params["C"] == 2 and group.results().about.run_number > 1:
+                    raise MemoryError("too large")
+    return group
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_a_diff_has_all_that_changed(mode: Any, monkeypatch: Any, loopback: LoopbackServer) -> None:
+    """Added, removed and common configurations, with values, statuses and code; from a disk and a server."""
+    run([1, 2, 3], SCRIPT, monkeypatch, mode=mode)
+    changed = SCRIPT | {"version_num": "f" * 40, "diff": "+lr = 2\n+x\n"}
+    changed |= {"requirements": {"pip": "numpy == 2\nx"}}
+    group = run([1, 2, 4], changed, monkeypatch, mode=mode)
+    found = TaskGroup.load("digits", "sweep", run=2, mode=mode).diff(run=1)
+    assert [(row.name, row.change) for row in found] == [
+        *(("C=1", "in both"), ("C=2", "in both"), ("C=4", "added"), ("C=3", "removed"))
+    ]
+    assert ([row.name for row in found.added], [row.name for row in found.removed]) == (["C=4"], ["C=3"])
+    records = found.to_records()
+    values = [[one[f"accuracy.{what}"] for what in ("before", "after", "difference")] for one in records]
+    assert values == [
+        [3 / 16, 4 / 16, 1 / 16],
+        [5 / 16, None, None],
+        [None, 10 / 16, None],
+        [7 / 16, None, None],
+    ]
+    assert (records[1]["status.before"], records[1]["status.after"]) == ("completed", "failed")
+    assert found.code_changes() == [
+        "commit: 0123456789ab → ffffffffffff",
+        "uncommitted changes: they differ (3 lines of their diffs)",
+        "package mine: git+https://host/mine → none",
+        "package numpy: 1.26 → 2",
+        "package torch: 2.2 → none",
+        "package x: none → ?",
+    ]
+    assert "+x" in found.code_diff().splitlines()[-1]
+    assert group.results().diff(run=1).to_records() == records
+    assert group.results().diff(run=1).code_changes() == found.code_changes()
+    text = repr(found)
+    for part in ("0.1875 → 0.25 (+0.0625)", "completed → failed", "run 1 → run 2: 2 configurations in both"):
+        assert part in text
+    assert "accuracy: 1 better, 0 worse, 0 equal; mean difference +0.0625" in text
+
+
+def test_the_run_before_is_the_default(monkeypatch: Any) -> None:
+    """A run is compared with the one before, by number or with given results; the first one has none."""
+    groups = [run([1], SCRIPT, monkeypatch, mode="offline") for _ in range(2)]
+    first, second = (group.results() for group in groups)
+    found = second.diff()
+    assert (found.before.run, found.after.run) == (first.about.run, second.about.run)
+    assert second.diff(first).to_records() == found.to_records()
+    assert found.code_changes() == ["code: the same commit, uncommitted changes and packages"]
+    assert second.diff(second)[0].change == "in both"
+    assert "0.25 (=)" in repr(second.diff(second))
+    with pytest.raises(ArgumentError, match="first one"):
+        first.diff()
+    with pytest.raises(NoSuchRunError, match="7"):
+        second.diff(run=7)
+
+
+def values_of(space: Any) -> Results:
+    """The results of a run whose accuracy is C / 8."""
+    with TaskGroup("digits", "models", mode="offline", provenance=False) as group:
+        for task in group.tasks(space):
+            task.report({"accuracy": task.params.get("C", 8) / 8}, 1)
+    return group.results()
+
+
+SVC, FOREST = {"model": "svc", "C": 1}, {"model": "forest", "trees": 100}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({"C": [1]}, {"C": [5]}, ["C 1 → 5"]),
+        ({"C": [1], "m": ["a", "b"]}, {"C": [5], "m": ["b", "a"]}, ["C 1 → 5"] * 2),
+        ([SVC, FOREST], [SVC | {"C": 5}, FOREST], ["C 1 → 5", ""]),
+        ([SVC, FOREST], [SVC | {"C": 5}, FOREST | {"trees": 9}], ["C 1 → 5", "trees 100 → 9"]),
+        ({"C": [1], "g": [1], "m": ["a"]}, {"C": [2], "g": [2.5], "m": ["a"]}, ["C 1 → 2, g 1 → 2.5"]),
+        ({"C": [1], "m": [1]}, {"C": [1], "m": ["1"]}, ['m 1 → "1"']),
+    ],
+)
+def test_a_changed_parameter_is_no_new_configuration(before: Any, after: Any, changes: list[str]) -> None:
+    """Configurations that agree in all other parameters are one, with both values and the difference."""
+    values_of(before)
+    found = values_of(after).diff()
+    assert [row.changes for row in found] == changes
+    assert (found.added, found.removed) == ([], [])
+    first, record = found[0], found.to_records()[0]
+    assert (first.change, first.changed) == ("changed", tuple(re.findall(r"(\w+) \S+ →", changes[0])))
+    assert (record["change"], record["changes"]) == ("changed", changes[0])
+    assert record["accuracy.before"] == 1 / 8
+    assert f"{first.name}: {changes[0]}" in repr(found)
+    told = list(filter(None, changes))
+    assert f"{len(told)} changed ({', '.join(dict.fromkeys(told))})" in repr(found)
+
+
+def test_points_of_a_grid_are_no_changes() -> None:
+    """What has neighbours with the same other parameters was added or removed, not changed."""
+    values_of({"C": [1, 2, 3], "m": ["a", "b"]})
+    found = values_of({"C": [1, 2, 4], "m": ["a", "b"]}).diff()
+    assert [row.change for row in found] == [*["in both"] * 4, *["added"] * 2, *["removed"] * 2]
+
+
+def test_names_tell_what_differs() -> None:
+    """A name leaves out what is constant in its run; the table adds it where names would be equal."""
+    values_of({"C": [1, 2], "d": [0]})
+    text = repr(values_of({"C": [1, 2], "e": [3]}).diff())
+    names = [line.split("  ")[0] for line in text.splitlines()[2:6]]
+    assert names == ["C=1 (e=3, no d)", "C=2 (e=3, no d)", "C=1 (no e, d=0)", "C=2 (no e, d=0)"]
+
+
+def test_new_parameters_are_named(monkeypatch: Any) -> None:
+    """If a parameter was added, no configuration is in both; the text says why."""
+    run([1], SCRIPT, monkeypatch, mode="offline")
+    with TaskGroup("digits", "sweep", mode="offline", provenance=False) as group:
+        group.task({"C": 1, "dropout": 0.5})
+    found = group.results().diff()
+    assert [row.change for row in found] == ["added", "removed"]
+    assert "parameters added: dropout" in repr(found)
+    assert found.code_changes() == ["code: not known for the later run"]
+
+
+def test_code_that_is_not_known() -> None:
+    """Without provenance nothing is said about the code; an old form of requirements is read."""
+    assert code_of({}) is None
+    assert code_of({"requirements": "a==1\n"}) == CodeVersion(packages={"a": "1"})
+    assert code_of({"requirements": {"pip": ["A_b[x] == 1.0", "# c"]}}) == CodeVersion(
+        packages={"a-b": "1.0"}
+    )
+    assert code_changes(None, None) == ["code: not known for both runs"]
+    assert code_changes(None, CodeVersion()) == ["code: not known for the earlier run"]
+
+
+HEAD = (
+    "diff --git a/train.py b/train.py\nindex 1..2 100644\n--- a/train.py\n+++ b/train.py\n@@ -1,3 +1,3 @@\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ("", f"{HEAD} import x\n-lr = 1\n+lr = 2\n a\n", "1 line added, 1 removed"),
+        (f"{HEAD}-lr = 1\n+lr = 2\n", f"{HEAD}-lr = 1\n+lr = 3\n", "1 line added, 1 removed"),
+        (f"{HEAD}-lr = 1\n+lr = 2\n", "", "1 line added, 1 removed"),
+        (f"{HEAD}+a\n", f"{HEAD}+a\n+++b\n+c\n", "2 lines added, 0 removed"),
+        (f"{HEAD}+a\n", f"{HEAD} y\n+a\n", "they differ (1 line of their diffs)"),
+    ],
+)
+def test_lines_of_the_source_are_counted(before: str, after: str, change: str) -> None:
+    """Not lines of the diffs, with their heads and context; of a script without repository, its lines."""
+    versions = [CodeVersion(commit=COMMIT, diff=diff) for diff in (before, after)]
+    assert code_changes(*versions) == [f"uncommitted changes: {change}"]
+    scripts = [CodeVersion(diff=text) for text in ("a\nb\n", "a\n-c\n+d\n")]
+    assert code_changes(*scripts) == ["script: 2 lines added, 1 removed"]
+
+
+def test_the_command(monkeypatch: Any) -> None:
+    """`diff` compares with the run before, or with --to; --code has the changed lines."""
+    run([1, 2], SCRIPT, monkeypatch, mode="offline")
+    assert "first one" in told("diff", "digits/sweep", code=2)
+    run([1, 3], SCRIPT | {"diff": "+lr = 3\n"}, monkeypatch, mode="offline")
+    text = command("diff", "digits/sweep", "--code").stdout
+    assert "0.1875 → 0.25 (+0.0625)" in text
+    assert "++lr = 3" in text.splitlines()
+    found = as_json("diff", "digits/sweep", "--run", "2", "--to", "1")
+    assert [one["change"] for one in found["configurations"]] == ["in both", "added", "removed"]
+    assert found["code"]["after"]["commit"] == COMMIT
+    assert json.dumps(found["code_changes"])
+    assert "run 7" in told("diff", "digits/sweep", "--to", "7", code=1)
