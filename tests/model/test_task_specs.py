@@ -245,10 +245,19 @@ def test_names_of_a_space_have_what_varies(group: TaskGroup) -> None:
     assert [task.name for task in tasks] == ["C=1", "C=10"]
     assert tasks[0].key == task_key({"model": "svm", "C": 1, "net/depth": 2, "seed": 0})
     assert group.task({"model": "svm", "C": 1}).name == "C=1,model=svm"  # a space of its own is not known
-    # Not the same name again for another task, and a parameter that only some have is one that varies.
-    assert [task.name for task in group.tasks({"model": ["rf"], "C": [1, 20]})] == ["C=1,model=rf", "C=20"]
-    assert [task.name for task in group.tasks([{"a": 1, "b": 1}, {"a": 1}])] == ["b=1", "a=1"]
+    # As a task has `model` in its name, the next ones have, too.
+    listed = group.tasks({"model": ["rf"], "C": [1, 20], "seed": [0]})
+    assert [task.name for task in listed] == ["C=1,model=rf", "C=20,model=rf"]
+    assert [task.name for task in group.tasks([{"a": 1, "b": 1}, {"a": 1, "b": 2}])] == ["b=1", "b=2"]
     assert [task.name for task in group.tasks({"only": [1], "one": [True]})] == ["one=True,only=1"]
+
+
+def test_names_of_a_space_have_one_form(group: TaskGroup) -> None:
+    """Where one would be blank, or another task's, all have all parameters, what varies first."""
+    group.tasks({"model": ["svm"], "z": [1, 10]})
+    listed = group.tasks({"model": ["rf"], "z": [1, 20]})
+    assert [task.name for task in listed] == ["z=1,model=rf", "z=20,model=rf"]
+    assert [task.name for task in group.tasks([{"a": 1, "b": 1}, {"a": 1}])] == ["b=1,a=1", "a=1"]
 
 
 def test_equal_values_do_not_vary(group: TaskGroup) -> None:
@@ -263,11 +272,17 @@ def test_a_configuration_keeps_its_name() -> None:
     """Under `resume`, and where it is run again, whatever varies in the space now."""
     with TaskGroup("digits", "kept names", mode="offline", provenance=False) as group:
         group.task({"C": 1, "seed": 0}).mark_failed()
-        group.tasks([{"C": 2, "seed": 0}, {"C": 2, "seed": 1}])
+        listed = group.tasks([{"C": 2, "seed": 0}, {"C": 2, "seed": 1}])
+        assert [task.name for task in listed] == ["C=2,seed=0", "C=2,seed=1"]  # as the first one's
         again = [task.name for task in group.sweep({"C": [1], "seed": [0, 1]}, if_exists="retry")]
         assert again == ["C=1,seed=0", "C=1,seed=1"]
     with TaskGroup("digits", "kept names", mode="offline", provenance=False, resume=True) as group:
         names = [task.name for task in group.tasks({"C": [2, 3], "seed": [0, 1]})]
+        assert names == ["C=2,seed=0", "C=2,seed=1", "C=3,seed=0", "C=3,seed=1"]
+    with TaskGroup("digits", "kept names", mode="offline", provenance=False) as group:
+        group.tasks({"C": [2], "seed": [0, 1], "k": [5]})
+    with TaskGroup("digits", "kept names", mode="offline", provenance=False, resume=True) as group:
+        names = [task.name for task in group.tasks({"C": [2, 3], "seed": [0, 1], "k": [5]})]
         assert names == ["seed=0", "seed=1", "C=3,seed=0", "C=3,seed=1"]
 
 

@@ -16,6 +16,7 @@ from .._results.aggregate import Aggregates
 from .._results.compare import TESTS
 from .._results.results import Results
 from .._results.rows import OF, Best, Row, with_parameters, with_statistic
+from .._results.task_labels import one_form
 from .._storage.past_runs import find_run_log, is_in_use, load_or_skip
 from ..errors import NoSuchResultError
 from .find_run import (
@@ -309,7 +310,9 @@ def best(
             print_json([_best_json(one, rows, results) for one in ranked])
             return
         head = ["configuration" if over else "task", with_statistic(found.metric, of)]
-        print_table(head, [[with_parameters(one.name, one.params), one.value_text()] for one in ranked])
+        names = one_form([(one.name, one.params) for one in ranked])
+        called = [with_parameters(name, one.params) for name, one in zip(names, ranked, strict=True)]
+        print_table(head, [[name, one.value_text()] for name, one in zip(called, ranked, strict=True)])
         if found.note:
             echo(found.note)
         return

@@ -24,6 +24,7 @@ def display_name(
     length: int = MAX_NAME_LENGTH,
     short: bool = False,
     among: Collection[str] | None = None,
+    first: Collection[str] = (),
 ) -> str:
     """Returns the readable form of flat parameters, `C=1,seed=0`.
 
@@ -34,16 +35,23 @@ def display_name(
         short: Whether an object is shown without the module of its class, `SVC(C=3)`. Then objects of
             two classes with the same name may have the same text.
         among: The parameters to show, where the others are known to be the same in all tasks; None for all.
+        first: The parameters that come before the others.
     """
+    ordered = sorted(flat, key=lambda name: (name not in first, name)) if first else sorted(flat)
     text = ",".join(
-        f"{_quoted_if_ambiguous(name)}={_json_text(typed_json(flat[name], name), short)}"
-        for name in sorted(flat)
+        f"{shown_name(name)}={_json_text(typed_json(flat[name], name), short)}"
+        for name in ordered
         if among is None or name in among
     )
     if len(text) <= length:
         return text
     tail = f"~{task_key(flat)}"
     return text[: max(0, length - len(tail))] + tail
+
+
+def shown_name(name: str) -> str:
+    """Returns a parameter's name as readable names have it."""
+    return _quoted_if_ambiguous(name)
 
 
 def number_text(value: float) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._text import is_storable, shown
 from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .arguments import checked_tags
-from .display_name import display_name
+from .display_name import display_name, shown_name
 from .identity import canonical_task_name, flatten, task_key
 from .name_template import fill_task_name
 from .parameter_json import copied_parameters, stored_json
@@ -85,10 +85,10 @@ class TaskSpecs:
         name: str | None = None,
         key: str | None = None,
         tags: Iterable[str] = (),
-        among: Collection[str] | None = None,
+        readable: str | None = None,
         sweep: str = "",
     ) -> TaskSpec:
-        """Creates a spec; `among` are the parameters that tell the tasks apart, None for all."""
+        """Creates a spec; `readable` is its name unless the key has one already."""
         for what, text in (("name", name), ("key", key)):
             if text is not None and (not isinstance(text, str) or not text.strip() or not is_storable(text)):
                 raise ArgumentError(what, text, "text that is not blank and has no lone surrogates")
@@ -97,9 +97,7 @@ class TaskSpecs:
         if key is None:
             raise ArgumentError("params", None, "a dict, {'C': 1}, or instead name='baseline' or key='…'")
         if name is None:
-            name = self._known_names.get(key) or _display_name_or_blank(flat, among)
-            if not name or self._key_of_name.get(name, key) != key:  # as in another sweep
-                name = _display_name_or_blank(flat) or key
+            name = self._known_names.get(key) or readable or _display_name_or_blank(flat) or key
         if self._key_of_name.get(name, key) != key:
             name = f"{name}~{key}"
         index = self._free_index(key, self._next_index if index is None else index)
@@ -120,8 +118,7 @@ class TaskSpecs:
     ) -> list[TaskSpec]:
         """Creates the specs of a search space's configurations, without adding them.
 
-        Their indices are reserved, unless an error is raised. Their names have the parameters that differ
-        between them, unless other processes share the run, whose configurations are not known.
+        Their indices are reserved, unless an error is raised.
 
         Args:
             configurations: The parameters of each.
@@ -135,10 +132,11 @@ class TaskSpecs:
         before, names, first = set(self._used_indices), dict(self._key_of_name), self._next_index
         listed = list(map(_flat, configurations))
         varying = varying_names(listed)
-        among = varying if varying and not self.is_shared else None
+        keys = [task_key(flat) if flat else None for flat in listed]
+        readable = self._readable_names(listed, keys, varying)
         try:
-            for offset, flat in enumerate(listed):
-                spec = self._spec(flat, index=first + offset, among=among, sweep=sweep)
+            for offset, (flat, key, name) in enumerate(zip(listed, keys, readable, strict=True)):
+                spec = self._spec(flat, index=first + offset, key=key, readable=name, sweep=sweep)
                 if not again:
                     self.refuse_duplicate(spec)
                 if spec.key in specs:
@@ -156,6 +154,29 @@ class TaskSpecs:
         self.reserve_indices(len(configurations))
         self._known_indices.update((spec.key, spec.index) for spec in specs.values())  # if it is made again
         return list(specs.values())
+
+    def _readable_names(
+        self, listed: Sequence[Mapping[str, Any]], keys: Sequence[str | None], varying: Sequence[str]
+    ) -> list[str]:
+        """Makes the names of a space's configurations, all in one form.
+
+        They have the parameters that differ in the space, and those that the names of the run's other tasks
+        have. They have all, the differing ones first, if one would be blank or the name of a task outside of
+        the space. Other processes that share the run may have another space, so all are in the usual order.
+        """
+        if not varying or self.is_shared:
+            return list(map(_display_name_or_blank, listed))
+        among = {*varying, *self._shown_in_names([name for name in listed[0] if name not in varying])}
+        names = [_display_name_or_blank(flat, among) for flat in listed]
+        of_others = (self._key_of_name.get(name, key) != key for name, key in zip(names, keys, strict=True))
+        if all(names) and not any(of_others):
+            return names
+        return [_display_name_or_blank(flat, first=varying) for flat in listed]
+
+    def _shown_in_names(self, params: Iterable[str]) -> list[str]:
+        """Returns the parameters that names of the run's tasks contain."""
+        names = [f",{name}" for name in self._key_of_name]
+        return [param for param in params if any(f",{shown_name(param)}=" in name for name in names)]
 
     def _free_index(self, key: str, index: int) -> int:
         """Returns the index that the key had in an earlier run, else `index`, or the next free one."""
@@ -187,9 +208,11 @@ def _flat(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return flat
 
 
-def _display_name_or_blank(flat: Mapping[str, Any], among: Collection[str] | None = None) -> str:
+def _display_name_or_blank(
+    flat: Mapping[str, Any], among: Collection[str] | None = None, first: Collection[str] = ()
+) -> str:
     try:
-        return display_name(flat, short=True, among=among)
+        return display_name(flat, short=True, among=among, first=first)
     except ParameterError:  # key= was given for parameters that have no key of their own
         return ""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .._results.parameters import varying_names
+from .._results.task_labels import one_form
 from .._results.value_text import shorten, value_text
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def legend_names(tasks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     Returns:
         A name for each, all different.
     """
-    names = [name for name, _ in tasks]
+    names = one_form(tasks)
     if any(len(name) > MAX_LEGEND_CHARS for name in names):
         varying = _most_different_first([params for _, params in tasks])
-        names = [_short_name(name, params, varying) for name, params in tasks]
+        names = [_short_name(name, params, varying) for name, (_, params) in zip(names, tasks, strict=True)]
     return _numbered(names)
 
 

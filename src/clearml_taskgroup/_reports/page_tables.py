@@ -9,6 +9,7 @@ from .._clearml.pages import MAX_COMPARED_TASKS
 from .._plots.web_page import web_figure
 from .._results.filtering import has_value
 from .._results.parameters import varying_parameters
+from .._results.task_labels import one_form
 from .._results.value_text import escape
 from .links import page_of
 
@@ -46,16 +47,17 @@ def tasks_table(
         notes.append(f"{MAX_TABLE_TASKS:,} of {len(rows):,} tasks")
     head = ["task", *varying, *(titles[key] for key in metric_keys), "status", "duration (s)", *same]
     body = []
-    for row in rows[:MAX_TABLE_TASKS]:
+    names = one_form([(row.name, row._params) for row in rows[:MAX_TABLE_TASKS]])
+    for name, row in zip(names, rows[:MAX_TABLE_TASKS], strict=True):
         params = row.params  # a copy
         body.append(
             [
-                row.name,
-                *(str(params.get(name, "")) for name in varying),
+                name,
+                *(str(params.get(param, "")) for param in varying),
                 *(_last_text(row, metric_key) for metric_key in metric_keys),
                 row.status,
                 f"{row.duration:.1f}",
-                *(str(params.get(name, "")) for name in same),
+                *(str(params.get(param, "")) for param in same),
             ]
         )
     links = [row.url for row in rows[:MAX_TABLE_TASKS]]

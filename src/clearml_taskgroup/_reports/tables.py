@@ -12,6 +12,7 @@ from .._model.display_name import number_text
 from .._results.filtering import is_comparable
 from .._results.parameters import varying_parameters
 from .._results.scales import is_number
+from .._results.task_labels import one_form
 from .._results.value_text import as_number, number_texts, value_text
 from .._text import counted, some
 from .comparison import shown_comparison
@@ -107,6 +108,15 @@ class Tables:
     results: Results
     metric_keys: Sequence[MetricKey]
     means: Aggregates | None
+    _names: Mapping[str, str] = attrs.field(init=False, repr=False)
+
+    @_names.default
+    def _names_in_one_form(self) -> dict[str, str]:
+        names = one_form([(row.name, row._params) for row in self.results])
+        return {row.id: name for row, name in zip(self.results, names, strict=True)}
+
+    def _task_cell(self, row: Row) -> Cell:
+        return Cell(self._names[row.id], css="wide", details=_anchor(row))
 
     @property
     def any_value(self) -> bool:
@@ -140,7 +150,7 @@ class Tables:
             return None
         row, value = self.results._best_row(metric_key, mode)
         which = {"max": "highest", "min": "lowest"}[mode]
-        cells = [Cell(self.results.label(metric_key)), Cell(which), _number_cell(value), _task_cell(row)]
+        cells = [Cell(self.results.label(metric_key)), Cell(which), _number_cell(value), self._task_cell(row)]
         if self.means is not None:
             config = self.means._best_row(metric_key, mode)
             mean = config.stats[metric_key].mean
@@ -217,7 +227,7 @@ class Tables:
             own = [cells[row.id] for cells in params]
             lasts = [cells.get(row.id, MISSING) for cells in values]
             duration = Cell(time_text(row.duration), round(row.duration, 3))
-            named = [Cell(row.name, css="name")] if has_names else []
+            named = [Cell(self._names[row.id], css="name")] if has_names else []
             line = [place, *named, status, *_ordered(own, lasts), duration]
             lines.append(Line(line, "" if is_comparable(row) else "off"))
         columns = [Column("#"), *([Column("task")] if has_names else []), Column("status")]
@@ -268,7 +278,7 @@ class Tables:
         lines = [
             Line(
                 [
-                    _task_cell(row),
+                    self._task_cell(row),
                     Cell(_words(row.status), css=row.status),
                     Cell(row.status_reason or "no reason was given", css="reason"),
                 ]
@@ -359,10 +369,6 @@ def _stats_numbers(stats: Stats) -> list[float | None]:
 
 def _anchor(row: Row) -> str:
     return f"task-{quote(row.id)}"
-
-
-def _task_cell(row: Row) -> Cell:
-    return Cell(row.name, css="wide", details=_anchor(row))
 
 
 def _words(status: str) -> str:

@@ -38,9 +38,9 @@ from .rows import (
     not_compared,
     partial_text,
     value_cell,
-    with_parameters,
     with_statistic,
 )
+from .task_labels import task_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -479,11 +479,11 @@ class Results(Tabular[Row]):
         labels = [with_statistic(self.label(metric_key), of) for metric_key in metric_keys]
         body = [
             [
-                with_parameters(row.name, row._params),
+                label,
                 shown_status(row.status, row.status_reason),
                 *(value_cell(row, metric_key, of) for metric_key in metric_keys),
             ]
-            for row in self.rows
+            for label, row in zip(task_labels(self.rows), self.rows, strict=True)
         ]
         return ["task", "status", *labels], body
 
