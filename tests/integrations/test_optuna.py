@@ -694,6 +694,31 @@ def test_resume_with_optunas_own_storage(place: Place, stored: Callable[[], Any]
         assert [float(section["x"]["value"]) for section in general] == [t.params["x"] for t in study.trials]
 
 
+def test_an_interrupted_trial_is_enqueued_again(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """As the guide says: it is failed in the study, and its parameters run as a new trial of a new task."""
+
+    def fn(trial: Any) -> float:
+        x = float(trial.suggest_float("x", 0, 1))
+        if trial.number == 1:
+            raise KeyboardInterrupt
+        return x
+
+    study = study_of(study_name="mine")
+    with place.group() as group, pytest.raises(KeyboardInterrupt):
+        study.optimize(group.objective(fn), n_trials=2)
+    assert "so far" not in caplog.text
+    states = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING
+    (trial,) = study.get_trials(states=states)
+    study.enqueue_trial(trial.params)
+    callback = optuna.study.MaxTrialsCallback(4, states=None)
+    with place.resume() as group:
+        study.optimize(group.objective(fn), callbacks=[callback])
+        statuses = {str(task): task.status for task in group}
+    assert list(statuses.values()) == ["completed", "stopped", "completed", "completed"]
+    assert study.trials[2].params == study.trials[1].params
+    assert caplog.messages.count("the study 'mine' goes on: 2 trials so far, 1 of them completed") == 1
+
+
 @pytest.mark.parametrize("name", ["mine", None])
 def test_a_study_that_begins_anew_is_told(place: Place, name: str | None) -> None:
     """A run that goes on while its study does not is an error that says what to keep."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._log import warn
+from .._log import logger, warn
 from .._model.arguments import iterator_of
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
@@ -325,8 +325,13 @@ def _restore_trials(group: TaskGroup, run: Run, in_run: _Study, current: Any) ->
         if key in run.prior.attempts and trial.number != current.number:
             specs.append(run.specs.make(None, name=name, key=key))
             params[key] = trial.params
-    for task in group._recall_tasks(specs):
+    tasks = group._recall_tasks(specs)
+    for task in tasks:
         task._state.params.update(params[task.key])
+    if tasks:
+        so_far, completed = counted(len(tasks), "trial"), sum(task.done for task in tasks)
+        text = "the study %r goes on: %s so far, %d of them completed"
+        logger.info(text, in_run.study.study_name, so_far, completed)
 
 
 @attrs.define(eq=False)
