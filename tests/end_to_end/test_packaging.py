@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,20 @@ def test_extras_are_in_the_readme() -> None:
     text = (REPOSITORY / "README.md").read_text()
     for extra in PROJECT["project"]["optional-dependencies"]:
         assert re.search(rf"`{extra}`|'\.\[(\w+,)*{extra}(,\w+)*\]'", text), extra
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_install_line_covers_the_code_of_a_page(page: str) -> None:
+    """All that a page's code imports is of Python, a dependency, or an extra that the page installs."""
+    text = (REPOSITORY / page).read_text()
+    project, installs = PROJECT["project"], re.search(r"^pip install '\.\[([\w,]+)\]'$", text, re.M)
+    assert installs is not None
+    extras = [project["optional-dependencies"][extra] for extra in installs[1].split(",")]
+    installed = {re.split("[^-\\w]", each)[0] for each in (*project["dependencies"], *chain(*extras))}
+    for code in re.findall(r"^```python$(.*?)^```$", text, re.M | re.S):
+        for module in re.findall(r"^(?:import|from) (\w+)", code, re.M):
+            if module not in sys.stdlib_module_names and module != "clearml_taskgroup":
+                assert installed.intersection(packages_distributions()[module]), module
 
 
 def test_workflow_runs_each_part() -> None:
