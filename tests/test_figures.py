@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup, figures
-from clearml_taskgroup._plots.colours import PALETTE
+from clearml_taskgroup._plots.colours import PALETTE, line_style
 from clearml_taskgroup._plots.curves import MAX_CURVE_POINTS, MAX_LEGEND_LINES, curves_figure, downsample
 from clearml_taskgroup._plots.scatter import points_figure
-from clearml_taskgroup._results.rows import Curve
+from clearml_taskgroup._results.rows import Curve, Mode
 from clearml_taskgroup._results.scales import assign_cells, axis_scale, is_continuous, is_log, limits
 from clearml_taskgroup._results.value_text import MISSING, escape, number_texts, shorten_start
 from clearml_taskgroup.errors import (
@@ -82,6 +82,30 @@ def test_few_curves_have_their_own_colour_dash_and_name() -> None:
     assert {line.line.color for line in lines} == set(PALETTE)
     assert figure.layout.yaxis.title.text == "loss[split=val] (nats)"
     assert figure.layout.showlegend
+
+
+def test_the_legend_is_in_the_order_of_the_last_values() -> None:
+    """The best one is first, if it is known what is better; each has the same style in all figures."""
+    results = swept({"C": [3, 1, 2]}, lambda params, _: params["C"])
+    styles = {}
+    orders: list[tuple[Mode, list[int]]] = [("min", [1, 2, 3]), ("max", [3, 2, 1])]
+    for mode, expected in orders:
+        lines = lines_of(figures.curves(results, "loss", mode=mode))
+        assert [line.name for line in lines] == [f"C={C}" for C in expected]
+        styles[mode] = {line.name: line.line.color for line in lines}
+    assert styles["min"] == styles["max"]
+    with TaskGroup("digits", "unknown") as group:
+        for task in group.tasks({"C": [3, 1, 2]}):
+            task.report({"heat": task.params["C"]}, 1)
+    lines = lines_of(figures.curves(group.results(), "heat"))
+    assert [line.name for line in lines] == ["C=3", "C=1", "C=2"]
+
+
+def test_line_styles() -> None:
+    """A dash where the palette is used up; 42 lines have 42 styles."""
+    styles = list(map(line_style, range(42)))
+    assert [dash for _, dash in styles[:8]] == ["solid"] * 7 + ["dash"]
+    assert len(set(styles)) == 42
 
 
 def test_many_curves_are_coloured_by_the_rank_of_their_last_value() -> None:

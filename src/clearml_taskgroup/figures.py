@@ -59,8 +59,9 @@ def curves(
 ) -> PlotlyFigure:
     """Draws a metric over the iterations: a line per task, or a mean with a band per configuration.
 
-    Up to 12 lines have their own colour and dash, and a legend; more are coloured by the rank of their last
-    value. Failed and stopped tasks are grey and dotted; with `over` they are skipped.
+    Up to 12 lines have their own colour and dash, and a legend, the best last value first; more are coloured
+    by the rank of their last value. Failed and stopped tasks are grey and dotted; with `over` they are
+    skipped.
 
     Args:
         results: A group's results.

@@ -181,13 +181,16 @@ def test_the_table_of_all_tasks(tmp_path: Path) -> None:
     ]
     assert [line[1:6] for line in lines] == [
         ["completed", "1", "0", "0.97", "0.9515"],
-        ["failed", "1", "1", "1.07", "0.9465"],
         ["completed", "1", "2", "1.17", "0.9415"],
         ["completed", "10", "0", "9.97", "0.5015"],
         ["completed", "10", "1", "10.07", "0.4965"],
+        ["failed", "1", "1", "1.07", "0.9465"],
         ["stopped", "10", "2", "10.17", "0.4915"],
     ]
     assert "The same in all tasks: data = digits." in page.text
+    sorted_heads = [attributes["aria-sort"] for _, attributes in page.tags if "aria-sort" in attributes]
+    assert sorted_heads == ["ascending", "ascending"]  # of the configurations, too
+    assert "marked. The least loss[split=val] (nats) is first. Click" in page.text
     tasks = text[text.index('<section id="tasks">') : text.index('<section id="failures">')]
     assert re.findall(r'<td class="n best" data-n="([\d.]+)"', tasks) == ["0.97", "0.9515"]
 
@@ -308,7 +311,7 @@ def test_tables_have_captions_and_columns(tmp_path: Path) -> None:
         group.task({"C": "one"}).report({"loss": 0.25, "f1": 0.5}, 1)
     text, page = written(group.results(), tmp_path)
     assert text.count('<p class="caption">') == text.count('role="region"')
-    head, one, _ = page.tables["all tasks"]
+    head, _, one = page.tables["all tasks"]
     assert one[head.index("f1")] == "–"
     assert '<td class="n none">–</td>' in text
     assert one[head.index("loss (nats)")] == "1.00"

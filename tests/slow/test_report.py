@@ -95,10 +95,15 @@ def test_figures_are_there_when_the_page_has_loaded(digits: Path, browser: Brows
 
 
 def test_sorting_by_a_click(digits: Path, browser: Browser) -> None:
-    """A click on a head sorts, best first, a second one the other way round; the others lose their mark."""
+    """A click on a head sorts, best first, a second one the other way round; the others lose their mark.
+
+    The table is sorted by the most important metric already.
+    """
     browser.open(digits)
     heads = browser.evaluate("Array.from(document.querySelectorAll('#tasks th'), (head) => head.textContent)")
     accuracy, loss = heads.index("accuracy[split=val]") + 1, heads.index("loss[split=val]") + 1
+    losses = [float(text) for text in column(browser, loss)]
+    assert (losses, sort_state(browser, loss)) == (sorted(losses), "ascending")
     browser.click(f"{HEAD.format(accuracy)} button")
     values = [float(text) for text in column(browser, accuracy)]
     assert values == sorted(values, reverse=True)
@@ -108,8 +113,7 @@ def test_sorting_by_a_click(digits: Path, browser: Browser) -> None:
     assert [float(text) for text in column(browser, accuracy)] == sorted(values)
     assert sort_state(browser, accuracy) == "ascending"
     browser.click(f"{HEAD.format(loss)} button")
-    values = [float(text) for text in column(browser, loss)]
-    assert values == sorted(values)
+    assert [float(text) for text in column(browser, loss)] == losses
     assert (sort_state(browser, accuracy), sort_state(browser, loss)) == (None, "ascending")
 
 
@@ -133,7 +137,7 @@ def test_filter_and_links(digits: Path, browser: Browser) -> None:
         f"new Promise((done) => {opened} ? done() : addEventListener('hashchange', done))"
         f".then(() => {opened}.textContent)"
     )
-    assert "hidden=8,learning_rate=0.001,seed=3" in shown
+    assert "hidden=8,learning_rate=0.01,seed=3" in shown
     assert "accuracy[split=val]" in shown
     browser.click("dialog > button")
     browser.evaluate("new Promise((done) => setTimeout(done))")  # the event of closing comes later
@@ -159,7 +163,6 @@ def test_sorting_of_all_that_there_is(tmp_path: Path, browser: Browser) -> None:
     heads = browser.evaluate("Array.from(document.querySelectorAll('#tasks th'), (head) => head.textContent)")
     loss, k = heads.index("loss") + 1, heads.index("k") + 1
     numbers = ["-3", "-2e-05", "0", "1e-05", "9", "10", "100", "1e+10"]
-    browser.click(f"{HEAD.format(loss)} button")
     assert column(browser, loss) == [*numbers, "–", "–"]
     browser.click(f"{HEAD.format(loss)} button")
     assert column(browser, loss) == [*reversed(numbers), "–", "–"]

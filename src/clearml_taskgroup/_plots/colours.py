@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8f6b4a")
 """The colours of Okabe and Ito without yellow, which is hard to see on white, and black, on dark grey."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""The patterns of lines: the next one where all colours are used up."""
 GREY = "#8a8f98"
 PRUNED = "#b0764a"
 """The colour of the curves of pruned trials."""
@@ -28,6 +29,12 @@ COLOUR_SEQUENCE = (
     "#6ece58",
 )
 """Viridis without its pale end, which is hard to see on white."""
+
+
+def line_style(at: int) -> tuple[str, str]:
+    """Returns colour and dash of one of several lines, different for the first 42."""
+    rounds, place = divmod(at, len(PALETTE))
+    return PALETTE[place], DASHES[rounds % len(DASHES)]
 
 
 class Ranks(NamedTuple):

@@ -15,7 +15,7 @@ from .._results.rows import Curve
 from .._results.scales import MAX_MAGNITUDE, rank_shares
 from .._results.value_text import escape
 from .._text import counted
-from .colours import DARK_IS_BEST, DASHES, GREY, PALETTE, PRUNED, Ranks, colour_of, with_opacity
+from .colours import DARK_IS_BEST, GREY, PRUNED, Ranks, colour_of, line_style, with_opacity
 from .layout import (
     MAX_LINES,
     Figure,
@@ -66,7 +66,8 @@ def curves_figure(
         ranks: The colours of more than 12 lines.
 
     Returns:
-        The figure. Up to 12 lines have a legend; more are coloured by the rank of their last value.
+        The figure. Up to 12 lines have a legend, the best last value first if `mode` is known; more are
+        coloured by the rank of their last value.
     """
     tasks = [task for task in map(_task_curve, curves) if task.xs]
     over = parameter_names(over or ())
@@ -94,7 +95,10 @@ def curves_figure(
     others = evenly_spaced([line for line in lines if not line.is_comparable], MAX_LINES // 2)
     data = [trace for line in others for trace in _grey_traces(line)]
     if len(comparable) <= MAX_LEGEND_LINES:
-        data += [trace for at, line in enumerate(comparable) for trace in _legend_traces(line, at, label)]
+        styled = list(enumerate(comparable))  # before they are sorted: the same in the figures of all metrics
+        if mode is not None and not names:
+            styled.sort(key=lambda one: one[1].ys[-1], reverse=mode == "max")
+        data += [trace for at, line in styled for trace in _legend_traces(line, at, label)]
     else:
         data += _rank_traces(comparable, label, mode, ranks)
         last = "last mean" if over else "last value"
@@ -216,8 +220,7 @@ def _grey_traces(line: _Line) -> list[Figure]:
 
 
 def _legend_traces(line: _Line, at: int, label: str) -> list[Figure]:
-    rounds = at // len(PALETTE)
-    colour, dash = PALETTE[at % len(PALETTE)], DASHES[(at + rounds) % len(DASHES)]
+    colour, dash = line_style(at)
     trace = _trace(line, {"color": colour, "width": 2, "dash": dash}, label=label)
     trace["legendgroup"] = str(at)
     return [*_band_traces(line, colour, str(at)), trace]

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from .._clearml.pages import MAX_COMPARED_TASKS
 from .._plots.web_page import web_figure
-from .._results.filtering import has_value
 from .._results.parameters import varying_parameters
 from .._results.task_labels import one_form
 from .._results.value_text import escape
 from .links import page_of
+from .metric_order import best_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +41,10 @@ def tasks_table(
     """
     varying = varying_parameters(results.rows) if len(results) > 1 else list(results.parameters)
     same = [name for name in results.parameters if name not in varying]
-    rows, note = _best_first(results, metric_keys, titles)
-    notes = [note] if note else []
+    rows, decisive = best_first(results, metric_keys)
+    notes = []
+    if decisive is not None:
+        notes.append(escape(f"the {decisive.order} {titles[decisive.metric_key]} first"))
     if len(rows) > MAX_TABLE_TASKS:
         notes.append(f"{MAX_TABLE_TASKS:,} of {len(rows):,} tasks")
     head = ["task", *varying, *(titles[key] for key in metric_keys), "status", "duration (s)", *same]
@@ -107,22 +109,6 @@ def table_plot(
     header = {"values": list(map(escape, head))}
     trace = {"type": "table", "columnwidth": widths, "header": header, "cells": {"values": cells}}
     return {"data": [trace], "layout": {}}
-
-
-def _best_first(
-    results: Results, metric_keys: Sequence[MetricKey], titles: Mapping[MetricKey, str]
-) -> tuple[list[Row], str]:
-    """Sorts the tasks by the most important metric of which it is known which values are better."""
-    rows = list(results)
-    for metric_key in metric_keys:
-        mode = results.mode_of(metric_key[0])
-        if mode is not None and (counted := [row for row in rows if has_value(row, metric_key)]):
-            counted.sort(key=lambda row: row.stats[metric_key].last, reverse=mode == "max")
-            ids = {row.id for row in counted}
-            others = [row for row in rows if row.id not in ids]
-            order = "greatest" if mode == "max" else "least"
-            return [*counted, *others], escape(f"the {order} {titles[metric_key]} first")
-    return rows, ""
 
 
 def _last_text(row: Row, metric_key: MetricKey) -> str:

@@ -17,6 +17,7 @@ from .._results.value_text import as_number, number_texts, value_text
 from .._text import counted, some
 from .comparison import shown_comparison
 from .links import page_of
+from .metric_order import Decisive, best_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,10 +59,17 @@ MISSING = Cell("–", css="none")
 
 @attrs.frozen
 class Column:
-    """The head of a column, and whether the first click sorts in descending order."""
+    """The head of a column.
+
+    Attributes:
+        title: The text.
+        descending: Whether the first click sorts in descending order.
+        is_sorted: Whether the lines are in that order already.
+    """
 
     title: str
     descending: bool = False
+    is_sorted: bool = False
 
 
 @attrs.frozen
@@ -166,6 +174,8 @@ class Tables:
         params = {
             name: _param_cells({config.name: config.params for config in self.means}, name) for name in names
         }
+        first = self.metric_keys[0]
+        mode = self.results.mode_of(first[0])
         lines = []
         for config in sorted(self.means, key=self._rank):
             means = []
@@ -188,9 +198,8 @@ class Tables:
         for metric_key, excluded in self.means.excluded.items():
             label = self.results.label(metric_key)
             caption += f" Not counted in, {label} diverged: {len(excluded)} ({some(excluded)})."
-        return Table(
-            "configurations", _ordered(columns, [Column("n"), *self._metric_columns()]), lines, caption
-        )
+        heads = [Column("n"), *self._metric_columns(Decisive(first, mode) if mode else None)]
+        return Table("configurations", _ordered(columns, heads), lines, caption)
 
     def _rank(self, config: AggregateRow) -> float:
         """Sorts configurations by their mean of the first metric, the best first."""
@@ -221,7 +230,8 @@ class Tables:
         params = [_param_cells(given, name) for name in names]
         values = [self._value_cells(metric_key) for metric_key in self.metric_keys]
         lines = []
-        for row in results:
+        rows, decisive = best_first(results, self.metric_keys)
+        for row in rows:
             place = Cell(str(row.index), row.index, "", _anchor(row), page_of(row.url))
             status = Cell(_words(row.status), css=row.status)
             own = [cells[row.id] for cells in params]
@@ -231,14 +241,15 @@ class Tables:
             line = [place, *named, status, *_ordered(own, lasts), duration]
             lines.append(Line(line, "" if is_comparable(row) else "off"))
         columns = [Column("#"), *([Column("task")] if has_names else []), Column("status")]
-        columns += _ordered([Column(name) for name in names], self._metric_columns())
+        columns += _ordered([Column(name) for name in names], self._metric_columns(decisive))
         constants = ", ".join(f"{name} = {value_text(results[0].params[name])}" for name in same)
         return Table(
             "all tasks",
             [*columns, Column("duration")],
             lines,
-            "The last value of each metric; the best of the tasks that count is marked. Click on a number to "
-            "see a task's details, on a head to sort.",
+            "The last value of each metric; the best of the tasks that count is marked."
+            f"{_first_text(decisive, self.results)} Click on a number to see a task's details, on a head to "
+            "sort.",
             f"The same in all tasks: {constants}." if same else "",
         )
 
@@ -268,10 +279,10 @@ class Tables:
             found[name] = text if mean.n < 2 else f"{text} ± {std}"
         return found
 
-    def _metric_columns(self) -> list[Column]:
-        modes = (self.results.mode_of(metric_key[0]) for metric_key in self.metric_keys)
-        labels = map(self.results.label, self.metric_keys)
-        return [Column(label, mode == "max") for label, mode in zip(labels, modes, strict=True)]
+    def _metric_columns(self, decisive: Decisive | None = None) -> list[Column]:
+        first = decisive and decisive.metric_key
+        modes = {metric_key: self.results.mode_of(metric_key[0]) for metric_key in self.metric_keys}
+        return [Column(self.results.label(one), mode == "max", one == first) for one, mode in modes.items()]
 
     def failures(self) -> Table | None:
         rows = [row for row in self.results if row.status in ("failed", "stopped") or row.status_reason]
@@ -320,6 +331,10 @@ class Tables:
             ],
             "note": "" if row.stats else all_skipped if row.diverged else "The task has reported no values.",
         }
+
+
+def _first_text(decisive: Decisive | None, results: Results) -> str:
+    return f" The {decisive.order} {results.label(decisive.metric_key)} is first." if decisive else ""
 
 
 def comparison_table(compared: Comparison) -> Table:
