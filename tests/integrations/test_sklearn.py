@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from statistics import pstdev
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,9 @@ def test_a_grid(backend: MemoryStore) -> None:
             expected = [(fold, columns[f"split{fold}_{split}_score"][number]) for fold in range(3)]
             assert member.scalars["score", split] == expected
             assert member.single_values[f"score/{split}"] == columns[f"mean_{split}_score"][number]
-            assert member.single_values[f"std_score/{split}"] == columns[f"std_{split}_score"][number]
+            spread = member.single_values[f"std_score/{split}"]
+            assert spread == columns[f"std_{split}_score"][number]
+            assert spread == pytest.approx(pstdev(score for _, score in expected))  # as the guide says
         assert member.single_values["rank_score/test"] == columns["rank_test_score"][number]
         assert member.single_values["fit_time/train"] == columns["mean_fit_time"][number]
         assert member.single_values["std_score_time/test"] == columns["std_score_time"][number]

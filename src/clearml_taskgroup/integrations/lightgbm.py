@@ -22,7 +22,8 @@ class TaskCallback:
 
     Also for `lightgbm.cv` and for estimators, `LGBMClassifier().fit(…, callbacks=[TaskCallback(task)])`.
     After each round, each metric is reported with the name of its evaluation set as split: `training`,
-    `valid_0` or the `valid_names`. In `cv` they are means over the folds, with `std_l2` beside `l2`.
+    `valid_0` or the `valid_names`. In `cv` they are means over the folds, with `std_l2` beside `l2`,
+    LightGBM's own: that of the population.
     `best_iteration`, counted from 1, and `best_score` are single values: what early stopping takes for the
     best (without `min_delta`), also if there is none. The task does not end with the training.
 

@@ -46,7 +46,8 @@ def log_search(
     in the split `test`, with the fold's number as iteration, and the mean is its single value, which
     results use; if the template has the field `fold`, each fold is a single value and the mean has
     `fold="all"`. Also logged are `std_score` and `rank_score`, with `return_train_score` the same in the
-    split `train`, and the mean seconds `fit_time` and `score_time` with their `std_…`. With
+    split `train`, and the mean seconds `fit_time` and `score_time` with their `std_…`. These are
+    scikit-learn's own numbers: `std_…` is that of the population, divided by n and not by n − 1. With
     `scoring="accuracy"` or several metrics, their names take the place of `score`. Successive halving has
     a task for each row of `cv_results_`, whose parameters contain `iter` and `n_resources`.
 

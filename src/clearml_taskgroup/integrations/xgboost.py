@@ -27,8 +27,8 @@ class TaskCallback(TrainingCallback):
     Also for `xgboost.cv` and for estimators, `XGBClassifier(callbacks=[TaskCallback(task)])`. After each
     round, each metric is reported with the name of its evaluation set as split: `train` for
     `evals=[(data, "train")]`, `validation_0` for an `eval_set`. In `cv` they are means over the folds, with
-    `std_rmse` beside `rmse`. With early stopping, `best_iteration` and `best_score` are single values, as
-    XGBoost has them. The task does not end with the training.
+    `std_rmse` beside `rmse`, XGBoost's own: that of the population. With early stopping, `best_iteration`
+    and `best_score` are single values, as XGBoost has them. The task does not end with the training.
 
     Args:
         task: The task, or `task.bind(…)`; None for the task whose block this is when training begins.
