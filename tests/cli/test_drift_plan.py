@@ -318,6 +318,37 @@ def test_sessions_of_clearml_itself_are_read_and_not_changed() -> None:
     planned = plan("--project", "raw")
     assert planned["tasks"] == []
     assert "Task.import_offline_session" in planned["left_alone"][0]["why"]
+    text = command("drift", "--project", "raw", "--vocabulary", "vocabulary.py", "--plan", "plan.json").stdout
+    assert text == (
+        "2 tasks: nothing to copy\n"
+        "\n"
+        "1 task left alone:\n"
+        "  raw acc: it is a session of ClearML's own, which is read, not changed: "
+        "import it to a server, with Task.import_offline_session, and plan there\n"
+        "what would be copied in them:\n"
+        "  acc/val -> accuracy/val  1 task\n"
+        "\n"
+        "nothing to apply; plan.json lists what is left alone\n"
+    )
+
+
+def test_the_text_of_a_plan() -> None:
+    """Tasks that are left alone for one reason are in one line; a plan without copies says that it has none."""
+    tasks = ("drift", "--group", f"{PROJECT}/{NAME}", "--vocabulary", "vocabulary.py", "--plan", "plan.json")
+    with TaskGroup(PROJECT, NAME, mode="offline", provenance=False) as group:
+        for number in range(5):
+            group.task({"C": number}).report({"accuracy": 0.5}, 1)
+    assert command(*tasks).stdout == "5 tasks: nothing to copy\n\nnothing to apply; plan.json has no copies\n"
+    with TaskGroup(PROJECT, NAME, mode="offline", provenance=False) as group:
+        for number in range(5):
+            group.task({"C": number}).report({"acc": 0.5}, 1, split="val" if number else "train")
+    for task in list(group)[1:]:
+        (cache_folder() / "offline" / task.id / "task.json").unlink()
+    text = command(*tasks).stdout
+    assert text.startswith("5 tasks: 1 curve of 1 task to copy\n  acc/train -> accuracy/train  1 task\n")
+    assert "\n\n4 tasks left alone:\n  C=1, C=2, C=3 and 1 more: " in text
+    assert "\nwhat would be copied in them:\n  acc/val -> accuracy/val  4 tasks\n" in text
+    assert "\nwritten to plan.json; look at it, then: clearml-taskgroup drift --apply plan.json\n" in text
 
 
 def test_a_plan_on_disk_leaves_what_is_on_a_server(loopback: LoopbackServer) -> None:

@@ -438,6 +438,33 @@ def test_the_cure_keeps_apart_what_tasks_report_both_of() -> None:
     assert vocabulary.resolve("val_acc", {}) == ("accuracy", {"split": "val"})
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "comment"),
+    [
+        (("Loss", "val"), ("loss", "validation"), '"val", "validation": write split="val"'),
+        (("loss", "val"), ("loss", "validation"), '"val", "validation": write split="val"'),
+        (("loss", "Train"), ("loss", "training"), '"Train", "training": write split="train"'),
+        ("val_loss", ("loss", "validation"), '"val", "validation": write split="val"'),  # the alias says val
+        ("val_loss", ("loss", "val"), ""),
+        ("val_loss", "validation_loss", ""),
+        (("Loss", "val"), ("loss", "val"), ""),
+        (("Loss", "val"), ("loss", "train"), ""),
+    ],
+)
+def test_splits_that_the_cure_does_not_unify_have_a_comment(one: Name, other: Name, comment: str) -> None:
+    """What scripts write beside the metric is not renamed, so a comment says which split to write."""
+    code = vocabulary_code(find_metrics(project([one], [other])))
+    told = [line for line in code.splitlines() if "has the splits" in line]
+    assert told == ([f'    # "loss" has the splits {comment}'] if comment else [])
+    vocabulary_of(code)
+
+
+def test_splits_of_one_script_are_its_own() -> None:
+    """A metric that does not drift has no comment."""
+    code = vocabulary_code(find_metrics(project([("loss", "val"), ("loss", "validation")])))
+    assert "has the splits" not in code
+
+
 def test_names_of_two_splits_are_merged_though_a_task_reports_both() -> None:
     """What a task reports of several splits does not clash."""
     code = vocabulary_code(find_metrics(project(["train_acc", "val_acc"], ["accuracy"])))

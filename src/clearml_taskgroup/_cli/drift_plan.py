@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import runpy
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from .._group import TaskGroup
 from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
 from .._model.vocabulary import Vocabulary
 from .._storage.past_runs import all_runs
-from .._text import counted
+from .._text import counted, some
 from ..errors import ServerError, StoreError
 from .find_run import choose_place, root
 from .output import Failure, echo, print_json
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 MAX_LINES_SHOWN = 10
 """The most lines of each kind that are printed of a plan."""
+MAX_NAMES_SHOWN = 3
+"""The most tasks that are named with the reason why they are left alone."""
 AGAIN = "run the same command again to continue"
 
 
@@ -99,8 +102,14 @@ def write_plan(
         return
     echo(f"{counted(len(tasks), 'task')}: {_counts(plan)}")
     _print_plan(plan)
-    then = f"; look at it, then: clearml-taskgroup drift --apply {shlex.quote(path)}" if plan.tasks else ""
-    echo("", f"written to {path}{then}", *([f"the plan that was there is now {kept}"] if kept else []))
+    if plan.tasks:
+        command = f"clearml-taskgroup drift --apply {shlex.quote(path)}"
+        what = f"written to {path}; look at it, then: {command}"
+    elif plan.conflicts or plan.left_alone:
+        what = f"nothing to apply; {path} lists what is left alone"
+    else:
+        what = f"nothing to apply; {path} has no copies"
+    echo("", what, *([f"the plan that was there is now {kept}"] if kept else []))
 
 
 def _keep_other_plan(path: Path, plan: Plan) -> Path | None:
@@ -231,16 +240,25 @@ def _counts(plan: Plan) -> str:
 
 
 def _print_plan(plan: Plan) -> None:
-    copies: list[tuple[Copy, int]] = plan.counts().most_common()
-    width = max((len(str(copy)) for copy, _ in copies), default=0)
-    _print_lines([f"{copy!s:{width}}  {counted(count, 'task')}" for copy, count in copies])
+    _print_copies(plan.counts())
     conflicts, left = plan.conflicts, plan.left_alone
     if conflicts:
         echo("", f"{counted(len(conflicts), 'conflict')}, left alone:")
         _print_lines([_left_line(one) for one in conflicts])
     if left:
         echo("", f"{counted(len(left), 'task')} left alone:")
-        _print_lines([f"{one.name or one.id}: {one.why}" for one in left])
+        by_reason: dict[str, list[str]] = {}
+        for one in left:
+            by_reason.setdefault(one.why, []).append(one.name or one.id)
+        _print_lines([f"{some(names, MAX_NAMES_SHOWN)}: {why}" for why, names in by_reason.items()])
+        if copies := Counter(copy for one in left for copy in one.copies):
+            echo("what would be copied in them:")
+            _print_copies(copies)
+
+
+def _print_copies(counts: Counter[Copy]) -> None:
+    width = max((len(str(copy)) for copy in counts), default=0)
+    _print_lines([f"{copy!s:{width}}  {counted(count, 'task')}" for copy, count in counts.most_common()])
 
 
 def _left_line(left: LeftAlone) -> str:

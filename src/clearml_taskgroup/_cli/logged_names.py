@@ -206,7 +206,8 @@ def names_of_raw(session: RawSession) -> LoggedNames:
         completed=True,
         project=session.project,
         created=created,
-        obstacle="it is a session of ClearML's own: import it first, with Task.import_offline_session",
+        obstacle="it is a session of ClearML's own, which is read, not changed: "
+        "import it to a server, with Task.import_offline_session, and plan there",
     )
 
 

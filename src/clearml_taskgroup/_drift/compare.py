@@ -334,8 +334,10 @@ def vocabulary_code(
                 continue  # its names are all used by other metrics
             used |= {chosen, *aliases}
             lines += _metric_code(chosen, metric.mode, aliases)
+            if metric.drifts:
+                lines += _split_comments(chosen, part)
         needed |= {field for spelling in metric.spellings for field in spelling.context if field != "split"}
-        lines += [*_unmerged_comments(metric), *_split_comments(metric)]
+        lines += _unmerged_comments(metric)
     more = "".join(f" {field}={{{field}=all}}" for field in sorted(needed))
     template = "{metric}/{split=value}" + more
     head = ["from clearml_taskgroup import Metric, TaskGroup", "", "metrics = ["]
@@ -370,19 +372,26 @@ def _unmerged_comments(metric: LoggedMetric) -> list[str]:
     ]
 
 
-def _split_comments(metric: LoggedMetric) -> list[str]:
-    """Comments on splits that no alias can fix, so that scripts have to change."""
-    by_split: dict[tuple[str, Any], list[Spelling]] = {}
-    for spelling in metric.spellings if metric.drifts else ():
-        if "split" in spelling.context and "split" not in spelling.carried:
-            by_split.setdefault((spelling.alias, spelling.context["split"]), []).append(spelling)
+def _split_comments(name: str, part: Iterable[Spelling]) -> list[str]:
+    """Comments on splits that no alias can fix, so that scripts have to change.
+
+    Args:
+        name: The name of the metric in the vocabulary.
+        part: The names that it unifies.
+    """
+    by_split: dict[Any, list[str]] = {}
+    for spelling in part:
+        if "split" in spelling.context:
+            split = spelling.context["split"]
+            # What an alias contains is what the vocabulary says of it; what is beside it, scripts write.
+            written = split if "split" in spelling.carried else spelling._parsed.written_split
+            by_split.setdefault(split, []).append(written)
     lines = []
-    for (_, split), spellings in by_split.items():
-        written = list(dict.fromkeys(spelling._parsed.written_split for spelling in spellings))
-        if len(written) > 1:
+    for split, texts in by_split.items():
+        if len(written := sorted(dict.fromkeys(texts))) > 1:
             names = ", ".join(map(_string_code, written))
             lines.append(
-                f"    # {_string_code(metric.name)} has the splits {names}: write split={_string_code(split)}"
+                f"    # {_string_code(name)} has the splits {names}: write split={_string_code(split)}"
             )
     return lines
 
