@@ -333,7 +333,7 @@ def test_sessions_of_clearml_itself_are_read_and_not_changed() -> None:
 
 
 def test_the_text_of_a_plan() -> None:
-    """Tasks that are left alone for one reason are in one line; a plan without copies says that it has none."""
+    """Tasks left alone for one reason are in one line; a plan without copies says that it has none."""
     tasks = ("drift", "--group", f"{PROJECT}/{NAME}", "--vocabulary", "vocabulary.py", "--plan", "plan.json")
     with TaskGroup(PROJECT, NAME, mode="offline", provenance=False) as group:
         for number in range(5):

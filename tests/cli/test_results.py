@@ -280,6 +280,18 @@ def test_show_sorts_and_chooses() -> None:
     assert "field=value" in told("show", GROUP, "val", code=2)
 
 
+def test_show_of_one_task_ends_with_its_address() -> None:
+    """If --where leaves a single task, the last line is its folder, not the run's."""
+    group = make()
+    where = {(row.params["C"], row.params["seed"]): row.url for row in group.results()}
+    of_run = command("show", GROUP).stdout.splitlines()[-1]
+    last = [
+        command("show", GROUP, *arguments).stdout.splitlines()[-1]
+        for arguments in (["--where", "C=10", "--where", "seed=1"], ["--where", "C=10"], ["--where", "C=3"])
+    ]
+    assert last == [where[10, 1], of_run, of_run]
+
+
 def test_show_tells_why_tasks_failed() -> None:
     """Below the table stand the reasons of the first tasks that failed, a line for each."""
     with Place().group() as group:

@@ -181,7 +181,8 @@ def show(
 
     GROUP is project/name, the id of a group, the id of a run or its first six digits, or the path of a
     run log. field=value, such as split=val, chooses the context of --sort METRIC, like
-    "accuracy[split=val]". On a terminal that is too narrow for all metrics the first ones are shown.
+    "accuracy[split=val]". On a terminal that is too narrow for all metrics the first ones are shown. The last
+    line is the run's web page or, offline, folder; that of a task if --where leaves only one.
     """
     if context and sort is None:
         raise click.UsageError("field=value belongs to --sort METRIC; filter tasks with --where")
@@ -227,8 +228,9 @@ def show(
     for heading, reasons in (("why tasks failed:", failed), ("why tasks were stopped:", stopped)):
         if reasons:
             print_first(heading, reasons, "--json has the status_reason of each task")
-    if about.url:
-        echo(about.url)
+    of_task = results[0].url if where and len(results) == 1 else None  # a single task was asked for
+    if url := of_task or about.url:
+        echo(url)
 
 
 def _with_sorted_first(
