@@ -14,7 +14,14 @@ from ._log import logger, warn
 from ._model.arguments import checked_timeout
 from ._model.identity import flatten
 from ._model.parameter_json import copied_parameters, is_same_json
-from ._model.report_values import MAX_STORED_NUMBER, checked_levels, flatten_nested, to_float, to_iteration
+from ._model.report_values import (
+    MAX_STORED_NUMBER,
+    PLAIN_NUMBERS,
+    checked_levels,
+    flatten_nested,
+    to_float,
+    to_iteration,
+)
 from ._reporting import BoundTask, NeverCopied, report_error
 from ._run import abort, failures, forked
 from ._run.naming import check_aliases
@@ -161,7 +168,8 @@ class GroupTask(TaskInfo, NeverCopied):
         names = self._state.names
         cache = names.cache(context, single)
         for metric, value in values.items():
-            x = value if type(value) is float else to_float(metric, value)
+            kind = type(value)
+            x = value if kind is float else float(value) if kind in PLAIN_NUMBERS else to_float(metric, value)
             if -MAX_STORED_NUMBER <= x <= MAX_STORED_NUMBER:
                 number = cache.get(metric)
                 if number is None:

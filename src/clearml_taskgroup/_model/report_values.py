@@ -16,19 +16,19 @@ MAX_STORED_NUMBER = 3.4e38
 """Larger numbers, NaN and ±inf are skipped: a ClearML server refuses the whole batch that has one."""
 
 
-_numbers: set[type] = {int, bool, float}
-"""Types that were found to be numbers, as numpy's are: `float` is all that their values need."""
+PLAIN_NUMBERS: set[type] = {float}
+"""Types that were found to be numbers, as numpy's scalars are: `float` is all that their values need."""
 
 
 def to_float(metric: Any, value: Any) -> float:
     """Converts a number of Python or numpy, or a tensor of one element; text is refused."""
     kind = type(value)
-    if kind in _numbers:
+    if kind is int or kind is bool:
         plain = value
     else:
         plain = _item(value)
         if getattr(getattr(value, "dtype", None), "kind", "") in ("f", "i", "u", "b") and _is_scalar(kind):
-            _numbers.add(kind)
+            PLAIN_NUMBERS.add(kind)
     try:
         if plain is not None:
             return float(plain)
