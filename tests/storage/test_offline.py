@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,6 +103,21 @@ def test_events_are_appended_a_list_for_each_write(backend: OfflineBackend) -> N
     lines = (backend.folder(first) / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [[{"value": 1}, {"value": 2}], [{"value": 4}]]
     assert json.loads((backend.folder(second) / "metrics.jsonl").read_text()) == [{"value": 3}]
+
+
+def test_writing_to_many_files_pauses_for_other_threads(
+    backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """System calls that are short let no other thread in: a loop would stand still until the last file."""
+    pauses: list[float] = []
+    ticks = itertools.count(step=sys.getswitchinterval() * 0.4)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), sleep=pauses.append)
+    monkeypatch.setattr(offline, "time", clock)
+    ids = opened(backend, *map(str, range(10)))
+    backend.write({ids[0]: ["{}"]})
+    assert not pauses
+    backend.write({task_id: ["{}"] for task_id in ids})
+    assert pauses == [offline.PAUSE_S] * 3
 
 
 def test_a_line_written_in_part_is_cut_back(backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import errno
 import functools
 import json
 import os
+import sys
 import threading
 import time
 import uuid
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from .._model.name_template import Name
     from .._model.specs import Ending, RunInfo, TaskSpec
     from .kept_files import KeptFiles
+
+PAUSE_S = 0.0002
+"""How long writing to many files stops now and then, so that another thread gets the interpreter.
+
+Each system call lets go of it, but for less than a thread takes to wake up, which then waits anew: without
+pauses, a loop would stand still until the last of a thousand files is written.
+"""
 
 
 @attrs.define
@@ -115,6 +123,7 @@ class OfflineBackend(Backend):
         """
         failed: StoreError | None = None
         sizes = self._sizes
+        pause_at = time.monotonic() + sys.getswitchinterval()
         for task_id in list(batch):
             path = self._events_path(task_id)
             data = f"[{','.join(batch[task_id])}]\n".encode()
@@ -124,6 +133,9 @@ class OfflineBackend(Backend):
                 del batch[task_id]
             except OSError as error:
                 failed = failed or store_error(path, error)
+            if time.monotonic() > pause_at:
+                time.sleep(PAUSE_S)
+                pause_at = time.monotonic() + sys.getswitchinterval()
         if failed is not None:
             raise failed
 
