@@ -227,12 +227,31 @@ def test_a_group_that_is_collected_stops_its_tasks(place: Place) -> None:
         task.report({"loss": 1.0}, 1)
 
     forget()
-    with pytest.warns(ResourceWarning, match="'the group' was never closed.*group.close()"):
+    told = r"'the group' was never closed, its 1 open task was stopped; use .*group.close\(\)"
+    with pytest.warns(ResourceWarning, match=told):
         gc.collect()
     assert place.ends() == {
         "run": ("stopped", "the group was never closed"),
         "seed=0": ("completed", ""),
         "seed=1": ("stopped", "the group was never closed"),
+    }
+
+
+def test_a_group_without_open_tasks_that_is_collected_says_so(place: Place) -> None:
+    """Its tasks stay as they are; only the parent is stopped."""
+
+    def forget() -> None:
+        group = place.group().open()
+        for task in group.tasks({"seed": [0, 1]}):
+            task.close()
+
+    forget()
+    with pytest.warns(ResourceWarning, match="was never closed, none of its tasks was open; use"):
+        gc.collect()
+    assert place.ends() == {
+        "run": ("stopped", "the group was never closed"),
+        "seed=0": ("completed", ""),
+        "seed=1": ("completed", ""),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from clearml_taskgroup._storage import past_runs, run_log
 from clearml_taskgroup._storage.run_log import append
 from clearml_taskgroup.errors import RunInUseError, RunLogError, StoreError, StoreWarning, TaskClosedError
 from tests.loopback import LoopbackServer
-from tests.support.runs import Place, kill
+from tests.support.runs import NAME, PROJECT, Place, kill
 from tests.support.scripts import finished, start_script
 
 SPACE = {"seed": range(4)}
@@ -254,8 +255,13 @@ def test_a_living_process_keeps_its_run(place: Place) -> None:
     """While a process works on a run nobody goes on with it, unless with takeover=True."""
     living = place.open()
     task = living.task({"seed": 0})
-    with pytest.raises(RunInUseError, match=r"still in use.*takeover=True"):
+    with pytest.raises(RunInUseError) as raised:
         place.resume().open()
+    assert re.fullmatch(  # a notebook's cell that was run again
+        rf"the run .*run-0001.jsonl of {PROJECT}/{NAME} is still in use: this process has it open; "
+        r"call group.close\(\) first, in a notebook in an earlier cell, or give takeover=True",
+        str(raised.value),
+    )
     with place.resume(takeover=True) as group:
         assert group.run == living.run
         assert group.task({"seed": 0}).attempt == 2

@@ -486,12 +486,17 @@ def abandon(run: Run) -> None:
     if run.in_child or run.closed:
         return
     reason = "the group was never closed"
+    left = sum(state.is_open for state in run.own_states)
     errors = close_run(run, "stopped", reason, ABANDONED_CLOSE_TIMEOUT_S, Interrupts())
     errors += attempt_all(run.after_close)
     problems = "".join(f"; {reason_of(error)}" for error in errors)
+    open_tasks = counted(left, "open task")
+    what = (
+        f"its {open_tasks} {'was' if left == 1 else 'were'} stopped" if left else "none of its tasks was open"
+    )
     text = (
-        f"the group {run.info.name!r} was never closed, its open tasks were stopped{problems}; use `with "
-        "TaskGroup(…) as group:`, or call group.close()"
+        f"the group {run.info.name!r} was never closed, {what}{problems}; use `with TaskGroup(…) as group:`, "
+        "or call group.close()"
     )
     logger.warning("%s", text)  # Python hides a ResourceWarning by default
     warn(text, ResourceWarning)

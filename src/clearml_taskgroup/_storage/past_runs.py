@@ -315,9 +315,7 @@ def locked(path: Path, *, resume: bool = False) -> Iterator[None]:
         file = open_file(path)
     try:
         if living(path) or not lock(file):
-            error = in_use(path)
-            error.advice = error.advice if resume else "wait until it has ended"
-            raise error
+            raise in_use(path, resume=resume)
         with disk_errors(path):
             end_torn_line(file)
         yield

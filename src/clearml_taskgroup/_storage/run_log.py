@@ -139,10 +139,7 @@ class RunLog:
             file = open_file(path)
             if not lock(file) and not takeover:
                 os.close(file)
-                if any(log.path == path and log._file >= 0 for log in _open_logs):
-                    since, advice = "this process has it open", "close() that group, or give takeover=True"
-                    raise RunInUseError(str(path), since, advice=advice)
-                raise in_use(path)
+                raise in_use(path, resume=True)
             end_torn_line(file)
         return cls(path, run_number(path), file)
 
@@ -393,14 +390,25 @@ def append(path: Path, lines: list[dict[str, Any]]) -> None:
         append_to(path, _encoded(lines))
 
 
-def in_use(path: Path) -> RunInUseError:
-    """Makes the error for a run that a living process has open; names group and processes if known."""
+def in_use(path: Path, *, resume: bool) -> RunInUseError:
+    """Makes the error for a run that a living process has open; names group and processes if known.
+
+    Args:
+        path: The run log.
+        resume: Whether the run was to be resumed, which `takeover=True` can force.
+    """
     from .processes import living, readable  # seldom needed
 
     runs = [line for line in iterate(path) if line.get("event") == "run"]
     facts = runs[-1] if runs else {}
     group = f"{facts['project']}/{facts['name']}" if {"project", "name"} <= facts.keys() else ""
+    if any(log.path == path and log._file >= 0 for log in _open_logs):
+        advice = "call group.close() first" + (
+            ", in a notebook in an earlier cell, or give takeover=True" if resume else ""
+        )
+        return RunInUseError(str(path), "this process has it open", group, advice)
     error = RunInUseError(str(path), group=group)
+    error.advice = error.advice if resume else "wait until it has ended"
     # While a run is being resumed, its log still names an earlier process.
     pid = next((one for one in (lock_holder(path), facts.get("pid")) if is_alive(one)), None)
     if members := sorted(living(path)):
