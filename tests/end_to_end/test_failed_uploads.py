@@ -21,7 +21,7 @@ logged = []
 class Handler(logging.Handler):
     def emit(self, record):
         logged.append(record.getMessage())
-logging.getLogger("clearml_taskgroup").addHandler(Handler())
+logging.getLogger("clearml_taskgroup").addHandler(Handler(logging.WARNING))
 
 def file(name):
     Path(name).write_text(f"content of {name}")
@@ -188,7 +188,8 @@ def test_a_file_that_is_gone_is_reported(loopback: LoopbackServer, tmp_path: Pat
 def test_an_upload_under_way_is_kept_when_the_time_is_over(loopback: LoopbackServer, tmp_path: Path) -> None:
     """A server that takes its time: closing keeps its limit, and the file is there for an upload."""
     loopback.faults.fail_next("files.upload", kind="delay", delay=10.0)
-    script = f"WANTED, FILES = ['deleted'], ''\nimport time\nbegan = time.monotonic()\n{WORK}"
+    script = f"WANTED, FILES = ['deleted'], ''\nimport time\n{WORK}"
+    script = script.replace("pixels, errors =", "began = time.monotonic()\npixels, errors =")
     script = script.replace("provenance=False)", "provenance=False, close_timeout=1.0)")
     script = script.replace("give({", 'give({"seconds": time.monotonic() - began,')
     found = run(script, tmp_path, env=loopback.environment()).result
