@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,13 @@ def told_by(group: TaskGroup, folder: Path, seed: int) -> str:
 
 
 def check_ends(group: TaskGroup, loaded: Results, told: str) -> None:
-    """Each task that was opened has its own end, or an error has named it."""
+    """Each task that was opened has its own end, or an error has named it, or counted it after some names."""
     found = {row.name: (row.status, row.status_reason) for row in loaded}
     assert found.keys() == {task.name for task in group}
-    for task in group:
-        assert found[task.name] == (task.status, task.status_reason) or f"the end of {task.name!r}" in told
+    lost = [task.name for task in group if found[task.name] != (task.status, task.status_reason)]
+    unnamed = [name for name in lost if f"the end of {name!r}" not in told]
+    more = re.search(r"the end of .* and (\d+) more", told)
+    assert len(unnamed) <= (int(more[1]) if more else 0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
