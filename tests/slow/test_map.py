@@ -71,7 +71,11 @@ if __name__ == "__main__":
 def run(source: str, home: Path, server: LoopbackServer | None, code: int = 0) -> dict[str, Any]:
     """Runs a script; gives what it found."""
     process = start(source, home, server)
-    out, err = process.communicate(timeout=200)
+    try:
+        out, err = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with its workers, which would go on beside the next tests
+        raise
     assert process.returncode == code, out + err
     told = [line for line in out.splitlines() if line.startswith("FOUND ")]
     found: dict[str, Any] = json.loads(told[-1].removeprefix("FOUND ")) if told else {}
