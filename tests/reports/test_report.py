@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import builtins
 import json
 import math
 import random
 import re
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,9 @@ import pytest
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup._model.metrics import ByMetric, MetricKey
 from clearml_taskgroup._model.vocabulary import Vocabulary
-from clearml_taskgroup._results.history import History, Reader
+from clearml_taskgroup._results.history import Reader
 from clearml_taskgroup._results.rows import Curve, Row
+from clearml_taskgroup._storage.memory import MemoryBackend
 from clearml_taskgroup._text import printable
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NoHistoryError, ServerError
 from clearml_taskgroup.testing import recording
@@ -391,15 +393,15 @@ def full_of(text: str, address: str | None = None) -> Results:
 def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The report of results without a payload."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reader, "curves", drawn_curves)
+        patch.setattr(Reader, "curves_of", drawn_curves)
         return written(
             full_of("plain", "http://x.example/"), tmp_path_factory.mktemp("plain"), title="plain"
         )[1]
 
 
-def drawn_curves(_: Reader, rows: Sequence[Row], metric_key: MetricKey) -> History:
+def drawn_curves(_: Reader, rows: Sequence[Row], metric_keys: Sequence[MetricKey]) -> Any:
     """Curves of tasks whose names are not those of stored ones."""
-    return History(tuple(Curve(row, (0, 1), (0.5, row.index)) for row in rows), str(metric_key))
+    return [(key, Curve(row, (0, 1), (0.5, row.index))) for row in rows for key in metric_keys]
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -407,7 +409,7 @@ def test_no_text_is_markup(
     payload: str, plain_page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a text looks like, in every cell it is shown as it is, and the page has the same tags."""
-    monkeypatch.setattr(Reader, "curves", drawn_curves)
+    monkeypatch.setattr(Reader, "curves_of", drawn_curves)
     address = f"http://x.example/{payload}"
     text, page = written(full_of(payload, address), tmp_path, title=payload)
     names, plain_names = ([name for name, _ in one.tags if name != "wbr"] for one in (page, plain_page))
@@ -474,10 +476,40 @@ def test_without_curves(error: Exception, tmp_path: Path, monkeypatch: pytest.Mo
     def refused(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(Reader, "curves", refused)
+    monkeypatch.setattr(Reader, "curves_of", refused)
     text, page = written(swept(), tmp_path)
     assert f"Curves over the iterations are missing: {error}." in page.text
     assert titles(text)[0] == ["Parameters and loss[split=val] (nats)", "loss[split=val] (nats) by C"]
+
+
+def test_curves_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored data of a task is read once, however many metrics have figures."""
+    results, asked = swept(), []
+    read = MemoryBackend.read_curves
+
+    def counted(self: MemoryBackend, wanted: Any) -> Any:
+        asked.append(wanted)
+        return read(self, wanted)
+
+    monkeypatch.setattr(MemoryBackend, "read_curves", counted)
+    written(results, tmp_path)
+    (wanted,) = asked
+    assert [len(names) for names in wanted.values()] == [2] * 6
+
+
+def test_plotly_is_not_imported(tmp_path: Path) -> None:
+    """Its script is read, which takes a fraction of the time."""
+    code = (
+        "import sys\n"
+        "from clearml_taskgroup import TaskGroup\n"
+        "from clearml_taskgroup.testing import recording\n"
+        "with recording(), TaskGroup('digits', 'sweep') as group:\n"
+        "    group.task({'C': 1}).report({'loss': 1.0}, 1)\n"
+        f"    group.results().save_html({str(tmp_path / 'report.html')!r})\n"
+        "print('plotly' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_a_group_without_tasks_and_tasks_without_values(tmp_path: Path) -> None:
@@ -537,12 +569,13 @@ def test_two_hundred_tasks_with_five_metrics_stay_small(
             task.report({metric: draw.random() for metric in "abcde"}, 999, split="val")
     iterations = tuple(range(1000))
 
-    def curves(self: Reader, rows: tuple[Row, ...], metric_key: MetricKey) -> History:
-        noise = [tuple(math.exp(-at / 300) + draw.gauss(0, 0.1) for at in iterations) for _ in rows]
-        found = (Curve(row, iterations, values) for row, values in zip(rows, noise, strict=True))
-        return History(tuple(found), str(metric_key))
+    def curves(_: Reader, rows: Sequence[Row], metric_keys: Sequence[MetricKey]) -> Any:
+        for row in rows:
+            for metric_key in metric_keys:
+                noise = tuple(math.exp(-at / 300) + draw.gauss(0, 0.1) for at in iterations)
+                yield metric_key, Curve(row, iterations, noise)
 
-    monkeypatch.setattr(Reader, "curves", curves)
+    monkeypatch.setattr(Reader, "curves_of", curves)
     text, page = written(group.results(), tmp_path)
     assert len(text.encode()) < 6_000_000
     assert len(page.tables["all tasks"]) == 201
@@ -554,17 +587,10 @@ def test_two_hundred_tasks_with_five_metrics_stay_small(
 @pytest.mark.parametrize("package", ["plotly", "jinja2"])
 def test_without_a_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without plotly or Jinja2, the error says what to install, and no file is begun."""
-    found = builtins.__import__
-
-    def refused(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith(package):
-            raise ImportError(name)
-        return found(name, *args, **kwargs)
-
     results = swept()
     written(results, tmp_path)  # what is kept of an earlier report must not hide it
     (tmp_path / "report.html").unlink()
-    monkeypatch.setattr(builtins, "__import__", refused)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"save_html\(\) needs {package}.*\[figures\]"):
         results.save_html(tmp_path / "report.html")
     assert list(tmp_path.glob("*.html")) == []

@@ -80,8 +80,10 @@ def curves_figure(
         called = zip(map(_task_curve, curves), names, strict=True)
         lines = [attrs.evolve(_task_line(task, name), is_comparable=True) for task, name in called if task.xs]
     else:
-        called = zip(tasks, legend_names([(task.row.name, task.row._params) for task in tasks]), strict=True)
-        lines = [_task_line(task, name) for task, name in called]
+        known = [(task.row.name, task.row._params) for task in tasks]
+        has_legend = sum(is_comparable(task.row) for task in tasks) <= MAX_LEGEND_LINES
+        short = legend_names(known) if has_legend else [name for name, _ in known]
+        lines = [_task_line(task, name) for task, name in zip(tasks, short, strict=True)]
         pruned = sum(line.is_pruned for line in lines)
         ended_badly = sum(not line.is_comparable for line in lines) - pruned
         if pruned:

@@ -71,13 +71,12 @@ def _read_curves(
 ) -> tuple[dict[MetricKey, list[Curve]], str]:
     max_points = max(20, min(200, MAX_REPORT_POINTS // max(1, len(results) * len(metric_keys))))
     found: dict[MetricKey, list[Curve]] = {}
-    for metric_key in metric_keys:
-        try:
-            history = results._reader.curves(results.rows, metric_key)
-        except (TaskGroupError, OSError) as error:  # the rest of the report does not need curves
-            return found, f"Curves over the iterations are missing: {error}."
-        curves = (compact_curve(curve, max_points) for curve in history)
-        found[metric_key] = [curve for curve in curves if len(curve)]
+    try:
+        for metric_key, whole in results._reader.curves_of(results.rows, metric_keys):
+            if len(curve := compact_curve(whole, max_points)):
+                found.setdefault(metric_key, []).append(curve)
+    except (TaskGroupError, OSError) as error:  # the rest of the report does not need curves
+        return {}, f"Curves over the iterations are missing: {error}."
     return found, ""
 
 

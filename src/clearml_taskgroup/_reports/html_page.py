@@ -9,6 +9,8 @@ import secrets
 import zlib
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -39,7 +41,7 @@ class Packed:
 
     @classmethod
     def of(cls, data: bytes) -> Packed:
-        compressor = zlib.compressobj(6, wbits=-15)  # more takes twice as long for a thousandth of the size
+        compressor = zlib.compressobj(5, wbits=-15)  # 6 takes 40 % longer for 0.7 % of the size
         return cls(base64.b64encode(compressor.compress(data) + compressor.flush()).decode(), len(data))
 
     @classmethod
@@ -54,11 +56,12 @@ class Packed:
 
 
 def _share_texts(value: Any, texts: dict[str, int]) -> Any:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return {"$": texts.setdefault(value, len(texts))} if len(value) >= MIN_SHARED_CHARS else value
-    if isinstance(value, dict):
+    if kind is dict:
         return {name: _share_texts(item, texts) for name, item in value.items()}
-    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
+    if kind in (list, tuple) and value and not isinstance(value[0], (int, float)):
         return [_share_texts(item, texts) for item in value]
     return value
 
@@ -118,14 +121,13 @@ def plotly_script() -> Packed:
     Raises:
         MissingExtraError: plotly is not installed.
     """
-    try:
-        import plotly  # its script is read without its classes, whose import takes long
-    except ImportError:
-        raise MissingExtraError("plotly", "figures", "save_html()") from None
-    return _packed_script(plotly.__name__)
+    found = find_spec("plotly")  # it is not imported, which takes long
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError("plotly", "figures", "save_html()")
+    return _packed_script(Path(found.submodule_search_locations[0]))
 
 
 @cache
-def _packed_script(package: str) -> Packed:
+def _packed_script(package: Path) -> Packed:
     """Compresses plotly's script, once per process because it takes long."""
-    return Packed.of((files(package) / "package_data" / "plotly.min.js").read_bytes())
+    return Packed.of((package / "package_data" / "plotly.min.js").read_bytes())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FLUSH_TIMEOUT_S = 30.0
 """How long reading waits until reported values are stored."""
 CURVES_AT_A_TIME = 500
-"""How many curves are in memory at a time when only their statistics are wanted."""
+"""How many curves are read at a time: of a report, which thins them, no more are in memory."""
 LOG_INTERVAL_S = 5.0
 """After how many seconds a log line says how far it is."""
 
@@ -104,11 +104,20 @@ class Reader:
             NoHistoryError: The backend keeps no data points.
             ServerError: The server cannot be reached.
         """
-        curves = []
-        for row, _, points in self._read([(row, metric_key) for row in rows if metric_key in row.stats]):
+        return History(tuple(curve for _, curve in self.curves_of(rows, [metric_key])), str(metric_key))
+
+    def curves_of(
+        self, rows: Sequence[Row], metric_keys: Sequence[MetricKey]
+    ) -> Iterator[tuple[MetricKey, Curve]]:
+        """Reads the whole curves of several metrics, of each task all at once.
+
+        Raises:
+            NoHistoryError, ServerError: As for `curves`.
+        """
+        wanted = [(row, metric_key) for row in rows for metric_key in metric_keys if metric_key in row.stats]
+        for row, metric_key, points in self._read(wanted):
             iterations, values = zip(*_without_single_value(points), strict=True)
-            curves.append(Curve(row, iterations, values))
-        return History(tuple(curves), str(metric_key))
+            yield metric_key, Curve(row, iterations, values)
 
     def script(self, task_id: str) -> Mapping[str, Any]:
         """Reads a task's section `script`; empty if it is not known."""
@@ -132,24 +141,28 @@ class Reader:
             for key, stats in row.stats.items()
             if metric_key in (None, key) and not stats.is_counted
         ]
-        logged = time.monotonic()
-        for first in range(0, len(incomplete), CURVES_AT_A_TIME):
-            if time.monotonic() - logged >= LOG_INTERVAL_S:
-                logged = time.monotonic()
-                logger.info("reading curves from the server: %d of %d", first, len(incomplete))
-            for row, key, points in self._read(incomplete[first : first + CURVES_AT_A_TIME]):
-                stats, curve = row.stats[key], _without_single_value(points)
-                stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
-                stats.single = points[0][0] is None
-                stats.last_iteration = None if stats.single else points[-1][0]
+        for row, key, points in self._read(incomplete):
+            stats, curve = row.stats[key], _without_single_value(points)
+            stats.total, stats.count = math.fsum(value for _, value in curve), len(curve)
+            stats.single = points[0][0] is None
+            stats.last_iteration = None if stats.single else points[-1][0]
 
     def _read(self, wanted: Sequence[tuple[Row, MetricKey]]) -> Iterator[tuple[Row, MetricKey, DataPoints]]:
         """Reads data points, sorted by iteration, the latest one of each iteration, where there are any.
 
         A value without an iteration comes first, with None.
         """
-        if not wanted:
-            return
+        logged = time.monotonic()
+        for first in range(0, len(wanted), CURVES_AT_A_TIME):
+            if time.monotonic() - logged >= LOG_INTERVAL_S:
+                logged = time.monotonic()
+                place = "disk" if self.backend.transport is None else "the server"
+                logger.info("reading curves from %s: %d of %d", place, first, len(wanted))
+            yield from self._read_part(wanted[first : first + CURVES_AT_A_TIME])
+
+    def _read_part(
+        self, wanted: Sequence[tuple[Row, MetricKey]]
+    ) -> Iterator[tuple[Row, MetricKey, DataPoints]]:
         self.backend.flush(FLUSH_TIMEOUT_S)
         names: dict[str, list[Name]] = {}
         for row, metric_key in wanted:
