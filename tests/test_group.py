@@ -227,7 +227,7 @@ def test_a_group_that_is_collected_stops_its_tasks(place: Place) -> None:
         task.report({"loss": 1.0}, 1)
 
     forget()
-    told = r"'the group' was never closed, its 1 open task was stopped; use .*group.close\(\)"
+    told = r"'the group' was never closed, 1 open task stopped; use .*group.close\(\)"
     with pytest.warns(ResourceWarning, match=told):
         gc.collect()
     assert place.ends() == {

@@ -490,10 +490,7 @@ def abandon(run: Run) -> None:
     errors = close_run(run, "stopped", reason, ABANDONED_CLOSE_TIMEOUT_S, Interrupts())
     errors += attempt_all(run.after_close)
     problems = "".join(f"; {reason_of(error)}" for error in errors)
-    open_tasks = counted(left, "open task")
-    what = (
-        f"its {open_tasks} {'was' if left == 1 else 'were'} stopped" if left else "none of its tasks was open"
-    )
+    what = f"{counted(left, 'open task')} stopped" if left else "none of its tasks was open"
     text = (
         f"the group {run.info.name!r} was never closed, {what}{problems}; use `with TaskGroup(…) as group:`, "
         "or call group.close()"
