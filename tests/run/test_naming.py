@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, TaskGroup
+from clearml_taskgroup._model.metric_words import split_meant
 from clearml_taskgroup._model.parameter_json import typed_json
 from clearml_taskgroup._run import naming
 from clearml_taskgroup._run.naming import Names
@@ -194,6 +195,35 @@ def test_many_names_are_warned_of_once_and_refused_at_the_limit(backend: MemoryS
         for epoch in range(1001):
             other.report({"loss": 1.0}, 1, epoch=epoch)
     assert [len(member.scalars) for member in backend.members] == [2000, 1001]
+
+
+@pytest.mark.parametrize(
+    ("split", "meant"),
+    [
+        *(("vall", "val"), ("Vall", "val"), ("vla", "val"), ("trian", "train"), ("tran", "train")),
+        *(("testt", "test"), ("validaton", "validation"), ("evall", "eval")),
+        *(("value", None), ("val1", None), ("val2", None), ("fold-1", None), ("valid", None), ("dev", None)),
+        *(("text", None), ("best", None), ("trans", None), ("tests", None), ("va", None), ("v", None)),
+        *(("holdout", None), ("trainval", None), ("VAL", None), (3, None), (None, None)),
+    ],
+)
+def test_a_misspelt_split_is_warned_of_once(backend: MemoryStore, split: Any, meant: str | None) -> None:
+    """One letter more or less than a usual split, or two swapped, is a typo; other words are none."""
+    assert split_meant(str(split)) == meant
+    with TaskGroup("digits", "sweep", metrics=["loss", "accuracy"]) as group:
+        task, other = group.tasks({"C": [1, 2]})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for one in (task, other):
+                one.report({"loss": 1.0, "accuracy": 0.5}, 1, split=split)
+                one.report({"loss": 1.0}, split=split)
+    told = f"split={split!r} looks like {meant!r} misspelt; it is a context of its own"
+    assert [str(warning.message).partition(",")[0] for warning in caught] == ([told] if meant else [])
+
+
+def test_only_the_field_split_has_usual_values(backend: MemoryStore) -> None:
+    with TaskGroup("digits", "sweep", template="{metric}/{head}") as group:
+        group.task({"C": 1}).report({"loss": 1.0}, 1, head="vall")  # a warning would be an error here
 
 
 def test_single_values_are_names_too(backend: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,22 @@ def is_typo(one: str, other: str) -> bool:
     return len(shorter) >= 8 and (moved or british)
 
 
+def split_meant(text: str) -> str | None:
+    """Returns the well-known split that a text misspells; None if there is none, or nobody can say.
+
+    Misspelt means one letter more or less, or two swapped. A replaced letter makes another word (text),
+    numbers count (val1, val2), and a plural is somebody's choice.
+    """
+    given = text.casefold()
+    if given in SPLITS or len(given) < 3 or not given.isalpha():
+        return None
+    for split in ("train", "val", "test", "eval", "valid", "validation", "training", "evaluation"):
+        alike = given[0] == split[0] and abs(len(given) - len(split)) <= 1 and given != f"{split}s"
+        if alike and _letters_apart(*sorted((given, split), key=len)) <= 1 == edit_distance(given, split):
+            return split
+    return None
+
+
 def _without_doubles(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", word)
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_RESOLVED = 10_000
 """How many metrics with their contexts a group keeps resolved: tasks may have contexts of their own."""
 
+PLAIN_SPLITS = frozenset(("train", "val", "test"))
+"""The usual splits, which are not misspelt."""
+
 
 class Resolved(NamedTuple):
     """What a metric and a context stand for.
@@ -163,10 +166,28 @@ class Names:
 
     def _resolve(self, metric: str, context: Mapping[str, Any], single: bool) -> Resolved:
         metric_key, name = self.resolve(metric, context)
+        self._warn_of_split(metric_key)
         if single:
             name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
         read_back = metric_key_of(self.template, name, single, self.fields)
         return Resolved(metric_key, (name,), f"{name.title}-{name.series}", read_back == metric_key)
+
+    def _warn_of_split(self, metric_key: MetricKey) -> None:
+        """Warns once of each split that misspells a well-known one: no vocabulary lists the splits."""
+        split = dict(metric_key.context).get("split")
+        if not isinstance(split, str) or split in PLAIN_SPLITS:
+            return
+        from .._model.metric_words import split_meant  # seldom needed
+
+        meant, warning = split_meant(split), f"split {split}"
+        if meant is None or warning in self.warned:
+            return
+        self.warned.add(warning)
+        warn(
+            f"split={split!r} looks like {meant!r} misspelt; it is a context of its own, which is not "
+            f"compared with split={meant!r}",
+            NameWarning,
+        )
 
     def named(self, name: Name) -> tuple[str, dict[str, Any]]:
         """Makes the channel of a name that the template has not given, or finds it.

@@ -10,7 +10,7 @@ class DriftWarning(TaskGroupWarning):
 
 
 class NameWarning(TaskGroupWarning):
-    """Given once, when names make comparison hard: per-task titles, too many names."""
+    """Given once, when names make comparison hard: per-task titles, too many names, a misspelt split."""
 
 
 class NonFiniteWarning(TaskGroupWarning):
