@@ -78,7 +78,8 @@ def edit(view: View, task_id: str, **texts: str) -> None:
     """Edits parameters as the web page does, which keeps their types."""
     items = view.task(task_id)["hyperparams"]["General"]
     changed = [{**items[name], "value": text} for name, text in texts.items()]
-    view.call("tasks.edit_hyper_params", task=task_id, hyperparams=changed)
+    if changed:
+        view.call("tasks.edit_hyper_params", task=task_id, hyperparams=changed)
 
 
 def copy_of(view: View, task_id: str, name: str | None = None) -> str:

@@ -19,6 +19,7 @@ from clearml_taskgroup.errors import ArgumentError, ParameterError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.support.runs import NAME, PROJECT, Place, kill
+from tests.support.server_view import View
 
 
 class Colour(enum.Enum):
@@ -116,6 +117,14 @@ def test_parameters_are_the_same_everywhere(mode: str, request: pytest.FixtureRe
             record = json.loads(results.to_json())[0]
             assert (record["params.members"], record["params.layers"]) == (["a", ["b", 1]], GIVEN["layers"])
         assert set(sys.modules) <= before | {"clearml"} | {m for m in sys.modules if "clearml" in m}
+
+
+def test_no_parameters_are_none(server: View) -> None:
+    """A server refuses to add nothing."""
+    with TaskGroup(server.project, "params", mode="online", provenance=False) as group:
+        task = group.task({"C": 1})
+        task.set_parameters({})
+    assert server.parameters(task.id) == {"C": "1"}
 
 
 def test_nobody_changes_the_parameters_of_a_task() -> None:

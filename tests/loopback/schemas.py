@@ -12,6 +12,7 @@ Where they differ from the server that they describe:
   any text. ``parent`` in ``tasks.get_all`` is one text; the server takes a list too.
 * Stricter: the ``machine_stats`` of ``workers.status_report`` are to be whole numbers;
   the agent itself sends fractions, and the server takes them.
+* Laxer: lists may be empty; the server refuses some that are (``FILLED``).
 * Laxer: hyperparameters need no section, name or value; the server needs all three,
   as text. Names have no minimal length. Unknown fields are allowed everywhere, which
   is why ``tasks.create`` seems to take an id or a status.
@@ -63,6 +64,17 @@ class Schema:
     validator: Any
     batch: bool = False
 
+
+FILLED = {
+    **dict.fromkeys(
+        (f"tasks.{many}_many" for many in ("archive", "delete", "enqueue", "publish", "reset", "stop")), "ids"
+    ),
+    **dict.fromkeys(("tasks.edit_hyper_params", "tasks.delete_hyper_params"), "hyperparams"),
+    **dict.fromkeys(("tasks.edit_configuration", "tasks.delete_configuration"), "configuration"),
+    **dict.fromkeys(("tasks.add_or_update_artifacts", "tasks.delete_artifacts"), "artifacts"),
+    **dict.fromkeys(("tasks.get_hyper_params", "tasks.get_configurations"), "tasks"),
+}
+"""The list of a call that must have an item, which the shipped schemas do not say."""
 
 UNCHECKED = {"workers.status_report": ("machine_stats",)}
 """Fields that the schema of a call wrongly restricts."""
@@ -157,6 +169,9 @@ def check(endpoint: str, version: str, body: Doc) -> Violation | None:
     schema = find(endpoint, version)
     if schema is None or schema.batch:
         return None
+    if body.get(FILLED.get(endpoint, "")) == []:
+        message = "value '[]' length is lower than allowed minimum '1'"
+        return Violation(endpoint, schema.version, message, (FILLED[endpoint],))
     if unchecked := UNCHECKED.get(endpoint):
         body = {key: value for key, value in body.items() if key not in unchecked}
     return first_violation(endpoint, schema, body)

@@ -127,6 +127,15 @@ def test_a_violation_is_refused_and_recorded(api: Client, server: LoopbackServer
     assert violation.path == ("type",)
 
 
+def test_an_empty_list_is_a_violation_where_the_server_refuses_it(
+    api: Client, server: LoopbackServer
+) -> None:
+    task = api.task()
+    assert api.reply("tasks.edit_hyper_params", {"task": task, "hyperparams": []}).code == (400, 12)
+    assert api.reply("tasks.stop_many", {"ids": []}).code == (400, 12)
+    assert [violation.path for violation in server.violations] == [("hyperparams",), ("ids",)]
+
+
 def test_a_missing_field_is_a_violation(api: Client, server: LoopbackServer) -> None:
     assert api.reply("tasks.get_by_id").code == (400, 12)
     assert "'task' is a required property" in server.violations[0].message

@@ -272,6 +272,8 @@ def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]
 
 def edit_parameters(transport: Transport, task_id: str, items: Sequence[Mapping[str, Any]]) -> None:
     """Adds entries of any sections to the parameters of a task, or replaces their values."""
+    if not items:  # a server refuses an empty list
+        return
     body = {"task": task_id, "hyperparams": list(items), "replace_hyperparams": "none", "force": True}
     transport.call("tasks.edit_hyper_params", body)
 
