@@ -44,6 +44,11 @@ def key_error(key: str) -> ApiError:
     return ApiError(500, 0, f"General server error: err={key!r}")
 
 
+def invalid_object_id(**details: object) -> ApiError:
+    """No such task, in the words of `tasks.started` alone."""
+    return ApiError(400, 10, "Invalid object id", **details)
+
+
 def missing_fields(*names: str) -> ApiError:
     """A field is absent that the call cannot do without."""
     return ApiError(400, 11, "Missing required fields", missing=names)

@@ -100,11 +100,16 @@ def _change(state: State, request: Request, new_status: str) -> Doc:
 
 @endpoint("tasks.started")
 def started(state: State, request: Request) -> Doc:
-    """Mark a task as running; an earlier start stays its start."""
+    """Mark a task as running; one that was not running starts anew."""
+    task = state.tasks.get(request.body["task"])
+    if task is None:
+        raise errors.invalid_object_id(task=None)
+    runs = task["status"] == "in_progress" and "started" in task
     answer = _change(state, request, "in_progress")
-    task = state.task(request.body["task"])
-    if not task.get("started"):
+    if not runs:
         task["started"] = answer["fields"]["started"] = state.stamp()
+        task.pop("completed", None)
+        task.pop("active_duration", None)
     return {**answer, "started": 1}
 
 
@@ -133,7 +138,10 @@ def stopped(state: State, request: Request) -> Doc:
 @endpoint("tasks.failed")
 def failed(state: State, request: Request) -> Doc:
     """Mark a task as failed."""
-    return _change(state, request, "failed")
+    answer = _change(state, request, "failed")
+    task = state.task(request.body["task"])
+    task["completed"] = answer["fields"]["completed"] = state.stamp()
+    return answer
 
 
 @endpoint("tasks.close")

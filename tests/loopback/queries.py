@@ -24,8 +24,10 @@ def _order_key(document: Doc, path: Sequence[str]) -> tuple[int, Any]:
 
 
 def ordered(documents: list[Doc], order_by: Any) -> list[Doc]:
-    """Documents in the order asked for; those without the field come last."""
+    """Documents in the order asked for, at last by their ids; those without the field come last."""
     fields = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    if fields and not {"id", "-id"} & {*fields}:
+        fields.append("id")
     for field in reversed(fields):
         path = split_path(field.lstrip("-"))
         with_it = [item for item in documents if lookup(item, path) is not None]
@@ -50,7 +52,7 @@ def _paging(query: Doc) -> tuple[int, int]:
 def _project_one(document: Doc, paths: list[list[str]], without: list[str]) -> Doc:
     if not paths:
         return {key: value for key, value in document.items() if key not in without}
-    result: Doc = {"id": document["id"]}
+    result: Doc = {}  # not even the id, unless it is asked for
     for path in paths:
         _copy_path(document, result, path)
     return result

@@ -104,6 +104,8 @@ def _archive(state: State, task_id: str, request: Request) -> Doc:
         leave_queues(state, task)
         before = state.queued_from.pop(task_id, "created")
         change_status(state, task, before, force=True)
+    elif task["status"] == "in_progress":
+        change_status(state, task, "stopped", force=True)
     task["system_tags"] = sorted({*task["system_tags"], "archived"})
     _explain(state, task, request)
     return {"archived": True}

@@ -29,9 +29,12 @@ def new_id() -> str:
 
 
 def stamp(moment: datetime) -> str:
-    """A time as the server writes it, with a fixed width so that text sorts by time."""
+    """A time as the server writes it, with a fixed width so that text sorts by time.
+
+    Its database keeps milliseconds.
+    """
     whole = moment.astimezone(UTC)
-    return whole.isoformat(timespec="microseconds")
+    return whole.replace(microsecond=whole.microsecond // 1000 * 1000).isoformat(timespec="microseconds")
 
 
 def moment(text: str) -> datetime:

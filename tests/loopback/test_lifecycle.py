@@ -84,14 +84,32 @@ def test_reason_and_message_are_kept(api: Client, server: LoopbackServer) -> Non
     assert (found["status_reason"], found["status_message"]) == ("out of memory", "at 3")
 
 
-def test_a_second_start_keeps_data_and_the_first_date(api: Client, server: LoopbackServer) -> None:
-    """A completed task that is started again keeps its events and its start."""
+def test_a_second_start_keeps_data_and_begins_anew(api: Client, server: LoopbackServer) -> None:
+    """A completed task that is started again keeps its events; its dates are those of the new start."""
     task = put(api, "in_progress")
     api.batch("events.add_batch", [scalar(task, 1.0, 3)])
     first = server.task(task)["started"]
-    api.move(task, "completed", "started")
+    api.move(task, "started")
     assert server.task(task)["started"] == first
+    api.move(task, "completed")
+    server.state.clock_offset = 60.0
+    api.move(task, "started")
+    assert server.task(task)["started"] > first
+    assert "completed" not in server.task(task)
     assert server.scalars(task) == {("loss", "train"): [(3, 1.0)]}
+
+
+@pytest.mark.parametrize("call", ["archive", "archive_many"])
+def test_a_running_task_that_is_archived_is_stopped(api: Client, server: LoopbackServer, call: str) -> None:
+    task = put(api, "in_progress")
+    api.call(f"tasks.{call}", **{"tasks" if call == "archive" else "ids": [task]})
+    assert (server.task(task)["status"], server.task(task)["system_tags"]) == ("stopped", ["archived"])
+
+
+def test_a_failed_task_has_an_end(api: Client, server: LoopbackServer) -> None:
+    task = put(api, "in_progress")
+    api.move(task, "failed")
+    assert server.task(task)["completed"]
 
 
 def test_completion_may_publish(api: Client, server: LoopbackServer) -> None:

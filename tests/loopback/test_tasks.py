@@ -83,9 +83,10 @@ def test_an_unknown_type_is_refused(api: Client) -> None:
 
 
 def test_an_unknown_task_is_400_101(api: Client) -> None:
-    """Every call on a task that does not exist says so."""
-    calls = ("get_by_id", "edit", "update", "started", "completed", "reset", "delete", "clone")
+    """Every call on a task that does not exist says so, one of them in other words."""
+    calls = ("get_by_id", "edit", "update", "completed", "reset", "delete", "clone")
     assert {code_of(api, f"tasks.{name}", task="nope") for name in calls} == {(400, 101)}
+    assert code_of(api, "tasks.started", task="nope") == (400, 10)
 
 
 def test_a_new_task_can_be_edited(api: Client, server: LoopbackServer) -> None:
