@@ -14,7 +14,7 @@ from clearml_taskgroup._clearml.queries import group_tasks, identity_of, is_orig
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._model.specs import RunInfo
 from clearml_taskgroup._storage.online import OnlineBackend
-from clearml_taskgroup.errors import LoginError
+from clearml_taskgroup.errors import LoginError, NoSuchRunError
 from tests.loopback import LoopbackServer
 from tests.support.agents import script_detected
 from tests.support.server_view import SINGLE_VALUE_ITERATION, View
@@ -235,6 +235,18 @@ def test_a_renamed_project_loses_nothing(server: View) -> None:
     assert server.task(late.id)["project"] == project
     assert server.task(task.id)["status"] == "completed"
     assert server.scalars(task.id, 1) == {("loss", "value"): [(0, 1.0)]}
+
+
+def test_a_project_that_the_web_page_hides_is_used(loopback: LoopbackServer) -> None:
+    """As those of pipelines: it exists, so it cannot be created."""
+    for _ in range(2):
+        with TaskGroup("pipelines/steps", "online", mode="online", provenance=False) as group:
+            group.task({"seed": 0}).report({"loss": 1.0})
+        (hidden,) = (one for one in loopback.state.projects.values() if one["name"] == "pipelines/steps")
+        hidden["system_tags"] = ["hidden"]
+    assert {task["project"] for task in loopback.tasks.values()} == {hidden["id"]}
+    with pytest.raises(NoSuchRunError, match="'online'"):
+        TaskGroup.load("pipelines/steps", "onlin")
 
 
 @pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")

@@ -225,6 +225,13 @@ def _runs(transport: Transport, group_id: str) -> dict[str, tuple[int, str]]:
     }
 
 
+def projects_named(transport: Transport, name: str) -> list[str]:
+    """Finds the id of a project by its name, also of one that the web page hides, as those of pipelines."""
+    query = {"name": f"^{re.escape(name)}$", "search_hidden": True, "only_fields": ["id", "name"]}
+    found = transport.call("projects.get_all", query)["projects"]
+    return [str(project["id"]) for project in found if project["name"] == name]
+
+
 def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]]:
     """Finds the groups of a project, or of all, as project and name; the latest first.
 
@@ -232,9 +239,7 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
     """
     tasks: dict[str, Any] = {}
     if project is not None:
-        query = {"name": f"^{re.escape(project)}$", "only_fields": ["id", "name"]}
-        found = transport.call("projects.get_all", query)["projects"]
-        tasks["project"] = [str(each["id"]) for each in found if each["name"] == project]
+        tasks["project"] = projects_named(transport, project)
         if not tasks["project"]:
             return []
     fields = ["project", "created", f"hyperparams.{SECTION}.group_name.value"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any
 
 from .._model import limits
@@ -12,7 +11,7 @@ from .._model.status import ABANDONED, ENDED, PUBLISHED, from_server
 from ..errors import ServerError
 from .api_errors import Refused, Unreachable
 from .hyperparameters import SECTION, added, parameter, runtime_of
-from .queries import find_originals, is_archived, is_counted, is_original
+from .queries import find_originals, is_archived, is_counted, is_original, projects_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,9 +45,8 @@ def find_or_create_project(transport: Transport, name: str) -> str:
     """Gives the id of a project, which is created if it does not exist."""
 
     def find() -> str | None:
-        query = {"name": f"^{re.escape(name)}$", "only_fields": ["id", "name"]}
-        found = transport.call("projects.get_all", query)["projects"]
-        return next((str(project["id"]) for project in found if project["name"] == name), None)
+        found = projects_named(transport, name)
+        return found[0] if found else None
 
     project_id = find()
     if project_id is not None:
