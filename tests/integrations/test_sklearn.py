@@ -109,6 +109,17 @@ def test_a_grid(backend: MemoryStore) -> None:
     assert curve.iterations == (0, 1, 2)
 
 
+def test_a_grid_without_times(backend: MemoryStore) -> None:
+    """`times=False` leaves out what is no score; anything but a flag is refused."""
+    with TaskGroup("digits", "grid") as group:
+        search = fitted(GridSearchCV(Stump(), {"at": [0.0]}, cv=2))
+        with pytest.raises(ArgumentError, match="times"):
+            log_search(group, search, times="no")  # type: ignore[arg-type]
+        log_search(group, search, times=False)
+    (member,) = backend.members
+    assert set(member.single_values) == {"score/test", "std_score/test", "rank_score/test"}
+
+
 def test_folds_in_the_template(backend: MemoryStore) -> None:
     """A fold goes to the field `fold`; what all of them have in common has `all` there."""
     search = fitted(RandomizedSearchCV(SVC(), {"C": [0.01, 1, 100]}, n_iter=2, cv=2, random_state=0))

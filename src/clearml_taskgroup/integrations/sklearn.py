@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._model.arguments import check_flag
 from .._model.display_name import display_name
 from .._model.identity import flatten, task_key
 from ..errors import ArgumentError, ParameterError
@@ -39,6 +40,7 @@ def log_search(
     *,
     params: Mapping[str, Any] | None = None,
     context: str | None = None,
+    times: bool = True,
 ) -> list[GroupTask]:
     """Logs a fitted search: a task for each candidate, and the best one on the parent.
 
@@ -61,6 +63,7 @@ def log_search(
         params: Parameters that all candidates of this search have, to tell several searches in one group
             apart: `{"model": "svc"}`.
         context: The template's field for the split; None for `split`, if the template has it.
+        times: Whether to log `fit_time` and `score_time`, which are four columns of the results.
 
     Returns:
         The tasks, in the order of `cv_results_`; they have ended.
@@ -77,6 +80,7 @@ def log_search(
     found = _Candidates.of(search)
     if params is not None and not isinstance(params, Mapping):
         raise ArgumentError("params", params, "a dict of parameter to value, or None")
+    check_flag("times", times)
     common = dict(params or {})
     with run.creating:
         tasks = group._open_tasks(list(_specs(run, found, common)))
@@ -84,7 +88,7 @@ def log_search(
         if task.done:
             continue
         with task.activate():
-            found.report(number, task, context)
+            found.report(number, task, context, times)
         missing = found.missing(number)
         run.end(task._state, "failed" if missing else "completed", missing)
     facts = found.best(search)
@@ -184,7 +188,7 @@ class _Candidates:
                 )
         return ""
 
-    def report(self, number: int, task: GroupTask, context: str | None) -> None:
+    def report(self, number: int, task: GroupTask, context: str | None, times: bool) -> None:
         """Reports what scikit-learn knows of a candidate; a mean that is nan makes its metric diverge."""
         by_fold = "fold" in task.group.template.context_fields
         whole = Relay(task.bind(fold=ALL_FOLDS) if by_fold else task, _read, context)
@@ -196,7 +200,7 @@ class _Candidates:
         columns = {own: f"mean_{name}" for own, name in self.scores.items()}
         columns |= {f"std_{own}": f"std_{name}" for own, name in self.scores.items()}
         columns |= {f"rank_{own}": f"rank_{name}" for own, name in self.scores.items()}
-        for time in _TIME_SPLITS:
+        for time in _TIME_SPLITS if times else ():
             columns |= {time: f"mean_{time}", f"std_{time}": f"std_{time}"}
         found = {
             key: float(self.columns[name][number]) for key, name in columns.items() if name in self.columns
