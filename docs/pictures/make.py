@@ -28,8 +28,10 @@ EXAMPLE = HERE.parent.parent / "examples" / "digits_sweep.py"
 COLUMNS, LINES = 92, 24
 PROGRESS = re.compile(r"\b28 done.*\bnow\b", re.DOTALL)
 """What the screen shows when the picture of the progress is taken: another task begins."""
-REPORT_HEIGHT = 890
-"""Pixels, of a width of 1,280: the report down to its table of configurations."""
+REPORT_SIZE = {"width": 1280, "height": 890, "deviceScaleFactor": 1}
+"""The report down to its table of configurations."""
+CURVES_SIZE = {"width": 900, "height": 430, "deviceScaleFactor": 1.4}
+"""As wide as a page of the documentation, so that the text is not smaller there."""
 QUALITY = 80
 """Of WebP, out of 100; a picture of a page takes some 50 kB then."""
 
@@ -117,7 +119,9 @@ def terminal_svg(text: str) -> str:
     console.print(Text(text))
     svg = console.export_svg(title="")
     # A page that shows the picture must load nothing else: the reader's own monospaced font is used.
-    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    # Lines and the whole are cut to the height of another font, in which underscores are higher.
+    return re.sub(r' clip-path="[^"]*"', "", svg)
 
 
 def photograph(folder: Path, temporary: Path) -> None:
@@ -133,12 +137,11 @@ def photograph(folder: Path, temporary: Path) -> None:
     report, figure = temporary / "report.html", temporary / "figure.html"
     results.save_html(report)
     curves = figures.curves(results, "accuracy", split="val", over="seed")
-    curves.write_html(figure, include_plotlyjs=True)
+    curves.write_html(figure, include_plotlyjs=True, config={"displayModeBar": False})
     with Browser(temporary) as browser:
         browser.call("Emulation.setScrollbarsHidden", hidden=True)
-        for page, name, height in ((report, "report.webp", REPORT_HEIGHT), (figure, "curves.webp", 520)):
-            size = {"width": 1280, "height": height, "deviceScaleFactor": 1, "mobile": False}
-            browser.call("Emulation.setDeviceMetricsOverride", **size)
+        for page, name, size in ((report, "report.webp", REPORT_SIZE), (figure, "curves.webp", CURVES_SIZE)):
+            browser.call("Emulation.setDeviceMetricsOverride", **size, mobile=False)
             browser.open(page)
             time.sleep(2)  # figures are drawn after the page has loaded
             taken: dict[str, Any] = browser.call("Page.captureScreenshot", format="webp", quality=QUALITY)

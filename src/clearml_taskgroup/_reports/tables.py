@@ -341,6 +341,7 @@ def comparison_table(compared: Comparison) -> Table:
     head, body, notes = shown_comparison(compared)
     lines = [Line([Cell(text) if text else MISSING for text in line]) for line in body]
     sentence = "; ".join(notes) + "."
+    sentence = sentence[0].upper() + sentence[1:]
     return Table(f"comparison, {compared.label}", [Column(name) for name in head], lines, note=sentence)
 
 
