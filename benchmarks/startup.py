@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import TURNS, line, take_turns
+from core import TURNS, as_after_an_earlier_run, line, take_turns
 
 IMPORT_TURNS = 15
 TIMEOUT_S = 120
@@ -37,9 +37,7 @@ def run(*command: str) -> dict[str, float]:
     """Runs a Python process with nothing set but offline mode; gives what it printed, and its CPU time."""
     with tempfile.TemporaryDirectory() as home:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CLEARML_")}
-        compiled = f"{tempfile.gettempdir()}/taskgroup-benchmark-compiled"  # as after an earlier run
-        environment = {**kept, "HOME": home, "CLEARML_OFFLINE_MODE": "1", "PYTHONPYCACHEPREFIX": compiled}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = as_after_an_earlier_run({**kept, "HOME": home, "CLEARML_OFFLINE_MODE": "1"})
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
         done = subprocess.run(
             [sys.executable, *command],

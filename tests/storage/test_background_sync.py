@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._storage.background_sync import BackgroundSync
+from clearml_taskgroup._storage.background_sync import BackgroundSync, sync_all
 from clearml_taskgroup.errors import StoreError
 
 
@@ -132,3 +132,19 @@ def test_files_that_follow_each_other_are_synced_by_one_thread(tmp_path: Path) -
     sync.add(str(tmp_path / "a"))
     assert sync.wait(60.0)
     sync.close()
+
+
+def test_files_are_synced_although_the_script_has_as_many_open_as_it_may(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="needs Linux or macOS")
+    paths = [tmp_path / str(index) for index in range(20)]
+    for path in paths:
+        path.write_text("data")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(tmp_path, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, hard))
+    try:
+        errors = sync_all(map(str, paths))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert errors == []

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import itertools
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import attrs
 
-from .append_file import disk_errors, open_file
+from .append_file import open_file, store_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..errors import StoreError
 
 SYNCED_AT_ONCE = 64
-"""How many files the system is asked to write before the first of them is waited for."""
+"""How many files are open while they are synced."""
 PAUSE_S = 0.1
 """How often the thread looks for files, unless somebody waits: to wake it for each would hold up the loop."""
 IDLE_S = 1.0
@@ -89,40 +96,51 @@ class BackgroundSync:
                 idle_s = 0.0
                 with self._changed:
                     paths = list(itertools.islice(self._waiting, SYNCED_AT_ONCE))
-                begin_writing(paths)
-                for path in paths:
-                    try:
-                        sync(path)
-                    except Exception as error:  # the other files must still be synced
-                        self.errors.append(error)
+                self.errors += sync_all(paths)
+                for _ in paths:
                     self._waiting.popleft()
 
 
-def begin_writing(paths: list[str]) -> None:
-    """Asks the system to write files while the first is waited for: all of them then take half as long."""
-    if sys.platform != "linux" or not hasattr(os, "posix_fadvise") or len(paths) < 2:
-        return
-    for path in paths:
-        with contextlib.suppress(OSError):  # which `sync` raises again
-            file = open_file(path)
-            try:
-                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(file)
+def sync_all(paths: Iterable[str]) -> list[StoreError]:
+    """Writes to the disk what the operating system still has of files, as far as they exist.
 
+    The system is asked to write all of them while the first is waited for, which halves the time. They stay
+    open until then: after each call of the system the thread takes the interpreter from those of the script.
 
-def sync(path: str) -> None:
-    """Writes to the disk what the operating system still has of a file.
-
-    Raises:
-        StoreError: The disk is full or broken.
+    Returns:
+        What the disk refused; the other files are synced.
     """
-    with disk_errors(path):
+    errors: list[StoreError] = []
+    opened: list[tuple[str, int]] = []
+    for path in paths:
         try:
-            file = open_file(path)
+            try:
+                file = open_file(path)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not opened:
+                    raise
+                errors += _sync_and_close(opened)  # the script has many files open itself
+                opened = []
+                file = open_file(path)
         except FileNotFoundError:
-            return
+            continue
+        except OSError as error:
+            errors.append(store_error(path, error))
+            continue
+        opened.append((path, file))
+        if sys.platform == "linux" and hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # which `fsync` raises again
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    return errors + _sync_and_close(opened)
+
+
+def _sync_and_close(opened: Iterable[tuple[str, int]]) -> list[StoreError]:
+    errors = []
+    for path, file in opened:
         try:
             os.fsync(file)
+        except OSError as error:
+            errors.append(store_error(path, error))
         finally:
             os.close(file)
+    return errors
