@@ -1,4 +1,4 @@
-"""Syncs files to disk in a thread, so that a loop over tasks does not wait for the disk after each."""
+"""Syncs files to disk in threads, so that a loop over tasks does not wait for the disk after each."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SYNCED_AT_ONCE = 64
 """How many files are open while they are synced."""
+SYNCING_THREADS = 4
+"""How many of them are waited for at once: the disk takes a quarter of the time for each then."""
 PAUSE_S = 0.1
 """How often the thread looks for files, unless somebody waits: to wake it for each would hold up the loop."""
 IDLE_S = 1.0
@@ -96,7 +98,10 @@ class BackgroundSync:
                 idle_s = 0.0
                 with self._changed:
                     paths = list(itertools.islice(self._waiting, SYNCED_AT_ONCE))
-                self.errors += sync_all(paths)
+                try:
+                    self.errors += sync_all(paths)
+                except Exception as error:  # who waits must not do so for ever
+                    self.errors.append(error)
                 for _ in paths:
                     self._waiting.popleft()
 
@@ -135,12 +140,27 @@ def sync_all(paths: Iterable[str]) -> list[StoreError]:
 
 
 def _sync_and_close(opened: Iterable[tuple[str, int]]) -> list[StoreError]:
-    errors = []
-    for path, file in opened:
-        try:
-            os.fsync(file)
-        except OSError as error:
-            errors.append(store_error(path, error))
-        finally:
-            os.close(file)
+    left = collections.deque(opened)
+    errors: list[StoreError] = []
+
+    def sync_what_is_left() -> None:
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                path, file = left.popleft()
+                try:
+                    os.fsync(file)
+                except OSError as error:
+                    errors.append(store_error(path, error))
+                finally:
+                    os.close(file)
+
+    helpers = []
+    for _ in range(min(SYNCING_THREADS, len(left)) - 1):
+        helper = threading.Thread(target=sync_what_is_left, name="taskgroup-sync-helper", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be started as the interpreter exits
+            helper.start()
+            helpers.append(helper)
+    sync_what_is_left()
+    for helper in helpers:
+        helper.join()
     return errors
