@@ -16,6 +16,7 @@ import attrs
 
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.api_errors import Refused
+from clearml_taskgroup._clearml.hyperparameters import INDEX_MARKER
 from clearml_taskgroup._clearml.login import Connection
 
 Doc = dict[str, Any]
@@ -54,8 +55,9 @@ class View:
     def tasks(self, kind: str = "task") -> list[Doc]:
         """The group's tasks (or parents) in the test's project, in the order of their creation."""
         query = {"hyperparams.TaskGroup.kind.value": [kind], "project": [self.project_id()]}
-        found = self.call("tasks.get_all", **query, order_by=["created"], page_size=500, page=0)["tasks"]
-        return list(found)
+        found = self.call("tasks.get_all", **query, page_size=500, page=0)["tasks"]
+        # Of tasks of one millisecond, a server does not know which was first.
+        return sorted(found, key=lambda task: (task["created"], int(task["runtime"].get(INDEX_MARKER, 0))))
 
     def task(self, task_id: str) -> Doc:
         """One task."""
