@@ -49,6 +49,12 @@ def train(seed, folder):
         figure.suptitle("saved")
         figure.savefig(f"{folder}/saved.png")
         plt.close(figure)
+    figure = plt.figure()
+    plt.plot([2, seed])
+    plt.title("saved and shown")  # ClearML stores it twice
+    figure.savefig(f"{folder}/saved.png")
+    plt.show()
+    plt.close("all")
     plt.figure()
     plt.imshow(np.full((4, 4), seed))
     plt.show()
@@ -156,7 +162,7 @@ def test_each_task_has_what_task_init_logs(mode: str, serving: LoopbackServer, t
     (alone,) = logged(ALONE)
     tasks = logged(GROUPS)
     assert sorted(map(len, alone.curves)) == [3, 7, 7, 7, 7]
-    assert len(alone.plots) >= 4
+    assert len(alone.plots) >= 6
     assert alone.samples.total() == 4
     for start in (0, 3):
         of_group = tasks[start : start + 3]
