@@ -19,6 +19,8 @@ from clearml_taskgroup import GroupTask, Mapped, Metric, TaskGroup
 from clearml_taskgroup._map import process_pool
 from clearml_taskgroup._progress import displays
 from clearml_taskgroup._progress.tracker import Progress
+from clearml_taskgroup._run.reporter import Reporter
+from clearml_taskgroup._run.task_ender import TaskEnder
 from clearml_taskgroup.errors import (
     ArgumentError,
     CarriedError,
@@ -84,6 +86,16 @@ def curves(disk: Disk, seed: int, group: str = "the group") -> list[tuple[int, f
 def expected(seed: int) -> list[tuple[int, float]]:
     """The points that `worker_functions.report` reports."""
     return [(step, seed + step / 8) for step in range(worker_functions.STEPS)]
+
+
+@pytest.mark.parametrize("kind", ["here", "workers"])
+def test_offline_an_end_without_values_takes_no_thread(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To start or wake one takes longer than all else that is done at the end of a task."""
+    monkeypatch.setattr(TaskEnder, "put", None)
+    monkeypatch.setattr(Reporter, "has_written_all", True)  # which it may not see if its thread is awake
+    with offline() as group, engine(kind) as options:
+        mapped = group.map(worker_functions.nothing, SPACE, **options)
+        assert [one.task._state.finished for one in mapped] == [True] * 6
 
 
 @pytest.mark.quick(2)

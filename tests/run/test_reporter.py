@@ -527,6 +527,19 @@ def test_reports_that_wait_cost_the_garbage_collector_nothing() -> None:
             reporter._work_lock.release()
 
 
+def test_a_flush_wakes_the_thread_only_if_something_waits() -> None:
+    """The end of a task without values costs no switch between threads."""
+    reporter = Reporter(MemoryStore())
+    reporter._thread = SimpleNamespace(is_alive=lambda: True)  # type: ignore[assignment]
+    assert reporter.flush(60.0)
+    assert not reporter._wake.is_set()
+    with reporter._work_lock:  # what is under way has left the queue
+        assert not reporter.has_written_all
+    reporter.put_event("the task", "{}")
+    assert not reporter.flush(0.0)
+    assert reporter._wake.is_set()
+
+
 def test_a_report_in_the_moment_of_the_tasks_end_counts_as_lost() -> None:
     """Another thread may end a task while a report to it is under way: the report is named at the end."""
     with recording() as backend:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import multiprocessing
 import os
 import pickle
@@ -11,7 +10,7 @@ import signal
 import sys
 import time
 import warnings
-from multiprocessing.connection import wait
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,6 +21,7 @@ from ..errors import FunctionPickleError, WorkerStartError
 from . import worker_main
 from .call import CallResult, DeferredTask, Function, died_result, timed_out_result, unpack
 from .devices import VARIABLE, visible_here
+from .handles import Handles
 from .thread_limits import fair_share
 from .worker_main import BEGUN, READY, UNFIT
 
@@ -160,6 +160,8 @@ class ProcessPool:
     devices: Sequence[Device] = ()
     _context: Any = attrs.field(init=False)
     _workers: list[_Worker] = attrs.field(factory=list)
+    _handles: Handles[tuple[_Worker, bool]] = attrs.field(factory=Handles)
+    """The pipe (True) and the process (False) of each worker."""
     _free: list[Device | None] = attrs.field(init=False)
     """For each worker that is to be started, its device."""
     _next_death_check: float = 0.0
@@ -220,14 +222,12 @@ class ProcessPool:
         Returns:
             The former two, and whether a message can be received. Asking a pipe takes as long as a wait.
         """
-        by_handle: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
-        by_handle |= {worker.process.sentinel: worker for worker in self._workers}
         ends = [worker.ends_at for worker in self._workers if worker.ends_at is not None]
-        left = max(0.0, min(ends, default=math.inf) - time.monotonic())
-        handles = wait(list(by_handle), min(DEATH_CHECK_INTERVAL_S, left))
-        found = {by_handle[handle]: by_handle[handle].pipe in handles for handle in handles}
-        if time.monotonic() >= self._next_death_check:
-            self._next_death_check = time.monotonic() + DEATH_CHECK_INTERVAL_S
+        left = min(ends) - time.monotonic() if ends else DEATH_CHECK_INTERVAL_S
+        # A worker's pipe comes after its sentinel, so that what it has sent is received first.
+        found = dict(sorted(self._handles.wait(min(DEATH_CHECK_INTERVAL_S, left)), key=itemgetter(1)))
+        if (now := time.monotonic()) >= self._next_death_check:
+            self._next_death_check = now + DEATH_CHECK_INTERVAL_S
             for worker in self._workers:
                 if not worker.process.is_alive():
                     found.setdefault(worker, False)
@@ -281,6 +281,8 @@ class ProcessPool:
             worker.process.kill()
             worker.process.join()  # another worker may get its device next
         self._workers.remove(worker)
+        self._handles.remove(worker.pipe)
+        self._handles.remove(worker.process.sentinel)
         worker.pipe.close()
         if not worker.is_ready:
             self._killed_starts += 1
@@ -322,7 +324,10 @@ class ProcessPool:
                 raise WorkerStartError(reason_of(error)) from error
             finally:
                 theirs.close()
-        self._workers.append(_Worker(process, ours, device))
+        worker = _Worker(process, ours, device)
+        self._workers.append(worker)
+        self._handles.add(ours, (worker, True))
+        self._handles.add(process.sentinel, (worker, False))
 
     def stop(self) -> list[tuple[GroupTask, CallResult]]:
         """Stops all calls; gives the results that arrived within `STOP_GRACE_S`."""
@@ -350,7 +355,7 @@ class ProcessPool:
 
     def _end_workers(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        workers, self._workers = self._workers, []
+        workers, self._workers, self._handles = self._workers, [], Handles()
         try:
             for worker in workers:
                 worker.process.join(max(0.0, deadline - time.monotonic()))

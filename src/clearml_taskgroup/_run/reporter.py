@@ -191,6 +191,8 @@ class Reporter:
         seconds = MAX_TIMEOUT_S if timeout is None else max(0.0, min(timeout, MAX_TIMEOUT_S))
         if self._has_no_thread:
             return self._work(seconds)
+        if self.has_written_all:  # then to wake the thread takes longer than all else at a task's end
+            return True
         if self._thread is not threading.current_thread():
             with self._progress:
                 self._flushes_requested += 1
@@ -239,6 +241,14 @@ class Reporter:
             if locked:
                 self._work_lock.release()
         return counts
+
+    @property
+    def has_written_all(self) -> bool:
+        """Whether nothing is left to do for what was reported before, as far as that can be seen at once."""
+        # In this order: reports go from the queue to what is pending while the lock is held.
+        if self._queue or self.channels.forgotten or self._work_lock.locked():
+            return False
+        return not self._pending and self.error is None
 
     @property
     def is_idle(self) -> bool:

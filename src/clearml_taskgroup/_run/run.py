@@ -248,6 +248,9 @@ class Run:
         """Finishes an ended task in a thread, while the script goes on."""
         if state.finished or state.is_open or self.in_child or state in self.ender:
             return
+        if self.backend.transport is None and self.reporter.has_written_all:
+            self.finish([state], self.ender.timeout)  # to wake the thread would take longer
+            return
         closing.keep_end(self, state, self.ender.timeout)
         self.ender.put(state)
 

@@ -93,13 +93,15 @@ class WorkerLog:
 
     def _read(self, run: Run, path: Path) -> None:
         try:
-            with path.open("rb") as file:
+            with path.open("rb", buffering=0) as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:  # somebody has deleted it; the run log itself says so
             return
         data = data[: data.rfind(b"\n") + 1]
         self._offset += len(data)
+        if b'"guest": ' not in data and b'"forked": ' not in data:
+            return
         for line in data.splitlines():
             if b'"guest": ' in line or b'"forked": ' in line:
                 try:
