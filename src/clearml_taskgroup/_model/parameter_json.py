@@ -66,11 +66,14 @@ def stored_json(value: Any, name: str = "value", *, lenient: bool = False) -> An
 
 def _is_simple(value: Any) -> bool:
     """Whether a value is its own stored form, as far as that can be seen at once."""
-    if type(value) is str:
+    kind = type(value)
+    if kind is int:
+        return bool(value.bit_length() < 64)
+    if kind is str:
         return is_storable(value)
-    if type(value) is float:
+    if kind is float:
         return math.isfinite(value)
-    return value is None or type(value) is bool or (type(value) is int and value.bit_length() < 64)
+    return value is None or kind is bool
 
 
 def canonical(stored: Any) -> Any:
@@ -137,7 +140,10 @@ def plain(stored: Any) -> Any:
 
 def plain_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
     """Converts parameters to what results show: as if they had been stored and read again."""
-    return {name: plain(stored_json(value, name, lenient=True)) for name, value in params.items()}
+    return {
+        name: value if _is_simple(value) else plain(stored_json(value, name, lenient=True))
+        for name, value in params.items()
+    }
 
 
 def literal(value: Any) -> str:

@@ -7,7 +7,7 @@ import itertools
 import operator
 from typing import TYPE_CHECKING
 
-from .._model.metric_data import copy_metrics
+from .._model.metric_data import are_exact, copy_metrics
 from .._model.parameter_json import plain_parameters
 from .._run.recount import complete, counted, flush_clearml_tasks
 from .._run.sharing import look_if_possible
@@ -72,8 +72,12 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
         state.id: state.metrics if keeps_rows and _is_final(run, state) else copy_metrics(state.metrics)
         for state in new
     }
-    tasks = [counted(state, metrics[state.id]) for state in new]
-    if not all(task.is_complete for task in tasks):
+    tasks = [
+        counted(state, metrics[state.id])
+        for state in new
+        if state.uncounted or not are_exact(metrics[state.id])
+    ]
+    if tasks:
         run.flush(FLUSH_TIMEOUT_S)
         flush_clearml_tasks(run, (state for state in new if state.is_open), FLUSH_TIMEOUT_S)
         complete(run.backend, run.template, tasks, FLUSH_TIMEOUT_S)

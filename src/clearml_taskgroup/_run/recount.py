@@ -130,7 +130,7 @@ def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
         states: Tasks of the run.
         timeout: Seconds that a server may take, up to `RECOUNT_TIMEOUT_S`; with 0 it is not asked.
     """
-    ended = [state for state in states if not state.is_open]
+    ended = [state for state in states if not (state.is_open or state.is_counted)]
     for state in ended:
         if state.uncounted:
             for data in state.metrics.values():  # what a server said of an earlier process has no sums

@@ -45,10 +45,10 @@ class BackgroundSync:
     _is_awaited: bool = False
     _is_closed: bool = False
 
-    def add(self, path: str) -> None:
-        """Syncs a file soon; one that does not exist has no data."""
+    def add(self, *paths: str) -> None:
+        """Syncs files soon; one that does not exist has no data."""
         with self._changed:
-            self._waiting.append(path)
+            self._waiting.extend(paths)
             self._is_closed = False
             if self._is_running:
                 return

@@ -219,13 +219,16 @@ class OfflineBackend(Backend):
         """
         errors: dict[str, Exception] = {}
         deadline = time.monotonic() + timeout
+        for task_id in [ending.task_id for ending in endings if ending.task_id in self._attached]:
+            try:
+                self.wait_for_uploads(task_id, max(0.0, deadline - time.monotonic()))
+            except Exception as error:  # the other tasks must still end
+                errors[task_id] = error
         for ending in endings:
             self._sizes.pop(ending.task_id, None)
-            try:
-                self.wait_for_uploads(ending.task_id, max(0.0, deadline - time.monotonic()))
-                self._sync.add(self._events_path(ending.task_id))
-            except Exception as error:  # the other tasks must still end
-                errors[ending.task_id] = error
+        self._sync.add(
+            *[self._events_path(ending.task_id) for ending in endings if ending.task_id not in errors]
+        )
         return errors
 
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:

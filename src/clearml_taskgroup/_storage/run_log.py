@@ -57,9 +57,8 @@ class _Kept(NamedTuple):
 _dumps = json.JSONEncoder(default=str).encode
 
 
-def _encoded(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    at = round(time.time(), 3)
-    return "".join(_dumps({**line, "time": at}) + "\n" for line in lines).encode()
+def _encoded(line: Mapping[str, Any], at: float) -> bytes:
+    return f"{_dumps({**line, 'time': round(at, 3)})}\n".encode()
 
 
 class RunLog:
@@ -165,11 +164,12 @@ class RunLog:
         Raises:
             StoreError: The disk is full or broken.
         """
-        data = _encoded(lines)
+        at = time.time()
+        new = [_encoded(line, at) for line in lines]
         with self._lock:
-            if self._file < 0 or not (data or self._kept) or (size := self._size_unless_deleted()) is None:
+            if self._file < 0 or not (new or self._kept) or (size := self._size_unless_deleted()) is None:
                 return
-            data = b"".join((*(kept.data for kept in self._kept), data))
+            data = b"".join([*[kept.data for kept in self._kept], *new])
             with disk_errors(self.path):
                 self._whole = append_bytes(self._file, data, whole=self._whole, size=size)
             self._kept.clear()
@@ -212,7 +212,8 @@ class RunLog:
             lines: Each line, and what it says, for the error of `close`.
         """
         with self._lock:
-            self._kept += [_Kept(_encoded([line]), what) for line, what in lines]
+            at = time.time()
+            self._kept += [_Kept(_encoded(line, at), what) for line, what in lines]
         with contextlib.suppress(StoreError):
             self.write_all([])
 
@@ -387,7 +388,7 @@ def read_first(path: Path) -> dict[str, Any]:
 def append(path: Path, lines: list[dict[str, Any]]) -> None:
     """Appends lines to the log of a run that no process has open."""
     with disk_errors(path):
-        append_to(path, _encoded(lines))
+        append_to(path, b"".join([_encoded(line, time.time()) for line in lines]))
 
 
 def in_use(path: Path, *, resume: bool) -> RunInUseError:
