@@ -34,6 +34,7 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
 )
 from clearml_taskgroup.testing import recording
+from tests.loopback import LoopbackServer
 from tests.support import worker_functions
 from tests.support.paths import REPOSITORY
 from tests.support.scripts import Disk
@@ -399,6 +400,7 @@ def test_a_run_that_died_knows_what_its_workers_ended(tmp_path: Path, disk: Disk
 import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from clearml_taskgroup import TaskGroup
+from tests.loopback import LoopbackServer
 from tests.support import worker_functions
 group = TaskGroup("the project", "the group", mode="offline", provenance=False).open()
 tasks = group.tasks({"seed": range(2)})
@@ -440,6 +442,22 @@ def test_online_on_another_machine(server: View, elsewhere: Callable[..., GroupT
         assert server.scalars(task.id, 4) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
         assert there.url == task.url
         worker_group.leave_all()
+
+
+def test_a_block_on_another_machine_waits_for_a_slow_server(
+    loopback: LoopbackServer, elsewhere: Callable[..., GroupTask]
+) -> None:
+    """The worker's block ends when its data has arrived; the task itself ends where the group was opened."""
+    with TaskGroup("the project", "online", mode="online", provenance=False) as group:
+        task = group.task({"seed": 2})
+        there = elsewhere(task, machine="another")
+        loopback.faults.fail_next("events.add_batch", kind="delay", delay=0.5)
+        with there:
+            worker_functions.report(there)
+        assert loopback.scalars(task.id) == {("loss", "val"): [(s, 2 + s / 8) for s in range(4)]}
+        assert loopback.task(task.id)["status"] == "in_progress"
+        worker_group.leave_all()
+    assert loopback.task(task.id)["status"] == "completed"
 
 
 def test_on_another_machine_a_successor_delivers_what_was_left(

@@ -108,6 +108,10 @@ class WorkerRun(Run):
         self.watched: set[str] = set()
         self.reporter.after_batch = self.log_collected
 
+    def end_later(self, state: TaskState) -> None:
+        """Finishes an ended task now: this process may die next."""
+        self.finish([state], self.ender.timeout)
+
     def finish(self, states: Iterable[TaskState], timeout: float, last: bool = False) -> list[Exception]:
         """Delivers what the ended tasks were given, so that nothing is lost if this process dies."""
         todo = [state for state in states if not state.finished and not state.is_open]
