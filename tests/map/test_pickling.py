@@ -400,7 +400,6 @@ def test_a_run_that_died_knows_what_its_workers_ended(tmp_path: Path, disk: Disk
 import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from clearml_taskgroup import TaskGroup
-from tests.loopback import LoopbackServer
 from tests.support import worker_functions
 group = TaskGroup("the project", "the group", mode="offline", provenance=False).open()
 tasks = group.tasks({"seed": range(2)})
