@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate, TaskGroup
 from clearml_taskgroup._cli import find_run
 from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._results.run_list import Listed
+from clearml_taskgroup.errors import DriftWarning
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, command, told
 from tests.support.runs import NAME, PROJECT, Place
@@ -189,6 +193,58 @@ def test_a_default_split_is_that_of_a_template() -> None:
             context = {"split": "val"} if name == "split" else {}
             group.task({"C": 1}).report({"loss": 1.0}, 1, **context)
     assert command("drift", "--project", PROJECT).stdout == "2 tasks, 1 metric: no drift\n"
+
+
+def test_a_name_with_a_split_keeps_it_whatever_the_templates_default() -> None:
+    """The command says what the warning at the group's end says, with code for this group."""
+    names = ["acc", "accuracy", "training_accuracy"]
+    group = TaskGroup(PROJECT, NAME, template="{metric}/{split=val}", mode="offline", provenance=False)
+    group.open()
+    for number, name in enumerate(names):
+        group.task({"C": number}).report({name: 1.0}, 1)
+    with pytest.warns(DriftWarning, match=f"{', '.join(map(repr, names))} look like one metric"):
+        group.close()
+    facts = as_json("drift", "--group", f"{PROJECT}/{NAME}", code=1)
+    assert [{each["alias"] for each in metric["spellings"]} for metric in facts["drift"]] == [set(names)]
+    assert '"training_accuracy": {"split": "train"}' in facts["vocabulary"]
+    assert 'template="{metric}/{split=val}", metrics' in facts["vocabulary"]
+    assert facts == as_json("drift", "--project", PROJECT, code=1)
+
+
+REPORTED = st.tuples(
+    st.sampled_from(["acc", "accuracy", "train_acc", "val_acc", "train", "loss/val", "eval_acc", "a b", "1"]),
+    st.sampled_from([None, "train", "val"]),
+)
+
+
+@settings(max_examples=10)
+@given(
+    reported=st.lists(REPORTED, min_size=1, max_size=6),
+    template=st.sampled_from(
+        ["{metric}/{split=val}", "{metric}/{split=value}", "{split=train}/{metric}", "{metric}_{split=none}"]
+    ),
+)
+@example(reported=[("train_acc", None), ("train_acc", "val"), ("acc", None)], template="{metric}/{split=val}")
+def test_pasted_code_takes_what_the_group_reported(
+    reported: list[tuple[str, str | None]], template: str
+) -> None:
+    """Each metric with each context is accepted, with the vocabulary and the template that are printed."""
+    more: dict[str, Any] = {"mode": "offline", "provenance": False}
+    default = NameTemplate(template).defaults.get("split")  # given or not is the same name
+    calls = [
+        ({metric: 1.0}, {"split": split} if split not in (None, default) else {})
+        for metric, split in reported
+    ]
+    with warnings.catch_warnings(action="ignore", category=DriftWarning):
+        with TaskGroup(PROJECT, NAME, template=template, **more) as group:
+            for number, (values, context) in enumerate(calls):
+                group.task({"C": number}).report(values, 1, **context)
+    code = json.loads(command("drift", "--group", group.run[:8], "--json").stdout)["vocabulary"]
+    ran: dict[str, Any] = {}
+    exec(code.replace("metrics=metrics)", 'metrics=metrics, mode="offline", provenance=False)'), ran)
+    with ran["group"] as group:
+        for number, (values, context) in enumerate(calls):
+            group.task({"C": number}).report(values, 1, **context)
 
 
 def test_what_tasks_report_both_of_is_not_merged() -> None:

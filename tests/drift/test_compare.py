@@ -465,6 +465,29 @@ def test_splits_of_one_script_are_its_own() -> None:
     assert "has the splits" not in code
 
 
+def test_a_title_that_contradicts_its_split_is_a_metric_of_its_own() -> None:
+    """`train_acc` in the series `val` is none of `acc`, and is what a script reports, in any context."""
+    names = [[("train_acc", "val"), ("train_acc", "train"), ("train_acc", "train_acc")], [("acc", "val")]]
+    found = find_metrics(project(*names))
+    assert [(metric.name, metric.drifts) for metric in found] == [("acc", False), ("train_acc", False)]
+    vocabulary = vocabulary_of(vocabulary_code(found))
+    assert vocabulary.resolve("train_acc", {"split": "val"}) == ("train_acc", {"split": "val"})
+
+
+def test_the_code_has_the_template_of_the_group() -> None:
+    """A field that its metrics or aliases need is added, also split."""
+    found = find_metrics(project(["train_acc"], ["accuracy"]))
+    for template, expected in [
+        ("{metric}/{split=val}", "{metric}/{split=val}"),
+        ("{split}/{metric} {layer}", "{split}/{metric} {layer}"),
+        ("{task} {metric}", "{task} {metric} {split=value} fold={fold=all}"),
+    ]:
+        fields = ["fold"] if "fold" in expected else []
+        code = vocabulary_code(found, fields=fields, template=template)
+        assert f'template="{expected}", metrics=metrics)' in code
+        assert vocabulary_of(code).resolve("train_acc", {})[1] == {"split": "train"}
+
+
 def test_names_of_two_splits_are_merged_though_a_task_reports_both() -> None:
     """What a task reports of several splits does not clash."""
     code = vocabulary_code(find_metrics(project(["train_acc", "val_acc"], ["accuracy"])))

@@ -25,6 +25,7 @@ from .._drift.compare import (
     reported_both,
     vocabulary_code,
 )
+from .._model.name_template import DEFAULT_TEMPLATE
 from .._storage.past_runs import all_runs
 from .._storage.raw_sessions import raw_sessions
 from .._text import counted, some
@@ -398,7 +399,11 @@ def _vocabulary_code(logged: list[LoggedNames], metrics: list[LoggedMetric]) -> 
     project = projects.pop() if len(projects) == 1 else ""
     group = groups.pop() if len(groups) == 1 else ""
     fields = frozenset().union(*(task.fields for task in logged))
-    return vocabulary_code(metrics, project or DEFAULT_PROJECT, group or DEFAULT_GROUP, fields)
+    templates = {task.template for task in logged}
+    template = templates.pop() if len(templates) == 1 else ""
+    return vocabulary_code(
+        metrics, project or DEFAULT_PROJECT, group or DEFAULT_GROUP, fields, template or DEFAULT_TEMPLATE
+    )
 
 
 def _apart(

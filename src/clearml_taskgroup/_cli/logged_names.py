@@ -14,7 +14,7 @@ from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_al
 from .._drift.apply_offline import obstacle_of as session_obstacle
 from .._drift.apply_offline import session_marks, session_names
 from .._drift.apply_online import obstacle_of
-from .._drift.parse_name import is_split
+from .._drift.parse_name import contradicts, is_split
 from .._drift.plan import copied_names
 from .._model.name_template import Name
 from .._results.from_past import lookup_of
@@ -77,6 +77,7 @@ class LoggedNames:
         completed: Whether it was completed.
         project, group: Project and name of its group; empty if not known.
         fields: The context fields that it gave to `report`, if it belongs to a group.
+        template: The template of its group; empty if not known.
         created: When it was created, in seconds since 1970; None if not known.
         obstacle: Why its names cannot be copied to others; empty if they can.
         tags: Its tags.
@@ -90,6 +91,7 @@ class LoggedNames:
     project: str = ""
     group: str = ""
     fields: frozenset[str] = frozenset()
+    template: str = ""
     created: float | None = None
     obstacle: str = ""
     tags: tuple[str, ...] = ()
@@ -156,7 +158,8 @@ def names_of_results(results: Results, marks: Mapping[str, Marks]) -> list[Logge
         results: The run's results.
         marks: Tags and comment of tasks.
     """
-    about, default = results.about, results._lookup.template.defaults.get("split")
+    about, template = results.about, results._lookup.template
+    default = template.defaults.get("split")
     return [
         LoggedNames(
             row.id,
@@ -165,6 +168,7 @@ def names_of_results(results: Results, marks: Mapping[str, Marks]) -> list[Logge
             completed=row.status == "completed",
             project=about.project,
             group=about.name,
+            template=template.text,
         )
         for row in results
     ]
@@ -177,7 +181,8 @@ def names_of_run(past: PastRun, sessions: Path) -> list[LoggedNames]:
         past: The run.
         sessions: The folder of the offline sessions.
     """
-    default = lookup_of(past.template, None, None).template.defaults.get("split")
+    template = lookup_of(past.template, None, None).template
+    default = template.defaults.get("split")
     return [
         LoggedNames(
             task.id,
@@ -190,6 +195,7 @@ def names_of_run(past: PastRun, sessions: Path) -> list[LoggedNames]:
             completed=task.status == "completed",
             project=past.project,
             group=past.name,
+            template=template.text,
             created=task.opened,
         )
         for task in past.tasks.values()
@@ -233,7 +239,9 @@ def names_of_session(past: PastRun, task: PastTask, sessions: Path) -> LoggedNam
 
 def _name(metric_key: MetricKey, default: str | None) -> tuple[str, str]:
     metric, context = metric_key
-    split = dict(context).get("split", default)
+    split = dict(context).get("split")
+    if split is None and default is not None and not contradicts(metric, default):
+        split = default  # but `train_loss` without a split is of train, whatever the default
     split = split[0] if isinstance(split, tuple) else split
     return metric, split if isinstance(split, str) and is_split(split) else metric
 

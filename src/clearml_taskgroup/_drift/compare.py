@@ -15,7 +15,17 @@ from typing import Any, Literal
 import attrs
 
 from .._model.metric_words import QUALITY_WORDS, has_quality, is_typo, loose_form, mode_of, one_letter_less
-from .parse_name import MONITOR, Context, ParsedName, is_common_heading, parse_name, validation_synonyms
+from .._model.name_template import DEFAULT_TEMPLATE, NameTemplate
+from .parse_name import (
+    MONITOR,
+    SUMMARY,
+    Context,
+    ParsedName,
+    contradicts,
+    is_common_heading,
+    parse_name,
+    validation_synonyms,
+)
 
 ALWAYS_TOGETHER_SHARE = 0.9
 """Two names do not drift if at least this share of the tasks that report either reports both."""
@@ -90,7 +100,8 @@ def find_metrics(reported: Mapping[str, Names]) -> list[LoggedMetric]:
             if not title.startswith(MONITOR):
                 tasks.setdefault((title, series), set()).add(task)
     heading = is_common_heading(tasks)
-    parsed_names = {name: parse_name(*name, heading=heading) for name in tasks}
+    opaque = {name[0] for name in tasks if not heading and name[0] != SUMMARY and contradicts(*name)}
+    parsed_names = {name: parse_name(*name, heading=heading, opaque=name[0] in opaque) for name in tasks}
     by_task: dict[str, list[ParsedName]] = {}
     for name, having in tasks.items():
         for task in having:
@@ -304,6 +315,7 @@ def vocabulary_code(
     project: str = DEFAULT_PROJECT,
     name: str = DEFAULT_GROUP,
     fields: Iterable[str] = (),
+    template: str = DEFAULT_TEMPLATE,
 ) -> str:
     """Returns code to paste: a vocabulary that gives each metric one name.
 
@@ -314,11 +326,12 @@ def vocabulary_code(
         project: The project of the group in the code.
         name: The name of that group.
         fields: Further context fields for the template, beside those found in the names.
+        template: The template of the tasks' group; what it lacks of the fields is added.
     """
     listed = [metric for metric in metrics if metric.name.strip()]
     taken = {spelling.alias for metric in listed for spelling in metric.spellings}
     used: set[str] = set()
-    lines, needed = [], {field for field in fields if field != "split"}
+    lines, needed = [], set(fields)
     for metric in listed:
         for number, part in enumerate(mergeable_parts(metric)):
             own = {spelling.alias for spelling in part}
@@ -336,10 +349,11 @@ def vocabulary_code(
             lines += _metric_code(chosen, metric.mode, aliases)
             if metric.drifts:
                 lines += _split_comments(chosen, part)
-        needed |= {field for spelling in metric.spellings for field in spelling.context if field != "split"}
+        needed |= {field for spelling in metric.spellings for field in spelling.context}
         lines += _unmerged_comments(metric)
-    more = "".join(f" {field}={{{field}=all}}" for field in sorted(needed))
-    template = "{metric}/{split=value}" + more
+    needed -= {*NameTemplate(template).fields}
+    template += " {split=value}" if "split" in needed else ""
+    template += "".join(f" {field}={{{field}=all}}" for field in sorted(needed - {"split"}))
     head = ["from clearml_taskgroup import Metric, TaskGroup", "", "metrics = ["]
     names = f"{_string_code(project)}, {_string_code(name)}"
     group = f"group = TaskGroup({names}, template={_string_code(template)}, metrics=metrics)"

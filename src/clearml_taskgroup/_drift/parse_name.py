@@ -148,19 +148,23 @@ class ParsedName:
         return f"{self.title}/{self.series}"
 
 
-def parse_name(title: str, series: str, *, heading: bool = False) -> ParsedName:
+def parse_name(title: str, series: str, *, heading: bool = False, opaque: bool = False) -> ParsedName:
     """Parses a logged name.
 
     Args:
         title: ClearML's title; for a single value `Summary`.
         series: ClearML's series; for a single value its name.
         heading: Whether the title is the same for all names, so that the series alone is the metric.
+        opaque: Whether a split in the title belongs to the metric's name; see `contradicts`.
     """
     shown, _, rest = series.partition("/") if title == SUMMARY else (title, "", series)
     if heading and title != SUMMARY:
         shown, rest = series, ""
     first, second = _parse_text(shown), _parse_text(rest or shown)
     contexts = dict(first.context)
+    if title != SUMMARY and (opaque or _contradict(first, second)):
+        context = second.context if second.context and not second.words else ()
+        return _unparsed(title, series, first, first, context)
     words, raw_words = _join_words(first, second)
     if not words or any(contexts.get(field, value) != value for field, value in second.context):
         return _unparsed(title, series, first, second if rest else first)
@@ -198,13 +202,28 @@ def is_split(text: str) -> bool:
     return not half.words and [field for field, _ in half.context] == ["split"]
 
 
-def _unparsed(title: str, series: str, first: _ParsedText, second: _ParsedText) -> ParsedName:
+def contradicts(title: str, series: str) -> bool:
+    """Whether a title has another split than a series that is only a split: `train_loss` and `val`."""
+    return _contradict(_parse_text(title), _parse_text(series))
+
+
+def _contradict(first: _ParsedText, second: _ParsedText) -> bool:
+    if second.words or not second.context:
+        return False
+    own = dict(first.context)
+    return any(own.get(field, value) != value for field, value in second.context)
+
+
+def _unparsed(
+    title: str, series: str, first: _ParsedText, second: _ParsedText, context: Context = ()
+) -> ParsedName:
     """Returns a name that is only a split, or that has two splits, as a metric of its own."""
     texts = list(dict.fromkeys((first.text, second.text)))
     tokens = first.tokens if len(texts) == 1 else (*first.tokens, *second.tokens)
     words = tuple(dict.fromkeys(token.letters + token.digits for token in tokens))
     raw_words = tuple(token.raw for token in tokens)
-    return ParsedName(title, series, words, "", (), raw_words, (first.text, second.text), "/".join(texts), ())
+    layout = (first.text, second.text)
+    return ParsedName(title, series, words, "", context, raw_words, layout, "/".join(texts), ())
 
 
 def _join_words(first: _ParsedText, second: _ParsedText) -> tuple[tuple[str, ...], tuple[str, ...]]:
