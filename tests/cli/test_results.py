@@ -227,7 +227,7 @@ def test_what_is_misspelt_has_neighbours() -> None:
     )
     assert "--where: 'c' was given; did you mean C? " in told("show", GROUP, "--where", "c=1", code=1)
     line = told("best", GROUP, "acuracy", code=1)
-    assert "no metric of this run is called acuracy; did you mean accuracy? There is: accuracy, loss" in line
+    assert "no task has a value for acuracy; did you mean accuracy split=val? There is: accuracy[" in line
     assert "Metric(" not in line
 
 
@@ -398,7 +398,8 @@ def test_show_of_other_values_than_the_last() -> None:
     assert (facts["sort"], facts["of"]) == ("loss", "min")
     assert as_json("show", GROUP)["of"] == "last"
     line = command("best", GROUP, "loss", "--of", "max", "--mode", "min", "--where", "C=1").stdout
-    assert line.startswith("C=1,seed=0: max of loss = 5, the least\n")
+    assert line.startswith("C=1,seed=0: max of loss = 5, the least; 1 other task has the same value")
+    assert "see the means: --over seed\n" in line
 
 
 @pytest.mark.parametrize("where", ["disk", "server"])

@@ -162,9 +162,9 @@ def test_what_a_report_says(tmp_path: Path) -> None:
     assert "1 failed" in page.text
     assert "still open" not in page.text
     assert page.tables["best values"] == [
-        ["metric", "best is", "value", "task", "mean ± std over seed", "configuration"],
-        ["loss[split=val] (nats)", "lowest", "0.97", results[0].name, "1.07 ± 0.14", "C=1,data=digits"],
-        ["accuracy[split=val]", "highest", "0.9515", results[0].name, "0.9465 ± 0.0071", "C=1,data=digits"],
+        ["metric", "best is", "mean ± std over seed", "configuration", "single task", "task"],
+        ["loss[split=val] (nats)", "lowest", "1.07 ± 0.14", "C=1,data=digits", "0.97", results[0].name],
+        ["accuracy[split=val]", "highest", "0.9465 ± 0.0071", "C=1,data=digits", "0.9515", results[0].name],
     ]
     assert page.tables["failures"] == [
         ["task", "status", "reason"],
@@ -246,11 +246,47 @@ def test_comparison(tmp_path: Path) -> None:
     text, page = written(group.results(), tmp_path)
     lines = page.tables["comparison, loss (nats)"]
     assert [line[3] for line in lines] == ["difference", "reference", "+0.125"]
-    assert lines[2][-1] == "worse"
+    assert lines[2][-2:] == ["–", "no spread"]
     assert "was chosen as the best of these values" in page.text
     assert "to=" not in page.text  # a report has no such argument
     assert "alert('x')</script>" not in text
     assert 'href="#comparison"' not in written(group.results(), tmp_path, over=())[0]
+
+
+ANSWERS: list[tuple[dict[str, list[float]], str]] = [
+    (
+        {"a": [0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.8], "c": [0.2, 0.11, 0.2], "d": [0.1, 0.01, 0.1]},
+        (
+            "model=a with 0.8667 ± 0.058 is best, but not clearly better than model=b (+0.0333, 95 % "
+            "interval -0.254 to 0.32, p = 0.67); model=c, model=d are worse."
+        ),
+    ),
+    (
+        {"a": [0.9, 0.8, 0.9], "b": [0.2, 0.11, 0.2]},
+        "model=a with 0.8667 ± 0.058 is best; model=b is worse.",
+    ),
+    (
+        {"a": [0.5, 0.25], "b": [0.25, 0.0], "c": [0.5, 0.25], "d": [0.125]},
+        (
+            "model=a with 0.375 ± 0.18 is best; model=c is equal in all pairs; model=b differs by the same "
+            "amount in all pairs; model=d has too few pairs to tell."
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("scores", "sentence"), ANSWERS)
+def test_the_answer_is_a_sentence(scores: dict[str, list[float]], sentence: str, tmp_path: Path) -> None:
+    """At the top: the best configuration, what it is clearly better than, and what not."""
+    space = [{"model": model, "seed": at} for model, values in scores.items() for at in range(len(values))]
+    with TaskGroup("digits", "sweep") as group:
+        for task in group.tasks(space):
+            task.report({"accuracy": scores[task.params["model"]][task.params["seed"]]}, split="val")
+    text, page = written(group.results(), tmp_path)
+    assert f"accuracy[split=val]: {sentence}" in page.words
+    assert text.index('class="answer"') < text.index('id="best"')
+    assert ('class="verdict worse">worse<' in text) == (" worse" in sentence)
+    assert 'class="answer"' not in written(group.results(), tmp_path, over=())[0]
 
 
 def test_folds_are_compared_by_the_corrected_test(tmp_path: Path) -> None:
@@ -324,8 +360,18 @@ def test_metrics_are_chosen(tmp_path: Path) -> None:
     """`metrics` says which have figures, in this order; by default it is six, validation first."""
     text, _ = written(swept(), tmp_path, metrics=["accuracy"])
     assert [figures[-1] for figures in titles(text)] == ["accuracy[split=val] by C"]
-    with pytest.raises(ArgumentError, match=r"metrics='f2' was given.*loss, accuracy"):
+    spelt = ["accuracy[split=val]", "loss[split=val] (nats)", "loss[split=val]"]
+    text, _ = written(swept(), tmp_path, metrics=spelt)
+    assert [figures[-1] for figures in titles(text)] == [
+        "accuracy[split=val] by C",
+        "loss[split=val] (nats) by C",
+    ]
+    with pytest.raises(
+        ArgumentError, match=r"metrics='f2' was given.*loss\[split=val\], accuracy\[split=val\]"
+    ):
         swept().save_html(tmp_path / "report.html", metrics=["f2"])
+    with pytest.raises(ArgumentError, match=r"metrics='los' was given.*did you mean 'loss'\?"):
+        swept().save_html(tmp_path / "report.html", metrics=["los"])
     with TaskGroup("digits", "sweep") as group:
         for task in group.tasks({"C": [1, 2]}):
             for split in ("train", "val"):

@@ -86,7 +86,12 @@ def test_numbers_are_those_of_scipy(case: int) -> None:
         with warnings.catch_warnings(action="ignore"):  # of pairs that are all equal
             expected = stats.ttest_rel(*zip(*pairs, strict=True))
             interval = expected.confidence_interval(0.95)
-        assert row.difference == pytest.approx(np.mean([one - other for one, other in pairs]), abs=1e-12)
+        differences = [one - other for one, other in pairs]
+        assert row.difference == pytest.approx(np.mean(differences), abs=1e-12)
+        if any(differences) and np.ptp(differences) < 1e-12:
+            assert (row.interval, row.verdict) == (None, "no spread")
+            ps.append((math.nan, row))
+            continue
         assert row.interval == pytest.approx(tuple(interval), abs=1e-10)
         assert row.p == pytest.approx(expected.pvalue, rel=1e-8, abs=1e-12, nan_ok=True)
         ps.append((float(row.p), row))
@@ -135,7 +140,7 @@ def test_the_verdict_knows_which_values_are_better(metric: str, verdict: str) ->
 
 def test_missing_pairs_are_named() -> None:
     """A failed task takes its pair with it: n counts the pairs, and the text names what has no partner."""
-    results = results_of({"a": [0.5, 0.6, None], "b": [0.7, 0.8, 0.9], "c": [None, None, 0.9]})
+    results = results_of({"a": [0.5, 0.625, None], "b": [0.7, 0.8, 0.9], "c": [None, None, 0.9]})
     compared = results.compare("accuracy", to="model=b")
     rows = rows_of(compared)
     assert (rows["model=a"].n, rows["model=a"].unpaired) == (2, ("seed=2",))

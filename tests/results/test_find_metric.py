@@ -14,7 +14,6 @@ from clearml_taskgroup.errors import (
     ArgumentError,
     NoSuchResultError,
     ReportError,
-    UnknownMetricError,
 )
 from clearml_taskgroup.testing import recording
 
@@ -93,8 +92,11 @@ def test_asking_speaks_the_vocabulary() -> None:
     results = results_of(({"val_loss": 0.5}, {}), ({"loss": 0.25}, {"split": "train"}), metrics=metrics)
     assert results[0].value("val_loss") == results[0].value("loss", split="val") == 0.5
     assert results.best("val_loss").value == 0.5
-    with pytest.raises(UnknownMetricError, match="did you mean 'loss'"):
+    with pytest.raises(
+        NoSuchResultError, match=r"did you mean 'loss'\?\); there is: loss\[split=val\], loss"
+    ) as caught:
         results.best("los")
+    assert "metrics=" not in str(caught.value)  # which is for reports
     with pytest.raises(ReportError):
         results[0].value("val_loss", split="train")
 
@@ -146,6 +148,18 @@ def test_a_best_reads_well() -> None:
     assert str(best) == "C=1: loss[split=val] = 0.123457, the least"
     mean = Best("C=1", {"C": 1}, 0.5, "loss", "last", "min", std=0.12345, sem=0.1, n=3)
     assert str(mean) == "C=1: loss = 0.5 ± 0.1235 (mean ± std, n=3), the least"
+
+
+@pytest.mark.parametrize(("number", "told"), [(1, "1 other task has"), (80, "80 other tasks have")])
+def test_tasks_with_the_same_value_are_counted(number: int, told: str) -> None:
+    """The first one is given; means are better if they differ in a seed or fold."""
+    with TaskGroup("digits", "ties") as group:
+        for task in group.tasks({"C": [1], "seed": range(number + 2)}):
+            task.report({"loss": 0.5 if task.index <= number else 1.0}, 1)
+    best = group.results().best("loss")
+    assert (best.ties, best.value, best.params["seed"]) == (number + 1, 0.5, 0)
+    assert str(best).endswith(f", the least; {told} the same value, see the means: aggregate(over='seed')")
+    assert str(group.results().best("loss", mode="max")).endswith(", the greatest")
 
 
 def test_tables_are_cut_and_aligned() -> None:

@@ -19,9 +19,9 @@ from clearml_taskgroup._storage.run_log import read
 from clearml_taskgroup.errors import (
     ArgumentError,
     NoHistoryError,
+    NoSuchResultError,
     NoSuchRunError,
     StoreWarning,
-    UnknownMetricError,
 )
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
@@ -321,7 +321,7 @@ def test_a_vocabulary_of_the_callers_own() -> None:
     swept(mode="offline")
     loaded = TaskGroup.load("digits", "sweep", mode="offline", metrics=METRICS)
     assert loaded.best("acc", split="val").mode == "max"
-    with pytest.raises(UnknownMetricError):
+    with pytest.raises(NoSuchResultError):
         loaded.best("speed")
 
 

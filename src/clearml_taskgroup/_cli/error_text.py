@@ -18,7 +18,6 @@ from ..errors import (
     NoSuchParameterError,
     NoSuchResultError,
     RunInUseError,
-    UnknownMetricError,
 )
 from . import server_check
 
@@ -64,9 +63,6 @@ def command_message(error: Exception, *, offline: bool = False) -> str:
             return f"the run {error.who} is still in use: {error.since}; wait until it has ended"
         case NoHistoryError():
             return f"the curves that were reported are not kept {error.where}"
-        case UnknownMetricError():
-            hint = f"did you mean {error.suggestion}? There" if error.suggestion else "there"
-            return f"no metric of this run is called {error.metric}; {hint} is: {some_distinct(error.known)}"
         case NoSuchParameterError(argument="over", given=None):
             return f"--over {error.nothing_found}{error.context_note}; expected {error.expected}"
         case ArgumentError(argument="over", given=None):

@@ -321,7 +321,7 @@ def best(
     if as_json:
         print_json(_best_json(found, rows, results))
         return
-    echo(str(found))
+    echo(found._text("--over {}"))
     for name, value in found.params.items():
         echo(f"  {name} = {value}")
     if row is not None:

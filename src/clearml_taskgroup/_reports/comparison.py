@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .._plots.web_page import web_figure
-from .._results.compare import CHOOSE_BEFORE, compare, configurations
+from .._results.compare import CHOOSE_BEFORE, CONFIDENCE, NO_SPREAD, compare, configurations
 from .._results.parameters import is_repeat, varying_parameters
 from .._results.value_text import escape
+from .._text import some
 from .page_tables import table_plot
 
 if TYPE_CHECKING:
@@ -15,9 +17,18 @@ if TYPE_CHECKING:
 
     from .._model.metrics import MetricKey
     from .._plots.layout import Figure
-    from .._results.compare import Comparison
+    from .._results.compare import ComparedRow, Comparison
     from .._results.results import Results
 
+MAX_NAMES = 3
+"""The number of configurations that a sentence names of each kind."""
+_VERDICT_WORDS = {
+    "worse": ("is worse", "are worse"),
+    "equal": ("is equal in all pairs", "are equal in all pairs"),
+    NO_SPREAD: ("differs by the same amount in all pairs", "differ by the same amount in all pairs"),
+    "better": ("is better in the pairs that both have", "are better in the pairs that both have"),
+    "too few pairs": ("has too few pairs to tell", "have too few pairs to tell"),
+}
 MAX_LINES = 30
 """The number of configurations in a comparison's table, those with the best means."""
 
@@ -47,7 +58,7 @@ def compare_to_best(
             continue
         label = results.label(metric_key)
         compared = compare(known, values, metric=str(metric_key), label=label, mode=mode, over=over)
-        if any(row.interval is not None for row in compared):
+        if any(row.n > 1 for row in compared):
             found.append(compared)
     return found
 
@@ -59,6 +70,33 @@ def shown_comparison(compared: Comparison) -> tuple[list[str], list[list[str]], 
     if len(body) > MAX_LINES:
         notes.insert(0, f"the best {MAX_LINES} of {len(body)} configurations; results.compare(…) has all")
     return head, body[:MAX_LINES], notes
+
+
+def best_sentence(compared: Comparison) -> str:
+    """Says which configuration is the best, and how certain that is.
+
+    Args:
+        compared: Configurations, compared with the best one.
+    """
+    unclear = [row for row in compared if row.verdict == "unclear"]
+    text = f"{compared.reference.name} with {compared.reference.mean} is best"
+    if unclear:
+        text += f", but not clearly better than {_difference(unclear[0])}"
+        text += f" and {some([row.name for row in unclear[1:]], MAX_NAMES)}" if unclear[1:] else ""
+    parts = [text]
+    for verdict, words in _VERDICT_WORDS.items():
+        names = [row.name for row in compared if row.verdict == verdict]
+        if names:
+            parts.append(f"{some(names, MAX_NAMES)} {words[len(names) > 1]}")
+    return f"{compared.label}: {'; '.join(parts)}."
+
+
+def _difference(row: ComparedRow) -> str:
+    """Returns the name of a configuration and the difference of the best one to it."""
+    low, high = row.interval or (math.nan, math.nan)  # of an unclear difference it is known
+    interval = f"{CONFIDENCE:.0%} interval".replace("%", " %")
+    numbers = f"{-row.difference:+.3g}, {interval} {-high:.3g} to {-low:.3g}, p = {row.p_corrected:.2g}"
+    return f"{row.name} ({numbers})"
 
 
 def comparison_plot(compared: Comparison, title: str) -> Figure:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .._model.arguments import checked_path
 from .._results.filtering import parameter_names
 from .._text import counted
-from ..errors import ArgumentError
-from .comparison import compare_to_best, repeat_parameters
+from ..errors import ArgumentError, NoSuchResultError
+from .comparison import best_sentence, compare_to_best, repeat_parameters
 from .figures import report_figures
 from .html_page import Packed, plotly_script, report_template
 from .links import page_of
@@ -54,6 +54,7 @@ def write_report(
     tables = Tables(results, metric_keys, results.aggregate(names) if names else None)
     figures = report_figures(results, with_figures, names)
     about = results.about
+    comparisons = compare_to_best(results, with_figures, names)
     text = render(
         title=title if title is not None else str(about),
         facts=_facts(results),
@@ -63,7 +64,8 @@ def write_report(
         partial=results.partial,
         best=tables.best(),
         configurations=tables.configurations(),
-        comparisons=list(map(comparison_table, compare_to_best(results, with_figures, names))),
+        verdict=best_sentence(comparisons[0]) if comparisons else "",
+        comparisons=list(map(comparison_table, comparisons)),
         figures=Packed.figures(list(figures.figures.values())) if figures.figures else None,
         figure_labels=list(map(results.label, figures.figures)),
         figure_notes=list(_figure_notes(figures, len(metric_keys) - len(with_figures))),
@@ -113,8 +115,6 @@ def _date_text(seconds: float) -> str:
 def _given_metrics(
     results: Results, metric_keys: Sequence[MetricKey], metrics: Sequence[str]
 ) -> list[MetricKey]:
-    known = list(dict.fromkeys(metric for metric, _ in metric_keys))
-    vocabulary = results._lookup.vocabulary
     found = []
     listed: tuple[Any, ...]
     try:
@@ -124,10 +124,11 @@ def _given_metrics(
     for wanted in listed:
         if not isinstance(wanted, str):
             raise ArgumentError("metrics", metrics, "names of metrics")
-        name = wanted
-        if vocabulary is not None and wanted in vocabulary:
-            name, _ = vocabulary.resolve(wanted, {})
-        if name not in known:
-            raise ArgumentError("metrics", wanted, f"metrics among {', '.join(known) or '(none)'}")
-        found += [metric_key for metric_key in metric_keys if metric_key[0] == name]
+        try:
+            found += results._lookup.find_all(wanted, metric_keys)
+        except NoSuchResultError as error:
+            hint = f"; did you mean {error.suggestion}?" if error.suggestion else ""
+            raise ArgumentError(
+                "metrics", wanted, f"metrics among {', '.join(error.known) or '(none)'}{hint}"
+            ) from None
     return list(dict.fromkeys(found))

@@ -139,9 +139,11 @@ class Tables:
             has_unknown_mode = has_unknown_mode or mode is None
             modes: tuple[Mode, ...] = ("max", "min") if mode is None else (mode,)
             lines += [self._best_line(metric_key, shown) for shown in modes]
-        heads = ["metric", "which" if has_unknown_mode else "best is", "value", "task"]
-        if self.means is not None:
-            heads += [f"mean ± std over {', '.join(self.means.over)}", "configuration"]
+        heads = ["metric", "which" if has_unknown_mode else "best is"]
+        if self.means is None:
+            heads += ["value", "task"]
+        else:  # a mean says more than the luckiest task
+            heads += [f"mean ± std over {', '.join(self.means.over)}", "configuration", "single task", "task"]
         advice = (
             "Which values are better is not known for all metrics; set it by metrics=[Metric(…, mode=…)]."
         )
@@ -158,12 +160,12 @@ class Tables:
             return None
         row, value = self.results._best_row(metric_key, mode)
         which = {"max": "highest", "min": "lowest"}[mode]
-        cells = [Cell(self.results.label(metric_key)), Cell(which), _number_cell(value), self._task_cell(row)]
+        cells = [Cell(self.results.label(metric_key)), Cell(which)]
         if self.means is not None:
             config = self.means._best_row(metric_key, mode)
             mean = config.stats[metric_key].mean
             cells += [Cell(self._mean_texts(metric_key)[config.name], mean), Cell(config.name, css="wide")]
-        return Line(cells)
+        return Line([*cells, _number_cell(value), self._task_cell(row)])
 
     def configurations(self) -> Table | None:
         if self.means is None or not self.any_value:
@@ -337,9 +339,16 @@ def _first_text(decisive: Decisive | None, results: Results) -> str:
     return f" The {decisive.order} {results.label(decisive.metric_key)} is first." if decisive else ""
 
 
+def _verdict_css(verdict: str) -> str:
+    return f"verdict {verdict}" if verdict in ("better", "worse", "unclear") else "verdict"
+
+
 def comparison_table(compared: Comparison) -> Table:
     head, body, notes = shown_comparison(compared)
-    lines = [Line([Cell(text) if text else MISSING for text in line]) for line in body]
+    lines = []
+    for *texts, verdict in body:
+        cells = [Cell(text) if text else MISSING for text in texts]
+        lines.append(Line([*cells, Cell(verdict, css=_verdict_css(verdict))]))
     sentence = "; ".join(notes) + "."
     sentence = sentence[0].upper() + sentence[1:]
     return Table(f"comparison, {compared.label}", [Column(name) for name in head], lines, note=sentence)

@@ -35,6 +35,10 @@ CONFIDENCE = 0.95
 """The confidence of the intervals."""
 CHOOSE_BEFORE = "; name a reference (to=) before you look at the values to avoid that"
 """What a note advises where a reference can be named."""
+NO_SPREAD = "no spread"
+"""The verdict if a t test has no spread to compare the difference with."""
+MAX_ROUNDING = 1e-13
+"""Differences count as the same if they differ by less than this part of the greatest value."""
 ALPHA = 0.05
 """A corrected p below it counts as a difference."""
 
@@ -51,12 +55,14 @@ class ComparedRow:
         difference: The mean of the pairs' differences, this configuration minus the reference; NaN if there
             is no pair.
         interval: The 95 % t interval of the difference, corrected if the test is; None for fewer than
-            two pairs.
-        p: The two-sided p value; NaN for fewer than two pairs, and for the t tests if all pairs are equal.
+            two pairs, and if all pairs differ by the same amount.
+        p: The two-sided p value; NaN for fewer than two pairs, and for the t tests if all pairs are equal or
+            differ by the same amount.
         p_corrected: The p value after Holm's correction for the number of comparisons.
         verdict: `"better"` or `"worse"` if `p_corrected` is below 0.05, `"higher"` or `"lower"` if it is not
             known which values are better, otherwise `"unclear"`; `"equal"` if all pairs are equal, `"too few
-            pairs"` for fewer than two.
+            pairs"` for fewer than two, `"no spread"` if all pairs differ by the same amount, so that a t test
+            has no spread to compare it with.
         unpaired: The seeds or folds, `seed=3`, for which only one of both has a value.
     """
 
@@ -176,7 +182,7 @@ class Comparison(Tabular[ComparedRow]):
         missing = [f"{row.name} ({some(row.unpaired)})" for row in self.rows if row.unpaired]
         if missing:
             notes.append(f"without a partner: {some(missing)}")
-        constant = [row.name for row in self.rows if row.interval and _is_constant(row)]
+        constant = [row.name for row in self.rows if row.verdict == NO_SPREAD]
         if constant:
             notes.append(f"the differences are the same in all pairs of {some(constant)}: no spread to test")
         tested = [row.n for row in self.rows if row.n > 1]
@@ -189,10 +195,6 @@ class Comparison(Tabular[ComparedRow]):
             what = "failed, stopped, not begun or diverged"
             notes.append(f"not counted in, {what}: {len(self.without)} ({some(self.without)})")
         return notes
-
-
-def _is_constant(row: ComparedRow) -> bool:
-    return row.interval is not None and row.interval[0] == row.interval[1] and row.difference != 0
 
 
 def _cells(row: ComparedRow) -> list[str]:
@@ -387,17 +389,24 @@ def _pairs(
     mean = statistics.fmean(differences) if n else math.nan
     if n < 2:
         return _Pairs(n, mean, None, math.nan, False, unpaired)
-    width, p = t_test(differences, CONFIDENCE, folds)
-    if test == "permutation":
-        p = sign_flip_p(differences)
+    p = sign_flip_p(differences) if test == "permutation" else math.nan
+    greatest = max(abs(value) for listed in (values, reference) for value in listed.values())
+    if any(differences) and max(differences) - min(differences) <= MAX_ROUNDING * greatest:
+        return _Pairs(n, mean, None, p, False, unpaired)
+    width, of_t = t_test(differences, CONFIDENCE, folds)
+    p = of_t if test != "permutation" else p
     return _Pairs(n, mean, (mean - width, mean + width), p, not any(differences), unpaired)
 
 
 def _verdict(pairs: _Pairs, p_corrected: float, mode: Mode | None) -> str:
     if pairs.n < 2:
         return "too few pairs"
-    if pairs.are_equal or not p_corrected < ALPHA:
-        return "equal" if pairs.are_equal else "unclear"
+    if pairs.are_equal:
+        return "equal"
+    if math.isnan(p_corrected):
+        return NO_SPREAD
+    if not p_corrected < ALPHA:
+        return "unclear"
     is_higher = pairs.difference > 0
     if mode is None:
         return "higher" if is_higher else "lower"

@@ -49,9 +49,28 @@ class MetricLookup:
             NoSuchResultError: No metric key matches.
             AmbiguousResultError: More than one matches.
         """
+        found, asked = self._find_all(metric, context, known, task)
+        if len(found) > 1:
+            full = [self._with_defaults(metric_key) for metric_key in found]
+            example = _distinguishing_fields([context for _, context in full])
+            raise AmbiguousResultError(asked, list(map(str, full)), example)
+        return found[0]
+
+    def find_all(self, metric: str, known: Iterable[MetricKey]) -> list[MetricKey]:
+        """Finds all metric keys that match, as `find` does.
+
+        Raises:
+            NoSuchResultError: No metric key matches.
+        """
+        return self._find_all(metric, {}, known, "")[0]
+
+    def _find_all(
+        self, metric: str, context: Mapping[str, Any], known: Iterable[MetricKey], task: str
+    ) -> tuple[list[MetricKey], str]:
+        """Returns all metric keys that match, at least one, and what was asked for."""
         listed = list(dict.fromkeys(known))
         metric, texts = self._split_label(metric, listed)
-        if self.vocabulary is not None:
+        if self.vocabulary is not None and metric in self.vocabulary:
             metric, context = self.vocabulary.resolve(metric, context)
         wanted = canonical_context(self.template, context)
         at_default = {field for field in context if field not in dict(wanted)}
@@ -66,11 +85,7 @@ class MetricLookup:
         if not found:
             suggestion = self._suggestion(metric, {**dict(wanted), **texts}, listed)
             raise NoSuchResultError(asked, [str(metric_key) for metric_key in listed], suggestion, task)
-        if len(found) > 1:
-            full = [self._with_defaults(metric_key) for metric_key in found]
-            example = _distinguishing_fields([context for _, context in full])
-            raise AmbiguousResultError(asked, list(map(str, full)), example)
-        return found[0]
+        return found, asked
 
     def elsewhere_text(
         self, metric_key: MetricKey, elsewhere: Mapping[str, Iterable[MetricKey]], of: str

@@ -114,6 +114,7 @@ class Results(Tabular[Row]):
             excluded=(*diverged, *elsewhere),
             note=not_compared(diverged, note),
             diverged=metric_key in row.diverged,
+            ties=self._blocks.ties(self.rows, (metric_key, of, mode), value),
         )
 
     def sort(self, metric: str, *, mode: Mode | None = None, of: Of = "last", **context: Any) -> Results:
@@ -402,7 +403,7 @@ class Results(Tabular[Row]):
         Args:
             path: The file to write.
             title: The heading; by default the project, the group and the run's number.
-            metrics: The metrics to draw figures of; by default the first six.
+            metrics: The metrics to draw figures of, as for `row.value`; by default the first six.
             over: The parameter, or several, to take means over; by default those that are called `seed`,
                 `fold` or the like. `()` for none.
 

@@ -41,6 +41,7 @@ class RowBlock:
     diverged: Sequence[Row] = attrs.field(init=False)
     metric_keys: Sequence[MetricKey] = attrs.field(init=False)
     _best: dict[tuple[MetricKey, Of, Mode], RowValue | None] = attrs.field(init=False, factory=dict)
+    _ties: dict[tuple[MetricKey, Of, Mode], int] = attrs.field(init=False, factory=dict)
     _elsewhere: dict[MetricKey, dict[str, list[MetricKey]]] = attrs.field(init=False, factory=dict)
 
     @comparable.default
@@ -63,9 +64,16 @@ class RowBlock:
         rows, stats = counting_stats(self.comparable, metric_key, of)
         values = [(row, statistic(of_row, of)) for row, of_row in zip(rows, stats, strict=True)]
         found = best_of(values, operator.itemgetter(1), mode) if values else None
+        self._ties[asked] = 0 if found is None else sum(value == found[1] for _, value in values)
         if of != "mean":  # means may still have to be read from a server
             self._best[asked] = found
         return found
+
+    def ties(self, asked: tuple[MetricKey, Of, Mode], value: float) -> int:
+        """Counts the rows with a value that is as good as the best of all rows."""
+        metric_key, of, mode = asked
+        own = self.best(metric_key, mode, of)
+        return 0 if own is None or own[1] != value else self._ties[asked]
 
     def elsewhere(self, metric_key: MetricKey) -> dict[str, list[MetricKey]]:
         """Returns the tasks that have the metric in other contexts only; see `in_other_contexts`."""
@@ -103,6 +111,10 @@ class RowBlocks:
         """Returns the names of the tasks in which the metric has diverged."""
         found = (row for block in self.of(rows) for row in block.diverged)
         return tuple(row.name for row in found if metric_key in row.diverged)
+
+    def ties(self, rows: tuple[Row, ...], asked: tuple[MetricKey, Of, Mode], value: float) -> int:
+        """Counts the rows with the best value."""
+        return sum(block.ties(asked, value) for block in self.of(rows))
 
     def elsewhere(self, rows: tuple[Row, ...], metric_key: MetricKey) -> dict[str, list[MetricKey]]:
         """Returns the tasks that have the metric in other contexts only, with what they have."""

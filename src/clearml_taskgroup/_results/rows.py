@@ -259,6 +259,7 @@ class Best:
             task, because they have it in other contexts only.
         note: Why these were not compared, in one line.
         diverged: Whether the metric diverged in this task after the value.
+        ties: The number of tasks with this value, of which the first one was taken; 1 for a configuration.
     """
 
     name: str
@@ -275,6 +276,7 @@ class Best:
     excluded: tuple[str, ...] = ()
     note: str = ""
     diverged: bool = False
+    ties: int = 1
 
     def value_text(self) -> str:
         """Formats the value; for a configuration with the spread and the number of tasks."""
@@ -284,8 +286,23 @@ class Best:
         return f"{self.value:.6g}{spread}"
 
     def __str__(self) -> str:
+        return self._text("aggregate(over={!r})")
+
+    def _text(self, means: str) -> str:
+        """Says all of it in one line.
+
+        Args:
+            means: How to take means over a parameter, for tasks of equal value that differ in a seed or fold.
+        """
         later = " (diverged later)" if self.diverged else ""
         without = f"; {self.note}" if self.note else ""
+        if self.ties > 1:
+            from .parameters import is_repeat
+
+            others = counted(self.ties - 1, "other task")
+            repeats = [name for name in self.params if is_repeat(name)]
+            hint = f", see the means: {means.format(repeats[0])}" if repeats else ""
+            without = f"; {others} {'has' if self.ties == 2 else 'have'} the same value{hint}{without}"
         metric = with_statistic(self.metric, self.of)
         order = "the greatest" if self.mode == "max" else "the least"
         name = with_parameters(self.name, self.params)
