@@ -14,6 +14,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.metric_data import metrics_to_json
 from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._storage import run_log
 from clearml_taskgroup._storage.past_runs import (
     all_runs,
     find_run,
@@ -323,13 +324,18 @@ def test_one_process_holds_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who holds a lock")
-def test_the_error_names_the_process_that_holds_a_run_that_is_just_being_resumed(tmp_path: Path) -> None:
+def test_the_error_names_the_process_that_holds_a_run_that_is_just_being_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the log has a line of it; the last line is of a process that is gone, or another program."""
     record = RunLog.start(tmp_path)
     for gone in (2**22 + 1, 1):
         record.write("run", project="a", name="b", pid=gone)
-        with pytest.raises(RunInUseError, match=f" of a/b .*, pid {os.getpid()}; wait"), locked(record.path):
+        with pytest.raises(RunInUseError, match=r"call group\.close\(\) first$"), locked(record.path):
             pass
+        with monkeypatch.context() as patch, pytest.raises(RunInUseError, match=f", pid {os.getpid()}; wait"):
+            patch.setattr(run_log, "_open_logs", set())  # as another process sees it
+            locked(record.path).__enter__()
     record.close()
 
 

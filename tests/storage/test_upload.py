@@ -179,7 +179,7 @@ def test_a_run_in_use_is_refused(loopback: LoopbackServer) -> None:
     with offline() as group:
         with pytest.raises(RunInUseError) as raised:
             TaskGroup.upload(group.run)
-    assert str(raised.value).endswith("; wait until it has ended")  # an upload cannot take it over
+    assert str(raised.value).endswith("; call group.close() first")  # an upload cannot take it over
     assert loopback.tasks == {}
 
 
