@@ -487,7 +487,8 @@ def test_what_is_still_running_is_not_run_again(place: Place) -> None:
     with place.group() as group, group.task({"C": 1}):
         with pytest.raises(DuplicateTaskError, match=r"if_exists='retry'"):
             next(iter(group.sweep({"C": [1]})))
-        with pytest.raises(DuplicateTaskError, match="same identity"):
+        repeat = r"this group already has the task 'C=1' \(\{'C': 1\}\); to repeat it, add .* \{'repeat': 2\}"
+        with pytest.raises(DuplicateTaskError, match=repeat):
             next(iter(group.sweep({"C": [1]}, if_exists="retry")))
 
 

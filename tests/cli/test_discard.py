@@ -43,7 +43,9 @@ def test_a_run_is_deleted(form: str) -> None:
     assert (facts["run"], len(facts["deleted"])) == (group.run, 4)  # two tasks, the parent, the record
     assert [run["run"] for run in as_json("list")] == [kept.run]
     assert "was not found" in told("discard", group.run, "--yes", code=1)
-    assert command("discard", kept.run, "--yes").stdout == (
+    lines = command("discard", kept.run, "--yes").stdout.splitlines(keepends=True)
+    assert any(str(kept.record_path) in line for line in lines)
+    assert lines[-1] == (
         f"deleted run 1 of {PROJECT}/{NAME} ({kept.run[:12]}; 2 tasks; not all of it is on a server)\n"
     )
     assert files() == set()
@@ -255,6 +257,7 @@ def test_all_runs_of_a_group() -> None:
         )
     assert "did you mean" in told("discard", f"{PROJECT}/another1", "--all", "--yes", code=1)
     arguments = ("--undelivered", "--yes")
+    assert command("discard", f"{PROJECT}/{NAME}", "--all", "--yes").stdout.endswith("nothing was deleted\n")
     assert as_json("discard", f"{PROJECT}/{NAME}", "--all", "--yes")["deleted"] == []
     wrong = command("discard", f"{PROJECT}/{NAME}", "--all", "--undelivered", "--yes=4")
     assert "3 runs would be deleted, not 4" in wrong.stderr

@@ -130,12 +130,13 @@ def _discard_one(past: PastRun, yes: bool, as_json: bool) -> None:
         where = _where(past)
         tasks = counted(len(past.latest()), "task")
         what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
-        if not yes:
+        if not as_json:
             echo(f"{what}:")
             for path in paths[:MAX_FILES_SHOWN]:
                 echo(f"  {path}")
             if len(paths) > MAX_FILES_SHOWN:
                 echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
+        if not yes:
             _confirm("delete these?", "--yes")
         _delete(past, paths, foreign)
     if as_json:
@@ -159,8 +160,9 @@ def _discard_many(found: Sequence[PastRun], undelivered: bool, yes: str | None, 
     number = counted(len(chosen), "run")
     if yes and int(yes) != len(chosen):
         raise Failure(f"{number} would be deleted, not {int(yes):,}; nothing was deleted")
-    if chosen and yes is None:
+    if chosen and not as_json:
         list_runs_briefly(chosen, _written)
+    if chosen and yes is None:
         tasks = counted(sum(len(past.latest()) for past in chosen), "task")
         _confirm(f"delete {number} ({tasks})?", f"--yes={len(chosen)}")
     deleted, failed = [], False
@@ -177,7 +179,7 @@ def _discard_many(found: Sequence[PastRun], undelivered: bool, yes: str | None, 
         left_out += [{**run_json(past), "why": "undelivered"} for past in kept]
         print_json({"deleted": [run_json_before(past) for past in deleted], "left_out": left_out})
     else:
-        echo(f"deleted {counted(len(deleted), 'run')}")
+        echo(f"deleted {counted(len(deleted), 'run')}" if deleted else "nothing was deleted")
     if failed:
         click.get_current_context().exit(1)
 

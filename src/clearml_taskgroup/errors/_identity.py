@@ -32,15 +32,18 @@ class DuplicateTaskError(TaskGroupError, ValueError):
 
     def __str__(self) -> str:
         same = f"{self.second} has the same identity (key {self.key!r}) as {self.first}"
+        if self.places is None and self.first == self.second:
+            same = f"this group already has {self.first}"
         if self.places is not None:
             same += f": the space has it twice, as its configurations {self.places[0]} and {self.places[1]}"
             return (
                 f"{same}; leave one of them out, or add a parameter that distinguishes them, such as a seed"
             )
         return (
-            f"{same}; give key= to keep both. To go on with the existing task, write "
-            "group.task(…, if_exists='return') or group.get(…); to run again what has failed, stopped or not "
-            "finished, as after an error in a notebook, write group.sweep(…, if_exists='retry')"
+            f"{same}; to repeat it, add for example {{'repeat': 2}}, or give key=. To go on with the "
+            "existing task, write group.task(…, if_exists='return') or group.get(…); to run again what has "
+            "failed, stopped or not finished, as after an error in a notebook, write "
+            "group.sweep(…, if_exists='retry')"
         )
 
 

@@ -77,7 +77,14 @@ class NoSuchParameterError(ArgumentError):
         if self.given is None:
             return f"{self.argument}= {self.nothing_found}{self.context_note}; expected {self.expected}"
         hint = did_you_mean(self.given, self.known)
-        given = f"{self.argument}={shown(self.given)} was given, but no task has such a parameter{hint}"
+        asked = f"{self.argument}={shown(self.given)}"
+        if self.argument == "where":
+            asked = (
+                f"where({self.given}=…)"
+                if str(self.given).isidentifier()
+                else f"where({{{self.given!r}: …}})"
+            )
+        given = f"{asked} was given, but no task has such a parameter{hint}"
         return f"{given}{self.context_note}; expected {self.expected}"
 
     @property
