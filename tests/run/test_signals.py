@@ -96,7 +96,10 @@ def test_a_signal_in_a_script_ends_it_with_its_code_and_stopped_tasks(tmp_path: 
     assert line_of(process) == "ready"
     process.send_signal(number)
     outcome = finished(process, tmp_path)
-    assert (outcome.code, outcome.err) == (128 + number, "")
+    assert outcome.code == 128 + number
+    (line,) = outcome.err.splitlines()
+    again = "; to run again what has not completed, start the script again with resume=True"
+    assert line.endswith(f"{signal.Signals(number).name} stopped 1 task of 'the group'{again}")
     assert {name: status for name, (status, _) in outcome.ends().items()} == {
         "seed=0": "completed",
         "seed=1": "stopped",

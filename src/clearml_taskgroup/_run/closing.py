@@ -24,7 +24,7 @@ from ..errors import (
 from . import provenance
 from .failures import add_note, reason_of
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S
-from .signals import Interrupts
+from .signals import Interrupts, log_termination
 from .state import MAX_REASON_CHARS, TaskState
 from .worker_log import CLOSE_TIMEOUT_S as WORKER_TIMEOUT_S
 
@@ -219,6 +219,7 @@ class _Closing:
         if self.interrupts.given_up:
             self._attempt(self._undelivered)
         self._attempt(self._log_unfinished_tasks)
+        self._attempt(lambda: log_termination(run, self.states, self.reason))
         self._attempt(self._add_script)
         self._attempt(self._leave)
         if self.is_last:
@@ -376,8 +377,7 @@ class _Closing:
 
     def _log_close(self) -> None:
         if self.run.run_log is not None:
-            reason = self.reason[:MAX_REASON_CHARS]
-            self.run.run_log.run_closed(self.status, reason, self.run.parent_ended)
+            self.run.run_log.run_closed(self.status, self.reason[:MAX_REASON_CHARS], self.run.parent_ended)
 
     def _lost_reports(self) -> list[Exception]:
         run, lost = self.run, self.run.reporter.lost

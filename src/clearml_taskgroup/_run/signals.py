@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _fork
 from .._clearml import sdk
+from .._log import logger
+from .._text import counted
 from .worker_sigterm import pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
+
+    from .run import Run
+    from .state import TaskState
 
 TERMINATIONS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a process: by a scheduler, and by a terminal that is closed (not on Windows)."""
@@ -119,6 +124,17 @@ def hold_signals() -> Iterator[Interrupts]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def log_termination(run: Run, states: Iterable[TaskState], reason: str) -> None:
+    """Logs how to go on if a signal has stopped tasks, of which a script prints nothing itself."""
+    if run.run_log is None or run.agent_task is not None:
+        return
+    stopped = sum(state.status == "stopped" and state.reason == reason for state in states)
+    if stopped and reason in [signal.Signals(number).name for number in TERMINATIONS]:
+        tasks = f"{reason} stopped {counted(stopped, 'task')} of {run.info.name!r}"
+        again = "to run again what has not completed, start the script again with resume=True"
+        logger.info("%s; %s", tasks, again)
 
 
 @_fork.in_child
