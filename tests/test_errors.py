@@ -111,7 +111,7 @@ EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
     (
         errors.TaskClosedError("C=1", "completed", True),
         RuntimeError,
-        ["list(group.sweep(…))", "group.tasks(…)"],
+        ["no more data; indent the report into `with task:`", "list(group.sweep(…))", "group.tasks(…)"],
     ),
     (errors.ServerError("503 Service Unavailable"), ConnectionError, ["server: 503 Service Unavailable"]),
     (errors.LoginError("401"), errors.ServerError, ["server: 401", "clearml.conf", "mode='offline'"]),

@@ -119,6 +119,21 @@ def test_an_exception_after_the_loop_belongs_to_no_turn(place: Place) -> None:
     assert place.statuses() == {"run": "failed", "seed=0": "completed", "seed=1": "completed"}
 
 
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_report_after_the_groups_end_says_what_applies(place: Place, swept: bool) -> None:
+    """First what to change; a task of a group that has ended cannot be reopened."""
+    with place.group() as group:
+        for task in group.sweep({"C": [1]}) if swept else group.tasks({"C": [1]}):
+            task.report({"loss": 1.0}, 1)
+    advice = "indent the report into `with task:`" if swept else "report before the group's block ends"
+    told = f"^the task 'C=1' has ended, and so has its group .*; {advice}"
+    with pytest.raises(TaskClosedError, match=told) as caught:
+        task.report({"loss": 1.0}, 2)
+    assert "reopen" not in str(caught.value)
+    with pytest.raises(TaskClosedError, match="its group has ended, too: open the group again"), task:
+        pass
+
+
 def test_a_list_of_a_sweep_names_the_trap(place: Place) -> None:
     """Reporting to a task of `list(group.sweep(…))` is an error that says what to use instead."""
     with place.group() as group:

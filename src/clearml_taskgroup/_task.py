@@ -129,7 +129,7 @@ class GroupTask(TaskInfo, NeverCopied):
     ) -> None:
         state = self._state
         if state.status != "in_progress" or state.elsewhere:
-            raise abort.closed_error(state, self._is_in_block)
+            raise abort.closed_error(state, self._is_in_block, run_closed=self._run.closed)
         if levels is None and type(values) is not dict and not isinstance(values, Mapping):
             raise report_error(values)
         at = iteration if iteration is None or type(iteration) is int else to_iteration(iteration)
@@ -478,4 +478,4 @@ class GroupTask(TaskInfo, NeverCopied):
 
     def _require_open(self, call: str = "") -> None:
         if not self._state.is_open:
-            raise abort.closed_error(self._state, self._is_in_block, call)
+            raise abort.closed_error(self._state, self._is_in_block, call, self._run.closed)

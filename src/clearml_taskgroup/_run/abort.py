@@ -117,7 +117,7 @@ def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
 
 
 def closed_error(
-    state: TaskState, in_block: bool = True, call: str = ""
+    state: TaskState, in_block: bool = True, call: str = "", run_closed: bool = False
 ) -> TaskClosedError | TaskAbortedError:
     """Makes the error of a call that needs an open task, when the task has ended.
 
@@ -126,6 +126,7 @@ def closed_error(
         in_block: Whether the call is in a block of the task. In a worker of `multiprocessing.Pool`, whose
             `map` waits for ever if something leaves the function that is no `Exception`, it has to be.
         call: The call, if it is another one than of `report`: `"with"`, `"mark_failed"`.
+        run_closed: Whether the group has ended.
     """
     if state.aborted is not None:
         state.abort_seen = True
@@ -136,7 +137,7 @@ def closed_error(
         return TaskClosedError(state.spec.name, f"{error.done} by somebody else: {error.reason}")
     unused = state.in_sweep and state.status == "completed" and not state.metrics
     return TaskClosedError(
-        state.spec.name, state.status, state.in_sweep, state.done, unused, state.elsewhere, call
+        state.spec.name, state.status, state.in_sweep, state.done, unused, state.elsewhere, call, run_closed
     )
 
 

@@ -31,6 +31,7 @@ class TaskClosedError(TaskGroupError, RuntimeError):
     unused: bool = False
     elsewhere: str = ""
     call: str = ""
+    group_ended: bool = False
 
     def __str__(self) -> str:
         if self.elsewhere:
@@ -41,16 +42,19 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             return f"the task {shown(self.task)} {before}; {_SKIP}, or add to it: `with task.reopen(): …`"
         if self.call:
             return self._after_its_end()
-        text = (
-            f"the task {shown(self.task)} has ended ({self.status}) and accepts no more data; report before "
-            "its block ends, before close() and before mark_…()"
-        )
-        text += ", or reopen it: `with task.reopen(): …`." if self.status == "completed" else "."
+        ended = "has ended, and so has its group" if self.group_ended else "has ended"
+        text = f"the task {shown(self.task)} {ended} ({self.status}) and accepts no more data; "
         if self.swept:
             text += (
-                " A task of group.sweep(…) ends when the next iteration begins, so list(group.sweep(…)) has "
-                "ended tasks only: use group.tasks(…) to have all of them open at once."
+                "indent the report into `with task:` in the loop. A task of group.sweep(…) ends with that "
+                "block, or when the next iteration begins, so list(group.sweep(…)) has ended tasks only: use "
+                "group.tasks(…) to have all of them open at once."
             )
+        elif self.group_ended:
+            text += "report before the group's block ends."
+        else:
+            text += "report before its block ends, before close() and before mark_…()"
+            text += ", or reopen it: `with task.reopen(): …`." if self.status == "completed" else "."
         if self.unused:
             text += (
                 " Nothing was reported to it, but it has the status completed, so resume=True would skip it: "
@@ -64,7 +68,9 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             first = "the first status stays: call it in the task's block, before that ends"
             return f"{task}, so {self.call}() has no effect; {first}"
         again = "to add to it, write `with task.reopen(): …`"
-        if self.status != "completed":
+        if self.group_ended:
+            again = "its group has ended, too: open the group again, with resume=True to add to this run"
+        elif self.status != "completed":
             again = (
                 "to run it again, write group.sweep(…, if_exists='retry'), or open the group with resume=True"
             )
