@@ -218,7 +218,7 @@ def test_other_values_than_the_last_are_told() -> None:
     with TaskGroup("digits", "sweep") as group:
         for task in group.tasks({"C": [1, 2], "seed": [0]}):
             for step, value in enumerate((0.5, 0.75, 0.25)):
-                task.report({"accuracy": value}, step)
+                task.report({"accuracy": value / task.params["C"]}, step)
     results = group.results()
     assert str(results.best("accuracy", mode="max", of="max")) == "C=1: max of accuracy = 0.75, the greatest"
     assert str(results.best("accuracy", mode="max")) == "C=1: accuracy = 0.25, the greatest"
