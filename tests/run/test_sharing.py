@@ -389,6 +389,19 @@ def test_a_sweep_looks_once_more_for_what_was_abandoned_meanwhile(
     assert any("resume=True runs it again: C=1,seed=0" in line for line in caplog.messages)
 
 
+def test_the_last_sweep_says_what_a_signal_has_stopped(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody runs it again until a process is started anew; a pruned task is not meant to be."""
+    with place.shared() as one, place.shared() as two:
+        one.task({"C": 1, "seed": 0}).mark_stopped("SIGTERM")
+        one.task({"C": 1, "seed": 1}).mark_stopped("pruned")
+        for task in two.sweep(SPACE):
+            train(task)
+    (line,) = [line for line in caplog.messages if "not run here" in line]
+    assert "2 stopped; to run again what a signal has stopped, start the script again with resume=" in line
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_claim_without_a_task_is_free_when_its_process_has_died(dead: set[str]) -> None:
     one = shared().open()

@@ -22,6 +22,7 @@ from ..errors import GroupStateError, ServerError, StoreError
 from . import tasks
 from .abort import abort_run, check_run
 from .mode import log_once
+from .signals import TERMINATION_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -272,7 +273,11 @@ def log_passed(run: Run, specs: Sequence[TaskSpec], own: Collection[str]) -> Non
     if not others:
         return
     words = tally(shown_status(past.status or "in_progress", past.reason) for past in others)
-    hint = "; a process with resume=True runs what was abandoned again" if "abandoned" in words else ""
+    hint = ""
+    if "abandoned" in words:
+        hint = "; a process with resume=True runs what was abandoned again"
+    elif any(past.status == "stopped" and past.reason in TERMINATION_REASONS for past in others):
+        hint = "; to run again what a signal has stopped, start the script again with resume=True"
     text = f"{tally_text(words)}{hint}"
     logger.info("%d of %d configurations were not run here: %s", len(others), len(specs), text)
 

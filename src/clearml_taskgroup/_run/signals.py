@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TERMINATIONS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a process: by a scheduler, and by a terminal that is closed (not on Windows)."""
+TERMINATION_REASONS = frozenset(signal.Signals(number).name for number in TERMINATIONS)
+"""Why a task was stopped, if one of them has done it."""
 
 _users: set[object] = set()
 _replaced: dict[int, Any] = {}
@@ -131,7 +133,7 @@ def log_termination(run: Run, states: Iterable[TaskState], reason: str) -> None:
     if run.run_log is None or run.agent_task is not None:
         return
     stopped = sum(state.status == "stopped" and state.reason == reason for state in states)
-    if stopped and reason in [signal.Signals(number).name for number in TERMINATIONS]:
+    if stopped and reason in TERMINATION_REASONS:
         tasks = f"{reason} stopped {counted(stopped, 'task')} of {run.info.name!r}"
         again = "to run again what has not completed, start the script again with resume=True"
         logger.info("%s; %s", tasks, again)
