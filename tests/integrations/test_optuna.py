@@ -812,6 +812,8 @@ def test_processes_that_share_a_run_and_a_study(mode: str, request: pytest.Fixtu
     for _ in range(3):
         for group, study in zip(groups, studies, strict=True):
             study.optimize(group.objective(parabola), n_trials=1)
+    for group in groups:
+        group.flush()  # how tasks ended is on the server, too
     rows = [group.results() for group in groups]
     assert [row.name for row in rows[0]] == [f"mine-trial-{number:04}" for number in range(6)]
     assert [row.index for row in rows[0]] == list(range(6))
