@@ -553,5 +553,5 @@ def test_workers_leave_out_what_a_server_needs() -> None:
     code = "import sys; import clearml_taskgroup._map.map; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"clearml", "requests", "urllib3", "ssl", "http.client", "numpy"}
-    own = {"_storage.online", "_clearml.api", "_clearml.login", "_map.worker_online"}
+    own = {"_storage.online", "_clearml.api", "_clearml.login"}
     assert set(done.stdout.split()) & (heavy | {f"clearml_taskgroup.{name}" for name in own}) == set()

@@ -21,11 +21,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup._map import worker_group, worker_task
-from clearml_taskgroup._map.call import DeferredTask, call_on_executor, unpack
-from clearml_taskgroup._model.metric_data import MetricData
-from clearml_taskgroup._model.name_template import Name
-from clearml_taskgroup._run.reporter import Channel
-from clearml_taskgroup._storage.outbox import Outbox
+from clearml_taskgroup._map.call import DeferredTask, open_and_call, unpack
 from clearml_taskgroup.errors import (
     GroupStateError,
     HandleError,
@@ -459,26 +455,6 @@ def test_a_block_on_another_machine_waits_for_a_slow_server(
     assert loopback.task(task.id)["status"] == "completed"
 
 
-def test_on_another_machine_a_successor_delivers_what_was_left(
-    server: View, elsewhere: Callable[..., GroupTask]
-) -> None:
-    """Events of a worker that died before it could deliver them go with the next one of the run there."""
-    with TaskGroup(server.project, "online", mode="online", provenance=False) as group:
-        first, second = group.tasks({"seed": [0, 1]})
-        dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
-        folder = Path(os.environ["CLEARML_CACHE_DIR"]) / "taskgroup" / group.id
-        left = folder / f"guest-{group.run}-another-{int(dead.stdout)}.outbox"
-        outbox = Outbox.open(left)
-        channel = Channel(first.id, Name("loss", "value"), MetricData())
-        outbox.append({first.id: [channel.head + '0.5,"iter":3,"timestamp":1}']})
-        os.close(outbox._file)
-        with elsewhere(second, machine="another"):
-            pass
-        assert server.scalars(first.id, 1) == {("loss", "value"): [(3, 0.5)]}
-        worker_group.leave_all()
-        assert not list(folder.glob("guest-*"))
-
-
 def test_a_point_that_began_on_another_machine_does_not_begin_again(
     server: View, elsewhere: Callable[..., GroupTask]
 ) -> None:
@@ -491,7 +467,7 @@ def test_a_point_that_began_on_another_machine_does_not_begin_again(
             patch.setattr(worker_group, "read_first", lambda path: {})
             worker_group.leave_all()
             ran = [
-                call_on_executor(worker_functions.report, DeferredTask(None, handle), "/not there")
+                open_and_call(worker_functions.report, DeferredTask(None, handle), "/not there")
                 for _ in range(2)
             ]
         first, second = (unpack(one) if isinstance(one, bytes) else one for one in ran)

@@ -58,10 +58,6 @@ class DeferredTask:
         reference = self._reference if self._task is None else self._task.__reduce__()[1]
         return DeferredTask, (None, reference)
 
-    @property
-    def was_pickled(self) -> bool:
-        return self._task is None
-
     def open(self) -> GroupTask:
         """Gives the task.
 
@@ -144,7 +140,7 @@ def call_in_worker(fn: Function, task: WorkerTask) -> bytes:
 
 
 def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = None) -> CallResult | bytes:
-    """Reopens a task in a worker process and calls the function with it.
+    """Calls the function with a task, which is reopened if this is another process.
 
     An executor may start a call again that a worker had begun before it died: with a folder, the
     function is called once at most.
@@ -156,7 +152,7 @@ def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = Non
     """
     try:
         task = deferred.open()
-        if not isinstance(task, WorkerTask):  # the worker is a thread of the process that opened the task
+        if not isinstance(task, WorkerTask):  # a thread of the process that opened the task
             return call_here(fn, task)
         task.is_mapped = True
         if folder is not None and (known := _begin(task, folder)) is not None:
@@ -169,13 +165,6 @@ def open_and_call(fn: Function, deferred: DeferredTask, folder: str | None = Non
     if folder is not None:
         begun_calls.keep_result(folder, task.id, data)
     return data
-
-
-def call_on_executor(fn: Function, deferred: DeferredTask, folder: str | None) -> CallResult | bytes:
-    """What `map` submits to an executor; see `open_and_call`."""
-    if not deferred.was_pickled:
-        return call_here(fn, deferred.open())
-    return open_and_call(fn, deferred, folder)
 
 
 def _begin(task: WorkerTask, folder: str) -> CallResult | bytes | None:

@@ -14,7 +14,7 @@ from .._run.failures import reason_of
 from .._run.worker_counts import WorkerCounts
 from ..errors import TaskGroupError, WorkerDiedError
 from .begun_calls import has_begun, kept_result
-from .call import CallResult, DeferredTask, Function, call_on_executor, unpack
+from .call import CallResult, DeferredTask, Function, open_and_call, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class ExecutorEngine:
         return self._submit_error is None
 
     def _submit(self, task: GroupTask) -> None:
-        future = self.executor.submit(call_on_executor, self.fn, DeferredTask(task), self.folder)
+        future = self.executor.submit(open_and_call, self.fn, DeferredTask(task), self.folder)
         self._pending[future] = task
         future.add_done_callback(self._ended.put)
 

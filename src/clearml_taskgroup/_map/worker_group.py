@@ -342,15 +342,21 @@ def _backend(reference: RunReference, has_log: bool, task: str) -> Backend:
     outbox = reference.outbox if has_log and reference.host == platform.node() else None
     if outbox is not None and os.path.exists(outbox):
         return WorkerBackend(Path(outbox), lambda: _connect(reference, task))
-    from .worker_online import backend_of_guest
-
-    return backend_of_guest(reference, task)
+    return _connect(reference, task)  # on another machine it delivers its events itself
 
 
 def _connect(reference: RunReference, task: str) -> OnlineBackend:
-    from .worker_online import connect
+    from .._clearml import login  # seldom needed, and importing the HTTP libraries is slow
+    from .._storage.online import OnlineBackend
 
-    return connect(reference, task)
+    connection = login.connect()
+    if connection.host != reference.server:
+        raise HandleError(
+            task,
+            f"is on the server {reference.server}, but this process is set up for {connection.host}",
+            "set ClearML up in the same way on all machines, and start workers after that",
+        )
+    return OnlineBackend(connection)
 
 
 def _leave_at_exit(run: WorkerRun) -> None:

@@ -191,8 +191,9 @@ class OnlineBackend(Backend):
 
     def flush(self, timeout: float) -> bool:
         """Waits until the server has counted what is in the outbox, and has what was noted of tasks."""
-        sender = None if self._in_child else self.sender  # the parent process delivers the outbox
-        return sender is None or (sender.flush(timeout) and self._annotations.store())
+        if self._in_child:  # the parent process delivers the outbox
+            return True
+        return (self.sender is None or self.sender.flush(timeout)) and self._annotations.store()
 
     def undelivered(self) -> dict[str, int]:
         return {} if self.sender is None else self.sender.waiting()
