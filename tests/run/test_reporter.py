@@ -138,6 +138,34 @@ def test_after_a_flush_everything_is_with_the_store() -> None:
         assert task.status == "in_progress"
 
 
+def test_the_end_of_a_block_writes_in_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wake the other thread for one task's data takes longer than to write it."""
+    monkeypatch.setattr(_reporter, "QUEUE_INTERVAL_S", 600.0)
+    threads: list[str] = []
+    backend = HookedStore(on_write=lambda batch: threads.append(threading.current_thread().name))
+    with kept_in(backend), a_group() as group:
+        with group.task(name="the task") as task:
+            task.report({"loss": 1.0}, 1)
+            task.flush()  # then the other thread waits
+            task.report({"loss": 2.0}, 2)
+        assert threads == ["clearml-taskgroup", threading.current_thread().name]
+        assert values(backend) == [1.0, 2.0]
+
+
+def test_the_end_of_a_block_waits_while_the_other_thread_writes() -> None:
+    """What it writes comes first; a store that hangs costs a time limit, not the script."""
+    backend = Hanging()
+    with kept_in(backend), a_group() as group:
+        group.task(name="the task").report({"loss": 1.0}, 1)
+        assert backend.stuck.wait(60)
+        reporter = reporter_of(group)
+        reporter.write_now()
+        assert not reporter.flush(0.01)
+        backend.release.set()
+        assert reporter.flush(60)
+    assert values(backend) == [1.0]
+
+
 def test_a_flush_waits_in_slices() -> None:
     """A signal that comes just before a wait is not seen until it is over: no wait is a long one."""
     backend = Hanging()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._run import reporter
 from clearml_taskgroup._run.signals import SignalExit, hold_signals
 from clearml_taskgroup.errors import DeliveryError
 from clearml_taskgroup.testing import recording
@@ -203,6 +204,26 @@ def test_the_first_signal_waits_until_the_group_has_closed(number: signal.Signal
     assert notes_of(caught.value) == []
     assert set(statuses(backend).values()) == {"completed"}
     assert backend.members[2].scalars == {("loss", "value"): [(1, 1.0)]}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_the_end_of_a_block_loses_nothing(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the task has reported is written before the signal's exception leaves the block."""
+    monkeypatch.setattr(reporter, "QUEUE_INTERVAL_S", 600.0)
+    left: list[signal.Signals] = []
+    backend = HookedStore(on_write=lambda batch: signal.raise_signal(left.pop()) if left else None)
+    with kept_in(backend):
+        group = a_group().open()
+        with pytest.raises(KINDS[number]), group.task(name="the task") as task:
+            task.report({"loss": 1.0}, 1)
+            task.flush()  # then the other thread waits
+            task.report({"loss": 2.0}, 2)
+            left.append(number)
+        assert backend.members[0].scalars == {("loss", "value"): [(1, 1.0), (2, 2.0)]}
+        group.close()
+    assert set(statuses(backend).values()) == {"completed"}
 
 
 @pytest.mark.parametrize("number", SIGNALS)

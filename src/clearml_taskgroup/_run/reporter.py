@@ -210,6 +210,14 @@ class Reporter:
                 return self._work(seconds)
         return not self._queue and not self._pending
 
+    def write_now(self) -> None:
+        """Writes what is queued in the caller's thread: the other one would take longer only to wake up.
+
+        It is the other thread's work if that is just writing. What the backend refuses is tried again.
+        """
+        if not self._work_lock.locked() and self.error is None:
+            self._work()
+
     def hand_over(self) -> None:
         """Writes what waits, before another process may report the same iterations again, which is later."""
         if self._queue or self._work_lock.locked():

@@ -19,7 +19,7 @@ from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
-from . import abort, closing, forked, tasks
+from . import abort, closing, forked, signals, tasks
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
 from .state import MAX_REASON_CHARS, Abort, TaskState
 from .task_ender import TaskEnder
@@ -242,6 +242,10 @@ class Run:
         if self.backend.transport is not None:
             self.end_later(state)
         elif not state.finished:  # as by the end of its block
+            with signals.hold_signals() as interrupts:  # an exception within it could lose a report
+                self.reporter.write_now()
+            if interrupts.first is not None:
+                raise interrupts.first
             self.finish([state], self.ender.timeout)
 
     def end_later(self, state: TaskState) -> None:
