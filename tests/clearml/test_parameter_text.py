@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup._clearml.hyperparameters import general
-from clearml_taskgroup._clearml.parameter_text import Text, decoded, read
+from clearml_taskgroup._clearml.parameter_text import read
 from clearml_taskgroup._model.parameter_json import is_same_json, typed_json
 from clearml_taskgroup.errors import AgentParameterError
 
@@ -43,13 +43,15 @@ def a_function() -> None:
     """A function."""
 
 
-VALUES: list[Any] = [
-    *(0, 1, -7, 10**30, 1.0, 0.1, 1e20, -0.5, float("inf"), True, False, None),
-    *("x", "", "1", "None", "True", " padded ", "[1]", "a\nb"),
-    *([], [1, 2.5, "a", None], (1, (2, 3)), {1, 2}, frozenset({"a"}), {0: 1.0, 1: 2.0}, {}),
-    *(Path("a/b"), b"ab", Color.RED, Level.LOW, [Color.RED], Schedule(0.5), a_function, Schedule),
-    *(decimal.Decimal("0.1"), fractions.Fraction(1, 3), 2 + 3j),
-    *(np.float32(0.1), np.float64(0.1), np.int64(3), np.bool_(True), np.array([1, 2])),
+PLAIN: list[Any] = [
+    *(0, 1, -7, 10**30, 1.0, 0.1, 1e20, -0.5, float("inf"), True, False, None, 2 + 3j),
+    *("x", "", "1", "None", "True", " padded ", "[1]", "a\nb", b"ab", Path("a/b")),
+    *([], [1, 2.5, "a", None], (1, (2, 3)), {1, 2}, {0: 1.0, 1: 2.0}, {}),
+    *(np.float32(0.1), np.float64(0.1), np.int64(3), np.bool_(True)),
+]
+OBJECTS: list[Any] = [
+    *(Color.RED, Level.LOW, [Color.RED], Schedule(0.5), a_function, Schedule),
+    *(decimal.Decimal("0.1"), fractions.Fraction(1, 3), frozenset({"a"}), np.array([1, 2])),
 ]
 
 
@@ -58,31 +60,50 @@ def label(value: Any) -> str:
     return str(getattr(value, "__name__", repr(value)))
 
 
-def text_of(value: Any) -> Text:
+def item_of(value: Any) -> dict[str, str]:
     """Writes a value as a task holds it."""
-    item = general({"p": value})["p"]
-    return Text(item["value"], item["type"])
+    return general({"p": value})["p"]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=label)
+def edited_to(text: str, value: Any) -> dict[str, str]:
+    """Edits it as the web page does, which keeps the type."""
+    return {**item_of(value), "value": text}
+
+
+@pytest.mark.parametrize("value", [*PLAIN, *OBJECTS], ids=label)
 def test_what_the_script_knows_comes_back_as_it_is(value: Any) -> None:
     """A value that the script's own space holds is given back, the very object, unedited."""
-    params, edited = read({"p": text_of(value)}, {"p": typed_json(value)}, {"p": ["another", value]})
+    params, edited = read({"p": item_of(value)}, {"p": typed_json(value)}, {"p": ["another", value]})
     assert params["p"] is value
     assert edited == []
 
 
-MADE_AGAIN = [v for v in VALUES if not isinstance(v, (np.ndarray, Schedule))]
-"""All but those whose text tells what nobody knows any more: which of its items were tuples."""
+def test_an_address_is_no_edit() -> None:
+    """The text of a function has its address, which is another one in the agent's process."""
+    item = edited_to("<function a_function at 0x7f00c0ffee>", a_function)
+    assert read({"p": item}, {"p": typed_json(a_function)}, {"p": [a_function]}) == ({"p": a_function}, [])
 
 
-@pytest.mark.parametrize("value", [*MADE_AGAIN, Schedule(0.5, [1])], ids=label)  # type: ignore[arg-type]
+@pytest.mark.parametrize("value", PLAIN, ids=label)
 def test_what_it_does_not_know_means_the_same(value: Any) -> None:
-    """A value that the space no longer holds is made again of what was recorded, unedited."""
-    params, edited = read({"p": text_of(value)}, {"p": typed_json(value)}, {})
+    """A plain value that the space no longer holds is made again of its text, unedited."""
+    params, edited = read({"p": item_of(value)}, {"p": typed_json(value)}, {})
     assert is_same_json(typed_json(params["p"]), typed_json(value))
     assert type(value).__module__ == "numpy" or type(params["p"]) is type(value)
     assert edited == []
+
+
+def test_members_of_an_enum_need_one_that_the_script_has() -> None:
+    """The space was drawn anew, and has another member of the enum."""
+    params, edited = read({"p": item_of(Color.RED)}, {"p": typed_json(Color.RED)}, {"p": [Color.BLUE]})
+    assert (params, edited) == ({"p": Color.RED}, [])
+
+
+@pytest.mark.parametrize("value", OBJECTS, ids=label)
+def test_objects_are_not_made_of_texts(value: Any) -> None:
+    """Nothing is looked up in modules, and nothing is called, because a stored text says so."""
+    with pytest.raises(AgentParameterError, match=r"cannot be read as an? "):
+        read({"p": item_of(value)}, {"p": typed_json(value)}, {})
 
 
 @pytest.mark.parametrize(
@@ -113,8 +134,8 @@ def test_what_it_does_not_know_means_the_same(value: Any) -> None:
     ],
 )
 def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: Any) -> None:
-    written = attrs.evolve(text_of(value), value=text)
-    params, edited = read({"p": written}, {"p": typed_json(value)}, {"p": [value]})
+    item = edited_to(text, value)
+    params, edited = read({"p": item}, {"p": typed_json(value)}, {"p": [value]})
     assert params["p"] == expected
     assert type(params["p"]) is type(expected)
     assert edited == ["p"]
@@ -136,9 +157,9 @@ def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: An
 )
 def test_what_cannot_be_read_is_told(value: Any, text: str, expected: str) -> None:
     """Text that is nothing of the type is an error that says parameter, text and type."""
-    written = attrs.evolve(text_of(value), value=text)
+    item = edited_to(text, value)
     with pytest.raises(AgentParameterError, match=f"'p' .* cannot be read as {expected}"):
-        read({"p": written}, {"p": typed_json(value)}, {"p": [value]})
+        read({"p": item}, {"p": typed_json(value)}, {"p": [value]})
 
 
 @pytest.mark.parametrize(
@@ -147,21 +168,21 @@ def test_what_cannot_be_read_is_told(value: Any, text: str, expected: str) -> No
 )
 def test_a_parameter_may_be_what_others_of_it_are(known: list[Any], text: str, expected: Any) -> None:
     """Where the space has values of several types for a parameter, an edit may be of any of them."""
-    params, _ = read({"p": Text(text, "int")}, {"p": 1}, {"p": known})
+    params, _ = read({"p": edited_to(text, 1)}, {"p": 1}, {"p": known})
     assert params == {"p": expected}
 
 
 def test_an_object_is_chosen_by_how_it_is_written() -> None:
     """An object that text cannot make is found among those that the script has."""
     one, other = Schedule(0.5), Schedule(0.7)
-    written = attrs.evolve(text_of(one), value=str(other))
-    params, edited = read({"p": written}, {"p": typed_json(one)}, {"p": [one, other]})
+    item = edited_to(str(other), one)
+    params, edited = read({"p": item}, {"p": typed_json(one)}, {"p": [one, other]})
     assert (params, edited) == ({"p": other}, ["p"])
 
 
 def test_parameters_that_were_taken_out_or_added() -> None:
     """One that was taken out is left out, and edited; one that is new is no parameter of the point."""
-    params, edited = read({"a": Text("1", "int"), "new": Text("2", "int")}, {"a": 1, "b": 2}, {})
+    params, edited = read({"a": item_of(1), "new": item_of(2)}, {"a": 1, "b": 2}, {})
     assert (params, edited) == ({"a": 1}, ["b"])
 
 
@@ -171,15 +192,7 @@ def test_text_without_a_type(lost: str) -> None:
     texts = {"a": "3", "b": "3", "c": "0.5", "d": "False", "e": "[2]", "f": ""}
     stored = {"a": 1, "b": "x", "c": 1, "d": True, "e": [1], "f": None}
     expected = {"a": 3, "b": "3", "c": 0.5, "d": False, "e": [2], "f": None}
-    assert read({name: Text(text, lost) for name, text in texts.items()}, stored, {})[0] == expected
+    items = {name: {"value": text, "type": lost} for name, text in texts.items()}
+    assert read(items, stored, {})[0] == expected
     with pytest.raises(AgentParameterError, match="cannot be read as a number"):
-        read({"a": Text("fast", lost)}, {"a": 1}, {})
-
-
-def test_what_cannot_be_made_again() -> None:
-    """What was recorded as its `repr`, or lies where nothing can be imported, is an error."""
-    for stored in ({"repr": ["m.Class", "<x>"]}, {"enum": "no_such_module.Color.RED"}):
-        with pytest.raises((LookupError, ImportError)):
-            decoded(stored)
-        with pytest.raises(AgentParameterError):
-            read({"p": Text("<x>", "Class")}, {"p": stored}, {})
+        read({"a": {"value": "fast", "type": lost}}, {"a": 1}, {})

@@ -17,7 +17,7 @@ import attrs
 from .._clearml import sdk
 from .._clearml.agent_task import HAS_RUN
 from .._clearml.hyperparameters import IDENTITY_FIELDS, stored_parameters
-from .._clearml.parameter_text import Text, read
+from .._clearml.parameter_text import read
 from .._clearml.queries import identity_of, is_original, parse_count, query_all_tasks
 from .._clearml.queues import edit_identity
 from .._log import logger
@@ -82,10 +82,7 @@ def spec_in_sweep(
     is_its_place = identity.get("sweep") == place
     if agent_task.queue and not is_its_place:
         return None
-    texts = {
-        name: Text(str(item.get("value") or ""), str(item.get("type") or ""))
-        for name, item in ((agent_task.document.get("hyperparams") or {}).get("General") or {}).items()
-    }
+    general = (agent_task.document.get("hyperparams") or {}).get("General") or {}
     stored = json.loads(identity.get("params") or "{}")
     known: dict[str, list[Any]] = {}
     listed = configurations(space)
@@ -96,7 +93,7 @@ def spec_in_sweep(
     has_its_names = stored.keys() <= known.keys() if not agent_task.queue else stored.keys() & known.keys()
     if not (is_its_place and has_its_names) and not _has_key(specs, listed, agent_task):
         return None
-    params, edited = read(texts, stored, known)
+    params, edited = read(general, stored, known)
     spec = TaskSpec(
         key=identity.get("key", ""),
         name=identity.get("name", ""),

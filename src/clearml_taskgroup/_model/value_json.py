@@ -37,7 +37,7 @@ MAX_ELEMENTS = 1_000_000
 """The most elements of one value."""
 MAX_DIGITS = 4_000
 """The most digits of an integer: Python itself refuses to write more than 4,300 as text."""
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # which is another one in each process
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # which is another one in each process
 _SMALL_FLOAT_FORMATS = {"float32": "f", "float16": "e"}
 
 
@@ -94,7 +94,7 @@ class Converter:
         """Stores the `repr` of a value that has no identity, or raises."""
         if not self.lenient:
             raise ParameterError(name, problem, advice or GIVE_KEY)
-        return {"repr": [type(value).__qualname__, _ADDRESS.sub("", shown(value, MAX_TEXT_CHARS))]}
+        return {"repr": [type(value).__qualname__, ADDRESS.sub("", shown(value, MAX_TEXT_CHARS))]}
 
     def unnamed(self, value: Any, thing: Any, name: str) -> Any:
         problem = why_unnamed(thing)
