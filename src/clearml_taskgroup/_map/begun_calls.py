@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import uuid
 from concurrent.futures.thread import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,8 @@ def begin(task: WorkerTask, folder: str) -> str:
         os.close(os.open(Path(folder) / task.id, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         return "the worker process that ran it died"
+    except FileNotFoundError:  # removed meanwhile
+        return "map stopped"
     except OSError:  # a full disk: the call's own reports will raise
         pass
     return "begins"
@@ -83,6 +86,14 @@ def stop(folder: str) -> None:
     """Notes that no further calls are to begin: Ctrl-C may reach workers before the map's own process."""
     with contextlib.suppress(OSError):  # the map has been stopped already, or the disk is full
         (Path(folder) / _STOPPED).touch()
+
+
+def remove(folder: str) -> None:
+    """Removes the folder at once: without the note of `stop`, a call must not find it any more."""
+    removed = f"{folder}-begun"
+    with contextlib.suppress(OSError):
+        os.replace(folder, removed)
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def keep_result(folder: str, task_id: str, data: bytes) -> None:

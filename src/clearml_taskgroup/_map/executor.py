@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import shutil
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import attrs
 from .._run.failures import reason_of
 from .._run.worker_counts import WorkerCounts
 from ..errors import TaskGroupError, WorkerDiedError
-from .begun_calls import has_begun, kept_result
+from .begun_calls import has_begun, kept_result, remove
 from .call import CallResult, DeferredTask, Function, open_and_call, unpack
 
 if TYPE_CHECKING:
@@ -141,4 +140,4 @@ class ExecutorEngine:
     def close(self) -> None:
         """Removes the folder; calls that still run end at their next report."""
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove(self.folder)
