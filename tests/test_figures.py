@@ -62,6 +62,11 @@ def words_of(figure: Any) -> str:
     return str(figure.to_json())
 
 
+def axes_of(figure: Any) -> list[str]:
+    """What is below the axes of parallel coordinates."""
+    return list(figure.layout.xaxis.ticktext)
+
+
 def grid(params: dict[str, Any], step: int) -> float:
     """A loss that falls with the step."""
     return float(params["C"] + 0.1 * params["seed"] - 0.1 * step)
@@ -272,19 +277,8 @@ def random_search(count: int = 60) -> Results:
 def test_parallel_coordinates() -> None:
     """Each task is a line over the parameters that differ and its value, told in its hover text."""
     figure = figures.parallel_coordinates(random_search(), "loss")
-    axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
-    assert axes == [
-        f"<b>{name}</b>"
-        for name in (
-            "lr (log)",
-            "optimizer",
-            "depth",
-            "augment",
-            "layers",
-            "momentum",
-            "loss[split=val] (nats)",
-        )
-    ]
+    names = ("optimizer", "depth", "augment", "layers", "momentum", "loss[split=val] (nats)")
+    assert axes_of(figure) == ["<b>lr</b> (log)", *(f"<b>{name}</b>" for name in names)]
     ticks = {note.text for note in figure.layout.annotations}
     assert ticks >= {"adam", "sgd", "None", "True", "False", "[64]", "[64,32]", "0.001", "not given"}
     assert len(figure.data) == 60
@@ -306,7 +300,7 @@ def test_parallel_coordinates_of_many_parameters() -> None:
     space = [{f"p{name}": draw.choice([1, 2, 3]) for name in range(30)} for _ in range(100)]
     results = swept(space, lambda params, _: params["p7"] + params["p23"], steps=1)
     figure = figures.parallel_coordinates(results, "loss")
-    axes = [note.text for note in figure.layout.annotations if "<b>" in note.text]
+    axes = axes_of(figure)
     assert len(axes) == 13
     assert axes.index("<b>p7</b>") < axes.index("<b>p23</b>")
     assert "the 12 of 30 parameters that explain most" in figure.layout.title.text
@@ -316,10 +310,10 @@ def test_a_seed_is_no_axis() -> None:
     """What only repeats a configuration is no axis, unless nothing else differs; dark is said to be best."""
     results = swept({"C": [1, 2], "data/Seed": [0, 1], "fold": [0, 1]}, lambda params, _: params["C"])
     figure = figures.parallel_coordinates(results, "loss")
-    assert [note.text for note in figure.layout.annotations if "<b>" in note.text][:-1] == ["<b>C</b>"]
+    assert axes_of(figure)[:-1] == ["<b>C</b>"]
     assert "8 tasks, coloured by the rank of their value: dark is best" in figure.layout.title.text
     figure = figures.parallel_coordinates(swept({"seed": range(3)}, lambda *_: 1.0), "loss")
-    assert [note.text for note in figure.layout.annotations if "<b>" in note.text][:-1] == ["<b>seed</b>"]
+    assert axes_of(figure)[:-1] == ["<b>seed</b>"]
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("loss", "dark is best"), ("time", "dark is greatest")])
@@ -358,10 +352,11 @@ def test_heat_map_is_the_mean_over_the_rest() -> None:
     (trace,) = figures.heat_map(results, "loss", x="C", y="k").data
     assert [list(line) for line in trace.z] == [[1.5, 10.5], [None, 10.5]]
     figure = figures.heat_map(results, "loss", x="C", y="k")
-    assert figure.layout.xaxis.ticktext == ("1", "10")
-    assert figure.layout.yaxis.ticktext == ("a", "None")
+    assert (tuple(trace.x), tuple(trace.y)) == (("1", "10"), ("a", "None"))
+    assert (figure.layout.xaxis.type, figure.layout.xaxis.categoryarray) == ("category", ("1", "10"))
     assert "n = 2" in trace.hovertext[0][0]
-    assert {note.text for note in figure.layout.annotations} == {"1.5", "10.5"}
+    assert [list(line) for line in trace.text] == [["1.5", "10.5"], ["", "10.5"]]
+    assert trace.texttemplate == "%{text}"
 
 
 def test_heat_map_chooses_the_parameters_that_tell_most() -> None:
@@ -399,7 +394,7 @@ def test_box() -> None:
     figure = figures.box(results, "loss", by="C")
     assert [trace.name for trace in figure.data] == ["1", "2", "10"]
     assert list(figure.data[2].y) == [10, 11, 12, 13]
-    assert figure.layout.xaxis.ticktext == ("1", "2", "10")
+    assert figure.layout.xaxis.categoryarray == ("1", "2", "10")
     assert "seed = 3" in figure.data[2].hovertext[3]
 
 
@@ -409,8 +404,24 @@ def test_a_box_of_many_numbers_is_of_bins() -> None:
     figure = figures.box(results, "loss", by="lr")
     assert len(figure.data) == 8
     assert sum(len(trace.y) for trace in figure.data) == 200
-    assert len(figure.layout.xaxis.ticktext) == 8
-    assert figure.layout.xaxis.tickangle == -30
+    assert [trace.x[0] for trace in figure.data] == list(figure.layout.xaxis.categoryarray)
+
+
+def test_long_names_are_cut_at_the_ticks_only() -> None:
+    """Texts that begin alike stay apart."""
+    names = [f"{'a' * 30}{at}" for at in range(2)]
+    figure = figures.box(swept({"kind": names}, lambda *_: 1.0), "loss", by="kind")
+    assert [trace.name for trace in figure.data] == names
+    assert figure.layout.xaxis.labelalias == dict.fromkeys(names, f"{'a' * 27}…")
+
+
+def test_the_look_is_a_template() -> None:
+    """Another one of plotly takes its place, as for a dark page."""
+    figure = figures.curves(swept({"C": [1, 2]}, lambda *_: 1.0), "loss")
+    assert figure.layout.template.layout.plot_bgcolor == "#ffffff"
+    figure.update_layout(template="plotly_dark")
+    assert figure.layout.template.layout.plot_bgcolor != "#ffffff"
+    assert figure.layout.plot_bgcolor is None
 
 
 @pytest.mark.parametrize("of", ["first", "last", "min", "max", "mean"])
@@ -627,7 +638,7 @@ def test_importance() -> None:
     assert "C          1.00        3" in repr(found)
     assert found.to_records()[1] == {"parameter": "seed", "importance": 0.0, "values": 4}
     figure = figures.importance(results, "loss", of="max")
-    assert list(figure.layout.yaxis.ticktext) == ["seed", "C"]
+    assert list(figure.data[0].y) == list(figure.layout.yaxis.categoryarray) == ["seed", "C"]
     assert figure.data[0].x[1] == pytest.approx(1)
     assert "max of loss" in words_of(figure)
     few = results.where(C=1)

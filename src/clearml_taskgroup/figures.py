@@ -23,11 +23,11 @@ from ._plots.layout import skipped_note
 from ._plots.optimization_history import optimization_history_figure, pruned_values
 from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.scatter import scatter_figure
-from ._results.filtering import is_comparable, parameter_names, require_parameter
+from ._results.filtering import parameter_names, require_parameter
 from ._results.importance import importance_of
 from ._results.parameters import by_explained_variance, varying_parameters
-from ._results.rows import OF, Mode, Of, RowValue, diverged_note, with_statistic
-from .errors import ArgumentError, MissingExtraError, NoSuchResultError
+from ._results.rows import OF, Mode, Of, RowValue, with_statistic
+from .errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,14 +266,8 @@ def _row_values(
 ) -> tuple[list[RowValue], str, str]:
     """Returns the tasks that count with their values, the values' label, and a note on skipped tasks."""
     check_choice("of", of, OF)
-    metric_key = results.find(metric, **context)
+    metric_key = results._key_with_values(metric, of, context)
     row_values = results._values(metric_key, of)
-    if not row_values:
-        counts = [row for row in results if is_comparable(row)]
-        known = [results.label(key) for row in counts for key in row.stats if key != metric_key]
-        diverged = [row.name for row in counts if metric_key in row.diverged]
-        note = diverged_note(diverged) if diverged else results._why_not_comparable(metric, context)
-        raise NoSuchResultError(results.label(metric_key), list(dict.fromkeys(known)), note=note)
     label = with_statistic(results.label(metric_key), of)
     return row_values, label, skipped_note(len(results) - len(row_values))
 

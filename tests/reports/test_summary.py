@@ -385,11 +385,8 @@ def test_figures_take_the_colours_of_the_pages_theme() -> None:
     for events in (parent_of().events, parent_of(tasks=130).events):
         for figure in plots(events).values():
             layout = figure["layout"]
-            assert not layout.keys() & {"font", "paper_bgcolor", "plot_bgcolor", "hoverlabel"}
+            assert not re.search("template|font|bgcolor|hoverlabel", " ".join(layout))
             assert "<" not in layout["title"]
-            for axis in (layout.get("xaxis", {}), layout.get("yaxis", {})):
-                assert not axis.keys() & {"gridcolor", "linecolor"}
-            assert not any("bgcolor" in one for one in layout.get("annotations", ()))
             colours = re.findall(r"#[0-9a-f]{6}", json.dumps(figure))
             assert all(contrast(colour, "#ffffff") > 2 for colour in colours)
             assert all(contrast(colour, "#1a1e2c") > 2.5 for colour in colours)

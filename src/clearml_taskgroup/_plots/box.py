@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from .._results.parameters import parameter_values
 from .._results.scales import assign_cells
-from .._results.value_text import escape, shorten
+from .._results.value_text import escape
 from .colours import PALETTE
 from .layout import (
     Figure,
     base_layout,
-    cell_tick_angle,
-    cell_ticks,
+    category_axis,
     empty_figure,
     join_sentences,
     limit_y_axis,
@@ -47,8 +46,8 @@ def box_figure(row_values: Sequence[RowValue], label: str, by: str, note: str = 
         data.append(
             {
                 "type": "box",
-                "name": escape(shorten(name)),
-                "x": [at] * len(inside),
+                "name": escape(name),
+                "x": [escape(name)] * len(inside),
                 "y": rounded([value for _, value in inside]),
                 "boxpoints": "all" if len(row_values) <= 400 else "outliers",
                 "jitter": 0.5,
@@ -62,7 +61,7 @@ def box_figure(row_values: Sequence[RowValue], label: str, by: str, note: str = 
             }
         )
     layout = base_layout(title_by(label, by), [note] if note else [], x=by, y=label)
-    layout["xaxis"] |= {"showgrid": False, "tickangle": cell_tick_angle(cells)} | cell_ticks(cells)
+    layout["xaxis"] |= category_axis(cells.names) | {"showgrid": False}
     figure = {"data": data, "layout": layout}
     limit_y_axis(figure, [value for _, value in row_values])
     return figure

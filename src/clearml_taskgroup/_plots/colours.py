@@ -1,4 +1,4 @@
-"""Colours of figures: a palette, a scale from worse to better, colours of text.
+"""Colours of figures: a palette, a scale from worse to better.
 
 All are distinguishable for colour-blind people.
 """
@@ -67,11 +67,6 @@ def colour_of(share: float, reverse: bool, ranks: Ranks = DARK_IS_BEST) -> str:
     low = min(int(at), len(colours) - 2)
     parts = zip(_rgb(colours[low]), _rgb(colours[low + 1]), strict=True)
     return "#" + "".join(f"{round(one + (other - one) * (at - low)):02x}" for one, other in parts)
-
-
-def text_colour_on(colour: str) -> str:
-    red, green, blue = _rgb(colour)
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "#ffffff"
 
 
 def with_opacity(colour: str, opacity: float) -> str:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from .._results.parameters import parameter_values
 from .._results.scales import assign_cells, limits
 from .._results.value_text import escape, number_texts, shorten
-from .colours import colour_of, colour_scale, text_colour_on
+from .colours import colour_scale
 from .layout import (
     Figure,
     add_note,
     base_layout,
-    cell_tick_angle,
-    cell_ticks,
+    category_axis,
     colour_bar,
     empty_figure,
     join_sentences,
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._results.rows import Mode, RowValue
+
+MAX_COLUMNS, MAX_ROWS = 12, 20
+"""The largest heat map whose cells have their numbers."""
 
 
 def heat_map_figure(
@@ -48,31 +50,26 @@ def heat_map_figure(
     found: dict[tuple[int, int], list[float]] = {}
     for place, value in zip(zip(up.places, across.places, strict=True), row_values, strict=True):
         found.setdefault(place, []).append(value[1])
-    low, high = limits([statistics.fmean(values) for values in found.values()])
-    means: list[list[float | None]] = []
-    texts: list[list[str]] = []
-    for at_y, name_y in enumerate(up.names):
-        means.append([])
-        texts.append([])
-        for at_x, name_x in enumerate(across.names):
-            values = found.get((at_y, at_x), [])
-            means[-1].append(float(f"{statistics.fmean(values):.6g}") if values else None)
-            lines = [
-                f"{escape(shorten(x, 50))} = {escape(name_x)}",
-                f"{escape(shorten(y, 50))} = {escape(name_y)}",
-            ]
-            texts[-1].append("<br>".join([*lines, spread_text(values) if values else "no task"]))
+    means = {place: statistics.fmean(values) for place, values in found.items()}
+    numbers = dict(zip(means, number_texts(list(means.values())), strict=True))
+    low, high = limits(list(means.values()))
+    places = [[(at_y, at_x) for at_x in range(len(across.names))] for at_y in range(len(up.names))]
+    has_numbers = len(across.names) <= MAX_COLUMNS and len(up.names) <= MAX_ROWS
+    x_name, y_name = escape(shorten(x, 50)), escape(shorten(y, 50))
     trace: Figure = {
         "type": "heatmap",
-        "x": list(range(len(across.names))),
-        "y": list(range(len(up.names))),
-        "z": means,
+        "x": list(map(escape, across.names)),
+        "y": list(map(escape, up.names)),
+        "z": [[float(f"{means[at]:.6g}") if at in means else None for at in line] for line in places],
         "zmin": low,
         "zmax": high,
+        "text": [[numbers.get(at, "") for at in line] for line in places],
+        "texttemplate": "%{text}" if has_numbers else "",
         "colorscale": colour_scale(mode == "min"),
         "colorbar": colour_bar(label, mode),
-        "hovertext": texts,
-        "hovertemplate": f"%{{hovertext}}<br>{escape(label)} = %{{z:.5g}}<extra></extra>",
+        "hovertext": [[spread_text(found[at]) if at in found else "" for at in line] for line in places],
+        "hovertemplate": f"{x_name} = %{{x}}<br>{y_name} = %{{y}}<br>%{{hovertext}}<br>"
+        f"{escape(label)} = %{{z:.5g}}<extra></extra>",
         "hoverongaps": False,
         "xgap": 2,
         "ygap": 2,
@@ -81,24 +78,6 @@ def heat_map_figure(
     max_tasks = max(len(values) for values in found.values())
     if max_tasks > 1:
         add_note(layout, f"means of up to {max_tasks} tasks")
-    layout["xaxis"] |= {"showgrid": False, "tickangle": cell_tick_angle(across)} | cell_ticks(across)
-    layout["yaxis"] |= {"showgrid": False} | cell_ticks(up)
-    if len(across.names) <= 12 and len(up.names) <= 20:
-        shown = [
-            (at_x, at_y, mean)
-            for at_y, line in enumerate(means)
-            for at_x, mean in enumerate(line)
-            if mean is not None
-        ]
-        layout["annotations"] = [
-            _cell_annotation(at_x, at_y, text, colour_of((mean - low) / ((high - low) or 1), mode == "min"))
-            for (at_x, at_y, mean), text in zip(
-                shown, number_texts([mean for *_, mean in shown]), strict=True
-            )
-        ]
+    layout["xaxis"] |= category_axis(across.names) | {"showgrid": False}
+    layout["yaxis"] |= category_axis(up.names) | {"showgrid": False}
     return {"data": [trace], "layout": layout}
-
-
-def _cell_annotation(x: int, y: int, text: str, colour: str) -> Figure:
-    font = {"color": text_colour_on(colour)}
-    return {"x": x, "y": y, "text": text, "font": font, "showarrow": False}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._results.value_text import escape, shorten_start
 from .._text import counted
 from .colours import PALETTE
-from .layout import Figure, base_layout, empty_figure, rounded
+from .layout import Figure, base_layout, category_axis, empty_figure, rounded
 
 if TYPE_CHECKING:
     from .._results.importance import Importance
@@ -38,7 +38,7 @@ def importance_figure(importance: Importance, label: str, note: str = "") -> Fig
         "type": "bar",
         "orientation": "h",
         "x": rounded([row.importance for row in shown]),
-        "y": list(range(len(shown))),
+        "y": [escape(row.parameter) for row in shown],
         "text": [f"{row.importance:.2f}" for row in shown],
         "textposition": "auto",
         "cliponaxis": False,
@@ -48,6 +48,5 @@ def importance_figure(importance: Importance, label: str, note: str = "") -> Fig
     }
     layout = base_layout(title, notes, x="importance")
     layout["xaxis"] |= {"range": [0, max(0.1, 1.1 * shown[-1].importance)]}
-    names = [escape(shorten_start(row.parameter)) for row in shown]
-    layout["yaxis"] |= {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
+    layout["yaxis"] |= category_axis([row.parameter for row in shown], shorten_start) | {"showgrid": False}
     return {"data": [bars], "layout": layout}

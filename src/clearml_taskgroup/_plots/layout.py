@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._results.aggregate import standard_deviation
@@ -12,10 +11,9 @@ from .._text import counted
 from .colours import DARK_IS_BEST, Ranks, colour_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .._results.rows import Mode, Row, RowValue
-    from .._results.scales import Cells
 
 T = TypeVar("T")
 
@@ -33,18 +31,34 @@ MAX_LINES = 1_000
 """The number of lines of a figure. More hide each other, and a browser takes minutes to draw 10,000."""
 MAX_AXIS_HEIGHTS = 1e12
 """Values are drawn at most this many axis heights away; plotly cannot draw coordinates beyond 1e21."""
+AXIS_COLOUR = "#9aa0a8"
 
 
-def base_layout(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = "") -> Figure:
-    axis = {"gridcolor": "#e6e8ec", "zeroline": False, "linecolor": "#9aa0a8", "automargin": True}
-    place = {"x": 0.01, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
-    layout: Figure = {
-        "title": {"text": escape(title), "font": {"size": 16}} | place,
-        "font": {"family": "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 12},
+_LIGHT_AXIS = {"gridcolor": "#e6e8ec", "linecolor": AXIS_COLOUR, "showline": True, "ticks": ""}
+_LIGHT_THEME: Figure = {
+    "layout": {
+        "font": {
+            "family": "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+            "color": "#1f2630",
+        },
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "namelength": -1},
+        "xaxis": _LIGHT_AXIS,
+        "yaxis": _LIGHT_AXIS,
+        "annotationdefaults": {"bgcolor": "rgba(255,255,255,0.75)", "borderpad": 1},
+    }
+}
+"""Plotly's template of all figures; another one can take its place, as ClearML's page does."""
+
+
+def base_layout(title: str, notes: Sequence[str] = (), *, x: str = "", y: str = "") -> Figure:
+    axis = {"zeroline": False, "automargin": True}
+    place = {"x": 0.01, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
+    layout: Figure = {
+        "template": _LIGHT_THEME,
+        "title": {"text": escape(title), "font": {"size": 16}} | place,
         "margin": {"l": 64, "r": 24, "t": 56, "b": 60},
         "xaxis": {**axis, "title": {"text": escape(shorten_start(x, MAX_X_TITLE_CHARS)), "standoff": 10}},
         "yaxis": {**axis, "title": {"text": escape(shorten_start(y, MAX_Y_TITLE_CHARS)), "standoff": 10}},
@@ -96,23 +110,14 @@ def title_by(label: str, *names: str) -> str:
     return f"{label} by {' and '.join(shorten_start(name, max_chars) for name in names)}"
 
 
-def cell_ticks(cells: Cells) -> Figure:
-    """Returns the ticks of an axis of cells; only every n-th one if there are more than 40."""
-    step = max(1, math.ceil(len(cells.names) / 40))
-    shown = range(0, len(cells.names), step)
+def category_axis(names: Sequence[str], shorter: Callable[[str], str] = shorten) -> Figure:
+    """Returns an axis of texts in this order, which are shortened at the ticks only."""
     return {
-        "type": "linear",
-        "tickmode": "array",
-        "tickvals": list(shown),
-        "ticktext": [escape(shorten(cells.names[at])) for at in shown],
-        "range": [-0.5, len(cells.names) - 0.5],
+        "type": "category",
+        "categoryarray": list(map(escape, names)),
+        "labelalias": {escape(name): escape(shorter(name)) for name in names if shorter(name) != name},
+        "range": [-0.5, len(names) - 0.5],
     }
-
-
-def cell_tick_angle(cells: Cells) -> int:
-    """Returns the angle of the ticks' text: long names are slanted, so that they do not overlap."""
-    longest = max(len(shorten(name)) + 2 for name in cells.names)
-    return -30 if longest * len(cells.names) > 60 else 0
 
 
 def spread_text(values: Sequence[float]) -> str:

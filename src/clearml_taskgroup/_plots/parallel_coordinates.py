@@ -9,6 +9,7 @@ from .._results.scales import axis_scale, limits, rank_shares
 from .._results.value_text import escape, shorten, shorten_start
 from .colours import DARK_IS_BEST, Ranks, colour_of
 from .layout import (
+    AXIS_COLOUR,
     Figure,
     add_note,
     base_layout,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_AXES = 12
 """The number of parameters that are shown; of more, those that explain most of the values."""
+MAX_AXIS_CHARS = 22
+"""The number of characters of a parameter's name below its axis."""
 MAX_CROWDED_PLACES = 14
 """On axes with up to this many places, the lines are spread around each place to keep them apart."""
 
@@ -68,7 +71,7 @@ def parallel_coordinates_figure(
         names = [name for name in names if name in chosen]
     shares = rank_shares(values)
     low, high = limits(values)
-    columns, annotations, lines = [], [], []
+    columns, annotations, heads = [], [], []
     for at, name in enumerate([*names, ""]):
         found = axis_scale(
             parameter_values(rows, name) if name else [min(max(value, low), high) for value in values]
@@ -80,20 +83,10 @@ def parallel_coordinates_figure(
         columns.append(
             [place + (2 * share - 1) * spread for place, share in zip(found.places, shares, strict=True)]
         )
-        max_chars = 30 if len(names) < 5 else 22 if len(names) < 8 else 16
-        suffix = " (log)" if found.is_log else ""
-        max_chars -= len(suffix)
-        title = (shorten_start(name, max_chars) if name else shorten(label, max_chars)) + suffix
-        above = 1.1 + (0.07 if len(names) > 4 and at % 2 else 0)
-        head = _axis_text(at, above, f"<b>{escape(title)}</b>", "center")
-        if len(title) > 16 and not name:  # it would be cut off on a narrow page
-            head |= {"xanchor": "right", "xshift": 44}
-        elif len(title) > 16 and at == 0:
-            head |= {"xanchor": "left", "xshift": -44}
-        annotations.append(head)
+        title = shorten_start(name, MAX_AXIS_CHARS) if name else shorten(label, MAX_AXIS_CHARS)
+        heads.append(f"<b>{escape(title)}</b>{' (log)' if found.is_log else ''}")
         for place, text in _without_overlaps(found.ticks):  # text right of the last axis, else left
             annotations.append(_axis_text(at, place, escape(shorten(text, 18)), "right" if name else "left"))
-        lines.append(_axis_line(at))
     order = sorted(range(len(rows)), key=lambda at: shares[at], reverse=mode == "min")
     width, opacity = (2, 1.0) if len(rows) <= 30 else (1.2, 0.75)
     data: list[Figure] = [
@@ -119,11 +112,10 @@ def parallel_coordinates_figure(
     )
     if (low, high) != (min(values), max(values)):
         add_note(layout, "outliers are at the end of the last axis")
-    hidden = {"visible": False, "fixedrange": True}
-    layout["xaxis"] = hidden | {"range": [-0.35, len(columns) - 1 + 0.35]}
-    layout["yaxis"] = hidden | {"range": [-0.06, 1.22]}
-    layout |= {"annotations": annotations, "shapes": lines}
-    layout["margin"] |= {"b": 16, "l": 48, "r": 48}
+    layout["xaxis"] |= {"range": [-0.35, len(columns) - 0.65], "fixedrange": True, "gridcolor": AXIS_COLOUR}
+    layout["xaxis"] |= {"tickvals": list(range(len(columns))), "ticktext": heads, "showline": False}
+    layout["yaxis"] = {"visible": False, "fixedrange": True, "range": [-0.05, 1.05]}
+    layout["annotations"] = annotations
     return {"data": data, "layout": layout}
 
 
@@ -133,22 +125,8 @@ def _axis_text(at: int, place: float, text: str, anchor: str) -> Figure:
         "y": place,
         "text": text,
         "xanchor": anchor,
-        "xshift": {"right": -5, "left": 5}.get(anchor, 0),
+        "xshift": {"right": -5, "left": 5}[anchor],
         "showarrow": False,
-        "bgcolor": "rgba(255,255,255,0.75)",
-        "borderpad": 1,
-    }
-
-
-def _axis_line(at: int) -> Figure:
-    return {
-        "type": "line",
-        "layer": "below",
-        "x0": at,
-        "x1": at,
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": "#9aa0a8", "width": 1},
     }
 
 

@@ -14,7 +14,7 @@ from .layout import (
     Figure,
     add_note,
     base_layout,
-    cell_ticks,
+    category_axis,
     colour_bar,
     empty_figure,
     join_sentences,
@@ -61,7 +61,7 @@ def scatter_figure(
     layout = base_layout(title_by(label, x, y), x=x, y=y)
     at_x, layout["xaxis"] = _places_and_axis(xs, layout["xaxis"])
     at_y, layout["yaxis"] = _places_and_axis(ys, layout["yaxis"])
-    points: dict[tuple[float, float], list[RowValue]] = {}
+    points: dict[tuple[Any, Any], list[RowValue]] = {}
     for place, one in zip(zip(at_x, at_y, strict=True), kept, strict=True):
         points.setdefault(place, []).append(one)
     means = [statistics.fmean(value for _, value in ones) for ones in points.values()]
@@ -150,10 +150,10 @@ def _has_numeric_axis(values: Sequence[Any]) -> bool:
     return len(others) < len(values) and all(value is None or value is MISSING for value in others)
 
 
-def _places_and_axis(values: Sequence[Any], axis: Figure) -> tuple[list[float], Figure]:
+def _places_and_axis(values: Sequence[Any], axis: Figure) -> tuple[list[Any], Figure]:
     if not _has_numeric_axis(values):
         found = assign_cells(values)
-        return [float(place) for place in found.places], axis | cell_ticks(found)
+        return [escape(found.names[place]) for place in found.places], axis | category_axis(found.names)
     if is_log(values):
         different = distinct(values)
         marks = {"tickvals": different} if len(different) <= NUMBER_OF_BINS else {"dtick": 1}

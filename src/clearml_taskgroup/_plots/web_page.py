@@ -20,8 +20,6 @@ NOTE_HEIGHT_PX, TITLE_HEIGHT_PX, TABLE_HEIGHT_PX = 15, 62, 358
 """Heights on the page: of a line, of a plot's title with the tool bar, and of a table below that."""
 MAX_NOTE_CHARS = 120
 """The number of characters in a line of notes."""
-_OF_LIGHT_THEME = ("font", "paper_bgcolor", "plot_bgcolor", "hoverlabel", "hovermode", "title")
-_OF_LIGHT_AXIS = ("gridcolor", "linecolor")
 
 
 def web_figure(figure: Mapping[str, Any], title: str, notes: Sequence[str] = ()) -> Figure:
@@ -32,14 +30,8 @@ def web_figure(figure: Mapping[str, Any], title: str, notes: Sequence[str] = ())
         title: The title, as plain text.
         notes: More notes, escaped.
     """
-    layout = {name: value for name, value in figure["layout"].items() if name not in _OF_LIGHT_THEME}
-    for name in ("xaxis", "yaxis"):
-        if name in layout:
-            layout[name] = {key: value for key, value in layout[name].items() if key not in _OF_LIGHT_AXIS}
-    annotations = [
-        {key: value for key, value in annotation.items() if key != "bgcolor"}
-        for annotation in layout.get("annotations", ())
-    ]
+    layout = {name: value for name, value in figure["layout"].items() if name not in ("template", "title")}
+    annotations = list(layout.get("annotations", ()))
     lines = [
         line
         for note in (*notes_of(figure["layout"]), *notes)

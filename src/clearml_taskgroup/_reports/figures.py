@@ -100,7 +100,7 @@ def _metric_figures(
         return figures
     note = skipped_note(len(results) - len(row_values))
     parallel = parallel_coordinates_figure(row_values, label, mode, note) | FULL_WIDTH
-    figures.append(parallel | {"min_width": MIN_AXIS_WIDTH * len(parallel["layout"]["shapes"])})
+    figures.append(parallel | {"min_width": MIN_AXIS_WIDTH * len(parallel["layout"]["xaxis"]["tickvals"])})
     importance = importance_of(row_values, label)
     if len(varying) > 2:
         figures.append(importance_figure(importance, label, note) | FULL_WIDTH)

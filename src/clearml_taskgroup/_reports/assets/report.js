@@ -247,7 +247,7 @@ function forPhone(figure) {
   layout.title.font.size = 14;
   layout.margin.t = 34 + 18 * above.length + 15 * small.length;
   layout.margin.b += room;
-  if (layout.xaxis.visible !== false) Object.assign(layout.margin, { l: 12, r: 12 });
+  if (layout.yaxis.visible !== false) Object.assign(layout.margin, { l: 12, r: 12 });
   return { ...figure, data, layout, room };
 }
 
