@@ -57,7 +57,9 @@ def claimed_spec(run: Run, agent_task: AgentTask, space: Space, place: str) -> T
     if spec is not None and run.backend.transport is not None:
         spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)
     if spec is not None:
-        log_configuration(agent_task, spec)
+        old = agent_task.identity
+        edited = "" if spec.key == old.get("key") else f", edited from {old.get('name')}"
+        logger.info("this agent's task is the configuration %s%s", spec.name, edited)
     return spec
 
 
@@ -174,15 +176,6 @@ def _rename(agent_task: AgentTask, spec: TaskSpec, specs: TaskSpecs, transport: 
     old = specs.task_name_of(old_name, old_key, parse_count(agent_task.identity.get("index")))
     if was != now and was in [form.format(old) for form in _COPIES]:
         transport.call("tasks.update", {"task": agent_task.id, "name": now})
-
-
-def log_configuration(agent_task: AgentTask, spec: TaskSpec) -> None:
-    edited = (
-        ""
-        if spec.key == agent_task.identity.get("key")
-        else f", edited from {agent_task.identity.get('name')}"
-    )
-    logger.info("this agent's task is the configuration %s%s", spec.name, edited)
 
 
 def problem(agent_task: AgentTask, states: Iterable[TaskState], sweeps: int) -> AgentTaskError | None:

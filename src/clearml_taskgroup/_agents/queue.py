@@ -10,22 +10,26 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.api_errors import Unreachable
+from .._clearml.documents import past_task
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
 from .._model.arguments import checked_timeout
 from .._model.backoff import Backoff
+from .._model.parameter_json import plain
+from .._model.status import from_server
 from .._run.abort import check_run
+from .._run.state import MAX_REASON_CHARS
 from .._run.tasks import new_state, next_attempt
 from .._task import GroupTask
 from .._text import counted
 from ..errors import QueuedTaskError, TaskReopenError, WaitTimeoutError
-from .server_state import status_of, update_state
 from .submit_checks import adopted, like_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .._clearml.api import Transport
+    from .._clearml.queries import Document
     from .._model.specs import TaskSpec
     from .._model.status import Status
     from .._run.run import Run
@@ -252,13 +256,16 @@ class Queueing:
         found = {str(doc["id"]): doc for doc in docs}
         for state in states:
             if state.id in found:
-                update_state(run, state, found[state.id])
+                _update_state(run, state, found[state.id])
             else:
                 state.status, state.reason = "stopped", "deleted from the server"
 
     def _status(self, state: TaskState, word: str) -> Status:
-        """Translates a status; `clearml-agent execute` dequeues a task some time before it starts it."""
-        status = status_of(word)
+        """Translates a status; `clearml-agent execute` dequeues a task some time before it starts it.
+
+        The empty one of a deleted task is `stopped`.
+        """
+        status = from_server(word) if word else "stopped"
         if status != "created" or state.status not in _ACTIVE:
             self._dequeued_at.pop(state.id, None)
             return status
@@ -333,6 +340,20 @@ def _state(run: Run, spec: TaskSpec, task_id: str, status: Status) -> TaskState:
     state = new_state(run, spec, task_id)
     state.status, state.opened, state.ended = status, 0.0, 0.0
     return state
+
+
+def _update_state(run: Run, state: TaskState, doc: Document) -> None:
+    """Updates a task from its document on the server: status, statistics, and parameters that were edited."""
+    past = past_task(doc, run.template)
+    state.status = from_server(str(doc["status"]))
+    reason = str(doc.get("status_reason") or doc.get("status_message") or "")
+    state.reason = reason[:MAX_REASON_CHARS] if state.status in ("failed", "stopped") else ""
+    state.ended = past.duration
+    if past.key != state.spec.key:  # edited in the web page before an agent took it
+        state.spec = attrs.evolve(state.spec, key=past.key, name=past.name, index=past.index)
+        state.params = {name: plain(value) for name, value in past.params.items()}
+    state.metrics.clear()
+    state.metrics.update(past.metrics)
 
 
 def _set_status(run: Run, state: TaskState, status: Status) -> None:

@@ -33,8 +33,8 @@ def submit_sweep(group: TaskGroup, run: Run, space: Space, queue: str, limit: in
     submission = open_submission(run, queue, limit)
     queueing = group._queueing = group._queueing or Queueing()
     specs = [
-        attrs.evolve(spec, queue=queue, sweep=str(run.sweeps))
-        for spec in run.specs.make_all(configurations(space))
+        attrs.evolve(spec, queue=queue)
+        for spec in run.specs.make_all(configurations(space), sweep=str(run.sweeps))
     ]
     done = [spec for spec in specs if run.is_done(spec.key)]
     submitted = queueing.submit(run, [spec for spec in specs if not run.is_done(spec.key)], submission)

@@ -132,14 +132,9 @@ def _is_nested(value: Any) -> bool:
     return len(value) > 0 and all(isinstance(key, str) for key in value)
 
 
-def canonical_json(flat: Mapping[str, Any]) -> str:
-    """Returns the canonical JSON of flat parameters: equal texts for equal parameters."""
-    return dumped({name: typed_json(flat[name], name) for name in flat})
-
-
 def task_key(flat: Mapping[str, Any]) -> str:
     """Returns a task's key: 12 hexadecimal digits of SHA-256 over its canonical parameters."""
-    return _digest(canonical_json(flat))
+    return _digest(dumped({name: typed_json(flat[name], name) for name in flat}))
 
 
 def _check_text(what: str, given: Any, expected: str) -> None:

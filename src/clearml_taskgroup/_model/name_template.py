@@ -174,17 +174,9 @@ class NameTemplate:
             Metric and context, with a number, bool or None where the text reads like one; None if the
             template cannot render this name.
         """
-        pattern = f"{_regex(self._title, own)}\0{_regex(self._series, own)}"
         seen: set[str] = set()
-
-        def once(match: re.Match[str]) -> str:
-            name = match[1]
-            if name in seen:
-                return f"(?P={name})"
-            seen.add(name)
-            return f"(?P<{name}>.+?)"
-
-        found = re.fullmatch(re.sub(r"\x01(\w+)\x01", once, pattern), f"{title}\0{series}", re.DOTALL)
+        pattern = f"{_regex(self._title, own, seen)}\0{_regex(self._series, own, seen)}"
+        found = re.fullmatch(pattern, f"{title}\0{series}", re.DOTALL)
         if found is None:
             return None
         fields = found.groupdict()
@@ -198,9 +190,8 @@ class NameTemplate:
             own: The texts of the fields that the group filled in.
         """
         if not self._split:
-            fields = _regex(self._series, own)
-            metric = re.fullmatch(re.sub(r"\x01(\w+)\x01", r"(.+?)", fields), name, re.DOTALL)
-            return None if metric is None else self._parse_unsplit(name, own)
+            is_series = re.fullmatch(_regex(self._series, own, set()), name, re.DOTALL)
+            return self._parse_unsplit(name, own) if is_series else None
         places = (place for place, letter in enumerate(name) if letter == "/")
         parsed = (self.parse(name[:place], name[place + 1 :], own) for place in places)
         found = [fields for fields in parsed if fields is not None]
@@ -232,15 +223,19 @@ class NameTemplate:
         return "".join(filled)
 
 
-def _regex(parts: tuple[_Part, ...], own: Mapping[str, str]) -> str:
+def _regex(parts: tuple[_Part, ...], own: Mapping[str, str], seen: set[str]) -> str:
+    """Returns the pattern of rendered parts, with a group for each field that is not `seen` yet."""
     pieces = []
     for part in parts:
         if isinstance(part, str):
             pieces.append(re.escape(part))
         elif part.name in own:
             pieces.append(re.escape(own[part.name]))
+        elif part.name in seen:
+            pieces.append(f"(?P={part.name})")
         else:
-            pieces.append(f"\x01{part.name}\x01")
+            seen.add(part.name)
+            pieces.append(f"(?P<{part.name}>.+?)")
     return "".join(pieces)
 
 
@@ -292,11 +287,11 @@ def check_task_name(template: str) -> str:
     Raises:
         TemplateError: It is not a valid template, or has a field that is not known in advance.
     """
-    for field in _task_name_fields(template):
-        if field.name not in TASK_FIELDS - {"task_id"} or field.default is not None:
+    for part in _task_name_parts(template):
+        if isinstance(part, _Field) and (part.name not in TASK_FIELDS - {"task_id"} or part.default):
             raise TemplateError(
                 template,
-                f"has {field}, which is not known when a task is created",
+                f"has {part}, which is not known when a task is created",
                 "use {group}, {task}, {key}, {index}",
             )
     return template
@@ -313,11 +308,6 @@ def fill_task_name(template: str, fields: Mapping[str, str]) -> str:
 def _task_name_parts(template: str) -> tuple[_Part, ...]:
     title, series = _parse_template(template)
     return series if title is None else (*title, "/", *series)
-
-
-def _task_name_fields(template: str) -> list[_Field]:
-    title, series = _parse_template(template)
-    return [part for part in (*(title or ()), *series) if isinstance(part, _Field)]
 
 
 def _parse_field(text: str, inside: str) -> _Field:

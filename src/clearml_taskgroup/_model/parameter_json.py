@@ -100,7 +100,7 @@ def dumped(typed: Any) -> str:
 
 def is_same_json(one: Any, other: Any) -> bool:
     """Whether two values in stored or typed form are the same; `==` takes True and 1 for equal."""
-    if type(one) is type(other) and type(one) in (str, int, bool):
+    if type(one) is type(other) and type(one) in (str, int, bool, float):
         return bool(one == other)
     return dumped(canonical(one)) == dumped(canonical(other))
 

@@ -73,7 +73,8 @@ def to_iteration(iteration: Any) -> int:
 def checked_levels(levels: Sequence[str]) -> tuple[str, ...]:
     given = None if isinstance(levels, str) else iterator_of(levels)
     names = (levels,) if given is None else tuple(given)
-    if not _are_different_texts(names) or names.count("metric") != 1:
+    are_texts = all(isinstance(name, str) for name in names)
+    if not are_texts or len(set(names)) < len(names) or "metric" not in names:
         raise ArgumentError(
             "levels", levels, "a name for each level of the dict, one of them 'metric': ('split', 'metric')"
         )
@@ -81,10 +82,6 @@ def checked_levels(levels: Sequence[str]) -> tuple[str, ...]:
         if name in TASK_FIELDS:
             raise UnknownFieldError(name)
     return names
-
-
-def _are_different_texts(names: tuple[Any, ...]) -> bool:
-    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
 def flatten_nested(

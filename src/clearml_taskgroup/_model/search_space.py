@@ -10,7 +10,7 @@ from typing import Any
 from .._text import kind, shown
 from ..errors import SpaceError
 from .arguments import iterator_of
-from .parameter_json import canonical, dumped, stored_json
+from .parameter_json import is_same_json, stored_json
 
 Space = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """A dict of sequences (their Cartesian product), or any iterable of dicts (one configuration each).
@@ -79,12 +79,7 @@ def varying_names(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if type(one) is type(other) and isinstance(one, (bool, int, float, str)):
-        return bool(one == other)
-    first, second = (canonical(stored_json(value, lenient=True)) for value in (one, other))
-    return dumped(first) == dumped(second)
+    return one is other or is_same_json(stored_json(one, lenient=True), stored_json(other, lenient=True))
 
 
 def _values(name: str, values: Any) -> list[Any]:
