@@ -242,8 +242,22 @@ WORK = {
 }
 
 
+def slow_down_disk(seconds: float) -> None:
+    """Makes each fsync take so much longer, one after another, as on a disk that is slower than this one."""
+    fsync, disk = os.fsync, threading.Lock()
+
+    def slow_fsync(fd: Any) -> None:
+        fsync(fd)
+        with disk:
+            time.sleep(seconds)
+
+    os.fsync = slow_fsync
+
+
 def main() -> None:
     """Runs one workload."""
+    if fsync_ms := float(os.environ.get("BENCHMARK_FSYNC_MS", 0)):
+        slow_down_disk(fsync_ms / 1000)
     kind, tasks, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     numbers = values(tasks, steps)
     measured = WORK[kind](tasks, steps, numbers)
