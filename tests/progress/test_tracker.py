@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import attrs
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
-from clearml_taskgroup._model.metrics import MetricKey
-from clearml_taskgroup._model.name_template import NameTemplate
-from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._progress import displays
-from clearml_taskgroup._progress.tracker import Progress, choose_metric
-from clearml_taskgroup._results.find_metric import MetricLookup
+from clearml_taskgroup._progress.tracker import Progress
 from clearml_taskgroup.testing import recording
 
 
@@ -83,29 +78,6 @@ def test_what_was_done_before_counts(shown: Shown) -> None:
                     task.mark_failed()
     assert shown.standings[-1] == "2 done, 0 failed, 0 left"
     assert "1 done, 0 failed, 1 left" in shown.standings[-3:]
-
-
-@pytest.mark.parametrize(
-    ("metrics", "measures", "expected"),
-    [
-        (None, [("speed", "val"), ("loss", "train"), ("loss", "val"), ("accuracy", "val")], ("loss", "val")),
-        (None, [("speed", "val")], None),
-        (
-            [Metric("accuracy", mode="max"), "loss"],
-            [("loss", "val"), ("accuracy", "test")],
-            ("accuracy", "test"),
-        ),
-        ([Metric("speed", mode="max"), "loss"], [("loss", "val"), ("speed", "train")], ("speed", "train")),
-        (["speed"], [("speed", "val")], None),
-        (None, [], None),
-    ],
-)
-def test_the_measure_that_tells(metrics: Any, measures: Any, expected: Any) -> None:
-    """The first metric with a mode tells which task is best, in the split that validates."""
-    template = NameTemplate("{metric}/{split}")
-    words = MetricLookup(template, None if metrics is None else Vocabulary.of(metrics, template))
-    found = choose_metric(words, [MetricKey(metric, (("split", split),)) for metric, split in measures])
-    assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 
 
 def test_names_do_nothing_to_a_terminal(shown: Shown) -> None:

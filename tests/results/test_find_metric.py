@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Best, GroupTask, Metric, Results, TaskGroup
+from clearml_taskgroup._model.metrics import MetricKey
+from clearml_taskgroup._model.name_template import NameTemplate
+from clearml_taskgroup._model.vocabulary import Vocabulary
+from clearml_taskgroup._results.find_metric import MetricLookup
 from clearml_taskgroup._results.text_table import text_table as table
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
@@ -241,6 +245,31 @@ def test_did_you_mean(metric: str, context: dict[str, Any], hint: str | None) ->
         results.find(metric, **context)
     assert ("did you mean" in str(caught.value)) == (hint is not None)
     assert hint is None or f"(did you mean {hint}?)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "measures", "expected"),
+    [
+        (None, [("speed", "val"), ("loss", "train"), ("loss", "val"), ("accuracy", "val")], ("loss", "val")),
+        (None, [("speed", "val")], None),
+        (
+            [Metric("accuracy", mode="max"), "loss"],
+            [("loss", "val"), ("accuracy", "test")],
+            ("accuracy", "test"),
+        ),
+        ([Metric("speed", mode="max"), "loss"], [("loss", "val"), ("speed", "train")], ("speed", "train")),
+        (None, [("loss", "train"), ("loss", "test"), ("error", "x"), ("loss", "valid")], ("loss", "valid")),
+        (None, [("loss", "train"), ("error", "x")], ("error", "x")),
+        (["speed"], [("speed", "val")], None),
+        (None, [], None),
+    ],
+)
+def test_the_main_metric(metrics: Any, measures: Any, expected: Any) -> None:
+    """The first metric with a mode tells which task is best, in the split that validates."""
+    template = NameTemplate("{metric}/{split}")
+    words = MetricLookup(template, None if metrics is None else Vocabulary.of(metrics, template))
+    found = words.main_metric([MetricKey(metric, (("split", split),)) for metric, split in measures])
+    assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 
 
 def test_a_spelt_context_and_a_given_one_both_hold() -> None:

@@ -170,25 +170,7 @@ def test_code_that_is_not_known() -> None:
     assert code_changes(None, CodeVersion()) == ["code: not known for the earlier run"]
 
 
-HEAD = (
-    "diff --git a/train.py b/train.py\nindex 1..2 100644\n--- a/train.py\n+++ b/train.py\n@@ -1,3 +1,3 @@\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "change"),
-    [
-        ("", f"{HEAD} import x\n-lr = 1\n+lr = 2\n a\n", "1 line added, 1 removed"),
-        (f"{HEAD}-lr = 1\n+lr = 2\n", f"{HEAD}-lr = 1\n+lr = 3\n", "1 line added, 1 removed"),
-        (f"{HEAD}-lr = 1\n+lr = 2\n", "", "1 line added, 1 removed"),
-        (f"{HEAD}+a\n", f"{HEAD}+a\n+++b\n+c\n", "2 lines added, 0 removed"),
-        (f"{HEAD}+a\n", f"{HEAD} y\n+a\n", "they differ (1 line of their diffs)"),
-    ],
-)
-def test_lines_of_the_source_are_counted(before: str, after: str, change: str) -> None:
-    """Not lines of the diffs, with their heads and context; of a script without repository, its lines."""
-    versions = [CodeVersion(commit=COMMIT, diff=diff) for diff in (before, after)]
-    assert code_changes(*versions) == [f"uncommitted changes: {change}"]
+def test_a_script_without_a_repository_is_compared_itself() -> None:
     scripts = [CodeVersion(diff=text) for text in ("a\nb\n", "a\n-c\n+d\n")]
     assert code_changes(*scripts) == ["script: 2 lines added, 1 removed"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .._results.parameters import varying_names
+from .._model.search_space import varying_names
 from .._results.task_labels import one_form
 from .._results.value_text import shorten, value_text
 

@@ -11,15 +11,10 @@ from .._results.rows import best_of, with_parameters
 from .._text import printable, some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._model.metrics import MetricKey
     from .._results.find_metric import MetricLookup
     from .._run.state import TaskState
     from .displays import Display
-
-PREFERRED_CONTEXT_VALUES = ("val", "validation", "valid", "dev", "eval", "test")
-"""The best value is taken of a metric with one of these context values if there is one, the first first."""
 
 
 @attrs.define
@@ -142,7 +137,7 @@ class Tracker:
     def _update_best(self, state: TaskState) -> None:
         metrics = state.metrics.items()
         stats = {key: data.stats for key, data in metrics if data.stats.count and not data.has_diverged}
-        metric_key = self._metric_key = self._metric_key or choose_metric(self.lookup, list(stats))
+        metric_key = self._metric_key = self._metric_key or self.lookup.main_metric(stats)
         mode = None if metric_key is None else self.lookup.likely_mode(metric_key[0])
         if metric_key is None or mode is None or metric_key not in stats:
             return
@@ -152,21 +147,3 @@ class Tracker:
             candidates.insert(0, self._best)
         self._best = best_name, value = best_of(candidates, lambda item: item[1], mode)
         self.progress.best = f"best {self.lookup.label(metric_key)} {value:.4g} ({best_name})"
-
-
-def choose_metric(lookup: MetricLookup, metric_keys: Sequence[MetricKey]) -> MetricKey | None:
-    """Chooses the metric whose best value is shown.
-
-    It is the first metric of the vocabulary that has values and a mode; without a vocabulary the first one
-    whose mode is known by its name. Of several contexts, `val` is preferred to `test`, and that to others.
-    """
-    known = [metric_key for metric_key in metric_keys if lookup.likely_mode(metric_key[0]) is not None]
-    vocabulary = lookup.vocabulary.metrics if lookup.vocabulary is not None else ()
-    order = list(dict.fromkeys([*vocabulary, *(metric for metric, _ in known)]))
-    preferred = PREFERRED_CONTEXT_VALUES
-
-    def rank(metric_key: MetricKey) -> tuple[int, int]:
-        places = (preferred.index(value) for _, value in metric_key[1] if value in preferred)
-        return order.index(metric_key[0]), min(places, default=len(preferred))
-
-    return min(known, key=rank, default=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -84,33 +83,12 @@ def code_changes(before: CodeVersion | None, after: CodeVersion | None) -> list[
 
 
 def _source_change(before: CodeVersion, after: CodeVersion) -> str:
-    """Says how many lines of the source differ; of two commits, that is not known from their diffs."""
+    """Says how many lines of the diffs differ, or of the script where there is no repository."""
     lines = [line[:1] for line in list(diff_lines(before, after))[2:]]
-    if before.commit == after.commit:
-        added, removed = lines.count("+"), lines.count("-")
-        if after.commit:
-            old, new = _changed_lines(before.diff), _changed_lines(after.diff)
-            added = (new["+"] - old["+"]).total() + (old["-"] - new["-"]).total()
-            removed = (old["+"] - new["+"]).total() + (new["-"] - old["-"]).total()
-        if added or removed:
-            what = "uncommitted changes" if after.commit else "script"
-            return f"{what}: {counted(added, 'line')} added, {removed} removed"
-    differing = counted(lines.count("+") + lines.count("-"), "line")
-    return f"uncommitted changes: they differ ({differing} of their diffs)"
-
-
-def _changed_lines(diff: str) -> dict[str, Counter[tuple[str, str]]]:
-    """Counts the lines of each file that a diff adds (`+`) and removes (`-`)."""
-    found: dict[str, Counter[tuple[str, str]]] = {"+": Counter(), "-": Counter()}
-    file, in_head = "", False
-    for line in diff.split("\n"):
-        if line.startswith("diff "):
-            file, in_head = line, True
-        elif line.startswith("@@"):
-            in_head = False
-        elif line[:1] in found and not in_head:
-            found[line[0]][file, line[1:]] += 1
-    return found
+    added, removed = lines.count("+"), lines.count("-")
+    if before.commit or after.commit:
+        return f"uncommitted changes: they differ ({counted(added + removed, 'line')} of their diffs)"
+    return f"script: {counted(added, 'line')} added, {removed} removed"
 
 
 def _shown(name: str, text: str) -> str:

@@ -12,7 +12,7 @@ import attrs
 from .._clearml.hyperparameters import stored_parameters
 from .._model.identity import flatten
 from .._model.parameter_json import canonical, copied_parameters, dumped, literal
-from .._text import closest, counted, natural, some
+from .._text import counted, did_you_mean, natural, some
 from ..errors import ArgumentError
 from .aggregate import group_by_configuration, mean_of
 from .export import Tabular, column_names
@@ -421,14 +421,11 @@ def _reference(known: Sequence[Configuration], to: Any, over: Sequence[str]) -> 
     """
     names = [one.name for one in known]
     params = getattr(to, "params", to)
-    if isinstance(params, str):
-        if params in names:
-            return known[names.index(params)]
-        close = closest(params, names)
-        hint = "" if close is None else f"; did you mean {close!r}?"
-        raise ArgumentError("to", to, f"the name or the parameters of a configuration: {some(names)}{hint}")
+    if params in names:
+        return known[names.index(params)]
     if not isinstance(params, Mapping):
-        raise ArgumentError("to", to, f"the name or the parameters of a configuration: {some(names)}")
+        hint = did_you_mean(params, names) if isinstance(params, str) else ""
+        raise ArgumentError("to", to, f"the name or the parameters of a configuration: {some(names)}{hint}")
     wanted = {name: typed_value(name, value) for name, value in flatten(params).items() if name not in over}
     found = [one for one in known if has_parameters(one.params, wanted)]
     found = [one for one in found if len(one.params) == len(wanted)] or found  # exactly these parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from .._model.arguments import iterator_of
 from .._model.identity import flatten
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
 from .._model.status import shown_status
-from .._text import closest, shown
+from .._text import did_you_mean, shown
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
 if TYPE_CHECKING:
@@ -102,9 +101,8 @@ def filter_rows(
     fields = {name: params.pop(name) for name in ROW_FIELDS if name in params and name not in known}
     for name, value in fields.items():
         if name == "status" and value not in STATUSES:
-            close = closest(value, STATUSES)
-            hint = f"; did you mean {close!r}?" if close is not None else ""
-            raise ArgumentError("status", value, f"one of {', '.join(STATUSES)}{hint}")
+            expected = f"one of {', '.join(STATUSES)}{did_you_mean(value, STATUSES)}"
+            raise ArgumentError("status", value, expected)
     for name, value in params.items():
         require_parameter(rows, "where", name)
         _require_type(rows, name, value)
@@ -121,24 +119,6 @@ def _has_field(row: Row, name: str, value: Any) -> bool:
     if (name, value) == ("status", "abandoned"):  # in ClearML's words they were stopped
         return shown_status(row.status, row.status_reason) == "abandoned"
     return str(getattr(row, name)) == str(value)
-
-
-def where_call(text: str) -> str:
-    """Writes the call of `where` that selects what a text like `lr=1,seed=0` means."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    if not all(name.strip() and equals for name, equals, _ in pairs):
-        return f"where(name={shown(text)})"
-    values = {name.strip(): _value_of(value.strip()) for name, _, value in pairs}
-    if all(name.isidentifier() for name in values):
-        return f"where({', '.join(f'{name}={shown(value)}' for name, value in values.items())})"
-    return f"where({shown(values)})"
-
-
-def _value_of(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def has_parameters(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._drift.parse_name import parse_name
 from .._model.arguments import check_choice
-from .._model.metric_words import mode_of
+from .._model.metric_words import SPLITS, mode_of
 from .._model.metrics import Context, MetricKey, canonical_context, plain_text
 from .._model.parameter_json import typed_json
 from .._text import closest, natural, some
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_CONTEXTS_NAMED = 3
 """The most contexts named that tasks have instead of the one that was asked for."""
+
+SPLIT_ORDER = ("val", "dev", "eval", "test", "other", "train")
 
 
 @attrs.frozen
@@ -115,11 +118,21 @@ class MetricLookup:
 
         The order in which they were first reported is not used because a server does not know it.
         """
-        place = {name: index for index, name in enumerate(self.vocabulary.metrics)} if self.vocabulary else {}
-        return sorted(
-            dict.fromkeys(metric_keys),
-            key=lambda metric_key: (place.get(metric_key[0], len(place)), natural(str(metric_key))),
-        )
+        return sorted(dict.fromkeys(metric_keys), key=lambda key: (self.place(key[0]), natural(str(key))))
+
+    def place(self, metric: str) -> int:
+        """Returns the position of a metric in the vocabulary; that after the last one if it is not there."""
+        order = list(self.vocabulary.metrics) if self.vocabulary is not None else []
+        return order.index(metric) if metric in order else len(order)
+
+    def main_metric(self, metric_keys: Iterable[MetricKey]) -> MetricKey | None:
+        """Chooses the metric that says which task is the best; None if no mode is known.
+
+        It is the first metric of the vocabulary that has a mode, or without a vocabulary the first one whose
+        mode its name tells; of several splits, one that was not trained on.
+        """
+        known = [key for key in metric_keys if self.likely_mode(key.metric) is not None]
+        return min(known, key=lambda key: (self.place(key.metric), split_rank(key)), default=None)
 
     def require_mode(self, metric: str, mode: Mode | None) -> Mode:
         """Returns whether greater or smaller is better; see `likely_mode`.
@@ -179,18 +192,14 @@ class MetricLookup:
             close = closest(metric, {name for name, _ in known})
             return "" if close is None else repr(close)
         for field, value in context.items():
-            values = [have[field] for have in contexts if field in have]
+            values = {plain_text(have[field]): have[field] for have in contexts if field in have}
             if not values:
                 close = closest(field, {name for have in contexts for name in have})
                 return "" if close is None else f"{close}="
-            shown = plain_text(value)
-            alike = [have for have in values if plain_text(have) == shown]
-            if alike and all(typed_json(have) != typed_json(value) for have in alike):
-                return f"{field}={_python_literal(alike[0])}"
-            close = closest(shown, {plain_text(have): None for have in values})
-            if not alike and close is not None:
-                value = next(have for have in values if plain_text(have) == close)
-                return f"{field}={_python_literal(value)}"
+            text = plain_text(value)
+            close = text if text in values else closest(text, values)
+            if close is not None and typed_json(values[close]) != typed_json(value):
+                return f"{field}={_python_literal(values[close])}"
         return ""
 
     def _with_defaults(self, metric_key: MetricKey) -> MetricKey:
@@ -198,6 +207,14 @@ class MetricLookup:
         context = dict(metric_key[1])
         missing = [(field, text) for field, text in self.template.defaults.items() if field not in context]
         return MetricKey(metric_key.metric, tuple(sorted((*metric_key.context, *missing))))
+
+
+def split_rank(metric_key: MetricKey) -> int:
+    """Returns a number to sort splits by: validation data first, then test data, training data last."""
+    words = [*re.split(r"[^a-z]+", metric_key.metric.lower())]
+    words += [str(value).lower() for _, value in metric_key.context]
+    found = [SPLIT_ORDER.index(SPLITS[word]) for word in words if word in SPLITS]
+    return min(found, default=SPLIT_ORDER.index("other"))
 
 
 def _matches(context: Context, wanted: Context, at_default: set[str]) -> bool:

@@ -62,7 +62,7 @@ class History(Tabular[Curve]):
     def _table(self) -> tuple[list[str], list[list[str]]]:
         body = [
             [
-                _name(curve.row),
+                with_parameters(curve.row.name, curve.row._params),
                 str(len(curve)),
                 f"{curve.values[0]:.4g}",
                 f"{curve.values[-1]:.4g}",
@@ -225,7 +225,3 @@ def _without_single_value(points: DataPoints) -> DataPoints:
 def _latest_by_iteration(points: Iterable[Point]) -> list[tuple[int | None, float]]:
     latest: dict[int | None, float] = dict(points)
     return sorted(latest.items(), key=lambda point: (point[0] is not None, point[0] or 0))
-
-
-def _name(row: Row) -> str:
-    return with_parameters(row.name, row.params)

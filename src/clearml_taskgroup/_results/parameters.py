@@ -6,13 +6,14 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from .._model.search_space import varying_names
 from ..errors import ArgumentError
 from .filtering import no_such_parameter, parameter_names, require_parameter
-from .scales import MAX_CELLS, NUMBER_OF_BINS, assign_cells, is_continuous, rank_shares, varies
+from .scales import MAX_CELLS, NUMBER_OF_BINS, assign_cells, is_continuous, rank_shares
 from .value_text import MISSING, as_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .rows import Row, RowValue
 
@@ -74,22 +75,13 @@ def over_names(rows: Sequence[Row], over: str | Sequence[str] | None) -> tuple[s
 
 def parameter_values(rows: Sequence[Row], name: str) -> list[Any]:
     """Returns a parameter's value for each task; `MISSING` if the task does not have the parameter."""
-    return _values([row._params for row in rows], name)
-
-
-def _values(tasks: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [as_number(params[name]) if name in params else MISSING for params in tasks]
+    return [as_number(row._params[name]) if name in row._params else MISSING for row in rows]
 
 
 def varying_parameters(rows: Sequence[Row], among: Sequence[str] | None = None) -> list[str]:
     """Returns the parameters, of some or all, that do not have the same value in all tasks."""
-    return varying_names([row._params for row in rows], among)
-
-
-def varying_names(tasks: Sequence[Mapping[str, Any]], among: Sequence[str] | None = None) -> list[str]:
-    """The same for tasks of which only the parameters are given."""
-    names = dict.fromkeys(name for params in tasks for name in params) if among is None else among
-    return [name for name in names if varies(_values(tasks, name))]
+    names = varying_names([row._params for row in rows])
+    return [name for name in names if among is None or name in among]
 
 
 def by_explained_variance(row_values: Sequence[RowValue], names: Sequence[str]) -> list[str]:

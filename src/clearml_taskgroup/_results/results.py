@@ -14,13 +14,7 @@ from ..errors import AmbiguousResultError, NoSuchResultError
 from .aggregate import Aggregates, aggregate_row, group_by_configuration
 from .compare import TESTS, Comparison, Test, compare, configurations
 from .export import IDENTITY_COLUMNS, Tabular, column_names, metric_columns, row_record
-from .filtering import (
-    counting_stats,
-    filter_rows,
-    has_value,
-    is_comparable,
-    where_call,
-)
+from .filtering import counting_stats, filter_rows, has_value, is_comparable
 from .parameters import over_names
 from .row_blocks import RowBlocks
 from .rows import (
@@ -470,7 +464,10 @@ class Results(Tabular[Row]):
         return f"that of {tasks} does not count"
 
     def _not_a_position(self, given: str) -> str:
-        return f"results[…] takes a position; by parameters, write results.{where_call(given)}"
+        return (
+            f"results[{given!r}] has no meaning: rows are selected by position, "
+            "by parameters with results.where(C=1), by their name with results.where(name=…)"
+        )
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         return column_names(IDENTITY_COLUMNS, self.rows, records)

@@ -43,12 +43,10 @@ class Cells:
     Attributes:
         names: The name of each cell.
         places: For each value, the index of its cell.
-        binned: Whether cells are ranges of numbers.
     """
 
     names: tuple[str, ...]
     places: tuple[int, ...]
-    binned: bool = False
 
 
 def assign_cells(values: Sequence[Any], max_cells: int = MAX_CELLS) -> Cells:
@@ -70,7 +68,7 @@ def assign_cells(values: Sequence[Any], max_cells: int = MAX_CELLS) -> Cells:
         else where[value_text(value)]
         for value in values
     )
-    return Cells(tuple(texts), places, binned=True)
+    return Cells(tuple(texts), places)
 
 
 @attrs.frozen
@@ -178,11 +176,6 @@ def distinct(values: Sequence[Any]) -> list[Any]:
 def _identity(value: Any) -> Any:
     """Returns what is the same for the same values: a number itself, which is faster, else the text."""
     return value if is_number(value) else value_text(value)
-
-
-def varies(values: Sequence[Any]) -> bool:
-    """Whether there are different values; it ends at the first one that differs."""
-    return bool(values) and any(_identity(value) != _identity(values[0]) for value in values)
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._clearml.pages import with_columns
 from .._log import logger
-from .._model.metric_words import SPLITS
 from .._model.search_space import varying_names
 from .._model.status import shown_status, tally, tally_text
 from .find_metric import MetricLookup
@@ -82,7 +80,9 @@ def _title(run: Run) -> str:
 
 def _table_url(address: str, parameters: Iterable[str], names: Names, lookup: MetricLookup) -> str:
     listed = dict.fromkeys(itertools.chain.from_iterable(names.values()))
-    return with_columns(address, parameters, listed, _best_first(names, lookup))
+    main = lookup.main_metric(names)
+    best_first = None if main is None else (names[main][0], lookup.likely_mode(main.metric) == "max")
+    return with_columns(address, parameters, listed, best_first)
 
 
 def _names(tasks: Iterable[Mapping[MetricKey, Sequence[Name]]]) -> Names:
@@ -96,23 +96,3 @@ def _names(tasks: Iterable[Mapping[MetricKey, Sequence[Name]]]) -> Names:
                 found[key] = (*found.get(key, ()), *new)
                 count += len(new)
     return found
-
-
-def _best_first(names: Names, lookup: MetricLookup) -> tuple[Name, bool] | None:
-    """Chooses the metric to sort by: the vocabulary's first one with a mode, rather not of training."""
-    order = list(lookup.vocabulary.metrics) if lookup.vocabulary is not None else []
-    known = [(key, mode) for key in names if (mode := lookup.likely_mode(key.metric)) is not None]
-    if not known:
-        return None
-
-    def place(pair: tuple[MetricKey, Any]) -> tuple[bool, int]:
-        metric = pair[0].metric
-        return _is_of_training(pair[0]), order.index(metric) if metric in order else len(order)
-
-    key, mode = min(known, key=place)
-    return names[key][0], mode == "max"
-
-
-def _is_of_training(key: MetricKey) -> bool:
-    words = [*re.split(r"[^a-z]+", key.metric.lower()), *(str(value).lower() for _, value in key.context)]
-    return any(SPLITS.get(word) == "train" for word in words)
