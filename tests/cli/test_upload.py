@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._cli import drift as _drift
-from clearml_taskgroup._cli import find_run, main, server_check
+from clearml_taskgroup._cli import find_run, main
 from clearml_taskgroup._cli import upload as upload_commands
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import upload as _upload
@@ -204,7 +204,7 @@ def test_a_run_that_fails_does_not_keep_the_others(loopback: LoopbackServer) -> 
 
 def test_a_server_that_is_away_is_told(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server the exit code is 1 and the line has the command for later; nothing is lost."""
-    monkeypatch.setattr(server_check, "REQUIRED_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(limits, "LOGIN_TIMEOUT_S", 0.0)
     make()
     loopback.faults.outage = True
     result = command("upload", f"{PROJECT}/{NAME}")

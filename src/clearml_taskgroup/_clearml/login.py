@@ -27,7 +27,7 @@ from .._model.backoff import Backoff
 from . import http_request, sdk
 from .answers import is_clearml, summary
 from .concurrent import call_in_time
-from .login_errors import TEMPORARY_STATUSES, LoginDelayed, login_error, no_answer
+from .login_errors import TEMPORARY_STATUSES, LoginDelayed, NobodyThere, login_error, no_answer
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
 
@@ -112,11 +112,12 @@ _SWITCHES: dict[str, bool | str] = {
 }
 
 
-def connect(timeout: float | None = None) -> Connection:
+def connect(timeout: float | None = None, *, restarts: bool = True) -> Connection:
     """Logs in to the configured server; tries again while it does not answer.
 
     Args:
         timeout: The most seconds to try for, `limits.LOGIN_TIMEOUT_S` by default.
+        restarts: Whether to wait where nothing listens, as while a server restarts.
 
     Raises:
         LoginError: It refuses the credentials (raised at once), or cannot be reached.
@@ -134,8 +135,11 @@ def connect(timeout: float | None = None) -> Connection:
         except TimeoutError as error:
             raise LoginDelayed(f"cannot log in: {host} did not answer in time") from error
         except Exception as error:  # requests', urllib3's and ClearML's own
-            problem, pause = login_error(error), backoff.next_pause()
-            if not isinstance(problem, LoginDelayed) or time.monotonic() + pause > deadline:
+            problem = login_error(error)
+            if not isinstance(problem, LoginDelayed) or (isinstance(problem, NobodyThere) and not restarts):
+                raise problem from error
+            pause = backoff.next_pause()
+            if time.monotonic() + pause > deadline:
                 raise problem from error
         time.sleep(pause)
     (session,) = sessions

@@ -14,6 +14,10 @@ class LoginDelayed(LoginError):
     """A login that failed; another attempt may succeed."""
 
 
+class NobodyThere(LoginDelayed):
+    """The server's name is not known, or nothing listens there: a typing error, or a server that is off."""
+
+
 def no_answer(host: str, error: requests.RequestException) -> LoginError:
     text = str(error)
     if isinstance(error, requests.exceptions.SSLError):
@@ -29,11 +33,14 @@ def no_answer(host: str, error: requests.RequestException) -> LoginError:
         return LoginDelayed(f"cannot log in: the answer of {host} has {error}")
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return LoginDelayed(f"cannot log in: {host} did not answer in time")
-    reason = "nothing listens there" if "refused" in text else _NO_NAME.get("resol" in text.lower(), "")
-    return LoginDelayed(f"cannot log in: no connection to {host}: {reason or type(error).__name__}")
+    no_connection = f"cannot log in: no connection to {host}"
+    if "refused" in text:
+        return NobodyThere(f"{no_connection}: nothing listens there")
+    if "resol" in text.lower():
+        return NobodyThere(f"{no_connection}: its name is not known")
+    return LoginDelayed(f"{no_connection}: {type(error).__name__}")
 
 
-_NO_NAME = {True: "its name is not known"}
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,6 @@ import attrs
 import click
 
 from .._clearml.api import Transport
-from .._clearml.login import connect
 from .._clearml.queries import MAX_PAGE_TASKS, query_by_id
 from .._drift.apply_offline import session_marks
 from .._drift.compare import (
@@ -32,6 +33,7 @@ from .._text import counted, some
 from .drift_plan import apply_plan, sessions_folder, write_plan
 from .find_run import Mode, choose_place, is_below, results_of, root, suggestions
 from .logged_names import (
+    API_TIMEOUT_S,
     LoggedNames,
     NoSuchTasksError,
     names_of_project,
@@ -42,11 +44,11 @@ from .logged_names import (
     names_of_tasks,
 )
 from .output import Command, Failure, echo, json_option, mode_options, parse_since, print_json
-from .server_check import TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .._clearml.login import Connection
     from .._model.past import PastRun
     from .._results.results import Results
     from .logged_names import Marks
@@ -220,40 +222,34 @@ def _recent(logged: list[LoggedNames], since: float | None) -> list[LoggedNames]
 
 def _logged_names(asked: _Asked, mode: Mode | None) -> list[LoggedNames]:
     found = [task for group in asked.groups for task in _of_group(group, mode, asked.since)]
-    online = bool(asked.tasks or asked.projects) and choose_place(mode, disk_fallback=False).is_online
-    if online:
-        transport = Transport(connect())
-        try:
-            found += _on_server(transport, asked)
-        finally:
-            transport.close()
-    elif asked.tasks or asked.projects:
-        found += _on_disk(asked, exact=False)
+    if asked.tasks or asked.projects:
+        connection = choose_place(mode, disk_fallback=False).connection
+        if connection is None:
+            found += _on_disk(asked, exact=False)
+        else:
+            found += _on_server(connection, asked)
     return list({task.id: task for task in found}.values())
 
 
 def _to_plan(asked: _Asked, mode: Mode | None) -> tuple[str, bool, list[LoggedNames]]:
     """Returns the place, whether it is a server, and its tasks with titles and series as they are stored."""
-    online = choose_place(mode, disk_fallback=False).is_online
-    where: Mode = "online" if online else "offline"
+    connection = choose_place(mode, disk_fallback=False).connection
+    where: Mode = "offline" if connection is None else "online"
     of_groups = [
         row.id for group in asked.groups for row in results_of(group, None, where, disk_fallback=False)
     ]
     asked = attrs.evolve(asked, tasks=(*asked.tasks, *of_groups))
-    if not online:
+    if connection is None:
         found, place = _on_disk(asked, exact=True), str(sessions_folder())
     else:
-        transport = Transport(connect())
-        try:
-            found, place = _on_server(transport, asked, archived=True), transport.connection.host
-        finally:
-            transport.close()
-    return place, online, list({task.id: task for task in found}.values())
+        found, place = _on_server(connection, asked, archived=True), connection.host
+    return place, connection is not None, list({task.id: task for task in found}.values())
 
 
-def _on_server(transport: Transport, asked: _Asked, *, archived: bool = False) -> list[LoggedNames]:
-    found = [task for project in asked.projects for task in _of_project(transport, project, asked, archived)]
-    return found + (names_of_tasks(transport, asked.tasks) if asked.tasks else [])
+def _on_server(connection: Connection, asked: _Asked, *, archived: bool = False) -> list[LoggedNames]:
+    with closing(Transport(connection)) as transport:
+        of_projects = [_of_project(transport, project, asked, archived) for project in asked.projects]
+        return [*chain.from_iterable(of_projects), *names_of_tasks(transport, asked.tasks)]
 
 
 def _is_id(text: str) -> bool:
@@ -268,12 +264,9 @@ def _of_group(group: str, mode: Mode | None, since: float | None) -> list[Logged
         return found
     created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
     missing = [task.id for task in found if task.id not in created]
-    if missing and results.about.mode == "online" and choose_place(mode).is_online:
-        transport = Transport(connect())
-        try:
+    if missing and results.about.mode == "online" and (connection := choose_place(mode).connection):
+        with closing(Transport(connection)) as transport:
             created.update((task.id, task.created) for task in names_of_tasks(transport, missing))
-        finally:
-            transport.close()
     return [attrs.evolve(task, created=created.get(task.id) or results.about.started) for task in found]
 
 
@@ -283,13 +276,11 @@ def _marks_of(group: str, results: Results, mode: Mode | None) -> dict[str, Mark
     if results.about.mode == "offline":
         sessions = Path(results.about.where)
         return {task_id: session_marks(sessions / task_id) for task_id in ids}
-    if Path(group).is_file() or not choose_place(mode, disk_fallback=False).is_online:
+    connection = None if Path(group).is_file() else choose_place(mode, disk_fallback=False).connection
+    if connection is None:
         return {}
-    transport = Transport(connect())
-    try:
+    with closing(Transport(connection)) as transport:
         found = query_by_id(transport, ids, ("id", "tags", "comment"))
-    finally:
-        transport.close()
     return {str(task["id"]): (task.get("tags") or (), str(task.get("comment") or "")) for task in found}
 
 
@@ -298,7 +289,7 @@ def _of_project(transport: Transport, project: str, asked: _Asked, archived: boo
         return names_of_project(transport, project, below=asked.below, since=asked.since, archived=archived)
     except NoSuchTasksError as error:
         query = {"only_fields": ["name"], "page_size": MAX_PAGE_TASKS, "page": 0, "order_by": ["name"]}
-        answer = transport.call("projects.get_all", query, timeout=TIMEOUT_S)
+        answer = transport.call("projects.get_all", query, timeout=API_TIMEOUT_S)
         raise NotChecked(
             f"{error}{_suggested_projects(project, (each['name'] for each in answer['projects']))}"
         ) from None

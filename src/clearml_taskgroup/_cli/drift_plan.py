@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .._clearml.api import Transport
-from .._clearml.login import connect
 from .._drift.apply_offline import apply_offline
 from .._drift.apply_online import apply_online
 from .._drift.correct_names import fields_of_tasks
@@ -190,16 +189,13 @@ def _place(plan: Plan) -> Any:
             )
         yield lambda done: apply_offline(plan, all_runs(root()), sessions, done)
         return
-    if not choose_place(None, disk_fallback=False).is_online:
+    connection = choose_place(None, disk_fallback=False).connection
+    if connection is None:
         raise Failure(f"the plan is for the server {plan.place}; ClearML is set offline, or not configured")
-    transport = Transport(connect())
-    try:
-        if transport.connection.host != plan.place:
-            here = transport.connection.host
-            raise Failure(f"the plan is for the server {plan.place}; the configured one is {here}")
+    if connection.host != plan.place:
+        raise Failure(f"the plan is for the server {plan.place}; the configured one is {connection.host}")
+    with contextlib.closing(Transport(connection)) as transport:
         yield lambda done: apply_online(transport, plan, done)
-    finally:
-        transport.close()
 
 
 def sessions_folder() -> Path:

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from .._clearml import sdk
+from .._clearml import login, sdk
 from .._text import closest, some
 from ..errors import (
     AmbiguousResultError,
@@ -19,7 +19,6 @@ from ..errors import (
     NoSuchResultError,
     RunInUseError,
 )
-from . import server_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,8 +81,8 @@ def command_message(error: Exception, *, offline: bool = False) -> str:
 def _login_error(error: LoginError, hint: str) -> str:
     if not sdk.is_configured():
         return NO_SERVER
-    server = server_check.server_name()
-    if _CREDENTIALS_REFUSED.search(error.problem):
+    server = server_name()
+    if are_credentials_refused(error):
         return (
             f"{server} refuses the credentials; check those in clearml.conf, or CLEARML_API_ACCESS_KEY and "
             f"CLEARML_API_SECRET_KEY.{hint}"
@@ -91,6 +90,15 @@ def _login_error(error: LoginError, hint: str) -> str:
     problem = " ".join(error.problem.split())
     problem = f"{problem[:200]}…" if len(problem) > 200 else problem
     return f"{server}: {problem}; check its address in clearml.conf.{hint}"
+
+
+def are_credentials_refused(error: LoginError) -> bool:
+    return _CREDENTIALS_REFUSED.search(error.problem) is not None
+
+
+def server_name() -> str:
+    """The configured server, for messages."""
+    return f"the ClearML server {login.api_server()[0]}"
 
 
 def metric_arguments(metric_key: str) -> list[str]:

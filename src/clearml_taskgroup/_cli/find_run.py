@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import click
+import urllib3
 
 from .._clearml import login, sdk
 from .._group import TaskGroup
@@ -20,19 +21,21 @@ from .._results.run_list import Listed, runs_on_disk, runs_on_server
 from .._run import mode as _modes
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import all_runs, latest_run, load
-from ..errors import NoSuchRunError, ServerNameError
-from . import server_check
-from .error_text import NO_SERVER, some_distinct
+from ..errors import LoginError, NoSuchRunError, ServerNameError
+from .error_text import NO_SERVER, are_credentials_refused, server_name, some_distinct
 from .output import Failure, echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from .._clearml.login import Connection
     from .._model.past import PastRun
     from .._results.results import Results
 
 Mode = Literal["online", "offline"]
 
+OPTIONAL_SERVER_TIMEOUT_S = 3.0
+"""Seconds to wait for a server that a command can do without."""
 MIN_SIMILARITY = 0.7
 """The similarity, from 0 to 1, from which on a name is suggested."""
 GROUP_FORMS = (
@@ -54,16 +57,13 @@ class Place:
 
     Attributes:
         mode: `"online"` for the server only, `"offline"` for this disk only, None for both.
+        connection: The server, if it is to be asked.
         is_fallback: Whether this disk is used because the server does not answer.
     """
 
     mode: Mode | None
+    connection: Connection | None = None
     is_fallback: bool = False
-
-    @property
-    def is_online(self) -> bool:
-        """Whether to ask the server."""
-        return self.mode != "offline"
 
 
 def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
@@ -75,6 +75,7 @@ def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
 
     Raises:
         Failure: The server is required, and none is configured or it does not answer.
+        LoginError: The server refuses the credentials.
     """
     is_set_offline = sdk.task_mode() == "offline"
     if mode == "online" and is_set_offline:
@@ -86,22 +87,51 @@ def choose_place(mode: Mode | None, *, disk_fallback: bool = True) -> Place:
     if mode is None and _modes.resolve(None, log=False) != "online":
         return Place("offline")  # on a rank other than 0 of a distributed job
     needed = mode == "online" or not disk_fallback
-    problem = server_check.why_unreachable(needed=needed)
-    if problem is None:
-        return Place(mode)
-    no_answer = f"{server_check.server_name()} does not answer ({problem})"
-    if needed:
-        raise Failure(f"{no_answer}; use this disk only with --offline, or try again later")
-    echo(f"{no_answer}; showing what is on this disk", err=True)
-    return Place("offline", is_fallback=True)
+    try:
+        return Place(mode, connect(None if needed else OPTIONAL_SERVER_TIMEOUT_S))
+    except NoAnswer as no_answer:
+        if needed:
+            raise Failure(
+                f"{no_answer.message}; use this disk only with --offline, or try again later"
+            ) from None
+        echo(f"{no_answer.message}; showing what is on this disk", err=True)
+        return Place("offline", is_fallback=True)
+
+
+class NoAnswer(Failure):
+    """The server does not answer."""
+
+
+def connect(timeout: float | None = None) -> Connection:
+    """Logs in to the configured server.
+
+    Args:
+        timeout: The most seconds to wait for it, `limits.LOGIN_TIMEOUT_S` by default.
+
+    Raises:
+        NoAnswer: It does not answer, or somebody else does in its place.
+        LoginError: It refuses the credentials.
+    """
+    host, verify = login.api_server()
+    if not verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    try:
+        connection = login.connect(timeout, restarts=False)
+    except LoginError as error:
+        if are_credentials_refused(error):
+            raise
+        problem = error.problem.removeprefix("cannot log in: ").replace(host, "it")
+        raise NoAnswer(f"{server_name()} does not answer ({problem})") from None
+    connection.disconnect()  # the command calls with a session of its own
+    return connection
 
 
 def list_runs(place: Place) -> list[Listed]:
     """Lists the runs of all groups on the server and on this disk, the latest first."""
     on_disk = {run.run: run for run in runs_on_disk(root())}
     found = {} if place.mode == "online" else dict(on_disk)
-    if place.is_online:
-        backend = OnlineBackend(login.connect(server_check.TIMEOUT_S))
+    if place.connection is not None:
+        backend = OnlineBackend(place.connection)
         try:
             for run in runs_on_server(backend, on_disk):
                 own = found.get(run.run)

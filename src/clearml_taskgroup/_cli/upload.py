@@ -17,10 +17,9 @@ from .._results.run_list import statuses_of
 from .._storage.past_runs import all_runs, is_in_use
 from .._storage.upload import upload
 from .._text import counted, printable
-from ..errors import ServerError, TaskGroupError
-from . import server_check
-from .error_text import NO_SERVER, command_message
-from .find_run import root, run_on_disk
+from ..errors import LoginError, ServerError, TaskGroupError
+from .error_text import NO_SERVER, command_message, server_name
+from .find_run import NoAnswer, connect, root, run_on_disk
 from .output import (
     ARGUMENTS_KEY,
     Command,
@@ -135,7 +134,7 @@ def upload_command(
     if found and everything and not yes and not as_json and is_terminal():
         list_runs_briefly(found)
         number, tasks = counted(len(found), "run"), counted(sum(len(past.latest()) for past in found), "task")
-        click.confirm(f"upload {number} ({tasks}) to {server_check.server_name()}?", abort=True)
+        click.confirm(f"upload {number} ({tasks}) to {server_name()}?", abort=True)
     for past in found:
         try:
             uploaded_runs.append(_upload_one(past, quiet=as_json))
@@ -172,9 +171,10 @@ def _require_server(again: str) -> None:
         )
     if not sdk.is_configured():
         raise Failure(f"{NO_SERVER}. {NOTHING_LOST}: {again}")
-    problem = server_check.why_unreachable(needed=True)
-    if problem is not None:
-        raise Failure(f"{server_check.server_name()} does not answer ({problem}). {NOTHING_LOST}: {again}")
+    try:
+        connect()
+    except (NoAnswer, LoginError) as error:
+        raise Failure(f"{command_message(error).rstrip('.')}. {NOTHING_LOST}: {again}") from None
 
 
 def run_title(past: PastRun) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._clearml import login, sdk
-from clearml_taskgroup._cli import server_check
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._cli.error_text import server_name
+from clearml_taskgroup._cli.find_run import NoAnswer, connect
+from clearml_taskgroup._model.backoff import Backoff
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
 from tests.support.runs import NAME, PROJECT, Place
@@ -30,9 +30,9 @@ def make() -> TaskGroup:
 
 @pytest.fixture
 def away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that refuses connections; ClearML itself must not be asked to log in there."""
+    """A server that refuses connections; nobody waits for it to come back."""
     monkeypatch.setenv("CLEARML_API_HOST", REFUSES)
-    monkeypatch.setattr(login, "connect", lambda *_: pytest.fail("it was waited for"))
+    monkeypatch.setattr(Backoff, "next_pause", lambda _: pytest.fail("it was waited for"))
 
 
 @pytest.mark.usefixtures("away")
@@ -43,8 +43,8 @@ def test_the_disk_stands_in() -> None:
         result = command(*arguments)
         assert (result.exit_code, group.run[:12] in result.stdout) == (0, arguments[0] != "best")
         assert result.stderr == (
-            f"the ClearML server {REFUSES} does not answer (the connection is refused); showing what is on "
-            "this disk\n"
+            f"the ClearML server {REFUSES} does not answer (no connection to it: nothing listens there); "
+            "showing what is on this disk\n"
         )
         assert "file://" in result.stdout or arguments == ("list",)
         json.loads(command(*arguments, "--json").stdout)
@@ -75,25 +75,9 @@ def test_a_server_that_comes_back(loopback: LoopbackServer) -> None:
     """A connection that breaks, or a proxy's answer, once is no reason to do without the server."""
     with Place(loopback).group() as group:
         group.task({"C": 1})
-    loopback.faults.fail_next("debug.ping", kind="drop_before")
-    assert [run["run"] for run in as_json("list", "--online")] == [group.run]
-    loopback.faults.fail_next("debug.ping", status=503)
-    assert [run["run"] for run in as_json("list", "--online")] == [group.run]
-
-
-def test_how_it_is_away(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps a server from answering is told in a few words; one that answers has no trouble."""
-    assert server_check.why_unreachable() is None
-    monkeypatch.setattr(server_check, "TIMEOUT_S", 0.2)
-    loopback.faults.fail_next("debug.ping", status=502, times=9)
-    assert server_check.why_unreachable() == "it answers 502"
-    loopback.faults.clear()
-    loopback.faults.outage = True
-    assert server_check.why_unreachable() == "the connection breaks"
-    loopback.faults.clear()
-    for host, told_as in ((REFUSES, "the connection is refused"), ("nonsense", "it is not a valid address")):
-        monkeypatch.setenv("CLEARML_API_HOST", host)
-        assert server_check.why_unreachable() == told_as
+    for fault in ({"kind": "drop_before"}, {"status": 503}):
+        loopback.faults.fail_next("auth.login", **fault)
+        assert [run["run"] for run in as_json("list", "--online")] == [group.run]
 
 
 @pytest.fixture
@@ -105,22 +89,24 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that never answers is not waited for, nor a name that nobody looks up."""
-    monkeypatch.setattr(server_check, "TIMEOUT_S", 0.2)
-    monkeypatch.setenv("CLEARML_API_HOST", silent)
-    assert server_check.why_unreachable() == "timed out after 0.2 s"
-    asked, done = threading.Event(), threading.Event()
-
-    def hangs(*_: Any) -> str | None:
-        asked.set()
-        done.wait(20)
-        return None
-
-    monkeypatch.setattr(server_check, "_ping", hangs)
-    assert server_check.why_unreachable() == "timed out after 0.2 s"
-    assert asked.is_set()
-    done.set()
+def test_how_it_is_away(loopback: LoopbackServer, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps a server from answering is told in a few words; one that answers has no trouble."""
+    assert connect().host == loopback.environment()["CLEARML_API_HOST"]
+    away = {
+        REFUSES: "no connection to it: nothing listens there",
+        "http://nowhere.invalid": "no connection to it: its name is not known",
+        "nonsense": "it is not a valid address",
+        silent: "it did not answer in time",
+    }
+    for host, told_as in away.items():
+        monkeypatch.setenv("CLEARML_API_HOST", host)
+        with pytest.raises(NoAnswer) as caught:
+            connect(0.0)
+        assert caught.value.message == f"the ClearML server {host} does not answer ({told_as})"
+    monkeypatch.setenv("CLEARML_API_HOST", loopback.environment()["CLEARML_API_HOST"])
+    loopback.faults.fail_next("auth.login", status=502, times=9)
+    with pytest.raises(NoAnswer, match="does not answer as a ClearML API server does: 502"):
+        connect(0.0)
 
 
 def test_wrong_credentials(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,5 +143,5 @@ def test_clearml_is_set_offline(loopback: LoopbackServer, monkeypatch: pytest.Mo
 def test_the_address_is_read_without_asking(loopback: LoopbackServer) -> None:
     """The configured server is named without a login."""
     host = loopback.environment()["CLEARML_API_HOST"]
-    assert server_check.server_name() == f"the ClearML server {host}"
+    assert server_name() == f"the ClearML server {host}"
     assert loopback.calls == []
