@@ -131,7 +131,7 @@ class GroupInfo(Advising):
         """The web page's table of the run's tasks, with the parameters that vary and the metrics so far.
 
         It is sorted by the vocabulary's first metric whose best value is known, else by the first such
-        metric that was reported, best first. None offline.
+        metric that was reported, of validation data if it has several splits; best first. None offline.
         """
         from ._results.task_table import run_table_url
 

@@ -481,7 +481,7 @@ def test_only_pages_are_linked(tmp_path: Path) -> None:
         "file:///tmp/a",
         None,
         "//x.example",
-        "http://[",
+        "ftp://x.example",
     ]
     rows = tuple(attrs.evolve(row, url=url) for row, url in zip(results, urls, strict=True))
     about = attrs.evolve(

@@ -23,6 +23,11 @@ _TABLE_COLUMNS = ("selected", "name", "status")
 _UNESCAPED = "!~*'()"  # what JavaScript's encodeURIComponent leaves as it is, and Python does not
 
 
+def page_of(url: str | None) -> str:
+    """Returns an address if it is that of a web page; empty for a folder on a disk, or a script."""
+    return url if url is not None and url.startswith(("http://", "https://")) else ""
+
+
 def task_url(connection: Connection, project_id: str | None, task_id: str) -> str | None:
     """The page of a task with its scalars; None if ClearML does not know the web server's address."""
     start = _project_url(connection, project_id)

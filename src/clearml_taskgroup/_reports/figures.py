@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from .._plots.box import box_figure
 from .._plots.curves import compact_curve, curves_figure
 from .._plots.heat_map import heat_map_figure
@@ -37,33 +35,25 @@ FULL_WIDTH: Figure = {"wide": True}
 """Marks a figure that takes the whole width of the page."""
 
 
-@attrs.frozen
-class ReportFigures:
-    """The figures of a report.
-
-    Attributes:
-        figures: The figures of each metric that has any.
-        problem: Why curves are missing; empty if they are not.
-    """
-
-    figures: Mapping[MetricKey, list[Figure]]
-    problem: str = ""
-
-
-def report_figures(results: Results, metric_keys: Sequence[MetricKey], over: Sequence[str]) -> ReportFigures:
-    """Draws all figures of some metrics.
+def report_figures(
+    results: Results, metric_keys: Sequence[MetricKey], over: Sequence[str]
+) -> tuple[Mapping[MetricKey, list[Figure]], str]:
+    """Draws the figures of some metrics.
 
     Args:
         results: The results.
         metric_keys: The metrics.
         over: The parameters to take means over; empty for none.
+
+    Returns:
+        The figures of each metric that has any, and why curves are missing; empty if they are not.
     """
     curves, problem = _read_curves(results, metric_keys)
     found = {
         metric_key: _metric_figures(results, metric_key, curves.get(metric_key, []), over)
         for metric_key in metric_keys
     }
-    return ReportFigures({metric_key: figures for metric_key, figures in found.items() if figures}, problem)
+    return {metric_key: figures for metric_key, figures in found.items() if figures}, problem
 
 
 def _read_curves(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .._clearml.pages import MAX_COMPARED_TASKS
+from .._clearml.pages import MAX_COMPARED_TASKS, page_of
 from .._plots.web_page import web_figure
 from .._results.parameters import varying_parameters
 from .._results.task_labels import one_form
 from .._results.value_text import escape
-from .links import page_of
 from .metric_order import best_first
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def links_table(table_url: str | None, compare_urls: Sequence[str], tasks: int) 
         tasks: The number of tasks.
     """
     rows, links = [], []
-    if table_url and page_of(table_url):
+    if table_url is not None:
         rows.append(["all tasks as a table", "a column for each parameter that varies and each metric"])
         links.append(table_url)
     for number, url in enumerate(compare_urls):
@@ -120,4 +119,4 @@ def _last_text(row: Row, metric_key: MetricKey) -> str:
 
 def _link(url: str | None, text: str) -> str:
     """Returns text as plotly's markup, which has links and few entities: `&quot;` is none."""
-    return f'<a href="{quote(url, URL_CHARACTERS)}">{text}</a>' if url and page_of(url) else text
+    return f'<a href="{quote(url, URL_CHARACTERS)}">{text}</a>' if url is not None and page_of(url) else text

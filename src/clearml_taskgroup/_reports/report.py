@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .._clearml.pages import page_of
 from .._model.arguments import checked_path
 from .._results.filtering import parameter_names
 from .._text import counted
@@ -13,7 +14,6 @@ from ..errors import ArgumentError, NoSuchResultError
 from .comparison import best_sentence, compare_to_best, repeat_parameters
 from .figures import report_figures
 from .html_page import Packed, plotly_script, report_template
-from .links import page_of
 from .metric_order import metric_rank
 from .tables import Tables, comparison_table, time_text
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .._model.metrics import MetricKey
     from .._results.results import Results
     from .._results.rows import About
-    from .figures import ReportFigures
 
 
 MAX_METRICS_WITH_FIGURES = 6
@@ -52,7 +51,7 @@ def write_report(
     )
     names = repeat_parameters(results) if over is None else parameter_names(over)
     tables = Tables(results, metric_keys, results.aggregate(names) if names else None)
-    figures = report_figures(results, with_figures, names)
+    figures, problem = report_figures(results, with_figures, names)
     about = results.about
     comparisons = compare_to_best(results, with_figures, names)
     text = render(
@@ -66,9 +65,9 @@ def write_report(
         configurations=tables.configurations(),
         verdict=best_sentence(comparisons[0]) if comparisons else "",
         comparisons=list(map(comparison_table, comparisons)),
-        figures=Packed.figures(list(figures.figures.values())) if figures.figures else None,
-        figure_labels=list(map(results.label, figures.figures)),
-        figure_notes=list(_figure_notes(figures, len(metric_keys) - len(with_figures))),
+        figures=Packed.figures(list(figures.values())) if figures else None,
+        figure_labels=list(map(results.label, figures)),
+        figure_notes=list(_figure_notes(bool(figures), problem, len(metric_keys) - len(with_figures))),
         plotly=plotly,
         tasks=tables.tasks(),
         failures=tables.failures(),
@@ -99,12 +98,12 @@ def _pages(about: About) -> dict[str, str]:
     return {text: address for text, address in pages.items() if address}
 
 
-def _figure_notes(figures: ReportFigures, without: int) -> Iterator[str]:
-    if figures.problem:
-        yield figures.problem
-    elif not figures.figures:
+def _figure_notes(has_figures: bool, problem: str, without: int) -> Iterator[str]:
+    if problem:
+        yield problem
+    elif not has_figures:
         yield "There are no values to draw."
-    if figures.figures and without:
+    if has_figures and without:
         yield f"{counted(without, 'metric')} more without figures; save_html(…, metrics=[…]) selects them."
 
 
@@ -127,8 +126,7 @@ def _given_metrics(
         try:
             found += results._lookup.find_all(wanted, metric_keys)
         except NoSuchResultError as error:
-            hint = f"; did you mean {error.suggestion}?" if error.suggestion else ""
-            raise ArgumentError(
-                "metrics", wanted, f"metrics among {', '.join(error.known) or '(none)'}{hint}"
-            ) from None
+            hint = f" (did you mean {error.suggestion}?)" if error.suggestion else ""
+            expected = f"metrics among {', '.join(error.known) or '(none)'}{hint}"
+            raise ArgumentError("metrics", wanted, expected) from None
     return list(dict.fromkeys(found))

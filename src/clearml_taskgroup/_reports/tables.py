@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import attrs
 
+from .._clearml.pages import page_of
 from .._model.display_name import number_text
 from .._results.filtering import is_comparable
 from .._results.parameters import varying_parameters
@@ -16,7 +17,6 @@ from .._results.task_labels import one_form
 from .._results.value_text import as_number, number_texts, value_text
 from .._text import counted, some
 from .comparison import shown_comparison
-from .links import page_of
 from .metric_order import Decisive, best_first
 
 if TYPE_CHECKING:

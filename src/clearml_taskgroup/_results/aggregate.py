@@ -205,10 +205,11 @@ def aggregate_row(name: str, params: dict[str, Any], members: Sequence[Row], of:
             if has_value(row, metric_key, of):
                 values.setdefault(metric_key, []).append(statistic(stats, of))
     means = {metric_key: mean_of(listed) for metric_key, listed in values.items()}
-    excluded: dict[MetricKey, tuple[str, ...]] = {}
-    for metric_key in dict.fromkeys(key for row in comparable for key in row.diverged):
-        if diverged := diverged_rows(comparable, metric_key, of):
-            excluded[metric_key] = tuple(row.name for row in diverged)
+    excluded = {
+        metric_key: tuple(row.name for row in diverged)
+        for metric_key in dict.fromkeys(key for row in comparable for key in row.diverged)
+        if (diverged := diverged_rows(comparable, metric_key, of))
+    }
     return AggregateRow(name, params, len(comparable), ended_badly, waiting, unfinished, means, excluded)
 
 

@@ -327,27 +327,17 @@ def compare(
     if mode is not None:
         others.sort(key=lambda one: means[one.name].mean, reverse=mode == "max")
     others += [one for one in known if one.name not in means]
-    reference = values[chosen.name]
-    pairs = [_pairs(one, values[one.name], reference, chosen, over, test, overlapping) for one in others]
-    corrected = holm([one.p for one in pairs], sum(one.n > 1 for one in pairs))
     nothing = Mean(math.nan, math.nan, math.nan, 0)
     rows = [
-        ComparedRow(
-            name=one.name,
-            params=copied_parameters(one.params),
-            mean=means.get(one.name, nothing),
-            n=found.n,
-            difference=found.difference,
-            interval=found.interval,
-            p=found.p,
-            p_corrected=p,
-            verdict=_verdict(found, p, mode),
-            unpaired=found.unpaired,
-        )
-        for one, found, p in zip(others, pairs, corrected, strict=True)
+        _compared(one, means.get(one.name, nothing), values, chosen, over, test, overlapping)
+        for one in others
     ]
+    corrected = holm([row.p for row in rows], sum(row.n > 1 for row in rows))
     return Comparison(
-        rows=tuple(rows),
+        rows=tuple(
+            attrs.evolve(row, p_corrected=p, verdict=_verdict(row, p, mode))
+            for row, p in zip(rows, corrected, strict=True)
+        ),
         reference=Reference(chosen.name, copied_parameters(chosen.params), means[chosen.name], to is None),
         metric=metric,
         label=with_statistic(label, of),
@@ -360,54 +350,44 @@ def compare(
     )
 
 
-@attrs.frozen
-class _Pairs:
-    """What the pairs of a configuration and the reference say; see `ComparedRow`."""
-
-    n: int
-    difference: float
-    interval: tuple[float, float] | None
-    p: float
-    are_equal: bool
-    unpaired: tuple[str, ...]
-
-
-def _pairs(
+def _compared(
     one: Configuration,
-    values: Mapping[str, float],
-    reference: Mapping[str, float],
+    mean: Mean,
+    by_name: Mapping[str, Mapping[str, float]],
     chosen: Configuration,
     over: Sequence[str],
     test: Test,
     folds: int,
-) -> _Pairs:
+) -> ComparedRow:
+    """Tests the pairs of a configuration and the reference, without a correction and a verdict."""
+    values, reference = by_name[one.name], by_name[chosen.name]
     differences = [value - reference[pair] for pair, value in values.items() if pair in reference]
     single = values.keys() ^ reference.keys()
     rows = {**chosen.pairs, **one.pairs} if single else {}
     unpaired = tuple(sorted((_pair_label(rows[pair][0], over) for pair in single), key=natural))
-    n = len(differences)
-    mean = statistics.fmean(differences) if n else math.nan
-    if n < 2:
-        return _Pairs(n, mean, None, math.nan, False, unpaired)
-    p = sign_flip_p(differences) if test == "permutation" else math.nan
-    greatest = max(abs(value) for listed in (values, reference) for value in listed.values())
-    if any(differences) and max(differences) - min(differences) <= MAX_ROUNDING * greatest:
-        return _Pairs(n, mean, None, p, False, unpaired)
-    width, of_t = t_test(differences, CONFIDENCE, folds)
-    p = of_t if test != "permutation" else p
-    return _Pairs(n, mean, (mean - width, mean + width), p, not any(differences), unpaired)
+    n, interval, p = len(differences), None, math.nan
+    difference = statistics.fmean(differences) if n else math.nan
+    if n > 1:
+        greatest = max(abs(value) for listed in (values, reference) for value in listed.values())
+        if not any(differences) or max(differences) - min(differences) > MAX_ROUNDING * greatest:
+            width, p = t_test(differences, CONFIDENCE, folds)
+            interval = (difference - width, difference + width)
+        if test == "permutation":
+            p = sign_flip_p(differences)
+    params = copied_parameters(one.params)
+    return ComparedRow(one.name, params, mean, n, difference, interval, p, math.nan, "", unpaired)
 
 
-def _verdict(pairs: _Pairs, p_corrected: float, mode: Mode | None) -> str:
-    if pairs.n < 2:
+def _verdict(row: ComparedRow, p_corrected: float, mode: Mode | None) -> str:
+    if row.n < 2:
         return "too few pairs"
-    if pairs.are_equal:
+    if row.interval == (0, 0):
         return "equal"
     if math.isnan(p_corrected):
         return NO_SPREAD
     if not p_corrected < ALPHA:
         return "unclear"
-    is_higher = pairs.difference > 0
+    is_higher = row.difference > 0
     if mode is None:
         return "higher" if is_higher else "lower"
     return "better" if is_higher == (mode == "max") else "worse"

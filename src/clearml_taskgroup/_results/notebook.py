@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from .._clearml.pages import page_of
 from .._model.parameter_json import literal
 from .._model.status import shown_status
 from .._text import printable, shortened
@@ -61,6 +62,6 @@ def _value(value: object) -> str:
 
 def _line(text: str, url: str | None = None) -> str:
     shown = html.escape(printable(text))
-    if url is not None and url.startswith(("http://", "https://")):
-        shown += f' · <a href="{html.escape(url)}">{html.escape(url)}</a>'
+    if page := html.escape(page_of(url)):
+        shown += f' · <a href="{page}">{page}</a>'
     return f"<div>{shown}</div>"
