@@ -31,10 +31,10 @@ from .append_file import OWNER_ONLY_FOLDER, disk_errors, open_file
 from .past_runs import load
 from .processes import ALIVE, is_alive, is_fresh, is_here, is_known_dead, present
 from .run_log import RunLog
-from .shared_run import BEAT_EVERY_S, PARENT
+from .shared_run import BEAT_EVERY_S, PARENT, SharedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .._model.past import PastTask
@@ -71,7 +71,7 @@ def open_shared_log(folder: Path, run: str) -> Path:
 
 
 @attrs.define(eq=False)
-class SharedOnDisk:
+class SharedOnDisk(SharedRun):
     """The processes of a shared run whose tasks are on a disk that all of them see.
 
     Attributes:
@@ -81,10 +81,6 @@ class SharedOnDisk:
 
     path: Path
     process: str
-    session: int = 0
-    others: int | None = None
-    withdrawn: bool = False
-    on_withdrawn: Callable[[], None] | None = None
     _own: set[str] = attrs.field(factory=set, repr=False)  # claims of this process
     _last_beat: float = -BEAT_EVERY_S
     _end: Path | None = None
@@ -157,10 +153,6 @@ class SharedOnDisk:
     def _is_alive(self, process: str) -> bool:
         # A file that has just been removed has no text: that was done by a process that is alive.
         return process in ("", self.process) or is_alive(self.folder, process)
-
-    def leads(self) -> bool:
-        """No process does: an offline run has no page."""
-        return False
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that died; each is given to one process, which calls `taken_over`."""

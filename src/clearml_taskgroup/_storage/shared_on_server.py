@@ -32,7 +32,7 @@ from .._model.backoff import Backoff
 from ..errors import ServerError, SharedRunWarning
 from .processes import is_here, is_known_dead, readable, this_process
 from .run_entries import DEAD, ENDING, IN_RUN, SESSION, View, claim_entry, latest_claim, view_of
-from .shared_run import BEAT_EVERY_S, DEAD_AFTER_S, STALE_AFTER_S
+from .shared_run import BEAT_EVERY_S, DEAD_AFTER_S, STALE_AFTER_S, SharedRun
 from .shared_without_queue import SharedWithoutQueue, parent_of, tasks_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .._model.name_template import NameTemplate
     from .._model.past import PastTask
     from .run_entries import Sign
-    from .shared_run import SharedRun
 
 CREATE_WITHIN_S = STALE_AFTER_S / 2
 """How long after its claim a process may create the task: later, another one may have claimed it as well."""
@@ -102,7 +101,7 @@ class _Claim:
 
 
 @attrs.define(eq=False)
-class SharedOnServer:
+class SharedOnServer(SharedRun):
     """The processes of a shared run whose tasks are on a server; may be used by several threads.
 
     Attributes:
@@ -121,10 +120,6 @@ class SharedOnServer:
     process: str
     clock: Callable[[], float] = machine_time
     sleep: Callable[[float], None] = time.sleep
-    session: int = 0
-    others: int | None = None
-    withdrawn: bool = False
-    on_withdrawn: Callable[[], None] | None = None
     _is_told: bool = False  # whether that was called
     _queue: str = ""
     _state: str = ""  # IN_RUN, ENDING, or empty

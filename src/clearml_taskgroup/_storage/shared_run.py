@@ -6,7 +6,9 @@ run, which process runs which configuration, which one creates the parent, and w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +25,8 @@ STALE_AFTER_S = 60.0
 """A claim whose task does not exist after this time is free again: its process died in between."""
 
 
-class SharedRun(Protocol):
+@attrs.define(eq=False)
+class SharedRun:
     """The agreement between the processes of one run.
 
     No method compares the clocks of two machines. A method that needs a server raises `ServerError` if the
@@ -39,14 +42,13 @@ class SharedRun(Protocol):
     """
 
     process: str
-    session: int
-    others: int | None
-    withdrawn: bool
-    on_withdrawn: Callable[[], None] | None
+    session: int = attrs.field(default=0, init=False)
+    others: int | None = attrs.field(default=None, init=False)
+    withdrawn: bool = attrs.field(default=False, init=False)
+    on_withdrawn: Callable[[], None] | None = attrs.field(default=None, init=False)
 
     def join(self) -> None:
         """Enters the run, once nobody is just ending it; ends the presence of processes that have died."""
-        ...
 
     def claim(self, key: str, attempt: int) -> bool:
         """Tries to get the right to create one attempt of a task; exactly one process gets it.
@@ -59,7 +61,7 @@ class SharedRun(Protocol):
             Whether this process, and no other, creates the task now, and calls `release` afterwards. False
             if another process has claimed or created it, or if that is not known.
         """
-        ...
+        raise NotImplementedError
 
     def release(self, key: str, attempt: int, task_id: str | None) -> bool:
         """Ends a claim: the task has been created, or, with None, it will not be.
@@ -68,38 +70,36 @@ class SharedRun(Protocol):
             Whether the task counts. If not, another process has created it as well, and earlier, because
             this one took very long: then this one stops and leaves it.
         """
-        ...
+        raise NotImplementedError
 
     def is_being_created(self, key: str, attempt: int) -> bool:
         """Whether a living process holds the claim of a task that does not exist yet.
 
         If not, the task either exists now or can be claimed again.
         """
-        ...
+        return False
 
     def members(self) -> Sequence[PastTask]:
         """Reads all tasks of the run from storage, of all processes; the status of an open one is None."""
-        ...
+        raise NotImplementedError
 
     def parent(self) -> str | None:
         """Finds the run's parent; None if nobody has created it yet."""
-        ...
+        raise NotImplementedError
 
     def beat(self) -> None:
         """Gives a sign of life if the last one is `BEAT_EVERY_S` old; updates `withdrawn`; never raises."""
-        ...
 
     def leads(self) -> bool:
         """Whether this process, and no other one in the run, keeps the page of the parent up to date."""
-        ...
+        return False
 
     def take_over(self) -> Sequence[str]:
         """Finds processes that have died; one process gets each, and ends its tasks."""
-        ...
+        return ()
 
     def taken_over(self, process: str) -> None:
         """Removes a dead process, whose tasks this process has ended."""
-        ...
 
     def leave(self) -> bool:
         """Leaves the run.
@@ -108,8 +108,7 @@ class SharedRun(Protocol):
             Whether this process is the last one, so that it calls `take_over` once more, ends the parent
             and then calls `ended`. No other process can join in between, as long as `beat` is called.
         """
-        ...
+        raise NotImplementedError
 
     def ended(self) -> None:
         """Tells the other processes that the parent has ended; the run is empty now."""
-        ...

@@ -10,10 +10,10 @@ from .._clearml.documents import past_task
 from .._clearml.hyperparameters import SECTION
 from .._clearml.queries import attempts_of, is_counted, query_all_tasks
 from .._model.status import ENDED, from_server
-from .shared_run import PARENT
+from .shared_run import PARENT, SharedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .._clearml.api import Transport
     from .._model.name_template import NameTemplate
@@ -46,7 +46,7 @@ def parent_of(transport: Transport, run: str) -> str | None:
 
 
 @attrs.define(eq=False)
-class SharedWithoutQueue:
+class SharedWithoutQueue(SharedRun):
     """The processes of a shared run, as far as its tasks show them.
 
     Of two tasks with the same key and attempt, the one that was created first counts. A process has no sign
@@ -57,13 +57,6 @@ class SharedWithoutQueue:
     run: str
     template: NameTemplate
     process: str
-    session: int = 0
-    others: int | None = None
-    withdrawn: bool = False
-    on_withdrawn: Callable[[], None] | None = None
-
-    def join(self) -> None:
-        """Does nothing."""
 
     def claim(self, key: str, attempt: int) -> bool:
         """Whether the task does not exist yet."""
@@ -74,10 +67,6 @@ class SharedWithoutQueue:
         found = attempts_of(self.transport, self.run, key, attempt) if task_id is not None else []
         return not found or str(found[0]["id"]) == task_id
 
-    def is_being_created(self, key: str, attempt: int) -> bool:
-        """Nobody can tell."""
-        return False
-
     def members(self) -> Sequence[PastTask]:
         """Reads the run's tasks, the earliest first."""
         return tasks_of(self.transport, self.run, self.template)
@@ -86,24 +75,11 @@ class SharedWithoutQueue:
         """Finds the run's parent."""
         return parent_of(self.transport, self.run)
 
-    def beat(self) -> None:
-        """Does nothing."""
-
     def leads(self) -> bool:
         """Whether this process comes first among those with an open task."""
         working = [task.process for task in self.members() if task.status is None]
         return self.process == min(working, default="")
 
-    def take_over(self) -> Sequence[str]:
-        """Finds none."""
-        return ()
-
-    def taken_over(self, process: str) -> None:
-        """Does nothing."""
-
     def leave(self) -> bool:
         """Whether no other process has an open task."""
         return all(task.status is not None or task.process == self.process for task in self.members())
-
-    def ended(self) -> None:
-        """Does nothing."""
