@@ -482,8 +482,10 @@ class TaskGroup(GroupInfo):
 
     def _open_next(self, space: Unclaimed, in_sweep: bool = False) -> GroupTask | None:
         """Opens the task of the first configuration that no other process of a shared run has."""
+        from ._run.sharing import open_next
+
         run = self._opened()
-        state = run.open_next(space, in_sweep)
+        state = open_next(run, space, in_sweep)
         return None if state is None else self._add([GroupTask(self, run, state)])[0]
 
     def _recall_tasks(self, specs: Iterable[TaskSpec]) -> list[GroupTask]:

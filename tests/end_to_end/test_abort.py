@@ -166,7 +166,7 @@ def test_anything_else_done_to_the_parent_ends_nothing(server: View, how: str) -
 
 def test_several_at_once_and_one_call(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat is one call for all tasks and the parent; of more than a page, one for each page."""
-    monkeypatch.setattr("clearml_taskgroup._storage.open_tasks.MAX_PAGE_TASKS", 5)
+    monkeypatch.setattr("clearml_taskgroup._clearml.queries.MAX_PAGE_TASKS", 5)
     with TaskGroup("the project", "the group", mode="online", provenance=False) as group:
         tasks = group.tasks({"seed": range(9)})
         ended = group.task({"ended": 1})

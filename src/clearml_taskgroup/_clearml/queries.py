@@ -22,7 +22,7 @@ from .hyperparameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .api import Transport
 
@@ -93,6 +93,12 @@ def query_all_tasks(
         recent = [task for task in found if since is None or (created_at(task) or since) >= since]
         if len(page) < size or len(recent) < len(found):
             return recent
+
+
+def pages_of(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Cuts ids into lists of as many as one call may ask for."""
+    for first in range(0, len(ids), MAX_PAGE_TASKS):
+        yield list(ids[first : first + MAX_PAGE_TASKS])
 
 
 def query_by_id(

@@ -19,10 +19,10 @@ from .hyperparameters import (
     parameter,
     runtime_of,
 )
-from .queries import FIELDS, MAX_PAGE_TASKS, Document, identity_of, query_by_id
+from .queries import FIELDS, MAX_PAGE_TASKS, Document, identity_of, pages_of, query_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from .api import Transport
 
@@ -110,7 +110,7 @@ def _call_for_many(
     """Makes one call for many tasks; gives why it failed, per failed task, and the answers."""
     failed: dict[str, str] = {}
     answers: list[Mapping[str, Any]] = []
-    for page in _pages(ids):
+    for page in pages_of(ids):
         try:
             answer = transport.call(action, {**body, "ids": page})
         except Refused as refusal:  # it failed for all of them
@@ -167,8 +167,3 @@ def edit_identity(
 
 
 _EDITED_FIELDS = ("hyperparams", "configuration", "runtime")
-
-
-def _pages(ids: Sequence[str]) -> Iterator[list[str]]:
-    for first in range(0, len(ids), MAX_PAGE_TASKS):
-        yield list(ids[first : first + MAX_PAGE_TASKS])

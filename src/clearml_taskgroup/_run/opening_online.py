@@ -70,7 +70,6 @@ def open_online(
     if run_log is not None:
         run_log.is_optional = True
         undo.callback(run_log.close)
-    if run_log is not None:
         backend.use_outbox(Outbox.open(run_log.path.with_suffix(".outbox")))
     if joined is not None:
         return RunStorage(backend, run_log, joined=joined)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .._storage.base import Backend
     from .._storage.run_log import RunLog
     from .._storage.script_detection import Detection
-    from .sharing import Sharing, Unclaimed
+    from .sharing import Sharing
 
 TASK_DELIVERY_TIMEOUT_S = 30.0
 """Seconds for which the end of one task waits for delivery; the group's end waits for the rest."""
@@ -178,12 +178,6 @@ class Run:
 
             return open_tasks(self, specs, in_sweep)
         return tasks.create_tasks(self, specs, in_sweep)
-
-    def open_next(self, space: Unclaimed, in_sweep: bool = False) -> TaskState | None:
-        """Creates the task of the first configuration that no other process of a shared run has."""
-        from .sharing import open_next
-
-        return open_next(self, space, in_sweep)
 
     def look(self) -> None:
         """Looks, if the run is shared and open, how the other processes' tasks stand."""

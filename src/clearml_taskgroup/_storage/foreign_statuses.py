@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.queries import MAX_PAGE_TASKS
+from .._clearml.queries import pages_of
 from .._clearml.tasks import DELETED, foreign_status, status_documents
 from .._log import logger
 from .._text import some
@@ -52,10 +52,9 @@ class ForeignStatuses:
         """
         deadline = time.monotonic() + timeout
         asked = {ending.task_id: ending for ending in endings}
-        ids, documents = list(asked), dict[str, Any]()
-        for first in range(0, len(ids), MAX_PAGE_TASKS):
-            left = max(0.0, deadline - time.monotonic())
-            documents |= status_documents(self.transport, ids[first : first + MAX_PAGE_TASKS], left)
+        documents: dict[str, Any] = {}
+        for page in pages_of(list(asked)):
+            documents |= status_documents(self.transport, page, max(0.0, deadline - time.monotonic()))
         found = {task_id: foreign_status(document, asked[task_id]) for task_id, document in documents.items()}
         if ended:
             found |= dict.fromkeys(asked.keys() - documents.keys(), DELETED)

@@ -17,7 +17,7 @@ from .._clearml.concurrent import call_concurrently
 from .._clearml.curves import read_curves
 from .._clearml.documents import Scalars, scalars_of_document, scalars_of_events
 from .._clearml.new_task import new_task_fields
-from .._clearml.queries import MAX_PAGE_TASKS, identity_of, query_by_id
+from .._clearml.queries import identity_of, pages_of, query_by_id
 from .._clearml.tasks import (
     DELETED,
     add_parameters,
@@ -466,11 +466,10 @@ class OnlineBackend(Backend):
         """Reads the last values from the server; if it cannot be asked, what is in the outbox."""
         deadline = time.monotonic() + timeout
         found: dict[str, Scalars] = {}
-        for first in range(0, len(ids), MAX_PAGE_TASKS):
+        for page in pages_of(ids):
             left = deadline - time.monotonic()
             if left <= 0 or self.delivery_problem() is not None:
                 return self._scalars_in_outbox(ids)
-            page = ids[first : first + MAX_PAGE_TASKS]
             times = {"timeout": left, "answer_timeout": max(1.0, left)}
             try:
                 documents = query_by_id(self.transport, page, ("id", "last_metrics"), **times)

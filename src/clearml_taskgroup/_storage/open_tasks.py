@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._clearml.concurrent import call_concurrently
-from .._clearml.queries import MAX_PAGE_TASKS
+from .._clearml.queries import pages_of
 from .._clearml.tasks import (
     DELETED,
     foreign_status,
@@ -112,8 +112,7 @@ class OpenTasks:
             ids = list(dict.fromkeys((*self._last_sign, *self.watched)))
         found: dict[str, ForeignStatus] = {}
         stopped: list[str] = []
-        for first in range(0, len(ids), MAX_PAGE_TASKS):
-            page = ids[first : first + MAX_PAGE_TASKS]
+        for page in pages_of(ids):
             try:
                 documents = status_documents(self.transport, page, 0.0, limits.HEARTBEAT_ANSWER_TIMEOUT_S)
                 # An answer without some tasks may be a fault; another call asks for them alone.

@@ -113,17 +113,12 @@ def _now(folder: Path) -> float:
 @functools.cache
 def _machine() -> str:
     """Identifies this boot of this machine; containers see different processes, so they differ, too."""
-    parts = [platform.node()]
-    for path in ("/proc/sys/kernel/random/boot_id",):
-        try:
-            parts.append(Path(path).read_text().strip())
-        except OSError:
-            parts.append("")
-    try:
-        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
-    except OSError:
-        parts.append("")
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    boot = namespace = ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    return hashlib.sha256("\0".join((platform.node(), boot, namespace)).encode()).hexdigest()[:8]
 
 
 def _started(pid: int) -> int | None:

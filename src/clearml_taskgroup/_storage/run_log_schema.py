@@ -89,6 +89,41 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
+def _list_of(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_valid, value))
+
+
+def _row(*checks: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Makes the check of a list that has one value for each of the checks."""
+
+    def is_row(value: Any) -> bool:
+        if not isinstance(value, list) or len(value) != len(checks):
+            return False
+        return all(is_valid(part) for is_valid, part in zip(checks, value, strict=True))
+
+    return is_row
+
+
+def _is_context(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_context_value, value.values()))
+
+
+def _is_context_value(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and not any(isinstance(part, (list, dict)) for part in value)
+    return not isinstance(value, dict)
+
+
+_SKIPPED = (_is_integer, _or_none(_is_integer), _is_flag)
+_is_skipped = _row(*_SKIPPED)
+"""Whether a value is what `MetricData.skipped_to_json` gives."""
+_is_series = _row(_is_text, _is_context, *_SKIPPED)
+"""Whether a value is what `skipped_to_json` gives."""
+_is_names = _list_of(_row(_is_text, _is_text, _is_text, _is_context))
+"""Whether a value is what `names_to_json` gives."""
+_are_titles_and_series = _list_of(_row(_is_text, _is_text))
+
+
 def is_measure(value: Any) -> bool:
     """Whether a value is what `MetricData.to_json` gives, in this version or an earlier one."""
     if not isinstance(value, list) or len(value) not in (3, 4, 5):
@@ -103,13 +138,7 @@ def is_measure(value: Any) -> bool:
 
 def are_words(metric: Any, context: Any, names: Any) -> bool:
     """Whether these are the metric, the context and the names of a measure."""
-    return (
-        _is_text(metric)
-        and isinstance(context, dict)
-        and all(map(_is_context_value, context.values()))
-        and isinstance(names, list)
-        and all(isinstance(name, list) and len(name) == 2 and all(map(_is_text, name)) for name in names)
-    )
+    return _is_text(metric) and _is_context(context) and _are_titles_and_series(names)
 
 
 def are_listed_stats(stats: list[Any]) -> bool:
@@ -143,47 +172,6 @@ def _are_stats(stats: Any) -> bool:
         if type(stat) not in types or (type(stat) is int and abs(stat) >= limit):
             return False
     return True
-
-
-def _is_skipped(value: Any) -> bool:
-    """Whether a value is what `MetricData.skipped_to_json` gives."""
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and _is_integer(value[0])
-        and _or_none(_is_integer)(value[1])
-        and _is_flag(value[2])
-    )
-
-
-def _is_series(value: Any) -> bool:
-    """Whether a value is what `skipped_to_json` gives."""
-    return (
-        isinstance(value, list)
-        and len(value) == 5
-        and _is_text(value[0])
-        and isinstance(value[1], dict)
-        and all(map(_is_context_value, value[1].values()))
-        and _is_skipped(value[2:])
-    )
-
-
-def _is_names(value: Any) -> bool:
-    """Whether a value is what `names_to_json` gives."""
-    return isinstance(value, list) and all(
-        isinstance(one, list)
-        and len(one) == 4
-        and all(map(_is_text, one[:3]))
-        and isinstance(one[3], dict)
-        and all(map(_is_context_value, one[3].values()))
-        for one in value
-    )
-
-
-def _is_context_value(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and not any(isinstance(part, (list, dict)) for part in value)
-    return not isinstance(value, dict)
 
 
 _STATS: dict[str, tuple[tuple[type, ...], int]] = {

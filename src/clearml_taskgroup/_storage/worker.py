@@ -86,6 +86,11 @@ class WorkerBackend(Backend):
         """Opens ClearML's own object of a task, once."""
         return self.online.clearml_task(task_id)
 
+    def flush_clearml_task(self, task_id: str, timeout: float) -> None:
+        """Waits until what ClearML's own object of a task has logged was sent."""
+        if self._online is not None:
+            self._online.flush_clearml_task(task_id, timeout)
+
     def wait_for_uploads(self, task_id: str, timeout: float) -> None:
         """Waits for ClearML's own uploads of a task."""
         if self._online is not None:
