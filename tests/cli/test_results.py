@@ -222,12 +222,15 @@ def test_a_project_is_no_group(where: str, request: pytest.FixtureRequest) -> No
 def test_what_is_misspelt_has_neighbours() -> None:
     """Parameters and metrics that are nearly right are suggested, in words to type."""
     make(metrics=["accuracy", "loss"])
-    assert "'sed' was given; did you mean seed? Expected one of the parameters C, seed" in told(
-        "show", GROUP, "--over", "sed", code=1
+    assert (
+        "--over 'sed' was given, but no task has such a parameter (did you mean 'seed'?); expected one"
+        in told("show", GROUP, "--over", "sed", code=1)
     )
-    assert "--where: 'c' was given; did you mean C? " in told("show", GROUP, "--where", "c=1", code=1)
+    assert "--where 'c' was given, but no task has such a parameter (did you mean 'C'?)" in told(
+        "show", GROUP, "--where", "c=1", code=1
+    )
     line = told("best", GROUP, "acuracy", code=1)
-    assert "no task has a value for acuracy; did you mean accuracy split=val? There is: accuracy[" in line
+    assert "no task has a value for acuracy (did you mean 'accuracy'?); there is: accuracy[" in line
     assert "Metric(" not in line
 
 
@@ -491,10 +494,7 @@ def test_a_metric_as_tables_head_it() -> None:
     line = told("best", GROUP, "accuracy", code=1)
     assert line.endswith("accuracy[split=train]; choose one, as in: accuracy split=val")
     assert as_json("best", GROUP, *line.rpartition("as in: ")[2].split())["metric"] == "accuracy[split=val]"
-    assert "did you mean accuracy split=val?" in told("best", GROUP, "accuracy[split=va]", code=1)
-    make(name="with no words")
-    assert "did you mean accuracy split=val?" in told("best", f"{PROJECT}/with no words", "acuracy", code=1)
-    assert "--where: 'D' was given" in told("best", GROUP, "loss", "--where", "D=1", code=1)
+    assert "did you mean split='val'?" in told("best", GROUP, "accuracy[split=va]", code=1)
 
 
 def test_a_metric_whose_name_has_brackets() -> None:
@@ -607,7 +607,8 @@ def test_compare_without_over() -> None:
     several = told("compare", f"{PROJECT}/single", "loss", "fold=0", code=1)
     assert "--over was not given; expected one or several of the parameters fold_index, repeat" in several
     context = told("compare", f"{PROJECT}/single", "loss", "fold=0", "--over", "fold", code=1)
-    assert "--over: 'fold' was given; fold is context of loss here" in context
+    assert "--over 'fold' was given" in context
+    assert "; fold is context of loss here" in context
     with Place().group(name="none") as group:
         group.task({"C": 1}).report({"loss": 1.0}, 1, split="val")
     nothing = told("compare", f"{PROJECT}/none", "loss", code=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,18 @@ from .._text import counted
 from ..errors import NoSuchRunError, TaskGroupError
 from .error_text import command_message
 from .find_run import is_below, no_runs_in, root, run_on_disk
-from .output import Command, Failure, echo, json_option, local_time, parse_since, print_json, run_option
+from .output import (
+    Command,
+    Failure,
+    confirm,
+    echo,
+    echo_first,
+    json_option,
+    local_time,
+    parse_since,
+    print_json,
+    run_option,
+)
 from .upload import list_runs_briefly, run_json, run_title
 
 if TYPE_CHECKING:
@@ -22,10 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._model.past import PastRun
-
-MAX_FILES_SHOWN = 10
-"""The most files that are listed before they are deleted."""
-_NO_ANSWER = "no answer on stdin; delete them without a question with"
 
 
 @click.command(
@@ -132,12 +139,9 @@ def _discard_one(past: PastRun, yes: bool, as_json: bool) -> None:
         what = f"run {past.number} of {past.project}/{past.name} ({past.run[:12]}; {tasks}; {where})"
         if not as_json:
             echo(f"{what}:")
-            for path in paths[:MAX_FILES_SHOWN]:
-                echo(f"  {path}")
-            if len(paths) > MAX_FILES_SHOWN:
-                echo(f"  … and {len(paths) - MAX_FILES_SHOWN:,} more")
+            echo_first([str(path) for path in paths])
         if not yes:
-            _confirm("delete these?", "--yes")
+            confirm("delete these?", "--yes")
         _delete(past, paths, foreign)
     if as_json:
         print_json({**run_json(past), "deleted": [str(path) for path in paths]})
@@ -164,7 +168,7 @@ def _discard_many(found: Sequence[PastRun], undelivered: bool, yes: str | None, 
         list_runs_briefly(chosen, _written)
     if chosen and yes is None:
         tasks = counted(sum(len(past.latest()) for past in chosen), "task")
-        _confirm(f"delete {number} ({tasks})?", f"--yes={len(chosen)}")
+        confirm(f"delete {number} ({tasks})?", f"--yes={len(chosen)}")
     deleted, failed = [], False
     for past in chosen:
         try:
@@ -177,7 +181,11 @@ def _discard_many(found: Sequence[PastRun], undelivered: bool, yes: str | None, 
     if as_json:
         left_out = [{**run_json(past), "why": "in use"} for past in in_use]
         left_out += [{**run_json(past), "why": "undelivered"} for past in kept]
-        print_json({"deleted": [run_json_before(past) for past in deleted], "left_out": left_out})
+        gone = [
+            {"run": past.run, "project": past.project, "group": past.name, "number": past.number}
+            for past in deleted
+        ]
+        print_json({"deleted": gone, "left_out": left_out})
     else:
         echo(f"deleted {counted(len(deleted), 'run')}" if deleted else "nothing was deleted")
     if failed:
@@ -190,11 +198,6 @@ def _where(past: PastRun) -> str:
 
 def _written(past: PastRun) -> str:
     return f"; {_where(past)}; last write {local_time(last_write(past))}"
-
-
-def run_json_before(past: PastRun) -> dict[str, Any]:
-    """Returns a deleted run as JSON."""
-    return {"run": past.run, "project": past.project, "group": past.name, "number": past.number}
 
 
 def _delete_unchanged(past: PastRun, undelivered: bool) -> None:
@@ -212,12 +215,3 @@ def _delete(past: PastRun, paths: Sequence[Path], foreign: Sequence[Path]) -> No
         echo(f"not deleted, as it belongs to another run: {session}", err=True)
     with contextlib.suppress(OSError):  # it has other runs
         past.path.parent.rmdir()
-
-
-def _confirm(question: str, without: str) -> None:
-    try:
-        click.confirm(question, abort=True)
-    except click.Abort as abort:
-        if isinstance(abort.__context__, EOFError):  # stdin is closed
-            raise Failure(f"{_NO_ANSWER} {without}") from None
-        raise

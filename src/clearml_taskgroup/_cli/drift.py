@@ -43,7 +43,7 @@ from .logged_names import (
     names_of_session,
     names_of_tasks,
 )
-from .output import Command, Failure, echo, json_option, mode_options, parse_since, print_json
+from .output import Command, Failure, echo, echo_first, json_option, mode_options, parse_since, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
 MAX_PARTIAL_METRICS_SHOWN = 10
 """The most metrics that are named in the line about metrics that only some tasks report."""
-MAX_APART_SHOWN = 10
-"""The most lines about metrics that tasks report in different contexts."""
 APART = (
     "in different contexts, each in tasks without the others; if they mean the same, give the same split=, "
     "or a template with the default {split=val} if it always means val:"
@@ -291,12 +289,8 @@ def _of_project(transport: Transport, project: str, asked: _Asked, archived: boo
         query = {"only_fields": ["name"], "page_size": MAX_PAGE_TASKS, "page": 0, "order_by": ["name"]}
         answer = transport.call("projects.get_all", query, timeout=API_TIMEOUT_S)
         raise NotChecked(
-            f"{error}{_suggested_projects(project, (each['name'] for each in answer['projects']))}"
+            f"{error}{suggestions(project, (each['name'] for each in answer['projects']))}"
         ) from None
-
-
-def _suggested_projects(project: str, names: Iterable[str]) -> str:
-    return suggestions(project, {name: name.rpartition("/")[2] for name in names})
 
 
 def _on_disk(asked: _Asked, *, exact: bool) -> list[LoggedNames]:
@@ -323,8 +317,7 @@ def _on_disk(asked: _Asked, *, exact: bool) -> list[LoggedNames]:
         of_raw = [session for session in raw if is_asked(session.project, project)]
         if not of_runs and not of_raw:
             names = [*(run.project for run in runs), *(session.project for session in raw)]
-            suggested = _suggested_projects(project, names)
-            raise NotChecked(f"the project {project!r} has no runs on this disk{suggested}")
+            raise NotChecked(f"the project {project!r} has no runs on this disk{suggestions(project, names)}")
         found += [task for run in of_runs for task in tasks_of(run)]
         found += map(names_of_raw, of_raw)
     if asked.tasks:
@@ -366,11 +359,11 @@ def _print(
             echo(f"  {counted(both, 'task')} {report} both {one} and {other}: they are not merged")
     if apart:
         echo("", APART)
-    for metric, contexts in apart[:MAX_APART_SHOWN]:
+    lines = []
+    for metric, contexts in apart:
         texts = [f"{some([*map(str, same)], 2)} ({_task_text(_tasks_of(same), names)})" for same in contexts]
-        echo(f"  {metric.name}: {some(texts, 4)}")
-    if len(apart) > MAX_APART_SHOWN:
-        echo(f"  and {counted(len(apart) - MAX_APART_SHOWN, 'metric')} more")
+        lines.append(f"{metric.name}: {some(texts, 4)}")
+    echo_first(lines)
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
     partly = [(metric.name, count) for metric, count in counts if 0 < count < len(completed)]
     if partly:
@@ -386,15 +379,20 @@ def _print(
 
 def _vocabulary_code(logged: list[LoggedNames], metrics: list[LoggedMetric]) -> str:
     """Returns the code of the vocabulary, with project and group if all tasks have the same."""
-    projects, groups = {task.project for task in logged}, {task.group for task in logged}
-    project = projects.pop() if len(projects) == 1 else ""
-    group = groups.pop() if len(groups) == 1 else ""
     fields = frozenset().union(*(task.fields for task in logged))
-    templates = {task.template for task in logged}
-    template = templates.pop() if len(templates) == 1 else ""
     return vocabulary_code(
-        metrics, project or DEFAULT_PROJECT, group or DEFAULT_GROUP, fields, template or DEFAULT_TEMPLATE
+        metrics,
+        _only(task.project for task in logged) or DEFAULT_PROJECT,
+        _only(task.group for task in logged) or DEFAULT_GROUP,
+        fields,
+        _only(task.template for task in logged) or DEFAULT_TEMPLATE,
     )
+
+
+def _only(values: Iterable[str]) -> str:
+    """Returns the only value that there is; empty if there are several."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _apart(

@@ -9,24 +9,21 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-from rich.console import Console
-from rich.progress import Progress
-
 from .._clearml.api import Transport
 from .._drift.apply_offline import apply_offline
 from .._drift.apply_online import apply_online
 from .._drift.correct_names import fields_of_tasks
 from .._drift.parse_name import SUMMARY
-from .._drift.plan import Logged, Plan, make_plan
+from .._drift.plan import Plan, make_plan
 from .._group import TaskGroup
-from .._model.name_template import DEFAULT_TEMPLATE, Name, NameTemplate
+from .._model.name_template import DEFAULT_TEMPLATE, NameTemplate
 from .._model.vocabulary import Vocabulary
 from .._storage.past_runs import all_runs
 from .._text import counted, some
 from ..errors import ServerError, StoreError
 from .find_run import choose_place, root
-from .output import Failure, echo, print_json
+from .output import Failure, confirm, echo, echo_first, print_json
+from .tables import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     from .._drift.plan import Copy, LeftAlone
     from .logged_names import LoggedNames
 
-MAX_LINES_SHOWN = 10
-"""The most lines of each kind that are printed of a plan."""
 MAX_NAMES_SHOWN = 3
 """The most tasks that are named with the reason why they are left alone."""
 AGAIN = "run the same command again to continue"
@@ -80,18 +75,7 @@ def write_plan(
         Failure: The vocabulary cannot be used, or the file holds another plan.
     """
     words, template = read_vocabulary(vocabulary)
-    tasks = [
-        Logged(
-            task.id,
-            task.name,
-            [Name(*name) for name in task.names],
-            task.obstacle,
-            task.tags,
-            task.not_single,
-        )
-        for task in logged
-    ]
-    plan = make_plan(tasks, words, template, place=place, is_online=is_online, source=vocabulary)
+    plan = make_plan(logged, words, template, place=place, is_online=is_online, source=vocabulary)
     kept = _keep_other_plan(Path(path), plan)
     fresh = Path(f"{path}.new")
     fresh.write_text(plan.to_json(), "utf-8")
@@ -99,7 +83,7 @@ def write_plan(
     if as_json:
         print_json({"plan": plan.id, "file": path, **_counts_json(plan)})
         return
-    echo(f"{counted(len(tasks), 'task')}: {_counts(plan)}")
+    echo(f"{counted(len(logged), 'task')}: {_counts(plan)}")
     _print_plan(plan)
     if plan.tasks:
         command = f"clearml-taskgroup drift --apply {shlex.quote(path)}"
@@ -153,7 +137,7 @@ def apply_plan(path: str, yes: bool, as_json: bool) -> bool:
             echo(f"plan {plan.id}: {_counts(plan)}, {_where(plan)}")
             _print_plan(plan)
         if plan.tasks and not yes:
-            _confirm(plan)
+            confirm(f"copy these {_where(plan)}?", "--yes")
         try:
             _carry_out(carry_out, plan, outcomes, as_json)
         except (ServerError, StoreError) as error:
@@ -167,8 +151,7 @@ def apply_plan(path: str, yes: bool, as_json: bool) -> bool:
 
 
 def _carry_out(carry_out: Any, plan: Plan, outcomes: list[Outcome], as_json: bool) -> None:
-    console = Console(stderr=True, quiet=as_json)
-    with Progress(console=console, disable=as_json or not console.is_terminal) as progress:
+    with progress_bar(quiet=as_json) as progress:
         bar = progress.add_task("copying", total=len(plan.tasks))
 
         def done(outcome: Outcome) -> None:
@@ -207,15 +190,6 @@ def _where(plan: Plan) -> str:
     return f"on the server {plan.place}" if plan.is_online else f"in {plan.place}"
 
 
-def _confirm(plan: Plan) -> None:
-    try:
-        click.confirm(f"copy these {_where(plan)}?", abort=True)
-    except click.Abort as abort:
-        if isinstance(abort.__context__, EOFError):  # stdin is closed
-            raise Failure("no answer on stdin; copy without a question with --yes") from None
-        raise
-
-
 def _counts_json(plan: Plan) -> dict[str, int]:
     copies = [copy for task in plan.tasks for copy in task.copies]
     single = sum(copy.source.title == SUMMARY for copy in copies)
@@ -240,13 +214,13 @@ def _print_plan(plan: Plan) -> None:
     conflicts, left = plan.conflicts, plan.left_alone
     if conflicts:
         echo("", f"{counted(len(conflicts), 'conflict')}, left alone:")
-        _print_lines([_left_line(one) for one in conflicts])
+        echo_first([_left_line(one) for one in conflicts])
     if left:
         echo("", f"{counted(len(left), 'task')} left alone:")
         by_reason: dict[str, list[str]] = {}
         for one in left:
             by_reason.setdefault(one.why, []).append(one.name or one.id)
-        _print_lines([f"{some(names, MAX_NAMES_SHOWN)}: {why}" for why, names in by_reason.items()])
+        echo_first([f"{some(names, MAX_NAMES_SHOWN)}: {why}" for why, names in by_reason.items()])
         if copies := Counter(copy for one in left for copy in one.copies):
             echo("what would be copied in them:")
             _print_copies(copies)
@@ -254,18 +228,11 @@ def _print_plan(plan: Plan) -> None:
 
 def _print_copies(counts: Counter[Copy]) -> None:
     width = max((len(str(copy)) for copy in counts), default=0)
-    _print_lines([f"{copy!s:{width}}  {counted(count, 'task')}" for copy, count in counts.most_common()])
+    echo_first([f"{copy!s:{width}}  {counted(count, 'task')}" for copy, count in counts.most_common()])
 
 
 def _left_line(left: LeftAlone) -> str:
     return ": ".join([left.name or left.id, *map(str, left.copies), left.why])
-
-
-def _print_lines(lines: Sequence[str]) -> None:
-    for line in lines[:MAX_LINES_SHOWN]:
-        echo(f"  {line}")
-    if len(lines) > MAX_LINES_SHOWN:
-        echo(f"  and {len(lines) - MAX_LINES_SHOWN:,} more")
 
 
 def _print_outcomes(plan: Plan, outcomes: Sequence[Outcome], as_json: bool) -> None:
@@ -283,4 +250,4 @@ def _print_outcomes(plan: Plan, outcomes: Sequence[Outcome], as_json: bool) -> N
         echo(f"nothing was left to copy in {counted(before, 'task')}")
     if problems:
         echo("left alone, as the plan does not fit any more:")
-        _print_lines([f"{task.name or task.id}: {why}" for task, why in problems])
+        echo_first([f"{task.name or task.id}: {why}" for task, why in problems])

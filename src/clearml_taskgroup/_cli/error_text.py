@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from typing import TYPE_CHECKING
 
-from .._clearml import login, sdk
-from .._text import closest, some
+from .._clearml import login
+from .._text import shortened, some
 from ..errors import (
     AmbiguousResultError,
     AmbiguousRunError,
     ArgumentError,
     LoginError,
     NoHistoryError,
-    NoSuchParameterError,
-    NoSuchResultError,
     RunInUseError,
 )
 
@@ -45,51 +42,29 @@ def command_message(error: Exception, *, offline: bool = False) -> str:
         case AmbiguousRunError():
             runs = some_distinct(error.runs)
             return f"{error.asked!r} may mean the runs {runs}; give the id of one: --run {error.runs[0][:12]}"
-        case NoSuchResultError():
-            names = {
-                name: known for known in reversed(error.known) for name in (known, metric_arguments(known)[0])
-            }
-            close = difflib.get_close_matches(error.asked, names, n=1)
-            hint = (
-                f"did you mean {shlex.join(metric_arguments(names[close[0]]))}? There is"
-                if close
-                else "there is"
-            )
-            return f"no task has a value for {error.asked}; {hint}: {some_distinct(error.known) or 'nothing'}"
         case LoginError():
             return _login_error(error, " To use this disk only: --offline" if offline else "")
         case RunInUseError():
             return f"the run {error.who} is still in use: {error.since}; wait until it has ended"
         case NoHistoryError():
             return f"the curves that were reported are not kept {error.where}"
-        case NoSuchParameterError(argument="over", given=None):
-            return f"--over {error.nothing_found}{error.context_note}; expected {error.expected}"
-        case ArgumentError(argument="over", given=None):
-            return f"--over was not given; expected {error.expected}"
-        case NoSuchParameterError(argument="where" | "over"):
-            close = closest(error.given, error.known)
-            hint = f"did you mean {close}? Expected" if close is not None else "expected"
-            given = f"--{error.argument}: {error.given!r} was given{error.context_note}"
-            return f"{given}; {hint} {error.expected}"
-        case ArgumentError(argument=("where" | "over") as argument):
-            return f"--{argument}: {error.given!r} was given; expected {error.expected}"
+        case ArgumentError(argument="where" | "over"):
+            value = "" if error.given is None else f" {error.given!r}"
+            problem = error.problem.replace("was not given, or is None", "was not given")
+            return f"--{error.argument}{value} {problem}"
         case OSError(filename=str() as path, strerror=str() as reason):
             return f"{path}: {reason}"
     return str(error)
 
 
 def _login_error(error: LoginError, hint: str) -> str:
-    if not sdk.is_configured():
-        return NO_SERVER
     server = server_name()
     if are_credentials_refused(error):
         return (
             f"{server} refuses the credentials; check those in clearml.conf, or CLEARML_API_ACCESS_KEY and "
             f"CLEARML_API_SECRET_KEY.{hint}"
         )
-    problem = " ".join(error.problem.split())
-    problem = f"{problem[:200]}…" if len(problem) > 200 else problem
-    return f"{server}: {problem}; check its address in clearml.conf.{hint}"
+    return f"{server}: {shortened(error.problem, 200)}; check its address in clearml.conf.{hint}"
 
 
 def are_credentials_refused(error: LoginError) -> bool:

@@ -26,7 +26,7 @@ from .error_text import NO_SERVER, are_credentials_refused, server_name, some_di
 from .output import Failure, echo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from .._clearml.login import Connection
     from .._model.past import PastRun
@@ -162,9 +162,7 @@ def results_of(group: str, run: str | None, mode: Mode | None, *, disk_fallback:
     if Path(group).is_file():
         return load_run_log(Path(group))
     if "/" not in group.strip("/") and not _is_id(group):
-        runs = list_runs(choose_place(mode))
-        near = _groups_of(group, runs) or f"{group!r} is none of them{_suggested_groups(group, runs)}"
-        raise click.UsageError(f"GROUP is {GROUP_FORMS}; {near}")
+        raise _no_group_form(group, list_runs(choose_place(mode)))
     place = choose_place(mode, disk_fallback=disk_fallback)
     if _is_id(group):
         return load_results(_by_id(group, run, list_runs(place)), mode=place.mode)
@@ -229,9 +227,7 @@ def run_on_disk(text: str, run: str | None = None) -> PastRun:
             suggested = _suggested_groups(text, runs)
             raise Failure(f"the group {text} was not found; looked at this disk, {root()}{suggested}")
         else:
-            raise click.UsageError(
-                f"GROUP is {GROUP_FORMS}; {text!r} is none of them{_suggested_groups(text, runs)}"
-            )
+            raise _no_group_form(text, runs)
     past = load(path) if path.is_file() else None
     if past is None:
         raise NoSuchRunError("a run", [f"the file {path}"])
@@ -264,6 +260,11 @@ def _label(run: Listed) -> str:
     return f"{run.project}/{run.group}"
 
 
+def _no_group_form(text: str, runs: list[Listed]) -> click.UsageError:
+    near = _groups_of(text, runs) or f"{text!r} is none of them{_suggested_groups(text, runs)}"
+    return click.UsageError(f"GROUP is {GROUP_FORMS}; {near}")
+
+
 def _groups_of(project: str, runs: Iterable[Listed]) -> str:
     """Returns a message with the groups of a project; empty if it has none."""
     names = sorted({shlex.quote(_label(run)) for run in runs if run.project == project.strip("/")})
@@ -272,7 +273,7 @@ def _groups_of(project: str, runs: Iterable[Listed]) -> str:
 
 def _suggested_groups(text: str, runs: Iterable[Listed]) -> str:
     """Returns a message with the groups whose names are similar."""
-    return suggestions(text, {_label(run): run.group for run in runs}) or ", which has: no runs"
+    return suggestions(text, map(_label, runs)) or ", which has: no runs"
 
 
 def is_below(project: str, wanted: str) -> bool:
@@ -282,30 +283,24 @@ def is_below(project: str, wanted: str) -> bool:
 
 def no_runs_in(project: str, known: Iterable[str]) -> str:
     """Says that a project has no runs, and which projects have some."""
-    return f"no runs in the project {project!r}" + suggestions(
-        project, {name: name.rpartition("/")[2] for name in sorted(set(known))}
-    )
+    return f"no runs in the project {project!r}{suggestions(project, sorted(known))}"
 
 
-def suggestions(text: str, names: Mapping[str, str]) -> str:
-    """Returns a message with the names that are similar to a text, or else with the first names.
-
-    Args:
-        text: The name that was not found.
-        names: All names, each with its last part.
-    """
-    own = text.strip("/").rpartition("/")[2]
-    similarity = {name: max(_similarity(text, name), _similarity(own, last)) for name, last in names.items()}
-    similar = sorted(
-        (name for name in names if similarity[name] > MIN_SIMILARITY), key=lambda name: -similarity[name]
-    )
+def suggestions(text: str, names: Iterable[str]) -> str:
+    """Returns a message with the names that are similar to a text, or else with the first names."""
+    similarity = {name: _similarity(text.strip("/"), name) for name in names}
+    similar = [name for name, value in similarity.items() if value > MIN_SIMILARITY]
     if similar:
+        similar.sort(key=lambda name: -similarity[name])
         return f"; did you mean {' or '.join(map(shlex.quote, similar[:3]))}?"
-    return f"; there is: {some_distinct(names)}" if names else ""
+    return f"; there is: {some_distinct(similarity)}" if similarity else ""
 
 
 def _similarity(text: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, text.strip("/").casefold(), other.casefold()).ratio()
+    """Compares two names as a whole and by their last parts."""
+    one, two = text.casefold(), other.casefold()
+    pairs = ((one, two), (one.rpartition("/")[2], two.rpartition("/")[2]))
+    return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
 
 def _by_id(text: str, which: str | None, runs: list[Listed]) -> Wanted:

@@ -15,7 +15,7 @@ from .._drift.apply_offline import obstacle_of as session_obstacle
 from .._drift.apply_offline import session_marks, session_names
 from .._drift.apply_online import obstacle_of
 from .._drift.parse_name import contradicts, is_split
-from .._drift.plan import copied_names
+from .._drift.plan import Logged, copied_names
 from .._model.name_template import Name
 from .._results.from_past import lookup_of
 from .._text import some
@@ -67,35 +67,24 @@ class NoSuchTasksError(TaskGroupError, LookupError):
         return f"the {self.kind if len(self.asked) == 1 else self.kind + 's'} {asked} could not be found"
 
 
-@attrs.frozen
-class LoggedNames:
+@attrs.frozen(kw_only=True)
+class LoggedNames(Logged):
     """One task and the names that it logged.
 
     Attributes:
-        id, name: The task's id and name.
-        names: Titles and series; a single value's title is `Summary`.
         completed: Whether it was completed.
         project, group: Project and name of its group; empty if not known.
         fields: The context fields that it gave to `report`, if it belongs to a group.
         template: The template of its group; empty if not known.
         created: When it was created, in seconds since 1970; None if not known.
-        obstacle: Why its names cannot be copied to others; empty if they can.
-        tags: Its tags.
-        not_single: Names with the title `Summary` that are curves.
     """
 
-    id: str
-    name: str
-    names: tuple[tuple[str, str], ...]
     completed: bool
     project: str = ""
     group: str = ""
     fields: frozenset[str] = frozenset()
     template: str = ""
     created: float | None = None
-    obstacle: str = ""
-    tags: tuple[str, ...] = ()
-    not_single: tuple[Name, ...] = ()
 
 
 def names_of_project(
@@ -237,13 +226,13 @@ def names_of_session(past: PastRun, task: PastTask, sessions: Path) -> LoggedNam
     )
 
 
-def _name(metric_key: MetricKey, default: str | None) -> tuple[str, str]:
+def _name(metric_key: MetricKey, default: str | None) -> Name:
     metric, context = metric_key
     split = dict(context).get("split")
     if split is None and default is not None and not contradicts(metric, default):
         split = default  # but `train_loss` without a split is of train, whatever the default
     split = split[0] if isinstance(split, tuple) else split
-    return metric, split if isinstance(split, str) and is_split(split) else metric
+    return Name(metric, split if isinstance(split, str) and is_split(split) else metric)
 
 
 def _without(names: Iterable[Name], copied: Collection[Name]) -> tuple[Name, ...]:

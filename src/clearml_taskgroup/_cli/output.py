@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +18,10 @@ from .._text import printable
 from ..errors import TaskGroupError
 from .error_text import command_message
 
+MAX_LINES = 10
+"""The most lines of a list, such as the files that are to be deleted."""
 EXIT_INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells."""
-ASCII_FALLBACK = "clearml-taskgroup-ascii"
-"""The codec error handler that replaces characters which the terminal cannot show."""
 
 
 class Failure(click.ClickException):
@@ -61,7 +60,7 @@ class Commands(click.Group):
         """Runs the command line."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors=ASCII_FALLBACK)
+                stream.reconfigure(errors="replace")  # a terminal may lack some characters
         return super().main(*args, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -82,18 +81,6 @@ class Commands(click.Group):
 
 ARGUMENTS_KEY = f"{__name__}.arguments"
 """The key of the command line's arguments in `click.Context.meta`."""
-_ASCII_TEXT = {"±": "+-", "–": "-", "…": "...", "·": "|", "“": '"', "”": '"', "’": "'"}
-
-
-def _to_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Replaces characters that the terminal's encoding does not have."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end]
-    return "".join(_ASCII_TEXT.get(letter, "?") for letter in text), error.end
-
-
-codecs.register_error(ASCII_FALLBACK, _to_ascii)
 
 
 def parse_pair(text: str) -> tuple[str, str]:
@@ -148,6 +135,32 @@ def mode_options(function: Function) -> Function:
 def echo(*lines: str, err: bool = False) -> None:
     """Prints lines; what names in them would do to a terminal is shown as text."""
     click.echo("\n".join(map(printable, lines)), err=err)
+
+
+def echo_first(lines: Sequence[str], rest: str = "", *, most: int = MAX_LINES) -> None:
+    """Prints the first lines, indented, and how many more there are; `rest` says where."""
+    for line in lines[:most]:
+        echo(f"  {line}")
+    if len(lines) > most:
+        echo(f"  … and {len(lines) - most:,} more{rest}")
+
+
+def confirm(question: str, without: str) -> None:
+    """Asks, and aborts unless the answer is yes.
+
+    Args:
+        question: The question.
+        without: The option that answers it.
+
+    Raises:
+        Failure: Standard input is closed.
+    """
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise Failure(f"no answer on stdin; go on without a question with {without}") from None
+        raise
 
 
 def print_json(value: Any) -> None:

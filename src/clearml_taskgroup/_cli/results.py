@@ -34,6 +34,7 @@ from .output import (
     Command,
     Function,
     echo,
+    echo_first,
     json_option,
     local_time,
     mode_options,
@@ -42,7 +43,7 @@ from .output import (
     run_option,
     utc_time,
 )
-from .tables import print_first, print_table
+from .tables import cut_to_terminal, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 20
 """The number of runs that `list` shows in a table."""
+MAX_REASONS = 5
+"""The number of tasks that `show` gives a reason for."""
 MAX_RUNS_NAMED = 5
 """The most runs that a command to copy names."""
 Pairs = tuple[tuple[str, str], ...]
@@ -227,7 +230,9 @@ def show(
     ]
     for heading, reasons in (("why tasks failed:", failed), ("why tasks were stopped:", stopped)):
         if reasons:
-            print_first(heading, reasons, "--json has the status_reason of each task")
+            echo(heading)
+            texts = [cut_to_terminal(reason, 2) for reason in reasons]
+            echo_first(texts, ": --json has the status_reason of each task", most=MAX_REASONS)
     of_task = results[0].url if where and len(results) == 1 else None  # a single task was asked for
     if url := of_task or about.url:
         echo(url)
@@ -325,7 +330,7 @@ def best(
     for name, value in found.params.items():
         echo(f"  {name} = {value}")
     if row is not None:
-        echo(_url_or_id(row))
+        echo(row.url or row.id)
 
 
 def _next_best(rest: Results | Aggregates, metric: str, chosen: Mapping[str, Any]) -> Iterator[Best]:
@@ -340,10 +345,6 @@ def _next_best(rest: Results | Aggregates, metric: str, chosen: Mapping[str, Any
 def _best_json(found: Best, rows: Mapping[str, Row], results: Results) -> dict[str, Any]:
     row = rows.get(found.id or "")
     return {**attrs.asdict(found), "url": row.url if row else None, "run": results.about.run}
-
-
-def _url_or_id(row: Row) -> str:
-    return row.url or row.id
 
 
 # --- compare -----------------------------------------------------------------------------------

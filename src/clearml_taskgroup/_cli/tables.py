@@ -1,10 +1,11 @@
-"""Prints tables and lists, fitted to the width of a terminal."""
+"""Prints tables, lines and progress bars, fitted to the width of a terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import Progress
 
 from .._results.text_table import MAX_LINE_WIDTH, text_table
 from .._text import cut, printable
@@ -29,9 +30,12 @@ def print_table(
     echo(*text.splitlines())
 
 
-def print_first(heading: str, lines: Sequence[str], rest_in: str, most: int = 5) -> None:
-    """Prints a heading and the first lines, each cut to the width of the terminal; says where the rest is."""
-    rest = [f"… and {len(lines) - most} more: {rest_in}"] if len(lines) > most else []
-    echo(heading)
-    for line in (*lines[:most], *rest):
-        echo(cut("  " + printable(" ".join(line.split())), room() or MAX_LINE_WIDTH))
+def cut_to_terminal(text: str, indent: int) -> str:
+    """Returns a text in one line that fits into the terminal."""
+    return cut(printable(" ".join(text.split())), (room() or MAX_LINE_WIDTH) - indent)
+
+
+def progress_bar(*, quiet: bool) -> Progress:
+    """Returns rich's progress bar; it shows nothing without a terminal."""
+    console = Console(stderr=True, quiet=quiet)
+    return Progress(console=console, disable=quiet or not console.is_terminal)

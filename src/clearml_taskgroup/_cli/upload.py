@@ -7,9 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from .._clearml import sdk
 from .._model.status import tally_text
@@ -25,21 +23,20 @@ from .output import (
     Command,
     Failure,
     echo,
+    echo_first,
     json_option,
     local_time,
     print_json,
     run_option,
     utc_time,
 )
-from .tables import print_table
+from .tables import print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .._model.past import PastRun
 
-MAX_RUNS_SHOWN = 10
-"""The most runs that are listed before they are uploaded or deleted."""
 NOTHING_LOST = "All data stays on this disk; once the server answers, run again"
 
 _HEAD = ("run", "project", "group", "number", "mode", "tasks", "state", "started")
@@ -158,10 +155,8 @@ def is_terminal() -> bool:
 
 def list_runs_briefly(runs: Sequence[PastRun], more: Callable[[PastRun], str] = lambda _: "") -> None:
     """Prints the first few runs, each with what `more` says of it."""
-    for past in runs[:MAX_RUNS_SHOWN]:
-        echo(f"  {run_title(past)}: {tally_text(statuses_of(past)) or 'no tasks'}{more(past)}")
-    if len(runs) > MAX_RUNS_SHOWN:
-        echo(f"  … and {len(runs) - MAX_RUNS_SHOWN:,} more")
+    lines = [f"{run_title(past)}: {tally_text(statuses_of(past)) or 'no tasks'}{more(past)}" for past in runs]
+    echo_first(lines)
 
 
 def _require_server(again: str) -> None:
@@ -187,8 +182,7 @@ def _bar_text(past: PastRun, task: str = "") -> str:
 
 
 def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
+    with progress_bar(quiet=quiet) as progress:
         bar = progress.add_task(_bar_text(past), total=len(past.tasks))
         uploaded = upload(
             past.path,

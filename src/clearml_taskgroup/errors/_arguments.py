@@ -16,10 +16,14 @@ class ArgumentError(TaskGroupError, ValueError):
     given: Any
     expected: str
 
+    @property
+    def problem(self) -> str:
+        """What is wrong and what was expected, without the argument's name and value."""
+        found = "was not given, or is None" if self.given is None else "was given"
+        return f"{found}; expected {self.expected}"
+
     def __str__(self) -> str:
-        if self.given is None:
-            return f"{self.argument}= was not given, or is None; expected {self.expected}"
-        return f"{self.argument}={shown(self.given)} was given; expected {self.expected}"
+        return f"{self.argument}={'' if self.given is None else shown(self.given)} {self.problem}"
 
 
 @facts

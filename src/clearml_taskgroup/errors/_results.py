@@ -73,35 +73,26 @@ class NoSuchParameterError(ArgumentError):
     context_field: str = ""
     metric: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def problem(self) -> str:
+        """What is wrong and what was expected, without the argument's name and value."""
         if self.given is None:
-            return f"{self.argument}= {self.nothing_found}{self.context_note}; expected {self.expected}"
-        hint = did_you_mean(self.given, self.known)
-        asked = f"{self.argument}={shown(self.given)}"
-        if self.argument == "where":
-            asked = (
-                f"where({self.given}=…)"
-                if str(self.given).isidentifier()
-                else f"where({{{self.given!r}: …}})"
+            text = f"was not given, and no task has a parameter {' or '.join(self.looked_for)}"
+        else:
+            text = f"was given, but no task has such a parameter{did_you_mean(self.given, self.known)}"
+        if self.context_field:
+            field = self.context_field
+            text += (
+                f"; {field} is context of {self.metric} here, and tasks are compared by their parameters: "
+                f"run a task for each {field}, with {field} as its parameter"
             )
-        given = f"{asked} was given, but no task has such a parameter{hint}"
-        return f"{given}{self.context_note}; expected {self.expected}"
+        return f"{text}; expected {self.expected}"
 
-    @property
-    def nothing_found(self) -> str:
-        """Says what was looked for as no parameter was given."""
-        return f"was not given, and no task has a parameter {' or '.join(self.looked_for)}"
-
-    @property
-    def context_note(self) -> str:
-        """Says what to do if the name is context of a metric."""
-        if not self.context_field:
-            return ""
-        field = self.context_field
-        return (
-            f"; {field} is context of {self.metric} here, and tasks are compared by their parameters: run a "
-            f"task for each {field}, with {field} as its parameter"
-        )
+    def __str__(self) -> str:
+        if self.argument == "where" and self.given is not None:
+            pair = f"{self.given}=…" if str(self.given).isidentifier() else f"{{{self.given!r}: …}}"
+            return f"where({pair}) {self.problem}"
+        return super().__str__()
 
 
 @facts
