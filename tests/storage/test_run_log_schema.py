@@ -1,4 +1,4 @@
-"""Run logs with generated faults: each is read, or named and skipped; no other run suffers."""
+"""Which lines a run log may have; with generated faults, each is read, or named and skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,136 @@ from click.testing import CliRunner
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._cli import main
+from clearml_taskgroup._storage.run_log_schema import are_listed_stats, is_measure, problem_of
 from clearml_taskgroup.errors import TaskGroupError
+
+TASK = {"id": "a1", "key": "a=1", "name": "a=1", "index": 0, "attempt": 1, "params": {"a": 1}}
+RUN = {"group": "g", "project": "p", "name": "n", "run": "r", "number": 1, "template": "{metric}"}
+RUN |= {"mode": "offline", "parent": None, "owns_parent": True}
+SKIPPED = [2, 7, False]
+LINES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("run", RUN, {"shared": "job 7", "time": 1.7e9}),
+    ("script", {"pid": 1, "script": {"diff": ""}}, {"warnings": ["one"]}),
+    ("opening", {"key": "a=1", "attempt": 2}, {}),
+    ("task", TASK, {"session": 3, "time": 0}),
+    ("end", {"id": "a1", "status": "failed", "reason": "why"}, {"settled": True, "params": {}}),
+    ("end", {"id": "a1", "status": "completed", "reason": ""}, {"duration": 0.5, "measures": []}),
+    ("told", {"id": "a1"}, {"status": "stopped", "reason": "why", "measures": []}),
+    ("params", {"id": "a1", "params": {"b": [1]}}, {}),
+    ("names", {"id": "a1", "names": [["title", "series", "loss", {"fold": [0, 1]}]]}, {}),
+    ("skipped", {"id": "a1", "series": ["loss", {"split": "val"}, *SKIPPED]}, {}),
+    ("settled", {"id": "a1"}, {"status": "stopped", "reason": "why"}),
+    ("uploaded", {}, {"id": "a1", "to": "b2"}),
+    ("close", {"status": "completed", "reason": ""}, {"settled": True}),
+    ("of a later version", {}, {"id": []}),
+]
+"""Events with the fields that they must have, and those that they may have."""
+BAD: list[tuple[str, list[Any]]] = [
+    ("id", ["", "../x", "a" * 129, 1]),
+    ("group", ["a/b"]),
+    ("parent", ["/"]),
+    ("project", [None, "\ud800"]),
+    ("owns_parent", [0, None]),
+    ("mode", ["memory", ["offline"]]),
+    ("shared", [1]),
+    ("number", [True, 1.0, 2**63, -(2**63), "1"]),
+    ("time", [-1, 2.5e11, float("nan"), "1", True]),
+    ("duration", [float("inf"), 2**1023, None]),
+    ("status", ["in_progress", ["failed"]]),
+    ("settled", [1]),
+    ("params", [[], {1: 2}]),
+    ("script", ["x.py"]),
+    ("warnings", ["one"]),
+    ("measures", [{}]),
+    (
+        "names",
+        [
+            {},
+            [1],
+            [["t", "s", "m"]],
+            [["t", "s", 1, {}]],
+            [["t", "s", "m", {"a": []}]],
+            [["t", "s", "m", []]],
+        ],
+    ),
+    ("series", [["m", {}, 1, 2], ["m", {}, 1, 2.5, True], ["m", {}, None, 2, True], ["m", {}, 1, 2, 1]]),
+    ("series", [["m", {"a": {}}, *SKIPPED], ["m", {"a": [[]]}, *SKIPPED], [1, {}, *SKIPPED], {}]),
+]
+STATS = [0.5, 1, 2, None, 0.5, 1, 2.0, 3, 7.5, 3, False]
+"""How a list of statistics may begin; the rest has defaults."""
+
+
+@pytest.mark.parametrize(("event", "must", "may"), LINES)
+def test_what_a_line_must_and_may_have(event: str, must: dict[str, Any], may: dict[str, Any]) -> None:
+    assert problem_of({"event": event, **must}) == ""
+    assert problem_of({"event": event, **must, **may}) == ""
+    for name in must:
+        line = {"event": event, **{field: value for field, value in must.items() if field != name}}
+        assert problem_of(line) == f"has a line {event!r} without {name!r}"
+
+
+@pytest.mark.parametrize(("field", "values"), BAD)
+def test_a_value_that_no_group_writes_is_named(field: str, values: list[Any]) -> None:
+    events = [(event, fields) for event, must, may in LINES[:-1] if field in (fields := {**must, **may})]
+    assert events
+    for event, fields in events:
+        for value in values:
+            problem = problem_of({"event": event, **fields, field: value})
+            assert problem.startswith(f"has a line {event!r} in which {field!r} is "), (event, value)
+
+
+def test_a_line_whose_event_is_no_text_is_none_of_ours() -> None:
+    assert problem_of({"event": ["run"]}) == problem_of({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("stats", "is_valid"),
+    [
+        ([], True),
+        ([2**1023 - 1], True),  # a value may be larger than an iteration
+        ([2**1023], False),
+        ([0.5, 2**63 - 1], True),
+        ([0.5, 2**63], False),
+        ([0.5, -(2**63)], False),
+        ([0.5, 1.0], False),
+        ([None], False),
+        ([True], False),
+        ([*STATS[:10], 0], False),  # a flag
+        ([*STATS, 3, True, True], True),
+        ([*STATS, 3, True, True, 1], False),
+    ],
+)
+def test_statistics_are_checked_by_their_places(stats: list[Any], is_valid: bool) -> None:
+    assert are_listed_stats(stats) == is_valid
+
+
+def test_measures_of_all_versions() -> None:
+    """Three to five parts: metric, context, statistics as a list or by name, names, skipped values."""
+    names = [["loss", "val"]]
+    entries: list[Any] = [
+        ["loss", {}, STATS],
+        ["loss", {"fold": 0}, {"count": 3, "last": 0.5}, names],
+        ["loss", {"fold": [0]}, STATS, names, SKIPPED],
+        ["loss", {"fold": None}, STATS, names, [2, None, True]],
+    ]
+    assert [entry for entry in entries if not is_measure(entry)] == []
+    others: list[Any] = [
+        [],
+        {},
+        ["loss", {}],
+        ["loss", {}, STATS, names, SKIPPED, 1],
+        [1, {}, STATS],
+        ["loss", {"fold": {}}, STATS],
+        ["loss", {}, STATS, [["loss"]]],
+        ["loss", {}, STATS, [["loss", 1]]],
+        ["loss", {}, STATS, names, [2, 7]],
+        ["loss", {}, "stats"],
+        ["loss", {}, {"count": True}],
+        ["loss", {}, {"count": 2**63}],
+        ["loss", {}, {"mood": 1}],
+    ]
+    assert [entry for entry in others if is_measure(entry)] == []
+
 
 LOGS = 60
 VALUES: list[Any] = [

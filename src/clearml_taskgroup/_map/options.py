@@ -69,7 +69,8 @@ def checked_options(
             raise ArgumentError("timeout", timeout, "seconds: a number above 0, or None for no limit")
     names = () if devices is None else checked_devices(devices)
     if executor is not None:
-        _check_executor(executor)
+        if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
+            raise ArgumentError("executor", executor, "a concurrent.futures.Executor")
         if workers is not None:
             raise ArgumentError("executor", executor, "workers= or executor=, not both")
         for argument, value in {"retries": retries, "timeout": timeout, "devices": names}.items():
@@ -86,8 +87,3 @@ def checked_options(
         expected = "workers=1 or more beside it: a worker process can be ended, a call in this one cannot"
         raise ArgumentError("timeout", timeout, expected)
     return MapOptions(workers, None, retries, timeout, names)
-
-
-def _check_executor(executor: Any) -> None:
-    if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
-        raise ArgumentError("executor", executor, "a concurrent.futures.Executor")

@@ -68,11 +68,6 @@ class TaskRef(weakref.ref["GroupTask"]):
     state: TaskState
     is_logged: bool
 
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
 
 class WorkerRun(Run):
     """A run in a worker process: its tasks report here, but are created and ended where it was opened.
