@@ -209,7 +209,7 @@ def test_means_count_who_is_that_far() -> None:
     assert list(line.x) == [0, 1, 2, 3]
     assert list(line.y) == [2.0, 2.5, 5.0, 6.0]
     assert [text.rpartition(" ")[2] for text in line.customdata] == ["2", "2", "1", "1"]
-    assert line.customdata[-1] == "n = 1"
+    assert (line.customdata[0], line.customdata[-1]) == ("± 1.41, n = 2", "n = 1")
     assert "without 1 task that failed or stopped" in figure.layout.title.text
 
 
@@ -332,6 +332,23 @@ def test_a_colour_bar_says_what_is_dark(metric: str, expected: str) -> None:
     assert [bar["title"]["text"].partition("<br>")[2] for bar in bars] == [expected] * 3
 
 
+@pytest.mark.parametrize(("mode", "lowest"), [("min", "#440154"), ("max", "#6ece58")])
+def test_dark_is_best(mode: Mode, lowest: str) -> None:
+    """Lines, markers and cells have one scale, from pale to dark, whose dark end is at the best value."""
+    results = swept({"C": range(14), "k": [0, 1]}, lambda params, _: params["C"] + params["k"] / 4)
+    heat = figures.heat_map(results, "loss", mode=mode).data[0]
+    marker = figures.scatter(results, "loss", mode=mode).data[0].marker
+    for scale in (heat.colorscale, marker.colorscale):
+        assert [place for place, _ in scale] == [at / 7 for at in range(8)]
+        assert scale[0 if mode == "min" else 7][1] == "#440154"
+        assert scale[7 if mode == "min" else 0][1] == "#6ece58"
+    for draw in (figures.curves, figures.parallel_coordinates):
+        figure = draw(results, "loss", mode=mode)
+        lines = [trace for trace in figure.data if trace.hovertext]
+        assert next(line.line.color for line in lines if "<b>C=0,k=0</b>" in line.hovertext) == lowest
+        assert lines[-1].line.color == "#440154"
+
+
 def test_doubling_integers_have_ticks_of_their_own() -> None:
     """Their axis is logarithmic, and its ticks are the values."""
     results = swept({"width": [8, 16, 64], "C": [1, 2]}, lambda params, _: params["C"])
@@ -367,6 +384,13 @@ def test_heat_map_chooses_the_parameters_that_tell_most() -> None:
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("C", "width")
     other = figures.heat_map(results, "loss", x="seed")
     assert (other.layout.xaxis.title.text, other.layout.yaxis.title.text) == ("seed", "C")
+
+
+@pytest.mark.parametrize(("columns", "rows", "has_numbers"), [(12, 20, True), (13, 1, False), (1, 21, False)])
+def test_large_heat_maps_have_no_numbers(columns: int, rows: int, has_numbers: bool) -> None:
+    space = {"C": [f"c{at}" for at in range(columns)], "k": [f"k{at}" for at in range(rows)]}
+    (trace,) = figures.heat_map(swept(space, lambda *_: 1.0, steps=1), "loss", x="C", y="k").data
+    assert bool(trace.texttemplate) is has_numbers
 
 
 def test_scatter() -> None:
@@ -604,8 +628,12 @@ def test_text_is_no_markup() -> None:
     assert escape("<b>%{x}</b>\n$x$ & co") == "&lt;b&gt;%&#123;x}&lt;/b&gt; &#36;x&#36; &amp; co"
 
 
-def test_thinning_keeps_short_curves() -> None:
-    assert downsample([1, 2, 3], [1.0, 5.0, 2.0], 4) == ([1, 2, 3], [1.0, 5.0, 2.0])
+def test_thinning() -> None:
+    """Of each part the least and the greatest value are kept, and the ends; short curves are whole."""
+    ys = [(-1.0) ** x * x for x in range(26)]
+    kept = [0, *(5, 6), *(11, 12), *(17, 18), *(23, 24), 25]
+    assert downsample(range(26), ys, 10) == (kept, [ys[x] for x in kept])
+    assert downsample([1, 2, 3, 4], [1.0, 5.0, 2.0, 3.0], 4) == ([1, 2, 3, 4], [1.0, 5.0, 2.0, 3.0])
 
 
 @pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")

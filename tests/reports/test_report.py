@@ -22,6 +22,7 @@ import pytest
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup._model.metrics import ByMetric, MetricKey
 from clearml_taskgroup._model.vocabulary import Vocabulary
+from clearml_taskgroup._reports.tables import time_text
 from clearml_taskgroup._results.history import Reader
 from clearml_taskgroup._results.rows import Curve, Row
 from clearml_taskgroup._storage.memory import MemoryBackend
@@ -247,6 +248,7 @@ def test_comparison(tmp_path: Path) -> None:
     lines = page.tables["comparison, loss (nats)"]
     assert [line[3] for line in lines] == ["difference", "reference", "+0.125"]
     assert lines[2][-2:] == ["–", "no spread"]
+    assert "Paired over seed, less is better; t test, Holm-corrected over 1 comparison; " in page.text
     assert "was chosen as the best of these values" in page.text
     assert "to=" not in page.text  # a report has no such argument
     assert "alert('x')</script>" not in text
@@ -340,6 +342,23 @@ def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
     server = attrs.evolve(disk, mode="online", where="https://app.example")
     _, page = written(attrs.evolve(results, about=server), tmp_path)
     assert "mode online, https://app.example" in page.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.009, "< 0.01 s"),
+        (0.01, "0.01 s"),
+        (9.994, "9.99 s"),
+        (10, "10.0 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (100_000, "27 h 46 min"),
+    ],
+)
+def test_durations_are_read_easily(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text
 
 
 def test_tables_have_captions_and_columns(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_the_table_has_the_best_task_first() -> None:
     assert dict(zip(head, table["columnwidth"], strict=True))["a/long/name"] == 43
     assert dict(zip(head, table["columnwidth"], strict=True))["C"] == 9
     assert figure["layout"]["width"] == 800
-    assert [one["text"] for one in figure["layout"]["annotations"]] == ["the least loss / val first"]
+    (note,) = figure["layout"]["annotations"]
+    assert (note["text"], note["y"]) == ("the least loss / val first", pytest.approx(30 / 358))
+    assert table["domain"] == {"y": [note["y"], 1]}
 
 
 @pytest.mark.parametrize(("over", "test"), [("seed", "t test, "), ("fold", "t test corrected for folds")])
@@ -115,6 +117,19 @@ def test_the_web_page_can_draw_every_plot() -> None:
     for events in (parent_of().events, parent_of(tasks=130).events, parent_of(tasks=1).events):
         assert sum(event["type"] == "plot" for event in events) >= 2
         assert not any(page_fault(event) for event in events if event["type"] == "plot")
+
+
+def test_a_study_has_its_history() -> None:
+    """Trials, by their names, have a figure of their values in their order; those pruned are crosses."""
+    with recording() as backend, TaskGroup("digits", "study", metrics=METRICS) as group:
+        for at, loss in enumerate([3.0, 1.0, 2.0]):
+            task = group.task({"x": at}, name=f"trial-{at:04}")
+            task.report({"loss": loss}, 1, split="val")
+            if at == 2:
+                task.mark_stopped("pruned at step 1")
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    points, pruned, best = plots(parent.events)["Optimization history", "loss / val"]["data"]
+    assert (points["y"], pruned["y"], best["y"]) == ([3, 1], [2], [3, 1, 1])
 
 
 def test_best_values_and_counts() -> None:
