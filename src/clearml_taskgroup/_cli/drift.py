@@ -13,7 +13,7 @@ import attrs
 import click
 
 from .._clearml.api import Transport
-from .._clearml.queries import MAX_PAGE_TASKS, query_by_id
+from .._clearml.queries import MAX_PAGE_TASKS, created_at, query_by_id
 from .._drift.apply_offline import session_marks
 from .._drift.compare import (
     DEFAULT_GROUP,
@@ -24,6 +24,7 @@ from .._drift.compare import (
     find_metrics,
     mergeable_parts,
     reported_both,
+    tasks_of,
     vocabulary_code,
 )
 from .._model.name_template import DEFAULT_TEMPLATE
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from .._clearml.login import Connection
     from .._model.past import PastRun
-    from .._results.results import Results
     from .logged_names import Marks
 
 MAX_PARTIAL_METRICS_SHOWN = 10
@@ -255,31 +255,32 @@ def _is_id(text: str) -> bool:
 
 
 def _of_group(group: str, mode: Mode | None, since: float | None) -> list[LoggedNames]:
-    """Returns the tasks of a group; with `since`, with their creation times, from run logs or the server."""
+    """Returns the tasks of a group, without the names that a plan has copied.
+
+    Of a run log that was given as a file no plan is known. The time of creation is that of the run, if
+    neither the server nor, with `since`, a run log says it.
+    """
     results = results_of(group, None, mode, disk_fallback=False)
-    found = names_of_results(results, _marks_of(group, results, mode))
-    if since is None or not found:
-        return found
-    created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
-    missing = [task.id for task in found if task.id not in created]
-    if missing and results.about.mode == "online" and (connection := choose_place(mode).connection):
-        with closing(Transport(connection)) as transport:
-            created.update((task.id, task.created) for task in names_of_tasks(transport, missing))
-    return [attrs.evolve(task, created=created.get(task.id) or results.about.started) for task in found]
-
-
-def _marks_of(group: str, results: Results, mode: Mode | None) -> dict[str, Marks]:
-    """Returns tags and comments of a group's tasks; of a run log that was given as a file, none."""
     ids = [row.id for row in results]
+    marks: dict[str, Marks] = {}
+    created: dict[str, float | None] = {}
+    connection = None
     if results.about.mode == "offline":
         sessions = Path(results.about.where)
-        return {task_id: session_marks(sessions / task_id) for task_id in ids}
-    connection = None if Path(group).is_file() else choose_place(mode, disk_fallback=False).connection
-    if connection is None:
-        return {}
-    with closing(Transport(connection)) as transport:
-        found = query_by_id(transport, ids, ("id", "tags", "comment"))
-    return {str(task["id"]): (task.get("tags") or (), str(task.get("comment") or "")) for task in found}
+        marks = {task_id: session_marks(sessions / task_id) for task_id in ids}
+    elif not Path(group).is_file():
+        connection = choose_place(mode, disk_fallback=False).connection
+    if connection is not None:
+        with closing(Transport(connection)) as transport:
+            for task in query_by_id(transport, ids, ("id", "tags", "comment", "created")):
+                marks[task["id"]] = (task.get("tags") or (), str(task.get("comment") or ""))
+                created[task["id"]] = created_at(task)
+    elif since is not None:
+        created = {task.id: task.opened for run in all_runs(root()) for task in run.tasks.values()}
+    return [
+        attrs.evolve(task, created=created.get(task.id) or results.about.started)
+        for task in names_of_results(results, marks)
+    ]
 
 
 def _of_project(transport: Transport, project: str, asked: _Asked, archived: bool) -> list[LoggedNames]:
@@ -361,7 +362,7 @@ def _print(
         echo("", APART)
     lines = []
     for metric, contexts in apart:
-        texts = [f"{some([*map(str, same)], 2)} ({_task_text(_tasks_of(same), names)})" for same in contexts]
+        texts = [f"{some([*map(str, same)], 2)} ({_task_text(tasks_of(same), names)})" for same in contexts]
         lines.append(f"{metric.name}: {some(texts, 4)}")
     echo_first(lines)
     counts = [(metric, len(metric.tasks & completed)) for metric in metrics if not metric.drifts]
@@ -405,10 +406,6 @@ def _apart(
 
 def _completed(logged: list[LoggedNames]) -> set[str]:
     return {task.id for task in logged if task.completed and task.names}
-
-
-def _tasks_of(spellings: Iterable[Spelling]) -> frozenset[str]:
-    return frozenset().union(*(spelling.tasks for spelling in spellings))
 
 
 def _labels(logged: list[LoggedNames]) -> dict[str, str]:

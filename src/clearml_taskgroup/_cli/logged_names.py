@@ -10,7 +10,7 @@ import attrs
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
 from .._clearml.hyperparameters import SECTION
-from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks
+from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks, query_by_id
 from .._drift.apply_offline import obstacle_of as session_obstacle
 from .._drift.apply_offline import session_marks, session_names
 from .._drift.apply_online import obstacle_of
@@ -127,13 +127,8 @@ def names_of_tasks(transport: Transport, ids: Iterable[str]) -> list[LoggedNames
         NoSuchTasksError: Some do not exist.
     """
     wanted = list(dict.fromkeys(ids))
-    found: dict[str, LoggedNames] = {}
-    for start in range(0, len(wanted), MAX_PAGE_TASKS):
-        query = {"id": wanted[start : start + MAX_PAGE_TASKS]}
-        found.update(
-            (document["id"], _from_document(document))
-            for document in query_all_tasks(transport, query, _FIELDS)
-        )
+    documents = query_by_id(transport, wanted, _FIELDS)
+    found = {document["id"]: _from_document(document) for document in documents}
     missing = [task for task in wanted if task not in found]
     if missing:
         raise NoSuchTasksError("task", missing)

@@ -82,7 +82,12 @@ class LoggedMetric:
     @property
     def tasks(self) -> frozenset[str]:
         """The tasks that logged it, under any name."""
-        return frozenset().union(*(spelling.tasks for spelling in self.spellings))
+        return tasks_of(self.spellings)
+
+
+def tasks_of(spellings: Iterable[Spelling]) -> frozenset[str]:
+    """Returns the tasks that logged any of the names."""
+    return frozenset().union(*(spelling.tasks for spelling in spellings))
 
 
 def find_metrics(reported: Mapping[str, Names]) -> list[LoggedMetric]:
@@ -107,7 +112,7 @@ def find_metrics(reported: Mapping[str, Names]) -> list[LoggedMetric]:
         for task in having:
             by_task.setdefault(task, []).append(parsed_names[name])
     same = validation_synonyms(by_task.values())
-    groups: dict[tuple[tuple[str, ...], str], list[Spelling]] = {}
+    groups: dict[tuple[str, str], list[Spelling]] = {}
     for name, having in tasks.items():
         parsed = parsed_names[name]
         spelling = Spelling(
@@ -118,7 +123,7 @@ def find_metrics(reported: Mapping[str, Names]) -> list[LoggedMetric]:
             carried=_with_one_validation_split(parsed.carried, same),
             parsed=parsed,
         )
-        groups.setdefault((("".join(parsed.words),), parsed.period), []).append(spelling)
+        groups.setdefault(("".join(parsed.words), parsed.period), []).append(spelling)
     found = [
         _logged_metric(spellings) for spellings in _merge_groups([groups[key] for key in sorted(groups)])
     ]
@@ -263,8 +268,7 @@ def contexts_apart(metric: LoggedMetric, tasks: Collection[str]) -> list[list[Sp
     by_context: dict[str, list[Spelling]] = {}
     for spelling in metric.spellings:
         by_context.setdefault(repr(sorted(spelling.context.items())), []).append(spelling)
-    having = [frozenset().union(*(each.tasks for each in same)) for same in by_context.values()]
-    times = Counter(chain.from_iterable(having))
+    times = Counter(chain.from_iterable(map(tasks_of, by_context.values())))
     alone = {task for task, number in times.items() if number == 1 and task in tasks}
     apart = [
         [attrs.evolve(each, tasks=each.tasks & alone) for each in same if each.tasks & alone]

@@ -51,17 +51,12 @@ class _Token:
     end: int
 
     @property
-    def word(self) -> str:
-        word = ABBREVIATIONS.get(self.letters, self.letters)
-        return word + (_to_percent(self.digits) if word in PERCENT_METRICS else self.digits)
-
-    @property
     def words(self) -> tuple[str, ...]:
         """Its word, or two words for `acc@5`; but `acc_5` is the accuracy of a fifth thing."""
         word = ABBREVIATIONS.get(self.letters, self.letters)
         if word in TOP_K_METRICS and self.digits and re.fullmatch(r"[^\W\d_]+@?\d+", self.raw):
             return (f"top{self.digits}", word)
-        return (self.word,)
+        return (_numbered(word, self.digits),)
 
     @property
     def context(self) -> tuple[str, Any] | None:
@@ -272,8 +267,7 @@ def _full_words(tokens: Iterable[_Token]) -> tuple[str, ...]:
             part = listed[at : at + length]
             phrase = PHRASES.get(tuple(token.letters for token in part))
             if phrase is not None and not any(token.digits for token in part[:-1]):
-                digits = part[-1].digits
-                found.append(phrase + (_to_percent(digits) if phrase in PERCENT_METRICS else digits))
+                found.append(_numbered(phrase, part[-1].digits))
                 at += length
                 break
         else:
@@ -282,9 +276,11 @@ def _full_words(tokens: Iterable[_Token]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _to_percent(digits: str) -> str:
-    """Converts fractions to percent: `0.5` to `50`, `0.5.0.95` to `50.95`."""
-    return re.sub(r"(?<!\d)0\.(\d\d?)(?!\d)", lambda match: match[1].ljust(2, "0"), digits)
+def _numbered(word: str, digits: str) -> str:
+    """Joins a word and its number; fractions are percent in some: `0.5` is `50`, `0.5.0.95` is `50.95`."""
+    if word in PERCENT_METRICS:
+        digits = re.sub(r"(?<!\d)0\.(\d\d?)(?!\d)", lambda match: match[1].ljust(2, "0"), digits)
+    return word + digits
 
 
 def _tokenize(text: str) -> list[_Token]:

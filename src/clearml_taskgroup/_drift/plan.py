@@ -160,21 +160,16 @@ class Plan:
         if written != _digest(data):
             advice = "make a new plan, of fewer tasks or with another vocabulary"
             raise ArgumentError("--apply", path, f"a plan as it was written; this one was edited: {advice}")
-        try:
-            plan = cls(
-                place=str(data["server"] if "server" in data else data["disk"]),
-                is_online="server" in data,
-                vocabulary=data["vocabulary"],
-                tasks=tuple(
-                    TaskPlan(str(task["id"]), str(task["name"]), _copies(task["copies"]))
-                    for task in data["tasks"]
-                ),
-                conflicts=tuple(map(_left, data["conflicts"])),
-                left_alone=tuple(map(_left, data["left_alone"])),
-            )
-        except (LookupError, TypeError, ValueError):
-            raise ArgumentError("--apply", path, "a file that drift --plan wrote") from None
-        return plan
+        return cls(
+            place=data["server"] if "server" in data else data["disk"],
+            is_online="server" in data,
+            vocabulary=data["vocabulary"],
+            tasks=tuple(
+                TaskPlan(task["id"], task["name"], _copies(task["copies"])) for task in data["tasks"]
+            ),
+            conflicts=tuple(map(_left, data["conflicts"])),
+            left_alone=tuple(map(_left, data["left_alone"])),
+        )
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -191,18 +186,11 @@ def _left_json(left: LeftAlone) -> dict[str, Any]:
 
 
 def _left(data: Mapping[str, Any]) -> LeftAlone:
-    return LeftAlone(str(data["id"]), str(data["name"]), _copies(data["copies"]), str(data["why"]))
+    return LeftAlone(data["id"], data["name"], _copies(data["copies"]), data["why"])
 
 
 def _copies(data: Iterable[Mapping[str, Any]]) -> tuple[Copy, ...]:
-    return tuple(Copy(_name(copy["from"]), _name(copy["to"])) for copy in data)
-
-
-def _name(data: Sequence[Any]) -> Name:
-    title, series = data
-    if not isinstance(title, str) or not isinstance(series, str):
-        raise TypeError
-    return Name(title, series)
+    return tuple(Copy(Name(*copy["from"]), Name(*copy["to"])) for copy in data)
 
 
 # --- making it -----------------------------------------------------------------------------------
