@@ -246,6 +246,22 @@ def test_completed_points_are_not_run_again(kind: str, retry: Any, tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize("kind", ["here", "workers"])
+def test_what_is_logged_of_a_map(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A line for each failure, none for what completes, and under resume how much is left to do."""
+    space = [{"seed": seed, "file": str(tmp_path / "ran")} for seed in range(3)]
+    for resume in (False, True):
+        caplog.clear()
+        with engine(kind) as where, offline(resume=resume) as group:
+            group.map(worker_functions.log_run, space, **where)
+        said = [line for line in caplog.messages if "failed" in line or "already" in line]
+        assert said == [
+            "2 of 3 completed already; running 1"
+            if resume
+            else "seed=1 failed, the others go on: ValueError: once"
+        ]
+
+
 @pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_progress_counts_each_point(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +416,43 @@ def test_an_executor_that_loses_a_result_loses_nothing(again: bool, tmp_path: Pa
     assert [one.error for one in mapped] == [None, None]
     assert [one.task.status for one in mapped] == ["completed"] * 2
     assert (tmp_path / "ran").read_text() == "0\n2\n"
+
+
+class KilledWorker(Exception):
+    """The name of Dask's error of a call that it gives up."""
+
+
+class GivesUp(Executor):
+    """Gives up the first calls before they begin, as Dask does when the workers of others have died."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.submitted = times, 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Gives the call up, or makes it."""
+        self.submitted += 1
+        future: Future[Any] = Future()
+        if self.submitted <= self.times:
+            future.set_exception(KilledWorker("gave up"))
+        else:
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@pytest.mark.parametrize(("times", "submitted"), [(2, 3), (3, 3)])
+def test_a_call_that_dask_gave_up_before_it_began_is_submitted_again(
+    times: int, submitted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not for ever."""
+    monkeypatch.setattr("clearml_taskgroup._map.executor.MAX_RESUBMITS", 2)
+    executor = GivesUp(times)
+    with offline() as group:
+        (mapped,) = group.map(worker_functions.report, {"seed": [2]}, executor=executor)
+    assert executor.submitted == submitted
+    if times == 2:
+        assert (mapped.value, mapped.error) == (4, None)
+    else:
+        assert str(mapped.error).startswith("the task 'seed=2' was waiting when the executor GivesUp broke")
 
 
 class Inline(Executor):

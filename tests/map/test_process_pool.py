@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import types
@@ -15,8 +16,8 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of
-from clearml_taskgroup._map import process_pool
-from clearml_taskgroup.errors import CallTimeoutError, ValuePickleError
+from clearml_taskgroup._map import process_pool, worker_main
+from clearml_taskgroup.errors import CallTimeoutError, ValuePickleError, WorkerStartError
 from tests.support import worker_functions
 from tests.support.scripts import Disk
 from tests.support.server_view import View
@@ -196,6 +197,22 @@ def test_without_devices_there_is_none(tmp_path: Path, monkeypatch: pytest.Monke
     """Workers see what this process sees."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert seen(tmp_path, None, 1, workers=1) == [(None, None, "7")]
+
+
+def test_workers_that_are_killed_as_they_start_are_replaced_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lack of memory may pass; if it does not, the error says what happened to the last one."""
+
+    def killed(*args: Any) -> None:
+        (tmp_path / f"{os.getpid()}.killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(process_pool, "MAX_KILLED_STARTS", 2)
+    monkeypatch.setattr(worker_main, "work", killed)
+    with pytest.raises(WorkerStartError, match="was killed by SIGKILL"), offline() as group:
+        group.map(worker_functions.report, {"seed": [1]}, workers=1)
+    assert len(list(tmp_path.glob("*.killed"))) == 3
 
 
 @pytest.mark.quick(1)
