@@ -9,7 +9,7 @@ if it gave as many data points as it says there are; else each title is read by 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._model.name_template import Name
 from .api_errors import Refused
@@ -17,7 +17,7 @@ from .concurrent import call_concurrently
 from .events import as_point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .api import Transport
     from .events import Curves
@@ -29,6 +29,7 @@ MAX_PAGE_POINTS = 10_000
 MAX_TITLES = 200
 """How many titles one call asks for: each is a clause of the server's search, which has a limit for them."""
 
+Kept = TypeVar("Kept")
 Titles = dict[str, list[str]]
 """Series by title."""
 
@@ -68,9 +69,30 @@ def divided(names: Iterable[Name]) -> Iterator[Titles]:
         yield dict(titles[first : first + MAX_TITLES])
 
 
-def points_query(task_id: str, titles: Titles, page_points: int) -> dict[str, Any]:
-    """Asks `events.get_task_events` for the first page of data points of several titles, and their number."""
-    return {
+def read_points(
+    transport: Transport,
+    task_id: str,
+    titles: Titles,
+    page_points: int,
+    keep: Callable[[Mapping[str, Any]], Kept],
+    most: int | None = None,
+    **options: Any,
+) -> dict[tuple[Name, Any], Kept] | None:
+    """Reads the data points of several titles with `events.get_task_events`, the lowest iteration first.
+
+    Args:
+        transport: The way to the server.
+        task_id: The task.
+        titles: Series by title.
+        page_points: How many data points one answer has.
+        keep: What to keep of each API event.
+        most: How many data points to read at most; their number must be known. None for any number.
+        options: Those of `Transport.call`.
+
+    Returns:
+        What was kept, by name and iteration; None if there are more, or the server does not give all.
+    """
+    body: dict[str, Any] = {
         "task": task_id,
         "metrics": [{"metric": title, "variants": series} for title, series in titles.items()],
         "event_type": "training_stats_scalar",
@@ -78,6 +100,20 @@ def points_query(task_id: str, titles: Titles, page_points: int) -> dict[str, An
         "batch_size": page_points,
         "count_total": True,
     }
+    points: dict[tuple[Name, Any], Kept] = {}
+    while True:
+        answer = transport.call("events.get_task_events", body, **options)
+        total, before = answer.get("total"), len(points)
+        if most is not None and (total is None or total > most):
+            return None
+        for event in answer["events"]:
+            points[Name(event["metric"], event["variant"]), event.get("iter")] = keep(event)
+        # An older server does not say how many there are.
+        if len(points) >= total if total is not None else len(answer["events"]) < page_points:
+            return points
+        if len(points) == before or not answer.get("scroll_id"):
+            return None
+        body["scroll_id"] = answer["scroll_id"]
 
 
 def _read_part(transport: Transport, task_id: str, titles: Titles) -> Curves:
@@ -94,25 +130,19 @@ def _read_part(transport: Transport, task_id: str, titles: Titles) -> Curves:
 
 def _read_titles(transport: Transport, task_id: str, titles: Titles) -> Curves | None:
     """Reads the curves of several titles; None if they can only be read title by title, or faster so."""
-    body = points_query(task_id, titles, MAX_PAGE_POINTS)
-    points: dict[tuple[str, str, int], float] = {}
-    while True:
-        answer = transport.call("events.get_task_events", body, attempts_on_500=1)
-        total, before = answer.get("total"), len(points)
-        if total is None or total > MAX_PAGE_POINTS * len(titles):
-            return None
-        for event in answer["events"]:
-            if event.get("iter") is not None and event.get("value") is not None:
-                points[event["metric"], event["variant"], event["iter"]] = event["value"]
-        if len(points) >= total:
-            break
-        if len(points) == before or not answer.get("scroll_id"):
-            return None
-        body["scroll_id"] = answer["scroll_id"]
+    most = MAX_PAGE_POINTS * len(titles)
+    points = read_points(transport, task_id, titles, MAX_PAGE_POINTS, _value, most, attempts_on_500=1)
+    if points is None:
+        return None
     curves: Curves = {}
-    for (title, series, iteration), value in sorted(points.items(), key=lambda point: point[0][2]):
-        curves.setdefault(Name(title, series), []).append(as_point(iteration, value))
+    found = ((at, name, value) for (name, at), value in points.items() if None not in (at, value))
+    for iteration, name, value in sorted(found, key=lambda point: point[0]):
+        curves.setdefault(name, []).append(as_point(iteration, value))
     return curves
+
+
+def _value(event: Mapping[str, Any]) -> Any:
+    return event.get("value")
 
 
 def _read_title(transport: Transport, task_id: str, title: str, series: Sequence[str]) -> Curves:

@@ -9,14 +9,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from .._model.name_template import Name
 from .._text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .._model.name_template import Name
-
-
+_AS_OUTBOX = (",", ":")
+"""The separators of the JSON that the outbox parses."""
 _LINE_BREAK, _TAG = re.compile("<br */?>"), re.compile("</?[a-z]+>")
 """Markup of plotly; other text in angle brackets stays."""
 
@@ -68,17 +68,15 @@ def console_event(task_id: str, text: str, level: str = "INFO", timestamp: int |
         level: The level that the web page shows.
         timestamp: Milliseconds since 1970; None for now.
     """
-    return json.dumps(
-        {
-            "type": "log",
-            "task": task_id,
-            "timestamp": now() if timestamp is None else timestamp,
-            "level": level,
-            "worker": os.uname().nodename if hasattr(os, "uname") else "",
-            "msg": storable(text),
-        },
-        separators=(",", ":"),  # the form that the outbox parses
-    )
+    event = {
+        "type": "log",
+        "task": task_id,
+        "timestamp": now() if timestamp is None else timestamp,
+        "level": level,
+        "worker": os.uname().nodename if hasattr(os, "uname") else "",
+        "msg": storable(text),
+    }
+    return json.dumps(event, separators=_AS_OUTBOX)
 
 
 def now() -> int:
@@ -127,18 +125,9 @@ def as_point(iteration: int, value: float) -> Point:
 
 def plot_event(task_id: str, title: str, series: str, figure: Mapping[str, Any]) -> str:
     """Writes a figure in plotly's JSON form as an API event."""
-    return json.dumps(
-        {
-            "type": "plot",
-            "task": task_id,
-            "timestamp": now(),
-            "metric": title,
-            "variant": series,
-            "iter": 0,
-            "plot_str": json.dumps(titled(figure, series), separators=(",", ":")),
-        },
-        separators=(",", ":"),  # as the outbox reads it
-    )
+    plot = json.dumps(titled(figure, series), separators=_AS_OUTBOX)
+    event = {"type": "plot", "task": task_id, "timestamp": now(), "metric": title, "variant": series}
+    return json.dumps({**event, "iter": 0, "plot_str": plot}, separators=_AS_OUTBOX)
 
 
 def titled(figure: Mapping[str, Any], series: str) -> dict[str, Any]:
@@ -161,15 +150,5 @@ def titled(figure: Mapping[str, Any], series: str) -> dict[str, Any]:
 
 def single_value_event(task_id: str, name: str, value: float) -> str:
     """Writes a value without an iteration as an API event."""
-    return json.dumps(
-        {
-            "type": "training_stats_scalar",
-            "task": task_id,
-            "timestamp": now(),
-            "metric": SINGLE_VALUE_TITLE,
-            "variant": name,
-            "value": value,
-            "iter": SINGLE_VALUE_ITERATION,
-        },
-        separators=(",", ":"),
-    )
+    start = scalar_event_start(task_id, Name(SINGLE_VALUE_TITLE, name))
+    return f"{start}{json.dumps(value)}{scalar_event_end(None, now())}"

@@ -58,6 +58,11 @@ Document = dict[str, Any]
 """A task as the server describes it, with the fields that were queried."""
 
 
+def _entry(name: str) -> str:
+    """The field of a task with an entry of its identity."""
+    return f"hyperparams.{SECTION}.{name}.value"
+
+
 def query_tasks(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
     """Queries tasks with one call."""
     return list(transport.call("tasks.get_all", dict(query))["tasks"])
@@ -128,31 +133,20 @@ def query_by_id(
     return found
 
 
-def last_run_number(transport: Transport, group_id: str) -> int:
-    """Finds the number of a group's latest run, 0 where there is none."""
-    found = query_tasks(
-        transport,
-        {
-            f"hyperparams.{SECTION}.group.value": [group_id],
-            "only_fields": [f"hyperparams.{SECTION}.run_number.value"],
-            "order_by": ["-created"],
-            "page_size": 10,
-            "page": 0,
-        },
-    )
-    return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
+def last_run_number(transport: Transport, group_id: str, first: int | None = None) -> int:
+    """Finds the number of a group's latest run, 0 where there is none.
 
-
-def last_run_number_from(transport: Transport, group_id: str, first: int) -> int:
-    """Finds the highest number of a group's runs among the next few numbers; 0 if none of them is used."""
-    query: dict[str, Any] = {
-        f"hyperparams.{SECTION}.group.value": [group_id],
-        f"hyperparams.{SECTION}.run_number.value": [str(first + step) for step in range(RUN_NUMBERS)],
-        "only_fields": [f"hyperparams.{SECTION}.run_number.value"],
-    }
-    found = query_tasks(
-        transport, {**query, "order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0}
-    )
+    Args:
+        transport: The way to the server.
+        group_id: The group's id.
+        first: Where to begin: the highest of the next few numbers is found; None for the latest run.
+    """
+    query: dict[str, Any] = {_entry("group"): [group_id], "only_fields": [_entry("run_number")]}
+    query |= {"order_by": ["-created"], "page_size": 10, "page": 0}
+    if first is not None:
+        query[_entry("run_number")] = [str(first + step) for step in range(RUN_NUMBERS)]
+        query["page_size"] = MAX_PAGE_TASKS
+    found = query_tasks(transport, query)
     return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
 
 
@@ -173,12 +167,11 @@ def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | No
 
 def _runs_numbered(transport: Transport, group_id: str, number: int) -> list[str]:
     """Finds the ids of a group's runs with a number: two machines may have used the same one offline."""
-    run_entry, runs = f"hyperparams.{SECTION}.run.value", list[str]()
-    query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    query[f"hyperparams.{SECTION}.run_number.value"] = [str(number)]
-    query |= {"only_fields": [run_entry], "order_by": ["-created"], "page_size": 1, "page": 0}
+    runs: list[str] = []
+    query: dict[str, Any] = {_entry("group"): [group_id], _entry("run_number"): [str(number)]}
+    query |= {"only_fields": [_entry("run")], "order_by": ["-created"], "page_size": 1, "page": 0}
     while len(runs) < MAX_RUNS_NAMED:
-        others = {run_entry: [f"-{run}" for run in runs]} if runs else {}  # all but these
+        others = {_entry("run"): [f"-{run}" for run in runs]} if runs else {}  # all but these
         found = [identity_of(task).get("run") for task in query_tasks(transport, {**query, **others})]
         if not found or not found[0] or found[0] in runs:
             break
@@ -192,12 +185,11 @@ def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, in
     Returns:
         The run's id, None where the group has no run; its number; the numbers of later runs without tasks.
     """
-    query: dict[str, Any] = {f"hyperparams.{SECTION}.group.value": [group_id], "order_by": ["-created"]}
-    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number", "kind")]
+    query: dict[str, Any] = {_entry("group"): [group_id], "order_by": ["-created"]}
+    fields = map(_entry, ("run", "run_number", "kind"))
     query |= {"only_fields": [*fields, "runtime", "system_tags"], "page_size": MAX_PAGE_TASKS // 5}
     runs: dict[int, str] = {}  # by their numbers
     with_tasks: set[int] = set()
-    page: list[Document] = []
     for number in itertools.count():
         page = query_tasks(transport, {**query, "page": number})
         for task in page:
@@ -221,9 +213,8 @@ def run_labels(transport: Transport, group_id: str) -> list[str]:
 
 def _runs(transport: Transport, group_id: str) -> dict[str, tuple[int, str]]:
     """Finds number and shared text of a group's runs by their ids, the latest first."""
-    query = {f"hyperparams.{SECTION}.group.value": [group_id]}
-    fields = tuple(f"hyperparams.{SECTION}.{name}.value" for name in ("run", "run_number", "shared"))
-    found = map(identity_of, query_all_tasks(transport, query, fields))
+    fields = tuple(map(_entry, ("run", "run_number", "shared")))
+    found = map(identity_of, query_all_tasks(transport, {_entry("group"): [group_id]}, fields))
     return {
         run["run"]: (parse_count(run.get("run_number")), run.get("shared", ""))
         for run in found
@@ -248,10 +239,10 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
         tasks["project"] = projects_named(transport, project)
         if not tasks["project"]:
             return []
-    fields = ["project", "created", f"hyperparams.{SECTION}.group_name.value"]
+    fields = ["project", "created", _entry("group_name")]
     tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0, "only_fields": fields}
     firsts = query_tasks(transport, {**tasks, f"runtime.{INDEX_MARKER}": "0"})
-    firsts += query_tasks(transport, {**tasks, f"hyperparams.{SECTION}.index.value": ["0"]})  # of version 0.1
+    firsts += query_tasks(transport, {**tasks, _entry("index"): ["0"]})  # of version 0.1
     firsts.sort(key=lambda task: created_at(task) or 0.0, reverse=True)
     ids = sorted({str(task["project"]) for task in firsts if task.get("project")})
     answer = transport.call("projects.get_all", {"id": ids, "only_fields": ["id", "name"]}) if ids else {}
@@ -270,16 +261,13 @@ def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) ->
         group_id: The group's id.
         copies: Whether to include copies that were made in the web page, and archived tasks.
     """
-    query = {
-        f"hyperparams.{SECTION}.group.value": [group_id],
-        f"hyperparams.{SECTION}.kind.value": ["task"],
-    }
+    query = {_entry("group"): [group_id], _entry("kind"): ["task"]}
     return [task for task in query_all_tasks(transport, query) if copies or is_counted(task)]
 
 
 def all_run_tasks(transport: Transport, run: str) -> list[Document]:
     """Finds a run's tasks, parent and copies that were made in the web page, the latest first."""
-    return query_all_tasks(transport, {f"hyperparams.{SECTION}.run.value": [run]})
+    return query_all_tasks(transport, {_entry("run"): [run]})
 
 
 def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Document]:
@@ -323,31 +311,26 @@ def find_originals(transport: Transport, identity: Mapping[str, str]) -> list[Do
     """
     fields = ("id", "created", "runtime", "system_tags", *IDENTITY_FIELDS)
     # "__$any", because a bare value that starts with '-' would mean 'not this one'.
-    shared: dict[str, Any] = {
-        f"hyperparams.{SECTION}.{name}.value": ["__$any", identity[name]] for name in ("run", "kind")
-    }
-    own = {name: identity[name] for name in ("key", "attempt") if name in identity}
-    markers = {"key": KEY_MARKER, "attempt": ATTEMPT_MARKER}
-    found = query_all_tasks(
-        transport, {**shared, **{f"runtime.{markers[name]}": value for name, value in own.items()}}, fields
-    )
+    wanted = {name: ["__$any", value] for name, value in identity.items()}
+    shared = {_entry(name): wanted[name] for name in ("run", "kind")}
+    own = [name for name in ("key", "attempt") if name in identity]
+    marked = {f"runtime.{_MARKERS[name]}": identity[name] for name in own}
+    found = query_all_tasks(transport, {**shared, **marked}, fields)
     if own and _has_tasks_of_version_0_1(transport, identity["run"]):
-        old = {f"hyperparams.{SECTION}.{name}.value": ["__$any", value] for name, value in own.items()}
+        old = {_entry(name): wanted[name] for name in own}
         found += query_all_tasks(transport, {**shared, **old}, fields)
     return [task for task in found if is_original(task) and identity.items() <= identity_of(task).items()]
+
+
+_MARKERS = {"key": KEY_MARKER, "attempt": ATTEMPT_MARKER}
 
 
 @functools.lru_cache(maxsize=8)
 def _has_tasks_of_version_0_1(transport: Transport, run: str) -> bool:
     """Whether a run was begun by a version that had all of the identity in the section; asked once."""
-    query: dict[str, Any] = {f"hyperparams.{SECTION}.run.value": [run]}
-    query |= {
-        f"hyperparams.{SECTION}.kind.value": ["task"],
-        "order_by": ["created"],
-        "page": 0,
-        "page_size": 1,
-    }
-    first = query_tasks(transport, {**query, "only_fields": [f"hyperparams.{SECTION}.key.name"]})
+    query: dict[str, Any] = {_entry("run"): [run], _entry("kind"): ["task"], "order_by": ["created"]}
+    query |= {"page": 0, "page_size": 1, "only_fields": [f"hyperparams.{SECTION}.key.name"]}
+    first = query_tasks(transport, query)
     return any((task.get("hyperparams") or {}).get(SECTION, {}).get("key") for task in first)
 
 

@@ -20,6 +20,7 @@ from .hyperparameters import (
     runtime_of,
 )
 from .queries import FIELDS, MAX_PAGE_TASKS, Document, identity_of, pages_of, query_by_id
+from .tasks import edit_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _EMPTY_SCRIPT = dict.fromkeys(
     ("repository", "branch", "version_num", "entry_point", "working_dir", "diff"), ""
 )
-_ALL_FIELDS = (*FIELDS, "status_reason", "status_message", "started", "completed")
+_ALL_FIELDS = (*FIELDS, "status_message")
 
 
 def find_queue(transport: Transport, wanted: str) -> str:
@@ -54,19 +55,13 @@ def find_queue(transport: Transport, wanted: str) -> str:
 
 def statuses(transport: Transport, ids: Sequence[str], timeout: float | None = None) -> dict[str, str]:
     """Gets the server's status of each task; deleted tasks are missing."""
-    found = _get_tasks(transport, ids, ("id", "status"), timeout)
+    found = query_by_id(transport, ids, ("id", "status"), timeout=timeout)
     return {str(task["id"]): str(task["status"]) for task in found}
 
 
 def documents(transport: Transport, ids: Sequence[str], timeout: float | None = None) -> list[Document]:
     """Gets tasks with all fields that the library reads; deleted tasks are missing."""
-    return _get_tasks(transport, ids, _ALL_FIELDS, timeout)
-
-
-def _get_tasks(
-    transport: Transport, ids: Sequence[str], fields: tuple[str, ...], timeout: float | None = None
-) -> list[Document]:
-    return query_by_id(transport, ids, fields, timeout=timeout)
+    return query_by_id(transport, ids, _ALL_FIELDS, timeout=timeout)
 
 
 def enqueue(transport: Transport, ids: Sequence[str], queue_id: str) -> bool:
@@ -141,7 +136,7 @@ def edit_identity(
     texts = {name: str(value) for name, value in entries.items()}
     task: Document = {}
     if run or texts.keys() & {*OWN_ENTRIES}:
-        (task,) = _get_tasks(transport, [task_id], _EDITED_FIELDS)
+        (task,) = query_by_id(transport, [task_id], _EDITED_FIELDS)
     section = (task.get("hyperparams") or {}).get(SECTION) or {}
     own = {name: text for name, text in texts.items() if name in OWN_ENTRIES and name not in section}
     object_ = configuration_object(own_entries(task.get("configuration") or {}) | own) if own else None
@@ -150,15 +145,13 @@ def edit_identity(
     marker = runtime_of(identity_of(task) | texts | ({"run": run} if run else {})) if is_marked else {}
     body: dict[str, Any] = {"task": task_id, "force": True}
     try:
-        if items:
-            edits = {"hyperparams": list(items.values()), "replace_hyperparams": "none"}
-            transport.call("tasks.edit_hyper_params", {**body, **edits})
+        edit_parameters(transport, task_id, [*items.values()])
         if object_ is not None:
             transport.call("tasks.edit_configuration", {**body, "configuration": [object_]})
         if marker.items() - (task.get("runtime") or {}).items():
             transport.call("tasks.edit_runtime", {**body, "add_or_update": marker})
     except Refused:  # these actions accept drafts and running tasks only
-        (task,) = _get_tasks(transport, [task_id], _EDITED_FIELDS)
+        (task,) = query_by_id(transport, [task_id], _EDITED_FIELDS)
         sections = task.get("hyperparams") or {}
         sections[SECTION] = {**sections.get(SECTION, {}), **items}
         objects = {**(task.get("configuration") or {}), **({} if object_ is None else {SECTION: object_})}

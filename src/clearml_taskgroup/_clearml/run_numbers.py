@@ -17,7 +17,7 @@ import attrs
 from .._log import logger
 from ..errors import LoginError, ServerError
 from .api_errors import Refused
-from .queries import last_run_number, last_run_number_from
+from .queries import last_run_number
 from .run_queue import NAME_EXISTS, QueueGone, delete_queue
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def reserve_run_number(transport: Transport, group_id: str, first: int = 1) -> R
             continue
         reserved = RunNumber(number, transport, queue)
         try:
-            last = last_run_number_from(transport, group_id, number)
+            last = last_run_number(transport, group_id, number)
         except BaseException:
             reserved.release()
             raise

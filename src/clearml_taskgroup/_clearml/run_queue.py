@@ -16,6 +16,8 @@ from .api_errors import Refused
 from .dates import seconds_since_1970
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .api import Transport
 
 # ClearML's codes for why it refused.
@@ -84,13 +86,11 @@ def add_entry(transport: Transport, queue_id: str, entry: str, **times: Any) -> 
         QueueRefused: The server does not accept the text.
     """
     try:
-        transport.call("queues.add_task", {"queue": queue_id, "task": entry}, **times)
+        _call(transport, "queues.add_task", {"queue": queue_id, "task": entry}, times)
         return True
     except Refused as refusal:
         if refusal.subcode in (_NOT_IN_QUEUE, _IN_QUEUE):  # the other code is of the loser of a race
             return False
-        if refusal.subcode == _NO_QUEUE:
-            raise QueueGone from None
         raise _refused(refusal) from None
 
 
@@ -115,12 +115,7 @@ def read_entries(transport: Transport, queue_id: str, **times: Any) -> Entries:
     Raises:
         QueueGone: It has been deleted.
     """
-    try:
-        queue = transport.call("queues.get_by_id", {"queue": queue_id}, **times)["queue"]
-    except Refused as refusal:
-        if refusal.subcode == _NO_QUEUE:
-            raise QueueGone from None
-        raise
+    queue = _call(transport, "queues.get_by_id", {"queue": queue_id}, times)["queue"]
     added = {entry["task"]: seconds_since_1970(entry["added"]) or 0.0 for entry in queue.get("entries") or ()}
     created = seconds_since_1970(queue.get("created")) or 0.0
     return Entries(added, seconds_since_1970(queue.get("last_update")) or created, created)
@@ -132,8 +127,14 @@ def delete_queue(transport: Transport, queue_id: str, **times: Any) -> None:
     Raises:
         QueueGone: It has been deleted already.
     """
+    _call(transport, "queues.delete", {"queue": queue_id, "force": True}, times)
+
+
+def _call(
+    transport: Transport, action: str, body: dict[str, Any], times: Mapping[str, Any]
+) -> dict[str, Any]:
     try:
-        transport.call("queues.delete", {"queue": queue_id, "force": True}, **times)
+        return transport.call(action, body, **times)
     except Refused as refusal:
         if refusal.subcode == _NO_QUEUE:
             raise QueueGone from None

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._model.name_template import Name
 from .api_errors import Refused
-from .curves import MAX_PAGE_POINTS, divided, points_query
+from .curves import MAX_PAGE_POINTS, divided, read_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .api import Transport
-    from .curves import Titles
     from .queries import Document
 
 MAX_SENT_POINTS = 5_000
@@ -48,38 +47,21 @@ def read_stored(transport: Transport, task_id: str, names: Iterable[Name]) -> di
     names = list(names)
     found: dict[Name, StoredCurve] = {}
     for part in divided(names):
-        curves = _read(transport, task_id, part, MAX_PAGE_POINTS)
-        if curves is None:
-            # Version 2.3.0 gives a page again whose last iteration is 0; smaller pages end elsewhere.
-            curves = _read(transport, task_id, part, MAX_PAGE_POINTS * 2 // 3)
-        if curves is None:
+        # Version 2.3.0 gives a page again whose last iteration is 0; smaller pages end elsewhere.
+        for size in (MAX_PAGE_POINTS, MAX_PAGE_POINTS * 2 // 3):
+            points = read_points(transport, task_id, part, size, _point)
+            if points is not None:
+                break
+        else:
             raise Refused("the server does not give all of its data points")
-        found |= curves
+        for (name, iteration), point in points.items():
+            if point.value is not None:
+                found.setdefault(name, {})[iteration] = point
     return {name: found.get(name, {}) for name in dict.fromkeys(names)}
 
 
-def _read(transport: Transport, task_id: str, titles: Titles, size: int) -> dict[Name, StoredCurve] | None:
-    body = points_query(task_id, titles, size)
-    curves: dict[Name, StoredCurve] = {}
-    count = 0
-    while True:
-        answer = transport.call("events.get_task_events", body)
-        before = count
-        for event in answer["events"]:
-            curve = curves.setdefault(Name(event["metric"], event["variant"]), {})
-            iteration = event.get("iter")
-            count += iteration not in curve
-            curve[iteration] = StoredPoint(event.get("value"), event.get("timestamp"), event.get("worker"))
-        total = answer.get("total")  # an older server does not say
-        if count >= total if total is not None else len(answer["events"]) < size:
-            return {name: _with_values(curve) for name, curve in curves.items()}
-        if count == before or not answer.get("scroll_id"):
-            return None
-        body["scroll_id"] = answer["scroll_id"]
-
-
-def _with_values(curve: StoredCurve) -> StoredCurve:
-    return {iteration: point for iteration, point in curve.items() if point.value is not None}
+def _point(event: Mapping[str, Any]) -> StoredPoint:
+    return StoredPoint(event.get("value"), event.get("timestamp"), event.get("worker"))  # type: ignore[arg-type]
 
 
 def stored_event(task_id: str, name: Name, iteration: int | None, point: StoredPoint) -> dict[str, Any]:

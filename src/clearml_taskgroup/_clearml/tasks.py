@@ -88,8 +88,7 @@ def create_task(
 
 def start_task(transport: Transport, task_id: str, timeout: float) -> None:
     """Sets the status `in_progress`."""
-    answer_timeout = _answer_timeout(timeout)
-    transport.call("tasks.started", {"task": task_id}, timeout=timeout, answer_timeout=answer_timeout)
+    transport.call("tasks.started", {"task": task_id}, **_times(timeout))
 
 
 def restart_task(transport: Transport, task_id: str) -> None:
@@ -175,9 +174,11 @@ def status_documents(
         Unreachable: The server is away or broken.
     """
     query = {"id": list(ids), "only_fields": list(STATUS_FIELDS), "page_size": len(ids), "page": 0}
-    answer_timeout = _answer_timeout(timeout) if answer_timeout is None else answer_timeout
+    times = _times(timeout)
+    if answer_timeout is not None:
+        times["answer_timeout"] = answer_timeout
     try:
-        found = transport.call("tasks.get_all", query, timeout=timeout, answer_timeout=answer_timeout)
+        found = transport.call("tasks.get_all", query, **times)
     except Refused as refusal:
         raise Unreachable(refusal.problem) from None
     return {str(document["id"]): document for document in found["tasks"]}
@@ -201,7 +202,7 @@ def end_task(transport: Transport, ending: Ending, name: str, timeout: float) ->
     """
     action = _END_ACTIONS[ending.status]
     body = {"task": ending.task_id, "status_reason": ending.reason, "status_message": ending.reason}
-    times: dict[str, Any] = {"timeout": timeout, "answer_timeout": _answer_timeout(timeout)}
+    times = _times(timeout)
     try:
         transport.call(action, body, **times, attempts_on_500=MAX_ENDINGS_500)
         return None
@@ -268,12 +269,14 @@ def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]
     edit_parameters(transport, task_id, added(params))
 
 
-def edit_parameters(transport: Transport, task_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+def edit_parameters(
+    transport: Transport, task_id: str, items: Sequence[Mapping[str, Any]], **times: Any
+) -> None:
     """Adds entries of any sections to the parameters of a task, or replaces their values."""
     if not items:  # a server refuses an empty list
         return
     body = {"task": task_id, "hyperparams": list(items), "replace_hyperparams": "none", "force": True}
-    transport.call("tasks.edit_hyper_params", body)
+    transport.call("tasks.edit_hyper_params", body, **times)
 
 
 def annotate_task(
@@ -284,14 +287,11 @@ def annotate_task(
     Raises:
         ServerError: The server cannot be reached, or refuses them.
     """
-    times: dict[str, Any] = {"timeout": timeout, "answer_timeout": _answer_timeout(timeout)}
-    body = {"task": task_id, "force": True}
-    if section:
-        items = [parameter(SECTION, name, value) for name, value in section.items()]
-        edits = {"hyperparams": items, "replace_hyperparams": "none"}
-        transport.call("tasks.edit_hyper_params", {**body, **edits}, **times)
+    items = [parameter(SECTION, name, value) for name, value in section.items()]
+    edit_parameters(transport, task_id, items, **_times(timeout))
     if runtime:
-        transport.call("tasks.edit_runtime", {**body, "add_or_update": dict(runtime)}, **times)
+        body = {"task": task_id, "force": True, "add_or_update": dict(runtime)}
+        transport.call("tasks.edit_runtime", body, **_times(timeout))
 
 
 def add_artifacts(transport: Transport, task_id: str, artifacts: Sequence[Mapping[str, Any]]) -> None:
@@ -300,6 +300,6 @@ def add_artifacts(transport: Transport, task_id: str, artifacts: Sequence[Mappin
     transport.call("tasks.add_or_update_artifacts", body)
 
 
-def _answer_timeout(timeout: float) -> float:
-    """How long one attempt waits when the end of a block waits for it: at least a second."""
-    return min(limits.API_ANSWER_TIMEOUT_S, max(1.0, timeout))
+def _times(timeout: float) -> dict[str, Any]:
+    """The time limits of a call that the end of a block waits for: one attempt waits at least a second."""
+    return {"timeout": timeout, "answer_timeout": min(limits.API_ANSWER_TIMEOUT_S, max(1.0, timeout))}
