@@ -335,7 +335,7 @@ class TaskGroup(GroupInfo):
             AgentParameterError: On an agent: a parameter was edited to an invalid value.
         """
         run = self._opened()
-        sweep = open_sweep(self, run, space, progress, if_exists, queue, limit)
+        sweep = open_sweep(self, run, space, progress=progress, if_exists=if_exists, queue=queue, limit=limit)
         run.sweeps += 1  # not if it was refused: an agent must count the same sweeps
         return sweep
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._model.arguments import check_choice, check_flag
 from ._model.search_space import Space, configurations
@@ -232,20 +232,13 @@ class Iterations:
             run.mark(task._state, "stopped", "its loop was left before the iteration had ended")
 
 
-class SweepOptions(NamedTuple):
-    """The arguments of `TaskGroup.sweep` beside the space."""
-
-    progress: bool
-    retry: bool
-    queue: str | None
-    limit: int | None
-
-
-def _checked_options(progress: Any, if_exists: Any, queue: Any, limit: Any) -> SweepOptions:
-    """Checks the arguments of `TaskGroup.sweep`.
+def open_sweep(
+    group: TaskGroup, run: Run, space: Space, *, progress: bool, if_exists: str, queue: Any, limit: Any
+) -> Sweep:
+    """Makes a sweep that runs here, on an agent, or not at all; see `TaskGroup.sweep`.
 
     Raises:
-        ArgumentError: One is of the wrong kind, or two contradict each other.
+        ArgumentError: An argument is of the wrong kind, or two contradict each other.
     """
     check_flag("progress", progress)
     check_choice("if_exists", if_exists, ("error", "retry"))
@@ -256,20 +249,6 @@ def _checked_options(progress: Any, if_exists: Any, queue: Any, limit: Any) -> S
     if if_exists == "retry" and queue is not None:
         expected = "a sweep without queue=; TaskGroup(…, resume=True) submits what has not completed"
         raise ArgumentError("if_exists", if_exists, expected)
-    return SweepOptions(progress, if_exists == "retry", queue, limit)
-
-
-def open_sweep(
-    group: TaskGroup,
-    run: Run,
-    space: Space,
-    progress: bool,
-    if_exists: str,
-    queue: str | None,
-    limit: int | None,
-) -> Sweep:
-    """Makes a sweep that runs here, on an agent, or not at all; see `TaskGroup.sweep`."""
-    options = _checked_options(progress, if_exists, queue, limit)
     if run.agent_task is not None:
         from ._agents import on_agent
 
@@ -277,12 +256,12 @@ def open_sweep(
         return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
     if run.foreign_agent_task is not None:
         return Sweep(group, [])
-    if options.queue is not None:
+    if queue is not None:
         from ._agents.submit import submit_sweep
 
-        group._add(submit_sweep(group, run, space, options.queue.strip(), options.limit))
+        group._add(submit_sweep(group, run, space, queue.strip(), limit))
         return Sweep(group, [])
-    return _local_sweep(group, run, space, options)
+    return _local_sweep(group, run, space, progress, retry=if_exists == "retry")
 
 
 def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
@@ -332,15 +311,14 @@ def agent_problem(run: Run) -> AgentTaskError | None:
     return problem(run.agent_task, run.states.values(), run.sweeps)
 
 
-def _local_sweep(group: TaskGroup, run: Run, space: Space, options: SweepOptions) -> Sweep:
-    place, progress = str(run.sweeps), options.progress
-    if options.retry and run.sharing is not None:
+def _local_sweep(group: TaskGroup, run: Run, space: Space, progress: bool, retry: bool) -> Sweep:
+    if retry and run.sharing is not None:
         expected = "a run of this process alone; in one that processes share, resume=True runs them again"
         raise ArgumentError("if_exists", "retry", expected)
-    specs = run.specs.make_all(configurations(space), again=options.retry, sweep=place)
+    specs = run.specs.make_all(configurations(space), again=retry, sweep=str(run.sweeps))
     if run.sharing is not None:
         return _shared_sweep(group, run, specs, progress)
-    if run.prior is None and not options.retry:
+    if run.prior is None and not retry:
         return Sweep(group, specs, progress_tracker(run, len(specs), 0) if progress else None)
     done = [spec for spec in specs if _is_completed(run, spec)]
     queued = run.prior.queued if run.prior is not None else {}
@@ -351,7 +329,7 @@ def _local_sweep(group: TaskGroup, run: Run, space: Space, options: SweepOptions
     group._open_tasks([spec for spec in done if spec.key not in run.states])
     log_progress(len(done), len(specs) - len(done) - len(left), len(specs))
     tracker = progress_tracker(run, len(done) + len(left), len(done)) if progress else None
-    return (RetrySweep if options.retry else Sweep)(group, left, tracker)
+    return (RetrySweep if retry else Sweep)(group, left, tracker)
 
 
 def _shared_sweep(group: TaskGroup, run: Run, specs: list[TaskSpec], progress: bool) -> Sweep:

@@ -79,7 +79,7 @@ class Binding:
         needs: Further private parts, without which it is left as it is.
         new: Makes an instance of the class, which is its first argument.
         derived: Class attributes that each task sees another form of, made of the value.
-        task: The class of what is active.
+        logger: The class of the active task's logger.
         patch: Called with the class when it is installed; returns what undoes that. By default the library
             is patched, which lasts.
     """
@@ -91,16 +91,16 @@ class Binding:
     needs: tuple[str, ...] = ()
     derived: Mapping[str, Callable[[Target, Any], Any]] = attrs.field(factory=dict)
     new: Callable[..., Any] | None = None
-    task: type[LazyTask] = attrs.field(factory=lambda: LazyTask)
+    logger: type[LazyLogger] = attrs.field(factory=lambda: LazyLogger)
     patch: Callable[[Any], Callable[[], None]] | None = None
 
 
 class LazyTask:
     """In place of a ClearML task: its object is created when something needs it."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, logger: type[LazyLogger]) -> None:
         self._target = target
-        self._logger = LazyLogger(target)
+        self._logger = logger(target)
 
     def get_logger(self) -> LazyLogger:
         return self._logger
@@ -143,16 +143,8 @@ class LazyLogger:
         return getattr(self._target.clearml_task().get_logger(), name)
 
 
-class EvaluatingTask(LazyTask):
-    """The same for frameworks that evaluate while they train, for whom a title is an evaluation set."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._logger = EvaluationLogger(target)
-
-
 class EvaluationLogger(LazyLogger):
-    """Its logger: the metrics of evaluation sets are named by the template."""
+    """The same for frameworks that evaluate while they train, for whom a title is an evaluation set."""
 
     def report_scalar(self, title: str, series: str, value: float, iteration: int) -> None:
         self._target.put_evaluation(title, series, iteration, float(value))
@@ -170,7 +162,7 @@ class StandIn:
             target = _installed.find(binding.framework)
             if target is not None:
                 if name == "_current_task":
-                    return lazy_task(target, binding.task)
+                    return lazy_task(target, binding.logger)
                 if name in binding.derived:
                     return binding.derived[name](target, getattr(self._cls, name))
                 key = (binding.name, name)
@@ -197,9 +189,9 @@ class StandIn:
         return isinstance(instance, self._cls)
 
 
-def lazy_task(target: Target, kind: type[LazyTask] = LazyTask) -> LazyTask:
+def lazy_task(target: Target, logger: type[LazyLogger] = LazyLogger) -> LazyTask:
     """Gives the object that bindings take for the task's ClearML task."""
-    task: LazyTask = target.state.get(kind) or target.state.setdefault(kind, kind(target))
+    task: LazyTask = target.state.get(logger) or target.state.setdefault(logger, LazyTask(target, logger))
     return task
 
 
@@ -417,20 +409,20 @@ BINDINGS = [
     Binding("tensorflow", _TENSORFLOW, "PatchKerasModelIO"),
     Binding("tensorflow", _TENSORFLOW, "PatchTensorflowModelIO"),
     Binding("tensorflow", _TENSORFLOW, "PatchTensorflow2ModelIO"),
-    Binding("lightgbm", f"{_FRAMEWORKS}.lightgbm_bind", "PatchLIGHTgbmModelIO", task=EvaluatingTask),
+    Binding("lightgbm", f"{_FRAMEWORKS}.lightgbm_bind", "PatchLIGHTgbmModelIO", logger=EvaluationLogger),
     Binding(
         "xgboost",
         f"{_FRAMEWORKS}.xgboost_bind",
         "PatchXGBoostModelIO",
         derived={"_PatchXGBoostModelIO__callback_cls": _counted},
-        task=EvaluatingTask,
+        logger=EvaluationLogger,
     ),
     Binding(
         "catboost",
         f"{_FRAMEWORKS}.catboost_bind",
         "PatchCatBoostModelIO",
         derived={"_PatchCatBoostModelIO__callback_cls": _counted},
-        task=EvaluatingTask,
+        logger=EvaluationLogger,
     ),
 ]
 """The bindings that log to the active task, in the order in which they are installed."""

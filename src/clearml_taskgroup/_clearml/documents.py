@@ -21,11 +21,10 @@ from .queries import identity_of, is_on_agent, parse_count
 from .tasks import is_stopped_by_watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from .._model.metrics import MetricKey
     from .._model.name_template import NameTemplate
-    from .events import Point
 
 Scalars = list[tuple[Name, Stats]]
 """The statistics of what one task logged under each name; a curve and a single value have different names."""
@@ -120,12 +119,7 @@ def scalars_of_events(events: Iterable[Mapping[str, Any]]) -> Scalars:
             xs, ys = curves.get(name) or curves.setdefault(name, (array("q"), array("d")))
             xs.append(event["iter"])
             ys.append(event["value"])
-    return [(Name(*name), Stats.of(_points(xs, ys))) for name, (xs, ys) in curves.items()]
-
-
-def _points(xs: array[int], ys: array[float]) -> Iterator[Point]:
-    for x, y in zip(xs, ys, strict=True):
-        yield as_point(x, y)
+    return [(Name(*name), Stats.of(map(as_point, xs, ys))) for name, (xs, ys) in curves.items()]
 
 
 def metrics_of(

@@ -255,8 +255,7 @@ class TaskLogger(Logger):
             if not isinstance(values, (list, tuple)) or len(values) != len(images):
                 raise ArgumentError(name, values, f"a list of {len(images)}, one for each image")
         experiment, step, captions = Experiment(self._relay), self._step(step), kwargs.pop("caption", None)
-        for place, image in enumerate(images):
-            behind = "" if len(images) == 1 else f" {place}"
+        for place, (behind, image) in enumerate(_media.numbered(images)):
             self._relay.log("report_image", key, step, behind, **_media.image_arguments(image))
             if captions is not None and captions[place]:
                 experiment.add_text(f"{key}{behind}", str(captions[place]), step)

@@ -133,7 +133,7 @@ class SummaryWriter:
         flat = np.asarray(_media.as_array(values), dtype=float).ravel()
         at = (max_bins or BINS) if isinstance(bins, str) and bins == "tensorflow" else bins
         counts, edges = np.histogram(flat[np.isfinite(flat)], bins=at)
-        self._log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
+        self._relay.log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
 
     def add_histogram_raw(
         self,
@@ -152,7 +152,7 @@ class SummaryWriter:
         limits = _media.as_array(bucket_limits).ravel().tolist()
         edges = [float(min), *limits[:-1], *[float(max) if math.isinf(one) else one for one in limits[-1:]]]
         counts = _media.as_array(bucket_counts).ravel()
-        self._log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
+        self._relay.log("report_histogram", tag, global_step, values=counts, xlabels=_middles(edges))
 
     def add_image(
         self,
@@ -164,7 +164,7 @@ class SummaryWriter:
     ) -> None:
         """Logs an image as a debug sample."""
         image = _media.to_pixels(_media.as_array(img_tensor), dataformats)
-        self._log("report_image", tag, global_step, image=image)
+        self._relay.log("report_image", tag, global_step, image=image)
 
     def add_images(
         self,
@@ -180,7 +180,7 @@ class SummaryWriter:
         images = np.moveaxis(_media.as_array(img_tensor), dataformats.upper().index("N"), 0)
         for place, image in enumerate(images):
             image = _media.to_pixels(image, dataformats.upper().replace("N", ""))
-            self._log("report_image", tag, global_step, f" {place}", image=image)
+            self._relay.log("report_image", tag, global_step, f" {place}", image=image)
 
     def add_image_with_boxes(
         self,
@@ -196,7 +196,7 @@ class SummaryWriter:
         """Logs an image with boxes, rows of left, top, right and bottom in pixels."""
         pixels = _media.to_pixels(_media.as_array(img_tensor), dataformats)
         image = _media.with_boxes(pixels, _media.as_array(box_tensor), labels, rescale)
-        self._log("report_image", tag, global_step, image=image)
+        self._relay.log("report_image", tag, global_step, image=image)
 
     def add_figure(
         self,
@@ -209,7 +209,7 @@ class SummaryWriter:
         """Logs a matplotlib figure, or several; they are closed afterwards, as TensorBoard's does."""
         figures = list(figure) if isinstance(figure, (list, tuple)) else [figure]
         for behind, one in _media.numbered(figures):
-            self._log("report_matplotlib_figure", tag, global_step, behind, figure=one)
+            self._relay.log("report_matplotlib_figure", tag, global_step, behind, figure=one)
             pyplot = sys.modules.get("matplotlib.pyplot")
             if close and pyplot is not None:
                 pyplot.close(one)
@@ -224,7 +224,7 @@ class SummaryWriter:
     ) -> None:
         """Logs a sound, samples from -1 to 1, as a debug sample: a WAV file of 16 bits."""
         sound = _media.to_wav(_media.as_array(snd_tensor), sample_rate)
-        self._log("report_media", tag, global_step, stream=sound, file_extension=".wav")
+        self._relay.log("report_media", tag, global_step, stream=sound, file_extension=".wav")
 
     def add_video(
         self,
@@ -237,7 +237,7 @@ class SummaryWriter:
     ) -> None:
         """Logs videos, side by side, as a debug sample: a GIF, as TensorBoard's does."""
         video = _media.to_gif(_media.as_array(vid_tensor), fps, dataformats)
-        self._log("report_media", tag, global_step, stream=video, file_extension=".gif")
+        self._relay.log("report_media", tag, global_step, stream=video, file_extension=".gif")
 
     def add_pr_curve(
         self,
@@ -283,7 +283,9 @@ class SummaryWriter:
         points = np.stack((recall, precision), axis=1)[:end]
         labels = [f"threshold {value:.3g}" for value in np.linspace(0, 1, len(recall))[:end]]
         axes = {"xaxis": "recall", "yaxis": "precision"}
-        self._log("report_scatter2d", tag, step, scatter=points, labels=labels, mode="lines+markers", **axes)
+        self._relay.log(
+            "report_scatter2d", tag, step, scatter=points, labels=labels, mode="lines+markers", **axes
+        )
 
     def add_mesh(
         self,
@@ -298,10 +300,9 @@ class SummaryWriter:
         """Logs meshes, or points without faces, as 3D plots; `config_dict` is for TensorBoard's page only."""
         points = _media.as_array(vertices)
         shades, corners = (None if one is None else _media.as_array(one) for one in (colors, faces))
-        for place, one in enumerate(points):
+        for place, (behind, one) in enumerate(_media.numbered(points)):
             more = (None if array is None else array[place] for array in (shades, corners))
-            behind = "" if len(points) == 1 else f" {place}"
-            self._log("report_plotly", tag, global_step, behind, figure=_media.mesh(one, *more))
+            self._relay.log("report_plotly", tag, global_step, behind, figure=_media.mesh(one, *more))
 
     # --- text and files ------------------------------------------------------------------------
 
@@ -337,9 +338,6 @@ class SummaryWriter:
             self._relay.warn_of_skipped({f"{name}()": _NO_PLACE[name]})
 
         return skip
-
-    def _log(self, call: str, tag: str, step: SupportsIndex | None, behind: str = "", **what: Any) -> None:
-        self._relay.log(call, tag, step, behind, **what)
 
     # --- the writer itself ------------------------------------------------------------------------------
 
