@@ -6,7 +6,6 @@ import base64
 import json
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from . import errors
 from .events import IMAGE, LOG, PLOT, SCALAR, VECTOR
@@ -16,7 +15,6 @@ from .state import Doc, State, TaskEvents
 SINGLE_VALUE_ITERATION = -(2**31)
 """The iteration under which the SDK reports a value that belongs to no iteration."""
 
-MAX_COMPARED = 100
 MAX_SAMPLES = 6_000
 MAX_BATCH = 10_000
 
@@ -60,13 +58,6 @@ def _is_wanted(event: Doc, wanted: dict[str, list[str]] | None) -> bool:
         return False
     variants = wanted[event["metric"]]
     return not variants or event["variant"] in variants
-
-
-def _page(request: Request, events: list[Doc], size: int) -> tuple[list[Doc], int]:
-    # The scroll is the number of events that were handed out before.
-    scroll = request.body.get("scroll_id")
-    start = int(scroll) if scroll else 0
-    return events[start : start + size], start
 
 
 @endpoint("events.get_task_log")
@@ -133,30 +124,15 @@ def _page_by_iteration(events: list[Doc], after: int | None, size: int, descendi
     return page
 
 
-@endpoint("events.get_scalar_metric_data", "events.scalar_metrics_iter_raw")
-def get_scalar_metric_data(state: State, request: Request) -> Doc:
+@endpoint("events.scalar_metrics_iter_raw")
+def scalar_metrics_iter_raw(state: State, request: Request) -> Doc:
     """The points of one title."""
     body = request.body
     _owner(state, request, body["task"])
-    wanted = body.get("metric")
-    title = wanted["metric"] if isinstance(wanted, dict) else wanted
     found = _kept(state, body["task"]).scalars.values()
-    events = [event for event in found if event["metric"] == title]
-    events.sort(key=lambda e: e.get("iter", 0), reverse=True)
-    if request.endpoint == "events.scalar_metrics_iter_raw":
-        return _raw(events[::-1])
-    page, start = _page(request, events, 500)
-    return {
-        "events": page,
-        "returned": len(page),
-        "total": len(events),
-        "scroll_id": str(start + len(page)),
-    }
-
-
-def _raw(events: list[Doc]) -> Doc:
+    events = [event for event in found if event["metric"] == body["metric"]["metric"]]
     variants: dict[str, Doc] = {}
-    for event in events:
+    for event in sorted(events, key=lambda event: event.get("iter", 0)):
         columns = variants.setdefault(event["variant"], {"iter": [], "y": []})
         columns["iter"].append(event.get("iter"))
         columns["y"].append(event["value"])
@@ -202,22 +178,6 @@ def scalar_metrics_iter_histogram(state: State, request: Request) -> Doc:
     return _curves(_kept(state, request.body["task"]), request)
 
 
-@endpoint("events.multi_task_scalar_metrics_iter_histogram")
-def multi_task_scalar_metrics_iter_histogram(state: State, request: Request) -> Doc:
-    """The curves of up to 100 tasks, side by side."""
-    ids = request.body["tasks"]
-    if not 1 <= len(ids) <= MAX_COMPARED:
-        raise errors.validation_error(f"value for tasks should have between 1 and {MAX_COMPARED} items")
-    metrics: dict[str, dict[str, Doc]] = {}
-    for owner in dict.fromkeys(ids):
-        name = _owner(state, request, owner)["name"]
-        for title, variants in _curves(_kept(state, owner), request).items():
-            for series, curve in variants.items():
-                by_task = metrics.setdefault(title, {}).setdefault(series, {})
-                by_task[owner] = {**curve, "name": name}
-    return {"metrics": metrics}
-
-
 @endpoint("events.get_task_single_value_metrics")
 def get_task_single_value_metrics(state: State, request: Request) -> Doc:
     """Values that belong to no iteration."""
@@ -259,29 +219,10 @@ def get_task_plots(state: State, request: Request) -> Doc:
     return {"plots": chosen, "returned": total, "total": total, "scroll_id": "end"}
 
 
-@endpoint("events.get_multi_task_plots")
-def get_multi_task_plots(state: State, request: Request) -> Doc:
-    """The latest plots of many tasks, by title, series, task and iteration."""
-    plots: dict[str, Any] = {}
-    count = 0
-    for owner in request.body["tasks"]:
-        name = _owner(state, request, owner)["name"]
-        events = _kept(state, owner).plots.values()
-        for event in _latest(events, request.body.get("iters") or 1):
-            count += 1
-            by_task = plots.setdefault(event["metric"], {})
-            by_task = by_task.setdefault(event["variant"], {})
-            by_iter = by_task.setdefault(owner, {})
-            where = by_iter.setdefault(str(event.get("iter", 0)), {"name": name})
-            where.setdefault("plots", []).append(event)
-    return {"plots": plots, "returned": count, "total": count, "scroll_id": None}
-
-
-@endpoint("events.debug_images", "events.plots")
+@endpoint("events.debug_images")
 def debug_images(state: State, request: Request) -> Doc:
-    """Images or plots of the latest iterations, and of earlier ones by scrolling."""
+    """Images of the latest iterations, and of earlier ones by scrolling."""
     body = request.body
-    kind = IMAGE if request.endpoint == "events.debug_images" else PLOT
     start = 0 if body.get("refresh") else int(body.get("scroll_id") or 0)
     end = start + (body.get("iters") or 1)
     wanted: dict[str, set[str | None]] = {}
@@ -291,25 +232,13 @@ def debug_images(state: State, request: Request) -> Doc:
     for owner, titles in wanted.items():
         _owner(state, request, owner)
         by_iter: dict[int, list[Doc]] = {}
-        for event in _of_type(_kept(state, owner), kind):
+        for event in _kept(state, owner).images.values():
             if None in titles or event["metric"] in titles:
                 by_iter.setdefault(event.get("iter", 0), []).append(event)
         chosen = sorted(by_iter, reverse=True)[start:end]
         iterations = [{"iter": i, "events": by_iter[i]} for i in chosen]
         metrics.append({"task": owner, "iterations": iterations})
     return {"metrics": metrics, "scroll_id": str(end)}
-
-
-@endpoint("events.get_task_metrics")
-def get_task_metrics(state: State, request: Request) -> Doc:
-    """The titles that tasks have events of."""
-    answer = []
-    for owner in request.body["tasks"]:
-        _owner(state, request, owner)
-        events = _of_type(_kept(state, owner), request.body.get("event_type"))
-        titles = sorted({event["metric"] for event in events if event["metric"]})
-        answer.append({"task": owner, "metrics": titles})
-    return {"metrics": answer}
 
 
 @endpoint("events.get_scalar_metrics_and_variants")
@@ -320,41 +249,3 @@ def get_scalar_metrics_and_variants(state: State, request: Request) -> Doc:
     for event in _kept(state, request.body["task"]).scalars.values():
         found.setdefault(event["metric"], set()).add(event["variant"])
     return {"metrics": {title: sorted(series) for title, series in found.items()}}
-
-
-@endpoint("events.get_task_latest_scalar_values")
-def get_task_latest_scalar_values(state: State, request: Request) -> Doc:
-    """The newest value of each curve."""
-    task = state.task(request.body["task"])
-    kept = _kept(state, task["id"])
-    by_title: dict[str, list[Doc]] = {}
-    for event in _latest(kept.scalars.values(), 1):
-        entry = {
-            "name": event["variant"],
-            "last_value": event["value"],
-            "last_timestamp": event["timestamp"],
-        }
-        by_title.setdefault(event["metric"], []).append(entry)
-    metrics = [{"name": t, "variants": v} for t, v in by_title.items()]
-    stamps = [event["timestamp"] for event in kept.scalars.values()]
-    return {
-        "metrics": metrics,
-        "last_iter": task["last_iteration"],
-        "name": task["name"],
-        "status": task["status"],
-        "last_timestamp": max(stamps, default=0),
-    }
-
-
-@endpoint("events.delete_for_task")
-def delete_for_task(state: State, request: Request) -> Doc:
-    """Remove all events of a task."""
-    state.task(request.body["task"])
-    state.events.pop(request.body["task"], None)
-    return {"deleted": True}
-
-
-@endpoint("events.clear_scroll")
-def clear_scroll(state: State, request: Request) -> Doc:
-    """Scrolls cost nothing here, so there is nothing to clear."""
-    return {}

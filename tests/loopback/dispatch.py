@@ -40,8 +40,6 @@ PATH = re.compile(r"/(?:v(?P<version>\d+(?:\.\d+)?)/)?(?P<name>[a-zA-Z_]\w+\.[a-
 OPEN_ENDPOINTS = frozenset({"debug.ping", "auth.logout"})
 EXPIRED = str(Fault(FaultKind.EXPIRED))
 
-BATCHES = frozenset({"events.add_batch", "tasks.update_batch"})
-
 Headers = Mapping[str, str]
 
 
@@ -164,24 +162,12 @@ class Dispatcher:
             self._violate(reading, items.message, items.index)
             raise errors.bad_request(items.message)
         reading.items = len(items)
-        if reading.endpoint == "events.add_batch":
-            found, fatal = events.check_batch(reading.endpoint, reading.version, items)
-        else:
-            found = self._check_lines(reading, items)
-            fatal = bool(found)
+        found, fatal = events.check_batch(reading.endpoint, reading.version, items)
         self.recorder.violate(*found)
         if fatal:
             first = found[0]
             raise errors.validation_error(f"{first.message} in batch item #{first.line}")
         return items
-
-    def _check_lines(self, reading: _Reading, items: list[Doc]) -> list[schemas.Violation]:
-        schema = schemas.find(reading.endpoint, reading.version)
-        if schema is None or not schema.batch:
-            return []
-        name = reading.endpoint
-        checked = (schemas.first_violation(name, schema, item, line) for line, item in enumerate(items))
-        return [violation for violation in checked if violation]
 
     def _read_object(self, query: str, headers: Headers, body: bytes, reading: _Reading) -> Request:
         data: Any = {}
@@ -197,7 +183,7 @@ class Dispatcher:
             self._violate(reading, "the body is not an object")
             raise errors.validation_error("Data should be a dict")
         data = {key: value for key, value in data.items() if value is not None}
-        if reading.endpoint in BATCHES:
+        if reading.endpoint == "events.add_batch":
             # The server takes a single object for a batch of one.
             data, items = {}, [data] if data else []
             reading.items = len(items)

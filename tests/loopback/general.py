@@ -25,12 +25,6 @@ def config(state: State, request: Request) -> Doc:
     return {}
 
 
-@endpoint("server.report_stats_option")
-def report_stats_option(state: State, request: Request) -> Doc:
-    """This server never reports on its users."""
-    return {"supported": False}
-
-
 @endpoint("debug.ping")
 def ping(state: State, request: Request) -> Doc:
     """A sign of life, without credentials."""
@@ -71,9 +65,3 @@ def get_all(state: State, request: Request) -> Doc:
 def get_vaults(state: State, request: Request) -> Doc:
     """An open-source server has no vaults."""
     return {"vaults": []}
-
-
-@endpoint("auth.get_credentials")
-def get_credentials(state: State, request: Request) -> Doc:
-    """The keys of the user, without secrets."""
-    return {"credentials": []}

@@ -257,9 +257,4 @@ def _failure(task_id: str, error: ApiError) -> Doc:
     return {"id": task_id, "error": {**told, "data": {"company": COMPANY}}}
 
 
-def _publish_one(state: State, task_id: str, request: Request) -> Doc:
-    return _publish(state, state.task(task_id), request.force, request)
-
-
 many("tasks.stop_many", _stop)
-many("tasks.publish_many", _publish_one)

@@ -124,15 +124,6 @@ def add_or_update_metadata(state: State, request: Request) -> Doc:
     return {"updated": 1}
 
 
-@endpoint("models.delete_metadata")
-def delete_metadata(state: State, request: Request) -> Doc:
-    """Remove metadata keys."""
-    model = _model(state, request.body["model"])
-    for key in request.body["keys"]:
-        model["metadata"].pop(key, None)
-    return {"updated": 1}
-
-
 @endpoint("models.delete")
 def delete(state: State, request: Request) -> Doc:
     """Remove a model."""
@@ -155,10 +146,3 @@ def archive_many(state: State, request: Request) -> Doc:
         model["system_tags"] = sorted(tags)
         succeeded.append({"id": model_id, word: True})
     return {"succeeded": succeeded, "failed": []}
-
-
-@endpoint("models.get_frameworks")
-def get_frameworks(state: State, request: Request) -> Doc:
-    """The frameworks in use."""
-    found = {model["framework"] for model in state.models.values()}
-    return {"frameworks": sorted(found - {""})}

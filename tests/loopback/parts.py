@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import errors
 from .registry import Request, endpoint
 from .state import Doc, State
 from .tasks import check_parameter, open_task
@@ -67,29 +66,6 @@ def delete_hyper_params(state: State, request: Request) -> Doc:
     return {"deleted": 1}
 
 
-@endpoint("tasks.get_configurations")
-def get_configurations(state: State, request: Request) -> Doc:
-    """The configuration objects of tasks."""
-    names = request.body.get("names")
-    answer = []
-    for task_id in request.body["tasks"]:
-        held = state.task(task_id)["configuration"]
-        items = [held[n] for n in sorted(held) if not names or n in names]
-        answer.append({"task": task_id, "configuration": items})
-    return {"configurations": answer}
-
-
-@endpoint("tasks.get_configuration_names")
-def get_configuration_names(state: State, request: Request) -> Doc:
-    """The names of the configuration objects of tasks."""
-    answer = []
-    for task_id in request.body["tasks"]:
-        names = sorted(state.task(task_id)["configuration"])
-        if names or not request.body.get("skip_empty", True):
-            answer.append({"task": task_id, "names": names})
-    return {"configurations": answer}
-
-
 @endpoint("tasks.edit_configuration")
 def edit_configuration(state: State, request: Request) -> Doc:
     """Set configuration objects."""
@@ -99,16 +75,6 @@ def edit_configuration(state: State, request: Request) -> Doc:
     task["configuration"] = {**kept, **new}
     state.touch(task)
     return {"updated": 1}
-
-
-@endpoint("tasks.delete_configuration")
-def delete_configuration(state: State, request: Request) -> Doc:
-    """Remove configuration objects."""
-    task = open_task(state, request.body["task"], force=request.force)
-    for name in request.body["configuration"]:
-        task["configuration"].pop(name, None)
-    state.touch(task)
-    return {"deleted": 1}
 
 
 def _artifact_id(artifact: Doc) -> tuple[str, str]:
@@ -158,21 +124,3 @@ def add_or_update_model(state: State, request: Request) -> Doc:
         task["last_iteration"] = max(task["last_iteration"], iteration)
     state.touch(task)
     return {"updated": 1}
-
-
-@endpoint("tasks.delete_models")
-def delete_models(state: State, request: Request) -> Doc:
-    """Take models off a new or running task."""
-    task = open_task(state, request.body["task"], force=True)
-    for kind in ("input", "output"):
-        gone = {m["name"] for m in request.body["models"] if m["type"] == kind}
-        held = task["models"][kind]
-        task["models"][kind] = [item for item in held if item["name"] not in gone]
-    state.touch(task)
-    return {"updated": 1}
-
-
-@endpoint("tasks.share")
-def share(state: State, request: Request) -> Doc:
-    """Sharing is not something that an open-source server does."""
-    raise errors.unknown_endpoint(request.endpoint, request.version)

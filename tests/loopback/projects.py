@@ -159,22 +159,6 @@ def update(state: State, request: Request) -> Doc:
     return {"updated": 1, "fields": fields}
 
 
-@endpoint("projects.validate_delete")
-def validate_delete(state: State, request: Request) -> Doc:
-    """Count what stands in a project's way to deletion."""
-    project = state.project(request.body["project"])
-    tasks, models = _contents(state, project["id"])
-    return {
-        "tasks": len(tasks),
-        "non_archived_tasks": sum("archived" not in t["system_tags"] for t in tasks),
-        "models": len(models),
-        "non_archived_models": sum("archived" not in m["system_tags"] for m in models),
-        "datasets": 0,
-        "pipelines": 0,
-        "reports": 0,
-    }
-
-
 @endpoint("projects.delete")
 def delete(state: State, request: Request) -> Doc:
     """Remove a project; with force, one that still has tasks or models."""
@@ -202,49 +186,3 @@ def delete(state: State, request: Request) -> Doc:
         "deleted_models": len(models) if contents else 0,
         "urls": {"model_urls": [], "event_urls": [], "artifact_urls": []},
     }
-
-
-@endpoint("projects.get_task_tags", "projects.get_project_tags", "organization.get_tags")
-def get_tags(state: State, request: Request) -> Doc:
-    """The tags in use, of tasks or of projects."""
-    own = request.endpoint == "projects.get_project_tags"
-    documents = state.projects.values() if own else state.tasks.values()
-    wanted = request.body.get("projects")
-    field = "id" if own else "project"
-    chosen = [d for d in documents if not wanted or d.get(field) in wanted]
-    answer: Doc = {"tags": sorted({tag for d in chosen for tag in d["tags"]})}
-    if request.body.get("include_system"):
-        answer["system_tags"] = sorted({t for d in chosen for t in d["system_tags"]})
-    return answer
-
-
-@endpoint("projects.get_hyper_parameters")
-def get_hyper_parameters(state: State, request: Request) -> Doc:
-    """The hyperparameters that a project's tasks use."""
-    found = {
-        (section, name)
-        for task in state.tasks.values()
-        if task.get("project") == request.body.get("project")
-        for section, parameters in task["hyperparams"].items()
-        for name in parameters
-    }
-    parameters = [{"section": s, "name": n} for s, n in sorted(found)]
-    return {"total": len(parameters), "remaining": 0, "parameters": parameters}
-
-
-@endpoint("projects.get_unique_metric_variants")
-def get_unique_metric_variants(state: State, request: Request) -> Doc:
-    """The titles and series that a project's tasks have reported."""
-    found: dict[tuple[str, str], Doc] = {}
-    for task in state.tasks.values():
-        if request.body.get("project") not in (None, task.get("project")):
-            continue
-        for metric_hash, variants in task["last_metrics"].items():
-            for variant_hash, entry in variants.items():
-                found[entry["metric"], entry["variant"]] = {
-                    "metric": entry["metric"],
-                    "metric_hash": metric_hash,
-                    "variant": entry["variant"],
-                    "variant_hash": variant_hash,
-                }
-    return {"metrics": [found[key] for key in sorted(found)]}

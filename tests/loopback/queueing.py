@@ -172,30 +172,6 @@ def clear_queue(state: State, request: Request) -> Doc:
     return {"removed_tasks": tasks}
 
 
-@endpoint("queues.get_next_task")
-def get_next_task(state: State, request: Request) -> Doc:
-    """Hand out the task that waits longest; an empty answer when none waits."""
-    queue = _queue(state, request.body["queue"])
-    if not queue["entries"]:
-        return {}
-    wanted = request.body.get("task")
-    if wanted and queue["entries"][0]["task"] != wanted:
-        return {}
-    entry = queue["entries"].pop(0)
-    queue["last_update"] = state.stamp()
-    answer: Doc = {"entry": entry}
-    if request.body.get("get_task_info"):
-        answer["task_info"] = {"company": COMPANY, "user": USER}
-    return answer
-
-
-@endpoint("queues.peek_task")
-def peek_task(state: State, request: Request) -> Doc:
-    """The task that waits longest, left where it is."""
-    entries = _queue(state, request.body["queue"])["entries"]
-    return {"task": entries[0]["task"] if entries else None}
-
-
 @endpoint("queues.get_num_entries")
 def get_num_entries(state: State, request: Request) -> Doc:
     """How many tasks wait."""
@@ -255,11 +231,7 @@ def _back(state: State, task: Doc, request: Request, reason: str = "") -> Doc:
 @endpoint("tasks.dequeue")
 def dequeue(state: State, request: Request) -> Doc:
     """Take a task out of its queue, back to the status it had before."""
-    return _dequeue(state, request.body["task"], request)
-
-
-def _dequeue(state: State, task_id: str, request: Request) -> Doc:
-    task = state.task(task_id)
+    task = state.task(request.body["task"])
     if task["status"] != "queued":
         raise errors.invalid_status(status=task["status"], expected="queued")
     leave_queues(state, task)
@@ -268,7 +240,6 @@ def _dequeue(state: State, task_id: str, request: Request) -> Doc:
 
 
 many("tasks.enqueue_many", _enqueue)
-many("tasks.dequeue_many", _dequeue)
 
 
 @endpoint("workers.register")

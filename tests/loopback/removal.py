@@ -11,11 +11,7 @@ from .state import DELETED, Doc, State
 @endpoint("tasks.reset")
 def reset(state: State, request: Request) -> Doc:
     """Make a task as good as new: its inputs stay, what it did goes."""
-    return _reset(state, request.body["task"], request)
-
-
-def _reset(state: State, task_id: str, request: Request) -> Doc:
-    task = state.task(task_id)
+    task = state.task(request.body["task"])
     if not request.force and task["status"] == "published":
         raise errors.invalid_status(task_id=task["id"], status=task["status"])
     removed = leave_queues(state, task)
@@ -78,10 +74,7 @@ def _clean_up(state: State, task: Doc, request: Request, *, children: bool) -> D
 @endpoint("tasks.delete")
 def delete(state: State, request: Request) -> Doc:
     """Remove a new or archived task; with force, any task."""
-    return _delete(state, request.body["task"], request)
-
-
-def _delete(state: State, task_id: str, request: Request) -> Doc:
+    task_id = request.body["task"]
     task = state.task(task_id)
     archived = "archived" in task["system_tags"]
     if task["status"] != "created" and not archived and not request.force:
@@ -107,21 +100,10 @@ def _archive(state: State, task_id: str, request: Request) -> Doc:
     elif task["status"] == "in_progress":
         change_status(state, task, "stopped", force=True)
     task["system_tags"] = sorted({*task["system_tags"], "archived"})
-    _explain(state, task, request)
-    return {"archived": True}
-
-
-def _unarchive(state: State, task_id: str, request: Request) -> Doc:
-    task = state.task(task_id)
-    task["system_tags"] = [tag for tag in task["system_tags"] if tag != "archived"]
-    _explain(state, task, request)
-    return {"unarchived": True}
-
-
-def _explain(state: State, task: Doc, request: Request) -> None:
     task["status_reason"] = request.text("status_reason")
     task["status_message"] = request.text("status_message")
     state.touch(task, work=False)
+    return {"archived": True}
 
 
 @endpoint("tasks.archive")
@@ -134,7 +116,4 @@ def archive(state: State, request: Request) -> Doc:
     return {"archived": len(request.body["tasks"])}
 
 
-many("tasks.reset_many", _reset)
-many("tasks.delete_many", _delete)
 many("tasks.archive_many", _archive)
-many("tasks.unarchive_many", _unarchive)

@@ -66,13 +66,11 @@ class Schema:
 
 
 FILLED = {
-    **dict.fromkeys(
-        (f"tasks.{many}_many" for many in ("archive", "delete", "enqueue", "publish", "reset", "stop")), "ids"
-    ),
+    **dict.fromkeys((f"tasks.{many}_many" for many in ("archive", "enqueue", "stop")), "ids"),
     **dict.fromkeys(("tasks.edit_hyper_params", "tasks.delete_hyper_params"), "hyperparams"),
-    **dict.fromkeys(("tasks.edit_configuration", "tasks.delete_configuration"), "configuration"),
+    "tasks.edit_configuration": "configuration",
     **dict.fromkeys(("tasks.add_or_update_artifacts", "tasks.delete_artifacts"), "artifacts"),
-    **dict.fromkeys(("tasks.get_hyper_params", "tasks.get_configurations"), "tasks"),
+    "tasks.get_hyper_params": "tasks",
 }
 """The list of a call that must have an item, which the shipped schemas do not say."""
 

@@ -198,29 +198,13 @@ def open_task(state: State, task_id: Any, *, force: bool) -> Doc:
 @endpoint("tasks.update")
 def update(state: State, request: Request) -> Doc:
     """Change what may be changed in every status: name, tags, comment, project."""
-    return _update(state, request.body)
-
-
-def _update(state: State, body: Doc) -> Doc:
-    task = state.task(body["task"])
-    fields = checked_fields(state, body, UPDATE_FIELDS)
+    task = state.task(request.body["task"])
+    fields = checked_fields(state, request.body, UPDATE_FIELDS)
     if not fields:
         return {"updated": 0}
     merge(task, fields)
     state.touch(task, work=False)
     return {"updated": 1, "fields": fields}
-
-
-@endpoint("tasks.update_batch")
-def update_batch(state: State, request: Request) -> Doc:
-    """`update` for many tasks, all of which must exist."""
-    if not request.items:
-        raise errors.batch_is_empty()
-    items = {item["task"]: item for item in request.items}
-    missing = [task_id for task_id in items if task_id not in state.tasks]
-    if missing:
-        raise errors.invalid_task_id(ids=missing)
-    return {"updated": sum(_update(state, item)["updated"] for item in items.values())}
 
 
 @endpoint("tasks.get_by_id")
@@ -234,12 +218,6 @@ def get_all(state: State, request: Request) -> Doc:
     """The tasks that match."""
     tasks, beside = _find(state, request)
     return {"tasks": tasks, **beside}
-
-
-@endpoint("tasks.get_by_id_ex", required=("id",))
-def get_by_id_ex(state: State, request: Request) -> Doc:
-    """The tasks with these ids."""
-    return get_all_ex(state, request)
 
 
 @endpoint("tasks.get_all_ex")
@@ -276,14 +254,6 @@ def _joined(state: State, task: Doc) -> Doc:
             if "name" in other:
                 joined[field]["name"] = other["name"]
     return joined
-
-
-@endpoint("tasks.get_types")
-def get_types(state: State, request: Request) -> Doc:
-    """The types of the tasks in some projects."""
-    wanted = request.body.get("projects")
-    found = {task["type"] for task in state.tasks.values() if not wanted or task.get("project") in wanted}
-    return {"types": sorted(found)}
 
 
 @endpoint("tasks.ping")

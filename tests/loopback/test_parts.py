@@ -98,15 +98,14 @@ def test_hyperparameters_are_edited_and_removed(api: Client, server: LoopbackSer
     assert server.task(task)["hyperparams"] == {}
 
 
-def test_configuration_objects_are_edited_and_removed(api: Client) -> None:
-    task = api.task()
+def test_configuration_objects_are_edited(api: Client, server: LoopbackServer) -> None:
+    """Each by its name, or all at once."""
+    task = api.task(configuration={"net": {"name": "net", "value": "old"}})
     items = [{"name": "net", "value": "a"}, {"name": "data", "value": "b"}]
     api.call("tasks.edit_configuration", task=task, configuration=items)
-    api.call("tasks.delete_configuration", task=task, configuration=["data"])
-    names = api.call("tasks.get_configuration_names", tasks=[task])["configurations"]
-    assert names == [{"task": task, "names": ["net"]}]
-    found = api.call("tasks.get_configurations", tasks=[task])["configurations"]
-    assert found[0]["configuration"][0]["value"] == "a"
+    assert server.task(task)["configuration"] == {item["name"]: item for item in items}
+    api.call("tasks.edit_configuration", task=task, configuration=items[:1], replace_configuration=True)
+    assert set(server.task(task)["configuration"]) == {"net"}
 
 
 def test_models_are_named_as_input_and_output(api: Client, server: LoopbackServer) -> None:
@@ -119,8 +118,6 @@ def test_models_are_named_as_input_and_output(api: Client, server: LoopbackServe
     found = server.task(task)
     assert [item["name"] for item in found["models"]["output"]] == ["best"]
     assert found["last_iteration"] == 5
-    api.call("tasks.delete_models", task=task, models=[{"name": "best", "type": "output"}])
-    assert server.task(task)["models"]["output"] == []
 
 
 def test_models_can_be_kept_and_found(api: Client) -> None:
@@ -133,8 +130,6 @@ def test_models_can_be_kept_and_found(api: Client) -> None:
     assert api.reply("models.set_ready", model=model).code == (400, 203)
     metadata = [{"key": "k", "type": "str", "value": "v"}]
     api.call("models.add_or_update_metadata", model=model, metadata=metadata)
-    api.call("models.delete_metadata", model=model, keys=["k"])
-    assert api.call("models.get_frameworks")["frameworks"] == ["torch"]
     api.call("models.archive_many", ids=[model])
     assert api.call("models.delete", model=model)["deleted"] is True
     with pytest.raises(Refused, match="Invalid model id"):

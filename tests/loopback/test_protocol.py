@@ -220,13 +220,6 @@ def test_a_condition_can_be_waited_for(api: Client, server: LoopbackServer) -> N
     assert not server.wait_until(lambda: False, 0.0)
 
 
-def test_a_batch_of_updates_is_checked_line_by_line(api: Client, server: LoopbackServer) -> None:
-    task = api.task()
-    reply = api.batch_reply("tasks.update_batch", [{"task": task, "name": "fine"}, {"task": 5}])
-    assert reply.code == (400, 12)
-    assert server.violations[0].line == 1
-
-
 def test_the_user_is_told(api: Client) -> None:
     """The calls about the server and the user are answered."""
     assert api.call("users.get_current_user")["user"]["name"] == "Loopback User"

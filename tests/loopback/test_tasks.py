@@ -117,16 +117,6 @@ def test_update_works_in_every_status(api: Client, server: LoopbackServer) -> No
     assert "diff" not in found["script"]
 
 
-def test_many_tasks_are_updated_at_once(api: Client, server: LoopbackServer) -> None:
-    """A batch of updates wants every task to exist."""
-    first, second = api.task("first"), api.task("second")
-    items = [{"task": first, "comment": "a"}, {"task": second, "comment": "b"}]
-    assert api.batch("tasks.update_batch", items) == {"updated": 2}
-    assert server.task(second)["comment"] == "b"
-    reply = api.batch_reply("tasks.update_batch", [*items, {"task": "nope", "comment": "c"}])
-    assert reply.code == (400, 101)
-
-
 def test_a_clone_keeps_inputs_only(api: Client, server: LoopbackServer) -> None:
     """Parameters, tags and parent stay; events, output, runtime and status do not."""
     parent = api.task("parent")
@@ -251,10 +241,6 @@ def test_many_calls_report_on_each_task(api: Client, server: LoopbackServer) -> 
     codes = {item["id"]: item["error"]["codes"] for item in answer["failed"]}
     assert codes == {new: [400, 110], "nope": [400, 101]}
     assert len(api.call("tasks.archive_many", ids=[running, new])["succeeded"]) == 2
-    assert len(api.call("tasks.unarchive_many", ids=[running, new])["succeeded"]) == 2
-    assert len(api.call("tasks.reset_many", ids=[running, new])["succeeded"]) == 2
-    assert len(api.call("tasks.delete_many", ids=[running, new])["succeeded"]) == 2
-    assert server.tasks == {}
 
 
 def test_tasks_move_between_projects(api: Client, server: LoopbackServer) -> None:
