@@ -65,10 +65,6 @@ class Pair(NamedTuple):
     second: int
 
 
-class Plain:
-    """An object with nothing but a default repr."""
-
-
 def relu(x: float) -> float:
     """A function of a module."""
     return max(x, 0.0)
@@ -182,39 +178,6 @@ def test_names_are_text(bad: Any) -> None:
     for params in ({bad: 1, "x": 2}, {"outer": {"x": {" ": 1}}}):
         with pytest.raises(ParameterError, match="text and not blank"):
             flatten(params)
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        (lambda x: x, "lambda"),
-        (math.nan, "NaN"),
-        (np.float32("nan"), "NaN"),
-        (Decimal("nan"), "NaN"),
-        ([1, math.nan], "NaN"),
-        (Plain(), "no stable text form"),
-        ([Plain()], "no stable text form"),
-        (functools.partial(relu, 1.0), "no stable text form"),
-        (iter([1]), "no stable text form"),
-        (Plain().__str__, "no stable text form"),
-    ],
-)
-def test_what_has_no_identity_is_refused(value: Any, problem: str) -> None:
-    """Lambdas, NaN and objects with a default repr are refused, with the way out: key=."""
-    with pytest.raises(ParameterError, match=problem) as caught:
-        key({"loss_fn": value})
-    assert "give key=" in str(caught.value)
-    assert "'loss_fn'" in str(caught.value)
-
-
-def test_a_function_made_inside_another_is_refused() -> None:
-    """A nested function's module path does not find it, so it has no identity."""
-
-    def inner() -> None:
-        """Does nothing."""
-
-    with pytest.raises(ParameterError, match="move it to a module, or give key="):
-        key({"f": inner})
 
 
 def test_a_refused_field_is_named_with_its_owner() -> None:

@@ -225,7 +225,18 @@ def test_equal_values_of_different_types(left: Any, right: Any) -> None:
     assert is_same_json(typed_json(left), typed_json(right))
 
 
+def local_function() -> Callable[..., Any]:
+    def inner() -> None:
+        """Does nothing."""
+
+    return inner
+
+
 REFUSED: list[tuple[Any, str]] = [
+    (lambda x: x, "a lambda, which has no name"),
+    *((float("nan"), "NaN"), (np.float32("nan"), "NaN"), (Decimal("nan"), "NaN"), ([1, float("nan")], "NaN")),
+    *((iter([1]), "no stable text form"), ([Spoken()], "no stable text form")),
+    (Spoken().__str__, "no stable text form"),
     (types.SimpleNamespace(tags={"a", "b"}), "no stable text form"),
     (functools.partial(int, base=2), "no stable text form"),
     (ValueError({"a"}), "no stable text form"),
@@ -242,7 +253,8 @@ REFUSED: list[tuple[Any, str]] = [
     (Adam(1).__eq__, "a method of an object"),
     (decorated(relu), "a function that is not what .* stands for"),
     (type("Adam", (), {}), "a class that is not what .* stands for"),
-    (local_class(), "a class defined inside a function"),
+    (local_class(), "a class defined inside a function; move it to a module, or give key="),
+    (local_function(), "a function defined inside a function; move it to a module, or give key="),
     (local_class(Adam)(1), "a class defined inside a function"),
     (WithMore(1, 2), "attributes beside its fields"),
     (Broken(), "cannot be read .RuntimeError"),
