@@ -112,6 +112,7 @@ def test_objects_are_not_made_of_texts(value: Any) -> None:
         (1, "7", 7),
         (1, " 7 ", 7),
         (1, "10.0", 10),
+        (1.0, "1" + "0" * 400, float("inf")),
         (1.0, "7", 7.0),
         (0.1, "1e-3", 0.001),
         (True, "false", False),
@@ -146,6 +147,7 @@ def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: An
     [
         (1, "fast", "an int"),
         (1, "0.5", "an int"),
+        (1, "inf", "an int"),
         (0.1, "fast", "a float"),
         (0.1, "None", "a float"),
         (0.1, "nan", "a float"),

@@ -141,19 +141,16 @@ def _as(kind: str, text: str) -> list[Any]:
 
 
 def _as_number(kind: str, text: str) -> list[int | float]:
-    try:
-        number: int | float = int(text)
-    except ValueError:
+    conversions: tuple[type[int | float], ...] = (float,) if kind.startswith("float") else (int, float)
+    for conversion in conversions:
         try:
-            number = float(text)
+            number = conversion(text)
         except ValueError:
-            return []
-    if "int" in kind:
-        return [int(number)] if isinstance(number, int) or number.is_integer() else []
-    try:
-        return [float(number) if "float" in kind else number]
-    except OverflowError:
-        return []
+            continue
+        if "int" not in kind:
+            return [number]
+        return [int(number)] if number % 1 == 0 else []
+    return []
 
 
 def _literal(text: str) -> Any:
