@@ -29,6 +29,15 @@ def test_a_group_is_not_made_with_wrong_arguments(argument: str, value: Any) -> 
     assert len(str(refused.value)) <= 500
 
 
+@pytest.mark.parametrize("catch", [ValueError, [ValueError], (KeyError, ValueError), iter([ValueError])])
+def test_exceptions_that_a_loop_goes_on_after(catch: Any) -> None:
+    with recording(), TaskGroup("the project", "the group", catch=catch) as group:
+        for task in group.sweep({"C": [1, 2]}):
+            with task:
+                raise ValueError("one configuration has failed")
+    assert [task.status for task in group] == ["failed", "failed"]
+
+
 @pytest.mark.parametrize("argument", ["project", "name", "tags", "task_name", "template"])
 def test_text_that_cannot_be_stored(argument: str) -> None:
     """A lone surrogate comes from a file name that is not UTF-8; no server and no file takes it."""

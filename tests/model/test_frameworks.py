@@ -22,6 +22,8 @@ def test_a_flag_turns_everything_on_or_off() -> None:
     assert on(True) == set(ROUTED)
     assert on(False) == on({}) == set()
     assert TaskGroup("digits", "sweep")._options.auto_connect_frameworks is None
+    group = TaskGroup("digits", "sweep", auto_connect_frameworks={"joblib": False})
+    assert group._options.auto_connect_frameworks == checked_frameworks({"joblib": False})
 
 
 def test_what_a_dict_does_not_name_is_on() -> None:

@@ -100,6 +100,8 @@ MEANINGS: list[list[Any]] = [
     [1e-3, np.float32(1e-3)],
     [0.5, Fraction(1, 2), Decimal("0.5")],
     [10**20, 1e20],
+    *([huge] for huge in (10**16 + 1, 10**400, Fraction(10**400, 3))),
+    [65500, np.float16(65504)],  # the shortest decimal of that number
     [2**53, 2.0**53],
     [2**53 + 1],
     [2**60, 2.0**60],
@@ -288,6 +290,7 @@ def test_three_characters_are_enough() -> None:
         ({"l": (1, [2.5, "x"]), "s": {2, 1}}, "l=[1,[2.5,x]],s=set([1,2])"),
         ({"p": PurePath("data/train")}, "p=path(data/train)"),
         ({"o": Layer(3)}, "o=tests.model.test_identity.Layer(width=3,_bias=True)"),
+        ({"d": datetime.date(2026, 1, 2)}, 'd=repr([datetime.date,"datetime.date(2026, 1, 2)"])'),
     ],
 )
 def test_display_names(params: dict[str, Any], expected: str) -> None:

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup._model.downsample import CurveSample
-from clearml_taskgroup._model.metric_data import MetricData, copy_metrics, metrics_from_json, metrics_to_json
+from clearml_taskgroup._model.metric_data import (
+    MetricData,
+    add_skipped,
+    are_exact,
+    copy_metrics,
+    metrics_from_json,
+    metrics_to_json,
+)
 from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
@@ -73,6 +80,73 @@ def test_a_curve_and_its_single_value_are_one_metric(curve_first: bool) -> None:
     data.merge(other)
     expected = Stats(2.0, 0, 9.0, None, 1.0, 1, 2.0, 0, 3.0, 2, single=True, end=1)
     assert attrs.astuple(data.stats) == attrs.astuple(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "skipped", "diverged"),
+    [
+        ([], [], False),
+        ([], [0], True),
+        ([(3, 1.0)], [2], False),
+        ([(3, 1.0)], [3], False),
+        ([(3, 1.0)], [4, 2], True),
+        ([(None, 1.0)], [5], False),
+        ([(None, 1.0)], [None], True),
+        ([(3, 1.0)], [None], True),
+    ],
+)
+def test_a_metric_has_diverged_if_its_last_value_was_skipped(
+    values: Values, skipped: list[int | None], diverged: bool
+) -> None:
+    """The last one is that of the highest iteration; a single value goes before."""
+    data = data_of(values)
+    for iteration in skipped:
+        data.skip(iteration)
+    assert (data.has_diverged, data.skipped, data.is_empty) == (
+        diverged,
+        len(skipped),
+        not (values or skipped),
+    )
+
+
+def skipping(*iterations: int | None) -> MetricData:
+    data = MetricData()
+    for iteration in iterations:
+        data.skip(iteration)
+    return data
+
+
+def test_what_others_skipped_is_added() -> None:
+    """Once, also if a worker tells it again with more; only a later line or value ends a divergence."""
+    data, first, more = skipping(3), skipping(5), skipping(5, None)
+    data.merge_skipped(first)
+    data.merge_skipped(more, first)
+    assert data.skipped_to_json() == [3, 5, True]
+    data.merge_skipped(skipping(1), None)
+    assert data.skipped_to_json() == [4, 5, True]
+    data.take_skipped(skipping(9))
+    assert data.skipped_to_json() == [5, 9, True]
+    data.take_skipped(MetricData())
+    assert data.skipped_to_json() == [5, 9, False]
+    data.single_skipped = True
+    data.merge_skipped(data_of([(None, 1.0)]))
+    assert not data.single_skipped
+
+
+def test_what_only_a_run_log_knows_of_skipped_values() -> None:
+    """It is added where nothing is known, and such a curve has to be read: nobody knows where it ends."""
+    key, single, known, new = (MetricKey(name, ()) for name in ("curve", "single", "known", "new"))
+    metrics = {key: data_of([(0, 1.0)]), single: data_of([(None, 1.0)]), known: skipping(1)}
+    add_skipped(metrics, {key: skipping(1), single: skipping(1), known: skipping(7), new: skipping(2)})
+    add_skipped(metrics, {MetricKey("complete", ()): data_of([(0, 1.0)])})
+    assert {one.metric: data.skipped_at for one, data in metrics.items()} == {
+        "curve": 1,
+        "single": 1,
+        "known": 1,
+        "new": 2,
+    }
+    assert [data.stats.exact for data in metrics.values()] == [False, True, True, True]
+    assert not are_exact(metrics)
 
 
 def test_the_longer_sample_is_kept() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import pickle
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -265,10 +266,20 @@ def test_titles_that_overlay_are_not_warned_of(backend: MemoryStore, template: s
         group.task({"C": 1})
 
 
-@pytest.mark.parametrize("template", ["{group} {metric}", "{task} {task_id}", "{task=x}", "{task", "{0}"])
-def test_task_name_templates(template: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{group} {metric}", "has {metric}, which is not known when a task is created"),
+        ("{task} {task_id}", "has {task_id}, which is not known"),
+        ("{task} {epoch=3}", "has {epoch=3}, which is not known"),
+        ("{task=x}", "gives {task} a default"),
+        ("{task", "has a lone '{'"),
+        ("{0}", "has the field {0}, which is not a name"),
+    ],
+)
+def test_task_name_templates(template: str, problem: str) -> None:
     """A template of task names takes the fields that are known when a task is made, no others."""
-    with pytest.raises(TemplateError):
+    with pytest.raises(TemplateError, match=re.escape(problem)):
         TaskGroup("digits", "sweep", task_name=template)
 
 

@@ -180,6 +180,8 @@ DIFFERENT: list[Any] = [
     *(str.upper, str.lower, datetime.datetime.now, Estimator(), Estimator(2), Estimator(steps=[Estimator()])),
     *(Adam(1), Adam(1, repr=[1, 2, 3]), Adam(1, repr=[1, 2, 4]), uuid.UUID(int=1), uuid.UUID(int=2)),
     *(zoneinfo.ZoneInfo("UTC"), datetime.UTC, datetime.time(1), datetime.time(1, fold=1)),
+    *(pd.CategoricalDtype(["a"]), pd.CategoricalDtype(["a"], ordered=True)),
+    *(np.longdouble("0.1"), np.array([np.longdouble("0.1")])),
     *(1j, 2j, ..., slice(1), slice(2), 10**400, 10**400 + 1, Fraction(1, 10**300), Fraction(2, 10**300)),
 ]
 """Values that are all different; many of them have equal reprs, or equal lists of elements."""
@@ -255,6 +257,7 @@ REFUSED: list[tuple[Any, str]] = [
     (type("Adam", (), {}), "a class that is not what .* stands for"),
     (local_class(), "a class defined inside a function; move it to a module, or give key="),
     (local_function(), "a function defined inside a function; move it to a module, or give key="),
+    (enum.Enum("Local", "RED", qualname="f.<locals>.Local").RED, "a class defined inside a function"),  # type: ignore[attr-defined]
     (local_class(Adam)(1), "a class defined inside a function"),
     (WithMore(1, 2), "attributes beside its fields"),
     (Broken(), "cannot be read .RuntimeError"),
@@ -396,6 +399,8 @@ def test_values_come_back_as_given(value: Any) -> None:
         (Adam, f"{__name__}.Adam"),
         (Adam(1.0, frozenset({"a"})), "Adam(lr=1.0, tags={'a'}, repr=None)"),
         ([Adam(1, repr={2: (1,)})], ["Adam(lr=1, tags=set(), repr={2: [1]})"]),
+        (Adam(1, repr={(1,), (2, 3)}), "Adam(lr=1, tags=set(), repr={(1,), (2, 3)})"),
+        (Adam(1, repr=Colour.RED), "Adam(lr=1, tags=set(), repr=Colour.RED)"),
         (Estimator(2), "Estimator(alpha=2)"),
         (datetime.date(2026, 1, 2), "2026-01-02"),
         (1j, "1j"),
@@ -469,3 +474,4 @@ class Block:
 def test_names_show_dicts_as_dicts() -> None:
     assert display_name({"layers": [{"units": 8}, {}]}) == "layers=[{units:8},{}]"
     assert display_name({"b": Block([{"units": 8}])}, short=True) == "b=Block(layers=[{units:8}])"
+    assert display_name({"p": pd.Interval(0, 1)}, short=True) == "p=Interval(0, 1, closed='right')"

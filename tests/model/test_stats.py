@@ -111,6 +111,16 @@ def test_an_earlier_part_is_exact_but_out_of_order() -> None:
     assert shown(stats) == model([(0, 1.0), (1, 5.0), (2, 3.0)])
 
 
+def test_a_curve_that_has_to_be_read_still_has_to_after_a_merge() -> None:
+    """A note may say so before any of its values is known."""
+    for one, other in (
+        (Stats(exact=False, ordered=False), added([(0, 1.0)])),
+        (Stats(), added([(0, 1.0)] * 2)),
+    ):
+        one.merge(other)
+        assert (one.exact, one.ordered, one.last) == (False, False, 1.0)
+
+
 @pytest.mark.parametrize(
     ("part", "value"), [("first", 0.0), ("last", 0.0), ("min", 0.0), ("max", 9.0), ("count", 1)]
 )

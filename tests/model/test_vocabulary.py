@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._drift.warn import drift_warning, partly_reported
+from clearml_taskgroup._model.name_template import NameTemplate
+from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup.errors import (
     ContextValueError,
     DriftWarning,
@@ -29,7 +32,7 @@ class Colour(enum.Enum):
     RED = 1
 
 
-METRICS = [
+METRICS: list[str | Metric] = [
     Metric("loss", aliases={"val_loss": {"split": "val"}, "train_loss": {"split": "train"}}, mode="min"),
     Metric("accuracy", aliases=["acc"], mode="max", unit="%"),
     "epoch_time",
@@ -199,6 +202,17 @@ def test_what_aliases_carry_is_context(backend: MemoryStore) -> None:
             group_with([Metric("loss", aliases={"L": {"split": wrong}})])
     with pytest.raises(UnknownFieldError, match="are text"):
         group_with([Metric("loss", aliases={"L": {3: "val"}})])
+
+
+def test_a_stored_vocabulary_is_read_back() -> None:
+    """Unless somebody has edited it into something else."""
+    template = NameTemplate("{metric}/{split=value}")
+    vocabulary = Vocabulary.of(METRICS, template)
+    restored = Vocabulary.restored(json.loads(json.dumps(vocabulary.stored())), template)
+    assert restored == vocabulary
+    assert [vocabulary.has_aliases, Vocabulary.of(["loss"], template).has_aliases] == [True, False]
+    for edited in (3, [["loss", {"mode": "best"}]], [["loss", 3]], [["loss"]]):
+        assert Vocabulary.restored(edited, template) is None
 
 
 def test_drift_is_told_at_the_end(backend: MemoryStore) -> None:

@@ -288,7 +288,7 @@ def check_task_name(template: str) -> str:
         TemplateError: It is not a valid template, or has a field that is not known in advance.
     """
     for part in _task_name_parts(template):
-        if isinstance(part, _Field) and (part.name not in TASK_FIELDS - {"task_id"} or part.default):
+        if isinstance(part, _Field) and part.name not in TASK_FIELDS - {"task_id"}:
             raise TemplateError(
                 template,
                 f"has {part}, which is not known when a task is created",
