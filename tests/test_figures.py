@@ -123,7 +123,9 @@ def test_many_curves_are_coloured_by_the_rank_of_their_last_value() -> None:
     assert len({line.line.color for line in lines}) > 150
     assert not figure.layout.showlegend
     (bar,) = [trace for trace in figure.data if trace.marker.showscale]
-    assert bar.marker.colorbar.ticktext[0] == "0.3333"
+    quartiles = ("0.3333", "50.33", "100.3", "149.3", "199.3")
+    assert bar.marker.colorbar.ticktext == quartiles
+    assert (bar.marker.cmin, bar.marker.cmax, bar.marker.colorbar.tickvals) == (0, 1, (0, 0.25, 0.5, 0.75, 1))
     assert "C = 7" in next(line for line in lines if "<b>C=7</b>" in line.hovertext).hovertext
 
 

@@ -210,6 +210,16 @@ def test_configurations_are_sorted_and_leave_out_who_does_not_count(tmp_path: Pa
     assert "2 failed or stopped tasks not counted in" in page.text
 
 
+def test_a_small_spread_does_not_read_as_none(tmp_path: Path) -> None:
+    with TaskGroup("digits", "sweep") as group:
+        for task, loss in zip(
+            group.tasks({"C": [1, 2, 3], "seed": [0, 1]}), (0.5, 0.5 + 2e-6, 1, 2, 3, 3), strict=True
+        ):
+            task.report({"loss": loss}, 1)
+    lines = written(group.results(), tmp_path)[1].tables["configurations"]
+    assert [line[-1] for line in lines[1:]] == ["0.5 ± 1.4e-06", "1.5 ± 0.7", "3 ± 0"]
+
+
 def test_what_diverged_is_named(tmp_path: Path) -> None:
     """A mean says of how many tasks it is, and the caption which do not count in."""
     with warnings.catch_warnings():

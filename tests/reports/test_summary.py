@@ -96,6 +96,14 @@ def test_the_table_has_the_best_task_first() -> None:
     assert table["domain"] == {"y": [note["y"], 1]}
 
 
+@pytest.mark.parametrize(("tasks", "note"), [(6, "least loss / val first"), (7, "6 of 7 tasks")])
+def test_a_table_is_cut_to_the_best_tasks(tasks: int, note: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clearml_taskgroup._reports.page_tables.MAX_TABLE_TASKS", 6)
+    figure = plots(parent_of(tasks).events)["All tasks", "tasks"]
+    assert len(figure["data"][0]["cells"]["values"][0]) == 6
+    assert figure["layout"]["annotations"][0]["text"].endswith(note)
+
+
 @pytest.mark.parametrize(("over", "test"), [("seed", "t test, "), ("fold", "t test corrected for folds")])
 def test_the_parent_has_the_comparison(over: str, test: str) -> None:
     """Configurations with several seeds are compared with the best one; its notes are below the table."""
