@@ -77,9 +77,8 @@ def open_run(
     if agent_task is not None:
         info = agent_task.joined(info)
         options = options._replace(capture_console=False)  # the agent captures it
-    else:
-        if main_task is not None and options.auto_connect_frameworks is None:
-            _warn_of_auto_logging(main_task, info.name)
+    elif main_task is not None and options.auto_connect_frameworks is None:
+        _warn_of_auto_logging(main_task, info.name)
     detects = options.provenance and info.script is None and agent_task is None
     if detects and mode == "online":  # its tasks are created with all that is known of them
         from .._storage.script_detection import detect_here

@@ -56,7 +56,7 @@ def catch_terminations() -> Callable[[], None]:
         A function that restores the old handlers, unless another group still needs ours.
     """
     if threading.current_thread() is not threading.main_thread():
-        return _nothing
+        return lambda: None
     for number in TERMINATIONS:
         old = signal.getsignal(number)
         if old in (signal.SIG_DFL, pass_on) or sdk.is_signal_handler(old):
@@ -74,10 +74,6 @@ def catch_terminations() -> Callable[[], None]:
                 signal.signal(number, _replaced[number])
 
     return restore
-
-
-def _nothing() -> None:
-    return None
 
 
 class Interrupts:

@@ -34,7 +34,7 @@ from .run_log import RunLog
 from .shared_run import BEAT_EVERY_S, PARENT, SharedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .._model.past import PastTask
@@ -81,7 +81,6 @@ class SharedOnDisk(SharedRun):
 
     path: Path
     process: str
-    _own: set[str] = attrs.field(factory=set, repr=False)  # claims of this process
     _last_beat: float = -BEAT_EVERY_S
     _end: Path | None = None
     _pid: int = attrs.field(factory=os.getpid)
@@ -139,11 +138,7 @@ class SharedOnDisk(SharedRun):
 
     def _show_life(self, session: str) -> None:
         self._last_beat = monotonic()
-        file = open_file(self._alive(self.process), os.O_CREAT | os.O_TRUNC)
-        try:
-            os.write(file, session.encode())
-        finally:
-            os.close(file)
+        _write(self._alive(self.process), session, os.O_TRUNC)
 
     def _is_ending(self, end: Path) -> bool:
         """Whether the process that ends the run is alive; it has left the run, and touches its own file."""
@@ -160,13 +155,17 @@ class SharedOnDisk(SharedRun):
         return [process for process in dead if self._inherits(process)]
 
     def _inherits(self, process: str) -> bool:
+        return self._win(f"dead.{process}", lambda path: self._is_alive(_text(path))) is not None
+
+    def _win(self, name: str, is_taken: Callable[[Path], bool]) -> Path | None:
+        """Creates the next file of a name; None if that of another process has it, by the number before."""
         for number in range(1, 1000):
-            path = self.folder / f"dead.{process}.{number}"
+            path = self.folder / f"{name}.{number}"
             if _link(path, self.process):
-                return True
-            if self._is_alive(_text(path)):
-                return False
-        return False
+                return path
+            if is_taken(path):
+                return None
+        return None
 
     def taken_over(self, process: str) -> None:
         """Removes a dead process, whose tasks have been ended."""
@@ -176,22 +175,17 @@ class SharedOnDisk(SharedRun):
 
     def claim(self, key: str, attempt: int) -> bool:
         """Claims an attempt of a task, unless somebody else has, who is alive or has created it."""
-        name = _claim_name(key, attempt)
+
+        def is_taken(path: Path) -> bool:
+            owner = _text(path)
+            return self._is_alive(owner) or self._has_created(owner, key, attempt)
+
         with disk_errors(self.folder):
-            for number in range(1, 1000):
-                path = self.folder / f"{name}.{number}"
-                if _link(path, self.process):
-                    self._own.add(name)
-                    return True
-                owner = _text(path)
-                if owner == self.process or self._is_alive(owner) or self._has_created(owner, key, attempt):
-                    return False
-        return False
+            return self._win(_claim_name(key, attempt), is_taken) is not None
 
     def release(self, key: str, attempt: int, task_id: str | None) -> bool:
         """Keeps the claim, which says for ever that the task has been created; without a task, removes it."""
         name = _claim_name(key, attempt)
-        self._own.discard(name)
         if task_id is None:
             for path in self.folder.glob(f"{name}.*"):
                 if _text(path) == self.process:
@@ -253,13 +247,8 @@ class SharedOnDisk(SharedRun):
         return any(self._is_alive(process) for process in present(self.folder) if process != self.process)
 
     def _claim_end(self) -> Path | None:
-        for number in range(1, 1000):
-            path = self.folder / f"end.{self.session}.{number}"
-            if _link(path, self.process):
-                return None if self._sessions() > self.session else path
-            if self._is_ending(path):
-                return None
-        return None
+        end = self._win(f"end.{self.session}", self._is_ending)
+        return None if self._sessions() > self.session else end
 
     def ended(self) -> None:
         """Begins a new session: whoever joins finds an empty run."""
@@ -300,14 +289,18 @@ def _link(path: Path, text: str) -> bool:
 def _create(path: Path, text: str) -> bool:
     """The same where files cannot have two names; for a moment the file is empty."""
     try:
-        file = open_file(path, os.O_CREAT | os.O_EXCL)
+        _write(path, text, os.O_EXCL)
     except FileExistsError:
         return False
+    return True
+
+
+def _write(path: Path, text: str, flag: int) -> None:
+    file = open_file(path, os.O_CREAT | flag)
     try:
         os.write(file, text.encode())
     finally:
         os.close(file)
-    return True
 
 
 def _text(path: Path) -> str:

@@ -90,7 +90,7 @@ def upload(path: Path, on_progress: OnProgress | None = None) -> Uploaded:
         backend = OnlineBackend(login.connect())
         try:
             upload_run = _upload_offline if past.mode == "offline" else _upload_online
-            uploaded = upload_run(past, backend, on_progress or _no_progress)
+            uploaded = upload_run(past, backend, on_progress or (lambda name, done, total: None))
         finally:
             backend.close()
         append(path, [{"event": "uploaded"}])
@@ -110,10 +110,6 @@ def _lost_ends(past: PastRun) -> list[Exception]:
     tasks = f"{counted(len(lost), 'task')} ({some(lost, 3)})"
     problem = f"does not say how {tasks} ended, as the disk was full or the file was edited"
     return [RunLogError(str(past.path), problem, "on the server they are stopped")]
-
-
-def _no_progress(name: str, done: int, total: int) -> None:
-    return None
 
 
 # --- an online run -------------------------------------------------------------------------------
