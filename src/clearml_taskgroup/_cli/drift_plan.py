@@ -26,10 +26,10 @@ from .output import Failure, confirm, echo, echo_first, print_json
 from .tables import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .._drift.copying import Outcome
-    from .._drift.plan import Copy, LeftAlone
+    from .._drift.plan import LeftAlone, TaskPlan
     from .logged_names import LoggedNames
 
 MAX_NAMES_SHOWN = 3
@@ -210,7 +210,7 @@ def _counts(plan: Plan) -> str:
 
 
 def _print_plan(plan: Plan) -> None:
-    _print_copies(plan.counts())
+    _print_copies(plan.tasks)
     conflicts, left = plan.conflicts, plan.left_alone
     if conflicts:
         echo("", f"{counted(len(conflicts), 'conflict')}, left alone:")
@@ -221,12 +221,13 @@ def _print_plan(plan: Plan) -> None:
         for one in left:
             by_reason.setdefault(one.why, []).append(one.name or one.id)
         echo_first([f"{some(names, MAX_NAMES_SHOWN)}: {why}" for why, names in by_reason.items()])
-        if copies := Counter(copy for one in left for copy in one.copies):
+        if any(one.copies for one in left):
             echo("what would be copied in them:")
-            _print_copies(copies)
+            _print_copies(left)
 
 
-def _print_copies(counts: Counter[Copy]) -> None:
+def _print_copies(tasks: Iterable[TaskPlan | LeftAlone]) -> None:
+    counts = Counter(copy for task in tasks for copy in task.copies)
     width = max((len(str(copy)) for copy in counts), default=0)
     echo_first([f"{copy!s:{width}}  {counted(count, 'task')}" for copy, count in counts.most_common()])
 

@@ -61,9 +61,14 @@ def session_marks(folder: Path) -> tuple[list[str], str]:
             return [], ""
     except OSError:
         return [], ""
-    data = read_session(folder / "task.json")
-    comment = data.get("comment")
-    return _strings(data.get("tags")), comment if isinstance(comment, str) else ""
+    return _marks(read_session(folder / "task.json"))
+
+
+def _marks(data: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Returns the tags and the comment in a session's document."""
+    tags, comment = data.get("tags"), data.get("comment")
+    texts = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    return texts, comment if isinstance(comment, str) else ""
 
 
 def apply_offline(
@@ -113,7 +118,7 @@ def _apply(plan: Plan, task: TaskPlan, past: PastRun, logged: PastTask, sessions
     curves = _read_curves(folder, {name for copy in task.copies for name in (copy.source, copy.target)})
     left = to_do(task.copies, curves, names, begun=begun)
     if left.missing and not begun:
-        _edit(folder, lambda data: data | {"tags": [*_strings(data.get("tags")), plan.tag]})
+        _edit(folder, lambda data: data | {"tags": [*_marks(data)[0], plan.tag]})
     points = 0
     for copy, missing in left.missing.items():
         events = [stored_event(task.id, copy.target, at, point) for at, point in missing.items()]
@@ -123,7 +128,7 @@ def _apply(plan: Plan, task: TaskPlan, past: PastRun, logged: PastTask, sessions
         points += len(events)
     _log_metrics(past, logged, left.allowed, curves)
     if left.allowed:
-        _edit(folder, lambda data: _with_comment(data, plan, left.allowed))
+        _edit(folder, lambda data: data | {"comment": with_comment(_marks(data)[1], plan, left.allowed)})
     return Outcome(task, list(left.missing), points, left.problems)
 
 
@@ -157,17 +162,6 @@ def _edit(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> N
         changed = change(data)
         if changed != data:
             write_session(path, json.dumps(changed))
-
-
-def _with_comment(data: dict[str, Any], plan: Plan, copies: Sequence[Copy]) -> dict[str, Any]:
-    before = data.get("comment")
-    before = before if isinstance(before, str) else ""
-    comment = with_comment(before, plan, copies)
-    return data | {"comment": comment} if comment != before else data
-
-
-def _strings(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _read_curves(folder: Path, names: set[Name]) -> dict[Name, StoredCurve]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -116,10 +115,6 @@ class Plan:
     def tag(self) -> str:
         """The tag of the tasks that the plan changes."""
         return TAG + self.id
-
-    def counts(self) -> Counter[Copy]:
-        """Returns in how many tasks each name is copied."""
-        return Counter(copy for task in self.tasks for copy in task.copies)
 
     def _content(self) -> dict[str, Any]:
         return {
