@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -116,9 +117,11 @@ def test_each_point_is_run_once_and_told_in_order(kind: str, disk: Disk) -> None
 @pytest.mark.parametrize("kind", ENGINES)
 def test_what_was_counted_elsewhere_is_in_the_results(kind: str) -> None:
     """`results()` and the run's record hold first, last, least, greatest and mean of each value."""
+    began = time.monotonic()
     with engine(kind) as where, offline() as group:
         group.map(worker_functions.report, SPACE, **where)
         row = group.results()[5]
+    assert 0 <= row.duration <= time.monotonic() - began
     values = [row.value("loss", split="val", of=of) for of in ("first", "last", "min", "max", "mean")]
     assert values == [5.0, 5.375, 5.0, 5.375, 5.1875]
     assert group.results().best("loss", mode="min", split="val").params == {"seed": 0}

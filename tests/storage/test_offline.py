@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
@@ -312,6 +313,21 @@ def test_ending_goes_through_all_tasks_under_one_deadline(
     assert list(backend._attached) == [ids[0]]
     assert backend.finish([Ending(ids[0], "completed")], 1.0) == {}
     assert len(given) == 4
+
+
+def test_a_script_that_is_found_late_is_added_to_the_sessions_without_one(backend: OfflineBackend) -> None:
+    """To those that were created before; a deleted session is left out, and a known script stays."""
+    first, deleted = opened(backend, "a", "b")
+    shutil.rmtree(backend.folder(deleted))
+    backend.add_script({"entry_point": "one.py"})
+    (later,) = opened(backend, "c")
+    backend.add_script({"entry_point": "two.py"})
+    assert contents(backend, first)["script"] == backend.read_script(first) == {"entry_point": "one.py"}
+    assert contents(backend, later)["script"] == {"entry_point": "two.py"}
+    assert not backend.folder(deleted).exists()
+    assert backend.read_script(deleted) == {}
+    backend.set_script(first, {"entry_point": "three.py"})
+    assert backend.read_script(first) == {"entry_point": "one.py"}
 
 
 def test_the_address_is_that_of_the_folder(backend: OfflineBackend) -> None:

@@ -12,7 +12,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.login import connect
 from clearml_taskgroup._clearml.queries import group_tasks, identity_of, is_original
 from clearml_taskgroup._model import limits
-from clearml_taskgroup._model.specs import RunInfo
+from clearml_taskgroup._model.specs import Ending, RunInfo
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup.errors import LoginError, NoSuchRunError
 from tests.loopback import LoopbackServer
@@ -346,3 +346,24 @@ def test_a_sweep_waits_in_a_queue_of_the_server(server: View, monkeypatch: pytes
         assert server.call("queues.get_by_id", queue=queue)["queue"]["entries"] == []
     finally:
         server.call("queues.delete", queue=queue, force=True)
+
+
+def test_a_task_ends_although_clearmls_own_uploads_go_on(
+    server: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That they were late is an error; the status is set all the same, and that of the others, too."""
+    late: list[str] = []
+
+    def wait_for_uploads(backend: OnlineBackend, task_id: str, timeout: float) -> None:
+        if task_id in late:
+            raise TimeoutError("uploads take too long")
+
+    monkeypatch.setattr(OnlineBackend, "wait_for_uploads", wait_for_uploads)
+    with group_on(server) as group:
+        first, second = group.tasks({"C": [1, 2]})
+        late.append(first.id)
+        endings = [Ending(task.id, "completed") for task in (first, second)]
+        errors = group._opened().backend.finish(endings, 30.0)
+        assert {task: str(error) for task, error in errors.items()} == {first.id: "uploads take too long"}
+        assert [server.task(task.id)["status"] for task in (first, second)] == ["completed"] * 2
+        late.clear()

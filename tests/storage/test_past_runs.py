@@ -466,3 +466,24 @@ def test_a_script_that_no_group_writes_is_refused(tmp_path: Path, line: dict[str
     """As any other line."""
     with pytest.raises(RunLogError, match="'script'"):
         past_of(tmp_path, RUN, {"event": "script", **line})
+
+
+def test_a_shared_run_is_read_from_the_logs_of_all_of_its_processes_or_of_one(tmp_path: Path) -> None:
+    """In the order of time: a process may have continued what another one began."""
+    path = past_of(tmp_path, RUN).path
+    for process, lines in {
+        "p1": [{**RUN, "time": 1}, {**opened("a"), "time": 2}, {**ended("a", "failed"), "time": 5}],
+        "p2": [{**RUN, "time": 3}, {**opened("b", "l"), "time": 4}, {**opened("a"), "time": 6}],
+    }.items():
+        log = path.with_suffix(f".{process}.jsonl")
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    past = load(path)
+    assert past is not None
+    assert {task.id: (task.process, task.status) for task in past.tasks.values()} == {
+        "a": ("p2", None),
+        "b": ("p2", None),
+    }
+    first = load(path, only="p1")
+    assert first is not None
+    assert {task.id: (task.process, task.status) for task in first.tasks.values()} == {"a": ("p1", "failed")}
+    assert load(path, only="p3") is None
