@@ -15,8 +15,6 @@ from clearml_taskgroup._plots.colours import PALETTE, line_style
 from clearml_taskgroup._plots.curves import MAX_CURVE_POINTS, MAX_LEGEND_LINES, curves_figure, downsample
 from clearml_taskgroup._plots.scatter import points_figure
 from clearml_taskgroup._results.rows import Curve, Mode
-from clearml_taskgroup._results.scales import assign_cells, axis_scale, is_continuous, is_log, limits
-from clearml_taskgroup._results.value_text import MISSING, escape, number_texts, shorten_start
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -515,80 +513,6 @@ def test_without_plotly(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
         getattr(figures, function)(results, "loss", **arguments)
 
 
-# --- scales
-
-
-@pytest.mark.parametrize(
-    ("numbers", "expected"),
-    [
-        ([1e-4, 1e-3, 1e-2], True),
-        ([0.001, 0.1], True),
-        ([1, 10, 100], True),
-        ([0, 10, 100], False),
-        ([-1, 100], False),
-        ([8, 16, 64], True),
-        ([1, 2, 4], True),
-        ([8, 16], False),
-        ([1, 2, 3, 6], False),
-        ([0.1, 0.2, 0.4], False),
-        ([4.0, 8.0, 16.0], True),
-        (range(1, 201), False),
-        ([10 ** (at / 50) for at in range(200)], True),
-        ([], False),
-        ([10 ** random.Random(at).uniform(-2, 0) for at in range(30)], True),
-        ([10 ** random.Random(at).uniform(-4, -1) for at in range(30)], True),
-        ([random.Random(at).uniform(0, 1) for at in range(30)], False),
-        ([random.Random(at).uniform(1e-4, 1e-1) for at in range(100)], False),
-        ([*(10 ** (-at / 4) for at in range(20)), *(0.2 + at / 1000 for at in range(80))], True),
-    ],
-)
-def test_what_is_logarithmic(numbers: Any, expected: bool) -> None:
-    """An axis is logarithmic where numbers are positive, span two decades, and are not spread evenly."""
-    assert is_log(list(numbers)) is expected
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([at / 7 for at in range(100)], True),
-        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, None, MISSING], True),
-        ([0.1, 0.2, 0.3, 0.4], False),
-        ([at % 10 for at in range(50)], False),
-        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, "adam"], False),
-        (["a", "b", "c", "d", "e", "f"], False),
-        ([True, False], False),
-    ],
-)
-def test_what_is_continuous(values: Any, expected: bool) -> None:
-    """A parameter is continuous if there are more than a few numbers and nearly all of them differ."""
-    assert is_continuous(values) is expected
-
-
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [
-        ([0.9, 0.91234, 0.5], ["0.9000", "0.9123", "0.5000"]),
-        ([0.97, 10.07], ["0.97", "10.07"]),
-        ([1, 20, 300], ["1", "20", "300"]),
-        ([12345.678, 2.5], ["12346", "2.5"]),
-        ([1e-5, 0.1], ["1e-05", "0.1"]),
-        ([3e38, 1.0], ["3e+38", "1"]),
-        ([0.0, -0.25], ["0.00", "-0.25"]),
-        ([math.nan, 0.5], ["nan", "0.5"]),
-        ([], []),
-    ],
-)
-def test_numbers_that_stand_below_each_other(values: list[float], texts: list[str]) -> None:
-    """Numbers of a column have the same decimals, unless that would take a number's digits away."""
-    assert number_texts(values) == texts
-
-
-def test_names_are_cut_at_their_beginning() -> None:
-    """The end of a parameter's name is what tells it from others."""
-    assert shorten_start("optimizer.schedule.warmup_epochs", 14) == "…warmup_epochs"
-    assert shorten_start("lr", 14) == "lr"
-
-
 def test_points_over_a_parameter() -> None:
     """Each task is a point at its number; those without one are left out and counted, and log is log."""
     space = [{"lr": 10 ** random.Random(at).uniform(-4, -1)} for at in range(30)]
@@ -600,34 +524,6 @@ def test_points_over_a_parameter() -> None:
     assert "1 task skipped, without a number for lr" in figure["layout"]["title"]["text"]
     assert "lr = " in figure["data"][0]["hovertext"][0]
     assert points_figure(scored[-1:], "loss", "lr")["data"] == []
-
-
-def test_values_that_look_alike_stay_apart() -> None:
-    """1, "1" and True are three cells; 1 and 1.0 are one."""
-    assert assign_cells([1, "1", True, 1.0, None]).names == ("1", '"1"', "True", "None")
-    assert assign_cells(["random forest", "é", "None", " x", "nan", "[1]", [1]]).names == (
-        "random forest",
-        "é",
-        '"None"',
-        '" x"',
-        '"nan"',
-        '"[1]"',
-        "[1]",
-    )
-    assert len(set(axis_scale(["a", "b", None, ["a"]]).places)) == 4
-
-
-def test_limits() -> None:
-    """Few values far away are left beyond; what is spread widely is not."""
-    assert limits([1, 2, 3, 4, 5, 6, 1000]) == (1, 6)
-    assert limits([1, 10, 100, 1000]) == (1, 1000)
-    assert limits([1, 1, 1, 1, 9]) == (1, 9)
-    assert limits([3.0]) == (3.0, 3.0)
-
-
-def test_text_is_no_markup() -> None:
-    """What plotly would read as markup, template or formula stays text."""
-    assert escape("<b>%{x}</b>\n$x$ & co") == "&lt;b&gt;%&#123;x}&lt;/b&gt; &#36;x&#36; &amp; co"
 
 
 def test_thinning() -> None:
