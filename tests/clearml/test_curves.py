@@ -137,6 +137,6 @@ def test_means_of_many_names_take_few_calls(
             assert live[f"{column}.mean"] == exact
     assert (record["best.mean"], record["best.count"], record["best.last_iteration"]) == (0.1, 1, None)
     assert (loopback.count(BULK) - before[0], loopback.count(ALONE) - before[1]) == (2, 0)
-    assert "reading curves from the server: 40 of " in caplog.text
+    assert "reading curves: 40 of " in caplog.text
     loaded.with_means()  # all is known
     assert loopback.count(BULK) - before[0] == 2

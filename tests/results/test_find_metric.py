@@ -272,6 +272,12 @@ def test_the_main_metric(metrics: Any, measures: Any, expected: Any) -> None:
     assert found == (None if expected is None else (expected[0], (("split", expected[1]),)))
 
 
+def test_a_flag_is_suggested_as_one() -> None:
+    results = results_of(({"loss": 0.5}, {"final": True}), template="{metric}/{final=False}")
+    with pytest.raises(NoSuchResultError, match=r"did you mean final=True\?"):
+        results.find("loss", final="True")
+
+
 def test_a_spelt_context_and_a_given_one_both_hold() -> None:
     """A context in brackets and one of another value contradict each other, so that nothing matches."""
     results = results_of(*SPLITS)

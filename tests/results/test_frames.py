@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import Results, TaskGroup
+from clearml_taskgroup._results.export import jsonable
+from clearml_taskgroup._results.frames import typed_columns
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NonFiniteWarning
 from clearml_taskgroup.testing import recording
 
@@ -123,12 +126,36 @@ def test_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert polars.DataFrame(results).equals(results.to_polars())
 
 
-@pytest.mark.frameworks
-def test_numbers_beyond_64_bits_are_text() -> None:
-    pytest.importorskip("polars", reason="needs polars")
-    with TaskGroup("digits", "sweep") as group:
-        for number in (1, 2**70):
-            group.task({"n": number, "half": number if number == 1 else 0.5})
-    frame = group.results().to_polars()
-    assert frame["params.n"].to_list() == ["1", str(2**70)]
-    assert frame["params.half"].to_list() == [1.0, 0.5]
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ([1, None, 2], [1, None, 2]),
+        ([1, None, 0.5], [1.0, None, 0.5]),
+        ([True, False], [True, False]),
+        (["a", None], ["a", None]),
+        ([True, 1], ["True", "1"]),
+        (["a", 1, None, [1, "b"]], ["a", "1", None, "[1, 'b']"]),
+        ([1, 2**63], ["1", str(2**63)]),
+        ([1, 2**63 - 1], [1, 2**63 - 1]),
+        ([0.5, -(2**70)], ["0.5", str(-(2**70))]),
+        ([None], [None]),
+    ],
+)
+def test_a_column_has_one_type(values: list[Any], column: list[Any]) -> None:
+    """Integers and floats together are floats; other types together, and large integers, are text."""
+    found = typed_columns(["x", "y"], [{"x": value} for value in values])
+    assert found == {"x": column, "y": [None] * len(values)}
+    assert list(map(type, found["x"])) == list(map(type, column))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({1: (2, [None])}, {"1": [2, [None]]}),
+        ([math.nan, -math.inf, 0.5, True, "x"], [None, None, 0.5, True, "x"]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (pathlib.PurePosixPath("a/b"), "a/b"),
+    ],
+)
+def test_what_json_cannot_have(value: Any, expected: Any) -> None:
+    assert jsonable(value) == expected

@@ -319,6 +319,21 @@ def chosen() -> Results:
     return group.results()
 
 
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+@pytest.mark.parametrize(
+    ("of", "cells"),
+    [("last", ["1", "diverged", "diverged", "–"]), ("max", ["3", "3 (diverged)", "diverged", "–"])],
+)
+def test_a_table_tells_what_diverged(of: Any, cells: list[str]) -> None:
+    """It has no last value; its other statistics are those of the values before."""
+    reported: list[list[float]] = [[3, 1], [3, math.nan], [math.nan], []]
+    with TaskGroup("digits", "sweep") as group:
+        for task, values in zip(group.tasks({"C": range(4)}), reported, strict=True):
+            for step, value in enumerate(values):
+                task.report({"loss": value}, step)
+    assert [line[-1] for line in group.results()._table(of)[1]] == cells
+
+
 def test_where_takes_a_function() -> None:
     """A function is given each row, beside parameters by name."""
     results = chosen()

@@ -57,6 +57,48 @@ def test_what_is_continuous(values: Any, expected: bool) -> None:
     assert is_continuous(values) is expected
 
 
+@pytest.mark.parametrize(
+    ("numbers", "ticks"),
+    [
+        (range(11), ["0", "2", "4", "6", "8", "10"]),
+        (range(3, 101), ["20", "40", "60", "80", "100"]),
+        ([at / 100 for at in range(-20, 30)], ["-0.2", "-0.1", "0", "0.1", "0.2"]),
+        ([10 ** (at / 10) for at in range(-41, 1)], ["0.0001", "0.001", "0.01", "0.1", "1"]),
+        (
+            [10 ** (at / 3) for at in range(-41, 1)],
+            ["1e-13", "1e-11", "1e-09", "1e-07", "1e-05", "0.001", "0.1"],
+        ),
+        ([1, 2, 4], ["1", "2", "4"]),
+        ([3], ["3"]),
+    ],
+)
+def test_ticks_are_round_numbers(numbers: Any, ticks: list[str]) -> None:
+    """Few numbers have a tick each; of many, those are round, and at their places."""
+    scale = axis_scale(list(numbers))
+    assert [text for _, text in scale.ticks] == ticks
+    places = dict(zip((f"{number:.4g}" for number in numbers), scale.places, strict=True))
+    assert {text: place for place, text in scale.ticks if text in places} == pytest.approx(
+        {text: places[text] for text in ticks if text in places}
+    )
+
+
+def test_missing_values_are_below_the_numbers() -> None:
+    """None and what a task does not have each have a place of their own."""
+    scale = axis_scale([1, None, 2, MISSING])
+    assert scale.places == (0.24, 0, 1, 0.12)
+    assert scale.ticks == ((0, "None"), (0.12, "not given"), (0.24, "1"), (1, "2"))
+    assert axis_scale(["a", "b", None]).places == (0, 0.5, 1)
+    assert axis_scale(["a"]).places == axis_scale([3]).places == (0.5,)
+
+
+def test_many_numbers_are_put_into_bins() -> None:
+    """Texts have places beside them."""
+    cells = assign_cells([*range(81), "x"])
+    assert cells.names == ("0…10", "10…20", "20…30", "30…40", "40…50", "50…60", "60…70", "70…80", "x")
+    assert cells.places == (*(min(7, at // 10) for at in range(81)), 8)
+    assert assign_cells(list(range(20))).names == tuple(map(str, range(20)))
+
+
 def test_limits() -> None:
     """Few values far away are left beyond; what is spread widely is not."""
     assert limits([1, 2, 3, 4, 5, 6, 1000]) == (1, 6)

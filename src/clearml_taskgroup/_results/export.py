@@ -146,7 +146,7 @@ class Tabular(RowCollection[R]):
 
     def _notes(self) -> list[str]:
         """Returns the sentences below the table."""
-        return []
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         head, body = self._table()

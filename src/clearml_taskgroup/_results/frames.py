@@ -28,7 +28,7 @@ def polars_frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> 
         import polars
     except ImportError:
         raise MissingExtraError("polars", "polars", "to_polars()") from None
-    return polars.DataFrame(_columns(names, records))
+    return polars.DataFrame(typed_columns(names, records))
 
 
 def arrow_package() -> str | None:
@@ -42,11 +42,12 @@ def arrow_stream(names: Sequence[str], records: Sequence[Mapping[str, Any]], sch
         return polars_frame(names, records).__arrow_c_stream__(schema)
     import pyarrow
 
-    stream: object = pyarrow.table(_columns(names, records)).__arrow_c_stream__(schema)
+    stream: object = pyarrow.table(typed_columns(names, records)).__arrow_c_stream__(schema)
     return stream
 
 
-def _columns(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def typed_columns(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Returns the values of each column, in one type."""
     return {name: _one_type([record.get(name) for record in records]) for name in names}
 
 

@@ -156,8 +156,7 @@ class Reader:
         for first in range(0, len(wanted), CURVES_AT_A_TIME):
             if time.monotonic() - logged >= LOG_INTERVAL_S:
                 logged = time.monotonic()
-                place = "disk" if self.backend.transport is None else "the server"
-                logger.info("reading curves from %s: %d of %d", place, first, len(wanted))
+                logger.info("reading curves: %d of %d", first, len(wanted))
             yield from self._read_part(wanted[first : first + CURVES_AT_A_TIME])
 
     def _read_part(
