@@ -74,6 +74,7 @@ def test_what_was_delivered_does_not_come_back(path: Path) -> None:
     _, length = outbox.next()
     outbox.append({"a": [event("a", 1)]})
     outbox.delivered(length)
+    assert list(outbox.batches()) == [{"a": [event("a", 0), event("a", 1)]}]  # both are still in the file
     assert drained(crashed(outbox)) == [("a", 1)]
 
 
