@@ -159,6 +159,8 @@ def test_failed_and_stopped_tasks_are_named_and_not_counted() -> None:
     assert "not counted in, failed or stopped: 2 (seed=1, seed=2)" in repr(rows)
     assert "counted in, but still open: 1 (seed=3)" in repr(rows)
     assert rows.to_records()[0]["left_out"] == 2
+    with pytest.raises(NoSuchResultError, match=r"there is: loss$"):  # it is not for those that failed
+        rows.best("f1", mode="min")
 
 
 def test_n_is_of_the_tasks_that_have_the_metric() -> None:

@@ -22,6 +22,7 @@ from clearml_taskgroup.errors import (
     NoSuchResultError,
     NoSuchRunError,
     StoreWarning,
+    VocabularyError,
 )
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
@@ -323,6 +324,8 @@ def test_a_vocabulary_of_the_callers_own() -> None:
     assert loaded.best("acc", split="val").mode == "max"
     with pytest.raises(NoSuchResultError):
         loaded.best("speed")
+    with pytest.raises(VocabularyError, match="bare string"):
+        TaskGroup.load("digits", "sweep", mode="offline", metrics="loss")
 
 
 def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:

@@ -133,6 +133,17 @@ def test_a_changed_parameter_is_no_new_configuration(before: Any, after: Any, ch
     assert f"{len(told)} changed ({', '.join(dict.fromkeys(told))})" in repr(found)
 
 
+def test_a_task_is_a_change_of_one_other() -> None:
+    values_of([{"C": 1, "g": 1}, {"C": 9, "g": 9}])
+    found = values_of([{"C": 5, "g": 1}, {"C": 1, "g": 7}]).diff()
+    assert [re.split("  +", line) for line in repr(found).splitlines()[2:5]] == [
+        ["C=5,g=1: C 1 → 5", "completed", "0.125 → 0.625 (+0.5)"],
+        ["C=1,g=7", "added (completed)", "0.125"],
+        ["C=9,g=9", "removed (completed)", "1.125"],
+    ]
+    assert [row.change for row in found] == ["changed", "added", "removed"]
+
+
 def test_points_of_a_grid_are_no_changes() -> None:
     """What has neighbours with the same other parameters was added or removed, not changed."""
     values_of({"C": [1, 2, 3], "m": ["a", "b"]})

@@ -94,8 +94,9 @@ def test_the_vocabulary_decides_the_order(loopback: LoopbackServer) -> None:
         assert "order" not in asked(group.table_url)
 
 
-def test_a_parent_of_several_groups(loopback: LoopbackServer) -> None:
-    """Beside the tasks of an inner group, those of the run alone."""
+def test_a_parent_of_several_groups(loopback: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside the tasks of an inner group, those of the run alone; the inner group logs no table."""
+    caplog.set_level("INFO")
     with TaskGroup("tables", "outer", mode="online", provenance=False) as outer:
         outer.task({"a": 1})
         with TaskGroup("tables", "inner", mode="online", provenance=False) as inner:
@@ -103,6 +104,8 @@ def test_a_parent_of_several_groups(loopback: LoopbackServer) -> None:
             assert asked(inner.table_url)["filter"] == [
                 f"parent.name:{outer.parent_id},hyperparams.TaskGroup.run.value:{inner.run}"
             ]
+    assert "tables/outer, run 1: 1 completed: http" in caplog.text
+    assert "tables/inner, run 1: " not in caplog.text
 
 
 def test_names_of_any_kind_and_any_number(loopback: LoopbackServer) -> None:

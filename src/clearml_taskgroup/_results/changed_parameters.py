@@ -57,8 +57,6 @@ def _pair(before: Mapping[str, Row], after: Mapping[str, Row]) -> Iterator[tuple
     old = {key: _texts(row) for key, row in before.items()}
     new = {key: _texts(row) for key, row in after.items()}
     for names in _candidates([old[key] for key in removed], [new[key] for key in added]):
-        if not removed or not added:
-            return
         ours, theirs = _by_others(old, names), _by_others(new, names)
         for others in ours.keys() & theirs.keys():
             one, other = ours[others], theirs[others]

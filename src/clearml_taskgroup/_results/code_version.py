@@ -97,6 +97,5 @@ def _shown(name: str, text: str) -> str:
 
 def diff_lines(before: CodeVersion, after: CodeVersion) -> Iterator[str]:
     """Yields the differences of the uncommitted changes, in the unified format."""
-    return difflib.unified_diff(
-        before.diff.splitlines(), after.diff.splitlines(), "before", "after", lineterm="", n=1
-    )
+    lines = (before.diff.splitlines(), after.diff.splitlines())
+    return difflib.unified_diff(*lines, "before", "after", lineterm="")
