@@ -338,6 +338,17 @@ def test_a_search_has_points_for_boxes(tmp_path: Path) -> None:
     assert len(single["data"][0]["x"]) == 16
 
 
+@pytest.mark.parametrize(("values", "kind"), [(20, "heatmap"), (21, "scatter")])
+def test_a_grid_of_up_to_twenty_values_is_a_heat_map(values: int, kind: str, tmp_path: Path) -> None:
+    with TaskGroup("digits", "grid", metrics=METRICS) as group:
+        for task in group.tasks({"C": range(values), "k": [0, 1, 2]}):
+            task.report({"loss": float(task.params["C"] + task.params["k"])}, 1)
+    text, _ = written(group.results(), tmp_path)
+    pair = figures_in(text)[0][-2]
+    assert pair["layout"]["title"]["text"].endswith("by C and k")
+    assert pair["data"][0]["type"] == kind
+
+
 def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
     """Project, group, run, start, time and mode are told; a folder of this disk is not, a server is."""
     results = swept()

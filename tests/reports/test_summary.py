@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -125,6 +126,26 @@ def test_the_web_page_can_draw_every_plot() -> None:
     for events in (parent_of().events, parent_of(tasks=130).events, parent_of(tasks=1).events):
         assert sum(event["type"] == "plot" for event in events) >= 2
         assert not any(page_fault(event) for event in events if event["type"] == "plot")
+
+
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+def test_a_figure_has_the_best_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that diverged come last, whichever values are better."""
+    monkeypatch.setattr(_summary, "MAX_FIGURE_TASKS", 2)
+    with recording() as backend, TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task, value in zip(group.tasks({"C": range(4)}), (2.0, 5.0, 3.0, 4.0), strict=True):
+            for step in range(4):
+                task.report({"loss": value, "accuracy": value, "speed": value}, step)
+            if task.params["C"] == 0:
+                task.report(dict.fromkeys(("loss", "accuracy"), math.nan), 4)
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    drawn = plots(parent.events)
+    for metric, names in (
+        ("loss", {"C=2", "C=3"}),
+        ("accuracy (%)", {"C=1", "C=3"}),
+        ("speed", {"C=0", "C=1"}),
+    ):
+        assert {trace["name"] for trace in drawn["Curves", metric]["data"]} == names
 
 
 def test_a_study_has_its_history() -> None:

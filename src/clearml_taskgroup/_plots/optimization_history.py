@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._results.value_text import escape
 from .._text import counted
 from .colours import GREY, PALETTE
-from .layout import Figure, base_layout, empty_figure, limit_y_axis, rounded, task_hover
+from .layout import Figure, base_layout, empty_figure, join_sentences, limit_y_axis, rounded, task_hover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def optimization_history_figure(
         note: A sentence on what was skipped.
     """
     if not row_values and not pruned:
-        return empty_figure(label, note or "no task has a value")
+        return empty_figure(label, join_sentences("no task has a value", note))
     row_values = sorted(row_values, key=lambda item: item[0].index)
     data = [_points(row_values, label, "value", {"color": PALETTE[0], "size": 7, "opacity": 0.8})]
     if pruned:
