@@ -12,6 +12,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._drift import apply_offline
+from clearml_taskgroup._drift import plan as _plan
 from clearml_taskgroup._drift.copying import Outcome
 from clearml_taskgroup._drift.plan import Copy, Plan, TaskPlan
 from clearml_taskgroup._model.name_template import Name
@@ -116,3 +117,17 @@ def test_killed_at_each_write(step: int, kind: str, monkeypatch: pytest.MonkeyPa
             assert stats[0].to_json() == stats[1].to_json()
     apply(plan)
     assert files() == after
+
+
+def test_a_task_that_has_changed_since_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that may not be changed any more, or would have too many names, is left as it is."""
+    plan, before = make_run()
+    first = Path(plan.place, plan.tasks[0].id)
+    (first / "task.json").rename(first / "moved")
+    monkeypatch.setattr(_plan, "MAX_NAMES_PER_TASK", 3)
+    assert [outcome.problems for outcome in apply(plan)] == [
+        ["its session was deleted"],
+        ["it would have 4 names, and a server keeps 3"],
+    ]
+    (first / "moved").rename(first / "task.json")
+    assert files() == before

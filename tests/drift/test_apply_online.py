@@ -12,6 +12,7 @@ from clearml_taskgroup._clearml import stored_points
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.api_errors import Unreachable
 from clearml_taskgroup._clearml.login import connect
+from clearml_taskgroup._drift import plan as _plan
 from clearml_taskgroup._drift.apply_online import apply_online
 from clearml_taskgroup._drift.copying import Outcome
 from clearml_taskgroup._drift.plan import Copy, Plan, TaskPlan
@@ -272,3 +273,20 @@ def test_a_server_that_does_not_count(loopback: LoopbackServer, monkeypatch: pyt
         monkeypatch.setattr(stored_points, "MAX_PAGE_POINTS", size)
         read = stored_points.read_stored(world.transport, first.id, [COPIES[1].source])
         assert [point.value for point in read[COPIES[1].source].values()] == VALUES
+
+
+def test_a_task_that_has_changed_since_the_plan(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that may not be changed any more, or would have too many names, is left as it is."""
+    world = World(loopback)
+    world.transport.call("tasks.publish", {"task": world.plan.tasks[0].id})
+    before = state_of(loopback)
+    monkeypatch.setattr(
+        _plan, "MAX_NAMES_PER_TASK", len({name for one in COPIES for name in one_pair(one)}) - 1
+    )
+    problems = {outcome.task.name: outcome.problems for outcome in world.apply()}
+    published, full = (problems[task.name] for task in world.plan.tasks)
+    assert published == ["it is published"]
+    assert "names, and a server keeps" in full[0]
+    assert state_of(loopback) == before

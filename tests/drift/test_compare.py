@@ -15,13 +15,14 @@ from clearml_taskgroup import Metric, NameTemplate
 from clearml_taskgroup._clearml.events import SINGLE_VALUE_TITLE
 from clearml_taskgroup._drift.compare import (
     Spelling,
+    contexts_apart,
     find_drift,
     find_metrics,
     mergeable_parts,
     reported_both,
     vocabulary_code,
 )
-from clearml_taskgroup._drift.parse_name import SUMMARY, parse_name
+from clearml_taskgroup._drift.parse_name import SUMMARY, is_split, parse_name
 from clearml_taskgroup._model.metric_words import edit_distance, is_typo
 from clearml_taskgroup._model.vocabulary import Vocabulary
 
@@ -237,6 +238,7 @@ DIFFERENT: list[tuple[Name, Name]] = [
     ("epoch", "epochs"),
     ("dice", "die"),
     ("generate_time", "generated_time"),
+    (("loss_step", "train"), ("loss_epoch", "train")),
 ]
 
 
@@ -360,6 +362,32 @@ def test_one_title_above_all_is_a_heading() -> None:
     assert [m.name for m in find_metrics(project([("lr", "pg0")], [("lr", "pg1")]))] == ["lr/pg0", "lr/pg1"]
 
 
+def test_a_loss_is_that_of_epochs_unless_there_is_one_of_steps() -> None:
+    assert sets(["loss"], ["loss_epoch"]) == [{"loss", "loss_epoch"}]
+    assert sets(["loss"], ["loss_step", "loss_epoch"]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("val", True), ("Val", True), ("val_loss", False), ("fold_1", False), ("holdout", False), ("", False)],
+)
+def test_a_split_is_a_well_known_word_alone(text: str, expected: bool) -> None:
+    assert is_split(text) == expected
+
+
+def test_contexts_of_which_tasks_have_one_alone() -> None:
+    """A metric that some tasks report in one context only and others in another one cannot be compared."""
+    train, val = ("loss", "train"), ("loss", "val")
+    (metric,) = find_metrics({"a": [train], "b": [val], "c": [train, val]})
+    found = contexts_apart(metric, {"a", "b", "c"})
+    assert [[(s.series, sorted(s.tasks)) for s in same] for same in found] == [
+        [("train", ["a"])],
+        [("val", ["b"])],
+    ]
+    assert contexts_apart(metric, {"a", "c"}) == []
+    assert contexts_apart(metric, {"c"}) == []
+
+
 def test_monitors_are_no_metrics() -> None:
     """ClearML's resource plots are passed over."""
     names: list[Name] = [(":monitor:gpu", "gpu_0_temperature"), (":monitor:machine", "cpu_usage")]
@@ -390,12 +418,37 @@ def test_single_values_are_told_by_clearmls_title() -> None:
         (["accuracy_1", "Accuracy_1"], "accuracy_1", "max"),
         (["precision@5", "Prec@5"], "precision@5", "max"),
         (["mAP50", "mAP@0.5"], "map50", "max"),
+        (["mAP@0.5", "map@0.5"], "map@0.5", "max"),
+        (["iou 0.5-0.95", "IoU 0.5-0.95"], "iou0.5-0.95", "max"),
+        (["loss-2", "Loss-2"], "loss2", "min"),
+        (["layer_2", "Layer_2"], "layer2", None),
     ],
 )
 def test_what_a_metric_is_called(names: list[str], name: str, mode: str | None) -> None:
     """The name is in full and in lower case; the mode is guessed for well-known words alone."""
     (found,) = find_drift(project(*([name] for name in names)))
     assert (found.name, found.mode) == (name, mode)
+
+
+@pytest.mark.parametrize(
+    ("alone", "together", "expected"),
+    [
+        (["acc", "Acc"], [["acc", "Acc"]], {"accuracy": {"Acc"}, "acc": set()}),
+        (
+            ["acc", "Acc", "aCC", "ACC"],
+            [["acc", "Acc"], ["acc", "aCC"]],
+            {"accuracy": {"acc", "ACC"}, "accuracy_": {"Acc", "aCC"}},
+        ),
+    ],
+)
+def test_what_tasks_report_both_of_has_two_names(
+    alone: list[str], together: list[list[str]], expected: dict[str, set[str]]
+) -> None:
+    """The first part has the metric's name; another one that of its only spelling, or the same with a _."""
+    reported = project(*([name] for name in alone), tasks=30)
+    reported |= {f"both {number}": list(map(pair, names)) for number, names in enumerate(together)}
+    metrics = vocabulary_of(vocabulary_code(find_metrics(reported))).metrics
+    assert {name: set(metric.aliases) for name, metric in metrics.items()} == expected
 
 
 def test_the_cure_is_code() -> None:

@@ -215,7 +215,7 @@ def _is_drift(one: Spelling, other: Spelling) -> bool:
         return _often_separate(one, other)
     if ("split" in one.context) != ("split" in other.context) and not has_quality(first.words):
         return False  # `train_time` is not `time`
-    if first.layout[0] == second.layout[0] == one.alias == other.alias and not (one.carried or other.carried):
+    if first.layout[0] == second.layout[0] == one.alias == other.alias:
         return False  # both are in the plot with the metric's name: `loss/value` and `loss/val`
     if {k: v for k, v in one.context.items() if k != "split"} != {
         k: v for k, v in other.context.items() if k != "split"

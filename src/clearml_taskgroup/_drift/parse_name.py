@@ -226,9 +226,9 @@ def _join_words(first: _ParsedText, second: _ParsedText) -> tuple[tuple[str, ...
     for one, other in ((first, second), (second, first)):
         if set(other.words) <= set(one.words) or (one.words and set(other.words) <= FILLER_WORDS):
             return one.words, one.raw_words
-    if set(first.words) <= SCORE_WORDS or set(second.words) <= SCORE_WORDS:
-        best = second if set(first.words) <= SCORE_WORDS else first
-        return best.words, best.raw_words
+    for one, other in ((first, second), (second, first)):
+        if set(one.words) <= SCORE_WORDS:
+            return other.words, other.raw_words
     more = [word for word in second.words if word not in first.words]
     return (*first.words, *more), (*first.raw_words, *second.raw_words)
 
@@ -319,10 +319,9 @@ def _split_into_words(piece: str) -> list[str]:
 def _split_of(word: str) -> str | None:
     if word in SPLITS:
         return SPLITS[word]
-    if len(word) >= 7 and word not in KNOWN_WORDS:
-        for known in ("training", "validation", "evaluation"):
-            if word[0] == known[0] and edit_distance(word, known) <= 1:
-                return SPLITS[known]
+    for known in ("training", "validation", "evaluation"):
+        if word[0] == known[0] and edit_distance(word, known) <= 1:
+            return SPLITS[known]
     return None
 
 
