@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import requests
@@ -28,6 +28,9 @@ from . import http_request, sdk
 from .answers import is_clearml, summary
 from .concurrent import call_in_time
 from .login_errors import TEMPORARY_STATUSES, LoginDelayed, NobodyThere, login_error, no_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
 
@@ -61,11 +64,7 @@ class Connection:
             LoginError: It had to be renewed, and the server refused.
             LoginDelayed: It had to be renewed, and the server was away.
         """
-        self._limit(timeout)
-        try:
-            return str(self._session.token)
-        except Exception as error:
-            raise login_error(error) from error
+        return str(self._ask(lambda: self._session.token, timeout))
 
     def renew(self, timeout: float | None = None) -> None:
         """Gets a new token, because the server refused the old one; see `token`.
@@ -74,15 +73,15 @@ class Connection:
             LoginError: The server refuses the credentials.
             LoginDelayed: The server was away.
         """
-        self._limit(timeout)
-        try:
-            self._session.refresh_token()
-        except Exception as error:
-            raise login_error(error) from error
+        self._ask(self._session.refresh_token, timeout)
 
-    def _limit(self, timeout: float | None) -> None:
+    def _ask(self, get: Callable[[], Any], timeout: float | None) -> Any:
         longest = limits.LOGIN_TIMEOUT_S
         self._session.answer_timeout = longest if timeout is None else min(timeout, longest)
+        try:
+            return get()
+        except Exception as error:
+            raise login_error(error) from error
 
     def disconnect(self) -> None:
         """Closes the idle connection of ClearML's session, which opens another one for its next token."""

@@ -161,11 +161,9 @@ def is_configured() -> bool:
     """Whether ClearML has credentials for a server, from a file or the environment."""
     if (known := settings.is_configured()) is not None:
         return known
-    from clearml.config import config_obj
-
     if any(os.environ.get(name) for name in ("CLEARML_API_ACCESS_KEY", "CLEARML_AUTH_TOKEN")):
         return True
-    return bool(config_obj.get("api.credentials.access_key", None))
+    return bool(configuration().get("api.credentials.access_key", None))
 
 
 def cache_folder() -> Path:
