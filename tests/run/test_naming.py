@@ -330,3 +330,16 @@ def test_an_ended_task_keeps_no_channels_and_goes_on_after_it_is_opened_again(ba
     assert data.sample.points == sorted(dict(data.sample.points).items())
     assert names.cache({}, False) == {}
     assert names.channels.by_number == {}
+
+
+def test_names_that_would_be_read_back_as_another_metric_are_noted(backend: MemoryStore) -> None:
+    """And no others: nothing has to be guessed when they are read."""
+    with (
+        TaskGroup("the project", "the group", template="{metric}/{a}") as group,
+        group.task({"C": 1}) as task,
+    ):
+        task.report({"loss": 1.0}, 0, a="1")  # would be read back as the number
+        task.report({"loss": 1.0}, 0, a="x")
+        task.report({"loss": 2.0}, 1, a="1")
+    noted = {tuple(name): key.context for name, key in task._state.names.ambiguous.items()}
+    assert noted == {("loss", "1"): (("a", "1"),)}
