@@ -134,10 +134,6 @@ def _best_rows(results: Results) -> BestRows:
     return best
 
 
-def _comparable(results: Results, metric_key: MetricKey) -> list[Row]:
-    return [row for row in results if has_value(row, metric_key)]
-
-
 # --- figures -------------------------------------------------------------------------------------
 
 
@@ -148,7 +144,7 @@ def _parallel_coordinates(
         return
     for metric_key in list(best) or results.metric_keys[:1]:
         mode = results.mode_of(metric_key[0])
-        comparable = _comparable(results, metric_key)
+        comparable = [row for row in results if has_value(row, metric_key)]
         shown = _limit_tasks(comparable, metric_key, mode)
         title = titles[metric_key]
         if len(shown) > 1:

@@ -244,13 +244,14 @@ class Tables:
             lines.append(Line(line, "" if is_comparable(row) else "off"))
         columns = [Column("#"), *([Column("task")] if has_names else []), Column("status")]
         columns += _ordered([Column(name) for name in names], self._metric_columns(decisive))
+        first = f" The {decisive.order} {results.label(decisive.metric_key)} is first." if decisive else ""
         constants = ", ".join(f"{name} = {value_text(results[0].params[name])}" for name in same)
         return Table(
             "all tasks",
             [*columns, Column("duration")],
             lines,
             "The last value of each metric; the best of the tasks that count is marked."
-            f"{_first_text(decisive, self.results)} Click on a number to see a task's details, on a head to "
+            f"{first} Click on a number to see a task's details, on a head to "
             "sort.",
             f"The same in all tasks: {constants}." if same else "",
         )
@@ -335,20 +336,13 @@ class Tables:
         }
 
 
-def _first_text(decisive: Decisive | None, results: Results) -> str:
-    return f" The {decisive.order} {results.label(decisive.metric_key)} is first." if decisive else ""
-
-
-def _verdict_css(verdict: str) -> str:
-    return f"verdict {verdict}" if verdict in ("better", "worse", "unclear") else "verdict"
-
-
 def comparison_table(compared: Comparison) -> Table:
     head, body, notes = shown_comparison(compared)
     lines = []
     for *texts, verdict in body:
         cells = [Cell(text) if text else MISSING for text in texts]
-        lines.append(Line([*cells, Cell(verdict, css=_verdict_css(verdict))]))
+        css = f"verdict {verdict}" if verdict in ("better", "worse", "unclear") else "verdict"
+        lines.append(Line([*cells, Cell(verdict, css=css)]))
     sentence = "; ".join(notes) + "."
     sentence = sentence[0].upper() + sentence[1:]
     return Table(f"comparison, {compared.label}", [Column(name) for name in head], lines, note=sentence)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._clearml.hyperparameters import stored_parameters
 from .._model.parameter_json import canonical, dumped
+from .._model.search_space import varying_names
 from .._text import shortened
 from .value_text import value_text
 
@@ -111,16 +112,11 @@ def distinct_labels(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     counts, labels = Counter(names), list(names)
     for name in (name for name, count in counts.items() if count > 1):
         places = [place for place, one in enumerate(names) if one == name]
-        texts = [_texts(rows[place]) for place in places]
-        differing = [one for one in dict.fromkeys(p for own in texts for p in own) if _varies(texts, one)]
+        differing = varying_names([rows[place]._params for place in places])
         for place in places:
             pairs = [_setting(rows[place], one) for one in differing] or [f"key {rows[place].key}"]
             labels[place] = f"{name} ({', '.join(pairs)})"
     return labels
-
-
-def _varies(tasks: Sequence[Texts], name: str) -> bool:
-    return len({texts.get(name) for texts in tasks}) > 1
 
 
 def _setting(row: Row, name: str) -> str:

@@ -416,7 +416,7 @@ def row_metrics(metrics: Mapping[MetricKey, MetricData]) -> dict[str, Any]:
     )
     for key in diverged:
         if key in stats:
-            stats[key] = _without_last(stats[key])
+            stats[key] = attrs.evolve(stats[key], last=math.nan, last_iteration=None)
     return {
         "stats": stats,
         "diverged": diverged,
@@ -441,15 +441,12 @@ def in_order(rows: Iterable[Row], before: tuple[Row, ...] = ()) -> tuple[Row, ..
     """
     ordered = tuple(rows)
     known = len(before) if ordered[: len(before)] == before else 0
-    if _increases(list(map(_index, ordered[max(0, known - 1) :]))):  # mostly they are in order already
+    places = list(map(_index, ordered[max(0, known - 1) :]))
+    if all(map(operator.lt, places, places[1:])):  # mostly they are in order already
         return ordered
     # Processes that share a run may open tasks outside of a space, each with the index 0.
     by_name = len(set(map(_index, ordered))) < len(ordered)
     return tuple(sorted(ordered, key=_index_and_name if by_name else _index))
-
-
-def _increases(places: Sequence[int]) -> bool:
-    return all(map(operator.lt, places, places[1:]))
 
 
 _index = operator.attrgetter("index")
@@ -473,10 +470,6 @@ _metric_keys = operator.attrgetter("_metric_keys")
 def _one_object(keys: tuple[MetricKey, ...]) -> tuple[MetricKey, ...]:
     """Returns the same object for the same metric keys: most tasks of a group report the same metrics."""
     return keys
-
-
-def _without_last(stats: Stats) -> Stats:
-    return attrs.evolve(stats, last=math.nan, last_iteration=None)
 
 
 def statistic(stats: Stats, of: Of) -> float:
