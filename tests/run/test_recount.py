@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import NameTemplate, Results, TaskGroup
+from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.metrics import metric_key_of
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
@@ -72,6 +73,47 @@ class Server:
 
     def read_curves(self, wanted: Any) -> Any:
         return {task_id: {name: sorted(self.arrived) for name in names} for task_id, names in wanted.items()}
+
+
+@attrs.frozen
+class Kept:
+    """Where other processes may have stored values, too: a disk, or a server with a transport."""
+
+    stored: Stats
+    transport: object
+
+    def read_scalars(self, ids: list[str], timeout: float) -> Any:
+        return {task_id: [(Name("loss", "loss"), self.stored)] for task_id in ids}
+
+
+@pytest.mark.parametrize(
+    ("own", "stored", "transport", "counts"),
+    [
+        ([0, 1, 2], [0, 1], None, "own"),  # not all was written yet
+        ([0, 1, 2], [0, 1], "a server", "own"),
+        ([0, 1], [0, 1, 2], None, "stored"),
+        ([0, 1], [0, 1, 2], "a server", "stored"),
+        ([0, 1], [0, 1], None, "stored"),  # another process may have replaced points
+        ([0, 1], [0, 1], "a server", "own"),  # which counts those twice
+        ([None], [None], "a server", "stored"),
+        ([0, 1], [None], "a server", "stored"),
+        ([None, 0, 1], [0, 1], "a server", "own"),
+        ([None], [0], None, "stored"),
+    ],
+)
+def test_what_a_process_has_counted_is_kept_if_it_is_all(
+    own: list[int | None], stored: list[int | None], transport: object, counts: str
+) -> None:
+    mine, theirs = (
+        Stats.of([(step, value) for step in steps]) for steps, value in ((own, 1.0), (stored, 2.0))
+    )
+    template = NameTemplate("{metric}")
+    key = metric_key_of(template, Name("loss", "loss"), False, {})
+    assert key is not None
+    task = Counted("a", {key: MetricData(mine)}, True, {}, {Name("loss", "loss"): key})
+    backend: Any = Kept(theirs, transport)
+    complete(backend, template, [task], 0.0)
+    assert task.metrics[key].stats is (mine if counts == "own" else theirs)
 
 
 @pytest.mark.parametrize("steps", [*itertools.permutations([1, 2, 3]), (1, 2), (2, 1), (4,)])
