@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._agents import queue as _queueing
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup.errors import (
@@ -191,6 +192,12 @@ def test_map_before_a_queue_is_refused(view: View) -> None:
         one.map(str, {"C": [1]})
         with pytest.raises(SubmitError, match=r"group.map\(\) was called before it"):
             one.sweep(SPACE, queue="gpu")
+
+
+def test_a_queue_in_a_shared_run_is_refused(view: View) -> None:
+    """Either agents take the configurations, or the processes that share the run."""
+    with group(run="shared") as one, pytest.raises(SubmitError, match="shared by several processes"):
+        one.sweep(SPACE, queue="gpu")
 
 
 def test_a_sweep_within_a_tasks_block_is_refused(view: View) -> None:
@@ -394,13 +401,17 @@ def test_waiting_ends_with_the_parent(loopback: LoopbackServer, view: View) -> N
     assert {loopback.task(task.id)["status"] for task in one} == {"queued"}
 
 
-def test_waiting_outlives_a_server_that_is_away(loopback: LoopbackServer, view: View) -> None:
-    """A server that does not answer for a while costs nothing but time."""
+def test_waiting_outlives_a_server_that_is_away(
+    loopback: LoopbackServer, view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that does not answer for a while costs nothing but time, and a line says so."""
     one = submitted()
     for task in one:
         finish(view, task.id)
+    monkeypatch.setattr(_queueing, "POLL_TIMEOUT_S", 0.01)
     loopback.faults.fail_next("tasks.get_all", kind="drop_before", times=3)
     assert {row.status for row in one.wait(timeout=30)} == {"completed"}
+    assert "4 queued; the server does not answer: " in caplog.text
 
 
 def test_waiting_ends_where_nothing_is_to_come(

@@ -12,10 +12,13 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.documents import past_task
 from clearml_taskgroup._clearml.hyperparameters import (
     SECTION,
+    added,
     configuration_object,
     own_entries,
     parameter,
+    read_parameters,
     runtime_of,
+    stored_parameters,
 )
 from clearml_taskgroup._clearml.new_task import new_task_fields
 from clearml_taskgroup._clearml.queries import identity_of
@@ -58,6 +61,41 @@ def test_tasks_of_a_run_have_the_same_section() -> None:
     }
     again = configuration_object(own_entries(two["configuration"]))
     assert again == two["configuration"][SECTION]
+
+
+class Broken:
+    """Raises as its text is asked for."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+ADDED_VALUES: list[tuple[Any, str, bool]] = [
+    *((1, "1", False), (0.5, "0.5", False), (True, "True", False), (None, "", False), ("a", "a", False)),
+    *(([1, 2], "[1, 2]", True), ({"a"}, "{'a'}", True), (10**400, str(10**400), False)),
+    *((Broken(), "<Broken>", True), (1e400, "inf", False)),
+]
+
+
+@pytest.mark.parametrize(("value", "text", "has_json"), ADDED_VALUES, ids=lambda value: "")
+def test_added_parameters_are_read_back(value: Any, text: str, has_json: bool) -> None:
+    """Those whose text and type do not tell the value are also stored as JSON."""
+    entry, *json_entry = added({"p": value})
+    assert (entry["section"], entry["name"], entry["value"]) == ("General", "p", text)
+    assert bool(json_entry) == has_json
+    identity = {one["name"]: one["value"] for one in json_entry}
+    assert read_parameters({"p": entry}, identity) == stored_parameters({"p": value})
+
+
+def test_parameters_that_somebody_has_edited_are_text() -> None:
+    """A text that is nothing of its type stays text; parameters of the identity stay as they were."""
+    general = {"C": {"value": "2", "type": "int"}, "n": {"value": "many", "type": "int"}, "m": {}}
+    assert read_parameters(general, {"params": '{"C": 1}'}) == {"C": 1, "n": "many", "m": ""}
+    for edited in ("[1]", "{", ""):
+        assert read_parameters({"C": general["C"]}, {"params": edited}) == {"C": 2}
+        assert own_entries({SECTION: {"value": edited}}) == {}
 
 
 def as_before(document: dict[str, Any]) -> None:
