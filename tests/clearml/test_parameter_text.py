@@ -102,7 +102,7 @@ def test_members_of_an_enum_need_one_that_the_script_has() -> None:
 @pytest.mark.parametrize("value", OBJECTS, ids=label)
 def test_objects_are_not_made_of_texts(value: Any) -> None:
     """Nothing is looked up in modules, and nothing is called, because a stored text says so."""
-    with pytest.raises(AgentParameterError, match=r"cannot be read as an? "):
+    with pytest.raises(AgentParameterError, match=r"cannot be read as an? \w+; fix it"):
         read({"p": item_of(value)}, {"p": typed_json(value)}, {})
 
 
@@ -152,21 +152,26 @@ def test_what_was_edited_is_read_as_its_type(value: Any, text: str, expected: An
         (0.1, "None", "a float"),
         (0.1, "nan", "a float"),
         (True, "2", "a bool"),
-        ([1], "3", "a list"),
+        ([1], "3", r"a list \(this script has '\[1\]'\)"),
         (Color.RED, "GREEN", r"a Color \(this script has 'Color.RED'\)"),
-        (Schedule(0.5), "Schedule(start=1)", "a Schedule"),
+        (Schedule(0.5), "Schedule(start=1)", r"a Schedule \(this script has .*\)"),
     ],
 )
 def test_what_cannot_be_read_is_told(value: Any, text: str, expected: str) -> None:
     """Text that is nothing of the type is an error that says parameter, text and type."""
     item = edited_to(text, value)
-    with pytest.raises(AgentParameterError, match=f"'p' .* cannot be read as {expected}"):
+    with pytest.raises(AgentParameterError, match=f"'p' .* cannot be read as {expected}; fix it"):
         read({"p": item}, {"p": typed_json(value)}, {"p": [value]})
 
 
 @pytest.mark.parametrize(
     ("known", "text", "expected"),
-    [([0.5, 1], "0.25", 0.25), ([1, None], "None", None), ([1, "auto"], "fast", "fast")],
+    [
+        ([0.5, 1], "0.25", 0.25),
+        ([1, None], "None", None),
+        ([1, "auto"], "fast", "fast"),
+        (["7", 1], "7", 7),
+    ],
 )
 def test_a_parameter_may_be_what_others_of_it_are(known: list[Any], text: str, expected: Any) -> None:
     """Where the space has values of several types for a parameter, an edit may be of any of them."""
@@ -180,6 +185,21 @@ def test_an_object_is_chosen_by_how_it_is_written() -> None:
     item = edited_to(str(other), one)
     params, edited = read({"p": item}, {"p": typed_json(one)}, {"p": [one, other]})
     assert (params, edited) == ({"p": other}, ["p"])
+
+
+def test_an_edit_to_another_value_of_the_script_gives_that_value() -> None:
+    known = [np.float32(0.1), np.float32(0.2)]
+    params, edited = read({"p": edited_to("0.2", known[0])}, {"p": typed_json(known[0])}, {"p": known})
+    assert params["p"] is known[1]
+    assert edited == ["p"]
+
+
+def test_of_values_with_one_text_it_is_the_one_that_was_stored() -> None:
+    """The text of a long array has its ends alone."""
+    known = [np.array([0] * 1000 + [number] + [0] * 1000) for number in (1, 2)]
+    params, edited = read({"p": item_of(known[0])}, {"p": typed_json(known[1])}, {"p": known})
+    assert params["p"] is known[1]
+    assert edited == []
 
 
 def test_parameters_that_were_taken_out_or_added() -> None:

@@ -49,7 +49,7 @@ def read(
     params = {}
     for name in (name for name in stored if name in general):
         params[name] = value = _read_one(name, general[name], stored[name], list(known.get(name, ())))
-        if not is_same_json(typed_json(value), stored[name]):
+        if not _is(value, stored[name]):
             edited.append(name)
     return params, edited
 
