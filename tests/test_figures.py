@@ -306,6 +306,23 @@ def test_parallel_coordinates_of_many_parameters() -> None:
     assert "the 12 of 30 parameters that explain most" in figure.layout.title.text
 
 
+def test_lines_that_meet_are_spread_by_their_value() -> None:
+    """Around each place of few, evenly to both sides; values far from all others are at the axis' end."""
+    results = swept({"C": [1, 2], "k": range(8)}, lambda params, _: params["C"] + 2 * params["k"])
+    figure = figures.parallel_coordinates(results, "loss")
+    places = [line.y[0] for line in figure.data]
+    assert sorted(places) == pytest.approx(
+        [*(at / 150 - 0.05 for at in range(0, 16, 2)), *(at / 150 + 0.95 for at in range(1, 16, 2))], abs=1e-4
+    )
+    assert [line.y[-1] for line in figure.data] == pytest.approx([1 - at / 15 for at in range(16)], abs=1e-4)
+    assert "outliers" not in figure.layout.title.text
+    far = swept({"C": [1, 2], "k": range(8)}, lambda params, _: params["k"] ** 20 + params["C"])
+    assert (
+        "outliers are at the end of the last axis"
+        in figures.parallel_coordinates(far, "loss").layout.title.text
+    )
+
+
 def test_a_seed_is_no_axis() -> None:
     """What only repeats a configuration is no axis, unless nothing else differs; dark is said to be best."""
     results = swept({"C": [1, 2], "data/Seed": [0, 1], "fold": [0, 1]}, lambda params, _: params["C"])

@@ -349,6 +349,16 @@ def test_a_grid_of_up_to_twenty_values_is_a_heat_map(values: int, kind: str, tmp
     assert pair["data"][0]["type"] == kind
 
 
+def test_means_are_not_drawn_by_what_they_are_over(tmp_path: Path) -> None:
+    with TaskGroup("digits", "grid", metrics=METRICS) as group:
+        for task in group.tasks({"C": [1, 2], "k": [0, 1, 2], "seed": [0, 1]}):
+            task.report({"loss": float(task.params["C"] + 9 * task.params["k"])}, 1)
+    (with_k,) = titles(written(group.results(), tmp_path)[0])
+    assert with_k[-2:] == ["loss (nats) by k and C", "loss (nats) by k"]
+    (without,) = titles(written(group.results(), tmp_path, over=["k", "seed"])[0])
+    assert without[-1] == "loss (nats) by C"
+
+
 def test_the_head_has_facts_and_no_path(tmp_path: Path) -> None:
     """Project, group, run, start, time and mode are told; a folder of this disk is not, a server is."""
     results = swept()
