@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import errors, queries
 from .registry import Request, endpoint
 from .state import USER, Doc, State, new_id
@@ -99,20 +97,11 @@ def _query(body: Doc) -> Doc:
     return query
 
 
-@endpoint("projects.get_all")
+@endpoint("projects.get_all", "projects.get_all_ex")
 def get_all(state: State, request: Request) -> Doc:
     """The projects that match."""
     found, beside = queries.run(state, state.projects.values(), _query(request.body), queries.PROJECTS)
     return {"projects": found, **beside}
-
-
-@endpoint("projects.get_all_ex")
-def get_all_ex(state: State, request: Request) -> Doc:
-    """The projects that match, with counts if asked for."""
-    answer = get_all(state, request)
-    if request.body.get("include_stats"):
-        answer["projects"] = [{**project, **_stats(state, project["id"])} for project in answer["projects"]]
-    return answer
 
 
 def _below(state: State, project_id: str) -> list[Doc]:
@@ -124,19 +113,6 @@ def _contents(state: State, project_id: str) -> tuple[list[Doc], list[Doc]]:
     tasks = [t for t in state.tasks.values() if t.get("project") in ids]
     models = [m for m in state.models.values() if m.get("project") in ids]
     return tasks, models
-
-
-def _stats(state: State, project_id: str) -> Doc:
-    tasks, _ = _contents(state, project_id)
-    stats: dict[str, Any] = {}
-    for kind in ("active", "archived"):
-        chosen = [t for t in tasks if ("archived" in t["system_tags"]) == (kind == "archived")]
-        counts: dict[str, int] = {}
-        for task in chosen:
-            counts[task["status"]] = counts.get(task["status"], 0) + 1
-        stats[kind] = {"status_count": counts, "total_tasks": len(chosen)}
-    children = [{"id": p["id"], "name": p["name"]} for p in _below(state, project_id)]
-    return {"stats": stats, "sub_projects": children}
 
 
 @endpoint("projects.update")

@@ -229,13 +229,6 @@ def get_all_ex(state: State, request: Request) -> Doc:
 
 def _find(state: State, request: Request, *, join: bool = False) -> tuple[list[Doc], Doc]:
     query = dict(request.body)
-    if query.pop("include_subprojects", False) and query.get("project"):
-        wanted = set(query["project"])
-        query["project"] = [
-            project["id"]
-            for project in state.projects.values()
-            if project["id"] in wanted or wanted & set(project["path"])
-        ]
     if join and query.get("only_fields"):
         only = query["only_fields"]
         only = [only] if isinstance(only, str) else only

@@ -302,14 +302,3 @@ def test_a_full_project_is_deleted_by_force(api: Client, server: LoopbackServer)
     api.task("task", project=other)
     answer = api.call("projects.delete", project=other, force=True, delete_contents=True)
     assert answer["deleted_tasks"] == 1
-
-
-def test_projects_are_counted_and_searched_with_children(api: Client) -> None:
-    """Statistics and queries can take in the projects below."""
-    child = api.project("vision/digits")
-    api.task("task", project=child)
-    (parent,) = api.call("projects.get_all", name="^vision$")["projects"]
-    found = api.call("projects.get_all_ex", id=[parent["id"]], include_stats=True)["projects"]
-    assert found[0]["stats"]["active"]["status_count"] == {"created": 1}
-    assert [p["name"] for p in found[0]["sub_projects"]] == ["vision/digits"]
-    assert api.find(project=[parent["id"]], include_subprojects=True) == ["task"]
