@@ -192,7 +192,7 @@ def test_a_store_that_refuses_is_named_with_points_and_tasks() -> None:
     (error,) = errors
     assert isinstance(error, DeliveryError)
     assert (error.points, error.tasks, error.where) == (2, ["seed=0"], "memory")
-    assert "no space left" in str(error)
+    assert error.cause.startswith("cannot write to /data: no space left; ")
     assert statuses(backend) == {"the group": "completed", "seed=0": "completed", "seed=1": "completed"}
 
 

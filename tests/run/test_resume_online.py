@@ -14,6 +14,7 @@ from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
+from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.errors import RunInUseError, ServerError
 from tests.loopback import LoopbackServer
 from tests.support.runs import NAME, PROJECT, Place, curve, kill, only, originals
@@ -48,6 +49,16 @@ def age(server: LoopbackServer, seconds: float) -> None:
     with server.state.lock:
         for task in server.state.tasks.values():
             task["last_update"] = stamp(moment(task["last_update"]) - timedelta(seconds=seconds))
+
+
+def test_tasks_are_announced_on_this_disk_before_a_server_creates_them(loopback: LoopbackServer) -> None:
+    """Else a resume would take what a kill leaves on the server for the work of another machine."""
+    for place, announced in ((Place(loopback), ["opening"]), (Place(None), [])):
+        with place.group() as group:
+            group.task({"seed": 0})
+        assert group.record_path is not None
+        events = [line["event"] for line in iterate(group.record_path)]
+        assert events == ["run", *announced, "task", "end", "close"]
 
 
 @pytest.mark.parametrize("template", ["{metric}/{split=value}", "{metric}/{task} {fold} {split=value}"])
