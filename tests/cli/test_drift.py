@@ -377,6 +377,16 @@ def test_only_tasks_of_a_group_since_a_date(where: str, request: pytest.FixtureR
         assert as_json("drift", "--project", PROJECT, "--since", "2020-01-01")["tasks"] == 1
 
 
+def test_a_run_log_needs_no_server(loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an online run the file with its run log is enough."""
+    with Place(loopback).group(metrics=["loss", "Loss"]) as group:
+        for number, name in enumerate(["loss", "Loss"]):
+            group.task({"C": number}).report({name: 1.0}, 1)
+    monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
+    facts = as_json("drift", "--group", group.record_path, code=1)
+    assert found_in(facts) == {"loss": {"loss", "Loss"}}
+
+
 def test_what_cannot_be_looked_at(server: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there, a server that is away and nothing to look at have exit code 2, apart from drift."""
     assert "the project 'none of these' could not be found" in told(

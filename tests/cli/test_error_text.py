@@ -9,6 +9,7 @@ import pytest
 from clearml_taskgroup._cli.error_text import command_message, metric_arguments, some_distinct
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
+    AmbiguousRunError,
     ArgumentError,
     LoginError,
     NoHistoryError,
@@ -21,6 +22,10 @@ ERRORS = [
     (
         AmbiguousResultError("top 1", ["top 1[split=val]", "top 1[split=train]"]),
         "top 1 may mean top 1[split=val], top 1[split=train]; choose one, as in: 'top 1' split=val",
+    ),
+    (
+        AmbiguousRunError("3", ["0123456789abcdef", "fedcba9876543210"]),
+        "'3' may mean the runs 0123456789abcdef, fedcba9876543210; give the id of one: --run 0123456789ab",
     ),
     (
         RunInUseError("run-0001.jsonl", "it pings"),
