@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clearml_taskgroup.errors import ArgumentError
 from clearml_taskgroup.integrations import _media
@@ -64,6 +65,14 @@ def test_colours_of_an_array_are_first_or_last(shape: tuple[int, ...], expected:
     """A single colour has no dimension; opacity is painted on white, as JPEG files have none."""
     (pixels,) = _media.image_arguments(np.zeros(shape)).values()
     assert (pixels.shape, pixels.max()) == (expected, 255 if shape[-1] == 4 else 0)
+
+
+def test_pictures_of_pillow_become_pixels() -> None:
+    """Also those with a palette, and half of the opacity on white."""
+    picture = Image.new("RGBA", (3, 2), (0, 0, 0, 127))
+    for image, value in ((picture, 128), (Image.new("P", (3, 2)), 0)):
+        pixels = _media.image_arguments(image)["image"]
+        assert (pixels.shape, set(pixels.ravel().tolist())) == ((2, 3, 3), {value})
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((5, 6, 7)), np.zeros(3), "no/such/file.png"])

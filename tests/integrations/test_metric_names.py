@@ -21,6 +21,7 @@ from clearml_taskgroup.integrations._metric_names import (
     by_patterns,
     by_prefix,
     current_task,
+    flat,
 )
 from clearml_taskgroup.testing import MemoryStore, recording
 from tests.support.clearml_process import run
@@ -64,6 +65,7 @@ def names(relay: Relay, backend: MemoryStore, values: dict[str, Any]) -> set[tup
         ("valid_loss", ("loss", "valid")),
         ("validation_loss", ("loss", "validation")),
         ("loss/test", ("loss", "test")),
+        ("val_f", ("f", "val")),
         ("training_time", None),
         ("loss_val", None),
         ("val_", None),
@@ -215,6 +217,10 @@ def test_patterns(
 def test_a_pattern_is_text(pattern: Any) -> None:
     with pytest.raises(ArgumentError, match="patterns such as"):
         by_patterns(None, pattern)
+
+
+def test_names_of_nested_dicts_are_joined() -> None:
+    assert flat({"a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": {}}) == {"a": 1, "b/c": 2, "b/d/e": 3}
 
 
 def test_the_task_that_is_meant(open_task: Opener) -> None:
