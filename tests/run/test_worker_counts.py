@@ -23,11 +23,13 @@ from clearml_taskgroup._run.worker_counts import (
     WorkerCounts,
     counts_from_json,
     counts_to_json,
+    merge,
     pack_error,
     unpack_error,
 )
 from clearml_taskgroup._storage.append_file import append_to
 from clearml_taskgroup.errors import CarriedError
+from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 
 
@@ -54,6 +56,25 @@ def test_the_empty_sample_of_a_single_value_comes_back() -> None:
     data = MetricData(Stats.of([(None, 0.5)]), (Name("Summary", "a"),), CurveSample())
     (again,) = through_json(WorkerCounts("completed", "", {}, {MetricKey("a", ()): data})).metrics.values()
     assert (again.stats.last, again.copy().sample) == (0.5, None)
+
+
+def test_what_a_worker_counted_since_the_last_time_is_merged() -> None:
+    """A worker that goes on with a task tells all that it has counted again; losses are told once."""
+    with recording(), TaskGroup("the project", "the group") as group:
+        task = group.task({"C": 1})
+        run, state, key = group._opened(), task._state, MetricKey("loss", ())
+        counts = WorkerCounts(None, params={"device": 0}, lost=2, trouble="the disk is full")
+        counts.metrics = {key: MetricData(Stats.of([(0, 1.0)]), (Name("loss", "loss"),))}
+        merge(run, state, counts)
+        assert (state.is_open, state.uncounted, state.metrics[key].stats.count) == (True, False, 1)
+        more = attrs.evolve(counts, metrics={key: MetricData(Stats.of([(0, 1.0), (1, 2.0)]))}, lost=3)
+        merge(run, state, more, counts)
+        merge(run, state, more, more)
+        assert (state.metrics[key].stats.count, state.params["device"]) == (2, 0)
+        assert [getattr(error, "points", None) for error in run.worker_log.troubles] == [2, 1]
+        merge(run, state, WorkerCounts("failed", "the worker died", died=True))
+        assert (state.status, state.reason, state.uncounted) == ("failed", "the worker died", True)
+        run.worker_log.troubles.clear()
 
 
 def test_counts_come_back_as_they_were() -> None:
