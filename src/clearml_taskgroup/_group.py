@@ -28,7 +28,7 @@ from ._run.joining import shared_text
 from ._run.opening import is_unguarded, open_run
 from ._run.run import RunOptions
 from ._run.run_storage import Resume
-from ._run.tasks import log_progress
+from ._run.tasks import log_progress, recall_tasks
 from ._run.worker_log import RESULTS_TIMEOUT_S
 from ._sweep import Iterations, agent_problem, open_sweep, progress_tracker, refuse_beside_queue, specs_to_map
 from ._task import GroupTask
@@ -491,7 +491,7 @@ class TaskGroup(GroupInfo):
     def _recall_tasks(self, specs: Iterable[TaskSpec]) -> list[GroupTask]:
         """Adds tasks of the resumed run, as they ended."""
         run = self._opened()
-        return self._add([GroupTask(self, run, state) for state in run.recall(specs)])
+        return self._add([GroupTask(self, run, state) for state in recall_tasks(run, specs)])
 
     def _other_tasks(self) -> list[GroupTask]:
         """Returns the run's tasks of earlier processes, and of those that share the run."""

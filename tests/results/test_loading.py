@@ -15,7 +15,7 @@ import pytest
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup._clearml import login, sdk
 from clearml_taskgroup._results.rows import OF, Of
-from clearml_taskgroup._storage.run_log import read
+from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.errors import (
     ArgumentError,
     NoHistoryError,
@@ -147,7 +147,7 @@ def test_a_single_value_is_the_last_word_on_its_curve(
     if place == "sessions":  # its process died
         record = group.record_path
         assert record is not None
-        lines = [line for line in read(record) if line["event"] not in ("end", "close")]
+        lines = [line for line in iterate(record) if line["event"] not in ("end", "close")]
         record.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if place == "another machine":
         monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
@@ -271,7 +271,7 @@ def test_a_run_whose_process_died() -> None:
     """What a killed process has left: its open tasks were stopped, their values are in the sessions."""
     live = swept(mode="offline").results()
     record = next((sdk.cache_folder() / "taskgroup" / live.about.group_id).glob("run-*.jsonl"))
-    lines = [line for line in read(record) if line["event"] not in ("end", "close")]
+    lines = [line for line in iterate(record) if line["event"] not in ("end", "close")]
     record.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"event": "end", "id"')
     loaded = TaskGroup.load("digits", "sweep", mode="offline")
     assert {row.status for row in loaded} == {"stopped"}

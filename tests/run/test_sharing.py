@@ -17,7 +17,7 @@ from clearml_taskgroup._model.status import ABANDONED
 from clearml_taskgroup._run import sharing
 from clearml_taskgroup._storage import processes, shared_on_disk, shared_on_server
 from clearml_taskgroup._storage.past_runs import all_runs
-from clearml_taskgroup._storage.run_log import read
+from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.errors import (
     ArgumentError,
     GroupStateError,
@@ -104,7 +104,7 @@ def table(results: Any) -> list[Any]:
 
 def parents() -> list[str]:
     cache = Path(os.environ["CLEARML_CACHE_DIR"])
-    lines = [line for path in cache.glob("taskgroup/*/run-*.jsonl") for line in read(path)]
+    lines = [line for path in cache.glob("taskgroup/*/run-*.jsonl") for line in iterate(path)]
     return sorted(
         {str(line["parent"]) for line in lines if line["event"] == "run" and line["name"] == "the group"}
     )

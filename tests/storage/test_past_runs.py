@@ -25,7 +25,7 @@ from clearml_taskgroup._storage.past_runs import (
     run_logs,
 )
 from clearml_taskgroup._storage.processes import this_process
-from clearml_taskgroup._storage.run_log import RunLog, append, read
+from clearml_taskgroup._storage.run_log import RunLog, append, iterate
 from clearml_taskgroup._storage.shared_on_disk import SharedOnDisk
 from clearml_taskgroup.errors import ArgumentError, RunInUseError, RunLogError
 
@@ -358,7 +358,7 @@ def test_holding_a_record_ends_a_torn_line(tmp_path: Path) -> None:
         append(path, [{"event": "uploaded"}])
     with locked(path):
         pass
-    assert [line["event"] for line in read(path)] == ["run", "uploaded"]
+    assert [line["event"] for line in iterate(path)] == ["run", "uploaded"]
     assert path.read_text().count("\n") == 3
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup._storage.past_runs import locked
-from clearml_taskgroup._storage.run_log import RunLog, files_beside, read, run_number
+from clearml_taskgroup._storage.run_log import RunLog, files_beside, iterate, run_number
 from clearml_taskgroup.errors import StoreError
 from tests.support.scripts import Disk, place_of
 
@@ -111,7 +111,7 @@ def test_lines_are_appended_whole_from_several_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     record.close()
-    lines = read(record.path)
+    lines = [*iterate(record.path)]
     for number in range(4):
         assert [line["step"] for line in lines if line["number"] == number] == list(range(50))
 
@@ -120,7 +120,7 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
     """Reading gives all whole lines of a record."""
     path = tmp_path / "run-0001.jsonl"
     path.write_text(json.dumps({"event": "run"}) + "\n" + '{"event": "task", "na')
-    assert read(path) == [{"event": "run"}]
+    assert [*iterate(path)] == [{"event": "run"}]
 
 
 def test_values_of_any_kind_and_any_text_can_be_written(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_values_of_any_kind_and_any_text_can_be_written(tmp_path: Path) -> None:
     record = RunLog.start(tmp_path)
     record.write("note", path=Path("a/b"), text="line\nbreak\u2028ü")
     record.close()
-    (line,) = read(record.path)
+    (line,) = [*iterate(record.path)]
     assert (line["path"], line["text"]) == ("a/b", "line\nbreak\u2028ü")
 
 
@@ -162,7 +162,7 @@ def test_an_end_that_does_not_fit_is_written_once_there_is_room(
             record.write("task", id="t2")
     record.write("task", id="t3")
     record.close()
-    lines = read(record.path)
+    lines = [*iterate(record.path)]
     assert [(line["event"], line.get("id")) for line in lines] == [
         ("run", None),
         ("end", "t1"),
@@ -208,7 +208,7 @@ def test_a_closed_record_takes_no_more(tmp_path: Path) -> None:
     record.close()
     record.close()
     record.write("late")
-    assert [line["event"] for line in read(record.path)] == ["note"]
+    assert [line["event"] for line in iterate(record.path)] == ["note"]
 
 
 def test_a_close_that_the_disk_refuses_lets_go_of_the_file(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_is_no_record_has_no_lines(tmp_path: Path) -> None:
     """Any file may be given for a record: bytes that are no text, JSON that is no event."""
     path = tmp_path / "photo.jsonl"
     path.write_bytes(b"\xff\xfe\x00\n[1, 2]\n3\n" + b'{"event": "run"}\n')
-    assert read(path) == [{"event": "run"}]
+    assert [*iterate(path)] == [{"event": "run"}]
 
 
 def test_files_beside_a_run_log_are_those_of_its_name(tmp_path: Path) -> None:
@@ -243,4 +243,4 @@ def test_a_torn_line_among_many_costs_no_other_line(tmp_path: Path) -> None:
     odd = ['{"event": "task", "id": ', "", "[1]", '{"a": 1', '"b": 2}', '{"event": "to' + whole[30]]
     path = tmp_path / "run-0001.jsonl"
     path.write_text("\n".join([*whole[:25], *odd[:5], *whole[25:30], odd[5], *whole[31:]]) + "\n")
-    assert read(path) == [json.loads(line) for line in whole]
+    assert [*iterate(path)] == [json.loads(line) for line in whole]

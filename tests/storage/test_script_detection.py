@@ -16,7 +16,7 @@ import pytest
 
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._storage import script_detection
-from clearml_taskgroup._storage.run_log import read
+from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup._storage.script_detection import Detected, Detection, start
 
 HERE = Detected({"entry_point": "here.py"}, ("a warning",))
@@ -135,7 +135,7 @@ def test_the_result_is_in_the_log_and_known(log: Path, script: Path, monkeypatch
     assert found.script["diff"] == "import attrs\n"
     assert (found.script["entry_point"], found.script["working_dir"]) == ("train.py", ".")
     assert "\nattrs == " in found.script["requirements"]["pip"]
-    (line,) = read(log)
+    (line,) = [*iterate(log)]
     assert (line["event"], line["pid"], line["script"]) == ("script", os.getpid(), found.script)
     monkeypatch.chdir(script.parent)
     monkeypatch.setattr("sys.argv", ["train.py", "--lr", "1"])

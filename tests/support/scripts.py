@@ -24,7 +24,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml.events import Batch
 from clearml_taskgroup._model.specs import Ending
 from clearml_taskgroup._run.opening import backend_for_tests
-from clearml_taskgroup._storage.run_log import read
+from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.testing import MemoryStore
 from tests.loopback import warm_python
 
@@ -86,7 +86,7 @@ class Disk:
     @property
     def records(self) -> list[list[dict[str, Any]]]:
         """The run records, each as its lines, in the order of their numbers."""
-        return [read(path) for path in sorted(self.cache.glob("taskgroup/*/run-*.jsonl"))]
+        return [[*iterate(path)] for path in sorted(self.cache.glob("taskgroup/*/run-*.jsonl"))]
 
     def record(self) -> list[dict[str, Any]]:
         """The lines of the only run record."""

@@ -68,7 +68,7 @@ def finish_tasks(run: Run, states: Iterable[TaskState], timeout: float, last: bo
             run.backend_is_away = True
             return errors + attempt_all([lambda: recount(run, todo, 0.0)])
         if not last:
-            waiting = run.undelivered_counts()
+            waiting = run.reporter.undelivered()
             todo = [state for state in todo if state.id not in waiting]
     errors += attempt_all([lambda: _complete(run, todo, max(1.0, deadline - time.monotonic()))])
     errors += _store_ends(run, todo, deadline)
@@ -331,7 +331,7 @@ class _Closing:
             run.reporter.put_event(run.parent, event)
         if not events or run.flush(self._left()):
             return []
-        waiting = run.undelivered_counts().get(run.parent, 0)
+        waiting = run.reporter.undelivered().get(run.parent, 0)
         return [run.delivery_error(waiting, [run.info.name])]
 
     def _fail_without_completed_task(self) -> None:

@@ -193,10 +193,6 @@ class Run:
         later = {key: state for key, state in others.items() if key not in own or _is_later(state, own[key])}
         return list({**own, **later}.values())
 
-    def recall(self, specs: Iterable[TaskSpec]) -> list[TaskState]:
-        """Adds tasks of the resumed run as they ended, without another attempt at any of them."""
-        return tasks.recall_tasks(self, specs)
-
     def earlier_attempt(self, key: str) -> PastTask | None:
         """Finds the latest attempt at a task in the run that this one resumes."""
         return self.prior.attempts.get(key) if self.prior is not None else None
@@ -273,13 +269,9 @@ class Run:
         reported = self.reporter.flush(max(timeout, MIN_FLUSH_S) if self.closed else timeout)
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and reported
 
-    def undelivered_counts(self) -> dict[str, int]:
-        """Counts the reported events that are not delivered yet, by ClearML task id."""
-        return self.reporter.undelivered()
-
     def undelivered(self, states: Iterable[TaskState]) -> DeliveryError | None:
         """Makes the error about the tasks' undelivered data; None if there is none."""
-        listed, waiting = list(states), self.undelivered_counts()
+        listed, waiting = list(states), self.reporter.undelivered()
         names = [state.spec.name for state in listed if state.id in waiting]
         if not names:
             return None

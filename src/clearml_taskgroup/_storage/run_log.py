@@ -333,13 +333,8 @@ def run_number(path: Path) -> int:
     return int(digits) if digits.isdecimal() and digits.isascii() else 0
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Reads the lines of a run log; a line that a crash or a full disk cut short is skipped."""
-    return list(iterate(path))
-
-
 def iterate(path: Path) -> Iterator[dict[str, Any]]:
-    """Reads one line after another, so that those of a long log do not fill the memory; see `read`."""
+    """Reads one line after another, without those that a crash or a full disk cut short."""
     with _opened(path) as file:
         while lines := file.readlines(PARSED_AT_ONCE):
             yield from _parsed_at_once(lines) or filter(None, map(_parsed_end, lines))
