@@ -105,6 +105,23 @@ def test_a_broken_connection_is_tried_again(
     assert loopback.count(ASK) == 3
 
 
+def test_a_variable_that_the_script_removes_meanwhile_ends_no_call(
+    loopback: LoopbackServer, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`requests` reads all environment variables for each request; another thread may just remove one."""
+    left = [KeyError("A_VARIABLE")]
+
+    def proxies(*args: Any, **kwargs: Any) -> dict[str, str]:
+        if left:
+            raise left.pop()
+        return {}
+
+    monkeypatch.setattr("requests.sessions.get_environ_proxies", proxies)
+    assert transport.call(ASK, timeout=20) == {"projects": []}
+    assert not left
+    assert loopback.count(ASK) == 1
+
+
 def test_an_answer_that_is_late_is_tried_again(loopback: LoopbackServer, transport: Transport) -> None:
     """An answer that does not come in the time for one is asked for again."""
     loopback.faults.fail_next(ASK, kind="delay", delay=0.6)

@@ -105,9 +105,14 @@ def _send(
     _request.deadline = deadline
     left = max(0.001, deadline - time.monotonic())
     timeout = (min(limits.API_CONNECT_TIMEOUT_S, left), left)
-    with session.request(
-        method, url, timeout=timeout, stream=True, allow_redirects=False, **request
-    ) as response:
+    request = {"timeout": timeout, "stream": True, "allow_redirects": False, **request}
+    try:
+        answer = session.request(method, url, **request)
+    except (
+        KeyError
+    ):  # the script has just removed a variable of the environment, where proxies are looked for
+        answer = session.request(method, url, **request)
+    with answer as response:
         content = bytearray()
         for chunk in response.iter_content(CHUNK_BYTES):
             content += chunk
