@@ -275,9 +275,11 @@ def test_titles_that_overlay_are_not_warned_of(backend: MemoryStore, template: s
         ("{task=x}", "gives {task} a default"),
         ("{task", "has a lone '{'"),
         ("{0}", "has the field {0}, which is not a name"),
+        (["{task}"], "is not text"),
+        (3, "is not text"),
     ],
 )
-def test_task_name_templates(template: str, problem: str) -> None:
+def test_task_name_templates(template: Any, problem: str) -> None:
     """A template of task names takes the fields that are known when a task is made, no others."""
     with pytest.raises(TemplateError, match=re.escape(problem)):
         TaskGroup("digits", "sweep", task_name=template)

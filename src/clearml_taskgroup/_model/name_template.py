@@ -287,7 +287,8 @@ def check_task_name(template: str) -> str:
     Raises:
         TemplateError: It is not a valid template, or has a field that is not known in advance.
     """
-    for part in _task_name_parts(template):
+    title, series = _parse_template(template)
+    for part in (*(title or ()), *series):
         if isinstance(part, _Field) and part.name not in TASK_FIELDS - {"task_id"}:
             raise TemplateError(
                 template,
