@@ -154,7 +154,7 @@ def test_results_there_are_of_the_one_point(loopback: LoopbackServer, view: View
             (NAMES[1], "completed", 0.25)
         ]
         assert results.partial
-        assert "partial: other agents have the other points" in repr(one.results())
+        assert "partial: other agents run the other configurations" in repr(one.results())
     assert sorted(by_status(loopback).values()) == ["completed", "queued", "queued", "queued"]
 
 

@@ -1,4 +1,4 @@
-"""All uses of the clearml package: no other module imports it.
+"""All uses of the clearml package but those of `bindings`: no other module imports it.
 
 clearml is imported inside of the functions, because `import clearml` takes half a second. These parts
 of it are private or not documented; `tests/clearml/test_sdk.py` tries each on the lowest and the newest

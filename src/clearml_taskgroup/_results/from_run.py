@@ -63,7 +63,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
     if run.sharing is not None and not run.closed:
         look_if_possible(run)
-    # One step of Python for each task that is new, not for each: these are asked for in a loop over tasks.
+    # No Python loop over all tasks: scripts ask for results in a loop, with one new task each time.
     states = list(itertools.filterfalse(_archived, run.all_states()))
     known: list[Row | None] = list(map(_row, states))
     kept = filter(None, known)
@@ -107,7 +107,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
         ),
     )
     partial = any(row.status in OPEN for row in made)
-    more = "other agents have the other points" if run.agent_task is not None else more
+    more = "other agents run the other configurations" if run.agent_task is not None else more
     return Results(
         rows,
         about,

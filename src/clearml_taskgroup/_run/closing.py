@@ -114,7 +114,7 @@ def _complete(run: Run, states: Sequence[TaskState], timeout: float) -> None:
 
 
 def recount(run: Run, states: Sequence[TaskState], timeout: float) -> None:
-    """Reads the metrics of tasks from storage if this process has not counted all of them; see `recount`."""
+    """Reads the metrics of tasks from storage if this process has not counted all of them."""
     if not all(state.is_counted for state in states):
         from .recount import recount as read_back
 

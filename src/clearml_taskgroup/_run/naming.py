@@ -67,6 +67,8 @@ class Names:
         warned: The group's warnings so far, shared by its tasks.
         resolved: What metrics and contexts stand for, shared by the group's tasks.
         channels: The channels of the group's tasks.
+
+    Attributes:
         metrics: The data of the task's metrics, which the channels update.
         ambiguous: What the names stand for that would be read back as another metric.
         unstored: Those of them that have not been stored with the task yet.

@@ -168,14 +168,14 @@ class Reporter:
         return 0
 
     def put_text(self, task_id: str, text: str) -> None:
-        """Queues text for a task's console, in order with its data points."""
+        """Queues text for a task's console, in order with its data points; see `put_event`."""
         # The web page shows console events of one millisecond in reverse order.
         timestamp = max(now(), self._last_text_ms.get(task_id, 0) + 1)
         self._last_text_ms[task_id] = timestamp
         self.put_event(task_id, console_event(task_id, text, timestamp=timestamp))
 
     def put_event(self, task_id: str, event: str) -> None:
-        """Queues an API event, as JSON text."""
+        """Queues an API event, as JSON text; dropped if the queue stays full."""
         if len(self._queue) >= self._look_at and not self._has_room():
             return
         self._queue.append((task_id, event))
@@ -213,7 +213,7 @@ class Reporter:
     def write_now(self) -> None:
         """Writes what is queued in the caller's thread: the other one would take longer only to wake up.
 
-        It is the other thread's work if that is just writing. What the backend refuses is tried again.
+        Does nothing while that thread writes, or after an error: then it goes on itself.
         """
         if not self._work_lock.locked() and self.error is None:
             self._work()

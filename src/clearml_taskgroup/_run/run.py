@@ -74,7 +74,8 @@ class Run:
         warned: The warnings that are given once for a run and have been given.
         resolved: What metrics and contexts stand for; see `Names`.
         summarize: Makes the events that show the whole run on the parent's page.
-        before_parent_ends, after_close: Functions to call then, those before by a name of the caller's.
+        before_parent_ends: Functions to call then, each under a name, so that it is there once.
+        after_close: Functions to call then.
         row_blocks: What results have found in the rows of the tasks; None before they were asked for.
         sweeps, maps: How many sweeps, and calls of `map`, the script has asked for.
         ender: Stores in a thread how tasks ended.
@@ -82,6 +83,8 @@ class Run:
         aborted: How somebody has stopped the parent, and so the run; None if nobody has.
         nested: The runs that were opened in this run's block and have the same parent.
         parent_ended: Whether the parent's end is stored in the backend.
+        summary_error: Why the parent has no summary.
+        backend_is_away: Whether the last delivery ran out of time.
         detection: The process that detects the script; None if nothing is to be detected, or all is known.
     """
 

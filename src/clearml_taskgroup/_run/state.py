@@ -87,7 +87,7 @@ class TaskState:
         opened, ended: `time.monotonic()` at the opening and at the end.
         finished: Whether the end is stored in the backend.
         in_sweep: Whether the task was opened by a loop over `group.sweep`.
-        done: Whether an earlier attempt has completed it, so that nothing is left to do.
+        done: Whether nothing is left to do: an earlier attempt has completed it, or another process has it.
         elsewhere: The process that runs it, if another process of a shared run does; else empty.
         ends_elsewhere: Whether other code than its own `with` block ends it, as with an Optuna trial.
         archived: Whether a person has archived it on the server, so that it does not count in results.

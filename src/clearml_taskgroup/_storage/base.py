@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Creates and ends tasks, stores their events and reads them back.
 
-    `write` and `heartbeat` are called by the reporter thread alone (in a forked child, by the thread
-    that reports), everything else by the user's threads.
+    `write` is called by one thread at a time, which holds the reporter's lock; online also by ClearML's own
+    objects, for files that could not be uploaded. `heartbeat` is called by the reporter thread, all else by
+    any thread.
     """
 
     shared: SharedRun | None = None

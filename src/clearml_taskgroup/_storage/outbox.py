@@ -1,7 +1,7 @@
 """The outbox: a file of events that wait until a server has counted them, sent in order.
 
 Events are written to the file before they are sent, so a SIGKILL loses none of them. The file is not
-synced for each batch: a power cut may cost the last half minute.
+synced for each batch: a power cut may cost what the system had not written yet, about half a minute.
 """
 
 from __future__ import annotations

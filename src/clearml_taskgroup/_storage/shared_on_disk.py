@@ -6,8 +6,12 @@ They are in the folder `run-0001.shared` beside the run log:
   file is that of the latest sign of life.
 - `<hash of the key>.<attempt>.<n>`: a claim, with the name of the process that made it. The claims with a
   lower `n` are of processes that died before they had created the task.
-- `end.<session>.<n>`: a process that ends the run as the last one, and `session.<n>` when it has.
+- `end.<session>.<n>`: a process that ends the run as the last one.
+- `session.<s>`: the session s has begun, because the one before has ended.
 - `dead.<process>.<n>`: a process that ends the tasks of one that died.
+- `parent.id`: the id of the run's parent.
+
+`<run>.number`, beside the run logs, holds the name of the run's log.
 
 `os.link` gives a file its name only if nobody else has done so, and the file is complete from the start. On
 NFS an answer may be lost, so the number of links decides.
