@@ -128,14 +128,12 @@ def test_a_group_is_found_by_its_section(server: View) -> None:
     for seed in range(2):
         with group_on(server) as group:
             task = group.task({"seed": seed})
-    copy = server.call("tasks.clone", task=task.id, new_task_name="a copy")["id"]
+    server.call("tasks.clone", task=task.id, new_task_name="a copy")
     backend = OnlineBackend(connect())
     originals = group_tasks(backend.transport, group.id)
-    everything = group_tasks(backend.transport, group.id, copies=True)
     backend.close()
     assert len(originals) == 2
     assert all(is_original(doc) for doc in originals)
-    assert {doc["id"] for doc in everything} - {doc["id"] for doc in originals} == {copy}
 
 
 def test_pages_have_addresses(server: View) -> None:

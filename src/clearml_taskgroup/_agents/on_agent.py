@@ -16,9 +16,9 @@ import attrs
 
 from .._clearml import sdk
 from .._clearml.agent_task import HAS_RUN
-from .._clearml.hyperparameters import IDENTITY_FIELDS, stored_parameters
+from .._clearml.hyperparameters import stored_parameters
 from .._clearml.parameter_text import read
-from .._clearml.queries import identity_of, is_original, parse_count, query_all_tasks
+from .._clearml.queries import find_originals, identity_of, is_original, parse_count
 from .._clearml.queues import edit_identity
 from .._log import logger
 from .._model.identity import flatten
@@ -153,12 +153,8 @@ def claim(
 def _as_new_attempt(
     spec: TaskSpec, agent_task: AgentTask, run: str, marked: bool, transport: Transport
 ) -> TaskSpec:
-    query = {
-        "hyperparams.TaskGroup.run.value": ["__$any", run],
-        "hyperparams.TaskGroup.kind.value": ["task"],
-    }
-    found = query_all_tasks(transport, query, ("id", *IDENTITY_FIELDS, "runtime"))
-    others = [identity_of(task) for task in found if task["id"] != agent_task.id and is_original(task)]
+    found = find_originals(transport, {"run": run, "kind": "task"})
+    others = [identity_of(task) for task in found if task["id"] != agent_task.id]
     same = [one for one in others if one.get("key") == spec.key]
     if same:
         attempt = 1 + max(parse_count(one.get("attempt"), 1) for one in same)

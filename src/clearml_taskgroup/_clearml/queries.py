@@ -253,16 +253,10 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
     return [group for group in dict.fromkeys(groups) if all(group)]
 
 
-def group_tasks(transport: Transport, group_id: str, *, copies: bool = False) -> list[Document]:
-    """Finds all tasks of a group, of all its runs.
-
-    Args:
-        transport: The way to the server.
-        group_id: The group's id.
-        copies: Whether to include copies that were made in the web page, and archived tasks.
-    """
+def group_tasks(transport: Transport, group_id: str) -> list[Document]:
+    """Finds all tasks of a group, of all its runs, without copies and archived tasks."""
     query = {_entry("group"): [group_id], _entry("kind"): ["task"]}
-    return [task for task in query_all_tasks(transport, query) if copies or is_counted(task)]
+    return [task for task in query_all_tasks(transport, query) if is_counted(task)]
 
 
 def all_run_tasks(transport: Transport, run: str) -> list[Document]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from .._model.metric_data import are_exact, copy_metrics
 from .._model.parameter_json import plain_parameters
 from .._run.recount import complete, counted, flush_clearml_tasks
-from .._run.sharing import look_if_possible
 from .find_metric import MetricLookup
 from .history import FLUSH_TIMEOUT_S, Reader
 from .results import Results
@@ -61,8 +60,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
             which may report, and end the task, after its values were copied.
     """
     lookup, reader = MetricLookup(run.template, run.vocabulary), Reader(run.backend)
-    if run.sharing is not None and not run.closed:
-        look_if_possible(run)
+    run.look()
     # No Python loop over all tasks: scripts ask for results in a loop, with one new task each time.
     states = list(itertools.filterfalse(_archived, run.all_states()))
     known: list[Row | None] = list(map(_row, states))

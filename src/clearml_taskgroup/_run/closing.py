@@ -14,7 +14,6 @@ from .._model.specs import Ending
 from .._model.status import ENDED, tally, tally_text
 from .._text import counted, some
 from ..errors import (
-    ArgumentError,
     AutoLoggingWarning,
     DeliveryError,
     DriftWarning,
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from .._model.status import Status
     from .run import Run
 
-DEFAULT_CLOSE_TIMEOUT_S = 300.0
-"""Seconds that closing may take if its time limit is no number: it is too late to refuse that."""
 ABANDONED_CLOSE_TIMEOUT_S = 30.0
 """Seconds that closing may take for a group that nobody closed."""
 
@@ -186,13 +183,9 @@ def close_run(
         return []
     if run.aborted is not None:
         status, reason = "stopped", run.aborted.cause
-    errors: list[Exception] = []
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
-        errors.append(ArgumentError("timeout", timeout, f"seconds; {DEFAULT_CLOSE_TIMEOUT_S:g} were taken"))
-        timeout = DEFAULT_CLOSE_TIMEOUT_S
     timeout = max(0.0, min(timeout, MAX_TIMEOUT_S))
     deadline = time.monotonic() + timeout
-    return _Closing(run, status, reason, timeout, interrupts, deadline, on_end, errors).close()
+    return _Closing(run, status, reason, timeout, interrupts, deadline, on_end).close()
 
 
 @attrs.define(eq=False, repr=False)

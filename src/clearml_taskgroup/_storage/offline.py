@@ -259,11 +259,7 @@ class OfflineBackend(Backend):
 
     def read_script(self, task_id: str) -> Mapping[str, Any]:
         """Reads the section from the session; a deleted session has none."""
-        try:
-            session = json.loads((self.folder(task_id) / "task.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        script: Mapping[str, Any] = session.get("script") or {}
+        script: Mapping[str, Any] = read_session(self.folder(task_id) / "task.json").get("script") or {}
         return script
 
     def events(self, task_id: str) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from .._run.abort import leave_task
 from .._run.failures import reason_of
 from .._run.joining import VARIABLE
 from .._run.provenance import script_of
-from .._run.sharing import LEAVING, look_if_possible
+from .._run.sharing import LEAVING
 from .._storage.past_runs import find_run_log
 from ..errors import ArgumentError, ParameterError, TaskAbortedError
 from . import needs
@@ -187,8 +187,7 @@ class TaskGroupCallback(Callback):
             return "stopped", reason_of(interrupt)
         if self._task is None:
             run = self._group._opened()
-            if run.sharing is not None:
-                look_if_possible(run)
+            run.look()
             for state in run.all_states():
                 if state.status == "failed":
                     return "failed", f"group aborted by {state.reason}"
