@@ -457,7 +457,7 @@ def test_long_names_are_cut_at_the_ticks_only() -> None:
 
 
 def test_the_look_is_a_template() -> None:
-    """Another one of plotly takes its place, as for a dark page."""
+    """Another one of plotly takes its place."""
     figure = figures.curves(swept({"C": [1, 2]}, lambda *_: 1.0), "loss")
     assert figure.layout.template.layout.plot_bgcolor == "#ffffff"
     figure.update_layout(template="plotly_dark")

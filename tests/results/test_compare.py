@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from clearml_taskgroup import Comparison, Results, TaskGroup
+from clearml_taskgroup._results.compare import _p_text
 from clearml_taskgroup.errors import ArgumentError, NonFiniteWarning, NoSuchParameterError, NoSuchResultError
 from clearml_taskgroup.testing import recording
 
@@ -314,3 +315,19 @@ def test_export() -> None:
     assert (records[1]["low"], records[1]["p"], records[1]["verdict"]) == (None, None, "too few pairs")
     assert records[0]["params.model"] == "b"
     assert compared.to_csv().splitlines()[0].split(",")[:4] == ["name", "params.model", "reference", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.069, "0.069"),
+        (0.0503, "0.0503"),
+        (0.0497, "0.0497"),
+        (0.05, "0.05"),
+        (1.0, "1"),
+        (2e-5, "< 0.0001"),
+    ],
+)
+def test_a_rounded_p_value_is_on_the_side_of_its_verdict(p: float, text: str) -> None:
+    """0.0503 is not shown as 0.05 beside the verdict that the difference is unclear."""
+    assert _p_text(p) == text

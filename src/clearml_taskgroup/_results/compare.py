@@ -215,7 +215,11 @@ def _cells(row: ComparedRow) -> list[str]:
 def _p_text(p: float) -> str:
     if math.isnan(p):
         return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+    if p < 0.0001:
+        return "< 0.0001"
+    text = f"{p:.2g}"
+    # A p value that is rounded to the limit would contradict the verdict.
+    return text if (float(text) < ALPHA) == (p < ALPHA) and float(text) != ALPHA else f"{p:.4g}"
 
 
 # --- which tasks belong together -----------------------------------------------------------------

@@ -69,8 +69,8 @@ def resolve(mode: Mode | None, *, log: bool = True) -> Mode:
         return "online"
     if log:
         log_once(
-            "no ClearML server is configured (no clearml.conf, no CLEARML_API_… "
-            f"variables), so the group is offline; its data goes below {sdk.cache_folder()}"
+            "no ClearML server is configured (no credentials in clearml.conf or CLEARML_API_ACCESS_KEY and "
+            f"CLEARML_API_SECRET_KEY), so the group is offline; its data goes below {sdk.cache_folder()}"
         )
     return "offline"
 
