@@ -152,7 +152,8 @@ class Runs:
             tasks = list(self.server.tasks.values())
         else:
             tasks = [json.loads(path.read_text()) for path in self.home.glob("cache/offline/*/task.json")]
-        named = [task for task in tasks if task["name"] == f"processes {self.seed}"]
+        # A process that is killed as it opens the run may have taken the number 1, and "#2" is in the name.
+        named = [task for task in tasks if task["name"].partition(" #")[0] == f"processes {self.seed}"]
         return [task for task in named if task["hyperparams"]["TaskGroup"]["kind"]["value"] == "parent"]
 
     def check_end(self) -> None:
