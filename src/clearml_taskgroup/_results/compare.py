@@ -218,8 +218,8 @@ def _p_text(p: float) -> str:
     if p < 0.0001:
         return "< 0.0001"
     text = f"{p:.2g}"
-    # A p value that is rounded to the limit would contradict the verdict.
-    return text if (float(text) < ALPHA) == (p < ALPHA) and float(text) != ALPHA else f"{p:.4g}"
+    # Rounded to the limit, it could contradict the verdict.
+    return f"{p:.4g}" if float(text) == ALPHA else text
 
 
 # --- which tasks belong together -----------------------------------------------------------------

@@ -76,7 +76,7 @@ def _log_opened(run: Run, states: Iterable[TaskState]) -> None:
 
 
 def recall_tasks(run: Run, specs: Iterable[TaskSpec]) -> list[TaskState]:
-    """Adds tasks of the resumed run as they ended; without another attempt at any."""
+    """Adds tasks of the resumed run as they ended, without another attempt at any."""
     states = []
     for spec in specs:
         past = run.earlier_attempt(spec.key)
