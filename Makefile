@@ -45,6 +45,7 @@ benchmark: $(STAMP)  ## beside raw ClearML, as ratios
 	$(BIN)/python benchmarks/results.py
 
 $(STAMP): pyproject.toml Makefile
+	@echo "Setting up .venv with the development tools; the first time this takes a few minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
