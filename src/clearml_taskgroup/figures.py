@@ -25,7 +25,7 @@ from ._plots.parallel_coordinates import parallel_coordinates_figure
 from ._plots.scatter import scatter_figure
 from ._results.filtering import parameter_names, require_parameter
 from ._results.importance import importance_of
-from ._results.parameters import by_explained_variance, varying_parameters
+from ._results.parameters import by_explained_variance, is_repeat, varying_parameters
 from ._results.rows import OF, Mode, Of, RowValue, with_statistic
 from .errors import ArgumentError, MissingExtraError
 
@@ -130,8 +130,10 @@ def heat_map(
     Args:
         results: A group's results.
         metric: The metric's name or an alias.
-        x: The parameter on the x axis; by default one that explains most of the values.
-        y: The parameter on the y axis; by default one that explains most of the values.
+        x: The parameter on the x axis; by default one that explains most of the values, and no
+            seed or fold unless it has to be.
+        y: The parameter on the y axis; by default one that explains most of the values, and no
+            seed or fold unless it has to be.
         of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
         mode: Which values are better; not needed if the vocabulary has it.
         **context: The context, `split="val"`; required if the metric was reported in several.
@@ -166,8 +168,10 @@ def scatter(
     Args:
         results: A group's results.
         metric: The metric's name or an alias.
-        x: The parameter on the x axis; by default one that explains most of the values.
-        y: The parameter on the y axis; by default one that explains most of the values.
+        x: The parameter on the x axis; by default one that explains most of the values, and no
+            seed or fold unless it has to be.
+        y: The parameter on the y axis; by default one that explains most of the values, and no
+            seed or fold unless it has to be.
         of: Which statistic: `"last"`, `"first"`, `"min"`, `"max"` or `"mean"`.
         mode: Which values are better; not needed if the vocabulary has it.
         **context: The context, `split="val"`; required if the metric was reported in several.
@@ -275,12 +279,16 @@ def _row_values(
 def _two_parameters(
     results: Results, row_values: Sequence[RowValue], x: str | None, y: str | None
 ) -> tuple[str, str]:
-    """Fills in those that are not given with the parameters that explain most of the values."""
+    """Fills in those that are not given with the parameters that explain most of the values.
+
+    Those that only repeat a configuration, as the seed, come after all others.
+    """
     for argument, name in (("x", x), ("y", y)):
         if name is not None:
             require_parameter(results.rows, argument, name)
     varying = varying_parameters([row for row, _ in row_values])
     others = [name for name in by_explained_variance(row_values, varying) if name not in (x, y)]
+    others.sort(key=is_repeat)
     if len(others) < (x is None) + (y is None):
         argument = "x" if x is None else "y"
         expected = f"two parameters that differ; there are {', '.join(varying) or 'none'}"
