@@ -51,6 +51,18 @@ def test_a_run_is_deleted(form: str) -> None:
     assert files() == set()
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_a_run_without_a_task_has_no_data_to_lose(online: bool, loopback: LoopbackServer) -> None:
+    """It goes without `--undelivered`; what is said of a server is true of its parent."""
+    with Place(loopback if online else None).group() as group:
+        pass
+    where = "all of it is on a server" if online else "nothing of it is on a server"
+    lines = command("discard", "--all", answer="y\n").stdout.splitlines()
+    assert [f"; {where}; last write" in line for line in lines if group.run[:12] in line] == [True]
+    assert "deleted 1 run" in lines[-1]
+    assert files() == set()
+
+
 def test_it_asks_and_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --yes it names what it would delete, and leaves it unless the answer is yes."""
     group = make()

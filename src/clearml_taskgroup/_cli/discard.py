@@ -193,7 +193,10 @@ def _discard_many(found: Sequence[PastRun], undelivered: bool, yes: str | None, 
 
 
 def _where(past: PastRun) -> str:
-    return "not all of it is on a server" if past.is_pending else "all of it is on a server"
+    if past.is_pending:
+        return "not all of it is on a server"
+    is_local = past.mode == "offline" and not past.uploaded  # a run without a task has nothing to upload
+    return f"{'nothing' if is_local else 'all'} of it is on a server"
 
 
 def _written(past: PastRun) -> str:
