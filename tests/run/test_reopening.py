@@ -403,7 +403,7 @@ def test_on_a_full_disk_it_stays_completed(place: Place, monkeypatch: pytest.Mon
         with group.task({"seed": 0}) as task:
             pass
         with monkeypatch.context() as patch:
-            patch.setattr(RunLog, "write_all", refuse)
+            patch.setattr(RunLog, "write", refuse)
             with pytest.raises(StoreError):
                 task.reopen()
         assert task.status == "completed"

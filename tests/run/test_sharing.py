@@ -364,7 +364,7 @@ def test_the_last_process_ends_what_nobody_else_does() -> None:
         assert one._run.sharing is not None
         assert two._run is not None
         assert two._run.sharing is not None
-        two._run.sharing.shared.taken_over(one._run.sharing.shared.process)
+        two._run.sharing.shared.remove_dead(one._run.sharing.shared.process)
         with two.task({"C": 1, "seed": 1}) as task:
             train(task)
     assert place.load().counts_text() == "1 completed, 1 abandoned"

@@ -18,7 +18,7 @@ from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage import sender as sender
 from clearml_taskgroup.errors import DeliveryError, ServerError
 from tests.loopback import LoopbackServer
-from tests.storage.test_sender_batches import TOO_LARGE, point
+from tests.storage.test_batch_sender import TOO_LARGE, point
 from tests.support.server_view import View
 
 ADD = batch_sender.ACTION

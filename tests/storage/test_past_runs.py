@@ -330,7 +330,7 @@ def test_the_error_names_the_process_that_holds_a_run_that_is_just_being_resumed
     """Before the log has a line of it; the last line is of a process that is gone, or another program."""
     record = RunLog.start(tmp_path)
     for gone in (2**22 + 1, 1):
-        record.write("run", project="a", name="b", pid=gone)
+        record.write([{"event": "run", "project": "a", "name": "b", "pid": gone}])
         with pytest.raises(RunInUseError, match=r"call group\.close\(\) first$"), locked(record.path):
             pass
         with monkeypatch.context() as patch, pytest.raises(RunInUseError, match=f", pid {os.getpid()}; wait"):

@@ -103,7 +103,7 @@ def test_lines_are_appended_whole_from_several_threads(tmp_path: Path) -> None:
 
     def write(number: int) -> None:
         for step in range(50):
-            record.write("note", number=number, step=step, text="x" * 2000)
+            record.write([{"event": "note", "number": number, "step": step, "text": "x" * 2000}])
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -126,7 +126,7 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
 def test_values_of_any_kind_and_any_text_can_be_written(tmp_path: Path) -> None:
     """What JSON does not know is written as text, and line breaks stay inside their line."""
     record = RunLog.start(tmp_path)
-    record.write("note", path=Path("a/b"), text="line\nbreak\u2028ü")
+    record.write([{"event": "note", "path": Path("a/b"), "text": "line\nbreak\u2028ü"}])
     record.close()
     (line,) = [*iterate(record.path)]
     assert (line["path"], line["text"]) == ("a/b", "line\nbreak\u2028ü")
@@ -144,7 +144,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     os.close(record._file)
     record._file = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(StoreError, match=r"run-0001.jsonl: .*No space left"):
-        record.write("note")
+        record.write([{"event": "note"}])
     os.close(record._file)
 
 
@@ -153,14 +153,14 @@ def test_an_end_that_does_not_fit_is_written_once_there_is_room(
 ) -> None:
     """Kept lines come first, in their order and with their own times; nothing is torn."""
     record = RunLog.start(tmp_path)
-    record.write("run")
+    record.write([{"event": "run"}])
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", no_room)
         record.keep([({"event": "end", "id": "t1"}, "the end of 't1'")])
         record.run_closed("completed", "", delivered=True)
         with pytest.raises(StoreError):
-            record.write("task", id="t2")
-    record.write("task", id="t3")
+            record.write([{"event": "task", "id": "t2"}])
+    record.write([{"event": "task", "id": "t3"}])
     record.close()
     lines = [*iterate(record.path)]
     assert [(line["event"], line.get("id")) for line in lines] == [
@@ -196,7 +196,7 @@ def test_a_line_that_did_not_fit_whole_is_an_error(tmp_path: Path) -> None:
     reader, record._file = os.pipe()
     os.set_blocking(record._file, False)
     with pytest.raises(StoreError, match=r"only \d+ of \d+ bytes could be written"):
-        record.write("note", text="x" * 1_000_000)
+        record.write([{"event": "note", "text": "x" * 1_000_000}])
     os.close(reader)
     os.close(record._file)
 
@@ -204,10 +204,10 @@ def test_a_line_that_did_not_fit_whole_is_an_error(tmp_path: Path) -> None:
 def test_a_closed_record_takes_no_more(tmp_path: Path) -> None:
     """After `close`, writing and closing again do nothing."""
     record = RunLog.start(tmp_path)
-    record.write("note")
+    record.write([{"event": "note"}])
     record.close()
     record.close()
-    record.write("late")
+    record.write([{"event": "late"}])
     assert [line["event"] for line in iterate(record.path)] == ["note"]
 
 

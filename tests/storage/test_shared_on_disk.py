@@ -137,18 +137,18 @@ def test_one_process_inherits_from_a_dead_one(tmp_path: Path) -> None:
     dead, *others = (joined(tmp_path, number) for number in range(9))
     fall_silent(tmp_path, dead)
     with ThreadPoolExecutor(8) as threads:
-        inherited = [process for found in threads.map(SharedOnDisk.take_over, others) for process in found]
+        inherited = [process for found in threads.map(SharedOnDisk.claim_dead, others) for process in found]
     assert inherited == [dead.process]
-    others[0].taken_over(dead.process)
-    assert all(list(one.take_over()) == [] for one in others)
+    others[0].remove_dead(dead.process)
+    assert all(list(one.claim_dead()) == [] for one in others)
 
 
 def test_an_heir_that_dies_is_inherited_from_as_well(tmp_path: Path) -> None:
     dead, heir, other = (joined(tmp_path, number) for number in range(3))
     fall_silent(tmp_path, dead)
-    assert list(heir.take_over()) == [dead.process]
+    assert list(heir.claim_dead()) == [dead.process]
     fall_silent(tmp_path, heir)
-    assert sorted(other.take_over()) == sorted([dead.process, heir.process])
+    assert sorted(other.claim_dead()) == sorted([dead.process, heir.process])
 
 
 def test_what_was_taken_for_dead_stays_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_what_was_taken_for_dead_stays_dead(tmp_path: Path, monkeypatch: pytest.
     one.beat()
     assert living(one.path) == {one.process, two.process}
     fall_silent(tmp_path, one)
-    assert list(two.take_over()) == [one.process]
+    assert list(two.claim_dead()) == [one.process]
     monkeypatch.setattr(shared_on_disk, "monotonic", lambda: time.monotonic() + 62)
     one.beat()
     one.beat()

@@ -457,7 +457,7 @@ def test_who_has_not_noticed_that_the_queue_was_deleted_is_not_dead(machines: Ma
     machines.delete_queue()
     assert machines.run_task(one, "another key")
     assert one.leave()
-    assert one.take_over() == []
+    assert one.claim_dead() == []
     one.ended()
     machines.pass_time(30)
     two.beat()
@@ -472,7 +472,7 @@ def test_the_queue_is_deleted_before_the_end(machines: Machines) -> None:
     shared.join()
     assert shared.leave()
     machines.delete_queue()
-    assert not shared.take_over()
+    assert not shared.claim_dead()
     shared.ended()
     assert machines.queue() is None
 
@@ -499,7 +499,7 @@ def test_a_process_that_gives_signs_of_life(machines: Machines, loopback: Loopba
         machines.pass_time(30)
         shared.beat()
         other.beat()
-        assert (list(shared.take_over()), list(other.take_over())) == ([], [])
+        assert (list(shared.claim_dead()), list(other.claim_dead())) == ([], [])
     assert len(machines.entries(f"p:{shared.process}.")) <= 2
     assert not other.leave()
 
@@ -521,14 +521,14 @@ def test_a_silent_process_is_taken_over_by_one(machines: Machines, loopback: Loo
     silent, *others = (machines.joined(machine) for machine in range(4))
     for _ in range(10):
         machines.pass_time(29.9)
-        assert not any(shared.take_over() for shared in others)
+        assert not any(shared.claim_dead() for shared in others)
         machines.pass_time(0.1)
         for shared in others:
             shared.beat()
-    found = at_once([shared.take_over for shared in others])
+    found = at_once([shared.claim_dead for shared in others])
     assert sorted(map(list, found)) == [[], [], [silent.process]]
     taker = others[next(at for at, listed in enumerate(found) if listed)]
-    taker.taken_over(silent.process)
+    taker.remove_dead(silent.process)
     told: list[bool] = []
     silent.on_withdrawn = lambda: told.append(silent.withdrawn)
     silent.beat()
@@ -547,18 +547,18 @@ def test_who_takes_over_dies(machines: Machines, loopback: LoopbackServer) -> No
     silent, other = machines.joined("silent"), machines.joined("other")
     machines.pass_time(301)
     heir, next_heir = machines.joined("heir"), machines.joined("next heir")
-    assert sorted(heir.take_over()) == sorted([silent.process, other.process])
-    assert not next_heir.take_over()
+    assert sorted(heir.claim_dead()) == sorted([silent.process, other.process])
+    assert not next_heir.claim_dead()
     machines.pass_time(31)
     next_heir.beat()
     machines.pass_time(31)
     next_heir.beat()
-    assert sorted(next_heir.take_over()) == sorted([silent.process, other.process])
-    next_heir.taken_over(silent.process)
-    next_heir.taken_over(other.process)
+    assert sorted(next_heir.claim_dead()) == sorted([silent.process, other.process])
+    next_heir.remove_dead(silent.process)
+    next_heir.remove_dead(other.process)
     machines.pass_time(61)
     next_heir.beat()
-    assert not next_heir.take_over()
+    assert not next_heir.claim_dead()
 
 
 def test_a_dead_process_of_this_machine(machines: Machines) -> None:
@@ -569,10 +569,10 @@ def test_a_dead_process_of_this_machine(machines: Machines) -> None:
     dead.process = name
     dead.join()
     other.join()
-    assert list(other.take_over()) == []
+    assert list(other.claim_dead()) == []
     child.communicate(b"\n")
-    assert list(other.take_over()) == [name]
-    other.taken_over(name)
+    assert list(other.claim_dead()) == [name]
+    other.remove_dead(name)
     assert other.leave()
 
 
@@ -582,7 +582,7 @@ def test_a_group_of_this_process(machines: Machines) -> None:
     first.process, second.process = processes.this_process(), processes.this_process()
     first.join()
     second.join()
-    assert list(first.take_over()) == []
+    assert list(first.claim_dead()) == []
     assert not first.leave()
     assert second.leave()
 
@@ -595,22 +595,22 @@ def test_a_long_outage_kills_nobody(machines: Machines, loopback: LoopbackServer
     first.beat()
     second.beat()
     loopback.faults.outage = False
-    assert not first.take_over()
+    assert not first.claim_dead()
     machines.pass_time(30)
     first.beat()
-    assert not first.take_over()
+    assert not first.claim_dead()
     second.beat()
     for _ in range(4):
         machines.pass_time(30)
         first.beat()
         second.beat()
-        assert not first.take_over()
+        assert not first.claim_dead()
     assert (first.withdrawn, second.withdrawn) == (False, False)
     machines.pass_time(301)
     for _ in range(3):
         first.beat()
         machines.pass_time(30)
-    assert list(first.take_over()) == [second.process]
+    assert list(first.claim_dead()) == [second.process]
 
 
 def test_leaving_after_an_outage(machines: Machines, loopback: LoopbackServer) -> None:
@@ -727,9 +727,9 @@ def test_who_ends_the_run_dies(machines: Machines, loopback: LoopbackServer) -> 
     assert ending.leave()
     joining = machines.joined("joining")
     assert 60 <= machines.passed < 120
-    assert list(joining.take_over()) == [ending.process]
+    assert list(joining.claim_dead()) == [ending.process]
     assert joining.session > ending.session
-    joining.taken_over(ending.process)
+    joining.remove_dead(ending.process)
     assert joining.leave()
     joining.ended()
     assert machines.queue() is None
@@ -790,7 +790,7 @@ def test_a_run_that_became_empty_by_death(machines: Machines, loopback: Loopback
         machines.pass_time(30)
         for shared in joined:
             shared.beat()
-    taken = [*joined[0].take_over(), *joined[1].take_over()]
+    taken = [*joined[0].claim_dead(), *joined[1].claim_dead()]
     assert sorted(taken) == sorted(shared.process for shared in dead)
     assert len(machines.entries("session:")) == 1
     machines.pass_time(30)
@@ -805,7 +805,7 @@ def test_a_death_beside_others(machines: Machines, loopback: LoopbackServer) -> 
     for _ in range(11):
         machines.pass_time(30)
         alive.beat()
-    assert list(alive.take_over()) == [dead.process]
+    assert list(alive.claim_dead()) == [dead.process]
     assert alive.session == dead.session
 
 
@@ -821,8 +821,8 @@ def test_a_killed_process_keeps_the_run_open(
     assert "stays open: pid 1 on another machine" in caplog.text
     machines.pass_time(300)
     later = machines.joined("later")
-    assert list(later.take_over()) == [killed.process]
-    later.taken_over(killed.process)
+    assert list(later.claim_dead()) == [killed.process]
+    later.remove_dead(killed.process)
     assert later.leave()
 
 

@@ -256,10 +256,10 @@ def working(schedule: Schedule, ran: Counter[str], process: str) -> None:
             task["status"] = status
 
     def take_over() -> None:
-        for dead in shared.take_over():
+        for dead in shared.claim_dead():
             for task in [task for task in server.tasks if task["process"] == dead]:
                 schedule.step(process, partial(end, task, "abandoned"))
-            shared.taken_over(dead)
+            shared.remove_dead(dead)
 
     left = dice.sample(KEYS, len(KEYS))
     while left:
@@ -333,7 +333,7 @@ def test_schedules_find_a_hasty_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not look again before it ends the run ends that of others."""
 
     def is_last(self: SharedOnServer) -> bool:
-        if self._others(self._look()):
+        if self._living_others(self._look()):
             return False
         self._state = ENDING
         self._sign()

@@ -21,7 +21,7 @@ from .._model.name_template import Name
 from .._model.status import tally
 from .._text import counted, printable
 from ..errors import ServerError, TaskGroupError
-from .page_names import STATUSES, group_prefix
+from .page_names import COUNTED_STATUSES, group_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -168,14 +168,14 @@ class LiveParent:
     def _count_events(self, counts: dict[str, int]) -> Iterator[str]:
         """Makes a point of each count; the x value is how many tasks have ended."""
         title = f"{group_prefix(self.run)}Tasks"
-        end = scalar_event_end(sum(counts[status] for status in STATUSES), now())
-        for status in STATUSES:
+        end = scalar_event_end(sum(counts[status] for status in COUNTED_STATUSES), now())
+        for status in COUNTED_STATUSES:
             start = scalar_event_start(str(self.run.parent), Name(title, status))
             yield f"{start}{counts[status]}{end}"
 
 
 def _counted(states: Iterable[TaskState]) -> dict[str, int]:
-    return dict.fromkeys(STATUSES, 0) | tally(state.status for state in states)
+    return dict.fromkeys(COUNTED_STATUSES, 0) | tally(state.status for state in states)
 
 
 def watch(run: Run) -> LiveParent:

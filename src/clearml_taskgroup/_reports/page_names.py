@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .._run.run import Run
 
 
-STATUSES = ("completed", "failed", "stopped")
-"""The statuses that are counted."""
+COUNTED_STATUSES = ("completed", "failed", "stopped")
+"""The statuses that have a number on the page."""
 
 
 def group_prefix(run: Run) -> str:

@@ -28,7 +28,7 @@ from .._text import printable
 from ..errors import NoHistoryError, ServerError
 from .comparison import compare_to_best, comparison_plot, repeat_parameters
 from .metric_order import metric_rank
-from .page_names import STATUSES, context_names, group_prefix, metric_title, plot_titles, value_names
+from .page_names import COUNTED_STATUSES, context_names, group_prefix, metric_title, plot_titles, value_names
 from .page_tables import MAX_TABLE_TASKS, links_table, tasks_table
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def summary_events(run: Run, final: bool = True) -> list[str]:
     events += links_events(run, results.about.table_url, results.about.compare_urls, len(results))
     names = value_names(results)
     values: dict[str, float] = {f"{names[key]}, best": value for key, (_, value) in best.items()}
-    for status in STATUSES:
+    for status in COUNTED_STATUSES:
         values[f"tasks {status}"] = sum(row.status == status for row in results)
     # The page shows the first 15 characters.
     suffix = "" if run.owns_parent else f" ({run.info.name})"

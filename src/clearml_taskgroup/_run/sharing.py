@@ -113,7 +113,7 @@ def find_or_create_parent(shared: SharedRun, create: Callable[[], str]) -> tuple
 
 def log_joined(run: Run) -> None:
     """Logs which run a text has given, once in a process, and how many other processes are in it."""
-    info, others = run.info, _sharing(run).shared.others
+    info, others = run.info, _sharing(run).shared.others_at_join
     named = f"{info.project}/{info.name}, run {info.number} (run={shown(info.shared)})"
     match others:
         case None:
@@ -129,7 +129,7 @@ def log_joined(run: Run) -> None:
 def take_over(run: Run) -> None:
     """Ends the open tasks of processes that have died, as abandoned, or completed if they were reopened."""
     shared = _sharing(run).shared
-    dead = shared.take_over()
+    dead = shared.claim_dead()
     if not dead:
         return
     _sharing(run).deliver_left()
@@ -140,7 +140,7 @@ def take_over(run: Run) -> None:
         endings = [Ending(task.id, *task.final_status()) for task in own if task.status is None]
         errors = run.backend.finish(endings, END_TIMEOUT_S)
         if not errors:
-            shared.taken_over(process)
+            shared.remove_dead(process)
         names = some([task.name for task in left], 5)
         again = f"; what it had begun was abandoned, and resume=True runs it again: {names}" if left else ""
         pid, machine = pid_and_machine(process)

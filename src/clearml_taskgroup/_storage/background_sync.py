@@ -54,7 +54,7 @@ class BackgroundSync:
                 return
             self._is_running = True
         try:
-            threading.Thread(target=self._run, name="taskgroup-sync", daemon=True).start()
+            threading.Thread(target=self._run, name="clearml-taskgroup-sync", daemon=True).start()
         except RuntimeError:  # no thread can be started as the interpreter exits
             self._is_closed = True  # nothing more is waited for
             self._run()
@@ -156,7 +156,7 @@ def _sync_and_close(opened: Iterable[tuple[str, int]]) -> list[StoreError]:
 
     helpers = []
     for _ in range(min(SYNCING_THREADS, len(left)) - 1):
-        helper = threading.Thread(target=sync_what_is_left, name="taskgroup-sync-helper", daemon=True)
+        helper = threading.Thread(target=sync_what_is_left, name="clearml-taskgroup-sync-helper", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread can be started as the interpreter exits
             helper.start()
             helpers.append(helper)

@@ -34,7 +34,8 @@ MIN_REFUSALS, MIN_REFUSAL_S = 3, 60.0
 """How often, and for how long, a proxy must have refused a single event before it is set aside."""
 RETRY_DELAYS_S = (0.5, 20.0)
 """The first and the longest pause between attempts to send an event that was refused."""
-MAX_REASON_CHARS = 200
+MAX_REFUSAL_CHARS = 200
+"""The length of the reason that is kept of a refusal."""
 
 
 class Undecided(Unreachable):
@@ -320,7 +321,7 @@ class BatchSender:
 
     def _drop(self, part: Batch, reason: str, batch: Batch) -> None:
         for task_id, events in part.items():
-            refusal = self.refused.setdefault(task_id, Refusal(0, reason[:MAX_REASON_CHARS]))
+            refusal = self.refused.setdefault(task_id, Refusal(0, reason[:MAX_REFUSAL_CHARS]))
             refusal.events += len(events)
         _remove(part, batch)
 

@@ -35,8 +35,8 @@ from .append_file import (
     open_file,
     store_error,
 )
+from .attached_tasks import AttachingBackend
 from .background_sync import BackgroundSync
-from .base import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ pauses, a loop would stand still until the last of a thousand files is written.
 
 
 @attrs.define
-class OfflineBackend(Backend):
+class OfflineBackend(AttachingBackend):
     """Tasks as ClearML offline sessions in one folder.
 
     Args:
@@ -65,7 +65,6 @@ class OfflineBackend(Backend):
 
     root: Path
     mode: str = "offline"
-    _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _kept_files: KeptFiles | None = attrs.field(default=None, repr=False)
     _sync: BackgroundSync = attrs.field(factory=BackgroundSync, repr=False)
@@ -207,11 +206,6 @@ class OfflineBackend(Backend):
             if data and not data.get("script"):
                 write_session(path, json.dumps({**data, "script": dict(script)}))
 
-    def flush_clearml_task(self, task_id: str, timeout: float) -> None:
-        """Waits until what ClearML's own object of a task has logged is in the session."""
-        if (attached := self._attached.get(task_id)) is not None:
-            sdk.flush(attached, timeout)
-
     def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
         """Waits for ClearML's own uploads, and begins to sync the sessions to disk.
 
@@ -230,16 +224,6 @@ class OfflineBackend(Backend):
             *[self._events_path(ending.task_id) for ending in endings if ending.task_id not in errors]
         )
         return errors
-
-    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
-        """Waits for what ClearML's own object of a task writes."""
-        attached = self._attached.get(task_id)
-        if attached is not None:
-            from .._clearml import failed_uploads
-
-            sdk.wait_for_uploads(attached, timeout)
-            failed_uploads.unwatch(task_id)
-            del self._attached[task_id]
 
     def delivery_errors(self) -> list[Exception]:
         """The errors about sessions that cannot be synced, and about files that are not in them."""

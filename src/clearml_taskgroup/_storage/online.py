@@ -35,7 +35,7 @@ from .._model.specs import ForeignStatus
 from .._text import counted, some
 from ..errors import DeliveryError, ServerError
 from .annotations import Annotations
-from .base import Backend
+from .attached_tasks import AttachingBackend
 from .batch_sender import BatchSender
 from .foreign_statuses import ForeignStatuses
 from .kept_files import KeptFiles
@@ -62,7 +62,7 @@ _LOCKED = ForeignStatus("completed", "", "deleted or published")
 
 
 @attrs.define(eq=False)
-class OnlineBackend(Backend):
+class OnlineBackend(AttachingBackend):
     """Tasks on the server that ClearML is configured for.
 
     Attributes:
@@ -89,7 +89,6 @@ class OnlineBackend(Backend):
     _project_id: str | None = None
     open_tasks: OpenTasks = attrs.field(init=False, repr=False)
     _unstarted: dict[str, None] = attrs.field(factory=dict, repr=False)
-    _attached: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _names: dict[str, str] = attrs.field(factory=dict, repr=False)
     _annotations: Annotations = attrs.field(init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
@@ -300,11 +299,6 @@ class OnlineBackend(Backend):
         """Notes what `keep_alive` stores with the task soon, and `finish` before its end."""
         self._annotations.add(task_id, section, runtime)
 
-    def flush_clearml_task(self, task_id: str, timeout: float) -> None:
-        """Waits until what ClearML's own object of a task has logged was sent."""
-        if (attached := self._attached.get(task_id)) is not None:
-            sdk.flush(attached, timeout)
-
     def read_curves(self, wanted: Mapping[str, Sequence[Name]]) -> dict[str, Curves]:
         """Reads whole curves, every data point."""
         return read_curves(self.transport, wanted)
@@ -329,14 +323,6 @@ class OnlineBackend(Backend):
         return str(self.sender.outbox.path)
 
     # --- ending --------------------------------------------------------------------------------
-
-    def wait_for_uploads(self, task_id: str, timeout: float) -> None:
-        """Waits for what ClearML's own object of a task uploads."""
-        attached = self._attached.get(task_id)
-        if attached is not None:
-            sdk.wait_for_uploads(attached, timeout)
-            failed_uploads.unwatch(task_id)
-            self._attached.pop(task_id, None)
 
     def finish(self, endings: Sequence[Ending], timeout: float) -> dict[str, Exception]:
         """Waits for ClearML's own uploads and sets the status of each task, unless somebody else has."""

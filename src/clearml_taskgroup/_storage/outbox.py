@@ -114,8 +114,7 @@ class Outbox:
         Raises:
             StoreError: The disk is full or broken.
         """
-        lines = itertools.chain.from_iterable(batch.values())
-        data = "\n".join(itertools.chain(lines, ("",))).encode()
+        data = to_lines(batch)
         with self._lock, shared_lock(self._file) if self._in_child else contextlib.nullcontext():
             with disk_errors(self.path):
                 append(self._file, data, TORN)
@@ -233,6 +232,11 @@ def sent_path(path: Path) -> Path:
 def refused_path(path: Path) -> Path:
     """The file beside a run log or outbox with the events that the server refused."""
     return path.with_suffix(".refused")
+
+
+def to_lines(batch: Batch) -> bytes:
+    """Writes events by task as JSON lines, which `parse_lines` reads."""
+    return "\n".join(itertools.chain(*batch.values(), ("",))).encode()
 
 
 def parse_lines(data: bytes) -> Batch:

@@ -154,12 +154,8 @@ class RunLog:
         if file >= 0:
             os.close(file)
 
-    def write(self, event: str, **facts: Any) -> None:
-        """Appends a line; it is whole, whatever other processes append."""
-        self.write_all([{"event": event, **facts}])
-
-    def write_all(self, lines: list[dict[str, Any]]) -> None:
-        """Appends several lines at once, each with the time in seconds; does nothing after `close`.
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Appends lines at once, each with the time in seconds; does nothing after `close`.
 
         Raises:
             StoreError: The disk is full or broken.
@@ -215,7 +211,7 @@ class RunLog:
             at = time.time()
             self._kept += [_Kept(_encoded(line, at), what) for line, what in lines]
         with contextlib.suppress(StoreError):
-            self.write_all([])
+            self.write([])
 
     def close(self) -> None:
         """Syncs the file to disk and closes it.
@@ -225,7 +221,7 @@ class RunLog:
         """
         lost: StoreError | None = None
         try:
-            self.write_all([])
+            self.write([])
         except StoreError as error:
             lost, error.what = error, some([kept.what for kept in self._kept], 3)
         with self._lock, disk_errors(self.path):
@@ -243,15 +239,15 @@ class RunLog:
 
     def run_opened(self, info: RunInfo, mode: str, parent: str | None, owns_parent: bool, pid: int) -> None:
         """Logs that a run was opened, or opened again by a resume."""
-        self.write_all([{**run_line(info, mode, parent, owns_parent), "pid": pid}])
+        self.write([{**run_line(info, mode, parent, owns_parent), "pid": pid}])
 
     def opening(self, specs: Iterable[TaskSpec]) -> None:
         """Logs that tasks are about to be created on the server."""
-        self.write_all([{"event": "opening", "key": spec.key, "attempt": spec.attempt} for spec in specs])
+        self.write([{"event": "opening", "key": spec.key, "attempt": spec.attempt} for spec in specs])
 
     def tasks_opened(self, states: Iterable[TaskState]) -> None:
         """Logs that tasks were opened."""
-        self.write_all(
+        self.write(
             [
                 {
                     "event": "task",
@@ -269,7 +265,7 @@ class RunLog:
 
     def tasks_ended(self, states: Iterable[TaskState]) -> None:
         """Logs how tasks ended, and what they reported."""
-        self.keep((_end_line(state), f"the end of {state.spec.name!r} ({state.status})") for state in states)
+        self.keep((_end_of(state), f"the end of {state.spec.name!r} ({state.status})") for state in states)
 
     def run_closed(self, status: str, reason: str, delivered: bool) -> None:
         """Logs the end of a run.
@@ -301,7 +297,8 @@ def run_line(info: RunInfo, mode: str, parent: str | None, owns_parent: bool) ->
     }
 
 
-def _end_line(state: TaskState) -> dict[str, Any]:
+def _end_of(state: TaskState) -> dict[str, Any]:
+    """Returns the line of a task that has ended, in the words of the format: `measures` are metrics."""
     metrics = list(state.metrics.values())
     line = {
         "event": "end",

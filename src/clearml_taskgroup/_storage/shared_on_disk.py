@@ -109,8 +109,8 @@ class SharedOnDisk(SharedRun):
                     break
                 sleep(pauses.next_pause())
             others = [one for one in present(self.folder) if _text(self._alive(one)) == str(self.session)]
-            self.others = sum(map(self._is_alive, others))
-            if others and not self.others:  # all of them have died: it was empty
+            self.others_at_join = sum(map(self._is_alive, others))
+            if others and not self.others_at_join:  # all of them have died: it was empty
                 self._end_session()
             self._show_life(str(self.session))
 
@@ -153,8 +153,8 @@ class SharedOnDisk(SharedRun):
         # A file that has just been removed has no text: that was done by a process that is alive.
         return process in ("", self.process) or is_alive(self.folder, process)
 
-    def take_over(self) -> Sequence[str]:
-        """Finds processes that died; each is given to one process, which calls `taken_over`."""
+    def claim_dead(self) -> Sequence[str]:
+        """Finds processes that died; each is given to one process, which calls `remove_dead`."""
         dead = [process for process in present(self.folder) if not self._is_alive(process)]
         return [process for process in dead if self._inherits(process)]
 
@@ -171,7 +171,7 @@ class SharedOnDisk(SharedRun):
                 return None
         return None
 
-    def taken_over(self, process: str) -> None:
+    def remove_dead(self, process: str) -> None:
         """Removes a dead process, whose tasks have been ended."""
         self._alive(process).unlink(missing_ok=True)
 
@@ -236,18 +236,18 @@ class SharedOnDisk(SharedRun):
         with disk_errors(self.folder):
             while True:
                 self._alive(self.process).unlink(missing_ok=True)
-                if self.withdrawn or self._others() or self._sessions() > self.session:
+                if self.withdrawn or self._has_others() or self._sessions() > self.session:
                     return False
                 end = self._claim_end()
                 if end is None:
                     return False
-                if not self._others():  # nobody has joined before the claim, and who joins now waits
+                if not self._has_others():  # nobody has joined before the claim, and who joins now waits
                     self._end = end
                     return True
                 self._show_life(str(self.session))
                 end.unlink(missing_ok=True)
 
-    def _others(self) -> bool:
+    def _has_others(self) -> bool:
         return any(self._is_alive(process) for process in present(self.folder) if process != self.process)
 
     def _claim_end(self) -> Path | None:

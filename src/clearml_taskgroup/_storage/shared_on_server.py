@@ -178,7 +178,7 @@ class SharedOnServer(SharedRun):
             self.sleep(pauses.next_pause())
             # An entry of one's own also shows the server's time.
             view = self._sign() if self.clock() >= self._next_beat else self._look()
-        self.others = len(self._others(view))
+        self.others_at_join = len(self._living_others(view))
         self._begin_session(view)
 
     def _begin_session(self, view: View) -> None:
@@ -186,7 +186,7 @@ class SharedOnServer(SharedRun):
         own, dead = view.present.get(self.process), self._dead(view)
         if own is None or not dead or 1000 * max(sign.last for sign in dead.values()) < view.session:
             return
-        if all(view.present[process].first > own.first for process in self._others(view)):
+        if all(view.present[process].first > own.first for process in self._living_others(view)):
             add_entry(self.transport, self._queue, f"{SESSION}{self.process}")
             self._look()
 
@@ -272,7 +272,7 @@ class SharedOnServer(SharedRun):
         has_contact = now - self._last_sign <= DEAD_AFTER_S / 2
         return has_contact and now - self._steady_since >= 2 * BEAT_EVERY_S
 
-    def _others(self, view: View) -> list[str]:
+    def _living_others(self, view: View) -> list[str]:
         """The living processes in the run but this one."""
         return [
             process
@@ -295,11 +295,11 @@ class SharedOnServer(SharedRun):
         times = {"timeout": 0.0, "answer_timeout": BEAT_ANSWER_TIMEOUT_S}
         view = view_of(read_entries(self.transport, self._queue, **times))
         joined = {process: (sign.first, process) for process, sign in view.present.items()}
-        others = [joined[process] for process in self._others(view)]
+        others = [joined[process] for process in self._living_others(view)]
         return self.process in joined and all(joined[self.process] < other for other in others)
 
-    def take_over(self) -> Sequence[str]:
-        """Finds processes that died; each is given to one process, which calls `taken_over`."""
+    def claim_dead(self) -> Sequence[str]:
+        """Finds processes that died; each is given to one process, which calls `remove_dead`."""
         if self._state == ENDING:  # nobody is in the run: also those that were taken over, and went on
             if not self._can_judge():
                 return []
@@ -322,7 +322,7 @@ class SharedOnServer(SharedRun):
         gone = {process: sign for process, sign in view.ending.items() if process not in enders}
         gone |= view.present
         others = {process: sign for process, sign in gone.items() if process != self.process}
-        alive = self._others(view)
+        alive = self._living_others(view)
         return {process: sign for process, sign in others.items() if process not in alive}
 
     def _inherits(self, process: str, view: View) -> bool:
@@ -338,12 +338,12 @@ class SharedOnServer(SharedRun):
         if last not in won or 1000 * dead[last].last < view.session:
             return
         died_until = dead[last].last + BEAT_EVERY_S
-        alive = [*self._others(view), self.process]
+        alive = [*self._living_others(view), self.process]
         if all(view.present[process].first > died_until for process in alive if process in view.present):
             add_entry(self.transport, self._queue, f"{SESSION}{last}")
             self._look()
 
-    def taken_over(self, process: str) -> None:
+    def remove_dead(self, process: str) -> None:
         """Removes a dead process, whose tasks have been ended."""
         with contextlib.suppress(QueueGone):
             self._remove(self._look().entries_of(process))
@@ -439,14 +439,14 @@ class SharedOnServer(SharedRun):
         pauses = Backoff(0.05, 1.0)
         while True:
             view = self._look()
-            others = self._others(view)
+            others = self._living_others(view)
             if others or self._enders(view):
                 self._warn_of_silent(view, others)
                 return False
             self._state = ENDING
             view = self._sign()
             self._was_silent = False
-            if not self._others(view) and self._enders(view)[:1] == [self.process]:
+            if not self._living_others(view) and self._enders(view)[:1] == [self.process]:
                 return True
             # Who gives up looks again: others may have left it to this process.
             self._state = ""
@@ -473,7 +473,7 @@ class SharedOnServer(SharedRun):
             was_silent = self._was_silent or self.clock() - self._last_sign > SILENT_S
             with contextlib.suppress(QueueGone):
                 view = self._look()
-                if was_silent and (self._others(view) or set(self._enders(view)) - {self.process}):
+                if was_silent and (self._living_others(view) or set(self._enders(view)) - {self.process}):
                     self._remove(view.entries_of(self.process))
                 else:  # those that are joining wait for it
                     delete_queue(self.transport, self._queue)

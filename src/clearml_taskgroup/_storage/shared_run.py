@@ -35,15 +35,15 @@ class SharedRun:
     Attributes:
         process: This process, as `processes.this_process` names it.
         session: Grows each time the run has become empty; a task that ended in an earlier session may be
-            run again by a resume. Joining, signs of life and `take_over` update it.
-        others: How many other living processes were in the run when this one joined; None if not known.
+            run again by a resume. Joining, signs of life and `claim_dead` update it.
+        others_at_join: How many other living processes were in the run as this one joined; None if unknown.
         withdrawn: Whether another process took this one for dead, so that its tasks are no longer its own.
         on_withdrawn: Called once when that is found out.
     """
 
     process: str
     session: int = attrs.field(default=0, init=False)
-    others: int | None = attrs.field(default=None, init=False)
+    others_at_join: int | None = attrs.field(default=None, init=False)
     withdrawn: bool = attrs.field(default=False, init=False)
     on_withdrawn: Callable[[], None] | None = attrs.field(default=None, init=False)
 
@@ -94,18 +94,18 @@ class SharedRun:
         """Whether this process, and no other one in the run, keeps the page of the parent up to date."""
         return False
 
-    def take_over(self) -> Sequence[str]:
+    def claim_dead(self) -> Sequence[str]:
         """Finds processes that have died; one process gets each, and ends its tasks."""
         return ()
 
-    def taken_over(self, process: str) -> None:
+    def remove_dead(self, process: str) -> None:
         """Removes a dead process, whose tasks this process has ended."""
 
     def leave(self) -> bool:
         """Leaves the run.
 
         Returns:
-            Whether this process is the last one, so that it calls `take_over` once more, ends the parent
+            Whether this process is the last one, so that it calls `claim_dead` once more, ends the parent
             and then calls `ended`. No other process can join in between, as long as `beat` is called.
         """
         raise NotImplementedError

@@ -7,7 +7,6 @@ another machine, which does not have that file, the worker delivers its events i
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import attrs
 from .append_file import append, disk_errors, open_file, shared_lock
 from .base import Backend
 from .kept_files import KeptFiles
-from .outbox import TORN
+from .outbox import TORN, to_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,14 +58,13 @@ class WorkerBackend(Backend):
         Raises:
             StoreError: The disk is full or broken, or the run has ended and removed its outbox.
         """
-        data = ("\n".join(itertools.chain.from_iterable(batch.values())) + "\n").encode()
         with disk_errors(self.outbox):
             if self._file < 0:
                 self._file = open_file(self.outbox)
             if os.fstat(self._file).st_nlink == 0:
                 raise OSError("the group has been closed in the process that opened it")
             with shared_lock(self._file):
-                append(self._file, data, TORN)
+                append(self._file, to_lines(batch), TORN)
         batch.clear()
 
     @property
