@@ -20,11 +20,7 @@ from clearml_taskgroup.testing import recording
 from tests.support.figures import lines_of, swept
 
 
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def test_single_values_have_no_curve() -> None:

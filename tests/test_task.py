@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,20 +34,6 @@ class Unprintable:
 
 
 ODD: list[Any] = [3, 10**5000, [[1]], np.array(1.0), Unprintable()]
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
-def group(backend: MemoryStore) -> Iterator[TaskGroup]:
-    """An open group."""
-    with TaskGroup("digits", "sweep") as opened:
-        yield opened
 
 
 @pytest.fixture

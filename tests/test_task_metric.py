@@ -21,20 +21,13 @@ from clearml_taskgroup.errors import (
     UnknownFieldError,
     UnknownMetricError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 CALLS = (
     *("report_vector", "report_histogram", "report_table", "report_line_plot", "report_scatter2d"),
     *("report_scatter3d", "report_confusion_matrix", "report_surface", "report_image", "report_media"),
     *("report_plotly", "report_matplotlib_figure"),
 )
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @pytest.fixture

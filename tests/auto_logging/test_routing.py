@@ -18,12 +18,6 @@ tensorboardX = pytest.importorskip("tensorboardX")  # noqa: N816
 
 
 @pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    with recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
 def writer(tmp_path: Path) -> Iterator[Any]:
     """A writer that was made before any group, and outlives them."""
     with tensorboardX.SummaryWriter(str(tmp_path / "run")) as made:

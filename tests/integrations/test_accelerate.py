@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, ParameterError
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 from tests.support.clearml_process import MARK, PRELUDE, Finished, environment
 
 with warnings.catch_warnings():
@@ -24,13 +23,6 @@ with warnings.catch_warnings():
 from clearml_taskgroup.integrations.accelerate import TaskTracker
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore:(?!.*left out)")]
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def test_training(backend: MemoryStore) -> None:

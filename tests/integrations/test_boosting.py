@@ -22,7 +22,7 @@ from clearml_taskgroup.errors import (
     TaskAbortedError,
     UnknownFieldError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -38,13 +38,6 @@ TRAIN, VAL = (X[:100], Y[:100]), (X[100:], Y[100:])
 
 def importable(name: str) -> Any:
     return pytest.importorskip(name, reason=f"needs {name}")
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, TaskGroupWarning
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -36,13 +35,6 @@ class Line(torch.nn.Module):  # type: ignore[misc,unused-ignore]
         """Gives loss and prediction, as the trainer wants them."""
         found = self.layer(x)
         return {"loss": torch.nn.functional.mse_loss(found, labels), "logits": found}
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 DATA = [{"x": torch.tensor([x]), "labels": torch.tensor([2 * x])} for x in (0.0, 1.0, 2.0, 3.0)]

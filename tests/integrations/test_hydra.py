@@ -23,7 +23,7 @@ from clearml_taskgroup._run.abort import abort, abort_run
 from clearml_taskgroup._storage import script_detection
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, ServerNameError, TaskAbortedError
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
 from tests.support.runs import only, originals
@@ -49,13 +49,6 @@ hydra:
       project: digits
       provenance: false
 """
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @functools.cache

@@ -7,7 +7,6 @@ import inspect
 import pickle
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
 from csv import DictReader
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, ParameterError, UnknownFieldError
-from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
+from clearml_taskgroup.testing import MemoryStore, MemoryTask
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -63,13 +62,6 @@ class Line(LightningModule):  # type: ignore[misc,unused-ignore]
     def configure_optimizers(self) -> Any:
         """Lightning's."""
         return torch.optim.SGD(self.parameters(), lr=self.hparams["lr"])
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def data() -> Any:

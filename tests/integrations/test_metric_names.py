@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import clearml_taskgroup.integrations
-from clearml_taskgroup import GroupTask, Metric, TaskGroup
+from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup.errors import ArgumentError, LeftOutWarning, UnknownFieldError
 from clearml_taskgroup.integrations import filled
 from clearml_taskgroup.integrations._metric_names import (
@@ -23,31 +22,9 @@ from clearml_taskgroup.integrations._metric_names import (
     current_task,
     flat,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
+from tests.integrations.conftest import Opener
 from tests.support.clearml_process import run
-
-Opener = Callable[..., GroupTask]
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
-def open_task(backend: MemoryStore) -> Iterator[Opener]:
-    """Opens groups with a task in each, and closes them at the end."""
-    groups: list[TaskGroup] = []
-
-    def opened(template: str = "{metric}/{split=value}", **options: Any) -> GroupTask:
-        groups.append(TaskGroup("digits", "sweep", template=template, **options).open())
-        return groups[-1].task({"C": 1})
-
-    yield opened
-    for group in groups:
-        group.close()
 
 
 def names(relay: Relay, backend: MemoryStore, values: dict[str, Any]) -> set[tuple[str, str]]:

@@ -25,7 +25,7 @@ from clearml_taskgroup.errors import (
     UnknownFieldError,
     UnknownMetricError,
 )
-from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
+from clearml_taskgroup.testing import MemoryStore, MemoryTask
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import run
 from tests.support.runs import Place, only, originals
@@ -41,13 +41,6 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     yield
     optuna.logging.set_verbosity(before)
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def study_of(*directions: str, **options: Any) -> Any:

@@ -16,7 +16,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._run import abort
 from clearml_taskgroup.errors import ArgumentError, GroupStateError, LeftOutWarning
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -40,13 +40,6 @@ def cluster() -> Iterator[None]:
         ray.init(num_cpus=2, _node_ip_address="127.0.0.1", **options)
         yield
         ray.shutdown()
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def run_config(folder: Path, *callbacks: Any) -> Any:

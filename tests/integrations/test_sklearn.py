@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
 from statistics import pstdev
 from typing import Any
 
@@ -20,7 +19,7 @@ from clearml_taskgroup.errors import (
     LeftOutWarning,
     NonFiniteWarning,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 from tests.loopback import LoopbackServer
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
@@ -53,13 +52,6 @@ class Stump(ClassifierMixin, BaseEstimator):  # type: ignore[misc,unused-ignore]
 
     def predict(self, x: Any) -> Any:
         return (x[:, 0] > self.at).astype(int)
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def parent_params(backend: MemoryStore) -> dict[str, Any]:

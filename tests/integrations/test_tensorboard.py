@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 import wave
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clearml_taskgroup import GroupTask, Metric, TaskGroup
+from clearml_taskgroup import GroupTask, Metric
 from clearml_taskgroup.errors import (
     ArgumentError,
     LeftOutWarning,
@@ -26,32 +25,9 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.integrations import _media
 from clearml_taskgroup.integrations.tensorboard import _NO_PLACE, SummaryWriter
-from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
+from clearml_taskgroup.testing import MemoryStore, MemoryTask
+from tests.integrations.conftest import Opener
 from tests.support.clearml_process import run
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
-
-
-Opener = Callable[..., GroupTask]
-
-
-@pytest.fixture
-def open_task(backend: MemoryStore) -> Iterator[Opener]:
-    """Opens groups with a task in each, and closes them at the end."""
-    groups: list[TaskGroup] = []
-
-    def opened(template: str = "{metric}/{split=value}", **options: Any) -> GroupTask:
-        groups.append(TaskGroup("digits", "sweep", template=template, **options).open())
-        return groups[-1].task({"C": 1})
-
-    yield opened
-    for group in groups:
-        group.close()
 
 
 def held(task: GroupTask, backend: MemoryStore) -> MemoryTask:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import pickle
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from clearml_taskgroup.errors import (
     TemplateError,
     UnknownFieldError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 
 class Split(enum.Enum):
@@ -30,13 +29,6 @@ class Split(enum.Enum):
 
     TRAIN = "train"
     VAL = 2
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @pytest.mark.parametrize(

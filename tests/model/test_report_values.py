@@ -21,7 +21,7 @@ from clearml_taskgroup.errors import (
     TaskGroupError,
     UnknownFieldError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 
 class Broken:
@@ -45,13 +45,6 @@ class Tensor:
         if len(self.values) != 1:
             raise RuntimeError(f"a Tensor with {len(self.values)} elements cannot be converted to Scalar")
         return self.values[0]
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,7 @@ from clearml_taskgroup.errors import (
     ParameterError,
     ServerNameError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
-def group(backend: MemoryStore) -> Iterator[TaskGroup]:
-    """An open group."""
-    with TaskGroup("digits", "sweep") as opened:
-        yield opened
+from clearml_taskgroup.testing import MemoryStore
 
 
 def test_parameters_make_key_and_name(group: TaskGroup) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import json
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from clearml_taskgroup.errors import (
     UnknownMetricError,
     VocabularyError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 
 class Colour(enum.Enum):
@@ -36,13 +35,6 @@ METRICS: list[str | Metric] = [
     Metric("accuracy", aliases=["acc"], mode="max", unit="%"),
     "epoch_time",
 ]
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 def group_with(metrics: Any = METRICS, **options: Any) -> TaskGroup:

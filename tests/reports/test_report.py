@@ -11,7 +11,7 @@ import subprocess
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,7 @@ NASTY = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\u2028&
 METRICS: list[str | Metric] = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max"), "f1"]
 
 
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 class Page(HTMLParser):

@@ -6,7 +6,6 @@ import math
 import re
 import statistics
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,7 @@ def score(c: int, seed: int, fold: int) -> float:
     return c / 7 + seed / 3 + fold**2 / 11
 
 
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @pytest.fixture

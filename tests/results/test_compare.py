@@ -6,7 +6,7 @@ import json
 import math
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,12 @@ from scipy import stats
 from clearml_taskgroup import Comparison, Results, TaskGroup
 from clearml_taskgroup._results.compare import _p_text
 from clearml_taskgroup.errors import ArgumentError, NonFiniteWarning, NoSuchParameterError, NoSuchResultError
-from clearml_taskgroup.testing import recording
 
 Values = Mapping[str, Sequence[float | None]]
 """The value of each model at each seed; None for a task that fails."""
 
 
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def results_of(values: Values, metric: str = "accuracy") -> Results:

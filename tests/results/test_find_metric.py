@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +20,7 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 
-
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def results_of(*reports: tuple[dict[str, float], dict[str, Any]], **options: Any) -> Results:

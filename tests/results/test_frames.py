@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import pathlib
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,8 @@ from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup._results.export import jsonable
 from clearml_taskgroup._results.frames import typed_columns
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NonFiniteWarning
-from clearml_taskgroup.testing import recording
 
-
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def swept() -> Results:

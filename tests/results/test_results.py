@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,12 +21,7 @@ from clearml_taskgroup.errors import (
 )
 from clearml_taskgroup.testing import recording
 
-
-@pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def swept(scores: list[float], **context: Any) -> Results:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,6 @@ class Access(enum.IntFlag):
     """Flags."""
 
     READ = 1
-
-
-@pytest.fixture
-def backend() -> Iterator[MemoryStore]:
-    """Keeps in memory what the test's groups log."""
-    with recording() as recorded:
-        yield recorded
 
 
 @pytest.mark.parametrize(
