@@ -20,7 +20,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._run import signals as _signals
-from clearml_taskgroup.testing import MemoryStore
+from clearml_taskgroup.testing import MemoryStore, recording
 from tests.loopback import LoopbackServer
 from tests.support.server_view import View
 
@@ -83,6 +83,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(of_one_test):
             if place * number % len(of_one_test) >= number:  # spread evenly over the test's parameters
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def backend() -> Iterator[MemoryStore]:
+    """Keeps in memory what the test's groups log."""
+    with recording() as recorded:
+        yield recorded
 
 
 @pytest.fixture
