@@ -1,16 +1,12 @@
-"""What tests of figures share."""
+"""Tests of figures keep in memory what their groups log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from clearml_taskgroup.testing import recording
+from clearml_taskgroup.testing import MemoryStore
 
 
 @pytest.fixture(autouse=True)
-def backend() -> Iterator[None]:
-    """Keeps in memory what the test's groups log."""
-    with recording():
-        yield
+def in_memory(backend: MemoryStore) -> None:
+    """Each test's groups."""
