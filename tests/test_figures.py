@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,9 +15,7 @@ from clearml_taskgroup.errors import (
     NoSuchParameterError,
     NoSuchResultError,
 )
-from clearml_taskgroup.testing import recording
 from tests.support.figures import lines_of, swept
-
 
 pytestmark = pytest.mark.usefixtures("backend")
 
