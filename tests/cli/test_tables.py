@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from rich.cells import cell_len
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._cli import results
-from clearml_taskgroup._results.text_table import fit_widths, fold
 from tests.support.cli import command
-
-MEAN = "123456.7 ± 123456.7"
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *arguments: object) -> list[str]:
@@ -94,18 +90,6 @@ def test_reasons_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(reason), reason[-1]) == (60, "…")
 
 
-def test_widths() -> None:
-    """Numbers are as wide as they are, names share the rest, and what does not fit is left out."""
-    head, body = ["name", "accuracy[split=val]", "n"], [["x" * 40, MEAN, "5"]]
-    assert fit_widths(head, body, 1000) == [40, 19, 1]
-    assert fit_widths(head, body, 40) == [16, 19, 1]
-    assert fit_widths(head, body, 33) == [12, 19]
-    assert fit_widths(head, body, 32) == [32]
-    assert fit_widths(head, body, 5) == [5]
-    assert fit_widths(head, [], 100) == [4, 19, 1]
-    assert fit_widths(["name", "accuracy[split=val]"], [["x" * 20, "0.5"]], 36) == [20, 14]
-
-
 def test_headings_are_broken_before_context_and_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 80 columns no heading is broken within a word or a context, and names have two lines at most."""
     metrics: list[str | Metric] = [Metric("epoch_time", unit="s"), "accuracy", "precision_at_1"]
@@ -121,20 +105,6 @@ def test_headings_are_broken_before_context_and_unit(monkeypatch: pytest.MonkeyP
     assert {"epoch_time", "[split=train]", "(s)", "accuracy"} <= set(heads)
     until = next(number for number, line in enumerate(lines) if line.startswith("no room"))
     assert until - rule - 1 <= 2 * 4
-
-
-def test_names_are_folded_between_their_parts() -> None:
-    """A line ends at a comma, a slash or a blank where it can; nothing is lost."""
-    assert fold("C=0.5,kernel=rbf,seed=-1", 12) == "C=0.5,\nkernel=rbf,\nseed=-1"
-    assert fold("C=0.5,kernel=rbf,seed=-1", 17) == "C=0.5,kernel=rbf,\nseed=-1"
-    assert fold("accuracy[split=val]", 14) == "accuracy\n[split=val]"
-    assert fold("10 completed, 2 failed", 16) == "10 completed,\n2 failed"
-    assert fold("2026-11-23 12:17", 12) == "2026-11-23\n12:17"
-    assert fold("x" * 30, 12) == "\n".join(["x" * 12, "x" * 12, "x" * 6])
-    assert fold("svm-sweep-of-march", 12) == "svm-sweep-\nof-march"
-    wide = fold("模型" * 10, 7)
-    assert wide.replace("\n", "") == "模型" * 10
-    assert all(cell_len(line) <= 7 for line in wide.splitlines())
 
 
 def test_a_name_cannot_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Finding what was reported: metric and context as a user asks for them, and tables."""
+"""Finding what was reported: metric and context as a user asks for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._model.vocabulary import Vocabulary
 from clearml_taskgroup._results.find_metric import MetricLookup
-from clearml_taskgroup._results.text_table import text_table as table
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -158,16 +157,6 @@ def test_tasks_with_the_same_value_are_counted(number: int, told: str) -> None:
     assert (best.ties, best.value, best.params["seed"]) == (number + 1, 0.5, 0)
     assert str(best).endswith(f", the least; {told} the same value, see the means: aggregate(over='seed')")
     assert str(group.results().best("loss", mode="max")).endswith(", the greatest")
-
-
-def test_tables_are_cut_and_aligned() -> None:
-    """A table pads its columns, ends no line in blanks and counts what it leaves out."""
-    text = table(["task", "loss"], [["a", "1"], ["long name", "–"]])
-    assert text.splitlines() == ["task       loss", "---------  ----", "a          1", "long name  –"]
-    lines = table(["n"], [[str(n)] for n in range(100)]).splitlines()
-    assert len(lines) == 43
-    assert lines[-1] == "… and 60 more"
-    assert len(table(["n"], [[str(n)] for n in range(40)]).splitlines()) == 42
 
 
 SPLITS: list[tuple[dict[str, float], dict[str, Any]]] = [

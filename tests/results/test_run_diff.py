@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import CodeVersion, Results, TaskGroup
+from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._results.code_version import code_changes, code_of
 from clearml_taskgroup._storage import script_detection
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, NoSuchRunError
@@ -168,22 +167,6 @@ def test_new_parameters_are_named(monkeypatch: Any) -> None:
     assert [row.change for row in found] == ["added", "removed"]
     assert "parameters added: dropout" in repr(found)
     assert found.code_changes() == ["code: not known for the later run"]
-
-
-def test_code_that_is_not_known() -> None:
-    """Without provenance nothing is said about the code; an old form of requirements is read."""
-    assert code_of({}) is None
-    assert code_of({"requirements": "a==1\n"}) == CodeVersion(packages={"a": "1"})
-    assert code_of({"requirements": {"pip": ["A_b[x] == 1.0", "# c"]}}) == CodeVersion(
-        packages={"a-b": "1.0"}
-    )
-    assert code_changes(None, None) == ["code: not known for both runs"]
-    assert code_changes(None, CodeVersion()) == ["code: not known for the earlier run"]
-
-
-def test_a_script_without_a_repository_is_compared_itself() -> None:
-    scripts = [CodeVersion(diff=text) for text in ("a\nb\n", "a\n-c\n+d\n")]
-    assert code_changes(*scripts) == ["script: 2 lines added, 1 removed"]
 
 
 def test_the_command(monkeypatch: Any) -> None:

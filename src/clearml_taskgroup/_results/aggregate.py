@@ -67,7 +67,7 @@ class Aggregates(Tabular[AggregateRow]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
         metric_key = self._find(metric, context)
-        mode = self._lookup.require_mode(metric_key[0], mode)
+        mode = self._lookup.require_mode(metric_key.metric, mode)
         excluded = self.excluded.get(metric_key, ())
         if not any(metric_key in row.stats for row in self.rows):
             raise NoSuchResultError(str(metric_key), [], note=diverged_note(excluded))
@@ -90,7 +90,7 @@ class Aggregates(Tabular[AggregateRow]):
     def _elsewhere_text(self, metric_key: MetricKey) -> str:
         """Says that configurations without open tasks have the metric in other contexts only."""
         elsewhere = {
-            row.name: [other for other in row.stats if other[0] == metric_key[0]]
+            row.name: [other for other in row.stats if other.metric == metric_key.metric]
             for row in self.rows
             if metric_key not in row.stats and metric_key not in row.excluded and not row.unfinished
         }
@@ -118,7 +118,7 @@ class Aggregates(Tabular[AggregateRow]):
             NoSuchResultError, AmbiguousResultError, ArgumentError: As for `Results.best`.
         """
         metric_key = self._find(metric, context)
-        mode = self._lookup.require_mode(metric_key[0], mode)
+        mode = self._lookup.require_mode(metric_key.metric, mode)
         ranked = [row for row in self.rows if metric_key in row.stats]
         ranked.sort(key=lambda row: row.stats[metric_key].mean, reverse=mode == "max")
         rest = [row for row in self.rows if metric_key not in row.stats]

@@ -19,7 +19,7 @@ from ..errors import ArgumentError, MissingExtraError
 from .frames import arrow_package, arrow_stream, polars_frame
 from .row_collection import R, RowCollection
 from .rows import OF, Row, statistic
-from .text_table import MAX_LINES, terminal_width, text_table
+from .text_table import MAX_LINES, encodable, terminal_width, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ class Tabular(RowCollection[R]):
             elsewhere="to_csv() and to_records() have all columns",
             kept=self._kept_column,
         )
-        return "\n".join((table, *map(printable, self._notes())))
+        return "\n".join(map(encodable, (*table.splitlines(), *self._notes())))
 
     def _repr_html_(self) -> str:
         head, body = self._table()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from .._model.arguments import iterator_of
 from .._model.identity import flatten
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
-from .._model.status import shown_status
+from .._model.status import Status, shown_status
 from .._text import did_you_mean, shown
 from ..errors import ArgumentError, NoSuchParameterError, ParameterError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROW_FIELDS = ("status", "key", "name", "index", "id", "attempt")
 """The fields of a row that `Results.where` accepts besides parameters."""
-STATUSES = ("created", "queued", "in_progress", "completed", "failed", "stopped", "abandoned")
+SHOWN_STATUSES = (*get_args(Status), "abandoned")
 ONE_VALUE_EXPECTED = "one value to compare with; for other conditions write where(lambda row: {})"
 
 
@@ -61,7 +61,7 @@ def in_other_contexts(
         metric_key: The metric and the context that they lack.
         known: The metrics of these tasks.
     """
-    others = [other for other in known if other[0] == metric_key[0] and other != metric_key]
+    others = [other for other in known if other.metric == metric_key.metric and other != metric_key]
     if not others:
         return {}
     found = {
@@ -100,8 +100,8 @@ def filter_rows(
     params = {name: typed_value(name, value) for name, value in flatten({**(given or {}), **more}).items()}
     fields = {name: params.pop(name) for name in ROW_FIELDS if name in params and name not in known}
     for name, value in fields.items():
-        if name == "status" and value not in STATUSES:
-            expected = f"one of {', '.join(STATUSES)}{did_you_mean(value, STATUSES)}"
+        if name == "status" and value not in SHOWN_STATUSES:
+            expected = f"one of {', '.join(SHOWN_STATUSES)}{did_you_mean(value, SHOWN_STATUSES)}"
             raise ArgumentError("status", value, expected)
     for name, value in params.items():
         require_parameter(rows, "where", name)

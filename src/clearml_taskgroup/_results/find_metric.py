@@ -80,8 +80,8 @@ class MetricLookup:
         found = [
             metric_key
             for metric_key in listed
-            if metric_key[0] == metric
-            and _matches(metric_key[1], wanted, at_default)
+            if metric_key.metric == metric
+            and _matches(metric_key.context, wanted, at_default)
             and self._has_context_texts(metric_key, texts)
         ]
         asked = str(MetricKey(metric, (*wanted, *texts.items())))
@@ -110,7 +110,7 @@ class MetricLookup:
 
     def label(self, metric_key: MetricKey) -> str:
         """Formats a metric key with its unit: `time[split=val] (s)`."""
-        entry = self.vocabulary.metrics.get(metric_key[0]) if self.vocabulary is not None else None
+        entry = self.vocabulary.metrics.get(metric_key.metric) if self.vocabulary is not None else None
         return str(metric_key) + (f" ({entry.unit})" if entry is not None and entry.unit else "")
 
     def sort(self, metric_keys: Iterable[MetricKey]) -> list[MetricKey]:
@@ -118,7 +118,7 @@ class MetricLookup:
 
         The order in which they were first reported is not used because a server does not know it.
         """
-        return sorted(dict.fromkeys(metric_keys), key=lambda key: (self.place(key[0]), natural(str(key))))
+        return sorted(dict.fromkeys(metric_keys), key=lambda key: (self.place(key.metric), natural(str(key))))
 
     def place(self, metric: str) -> int:
         """Returns the position of a metric in the vocabulary; that after the last one if it is not there."""
@@ -172,7 +172,7 @@ class MetricLookup:
         for metric_key in known:
             full = self._with_defaults(metric_key)
             if metric in (str(metric_key), self.label(metric_key), str(full)):
-                return metric_key[0], {field: plain_text(value) for field, value in full[1]}
+                return metric_key.metric, {field: plain_text(value) for field, value in full.context}
         name, bracket, inside = metric.rpartition("[")
         pairs = [pair.partition("=") for pair in inside.removesuffix("]").split(",")]
         if not bracket or not inside.endswith("]") or not all(equals for _, equals, _ in pairs):
@@ -180,14 +180,12 @@ class MetricLookup:
         return name, {field.strip(): text.strip() for field, _, text in pairs}
 
     def _has_context_texts(self, metric_key: MetricKey, texts: Mapping[str, str]) -> bool:
-        context = {field: plain_text(value) for field, value in self._with_defaults(metric_key)[1]}
+        context = {field: plain_text(value) for field, value in self._with_defaults(metric_key).context}
         return all(context.get(field) == text for field, text in texts.items())
 
     def _suggestion(self, metric: str, context: Mapping[str, Any], known: Sequence[MetricKey]) -> str:
         """Suggests another metric, another field of the context or another value of a field."""
-        contexts = [
-            dict(self._with_defaults(metric_key)[1]) for metric_key in known if metric_key[0] == metric
-        ]
+        contexts = [dict(self._with_defaults(one).context) for one in known if one.metric == metric]
         if not contexts:
             close = closest(metric, {name for name, _ in known})
             return "" if close is None else repr(close)
@@ -204,7 +202,7 @@ class MetricLookup:
 
     def _with_defaults(self, metric_key: MetricKey) -> MetricKey:
         """Adds the template's defaults to the context, so that it can be asked for by them."""
-        context = dict(metric_key[1])
+        context = dict(metric_key.context)
         missing = [(field, text) for field, text in self.template.defaults.items() if field not in context]
         return MetricKey(metric_key.metric, tuple(sorted((*metric_key.context, *missing))))
 

@@ -29,7 +29,7 @@ def lookup_of(template: str, metrics: list[str | Metric] | None, stored: Any) ->
     return MetricLookup(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
 
 
-def row_of(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
+def past_row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
     """Returns the row of a task."""
     return Row(
         key=task.key,
@@ -48,7 +48,7 @@ def row_of(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:
     )
 
 
-def results_of(
+def past_results(
     rows: list[Row], about: About, lookup: MetricLookup, reader: Reader, more: str = ""
 ) -> Results:
     """Makes results of rows, in their order; `more` says why some are missing although no task is open."""

@@ -27,7 +27,7 @@ from .._storage.past_runs import (
 )
 from .._text import shown
 from ..errors import ArgumentError, NoHistoryError, NoSuchRunError
-from .from_past import lookup_of, results_of, row_of
+from .from_past import lookup_of, past_results, past_row
 from .history import Reader
 from .rows import About
 
@@ -176,8 +176,8 @@ def _from_disk(past: PastRun, sessions: Path, metrics: list[str | Metric] | None
         started=past.started,
         shared=past.shared or "",
     )
-    rows = [row_of(task, lookup, reader) for task in tasks]
-    return results_of(rows, about, lookup, reader, "a living process works on it" if lives else "")
+    rows = [past_row(task, lookup, reader) for task in tasks]
+    return past_results(rows, about, lookup, reader, "a living process works on it" if lives else "")
 
 
 class RunLogOnly(MemoryBackend):

@@ -29,7 +29,7 @@ from .._model.status import ENDED, from_server
 from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import abandoned_tasks, find_run_logs, load, log_empty_runs
-from .from_past import lookup_of, results_of, row_of
+from .from_past import lookup_of, past_results, past_row
 from .history import Reader
 from .rows import About
 from .task_table import rows_table_url
@@ -130,7 +130,7 @@ def _from_server(
     group = identity.get("group_name", "")
     counted = [Counted(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]
     complete(backend, lookup.template, counted, RECOUNT_TIMEOUT_S)
-    rows = [row_of(task, lookup, reader) for task in shown]
+    rows = [past_row(task, lookup, reader) for task in shown]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
     about = About(
         project=wanted.project,
@@ -148,7 +148,7 @@ def _from_server(
             rows_table_url, backend.table_url(run, parent_id, parent is not None), rows, lookup
         ),
     )
-    return results_of(rows, about, lookup, reader)
+    return past_results(rows, about, lookup, reader)
 
 
 def _stored_metrics(parent: Document | None) -> Any:

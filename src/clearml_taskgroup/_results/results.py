@@ -92,7 +92,7 @@ class Results(Tabular[Row]):
         """
         check_choice("of", of, OF)
         metric_key = self._key_with_values(metric, of, context)
-        mode = self._lookup.require_mode(metric_key[0], mode)
+        mode = self._lookup.require_mode(metric_key.metric, mode)
         row, value = self._best_row(metric_key, mode, of)
         elsewhere, note = self._elsewhere(metric_key)
         diverged = self._blocks.diverged(self.rows, metric_key) if of == "last" else ()
@@ -125,7 +125,7 @@ class Results(Tabular[Row]):
         """
         check_choice("of", of, OF)
         metric_key = self.find(metric, **context)
-        mode = self._lookup.require_mode(metric_key[0], mode)
+        mode = self._lookup.require_mode(metric_key.metric, mode)
         ranked = sorted(self._values(metric_key, of), key=lambda item: item[1], reverse=mode == "max")
         rows = [row for row, _ in ranked] + [row for row in self.rows if not has_value(row, metric_key, of)]
         note = self._elsewhere(metric_key)[1]
@@ -284,14 +284,14 @@ class Results(Tabular[Row]):
         check_choice("test", test, (*TESTS, None))
         names = over_names(self.rows, over)
         metric_key = self._key_with_values(metric, of, context)
-        likely = self._lookup.likely_mode(metric_key[0], mode)
+        likely = self._lookup.likely_mode(metric_key.metric, mode)
         return compare(
             configurations(self.rows, names),
             self._values(metric_key, of),
             metric=str(metric_key),
             label=self.label(metric_key),
             of=of,
-            mode=self._lookup.require_mode(metric_key[0], mode) if to is None else likely,
+            mode=self._lookup.require_mode(metric_key.metric, mode) if to is None else likely,
             over=names,
             to=to,
             test=test,

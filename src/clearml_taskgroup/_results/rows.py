@@ -14,8 +14,9 @@ import attrs
 from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
-from .._text import counted, natural, printable, shortened, shown, some
+from .._text import counted, natural, shortened, shown, some
 from ..errors import NoSuchResultError
+from .text_table import encodable
 
 if TYPE_CHECKING:
     from .._model.metric_data import MetricData
@@ -166,11 +167,11 @@ class Row:
 
     def __repr__(self) -> str:
         values = some([f"{m!s}={s.last:.4g}" for m, s in self.stats.items()], MAX_REPR_METRICS)
-        return printable(f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>")
+        return encodable(f"<Row {self.name!r} key={self.key} {self.status}{values and f' {values}'}>")
 
     def __str__(self) -> str:
         values = "  ".join(f"{m!s}={s.last:.6g}" for m, s in self.stats.items())
-        return printable(f"{with_parameters(self.name, self._params)}  {self.status}  {values}".rstrip())
+        return encodable(f"{with_parameters(self.name, self._params)}  {self.status}  {values}".rstrip())
 
 
 @attrs.frozen
@@ -306,7 +307,7 @@ class Best:
         metric = with_statistic(self.metric, self.of)
         order = "the greatest" if self.mode == "max" else "the least"
         name = with_parameters(self.name, self.params)
-        return printable(f"{name}: {metric} = {self.value_text()}, {order}{later}{without}")
+        return encodable(f"{name}: {metric} = {self.value_text()}, {order}{later}{without}")
 
 
 def with_parameters(name: str, params: Mapping[str, Any]) -> str:
@@ -389,7 +390,7 @@ class About:
         return None if self._table_url is None else self._table_url()
 
     def __str__(self) -> str:
-        return printable(f"{self.project}/{self.name}, run {self.run_number}")
+        return encodable(f"{self.project}/{self.name}, run {self.run_number}")
 
 
 def partial_text(rows: Sequence[Row], reason: str) -> str:
@@ -407,13 +408,7 @@ def row_metrics(metrics: Mapping[MetricKey, MetricData]) -> dict[str, Any]:
     keys = _one_object(tuple([key for key, data in metrics.items() if data.stats.count]))
     stored = [metrics[key] for key in keys]
     stats = ByMetric(zip(keys, [data.stats for data in stored], strict=True))
-    diverged = frozenset(
-        [
-            key
-            for key, data in metrics.items()
-            if (data.single_skipped or data.skipped_at is not None) and data.has_diverged
-        ]
-    )
+    diverged = frozenset([key for key, data in metrics.items() if data.has_diverged])
     for key in diverged:
         if key in stats:
             stats[key] = attrs.evolve(stats[key], last=math.nan, last_iteration=None)

@@ -170,7 +170,7 @@ class RunDiff(Tabular[DiffRow]):
         differences = [after - before for before, after in pairs if before is not None and after is not None]
         if not differences:
             return ""
-        mode = self._results.mode_of(metric_key[0])
+        mode = self._results.mode_of(metric_key.metric)
         up, down = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
         words = {"max": ("better", "worse"), "min": ("worse", "better"), None: ("higher", "lower")}[mode]
         mean = math.fsum(differences) / len(differences)

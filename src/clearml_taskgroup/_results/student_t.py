@@ -12,11 +12,9 @@ _TINY = 1e-300
 
 def two_sided_p(t: float, freedom: int) -> float:
     """Returns the probability of a value that is at least as far from 0 as `t`; NaN for NaN."""
-    if not math.isfinite(t):
-        return math.nan if math.isnan(t) else 0.0
     square = t * t
-    if square == math.inf:
-        return 0.0
+    if not math.isfinite(square):
+        return math.nan if math.isnan(t) else 0.0
     return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square), square / (freedom + square))
 
 
@@ -33,8 +31,8 @@ def quantile(confidence: float, freedom: int) -> float:
 
 def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
     """Returns the regularized incomplete beta function; `rest` is 1 - x, exactly."""
-    if x == 0 or rest == 0:
-        return 0.0 if x == 0 else 1.0
+    if rest == 0:
+        return 1.0
     if x > (a + 1) / (a + b + 2):  # there the fraction converges slowly
         return 1 - _incomplete_beta(b, a, rest, x)
     factor = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * _log(x, rest) + b * _log(rest, x)

@@ -29,9 +29,18 @@ MAX_MISSING_COLUMNS_SHOWN = 10
 """The most names in the line about columns without room."""
 
 _NUMBER = re.compile(r"[-+]?(\d[\d.,]*(e[-+]?\d+)?|nan|inf)( ± .*)?|–|")
-_BREAKS = re.compile(r"(?<=[,/_])|(?<=[^\d] )|(?<=\d )(?=\d)|(?<=[A-Za-z]-)(?=[A-Za-z])|(?=\[)")
+_BREAKS = re.compile(r"(?<=[,/_])|(?<=[^\d] )|(?<=\d )(?=[\d(])|(?<=[A-Za-z]-)(?=[A-Za-z])|(?=\[)")
 _HEAD_BREAKS = re.compile(r"(?=\[)|(?<= )(?=\()")
 """Headings are broken only before their context and their unit."""
+
+
+def encodable(text: str) -> str:
+    """Returns a text in one line that can be printed; what standard output cannot encode is a question mark.
+
+    The command's output has them as well. In Python, `print` would raise for each `±` in a terminal of ASCII.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return printable(text).encode(encoding, "replace").decode(encoding)
 
 
 def terminal_width() -> int | None:
@@ -63,7 +72,7 @@ def text_table(
         kept: The heading of the column that is omitted last; by default the first one on the left.
     """
     head, *shown = ([printable(cell) for cell in line] for line in [head, *body[:most]])
-    if room is not None and kept in head[1:]:
+    if room is not None and kept in head[2:]:  # the second column is omitted last in any case
         head, *shown = _with_room_first(head, shown, kept, room, MIN_NAME_WIDTH if folded else MIN_CUT_WIDTH)
     if room is None:
         widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
