@@ -197,16 +197,6 @@ def test_the_one_that_is_longest_in_the_run_leads(machines: Machines) -> None:
     assert third.leads()  # the second one gave no sign of life
 
 
-def test_without_a_queue_one_with_an_open_task_leads(machines: Machines, loopback: LoopbackServer) -> None:
-    transport = Transport(machines.view.connection)
-    shared = [SharedWithoutQueue(transport, machines.run, TEMPLATE, f"machine{n}-1-1-1") for n in range(2)]
-    assert [one.leads() for one in shared] == [False, False]
-    machines.run_task(shared[1])
-    assert [one.leads() for one in shared] == [False, True]
-    machines.run_task(shared[0], "another key")
-    assert [one.leads() for one in shared] == [True, False]
-
-
 def test_a_claim_costs_three_calls(machines: Machines, loopback: LoopbackServer) -> None:
     """Beside the task's own calls, there are three for the process that runs it, and one for who loses."""
     first, second = machines.joined(1), machines.joined(2)
