@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
+import importlib
 import inspect
 import pickle
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from clearml_taskgroup import TaskGroupError, TaskGroupWarning, errors
+from clearml_taskgroup._clearml.api_errors import Refused
 
 EXAMPLES: list[tuple[BaseException, type[BaseException], list[str]]] = [
     (
@@ -248,6 +255,51 @@ def test_tracebacks_name_the_public_module() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BaseException)
     ]
     assert {kind.__module__ for kind in public} == {errors.__name__}
+
+
+def private_exceptions() -> Iterator[tuple[str, str]]:
+    """Module and name of each exception class outside of `errors`, by the names of the base classes."""
+    root = Path(errors.__file__).parents[1]
+    paths = [path for path in root.rglob("*.py") if path.parent.name != "errors"]
+    classes = [
+        (path, *found)
+        for path in paths
+        for found in re.findall(r"^class (\w+)\((.+)\):", path.read_text(), flags=re.MULTILINE)
+    ]
+    exceptions = {kind.__name__ for kind in CLASSES}
+    for _ in range(3):  # kinds of kinds
+        for _, name, bases in classes:
+            if re.search(rf"Exception|SystemExit|\b({'|'.join(exceptions)})\b", bases):
+                exceptions.add(name)
+    for path, name, _ in classes:
+        if name in exceptions:
+            yield ".".join(path.relative_to(root.parent).with_suffix("").parts), name
+
+
+def test_no_traceback_shows_the_name_of_a_private_class() -> None:
+    """A private kind of a public error has that one's name; other exceptions are caught in the package."""
+    caught = {"TooLarge", "QueueGone", "SignalExit", "Failure", "NoAnswer", "NotChecked"}
+    found = {(module, name) for module, name in private_exceptions() if name not in caught}
+    assert len(found) > 9
+    for module, name in found:
+        with contextlib.suppress(ImportError):  # an integration, whose framework is not installed
+            kind = getattr(importlib.import_module(module), name)
+            public = kind.__mro__[1]
+            assert kind.__module__ == errors.__name__
+            assert kind.__name__ == kind.__qualname__ == public.__name__
+            assert issubclass(kind, getattr(errors, kind.__name__))
+
+
+def test_a_private_kind_of_an_error_is_itself_after_pickling() -> None:
+    error = Refused("no such task", 400, 101)
+    error.add_note("said the server")
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is Refused
+        assert vars(other) == vars(error)
+        assert traceback.format_exception_only(other) == [
+            "clearml_taskgroup.errors.ServerError: the ClearML server: no such task\n",
+            "said the server\n",
+        ]
 
 
 def test_every_error_has_an_example_here() -> None:

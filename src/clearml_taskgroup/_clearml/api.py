@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from .login import Connection
 
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 509})
-"""HTTP statuses of a server, or of a proxy before it, after which another attempt may succeed."""
-OVERLOADED = frozenset({408, 429, 502, 503, 504, 509})
-"""Statuses of a proxy that say nothing about the request itself."""
 MAX_ODD_ANSWERS = 3
 """How often a call is made to a server whose answers have the wrong shape."""
 MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
@@ -109,7 +105,7 @@ class Transport:
                         f"{action} was answered by something else than a ClearML server: {summary(answer)}"
                     )
                     may_be_done = status != 429
-                    by_proxy += status not in OVERLOADED
+                    by_proxy += status not in http_request.OVERLOADED
                     if by_proxy == attempts_on_proxy:
                         raise AnsweredByProxy(problem)
                 elif status == 200:
@@ -125,7 +121,7 @@ class Transport:
                     problem = f"{action} was answered with {_reason(answer, meta)}"
                     may_be_done = status not in (401, 429)
                     answers_500 += status == 500
-                    may_pass = status in {401, *RETRIED_STATUSES} and answers_500 < attempts_on_500
+                    may_pass = status in {401, *http_request.MAY_PASS} and answers_500 < attempts_on_500
                     if not may_pass:
                         raise Refused(problem, status, _subcode(meta))
                 if status == 401:

@@ -20,6 +20,7 @@ import attrs
 from .._log import logger
 from .._model import limits
 from ..errors import ServerError
+from ..errors._base import private_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,7 @@ _TASK = "taskgroup_task"
 """An attribute of ClearML's models: the id of the task that the model is an output of."""
 
 
+@private_kind
 class FileNotUploaded(ServerError):
     """A file could not be uploaded to the files server, or to another storage."""
 

@@ -28,6 +28,10 @@ CHUNK_BYTES = 64 * 1024
 MAX_REDIRECTS = 3
 SAME_REQUEST = (307, 308)
 """The redirects that keep method and body: after any other one, the request's body would be missing."""
+OVERLOADED = frozenset({408, 429, 502, 503, 504, 509})
+"""Statuses of a server, or of a proxy before it, that say nothing about the request itself."""
+MAY_PASS = OVERLOADED | {500}
+"""Statuses after which another attempt may succeed."""
 
 
 class TooLarge(requests.RequestException):

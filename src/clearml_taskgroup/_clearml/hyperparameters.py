@@ -37,6 +37,11 @@ ADDED = "params/"
 """How the entries of that section begin that hold parameters which were added later."""
 
 
+def entry_field(name: str) -> str:
+    """Gives the field of a task that has one entry of the section, for queries."""
+    return f"hyperparams.{SECTION}.{name}.value"
+
+
 def hyperparameters(run: RunInfo, spec: TaskSpec) -> dict[str, dict[str, dict[str, str]]]:
     """Makes the hyperparameter sections of a task: `General`, and what it shares with its run."""
     identity: dict[str, str | int] = {"queue": spec.queue} if spec.queue else {}

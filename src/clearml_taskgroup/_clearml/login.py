@@ -27,7 +27,7 @@ from .._model.backoff import Backoff
 from . import http_request, sdk
 from .answers import is_clearml, summary
 from .concurrent import call_in_time
-from .login_errors import TEMPORARY_STATUSES, LoginDelayed, NobodyThere, login_error, no_answer
+from .login_errors import LoginDelayed, NobodyThere, login_error, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,7 @@ def _session_class() -> Any:
                 content = answer.json()
             except ValueError:
                 content = None
-            if not is_clearml(content) or answer.status_code in TEMPORARY_STATUSES:
+            if not is_clearml(content) or answer.status_code in http_request.MAY_PASS:
                 odd = f"{self.host} does not answer as a ClearML API server does"
                 raise LoginDelayed(f"cannot log in: {odd}: {summary(answer)}")
             return answer

@@ -7,13 +7,16 @@ import re
 import requests
 
 from ..errors import LoginError
+from ..errors._base import private_kind
 from . import http_request
 
 
+@private_kind
 class LoginDelayed(LoginError):
     """A login that failed; another attempt may succeed."""
 
 
+@private_kind
 class NobodyThere(LoginDelayed):
     """The server's name is not known, or nothing listens there: a typing error, or a server that is off."""
 
@@ -46,7 +49,6 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
 )
-TEMPORARY_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
 _CERTIFICATE = (
     "set api.verify_certificate in clearml.conf (or CLEARML_API_HOST_VERIFY_CERT) to the path of a file "
     "with the certificate of its authority, or to false to accept any"

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .hyperparameters import SECTION
+from .hyperparameters import entry_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def run_table_url(
         return None
     filters = [] if parent is None else [f"parent.name:{parent}"]
     if parent is None or not is_own:
-        filters.append(f"hyperparams.{SECTION}.run.value:{run}")
+        filters.append(f"{entry_field('run')}:{run}")
     return f"{start}/{_tasks_word(connection)}?filter={','.join(filters)}"
 
 

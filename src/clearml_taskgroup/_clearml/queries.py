@@ -18,6 +18,7 @@ from .hyperparameters import (
     KEY_MARKER,
     RUN_MARKER,
     SECTION,
+    entry_field,
     own_entries,
 )
 
@@ -56,11 +57,6 @@ FIELDS = (
 
 Document = dict[str, Any]
 """A task as the server describes it, with the fields that were queried."""
-
-
-def _entry(name: str) -> str:
-    """The field of a task with an entry of its identity."""
-    return f"hyperparams.{SECTION}.{name}.value"
 
 
 def query_tasks(transport: Transport, query: Mapping[str, Any]) -> list[Document]:
@@ -141,10 +137,10 @@ def last_run_number(transport: Transport, group_id: str, first: int | None = Non
         group_id: The group's id.
         first: Where to begin: the highest of the next few numbers is found; None for the latest run.
     """
-    query: dict[str, Any] = {_entry("group"): [group_id], "only_fields": [_entry("run_number")]}
+    query: dict[str, Any] = {entry_field("group"): [group_id], "only_fields": [entry_field("run_number")]}
     query |= {"order_by": ["-created"], "page_size": 10, "page": 0}
     if first is not None:
-        query[_entry("run_number")] = [str(first + step) for step in range(RUN_NUMBERS)]
+        query[entry_field("run_number")] = [str(first + step) for step in range(RUN_NUMBERS)]
         query["page_size"] = MAX_PAGE_TASKS
     found = query_tasks(transport, query)
     return max((parse_count(identity_of(task).get("run_number")) for task in found), default=0)
@@ -168,10 +164,10 @@ def find_run_id(transport: Transport, group_id: str, run: int | str) -> str | No
 def _runs_numbered(transport: Transport, group_id: str, number: int) -> list[str]:
     """Finds the ids of a group's runs with a number: two machines may have used the same one offline."""
     runs: list[str] = []
-    query: dict[str, Any] = {_entry("group"): [group_id], _entry("run_number"): [str(number)]}
-    query |= {"only_fields": [_entry("run")], "order_by": ["-created"], "page_size": 1, "page": 0}
+    query: dict[str, Any] = {entry_field("group"): [group_id], entry_field("run_number"): [str(number)]}
+    query |= {"only_fields": [entry_field("run")], "order_by": ["-created"], "page_size": 1, "page": 0}
     while len(runs) < MAX_RUNS_NAMED:
-        others = {_entry("run"): [f"-{run}" for run in runs]} if runs else {}  # all but these
+        others = {entry_field("run"): [f"-{run}" for run in runs]} if runs else {}  # all but these
         found = [identity_of(task).get("run") for task in query_tasks(transport, {**query, **others})]
         if not found or not found[0] or found[0] in runs:
             break
@@ -185,8 +181,8 @@ def find_latest_run(transport: Transport, group_id: str) -> tuple[str | None, in
     Returns:
         The run's id, None where the group has no run; its number; the numbers of later runs without tasks.
     """
-    query: dict[str, Any] = {_entry("group"): [group_id], "order_by": ["-created"]}
-    fields = map(_entry, ("run", "run_number", "kind"))
+    query: dict[str, Any] = {entry_field("group"): [group_id], "order_by": ["-created"]}
+    fields = map(entry_field, ("run", "run_number", "kind"))
     query |= {"only_fields": [*fields, "runtime", "system_tags"], "page_size": MAX_PAGE_TASKS // 5}
     runs: dict[int, str] = {}  # by their numbers
     with_tasks: set[int] = set()
@@ -213,8 +209,8 @@ def run_labels(transport: Transport, group_id: str) -> list[str]:
 
 def _runs(transport: Transport, group_id: str) -> dict[str, tuple[int, str]]:
     """Finds number and shared text of a group's runs by their ids, the latest first."""
-    fields = tuple(map(_entry, ("run", "run_number", "shared")))
-    found = map(identity_of, query_all_tasks(transport, {_entry("group"): [group_id]}, fields))
+    fields = tuple(map(entry_field, ("run", "run_number", "shared")))
+    found = map(identity_of, query_all_tasks(transport, {entry_field("group"): [group_id]}, fields))
     return {
         run["run"]: (parse_count(run.get("run_number")), run.get("shared", ""))
         for run in found
@@ -239,10 +235,10 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
         tasks["project"] = projects_named(transport, project)
         if not tasks["project"]:
             return []
-    fields = ["project", "created", _entry("group_name")]
+    fields = ["project", "created", entry_field("group_name")]
     tasks |= {"order_by": ["-created"], "page_size": MAX_PAGE_TASKS, "page": 0, "only_fields": fields}
     firsts = query_tasks(transport, {**tasks, f"runtime.{INDEX_MARKER}": "0"})
-    firsts += query_tasks(transport, {**tasks, _entry("index"): ["0"]})  # of version 0.1
+    firsts += query_tasks(transport, {**tasks, entry_field("index"): ["0"]})  # of version 0.1
     firsts.sort(key=lambda task: created_at(task) or 0.0, reverse=True)
     ids = sorted({str(task["project"]) for task in firsts if task.get("project")})
     answer = transport.call("projects.get_all", {"id": ids, "only_fields": ["id", "name"]}) if ids else {}
@@ -255,13 +251,13 @@ def groups_of(transport: Transport, project: str | None) -> list[tuple[str, str]
 
 def group_tasks(transport: Transport, group_id: str) -> list[Document]:
     """Finds all tasks of a group, of all its runs, without copies and archived tasks."""
-    query = {_entry("group"): [group_id], _entry("kind"): ["task"]}
+    query = {entry_field("group"): [group_id], entry_field("kind"): ["task"]}
     return [task for task in query_all_tasks(transport, query) if is_counted(task)]
 
 
 def all_run_tasks(transport: Transport, run: str) -> list[Document]:
     """Finds a run's tasks, parent and copies that were made in the web page, the latest first."""
-    return query_all_tasks(transport, {_entry("run"): [run]})
+    return query_all_tasks(transport, {entry_field("run"): [run]})
 
 
 def run_tasks(transport: Transport, run: str) -> dict[tuple[str, str, str], Document]:
@@ -306,12 +302,12 @@ def find_originals(transport: Transport, identity: Mapping[str, str]) -> list[Do
     fields = ("id", "created", "runtime", "system_tags", *IDENTITY_FIELDS)
     # "__$any", because a bare value that starts with '-' would mean 'not this one'.
     wanted = {name: ["__$any", value] for name, value in identity.items()}
-    shared = {_entry(name): wanted[name] for name in ("run", "kind")}
+    shared = {entry_field(name): wanted[name] for name in ("run", "kind")}
     own = [name for name in ("key", "attempt") if name in identity]
     marked = {f"runtime.{_MARKERS[name]}": identity[name] for name in own}
     found = query_all_tasks(transport, {**shared, **marked}, fields)
     if own and _has_tasks_of_version_0_1(transport, identity["run"]):
-        old = {_entry(name): wanted[name] for name in own}
+        old = {entry_field(name): wanted[name] for name in own}
         found += query_all_tasks(transport, {**shared, **old}, fields)
     return [task for task in found if is_original(task) and identity.items() <= identity_of(task).items()]
 
@@ -322,8 +318,8 @@ _MARKERS = {"key": KEY_MARKER, "attempt": ATTEMPT_MARKER}
 @functools.lru_cache(maxsize=8)
 def _has_tasks_of_version_0_1(transport: Transport, run: str) -> bool:
     """Whether a run was begun by a version that had all of the identity in the section; asked once."""
-    query: dict[str, Any] = {_entry("run"): [run], _entry("kind"): ["task"], "order_by": ["created"]}
-    query |= {"page": 0, "page_size": 1, "only_fields": [f"hyperparams.{SECTION}.key.name"]}
+    query: dict[str, Any] = {entry_field("run"): [run], entry_field("kind"): ["task"]}
+    query |= {"order_by": ["created"], "page": 0, "page_size": 1, "only_fields": [entry_field("key")]}
     first = query_tasks(transport, query)
     return any((task.get("hyperparams") or {}).get(SECTION, {}).get("key") for task in first)
 

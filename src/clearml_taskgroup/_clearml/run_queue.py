@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import LoginError, ServerError
+from ..errors._base import private_kind
 from .api_errors import Refused
 from .dates import seconds_since_1970
 
@@ -28,6 +29,7 @@ class QueueGone(Exception):
     """The queue has been deleted."""
 
 
+@private_kind
 class QueueRefused(ServerError):
     """The server does not let this process create a queue, or add a text to one."""
 

@@ -10,7 +10,7 @@ from .._model.specs import Ending, ForeignStatus
 from .._model.status import ABANDONED, ENDED, PUBLISHED, from_server
 from ..errors import ServerError
 from .api_errors import Refused, Unreachable
-from .hyperparameters import SECTION, added, parameter, runtime_of
+from .hyperparameters import SECTION, added, entry_field, parameter, runtime_of
 from .queries import find_originals, is_archived, is_counted, is_original, projects_named
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ STATUS_FIELDS = (
     "status_message",
     "system_tags",
     "runtime",
-    f"hyperparams.{SECTION}.run.value",
+    entry_field("run"),
 )
 """The fields of a task that `foreign_status` reads."""
 DELETED = ForeignStatus("stopped", "deleted from the server", "deleted")

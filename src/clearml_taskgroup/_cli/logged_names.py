@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml.events import SINGLE_VALUE_ITERATION, SINGLE_VALUE_TITLE
-from .._clearml.hyperparameters import SECTION
+from .._clearml.hyperparameters import entry_field
 from .._clearml.queries import MAX_PAGE_TASKS, created_at, identity_of, query_all_tasks, query_by_id
 from .._drift.apply_offline import obstacle_of as session_obstacle
 from .._drift.apply_offline import session_marks, session_names
@@ -20,7 +20,7 @@ from .._model.name_template import Name
 from .._results.from_past import lookup_of
 from .._text import some
 from ..errors import TaskGroupError
-from ..errors._base import facts
+from ..errors._base import facts, private_kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -46,8 +46,8 @@ _FIELDS = (
     "tags",
     "comment",
     "last_metrics",
-    f"hyperparams.{SECTION}.kind",
-    f"hyperparams.{SECTION}.group_name",
+    entry_field("kind"),
+    entry_field("group_name"),
 )
 
 
@@ -55,6 +55,7 @@ Marks = tuple[Sequence[str], str]
 """Tags and comment of a task, which tell what a plan has copied in it."""
 
 
+@private_kind
 @facts
 class NoSuchTasksError(TaskGroupError, LookupError):
     """Raised when tasks or projects do not exist, or the credentials do not allow to read them."""

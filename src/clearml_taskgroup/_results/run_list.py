@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._clearml.hyperparameters import IDENTITY_FIELDS, SECTION
+from .._clearml.hyperparameters import IDENTITY_FIELDS, entry_field
 from .._clearml.queries import (
     Document,
     identity_of,
@@ -120,7 +120,7 @@ def runs_on_server(backend: OnlineBackend, on_disk: Mapping[str, Listed]) -> lis
         backend: The server.
         on_disk: The runs on this disk by their ids, which show whose processes have died.
     """
-    documents = query_all_tasks(backend.transport, {f"hyperparams.{SECTION}.kind.value": ["task"]}, _FIELDS)
+    documents = query_all_tasks(backend.transport, {entry_field("kind"): ["task"]}, _FIELDS)
     projects = _projects(backend.transport, {str(document.get("project")) for document in documents})
     runs: dict[str, list[Document]] = {}
     for document in filter(is_counted, documents):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._clearml.hyperparameters import SECTION
+from .._clearml.hyperparameters import entry_field
 from .._clearml.queries import find_latest_run, identity_of, parse_count, query_by_id, query_tasks
 from .._clearml.run_numbers import reserve_run_number
 from .._model.specs import Ending
@@ -61,7 +61,7 @@ def join_online(
         return parent
 
     parent, is_new = find_or_create_parent(shared, create)
-    fields = [f"hyperparams.{SECTION}.{name}.value" for name in ("run_number", "template")]
+    fields = [*map(entry_field, ("run_number", "template"))]
     stored = next(iter(query_by_id(backend.transport, [parent], [*fields, "status", "status_reason"])), {})
     if not is_new:
         # What this library stops has a reason; the web page gives none.
@@ -86,10 +86,7 @@ def latest_text_on_server(backend: OnlineBackend, group_id: str) -> str:
     run, _, _ = find_latest_run(backend.transport, group_id)
     if run is None:
         return ""
-    query = {
-        f"hyperparams.{SECTION}.run.value": [run],
-        "only_fields": [f"hyperparams.{SECTION}.shared.value"],
-    }
+    query = {entry_field("run"): [run], "only_fields": [entry_field("shared")]}
     any_task = query_tasks(backend.transport, {**query, "page_size": 1, "page": 0})
     return next((identity_of(task).get("shared", "") for task in any_task), "")
 

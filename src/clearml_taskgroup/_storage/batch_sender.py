@@ -12,6 +12,7 @@ from .._clearml.api_errors import AnsweredByProxy, Refused, Unreachable
 from .._model import limits
 from .._model.backoff import Backoff
 from ..errors import LoginError
+from ..errors._base import private_kind
 from .append_file import append_to
 from .outbox import TORN, parse_lines
 
@@ -38,6 +39,7 @@ MAX_REFUSAL_CHARS = 200
 """The length of the reason that is kept of a refusal."""
 
 
+@private_kind
 class Undecided(Unreachable):
     """Some single events were refused by a proxy, but not often or long enough to be set aside."""
 

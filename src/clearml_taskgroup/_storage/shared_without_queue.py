@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._clearml.documents import past_task
-from .._clearml.hyperparameters import SECTION
+from .._clearml.hyperparameters import entry_field
 from .._clearml.queries import attempts_of, is_counted, query_all_tasks
 from .._model.status import ENDED, from_server
 from .shared_run import PARENT, SharedRun
@@ -28,7 +28,7 @@ def tasks_of(transport: Transport, run: str, template: NameTemplate) -> list[Pas
         run: The run's id.
         template: The group's template.
     """
-    query = {f"hyperparams.{SECTION}.run.value": [run], f"hyperparams.{SECTION}.kind.value": ["task"]}
+    query = {entry_field("run"): [run], entry_field("kind"): ["task"]}
     found: dict[tuple[str, int], PastTask] = {}
     for document in reversed(query_all_tasks(transport, query)):
         if is_counted(document):

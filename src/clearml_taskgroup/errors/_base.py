@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -58,6 +59,23 @@ def _take_facts(self: Any, *args: Any, **named: Any) -> None:
     for name, value in values.items():
         setattr(self, name, value)
     BaseException.__init__(self, *values.values())
+
+
+def private_kind(cls: type[_Error]) -> type[_Error]:
+    """Gives a private kind of a public error that one's name, as the name is what tracebacks show."""
+    place, public = (cls.__module__, cls.__name__), cls.__mro__[1]
+    cls.__module__, cls.__name__, cls.__qualname__ = public.__module__, public.__name__, public.__qualname__
+
+    def reduce(self: Any) -> tuple[Any, ...]:
+        return _restored, (*place, self.args), vars(self)
+
+    cls.__reduce__ = reduce  # type: ignore[method-assign]
+    return cls
+
+
+def _restored(module: str, name: str, args: tuple[Any, ...]) -> Any:
+    """Unpickles or copies such an error, which is not found by the name that it shows."""
+    return getattr(importlib.import_module(module), name)(*args)
 
 
 def limited(text: str) -> str:

@@ -30,6 +30,7 @@ from .._run.provenance import script_of
 from .._run.sharing import LEAVING
 from .._storage.past_runs import find_run_log
 from ..errors import ArgumentError, ParameterError, TaskAbortedError
+from ..errors._base import private_kind
 from . import needs
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ LATEST_RUN = ".clearml-taskgroup-run"
 _DONE = "Hydra runs its job all the same, which cannot report: let it return if GroupTask.current().done"
 
 
+@private_kind
 class _JobAbortedError(TaskAbortedError, Exception):
     """As its base; no task's block is around a job, and by an `Exception` Hydra ends that job alone."""
 
