@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S = 0.5, 5.0
+MIN_LOGIN_ANSWER_S = 1.0
+"""How long one attempt waits for its answer at least."""
+LOGIN_MARGIN_S = 0.5
+"""How long after that it is waited for what keeps to no limit, as looking up the server's name."""
 
 
 @attrs.define
@@ -126,10 +130,9 @@ def connect(timeout: float | None = None, *, restarts: bool = True) -> Connectio
     backoff = Backoff(MIN_LOGIN_RETRY_DELAY_S, MAX_LOGIN_RETRY_DELAY_S)
     sessions: list[Any] = []
     while True:
-        kind.answer_timeout = left = max(1.0, deadline - time.monotonic())
+        kind.answer_timeout = left = max(MIN_LOGIN_ANSWER_S, deadline - time.monotonic())
         try:
-            # In a thread: looking up the server's name keeps to no limit.
-            call_in_time(lambda: sessions.append(kind()), left + 0.5, "the login")
+            call_in_time(lambda: sessions.append(kind()), left + LOGIN_MARGIN_S, "the login")
             break
         except TimeoutError as error:
             raise LoginDelayed(f"cannot log in: {host} did not answer in time") from error

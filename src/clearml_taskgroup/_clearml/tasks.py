@@ -265,7 +265,7 @@ def set_comment(transport: Transport, task_id: str, comment: str) -> None:
 
 
 def add_parameters(transport: Transport, task_id: str, params: Mapping[str, Any]) -> None:
-    """Adds parameters to a task, whatever its status."""
+    """Adds parameters to a task that has not ended."""
     edit_parameters(transport, task_id, added(params))
 
 
@@ -295,7 +295,7 @@ def annotate_task(
 
 
 def add_artifacts(transport: Transport, task_id: str, artifacts: Sequence[Mapping[str, Any]]) -> None:
-    """Lists artifacts, whose files were uploaded, with a task."""
+    """Lists artifacts, whose files were uploaded, with a task that has not ended."""
     body = {"task": task_id, "artifacts": list(artifacts), "force": True}
     transport.call("tasks.add_or_update_artifacts", body)
 
