@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,7 +13,6 @@ from clearml_taskgroup._storage import script_detection
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, NoSuchRunError
 from tests.loopback import LoopbackServer
-from tests.support.cli import as_json, command, told
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT: dict[str, Any] = {
@@ -167,18 +165,3 @@ def test_new_parameters_are_named(monkeypatch: Any) -> None:
     assert [row.change for row in found] == ["added", "removed"]
     assert "parameters added: dropout" in repr(found)
     assert found.code_changes() == ["code: not known for the later run"]
-
-
-def test_the_command(monkeypatch: Any) -> None:
-    """`diff` compares with the run before, or with --to; --code has the changed lines."""
-    run([1, 2], SCRIPT, monkeypatch, mode="offline")
-    assert "first one" in told("diff", "digits/sweep", code=2)
-    run([1, 3], SCRIPT | {"diff": "+lr = 3\n"}, monkeypatch, mode="offline")
-    text = command("diff", "digits/sweep", "--code").stdout
-    assert "0.1875 → 0.25 (+0.0625)" in text
-    assert "++lr = 3" in text.splitlines()
-    found = as_json("diff", "digits/sweep", "--run", "2", "--to", "1")
-    assert [one["change"] for one in found["configurations"]] == ["in both", "added", "removed"]
-    assert found["code"]["after"]["commit"] == COMMIT
-    assert json.dumps(found["code_changes"])
-    assert "run 7" in told("diff", "digits/sweep", "--to", "7", code=1)
