@@ -1,4 +1,4 @@
-"""A group's life: opening, nesting, the current one, threads, forks, groups that nobody closes."""
+"""A group's life: opening, nesting, threads, forks, groups that nobody closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup import TaskGroup
 from clearml_taskgroup.errors import GroupStateError
 from clearml_taskgroup.testing import recording
 from tests.support.scripts import Place, leaves, place_of, run_script, statuses
@@ -135,63 +135,7 @@ def test_an_inner_group_may_be_caught_by_the_outer_tasks_block(tmp_path: Path) -
     }
 
 
-# --- current and activate ----------------------------------------------------------------------
-
-
-def test_the_current_group_and_task_are_those_of_the_innermost_block() -> None:
-    """`current()` follows the blocks in and out."""
-    assert (TaskGroup.current(), GroupTask.current()) == (None, None)
-    with recording():
-        with TaskGroup("the project", "the outer") as outer:
-            assert (TaskGroup.current(), GroupTask.current()) == (outer, None)
-            with outer.task(name="around") as around:
-                assert GroupTask.current() is around
-                with TaskGroup("the project", "the inner") as inner, inner.task(name="within") as within:
-                    assert (TaskGroup.current(), GroupTask.current()) == (inner, within)
-                assert (TaskGroup.current(), GroupTask.current()) == (outer, around)
-            assert GroupTask.current() is None
-    assert (TaskGroup.current(), GroupTask.current()) == (None, None)
-
-
-def test_a_turn_without_a_block_is_the_current_task() -> None:
-    """In a loop over a sweep the turn is the current task; after the loop there is none."""
-    with recording(), TaskGroup("the project", "the group") as group:
-        for task in group.sweep({"seed": [0, 1]}):
-            assert GroupTask.current() is task
-        assert GroupTask.current() is None
-
-
-def test_a_thread_has_no_current_task_until_it_activates_one() -> None:
-    """`activate()` makes task and group current in a thread, and ends neither."""
-    seen: list[object] = []
-
-    def train(task: GroupTask) -> None:
-        seen.append((TaskGroup.current(), GroupTask.current()))
-        with task.activate() as active:
-            seen.append((TaskGroup.current(), GroupTask.current()))
-            active.report({"loss": 1.0}, 1)
-        seen.append((TaskGroup.current(), GroupTask.current(), task.status))
-        with task.group.activate():
-            seen.append(TaskGroup.current())
-
-    with recording() as backend, TaskGroup("the project", "the group") as group:
-        with group.task(name="the task") as task:
-            thread = threading.Thread(target=train, args=(task,))
-            thread.start()
-            thread.join()
-    assert seen == [(None, None), (group, task), (None, None, "in_progress"), group]
-    assert backend.members[0].scalars == {("loss", "value"): [(1, 1.0)]}
-
-
-def test_activate_is_undone_by_an_exception() -> None:
-    """What was current before is so again when an exception leaves an activated block."""
-    error = ValueError("bad")
-    with recording(), TaskGroup("the project", "the group") as group:
-        task = group.task(name="the task")
-        with leaves(error), task.activate():
-            raise error
-        assert GroupTask.current() is None
-        assert task.status == "in_progress"
+# --- threads -----------------------------------------------------------------------------------
 
 
 def test_blocks_of_one_task_in_several_threads_report_together() -> None:
@@ -425,33 +369,6 @@ with offline() as group:
     for seed, count in enumerate([50, 50, 50, 250]):
         found = [point[2] for point in outcome.sessions[f"the group seed={seed}"].scalars]
         assert sorted(found) == list(range(count))
-
-
-def test_a_closed_group_is_never_current_nor_an_outer_group() -> None:
-    """Blocks that overlap: the one that was entered first is left first."""
-    with recording():
-        first, second = TaskGroup("digits", "first"), TaskGroup("digits", "second")
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert TaskGroup.current() is second
-        with second.task({"C": 1}) as task:
-            assert GroupTask.current() is task
-        second.__exit__(None, None, None)
-        assert (TaskGroup.current(), GroupTask.current()) == (None, None)
-        with TaskGroup("digits", "third") as third:
-            assert third.parent_id not in (first.parent_id, second.parent_id)
-
-
-def test_tasks_whose_blocks_overlap() -> None:
-    with recording(), TaskGroup("digits", "sweep") as group:
-        first, second = group.tasks({"C": [1, 2]})
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert GroupTask.current() is second
-        second.__exit__(None, None, None)
-        assert GroupTask.current() is None
 
 
 def test_the_import_leaves_out_what_a_server_needs() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -354,50 +352,6 @@ def test_the_note_on_own_blocks_is_not_for_errors_that_catch_does_not_mean(place
     with leaves(error), place.group(catch=ValueError) as group:
         for _ in group.sweep({"seed": [0, 1]}):
             raise error
-
-
-def test_every_failed_task_is_a_failure(place: Place) -> None:
-    """Marked by hand, ended with the group, or by an exception that nothing catches: all are told."""
-    with pytest.raises(ValueError, match="bad"), place.group() as group:
-        by_hand, unsaid, beside, own = group.tasks({"seed": range(4)})
-        by_hand.mark_failed("out of memory")
-        unsaid.mark_failed()
-        with own:
-            raise ValueError("bad")
-    told = {str(failure.task): str(failure.exception) for failure in group.failures}
-    assert list(told) == ["seed=0", "seed=1", "seed=3", "seed=2"]
-    assert list(told.values()) == [
-        "out of memory",
-        "it was marked as failed",
-        "bad",
-        "group aborted by ValueError: bad",
-    ]
-    assert beside.status == "failed"
-
-
-def test_a_failure_holds_no_frames() -> None:
-    """What failed a task that nothing caught is told by an exception like it, which keeps nothing alive."""
-
-    class Data:
-        """Is large."""
-
-    gone: list[weakref.ref[Data]] = []
-
-    def work() -> None:
-        data = Data()
-        gone.append(weakref.ref(data))
-        raise ValueError("bad")
-
-    with recording():
-        group = TaskGroup("the project", "the group").open()
-        with contextlib.suppress(ValueError), group.task(name="one"):
-            work()
-    gc.collect()
-    assert gone[0]() is None
-    (failure,) = group.failures
-    assert (repr(failure.exception), failure.exception.__traceback__) == ("ValueError('bad')", None)
-    assert "in work" in failure.traceback
-    group.close()
 
 
 def test_catch_acts_on_tasks_that_run_side_by_side(place: Place) -> None:

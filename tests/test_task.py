@@ -1,10 +1,9 @@
-"""One task: report, bind, name, parameters, finding it again, and how it ends; in memory."""
+"""One task: reports, parameters, and how it ends; in memory."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from clearml_taskgroup.errors import (
     DuplicateTaskError,
     GroupStateError,
     MissingFieldError,
-    NoCurrentTaskError,
     ParameterError,
-    ReportError,
     TaskClosedError,
     UnknownFieldError,
     UnknownTaskError,
 )
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import MemoryStore
 
 
 class Unprintable:
@@ -98,119 +95,6 @@ def test_an_empty_report(task: GroupTask, backend: MemoryStore) -> None:
     assert scalars(task, backend) == {}
 
 
-def test_bind_fills_context_in(backend: MemoryStore) -> None:
-    """Bound context is as if given; binding again adds; what is given to report goes first."""
-    with TaskGroup("digits", "sweep", template="{metric}/{split}-{fold=0}") as group:
-        task = group.task({"C": 1})
-        val = task.bind(split="val")
-        val.report({"loss": 1.0}, 1)
-        val.bind(fold=3).report({"loss": 2.0}, 1)
-        val.bind(split="test").report({"loss": 3.0}, 1)
-        val.report({"loss": 4.0}, 1, split="train", fold=1)
-        val.report({"loss": 5.0}, 2)
-        assert (val.task, repr(val)) == (task, "<C=1 bound to split='val'>")
-    assert backend.members[0].scalars == {
-        ("loss", "val-0"): [(1, 1.0), (2, 5.0)],
-        ("loss", "val-3"): [(1, 2.0)],
-        ("loss", "test-0"): [(1, 3.0)],
-        ("loss", "train-1"): [(1, 4.0)],
-    }
-
-
-def test_a_bound_dict_stays_the_users(task: GroupTask) -> None:
-    """A view keeps its own copy of what was bound."""
-    context = {"split": "val"}
-    view = task.bind(**context)
-    context["split"] = "test"
-    assert tuple(view.metric("loss")) == ("loss", "val")
-
-
-def test_bind_checks_at_once(task: GroupTask) -> None:
-    """Context that the template has no field for is told where it is bound."""
-    with pytest.raises(UnknownFieldError, match="'fold'"):
-        task.bind(fold=1)
-    with pytest.raises(UnknownFieldError, match="'fold'"):
-        task.bind(split="val").bind(fold=1)
-
-
-def test_a_view_is_for_reporting_only(task: GroupTask) -> None:
-    """A view has no status of its own; it reports to its task, until that ends."""
-    view = task.bind(split="val")
-    task.close()
-    with pytest.raises(TaskClosedError):
-        view.report({"loss": 1.0}, 1)
-
-
-def test_a_name_is_plain_text(task: GroupTask) -> None:
-    assert (task.name, type(task.name), str(task)) == ("C=1,seed=0", str, "C=1,seed=0")
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("report_scalar", r"write task\.report\(\{'loss': 0\.3\}, iteration, split='val'\)"),
-        ("report_image", r"write task\.metric\('name', split='val'\)\.report_image\(…\)"),
-        ("get_logger", r"its logger is task\.logger"),
-        ("upload_artifact", r"task\.clearml_task\.upload_artifact\(…\)"),
-        ("connect", r"task\.set_parameters\(.*task\.clearml_task\.connect\(…\)"),
-        ("add_tags", r"tags=\[…\]"),
-    ],
-)
-def test_clearmls_names_on_a_task(task: GroupTask, name: str, advice: str) -> None:
-    """An attribute of ClearML's task or logger does not exist, and the error says what to write."""
-    for one in (task, task.bind(split="val")):
-        with pytest.raises(AttributeError, match=f"object has no attribute '{name}'; .*{advice}"):
-            getattr(one, name)
-    with pytest.raises(
-        AttributeError, match=r"'BoundTask' .* 'status'; the task that is bound has it: \.task\.status"
-    ):
-        task.bind(split="val").status  # type: ignore[attr-defined]  # noqa: B018
-    with pytest.raises(AttributeError, match=r"has no attribute '_repr_latex_'$"):
-        task._repr_latex_  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_all_of_clearmls_names_on_a_task(task: GroupTask) -> None:
-    """Where clearml is imported, the error of its other names says where ClearML's object is."""
-    clearml = pytest.importorskip("clearml")
-    for owner in (clearml.Task, clearml.Logger):
-        for name in vars(owner):
-            if not name.startswith("_") and not hasattr(task, name):
-                with pytest.raises(AttributeError, match="; ") as raised:
-                    getattr(task, name)
-                assert len(str(raised.value)) <= 500
-    with pytest.raises(AttributeError, match=r"ClearML's own is task\.clearml_task\.set_comment"):
-        task.set_comment  # type: ignore[attr-defined]  # noqa: B018
-
-
-@pytest.mark.parametrize("bound", [False, True])
-def test_a_report_in_the_form_of_another_library(task: GroupTask, bound: bool) -> None:
-    """Name, value and step one after another are refused with the form that `report` has."""
-    one = task.bind(split="val") if bound else task
-    for given in [("acc",), ("acc", 0.9), ("acc", 0.9, 3), ("acc", 0.9, 3, "val")]:
-        with pytest.raises(ReportError, match=r"was given 'acc', a str; it takes a dict.*'loss': 0\.3"):
-            one.report(*given)  # type: ignore[call-overload]
-    with pytest.raises(ReportError, match=r"was given 'val' after the dict and the iteration.*split='val'"):
-        one.report({"acc": 0.9}, 3, "val")  # type: ignore[call-overload]
-
-
-def test_what_a_task_says_of_itself(group: TaskGroup, backend: MemoryStore) -> None:
-    """Key, index, attempt, id, parameters, tags and status can be read; the repr is one line."""
-    task = group.task({"C": np.float64(0.5), "model": {"depth": 3}}, tags=["a"])
-    assert (task.index, task.attempt, task.tags, task.url) == (0, 1, ("a",), None)
-    assert task.params == {"C": 0.5, "model/depth": 3}
-    assert backend.tasks[task.id].key == task.key
-    assert repr(task) == f"<GroupTask 'C=0.5,model/depth=3' key={task.key} in_progress>"
-
-
-def test_params_are_a_copy(task: GroupTask) -> None:
-    """What a script does to the dict of parameters changes nothing of the task."""
-    params = task.params
-    assert type(params) is dict
-    params.pop("C")
-    params["seed"] = 7
-    assert task.params == {"C": 1, "seed": 0}
-
-
 def test_set_parameters(task: GroupTask, backend: MemoryStore) -> None:
     """Parameters that turn up later are added on one level, and leave the identity as it is."""
     key = task.key
@@ -235,37 +119,6 @@ def test_set_parameters_of_an_ended_task(task: GroupTask) -> None:
     task.close()
     with pytest.raises(TaskClosedError):
         task.set_parameters({"a": 1})
-
-
-def test_get_finds_a_task_by_parameters_key_or_name(group: TaskGroup) -> None:
-    """As many parameters as tell the task from the others are enough; equal values match."""
-    space = {"C": [1, 10], "model": [{"depth": 3}, {"depth": 4}]}
-    tasks = group.tasks(space)
-    extra = group.task(name="baseline")
-    assert group.get(C=1.0, model={"depth": np.int64(4)}) is tasks[1]
-    assert group.get({"C": 10, "model/depth": 3}) is tasks[2]
-    assert group.get(name="baseline") is group.get(key="baseline") is extra
-    assert group.get(key=tasks[3].key) is tasks[3]
-    assert (len(group), list(group)) == (5, [*tasks, extra])
-    tasks[0].set_parameters({"found": 7})
-    assert group.get(found=7) is tasks[0]
-
-
-def test_get_finds_none_or_many(group: TaskGroup) -> None:
-    """None and several are errors that name what there is, or what matches."""
-    with pytest.raises(UnknownTaskError, match="no tasks yet"):
-        group.get(C=1)
-    group.tasks({"C": [1, 10], "seed": [0, 1]})
-    with pytest.raises(UnknownTaskError, match="2 tasks match C=1: C=1,seed=0, C=1,seed=1"):
-        group.get(C=1)
-    with pytest.raises(UnknownTaskError, match="no task matches C=3; the group has: C=1,seed=0"):
-        group.get(C=3)
-    with pytest.raises(UnknownTaskError, match="no task matches C='1'"):
-        group.get(C="1")
-    with pytest.raises(UnknownTaskError, match="no task matches c=1"):
-        group.get(c=1)
-    with pytest.raises(UnknownTaskError, match="4 tasks match no parameters"):
-        group.get()
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
@@ -340,18 +193,6 @@ def test_odd_arguments_are_named(group: TaskGroup, call: Any, argument: str, odd
     assert len(str(raised.value)) <= 500
 
 
-def test_copies_are_the_task_itself(task: GroupTask, backend: MemoryStore) -> None:
-    """Whatever holds a task may be copied: trainers are, by frameworks, in the middle of the training."""
-    holder: dict[str, Any] = {"task": task, "bound": task.bind(split="val"), "metric": task.metric("loss")}
-    for copied in (copy.copy, copy.deepcopy):
-        for again in (copied(holder), {name: copied(one) for name, one in holder.items()}):
-            assert again["task"] is task
-            assert again["bound"].task is task
-            assert again["metric"] == task.metric("loss")
-    copy.deepcopy(holder)["bound"].report({"loss": 1.0}, 1)
-    assert scalars(task, backend) == {("loss", "val"): [(1, 1.0)]}
-
-
 def test_what_belongs_to_a_process_is_not_copied(group: TaskGroup) -> None:
     for one in (group, group.sweep({"C": [1, 2]}), [group]):
         for copied in (copy.deepcopy, pickle.dumps):
@@ -373,29 +214,6 @@ def test_a_refused_space_takes_no_places(group: TaskGroup) -> None:
     with pytest.raises(DuplicateTaskError):
         group.tasks([{"D": 1}, {"D": 1}])
     assert group.task({"D": 2}).index == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("log_artifact", "upload_artifact"),
-        ("log_params", "task.set_parameters({'name': value})"),
-        ("log_figure", "report_matplotlib_figure(…)"),
-        ("log_image", "report_image(…)"),
-        ("log_model", "OutputModel(task.clearml_task)"),
-        ("set_tag", "tags=[…]"),
-        ("config", "task.params"),
-        ("summary", "without an iteration"),
-        ("finish", "task.mark_completed()"),
-        ("get_name", "it is task.name"),
-    ],
-)
-def test_other_trackers_names(task: GroupTask, name: str, advice: str) -> None:
-    """The error of an attribute that other trackers have says what to write."""
-    with pytest.raises(AttributeError) as caught:
-        getattr(task, name)
-    assert f"no attribute {name!r}; " in str(caught.value)
-    assert advice in str(caught.value)
 
 
 def test_parameters_by_keyword(task: GroupTask) -> None:
@@ -423,28 +241,3 @@ def test_a_task_that_is_ended_a_second_time(task: GroupTask, call: str) -> None:
     with pytest.raises(TaskClosedError, match=rf"has ended as stopped, so {call}\(\) has no effect"):
         getattr(task, call)()
     assert (task.status, task.status_reason) == ("stopped", "pruned")
-
-
-def test_the_current_task_can_be_required() -> None:
-    for current, what in ((GroupTask.current, "task"), (TaskGroup.current, "group")):
-        assert current() is None
-        with pytest.raises(
-            NoCurrentTaskError, match=rf"no current {what} here.*with {what}\.activate\(\)"
-        ) as raised:
-            current(required=True)
-        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
-    with recording(), TaskGroup("digits", "current") as group, group.task({"C": 1}) as task:
-        assert GroupTask.current(required=True) is task
-        assert TaskGroup.current(required=True) is group
-        found: list[object] = []
-
-        def work() -> None:
-            try:
-                GroupTask.current(required=True)
-            except NoCurrentTaskError as error:
-                found.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        assert len(found) == 1

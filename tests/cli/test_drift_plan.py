@@ -270,6 +270,8 @@ def test_a_group_on_disk_is_mended() -> None:
     for what in (["--group", f"{PROJECT}/{NAME}"], ["--project", PROJECT], [old.id, good.id]):
         assert "no drift" in command("drift", *what).stdout
     files = {path: path.read_bytes() for path in cache_folder().rglob("*") if path.is_file()}
+    again = command("drift", "--apply", "plan.json", "--yes").stdout
+    assert again.endswith("\ncopied 0 names (0 data points) in 0 tasks\nnothing was left to copy in 1 task\n")
     assert as_json("drift", "--apply", "plan.json", "--yes")["points"] == 0
     assert {path: path.read_bytes() for path in files} == files
 

@@ -1,18 +1,34 @@
-"""A server that is away: told soon and in one line, and the disk is looked at instead."""
+"""Which run is meant, and where it is looked for; a server that is away is told soon and in one line."""
 
 from __future__ import annotations
 
 import json
 import socket
 from collections.abc import Iterator
+from typing import Any
 
+import click
 import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._cli import find_run
 from clearml_taskgroup._cli.error_text import server_name
-from clearml_taskgroup._cli.find_run import NoAnswer, connect
+from clearml_taskgroup._cli.find_run import (
+    NoAnswer,
+    choose_place,
+    connect,
+    is_below,
+    list_runs,
+    run_on_disk,
+    run_with_id,
+    suggestions,
+)
+from clearml_taskgroup._cli.find_run import Place as Where
+from clearml_taskgroup._cli.output import Failure
 from clearml_taskgroup._model.backoff import Backoff
+from clearml_taskgroup._results.run_list import Listed
+from clearml_taskgroup.errors import NoSuchRunError
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
 from tests.support.runs import NAME, PROJECT, Place
@@ -145,3 +161,155 @@ def test_the_address_is_read_without_asking(loopback: LoopbackServer) -> None:
     host = loopback.environment()["CLEARML_API_HOST"]
     assert server_name() == f"the ClearML server {host}"
     assert loopback.calls == []
+
+
+# --- where to look -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [None, "online", "offline"])
+@pytest.mark.parametrize("fallback", [True, False])
+def test_the_place_with_a_server(loopback: LoopbackServer, mode: Any, fallback: bool) -> None:
+    """It is asked unless --offline is given; without an option, this disk is looked at as well."""
+    place = choose_place(mode, disk_fallback=fallback)
+    assert (place.mode, place.connection is None, place.is_fallback) == (mode, mode == "offline", False)
+
+
+def test_the_place_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_place(None) == choose_place("offline") == Where("offline")
+    with pytest.raises(Failure, match="no ClearML server is configured"):
+        choose_place("online")
+    monkeypatch.setattr(sdk, "task_mode", lambda: "offline")
+    with pytest.raises(Failure, match="unset CLEARML_OFFLINE_MODE"):
+        choose_place("online")
+
+
+@pytest.mark.usefixtures("loopback")
+def test_the_place_on_another_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only rank 0 of a distributed job asks the server, unless --online says so."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert choose_place(None) == Where("offline")
+    assert choose_place("online").connection is not None
+
+
+def test_the_place_of_a_server_that_is_away(away: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """This disk takes its place, with a line on stderr, if the command can do without."""
+    assert choose_place(None) == Where("offline", is_fallback=True)
+    assert capsys.readouterr().err.endswith("; showing what is on this disk\n")
+    for mode, fallback in (("online", True), (None, False)):
+        with pytest.raises(Failure, match="use this disk only with --offline"):
+            choose_place(mode, disk_fallback=fallback)  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
+
+
+def test_runs_of_server_and_disk_are_one_list(loopback: LoopbackServer) -> None:
+    """The latest first; of a run that is on both, the run log and the time of this disk."""
+    with Place(loopback).group(name="one") as online:
+        online.task({"C": 1})
+    offline = make()
+    connection = choose_place("online").connection
+    both, server, disk = (
+        list_runs(place) for place in (Where(None, connection), Where("online", connection), Where("offline"))
+    )
+    assert [run.run for run in both] == [run.run for run in disk] == [offline.run, online.run]
+    assert [run.run for run in server] == [online.run]
+    assert (both[1].record, both[1].started) == (online.record_path, disk[1].started)
+
+
+# --- which run -----------------------------------------------------------------------------------
+
+
+def listed(run: str = "abcdef", number: int = 1, started: float | None = None, **more: Any) -> Listed:
+    facts = {"project": "p", "group": "g", "group_id": "0" * 12} | more
+    return Listed(run=run, number=number, mode="offline", started=started, **facts)
+
+
+def test_the_beginning_of_an_id() -> None:
+    runs = [listed("abcdef1"), listed("abcdef2"), listed("fedcba")]
+    assert run_with_id("fed", runs) is runs[2]
+    with pytest.raises(Failure, match="'abcdef' may mean abcdef1, abcdef2; give more digits"):
+        run_with_id("abcdef", runs)
+    with pytest.raises(NoSuchRunError, match=r"abcdef1 \(p/g, run 1\)"):
+        run_with_id("012345", runs)
+
+
+@pytest.mark.parametrize(
+    ("project", "wanted", "is_in"),
+    [("a", "a", True), ("a/b", "a", True), ("a/b", "/a/", True), ("ab", "a", False), ("a", "a/b", False)],
+)
+def test_projects_below(project: str, wanted: str, is_in: bool) -> None:
+    assert is_below(project, wanted) is is_in
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("digits", [], ""),
+        ("digits", ["wine", "iris"], "; there is: wine, iris"),
+        ("digit", ["wine", "digits"], "; did you mean digits?"),
+        ("/Digit/", ["wine", "my digits"], "; did you mean 'my digits'?"),
+        ("other/digits", ["wine/digits"], "; did you mean wine/digits?"),
+        ("abcd", ["abcx", "abcde", "abcdf", "abcdg"], "; did you mean abcde or abcdf or abcdg?"),
+        ("aaaaaaaxxx", ["aaaaaaayyy"], "; there is: aaaaaaayyy"),  # similar by 0.7
+    ],
+)
+def test_suggestions(text: str, names: list[str], expected: str) -> None:
+    """At most three, the most similar first, as a whole or by the last part; else what there is."""
+    assert suggestions(text, names) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "value"),
+    [
+        ("1", [1], 1),
+        ("1", [1.0], 1.0),
+        ("1e0", [1], 1),
+        ("1", ["1"], "1"),
+        ("1.0", ["1"], "1.0"),
+        ("1", [True], "1"),
+        ("TRUE", [True], True),
+        ("none", [None], None),
+        ("None", ["None"], "None"),
+        ("none", ["None"], "none"),
+        ("b", ["a", "b"], "b"),
+        ("2", [1, 2.0, 2], 2.0),
+        ("x", [1], "x"),
+        ("x", [], "x"),
+        ("nan", [float("nan")], float("nan")),
+    ],
+)
+def test_values_by_their_text(text: str, known: list[Any], value: Any) -> None:
+    """The value that has this text, as a person writes it; else the text."""
+    found = find_run._parse_value(text, known)
+    assert (repr(found), type(found)) == (repr(value), type(value))
+
+
+def test_a_run_on_disk_by_number_id_and_parent() -> None:
+    first, second = make(), make()
+    found = {
+        text: run_on_disk(*given).run
+        for text, given in {
+            "latest": (GROUP,),
+            "group id": (first.id,),
+            "with slashes": (f"/{GROUP}/",),
+            "number": (GROUP, "1"),
+            "digits": (GROUP, first.run[:6]),
+            "id": (first.run,),
+            "path": (str(first.record_path),),
+            "parent": (str(first.parent_id),),
+        }.items()
+    }
+    assert {text for text, run in found.items() if run == second.run} == {
+        "latest",
+        "group id",
+        "with slashes",
+    }
+    assert all(run in (first.run, second.run) for run in found.values())
+    with pytest.raises(NoSuchRunError, match="run 3 of the group"):
+        run_on_disk(GROUP, "3")
+    with pytest.raises(Failure, match=f"the group a/b was not found; .*there is: {GROUP}"):
+        run_on_disk("a/b")
+    with pytest.raises(click.UsageError, match="'the project' is a project, with the groups: 'the project/"):
+        run_on_disk(PROJECT)
+    with pytest.raises(click.UsageError, match="'abc' is none of them"):
+        run_on_disk("abc")

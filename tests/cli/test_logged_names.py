@@ -26,7 +26,7 @@ from clearml_taskgroup._storage.raw_sessions import RawSession
 from tests.support.runs import NAME, PROJECT, Place
 
 SINGLE = -(2**31)
-COPIED = {"tags": ["drift-plan:1"], "comment": "acc/val -> accuracy/val"}
+COPIED: dict[str, Any] = {"tags": ["drift-plan:1"], "comment": "acc/val -> accuracy/val"}
 
 
 class Server:
@@ -60,9 +60,9 @@ def logged(*names: str, first: int = 0) -> dict[str, Any]:
 
 
 def task(**fields: Any) -> PastTask:
-    return PastTask(
-        **({"id": "offline-1", "key": "k", "name": "C=1", "index": 0, "attempt": 1, "params": {}} | fields)
-    )
+    """A task of a run log."""
+    facts: dict[str, Any] = {"id": "offline-1", "key": "k", "name": "C=1", "index": 0, "attempt": 1}
+    return PastTask(**{**facts, "params": {}, **fields})
 
 
 def past(*tasks: PastTask, mode: str = "offline", template: str = "{metric}/{split=value}") -> PastRun:
@@ -315,7 +315,7 @@ def test_the_names_of_results() -> None:
     marks = {good.id: (["drift-plan:1"], "val/acc -> val/accuracy")}
     one, other = names_of_results(group.results(), marks)
     assert (one.names, other.names) == ((Name("accuracy", "val"),), (Name("acc", "train"),))
-    assert (one.fields, other.fields) == ({"split"}, frozenset())
+    assert [one.fields, other.fields] == [frozenset({"split"}), frozenset()]
     assert (one.completed, other.completed) == (True, False)
     assert (one.id, one.name, one.project, one.group, one.template) == (
         good.id, "C=1", PROJECT, NAME, "{split=train}/{metric}"

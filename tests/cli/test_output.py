@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import time
 import unicodedata
+from datetime import datetime
 
+import click
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._cli.output import (
+    Command,
+    Failure,
+    confirm,
+    echo,
+    echo_first,
+    local_time,
+    parse_pair,
+    parse_since,
+    utc_time,
+)
+from clearml_taskgroup.errors import StoreError
 from tests.support.cli import command
 
 ODD = "\x1b[31m\x9b2J\u202e\r\n"
@@ -73,3 +90,102 @@ def test_names_do_nothing_to_a_terminal(
         printed = printed.replace(sequence, "")
     assert {char for char in printed if unicodedata.category(char) in ("Cc", "Cf")} <= {"\n"}
     assert r"\x1b" in printed or arguments[0] == "upload"
+
+
+# --- arguments and lines -------------------------------------------------------------------------
+
+
+def since(text: str | None) -> float | None:
+    return parse_since(click.Context(click.Command("drift")), click.Option(["--since"]), text)
+
+
+def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time ago, a date, or a time that is local unless it has a time zone."""
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
+    assert (since("2d"), since("3h"), since("0d"), since("99999h")) == (
+        1_000_000.0 - 2 * 86_400,
+        1_000_000.0 - 3 * 3_600,
+        1_000_000.0,
+        1_000_000.0 - 99_999 * 3_600,
+    )
+    assert since("2026-01-02T00:00:00+00:00") == 1_767_312_000.0
+    assert since("2026-01-02") == datetime(2026, 1, 2).timestamp()
+    assert since(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "d", "2w", "123456d", "2d ", "yesterday"])
+def test_texts_that_are_no_times(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not a date \(2026-11-23\)"):
+        since(text)
+
+
+def test_pairs() -> None:
+    assert [parse_pair(text) for text in ("a=b", "a=", "a=b=c")] == [("a", "b"), ("a", ""), ("a", "b=c")]
+    for text in ("=b", "=", "ab", ""):
+        with pytest.raises(click.BadParameter, match="not of the form field=value"):
+            parse_pair(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"),
+    [(0, []), (1, ["  0"]), (2, ["  0", "  1"]), (3, ["  0", "  1", "  … and 1 more: there"])],
+)
+def test_the_first_lines(count: int, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    echo_first([str(number) for number in range(count)], ": there", most=2)
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_lines_go_to_stdout_unless_they_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("one", "two\n")
+    echo("three", err=True)
+    assert capsys.readouterr() == ("one\ntwo\\n\n", "three\n")
+
+
+def test_times_as_text() -> None:
+    assert (local_time(None), utc_time(None)) == ("–", None)
+    assert utc_time(1_767_312_000.9) == "2026-01-02T00:00:00+00:00"
+    assert local_time(datetime(2026, 1, 2, 3, 4, 59).timestamp()) == "2026-01-02 03:04"
+
+
+def test_a_failure_is_one_line() -> None:
+    assert (Failure("one\n  two").message, Failure("one").exit_code) == ("one two", 1)
+
+
+def test_a_question_that_is_not_answered_with_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No is an abort; without an answer the message says which option answers."""
+    for answer, error in (("n\n", click.Abort), ("", Failure)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        with pytest.raises(error) as caught:
+            confirm("delete?", "--yes=3")
+    assert str(caught.value) == "no answer on stdin; go on without a question with --yes=3"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    confirm("delete?", "--yes=3")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError("a\nb"), "a b"),
+        (StoreError("/full", "no space"), str(StoreError("/full", "no space"))),
+        (Failure("c"), "c"),
+    ],
+)
+def test_errors_are_failures(error: Exception, expected: str) -> None:
+    """With the exit code of the command's own class of failures."""
+
+    class Other(Failure):
+        exit_code = 7
+
+    class Linter(Command):
+        failure = Other
+
+    def fail() -> None:
+        raise error
+
+    for kind, code in ((Command, 1), (Linter, 7)):
+        with (
+            pytest.raises(Failure) as caught,
+            click.Context(command_ := kind("fail", callback=fail)) as context,
+        ):
+            command_.invoke(context)
+        assert (caught.value.message, caught.value.exit_code) == (expected, code)

@@ -178,17 +178,6 @@ def test_what_is_no_group(tmp_path: Path) -> None:
     assert str(empty) in told("show", empty, code=1)
 
 
-def test_digits_of_several_runs() -> None:
-    """First digits that may mean two runs are told with both of them."""
-    from clearml_taskgroup._cli.find_run import run_with_id
-    from clearml_taskgroup._cli.output import Failure
-    from clearml_taskgroup._results.run_list import Listed
-
-    runs = [Listed("p", "g", "0" * 12, f"abcdef{n}", n, "offline", None) for n in range(2)]
-    with pytest.raises(Failure, match="'abcdef' may mean abcdef0, abcdef1; give more digits"):
-        run_with_id("abcdef", runs)
-
-
 def test_a_group_that_is_not_there_has_neighbours() -> None:
     """Of a name that is not there the closest groups are told, of all projects."""
     make()
@@ -375,13 +364,14 @@ def test_a_vocabulary_says_which_is_better() -> None:
 def test_the_metric_that_sorts_comes_first() -> None:
     """The column that --sort goes by is the first metric: a narrow terminal has room for it."""
     make()
-    for over in ([], ["--over", "seed"]):
-        shown = command("show", GROUP, "--sort", "accuracy[split=train]", *over).stdout
-        assert words(shown.splitlines()[1])[0][2:] == [
-            "accuracy[split=train]",
-            "accuracy[split=val]",
-            "loss[split=val]",
-        ]
+    for over, first in ([], ["task", "status"]), (["--over", "seed"], ["configuration", "n"]):
+        for metric, others in {
+            "accuracy[split=train]": ["accuracy[split=val]", "loss[split=val]"],
+            "accuracy[split=val]": ["loss[split=val]", "accuracy[split=train]"],
+        }.items():
+            shown = words(command("show", GROUP, "--sort", metric, *over).stdout)
+            assert shown[1] == [*first, metric, *others]
+            assert shown[3][2] == ("10.1" if metric.endswith("val]") else "11.1") or over
 
 
 def test_show_of_other_values_than_the_last() -> None:

@@ -242,10 +242,7 @@ def _with_sorted_first(
     name: str | None, head: list[str], body: list[list[str]]
 ) -> tuple[list[str], list[list[str]]]:
     """Moves the column of `--sort` before the other values: a terminal may not have room for all."""
-    if name not in head[2:]:
-        return head, body
-    place = head.index(name)
-    order = [0, 1, place, *(other for other in range(2, len(head)) if other != place)]
+    order = sorted(range(len(head)), key=lambda place: place > 1 and head[place] != name)
     return [head[column] for column in order], [[line[column] for column in order] for line in body]
 
 

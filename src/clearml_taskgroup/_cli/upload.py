@@ -187,7 +187,7 @@ def _upload_one(past: PastRun, *, quiet: bool) -> dict[str, Any]:
         uploaded = upload(
             past.path,
             lambda name, done, total: progress.update(
-                bar, completed=done, total=max(1, total), description=_bar_text(past, name)
+                bar, completed=done, total=total, description=_bar_text(past, name)
             ),
         )
     problems = [str(problem) for problem in uploaded.problems]
