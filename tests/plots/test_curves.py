@@ -181,7 +181,8 @@ def test_thinning() -> None:
     ys = [(-1.0) ** x * x for x in range(26)]
     kept = [0, *(5, 6), *(11, 12), *(17, 18), *(23, 24), 25]
     assert downsample(range(26), ys, 10) == (kept, [ys[x] for x in kept])
-    assert downsample([1, 2, 3, 4], [1.0, 5.0, 2.0, 3.0], 4) == ([1, 2, 3, 4], [1.0, 5.0, 2.0, 3.0])
+    assert downsample(range(5), ys[:5], 5) == ([0, 1, 2, 3, 4], ys[:5])
+    assert downsample(range(6), ys[:6], 5) == ([0, 3, 4, 5], [0.0, -3.0, 4.0, -5.0])
 
 
 def curve_of(ys: Sequence[float], xs: Sequence[int | None] = (), **options: Any) -> Curve:

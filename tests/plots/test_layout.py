@@ -244,7 +244,7 @@ def test_room_of_titles(label: str, names: tuple[str, ...], title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "ends"), [([*range(21), 1e9], [-1.0, 21.0]), ([-1e9, *range(21)], [-1.0, 21.0])]
+    ("values", "ends"), [([*range(10, 31), 1e9], [9.0, 31.0]), ([-1e9, *range(21)], [-1.0, 21.0])]
 )
 def test_outliers_of_either_side(values: list[float], ends: list[float]) -> None:
     figure = figure_of(values)

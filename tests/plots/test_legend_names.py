@@ -13,7 +13,7 @@ LONG = "x" * (MAX_LEGEND_CHARS + 1)
 
 @pytest.mark.parametrize("length", [MAX_LEGEND_CHARS - 1, MAX_LEGEND_CHARS])
 def test_names_that_fit_stay(length: int) -> None:
-    names = ["a" * length, "b"]
+    names = ["C=".ljust(length, "1"), "b"]
     assert legend_names([(name, {"C": at}) for at, name in enumerate(names)]) == names
     assert legend_names([]) == []
 

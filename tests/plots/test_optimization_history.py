@@ -9,6 +9,7 @@ import pytest
 from clearml_taskgroup import figures
 from clearml_taskgroup._model.metrics import ByMetric, MetricKey
 from clearml_taskgroup._model.stats import Stats
+from clearml_taskgroup._plots.colours import PALETTE
 from clearml_taskgroup._plots.layout import notes_of
 from clearml_taskgroup._plots.optimization_history import (
     is_pruned,
@@ -79,7 +80,9 @@ def test_what_a_history_is_made_of() -> None:
     points, best = figure["data"]
     assert (points["mode"], points["name"], points["x"], points["y"]) == ("markers", "value", [0, 1], [1, 2])
     assert points["hovertext"] == ["<b>x=1</b><br>x = 1", "<b>x=2</b><br>x = 2"]
-    assert (best["mode"], best["x"], best["y"], best["line"]["width"]) == ("lines", [0, 1, 1], [1, 1, 1], 2)
+    assert (best["mode"], best["x"], best["y"]) == ("lines", [0, 1, 1], [1, 1, 1])
+    assert best["line"] == {"color": PALETTE[1], "width": 2, "shape": "hv"}
+    assert points["marker"] == {"color": PALETTE[0], "size": 7, "opacity": 0.8}
     layout = figure["layout"]
     assert (notes_of(layout), layout["showlegend"]) == (["a note"], True)
     assert layout["title"]["text"].startswith("loss, optimization history<br>")

@@ -16,46 +16,12 @@ from clearml_taskgroup._model.downsample import CurveSample
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._reports import summary as _summary
 from clearml_taskgroup._results.rows import Curve
-from clearml_taskgroup._storage.memory import MemoryTask
 from clearml_taskgroup.errors import DriftWarning
-from clearml_taskgroup.testing import MemoryStore, recording
+from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.loopback.events import page_fault
+from tests.support.parent_page import METRICS, parent_of, plots, swept
 from tests.support.server_view import View
-
-METRICS: list[str | Metric] = [Metric("loss", mode="min"), Metric("accuracy", mode="max", unit="%"), "speed"]
-
-
-def swept(tasks: int = 6, **options: Any) -> TaskGroup:
-    """Runs a sweep whose second task fails and whose third is stopped."""
-    with TaskGroup("digits", "the sweep", provenance=False, metrics=METRICS, **options) as group:
-        for task in group.tasks({"C": range(tasks)}) if tasks else []:
-            for step in range(40):
-                task.report(
-                    {"loss": 1 / (step + 1), "accuracy": task.params["C"] + step / 100}, step, split="val"
-                )
-            task.report({"speed": 3.0})
-            if task.index == 1:
-                task.mark_failed("out of <memory>")
-            elif task.index == 2:
-                task.mark_stopped("pruned")
-    return group
-
-
-def parent_of(*options: Any, **named: Any) -> MemoryTask:
-    """The parent of a sweep in memory."""
-    with recording() as backend:
-        swept(*options, **named)
-    return next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-
-
-def plots(events: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The figures among API events, by title and series."""
-    return {
-        (event["metric"], event["variant"]): json.loads(event["plot_str"])
-        for event in events
-        if event["type"] == "plot"
-    }
 
 
 def test_tables_and_figures() -> None:
@@ -71,55 +37,6 @@ def test_tables_and_figures() -> None:
     assert min(title for title, _ in found) == "All tasks"  # the page sorts by title
     lines = [trace for trace in found["Curves", "loss / val"]["data"] if trace["name"] == "C=5"]
     assert (lines[0]["x"][0], lines[0]["x"][-1], lines[0]["y"][-1]) == (0, 39, 0.025)
-
-
-def test_the_table_has_the_best_task_first() -> None:
-    """What varies and the metrics come first; tasks that do not count come last; columns fit their text."""
-    with recording() as backend, TaskGroup("digits", "the sweep", metrics=METRICS) as group:
-        for task in group.tasks({"C": range(4), "kernel": ["rbf"], "a/long/name": ["x" * 60]}):
-            task.report({"accuracy": 10 * task.params["C"] % 30, "loss": 1.0}, 1, split="val")
-            if task.params["C"] == 2:
-                task.mark_failed("bad node")
-    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    figure = plots(parent.events)["All tasks", "tasks"]
-    (table,) = figure["data"]
-    head, cells = table["header"]["values"], table["cells"]["values"]
-    assert head == [
-        *("task", "C", "loss / val", "accuracy / val (%)", "status", "duration (s)", "kernel", "a/long/name")
-    ]
-    assert cells[head.index("C")] == ["0", "1", "3", "2"]  # equal losses keep their order
-    assert cells[head.index("status")] == ["completed", "completed", "completed", "failed"]
-    assert dict(zip(head, table["columnwidth"], strict=True))["a/long/name"] == 43
-    assert dict(zip(head, table["columnwidth"], strict=True))["C"] == 9
-    assert figure["layout"]["width"] == 800
-    (note,) = figure["layout"]["annotations"]
-    assert (note["text"], note["y"]) == ("the least loss / val first", pytest.approx(30 / 358))
-    assert table["domain"] == {"y": [note["y"], 1]}
-
-
-@pytest.mark.parametrize(("tasks", "note"), [(6, "least loss / val first"), (7, "6 of 7 tasks")])
-def test_a_table_is_cut_to_the_best_tasks(tasks: int, note: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clearml_taskgroup._reports.page_tables.MAX_TABLE_TASKS", 6)
-    figure = plots(parent_of(tasks).events)["All tasks", "tasks"]
-    assert len(figure["data"][0]["cells"]["values"][0]) == 6
-    assert figure["layout"]["annotations"][0]["text"].endswith(note)
-
-
-@pytest.mark.parametrize(("over", "test"), [("seed", "t test, "), ("fold", "t test corrected for folds")])
-def test_the_parent_has_the_comparison(over: str, test: str) -> None:
-    """Configurations with several seeds are compared with the best one; its notes are below the table."""
-    with recording() as backend, TaskGroup("digits", "sweep") as group:
-        for task in group.tasks({"C": [1, 2, 3], over: range(3)}):
-            task.report({"loss": task.params[over] + task.params["C"] ** 2, "x": 0.5}, 1)
-    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    figure = plots(parent.events)["Comparison", "loss"]
-    assert figure["layout"]["title"] == "loss"
-    columns = figure["data"][0]["cells"]["values"]
-    assert columns[0] == ["C=1", "C=2", "C=3"]
-    assert columns[3] == ["reference", "+3", "+8"]
-    notes = figure["layout"]["annotations"][0]["text"].replace("<br>", " ")
-    assert "C=1 was chosen as the best" in notes
-    assert test in notes
 
 
 def test_the_web_page_can_draw_every_plot() -> None:
@@ -180,42 +97,6 @@ def test_the_text() -> None:
     assert "failed: C=1: out of <memory>" in lines
 
 
-def as_drawn(cell: str) -> str:
-    """What plotly draws of a cell: without tags, with the few entities that it knows."""
-    known = {"amp": "&", "lt": "<", "gt": ">"}
-
-    def character(entity: re.Match[str]) -> str:
-        return chr(int(entity[1][1:])) if entity[1][0] == "#" else known.get(entity[1], entity[0])
-
-    return re.sub(r"&(#\d+|[a-z]+);", character, re.sub("<[^>]*>", "", cell))
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['"R&D"', "it's", "<b>bold</b>", '<a href="https://x.y">link</a>', "&quot;&lt;", "$x$", "%{x}", "a\x1bb"],
-)
-def test_the_table_shows_text_as_it_is(text: str) -> None:
-    """Nothing in a name, parameter or metric is markup for plotly, and no entity is seen."""
-    with recording() as backend, TaskGroup("digits", "the sweep", provenance=False) as group:
-        with group.task({f"p{text}": f"v{text}"}, name=f"n{text}") as task:
-            task.report({f"m{text}": 1.0}, 1)
-    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    (table,) = plots(parent.events)["All tasks", "tasks"]["data"]
-    head = [as_drawn(cell) for cell in table["header"]["values"]]
-    (cells,) = zip(*table["cells"]["values"], strict=True)
-    assert not any("<" in cell for cell in (*cells, *table["header"]["values"]))
-    shown = text.replace("\x1b", r"\x1b")
-    assert (head[0], head[1:3]) == ("task", [f"p{shown}", f"m{shown}"])
-    assert (as_drawn(cells[0]), as_drawn(cells[1])) == (f"n{shown}", f"v{shown}")
-
-
-def test_links_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task's name is a link to its page; what a URL holds cannot end the link."""
-    monkeypatch.setattr(MemoryStore, "url", lambda self, task_id: 'https://host/a?b=1&c="><b>')
-    (table,) = plots(parent_of(tasks=1).events)["All tasks", "tasks"]["data"]
-    assert table["cells"]["values"][0] == ['<a href="https://host/a?b=1&c=%22%3E%3Cb%3E">C=0</a>']
-
-
 def test_the_text_does_nothing_to_a_terminal() -> None:
     """The console is printed by ClearML's tools, too."""
     with (
@@ -252,19 +133,6 @@ def test_many_tasks_stay_readable() -> None:
     assert "C=129" in names
     assert "C=3" not in names
     assert len([name for name in names if name.startswith("C=")]) == 100
-
-
-def test_another_parent_gets_names_of_the_groups_own() -> None:
-    """Several groups under one parent do not overwrite each other's figures and values."""
-    with recording() as backend, TaskGroup("digits", "outer") as outer, outer.task({"C": 1}) as task:
-        task.report({"loss": 1.0}, 1)
-        for name in ("inner one", "inner two"):
-            with TaskGroup("digits", name, metrics=METRICS) as inner, inner.task({"C": 1}) as one:
-                one.report({"loss": 2.0}, 1)
-    (parent,) = [task for task in backend.tasks.values() if task.spec.kind == "parent"]
-    titles = {title for title, _ in plots(parent.events)}
-    assert {"inner one: All tasks", "inner two: All tasks", "All tasks"} <= titles
-    assert parent.single_values["loss, best (inner two)"] == 2.0
 
 
 def test_on_a_server(server: View) -> None:
@@ -353,31 +221,6 @@ def test_a_single_value_is_no_end_of_a_sketched_curve() -> None:
     assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1), (0.0, 1.0))
     stats = attrs.evolve(stats, single=False, last=2.0, last_iteration=2)
     assert _summary._sampled_curve(row, sample, stats) == Curve(row, (0, 1, 2), (0.0, 1.0, 2.0))
-
-
-def test_titles_in_clearmls_notation() -> None:
-    """A title is a metric and the values of its context, with their fields where titles would be the same."""
-    with (
-        recording() as backend,
-        TaskGroup("digits", "names", template="{metric}/{split=a} {model=b}") as group,
-    ):
-        for task in group.tasks({"C": [1, 2]}):
-            for step in range(4):
-                task.report({"loss": 1.0}, step, split="val", model="x")
-                task.report({"loss": 1.0, "accuracy": 1.0}, step, split="val")
-                task.report({"loss": 1.0}, step, model="val")
-                task.report({"accuracy": 1.0}, step, split=3)
-    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
-    drawn = plots(parent.events)
-    titles = {figure["layout"]["title"] for (title, _), figure in drawn.items() if title == "Curves"}
-    assert titles == {
-        *("loss / x, val", "loss / split val", "loss / model val", "accuracy / val", "accuracy / split 3")
-    }
-    names = {name for name in parent.single_values if name.endswith("best")}
-    assert names == {
-        *("x val loss, best", "split val loss, best", "model val loss, best"),
-        *("val accuracy, best", "split 3 accuracy, best"),
-    }
 
 
 def test_one_plot_for_the_contexts_of_one_task() -> None:

@@ -95,7 +95,9 @@ def _difference(row: ComparedRow) -> str:
     """Returns the name of a configuration and the difference of the best one to it."""
     low, high = row.interval or (math.nan, math.nan)  # of an unclear difference it is known
     interval = f"{CONFIDENCE:.0%} interval".replace("%", " %")
-    numbers = f"{-row.difference:+.3g}, {interval} {-high:.3g} to {-low:.3g}, p = {row.p_corrected:.2g}"
+    numbers = (
+        f"{-row.difference:+.3g}, {interval} {-high:.3g} to {-low:.3g}, p (Holm) = {row.p_corrected:.2g}"
+    )
     return f"{row.name} ({numbers})"
 
 
