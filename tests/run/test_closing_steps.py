@@ -530,7 +530,12 @@ def test_the_last_process_of_a_shared_run_ends_the_parent(
 ) -> None:
     """Online, the log of one that leaves before is its own, and says that it is complete."""
     left: list[Run] = []
-    monkeypatch.setattr("clearml_taskgroup._run.sharing.leave", lambda run: left.append(run) or last)
+
+    def leave(run: Run) -> bool:
+        left.append(run)
+        return last
+
+    monkeypatch.setattr("clearml_taskgroup._run.sharing.leave", leave)
     one = closes(run)
     one._leave()
     assert (one.is_last, left) == (True, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +13,13 @@ from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._model.specs import RunInfo
 from clearml_taskgroup._model.vocabulary import Vocabulary
-from clearml_taskgroup._run import opening, provenance
+from clearml_taskgroup._run import opening
 from clearml_taskgroup._run.closing import close_run
 from clearml_taskgroup._run.opening import is_unguarded, open_run
 from clearml_taskgroup._run.run import Run, RunOptions
 from clearml_taskgroup._run.run_storage import Resume
 from clearml_taskgroup._run.signals import Interrupts
 from clearml_taskgroup._storage import script_detection
-from clearml_taskgroup._storage.past_runs import all_runs
 from clearml_taskgroup._storage.run_log import RunLog, iterate
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import AutoLoggingWarning, RunInUseError
@@ -179,7 +177,8 @@ def test_a_shared_run_has_a_parent_of_its_own(opens: Opens, loopback: LoopbackSe
 def test_a_process_that_is_taken_for_dead_gives_its_tasks_up(opens: Opens) -> None:
     run = opens(shared="job 7")
     assert run.sharing is not None
-    run.sharing.shared.on_withdrawn()
+    withdraw: Any = run.sharing.shared.on_withdrawn
+    withdraw()
     assert run.aborted is not None
     assert "taken for dead" in run.aborted.cause
 
@@ -192,7 +191,7 @@ def test_on_an_agent_the_run_is_that_of_its_task(
     opens: Opens, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     """Nothing is resumed there: other agents run the other configurations."""
-    task = PlayedAgentTask(own)
+    task: Any = PlayedAgentTask(own)
     monkeypatch.setattr(opening, "_agent_task", lambda mode: task)
     run = opens("disabled", resume=Resume("continue"))
     assert (run.agent_task is task, run.foreign_agent_task is task) == (own, not own)
@@ -207,7 +206,8 @@ def test_only_an_agent_has_a_task_to_look_for(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(
         "clearml_taskgroup._clearml.agent_task.agent_task_of_this_process", lambda mode: f"found {mode}"
     )
-    assert opening._agent_task("online") == (None if task_id is None else "found online")
+    found: Any = opening._agent_task("online")
+    assert found == (None if task_id is None else "found online")
 
 
 # --- beside a main task ----------------------------------------------------------------------------
@@ -304,7 +304,12 @@ def test_the_script_is_detected_once_where_it_is_stored(
     """Online before the first task is created; offline while the first ones run."""
     found = Detected({"entry_point": "train.py"})
     calls: list[str] = []
-    monkeypatch.setattr(script_detection, "detect_here", lambda: calls.append("online") or found)
+
+    def detect_here() -> Detected:
+        calls.append("online")
+        return found
+
+    monkeypatch.setattr(script_detection, "detect_here", detect_here)
     monkeypatch.setattr(opening, "detect", lambda run: calls.append("offline"))
     run = opens(mode, **given)
     assert calls == ([mode] if detects and mode != "disabled" else [])
@@ -351,15 +356,6 @@ def test_a_worker_that_imports_the_script_is_recognized() -> None:
     for name in ("__mp_main__", "__main__"):
         exec(compile("result = is_unguarded()", "script.py", "exec"), found | {"__name__": name}, found)
         assert found["result"] is (name == "__mp_main__")
-    exec(
-        compile("def f(): return is_unguarded()", "script.py", "exec"),
-        inside := {"is_unguarded": is_unguarded, "__name__": "__mp_main__"},
-    )
+    inside: dict[str, Any] = {"is_unguarded": is_unguarded, "__name__": "__mp_main__"}
+    exec("def f(): return is_unguarded()", inside)
     assert not inside["f"]()  # a function of it that is called later
-
-
-def test_the_runs_on_this_disk_are_those_that_were_opened(opens: Opens) -> None:
-    close(opens())
-    (past,) = all_runs(Path(sdk.cache_folder()) / "taskgroup")
-    assert (past.number, past.mode, past.status) == (1, "offline", "completed")
-    assert provenance.TIMEOUT_S > 0

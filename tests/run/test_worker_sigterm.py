@@ -65,6 +65,7 @@ def test_a_signal_wakes_a_thread_at_once(started: Started) -> None:
     assert thread["daemon"]
     assert signal.getsignal(signal.SIGTERM) is pass_on
     assert not os.get_blocking(worker_sigterm._pipe[1])
+    assert signal.set_wakeup_fd(worker_sigterm._pipe[1]) == worker_sigterm._pipe[1]
     os.kill(os.getpid(), signal.SIGTERM)
     assert os.read(worker_sigterm._pipe[0], 10).startswith(SIGTERM)
 

@@ -101,9 +101,9 @@ class WorkerAborts:
                 state.aborted = how
 
     def _read(self) -> None:
+        if self.path is None:
+            return
         try:
-            if self.path is None or self.path.stat().st_size <= self._offset:
-                return
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
