@@ -553,6 +553,8 @@ class TaskGroup(GroupInfo):
     def flush(self, timeout: float | None = None) -> None:
         """Waits until everything that was reported so far is delivered, and ended tasks have their status.
 
+        A status that is not stored in time raises nothing: the group's end tries again.
+
         Args:
             timeout: The most seconds to wait; None for `close_timeout`.
 
@@ -561,10 +563,8 @@ class TaskGroup(GroupInfo):
         """
         run = self._opened_once()
         seconds = checked_timeout(timeout, run.options.close_timeout)
-        if not run.flush(seconds) and (missing := run.undelivered(run.own_states)):
+        if not run.flush_and_end(seconds) and (missing := run.undelivered(run.own_states)):
             raise missing
-        run.ender.wait(seconds)
-        run.backend.wait_for_disk(seconds)
 
     def close(self, timeout: float | None = None) -> None:
         """Ends a group that was opened with `open`: completes its open tasks and delivers all data.

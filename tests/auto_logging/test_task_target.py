@@ -87,6 +87,17 @@ def test_the_numbers_of_add_scalars(opened: Callable[..., Opened]) -> None:
     }
 
 
+@pytest.mark.parametrize("metric", ["logloss", "ndcg@10", "NDCG:top=10", "map@5-", "mean error"])
+def test_the_set_of_an_evaluation_is_the_split(opened: Callable[..., Opened], metric: str) -> None:
+    """Whatever the framework calls its sets and metrics."""
+    one = opened()
+    for at, split in enumerate(("validation_0", "train", "my set")):
+        one.target.put_evaluation(split, metric, 1, at)
+    assert one.scalars == {
+        (metric, split): [(1, at)] for at, split in enumerate(("validation_0", "train", "my set"))
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "tag", "why"),
     [

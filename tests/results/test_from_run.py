@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -9,7 +11,7 @@ from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
-from clearml_taskgroup._results import rows
+from clearml_taskgroup._results import from_run, rows
 from clearml_taskgroup._run.worker_counts import WorkerCounts, merge
 from clearml_taskgroup.testing import recording
 
@@ -47,6 +49,24 @@ def test_what_changes_after_the_end_is_in_the_results() -> None:
         with group.task({"C": 2}) as failed:
             failed.mark_failed("by hand")
         assert [row.status for row in group.results()] == ["completed", "failed"]
+
+
+def test_a_row_made_while_another_thread_ends_its_task_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the values from before, so the next results have another one."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        task = group.task({"C": 1})
+        task.report({"loss": 1.0}, 0)
+        task.flush()
+
+        def row_of(*args: Any) -> rows.Row:
+            if task._state.is_open:
+                task.report({"loss": 0.5}, 1)
+                task.mark_completed()
+            return original(*args)
+
+        original = from_run.row_of
+        monkeypatch.setattr(from_run, "row_of", row_of)
+        assert [group.results()[0].value("loss") for _ in range(2)] == [1.0, 0.5]
 
 
 def test_values_that_a_worker_counted_are_in_the_results() -> None:

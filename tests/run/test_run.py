@@ -330,6 +330,31 @@ def test_reports_and_backend_have_one_time_limit(
     monkeypatch.undo()
 
 
+@pytest.mark.parametrize("delivered", [True, False])
+def test_data_and_ends_have_one_time_limit(
+    run: Run, monkeypatch: pytest.MonkeyPatch, delivered: bool
+) -> None:
+    """So `flush(timeout=10)` takes no longer than that, whatever hangs."""
+    clock, calls = Clock(), list[float]()
+
+    def wait(takes: float, result: bool) -> Any:
+        def wait(timeout: float) -> bool:
+            calls.append(timeout)
+            clock.now += takes
+            return result
+
+        return wait
+
+    monkeypatch.setattr(_run, "time", clock)
+    monkeypatch.setattr(run.reporter, "flush", wait(3.0, delivered))
+    monkeypatch.setattr(run.ender, "wait", wait(5.0, True))
+    monkeypatch.setattr(run.backend, "wait_for_disk", wait(9.0, True))
+    assert run.flush_and_end(10.0) is delivered
+    assert run.flush_and_end(0.5) is delivered
+    assert calls == [10.0, 7.0, 2.0, 0.5, 0.0, 0.0]
+    monkeypatch.undo()
+
+
 @pytest.mark.parametrize("reported", [True, False])
 @pytest.mark.parametrize("delivered", [True, False])
 def test_all_is_delivered_if_reporter_and_backend_say_so(

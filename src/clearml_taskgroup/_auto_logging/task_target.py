@@ -135,22 +135,32 @@ class TaskTarget:
         except (Exception, TaskAbortedError) as error:
             self._warn(f"parameter {name}", f"did not take a parameter: {error}", LeftOutWarning)
 
-    def put_scalar(self, logdir: str, tag: str, name: tuple[str, str], step: int, value: float) -> None:
-        """Reports a scalar of TensorBoard, named by the template; if that fails, under ClearML's name.
+    def put_scalar(
+        self,
+        logdir: str,
+        tag: str,
+        name: tuple[str, str],
+        step: int,
+        value: float,
+        split: str | None = None,
+    ) -> None:
+        """Reports a scalar, named by the template; if that fails, under ClearML's name.
 
         Args:
-            logdir: The folder of its writer.
+            logdir: The folder of its TensorBoard writer; of two writers with one tag, the second keeps
+                ClearML's name.
             tag: The tag.
             name: The title and the series that ClearML gives it.
             step: The iteration.
             value: The number.
+            split: Its split; None to read it from folder and tag.
         """
         if not self._is_open():
             return
         self._highest = max(self._highest, step)
         place = self._places.get((logdir, tag))
         if place is None and (logdir, tag) not in self._places:
-            place = self._places[logdir, tag] = self._find(logdir, tag, name)
+            place = self._places[logdir, tag] = self._find(logdir, tag, name, split)
         if place is not None:
             try:
                 self.task._report({place[0]: value}, step, None, place[1])
@@ -168,7 +178,7 @@ class TaskTarget:
 
     def put_evaluation(self, split: str, metric: str, iteration: int, value: float) -> None:
         """Reports a metric of one evaluation set, which the template names by its split."""
-        self.put_scalar(f"/{metric}/{split}", metric, (split, metric), iteration, value)
+        self.put_scalar(split, metric, (split, metric), iteration, value, split)
 
     def put_named(self, title: str, series: str, iteration: int, value: float) -> None:
         """Reports a scalar under a name that ClearML has given it."""
@@ -186,10 +196,10 @@ class TaskTarget:
         except Exception as error:
             self._warn(f"value {title}/{series}", f"does not take {title!r}: {error}", LeftOutWarning)
 
-    def _find(self, logdir: str, tag: str, name: tuple[str, str]) -> Place | None:
+    def _find(self, logdir: str, tag: str, name: tuple[str, str], split: str | None) -> Place | None:
         """Finds the metric and the context of a writer's tag; None if it keeps ClearML's name."""
         parts = None
-        split = _compared(logdir, tag) or self._split_of_folder(logdir, tag)
+        split = split or _key_of_add_scalars(logdir, tag) or self._split_of_folder(logdir, tag)
         full = tag
         if split is not None:
             full, parts = f"{tag}/{split}", (tag, split)
@@ -236,8 +246,8 @@ class TaskTarget:
             logger.warning("%s", text)
 
 
-def _compared(logdir: str, tag: str) -> str | None:
-    """Reads from a writer's folder which number of `add_scalars` it is for; None without that call."""
+def _key_of_add_scalars(logdir: str, tag: str) -> str | None:
+    """Reads from a writer's folder which key of `add_scalars` it is for; None without that call."""
     folder = logdir.replace("\\", "/")
     outer, _, last = _NOT_IN_TAGS.sub("_", folder).rpartition("/")
     main = tag.replace("/", "_")

@@ -66,9 +66,10 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
     known: list[Row | None] = list(map(_row, states))
     kept = filter(None, known)
     new = list(itertools.compress(states, map(operator.not_, known)))
+    # Decided once: a task that another thread ends meanwhile has a row of copied values, which is not kept.
+    final = {state.id for state in new if _is_final(run, state)} if keeps_rows else set()
     metrics = {
-        state.id: state.metrics if keeps_rows and _is_final(run, state) else copy_metrics(state.metrics)
-        for state in new
+        state.id: state.metrics if state.id in final else copy_metrics(state.metrics) for state in new
     }
     tasks = [
         counted(state, metrics[state.id])
@@ -81,8 +82,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
         complete(run.backend, run.template, tasks, FLUSH_TIMEOUT_S)
     made = [row_of(state, metrics[state.id], lookup, reader) for state in new]
     for state, row in zip(new, made, strict=True):
-        # In a loop over tasks, so each row is made once.
-        if keeps_rows and _is_final(run, state):
+        if state.id in final:  # in a loop over tasks, so each row is made once
             state.row = row
     run.row_blocks = run.row_blocks or RowBlocks()
     rows = run.row_blocks.in_order = in_order([*kept, *made], run.row_blocks.in_order)

@@ -272,6 +272,14 @@ class Run:
         reported = self.reporter.flush(max(timeout, MIN_FLUSH_S) if self.closed else timeout)
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and reported
 
+    def flush_and_end(self, timeout: float) -> bool:
+        """The same, then waits until the tasks that have ended have their status, in the time that is left."""
+        deadline = time.monotonic() + min(timeout, MAX_TIMEOUT_S)
+        delivered = self.flush(timeout)
+        self.ender.wait(max(0.0, deadline - time.monotonic()))
+        self.backend.wait_for_disk(max(0.0, deadline - time.monotonic()))
+        return delivered
+
     def undelivered(self, states: Iterable[TaskState]) -> DeliveryError | None:
         """Makes the error about the tasks' undelivered data; None if there is none."""
         listed, waiting = list(states), self.reporter.undelivered()
