@@ -273,7 +273,7 @@ class Run:
         return self.backend.flush(max(0.0, deadline - time.monotonic())) and reported
 
     def flush_and_end(self, timeout: float) -> bool:
-        """The same, then waits until the tasks that have ended have their status, in the time that is left."""
+        """The same, and waits until tasks that have ended have their status, all of it in that time."""
         deadline = time.monotonic() + min(timeout, MAX_TIMEOUT_S)
         delivered = self.flush(timeout)
         self.ender.wait(max(0.0, deadline - time.monotonic()))
