@@ -503,7 +503,7 @@ class TaskGroup(GroupInfo):
         ]
 
     def _recall(self, task: GroupTask) -> GroupTask:
-        """Adds one of them."""
+        """Adds a task that `_other_tasks` has found to those of this group."""
         run, state = self._opened_once(), task._state
         if not state.elsewhere:
             run.states[task.key] = state

@@ -62,7 +62,7 @@ _NOT_CAUGHT_ON_AGENT = (
 
 
 class GroupOfTask(Protocol):
-    """What a task needs of its group: a `TaskGroup`, in a worker process a `WorkerGroup`."""
+    """The calls that a task passes on to its group: a `TaskGroup`, in a worker process a `WorkerGroup`."""
 
     def flush(self, timeout: float | None = None) -> None: ...
 

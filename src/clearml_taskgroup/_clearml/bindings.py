@@ -173,7 +173,7 @@ class StandIn:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_task" and self._patching == threading.get_ident():
-            return
+            return  # by `update_current_task`, which is called to patch the library only
         if name in self._binding.per_task:
             target = _installed.find(self._binding.framework)
             if target is not None:
@@ -464,7 +464,8 @@ def _install(binding: Binding) -> None:
     if binding.framework in MODELS:
         _hook_models()
     if binding.framework == "matplotlib":
-        _hook_figures()()
+        replace_figures = _hook_figures()
+        replace_figures()  # matplotlib may be imported by now
     if binding.name not in _installed.stand_ins:
         cls = getattr(module, binding.name)
         for name in ("_current_task", "update_current_task", *binding.per_task, *binding.needs):

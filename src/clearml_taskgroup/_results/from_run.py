@@ -44,7 +44,7 @@ def row_of(state: TaskState, metrics: Metrics, lookup: MetricLookup, reader: Rea
 
 def _is_final(run: Run, state: TaskState) -> bool:
     """Whether a task's metrics are complete and stay as they are, until its `row` is forgotten."""
-    return not state.is_open and state.is_counted and (state.finished or run.reporter.is_idle)
+    return not state.is_open and state.is_counted and (state.finished or run.reporter.is_queue_empty)
 
 
 _archived, _row, _id = map(operator.attrgetter, ("archived", "row", "id"))
@@ -68,9 +68,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
     new = list(itertools.compress(states, map(operator.not_, known)))
     # Decided once: a task that another thread ends meanwhile has a row of copied values, which is not kept.
     final = {state.id for state in new if _is_final(run, state)} if keeps_rows else set()
-    metrics = {
-        state.id: state.metrics if state.id in final else copy_metrics(state.metrics) for state in new
-    }
+    metrics = {state.id: state.metrics if state.id in final else copy_metrics(state.metrics) for state in new}
     tasks = [
         counted(state, metrics[state.id])
         for state in new

@@ -80,7 +80,7 @@ def keep_end(run: Run, state: TaskState, timeout: float) -> None:
 
     Waits for what ClearML's own object of the task uploads, whose files the script may delete next.
     """
-    if run.backend.transport is None:  # then the thread is as fast
+    if run.backend.transport is None:  # offline, in `map`: the thread that stores the end is as fast
         return
     kept = run.reporter.flush(timeout)
     try:
@@ -362,7 +362,7 @@ class _Closing:
         run, errors = self.run, dict[str, Exception]()
         if run.main_task is not None:
             run.parent_ended = True
-            sdk.flush(run.main_task, self._left())
+            sdk.flush(run.main_task, self._left())  # ClearML ends it, whatever the flush raises
         elif run.owns_parent and run.parent is not None:
             errors = run.backend.finish([Ending(run.parent, self.status, self.reason)], self._left())
         run.parent_ended = not errors

@@ -50,7 +50,7 @@ def end_task(run: Run, state: TaskState, exc: BaseException) -> str:
     """
     text = record(run, state, exc)
     if isinstance(exc, Exception):
-        run.end(state, "failed")
+        run.end(state, "failed")  # it has its status by now; this delivers
     return text
 
 

@@ -91,7 +91,7 @@ def log_end(run: Run, state: TaskState, exc: BaseException, text: str) -> None:
 def log_skipped(run: Run, state: TaskState, key: MetricKey, data: MetricData) -> None:
     """Logs that the curve of a task ends, for now, with values that were skipped.
 
-    Or, without a skipped value, that its single value no longer is one.
+    With empty data: that its single value, whose latest report was skipped, has been reported again.
     """
     _write(run, state, "skipped", series=skipped_to_json(key, data))
 

@@ -118,12 +118,11 @@ class Reporter:
         lost: The number of dropped data points by ClearML task id.
         error: Why the backend refused the last batch; None if it took it.
         after_batch: Called by the thread after each batch.
-        before_inline: Called with the ClearML task's id before this thread itself writes a report: in a
-            forked child, and at the interpreter's exit.
+        before_inline: In a forked child: called with the ClearML task's id before a report is written.
     """
 
     _look_at: int
-    """The number of waiting reports from which on `put` calls `_has_room`."""
+    """The number of waiting reports from which on `put` calls `_make_room`."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -155,7 +154,7 @@ class Reporter:
 
     def put(self, points: Points) -> int:
         """Queues the data points of one report, with the time; returns how many of them were dropped."""
-        if len(self._queue) >= self._look_at and not self._has_room():
+        if len(self._queue) >= self._look_at and not self._make_room():
             task_id, count = points[0], _number_of_events(points)
             self.lost[task_id] = self.lost.get(task_id, 0) + count
             return count
@@ -176,7 +175,7 @@ class Reporter:
 
     def put_event(self, task_id: str, event: str) -> None:
         """Queues an API event, as JSON text; dropped if the queue stays full."""
-        if len(self._queue) >= self._look_at and not self._has_room():
+        if len(self._queue) >= self._look_at and not self._make_room():
             return
         self._queue.append((task_id, event))
         if self._inline:
@@ -219,7 +218,7 @@ class Reporter:
             self._work()
 
     def hand_over(self) -> None:
-        """Writes what waits, before another process may report the same iterations again, which is later."""
+        """Writes what waits, so that it is stored before what another process reports from now on."""
         if self._queue or self._work_lock.locked():
             self.flush(STALL_TIMEOUT_S)
 
@@ -259,8 +258,8 @@ class Reporter:
         return not self._pending and self.error is None
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no report waits to be counted."""
+    def is_queue_empty(self) -> bool:
+        """Whether no report waits; the thread may still be counting the latest ones."""
         return not self._queue
 
     @property
@@ -271,8 +270,8 @@ class Reporter:
     def _look_for_many(self) -> None:
         self._look_at = min(MANY_QUEUED_REPORTS, MAX_QUEUED_REPORTS)
 
-    def _has_room(self) -> bool:
-        """Wakes the thread; if the queue is full, waits for it to shrink while the thread works on it.
+    def _make_room(self) -> bool:
+        """Wakes the thread and, if the queue is full, waits until it has room; returns whether it has.
 
         The time limit is one for all callers and starts anew with each progress: a backend that
         hangs costs a script `STALL_TIMEOUT_S` once, not for each report.

@@ -239,7 +239,7 @@ class Run:
                 self.reporter.write_now()
             if interrupts.first is not None:
                 raise interrupts.first
-            self.finish([state], self.ender.timeout)
+            self.finish([state], self.ender.timeout)  # after an error the group's end tries again
 
     def end_later(self, state: TaskState) -> None:
         """Finishes an ended task in a thread, while the script goes on."""

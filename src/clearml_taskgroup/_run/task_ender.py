@@ -58,7 +58,7 @@ class TaskEnder:
         Returns:
             Whether the thread works on none of them any more, after at most `timeout` seconds.
         """
-        if self._thread is None:  # as always offline
+        if self._thread is None:  # offline it runs in `map` only
             return True
         ids = {state.id for state in states}
         with self._changed:

@@ -1,6 +1,7 @@
 """The run log: one JSONL file per run that lists which tasks were opened and how they ended.
 
-Lines are only ever appended, by the process that opened the run and by its worker processes.
+Lines are only ever appended: by the process that opened the run, by its worker processes, and by what works
+on the run later, such as an upload.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def _encoded(line: Mapping[str, Any], at: float) -> bytes:
 class RunLog:
     """The log of one open run, `<cache>/taskgroup/<group id>/run-0001.jsonl`.
 
-    Each line has an `event`: `run` once, `task` when a task opens, `end` when it ends, `close` once.
-    The file is locked while the run is open.
+    Each line has an `event`, as `task` when a task opens and `end` when it ends; the events and their fields
+    are in `run_log_schema`. Of several `end` lines of a task, the last one counts. The file is locked while
+    the run is open.
 
     Attributes:
         path: The file.
