@@ -345,6 +345,94 @@ def test_errors_survive_pickling_and_copying(
         assert vars(other) == vars(error)
 
 
+CLOSED, REOPEN = errors.TaskClosedError, "write `with task.reopen(): …`"
+NO_PARAMETER, EXPECTED = errors.NoSuchParameterError, "but no task has such a parameter; expected a name"
+ENDS: list[tuple[BaseException, str]] = [
+    (errors.MissingFieldError("task", "{task}"), "outside of a group write render(…, task=…)"),
+    (errors.MissingFieldError("split", "{metric}"), "always means val, {split=val} in the template"),
+    (errors.MissingFieldError("fold", "{metric}"), "always means 0, {fold=0} in the template"),
+    (errors.UnknownFieldError(3), "but the names of context are text: write split='val'"),  # type: ignore[arg-type]
+    (
+        errors.UnknownFieldError("x", "{metric}"),
+        "(its fields: none but {metric}); add {x} to the template or leave x= out",
+    ),
+    (errors.UnknownFieldError("x", "{metric}", ["split", "fold"]), "add {x} to the template or leave x= out"),
+    (
+        errors.UnknownFieldError("splt", "{metric}", ["split"]),
+        "; did you mean split=? Otherwise add {splt} to the template",
+    ),
+    (
+        errors.UnknownFieldError("epoch", "{metric}", ["split"]),
+        "; did you mean iteration=? Otherwise add {epoch} to the template",
+    ),
+    (
+        errors.ContextValueError("a", "\ud800"),
+        "has a lone surrogate, which cannot be stored; write it as proper text",
+    ),
+    (errors.UnknownMetricError("los", ["acc"]), "to the aliases of the metric that it stands for"),
+    (errors.NoSuchResultError("loss", []), "no task has a value for loss; nothing was reported"),
+    (errors.NoSuchResultError("loss", [], note="2 are NaN"), "no task has a value for loss; 2 are NaN"),
+    (
+        errors.NoSuchResultError("a", ["b"], "c", note="d"),
+        "no task has a value for a (did you mean c?); d; there is: b",
+    ),
+    (NO_PARAMETER("where", "C", "a name"), f"where(C=…) was given, {EXPECTED}"),
+    (NO_PARAMETER("where", "a b", "a name"), f"where({{'a b': …}}) was given, {EXPECTED}"),
+    (NO_PARAMETER("over", "C", "a name"), f"over='C' was given, {EXPECTED}"),
+    (
+        NO_PARAMETER("where", None, "a name", looked_for=["C"]),
+        "where= was not given, and no task has a parameter C; expected a name",
+    ),
+    (
+        errors.NoSuchRunError("run 1", ["a", "b"]),
+        "run 1 was not found; looked at a and b, which has: no runs",
+    ),
+    (
+        errors.NoSuchRunError("run 1", ["a"], others=["y/sweep", "z/a"], label="x/sweep"),
+        "where its project has no groups; there is: y/sweep, z/a (did you mean 'y/sweep'?)",
+    ),
+    (
+        errors.AmbiguousRunError("ab", ["ab1", "ab2"]),
+        "the beginning 'ab' may mean 2 runs of the group: ab1, ab2; give the id of one, run='ab1'",
+    ),
+    (
+        CLOSED("a", "open", elsewhere="host 7"),
+        "host 7 (open); skip it: `if task.done: continue` (in a Hydra job `return`)",
+    ),
+    (CLOSED("a", "completed", done=True), "(in a Hydra job `return`), or add to it: `with task.reopen(): …`"),
+    (
+        CLOSED("a", "failed", call="close"),
+        "so close() has no effect; the first status stays: call it in the task's block, before that ends",
+    ),
+    (CLOSED("a", "completed", call="with"), f"cannot be entered a second time; to add to it, {REOPEN}"),
+    (CLOSED("a", "failed", call="with"), "if_exists='retry'), or open the group with resume=True"),
+    (
+        CLOSED("a", "completed", call="with", group_ended=True),
+        "open the group again, with resume=True to add to this run",
+    ),
+    (
+        CLOSED("a", "failed", call="with", group_ended=True),
+        "open the group again, with resume=True to add to this run",
+    ),
+    (
+        CLOSED("a", "completed"),
+        "before its block ends, before close() and before mark_…(), or reopen it: `with task.reopen(): …`.",
+    ),
+    (CLOSED("a", "failed"), "before close() and before mark_…()."),
+    (
+        CLOSED("a", "failed", group_ended=True),
+        "and so has its group (failed) and accepts no more data; report before the group's block ends.",
+    ),
+    (CLOSED("a", "failed", True, group_ended=True), "use group.tasks(…) to have all of them open at once."),
+]
+
+
+@pytest.mark.parametrize(("error", "end"), ENDS)
+def test_each_fact_has_its_part_of_the_sentence(error: BaseException, end: str) -> None:
+    """What is not given leaves nothing behind."""
+    assert str(error).endswith(end)
+
+
 def test_messages_do_nothing_to_a_terminal() -> None:
     """Names in messages come from records and servers, too."""
     error = errors.NoSuchResultError("m\x1b[31m", ["\x9b2J", "\u202ex"], task="the task \x07")

@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._model.display_name import display_name
+from clearml_taskgroup._model.display_name import display_name, has_parameter
 from clearml_taskgroup._model.identity import canonical_project, flatten, group_id, task_key
 from clearml_taskgroup._model.parameter_json import typed_json
 from clearml_taskgroup.errors import ArgumentError, ParameterError, ServerNameError
@@ -394,3 +394,18 @@ def test_forms_of_keys_and_names(params: dict[str, Any], length: int) -> None:
     again = pickle.loads(pickle.dumps(params))
     assert (key(again), name(again)) == (key(params), name(params))
     json.dumps({name: typed_json(value) for name, value in flat.items()}, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "has"),
+    [
+        ("C=1,seed=0", "C", True),
+        ("C=1,seed=0", "seed", True),
+        ("C=1,seed=0", "eed", False),
+        ("C=1,seed=0", "C=1,seed", False),
+        ("C", "C", False),
+        ("model/C=1", "C", False),
+    ],
+)
+def test_parameters_in_a_name(name: str, param: str, has: bool) -> None:
+    assert has_parameter(name, param) is has

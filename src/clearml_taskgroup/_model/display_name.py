@@ -39,7 +39,7 @@ def display_name(
     """
     ordered = sorted(flat, key=lambda name: (name not in first, name)) if first else sorted(flat)
     text = ",".join(
-        f"{shown_name(name)}={_json_text(typed_json(flat[name], name), short)}"
+        f"{_quoted_if_ambiguous(name)}={_json_text(typed_json(flat[name], name), short)}"
         for name in ordered
         if among is None or name in among
     )
@@ -49,9 +49,9 @@ def display_name(
     return text[: max(0, length - len(tail))] + tail
 
 
-def shown_name(name: str) -> str:
-    """Returns a parameter's name as readable names have it."""
-    return _quoted_if_ambiguous(name)
+def has_parameter(name: str, param: str) -> bool:
+    """Whether a readable name contains a parameter."""
+    return f",{_quoted_if_ambiguous(param)}=" in f",{name}"
 
 
 def number_text(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._text import is_storable, shown
 from ..errors import ArgumentError, DuplicateTaskError, ParameterError
 from .arguments import checked_tags
-from .display_name import display_name, shown_name
+from .display_name import display_name, has_parameter
 from .identity import canonical_task_name, flatten, task_key
 from .name_template import fill_task_name
 from .parameter_json import copied_parameters, stored_json
@@ -175,8 +175,7 @@ class TaskSpecs:
 
     def _shown_in_names(self, params: Iterable[str]) -> list[str]:
         """Returns the parameters that names of the run's tasks contain."""
-        names = [f",{name}" for name in self._key_of_name]
-        return [param for param in params if any(f",{shown_name(param)}=" in name for name in names)]
+        return [param for param in params if any(has_parameter(name, param) for name in self._key_of_name)]
 
     def _free_index(self, key: str, index: int) -> int:
         """Returns the index that the key had in an earlier run, else `index`, or the next free one."""

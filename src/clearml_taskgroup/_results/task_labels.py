@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._model.display_name import display_name, shown_name
+from .._model.display_name import display_name, has_parameter
 from .rows import with_parameters
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def one_form(tasks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         tasks: Name and parameters of each.
     """
     names = [name for name, _ in tasks]
-    contained = [_parameters_in(name, params) for name, params in tasks]
+    contained = [frozenset(param for param in params if has_parameter(name, param)) for name, params in tasks]
     if len(set(contained)) < 2:
         return names
     known = [
@@ -44,11 +44,6 @@ def one_form(tasks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         (_name_of(params, shown) or name) if is_known else name
         for (name, params), is_known in zip(tasks, known, strict=True)
     ]
-
-
-def _parameters_in(name: str, params: Mapping[str, Any]) -> frozenset[str]:
-    text = f",{name}"
-    return frozenset(param for param in params if f",{shown_name(param)}=" in text)
 
 
 def _name_of(params: Mapping[str, Any], among: frozenset[str] | set[str]) -> str:
