@@ -9,17 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from clearml_taskgroup._storage import append_file
 from clearml_taskgroup._storage.append_file import (
     append,
     append_to,
     disk_errors,
     end_torn_line,
     exclusive_lock,
+    folder_lock,
     is_torn,
     lock,
     lock_holder,
     open_file,
+    read_at,
     shared_lock,
+    store_error,
+    write_at,
 )
 from clearml_taskgroup.errors import StoreError
 
@@ -141,6 +146,113 @@ def test_a_disk_error_names_the_file(path: Path) -> None:
     with pytest.raises(StoreError, match=r"lines\.jsonl.*No space left") as raised, disk_errors(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_an_error_without_a_text_of_the_system_has_its_own(path: Path) -> None:
+    assert str(store_error(path, OSError("odd"))).count("odd") == 1
+    error = store_error(path, OSError(errno.ENOENT, "No such file"))
+    assert (error.errno, "No such file" in str(error), "Errno" in str(error)) == (errno.ENOENT, True, False)
+    with pytest.raises(ValueError, match="not of the disk"), disk_errors(path):
+        raise ValueError("not of the disk")
+
+
+def test_a_line_that_is_just_being_written_is_not_ended(
+    path: Path, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of a long line of another process can be seen already: after a moment it is longer."""
+    other = opened_at(path)
+    os.write(other, b"a long ")
+    monkeypatch.setattr("time.sleep", lambda seconds: os.write(other, b"line\n"))
+    append(file, b"next\n")
+    assert path.read_bytes() == b"a long line\nnext\n"
+    os.close(other)
+
+
+def test_the_size_that_the_caller_has_just_asked_for_is_not_asked_again(
+    path: Path, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(file, b"one\n")
+    with monkeypatch.context() as patch:
+        patch.delattr(os, "fstat")
+        assert append(file, b"two\n", whole=4, size=4) == 8
+    os.write(file, b"th")
+    assert append(file, b"four\n", whole=8, size=10) == 16
+    assert path.read_bytes() == b"one\ntwo\nth\nfour\n"
+
+
+@pytest.mark.parametrize("positioned", [True, False])
+def test_reading_and_writing_at_an_offset(
+    path: Path, file: int, monkeypatch: pytest.MonkeyPatch, positioned: bool
+) -> None:
+    """Also where the system has no calls that leave a file's position alone."""
+    if not positioned:
+        monkeypatch.delattr(os, "pread", raising=False)
+        monkeypatch.delattr(os, "pwrite", raising=False)
+    append(file, b"0123456789")
+    assert [read_at(file, 3, at) for at in (0, 4, 8, 10)] == [b"012", b"456", b"89", b""]
+    plain = os.open(path, os.O_RDWR)
+    write_at(plain, b"ab", 4)
+    write_at(plain, b"z", 0)
+    os.close(plain)
+    assert path.read_bytes() == b"z123ab6789"
+
+
+def test_who_has_locked_a_file(path: Path, file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc/locks").exists():
+        pytest.skip("the system does not tell who holds a lock")
+    assert lock_holder(path) is None
+    assert lock(file)
+    assert lock_holder(path) == os.getpid()
+    assert lock_holder(path.with_name("missing")) is None
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert lock_holder(path) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "pid", "expected"),
+    [
+        ("FLOCK  ADVISORY  WRITE", 7, 7),
+        ("POSIX  ADVISORY  WRITE", 7, None),
+        ("FLOCK  ADVISORY  WRITE", -1, None),
+    ],
+)
+def test_only_locks_of_the_kind_that_is_used_count(
+    path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, pid: int, expected: int | None
+) -> None:
+    """A process outside of this container has the pid -1."""
+    path.touch()
+    found = path.stat()
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    other = f"1: FLOCK  ADVISORY  WRITE 8 {place}0 0 EOF\n"
+    locks = path.with_name("locks")
+    locks.write_text(f"{other}2: {kind} {pid} {place} 0 EOF\n")
+    monkeypatch.setattr("builtins.open", lambda *_, **__: locks.open())
+    monkeypatch.setattr("sys.platform", "linux")
+    assert lock_holder(path) == expected
+
+
+def test_one_after_another_holds_a_folders_lock(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    file = os.open(tmp_path, os.O_RDONLY)
+    with folder_lock(tmp_path):
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(file)
+
+
+def test_without_locks_nobody_waits_and_nobody_is_alone(
+    tmp_path: Path, path: Path, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on systems that have neither kind."""
+    monkeypatch.setattr(append_file, "fcntl", None)
+    monkeypatch.setattr(append_file, "msvcrt", None)
+    opened = opened_at(path)
+    assert lock(file)
+    assert lock(opened)
+    os.close(opened)
+    with shared_lock(file), folder_lock(tmp_path), exclusive_lock(file) as alone:
+        assert not alone
 
 
 @needs_fork

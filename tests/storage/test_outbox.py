@@ -15,7 +15,7 @@ import pytest
 from clearml_taskgroup._clearml.events import console_event
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage.append_file import shared_lock
-from clearml_taskgroup._storage.outbox import Outbox, sent_path
+from clearml_taskgroup._storage.outbox import Outbox, parse_lines, refused_path, sent_path, to_lines
 from clearml_taskgroup.errors import StoreError
 
 Write = Callable[[int, bytes], int]
@@ -276,6 +276,102 @@ def test_a_line_longer_than_a_chunk_arrives(path: Path, monkeypatch: pytest.Monk
     batch, length = outbox.next()
     assert batch == {"a": [text]}
     assert length == outbox.size
+
+
+def test_events_are_lines_by_task_and_back() -> None:
+    """A line without a task, or that does not look like an event, is none."""
+    batch = {"a": [event("a", 0), event("a", 1)], "b": [event("b", 0)]}
+    data = to_lines(batch)
+    assert data == "".join(f"{line}\n" for lines in batch.values() for line in lines).encode()
+    assert parse_lines(data) == batch
+    odd = ['{"no":"event"}', event("a", 2)[:-1], event("a", 3)[1:], "", event("a", 4) + "#"]
+    assert parse_lines("\n".join([*odd, event("a", 5)]).encode()) == {"a": [event("a", 5)]}
+    assert parse_lines(b"") == {}
+    assert to_lines({}) == b""
+
+
+def test_the_files_beside_an_outbox(path: Path) -> None:
+    assert sent_path(path).name == "run-0001.sent"
+    assert refused_path(path).name == "run-0001.refused"
+
+
+def test_what_waits_is_counted_from_an_offset_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many chunks it is in."""
+    outbox = Outbox.open(path)
+    lines = [event("a", step) for step in range(4)]
+    outbox.append({"a": lines[:2], "b": [event("b", 0)]})
+    outbox.append({"a": lines[2:]})
+    assert outbox.waiting() == {"a": 4, "b": 1}
+    one = len(lines[0]) + 1
+    assert outbox.waiting(one) == {"a": 3, "b": 1}
+    outbox.delivered(one)
+    assert outbox.waiting(one) == {"a": 2, "b": 1}
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 2 * one)
+    assert [*outbox.batches()] == [
+        {"a": lines[:2]},
+        {"b": [event("b", 0)], "a": lines[2:3]},
+        {"a": lines[3:]},
+    ]
+    assert outbox.next() == ({"a": lines[1:2], "b": [event("b", 0)]}, 2 * one)
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", one)
+    assert outbox.next() == ({"a": lines[1:2]}, one)
+
+
+def test_what_was_written_and_what_was_sent_goes_on_where_the_file_starts_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts anew once all is delivered and the bound is reached, not before."""
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", length := len(event("a", 0)) + 1)
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0)]})
+    outbox.append({"a": [event("a", 1)]})
+    outbox.delivered(length)
+    assert (outbox.size, outbox.sent, outbox.total_sent, outbox.total_written) == (
+        2 * length,
+        length,
+        length,
+        2 * length,
+    )
+    assert sent_path(path).read_text().strip() == str(length)
+    outbox.delivered(length)
+    assert (outbox.size, outbox.sent, outbox.total_sent, outbox.total_written) == (
+        0,
+        0,
+        2 * length,
+        2 * length,
+    )
+    assert (sent_path(path).read_text().strip(), outbox.is_empty) == ("0", True)
+
+
+def test_a_file_that_others_write_to_is_emptied_under_a_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 1)
+    outbox = Outbox.open(path)
+    outbox.share()
+    outbox.append({"a": [event("a", 0)]})
+    other = os.open(path, os.O_RDWR)
+    with shared_lock(other):
+        outbox.delivered(outbox.size)
+        assert (outbox.size > 0, outbox.is_empty) == (True, True)
+    outbox.delivered(0)
+    assert outbox.size == 0
+    os.close(other)
+
+
+def test_an_outbox_is_gone_once_it_is_closed_or_removed(path: Path) -> None:
+    outbox, other = Outbox.open(path), Outbox.open(path)
+    assert not outbox.is_gone
+    other.close()
+    assert (outbox.is_gone, other.is_gone, other.size, other.is_empty) == (True, True, 0, True)
+
+
+def test_a_closed_outbox_that_was_not_empty_is_as_large_as_what_was_sent(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.append({"a": [event("a", 0), event("a", 1)]})
+    outbox.delivered(5)
+    outbox.close()
+    assert (outbox.size, [*outbox.batches()]) == (5, [])
 
 
 # --- disks that refuse -----------------------------------------------------------------------------

@@ -16,12 +16,18 @@ from clearml_taskgroup._model.past import PastRun
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._storage import run_log
 from clearml_taskgroup._storage.past_runs import (
+    abandoned_tasks,
     all_runs,
     find_run,
+    find_run_log,
+    find_run_logs,
     groups_on_disk,
+    is_in_use,
+    is_left,
     latest_run,
     load,
     locked,
+    process_logs,
     run_logs,
 )
 from clearml_taskgroup._storage.processes import this_process
@@ -487,3 +493,191 @@ def test_a_shared_run_is_read_from_the_logs_of_all_of_its_processes_or_of_one(tm
     assert first is not None
     assert {task.id: (task.process, task.status) for task in first.tasks.values()} == {"a": ("p1", "failed")}
     assert load(path, only="p3") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], (None, "", False, "")),
+        ([ended("t1")], ("completed", "because", True, "")),
+        ([{**ended("t1", settled=False)}], ("completed", "because", False, "")),
+        ([{"event": "told", "id": "t1", "status": "failed"}], ("failed", "", False, "")),
+        ([{"event": "told", "id": "t1", "status": "failed", "reason": "why"}], ("failed", "why", False, "")),
+        ([{"event": "told", "id": "t1", "reason": "why"}], (None, "", False, "")),
+        ([{"event": "settled", "id": "t1", "status": "stopped"}], ("stopped", "", True, "")),
+        (
+            [ended("t1"), {"event": "settled", "id": "t1", "status": "failed", "reason": "why"}],
+            ("failed", "why", True, ""),
+        ),
+        ([ended("t1"), {"event": "settled", "id": "t1"}], ("completed", "because", True, "")),
+        ([ended("t1"), {"event": "uploaded", "id": "t1", "to": "s1"}], ("completed", "because", True, "s1")),
+        ([ended("t1"), {"event": "uploaded", "id": "t1"}], ("completed", "because", True, "")),
+    ],
+)
+def test_how_a_task_stands(
+    tmp_path: Path, lines: list[dict[str, Any]], expected: tuple[str | None, str, bool, str]
+) -> None:
+    """The latest line that says so counts."""
+    past = past_of(tmp_path, RUN, opened("t1"), *lines)
+    task = past.tasks["t1"]
+    assert (task.status, task.reason, task.delivered, task.uploaded) == expected
+    assert not past.uploaded
+    assert task.status_there == ("completed" if lines[-1:] and lines[-1]["event"] == "uploaded" else None)
+
+
+def test_what_a_task_is_told_of_is_kept(tmp_path: Path) -> None:
+    """Parameters join those before, those of an end replace them; names and skipped values are added."""
+    loss = ["loss", {}, [1.0], [["loss", "value"]]]
+    lines = [
+        {**opened("t1"), "session": 2, "time": 5.0},
+        {"event": "params", "id": "t1", "params": {"lr": 1}},
+        {"event": "names", "id": "t1", "names": [["title", "series", "loss", {"fold": 1}]]},
+        {"event": "skipped", "id": "t1", "series": ["accuracy", {}, 2, 7, False]},
+        {"event": "told", "id": "t1", "status": "completed", "measures": [loss]},
+        {"event": "told", "id": "t1", "measures": [["ignored", {}, [1.0], []]]},
+    ]
+    first = past_of(tmp_path, {**RUN, "pid": 7, "time": 1.0}, *lines)
+    task = first.tasks["t1"]
+    assert (task.params, task.session, task.opened, task.opener) == ({"C": 1, "lr": 1}, 2, 5.0, ("", 7))
+    assert [*task.named] == [("title", "series")]
+    assert sorted(str(key) for key in task.metrics) == ["accuracy", "loss"]
+    assert first.started == 1.0
+    end = {**ended("t1"), "params": {"all": 1}, "duration": 2.5, "measures": [loss]}
+    task = past_of(tmp_path, RUN, *lines, end).tasks["t1"]
+    assert (task.params, task.duration, [*task.metrics]) == ({"all": 1}, 2.5, [("loss", ())])
+    task = past_of(tmp_path, RUN, *lines, end, ended("t1")).tasks["t1"]
+    assert (task.params, task.duration, task.metrics) == ({"all": 1}, 2.5, {})
+
+
+def test_which_tasks_were_about_to_be_opened_and_which_the_latest_process_opened(tmp_path: Path) -> None:
+    opening = {"event": "opening", "key": "k", "attempt": 2}
+    past = past_of(tmp_path, RUN, opened("t1"), opening, RUN, opened("t2", "l"), opened("t1"))
+    assert past.opening == {("k", 2)}
+    assert past.opened_since_resume == {"t1", "t2"}
+    assert past_of(tmp_path, RUN, opened("t1"), RUN).opened_since_resume == set()
+
+
+def test_a_completed_task_that_was_opened_again_was_completed(tmp_path: Path) -> None:
+    """What it has counts, should the process die; once it has ended anew, that counts."""
+    again = [RUN, opened("t1"), ended("t1"), opened("t1")]
+    assert past_of(tmp_path, *again).tasks["t1"].final_status() == ("completed", "")
+    failed = past_of(tmp_path, *again, ended("t1", "failed")).tasks["t1"]
+    assert (failed.was_completed, failed.final_status()) == (False, ("failed", "because"))
+    assert (
+        not past_of(tmp_path, RUN, opened("t1"), ended("t1", "failed"), opened("t1"))
+        .tasks["t1"]
+        .was_completed
+    )
+
+
+def test_a_run_without_a_word_on_delivery_was_delivered(tmp_path: Path) -> None:
+    """As earlier versions closed it."""
+    line = {name: value for name, value in closed().items() if name != "settled"}
+    assert past_of(tmp_path, RUN, line).delivered
+
+
+def test_lines_without_a_time_come_first(tmp_path: Path) -> None:
+    path = past_of(tmp_path, RUN).path
+    lines = [{**opened("a"), "time": 1}, {**ended("a"), "time": 2}, {**RUN, "time": "odd"}]
+    log = path.with_suffix(".p1.jsonl")
+    log.write_text("".join(json.dumps(line) + "\n" for line in (RUN, *lines[:2])))
+    past = load(path)
+    assert past is not None
+    assert past.tasks["a"].status == "completed"
+    assert process_logs(path) == {"p1": log}
+    assert process_logs(log) == {}
+
+
+def test_of_several_empty_runs_the_latest_one_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If one before them has tasks, it is that, and a log line names those that were passed over."""
+    caplog.set_level("INFO", logger="clearml_taskgroup")
+    for number in (2, 3):
+        past_of(tmp_path, {**RUN, "number": number}, number=number)
+    past = latest_run(tmp_path)
+    assert past is not None
+    assert (past.number, caplog.records) == (3, [])
+    past_of(tmp_path, RUN, opened("t1"), number=1)
+    past = latest_run(tmp_path)
+    assert past is not None
+    assert past.number == 1
+    text = "each of the runs 2, 3 of the project/the group has no tasks; the latest run with tasks is run 1"
+    assert [record.getMessage() for record in caplog.records] == [text]
+    past_of(tmp_path, {**RUN, "number": 2}, opened("t1"), number=2)
+    past = latest_run(tmp_path)
+    assert past is not None
+    assert past.number == 2
+    assert caplog.records[1].getMessage().startswith("run 3 of the project/the group has no tasks")
+    assert len(caplog.records) == 2
+    assert latest_run(tmp_path, "offline") is None
+
+
+def test_run_logs_of_one_run(tmp_path: Path) -> None:
+    """A run has one for each process that has opened it on a server."""
+    paths = [past_of(tmp_path, RUN, number=number).path for number in (1, 2)]
+    past_of(tmp_path, {**RUN, "run": "b" * 32}, number=3)
+    assert (find_run_logs(tmp_path, ID), find_run_log(tmp_path, ID)) == (paths, paths[1])
+    assert (find_run_logs(tmp_path, "c" * 32), find_run_log(tmp_path, "c" * 32)) == ([], None)
+
+
+def test_groups_on_disk_are_named_once(tmp_path: Path) -> None:
+    """By the latest run log of each folder, as it says; a log without a name has no group."""
+    for folder, name in (("a" * 12, "one"), ("b" * 12, "two"), ("c" * 12, "one")):
+        past_of(tmp_path / folder, {**RUN, "name": "before"}, number=1)
+        past_of(tmp_path / folder, {**RUN, "name": name}, number=2)
+    (tmp_path / ("d" * 12)).mkdir()
+    (tmp_path / ("d" * 12) / "run-0001.jsonl").write_text('{"event": "run", "project": "p"}\n')
+    assert groups_on_disk(tmp_path) == [("the project", "one"), ("the project", "two")]
+
+
+def test_the_log_of_an_agents_task_comes_after_that_of_the_run(tmp_path: Path) -> None:
+    """Whichever is the latest; a text of `run=` finds the run as well."""
+    folder = tmp_path / "0123456789ab"
+    whole = past_of(folder, {**RUN, "shared": "job 7"}, number=1)
+    agent = past_of(folder, {**RUN, "mode": "agent", "parent": "p2"}, number=2)
+    assert find_run(tmp_path, ID).path == find_run(tmp_path, "job 7").path == whole.path
+    assert find_run(tmp_path, "p2").path == agent.path
+
+
+def test_which_runs_are_in_use(tmp_path: Path) -> None:
+    path = past_of(tmp_path, RUN).path
+    assert not is_in_use(path)
+    log = RunLog.reopen(path)
+    assert is_in_use(path)
+    log.close()
+    assert not is_in_use(path)
+    shared = SharedOnDisk(path, this_process())
+    shared.join()
+    assert is_in_use(path)
+    shared.leave()
+    assert not is_in_use(tmp_path / "missing.jsonl")
+
+
+def test_tasks_of_a_process_that_died_are_abandoned(tmp_path: Path) -> None:
+    """Not those that ended, or wait for an agent; nor any of a run that is closed, or that goes on."""
+    lines = [RUN, opened("t1"), opened("t2"), ended("t2"), opened("t3")]
+    past = past_of(tmp_path, *lines)
+    past.tasks["t3"].submitted = "a sweep"
+    assert abandoned_tasks(past) == {"t1"}
+    log = RunLog.reopen(past.path)
+    assert abandoned_tasks(past) == frozenset()
+    log.close()
+    past.mode = "agent"
+    assert abandoned_tasks(past) == frozenset()
+    assert abandoned_tasks(past_of(tmp_path, *lines, closed())) == frozenset()
+    assert abandoned_tasks(past_of(tmp_path, *lines, {"event": "uploaded"})) == frozenset()
+
+
+def test_a_task_of_a_shared_run_is_left_by_its_own_process(tmp_path: Path) -> None:
+    """While others are in the run."""
+    past = past_of(tmp_path, RUN, opened("t1"), opened("t2", "l"), opened("t3", "m"), ended("t3"))
+    alive = SharedOnDisk(past.path, this_process())
+    alive.join()
+    for task, process in zip(past.tasks.values(), ("dead-1-1-1", alive.process, "dead-1-1-1"), strict=True):
+        task.process = process
+    assert [is_left(past, task) for task in past.tasks.values()] == [True, False, False]
+    assert abandoned_tasks(past) == {"t1"}
+    past.tasks["t1"].process = ""
+    assert not is_left(past, past.tasks["t1"])
+    alive.leave()
