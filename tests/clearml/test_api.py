@@ -22,6 +22,7 @@ from clearml_taskgroup._clearml.api_errors import AnsweredByProxy, AnswerTooLarg
 from clearml_taskgroup._model import limits
 from clearml_taskgroup.errors import LoginError, ServerError
 from tests.loopback import LoopbackServer
+from tests.loopback.faults import refusal
 from tests.support.clock import Clock
 
 ASK = "projects.get_all"
@@ -307,15 +308,25 @@ def test_a_lost_answer_is_asked_for(
     assert loopback.count("projects.create") == 1
 
 
-@pytest.mark.parametrize("fault", [{"status": 429}, {"kind": "expired"}], ids=label)
+@pytest.mark.parametrize(
+    ("fault", "is_asked"),
+    [
+        ({"status": 429}, False),
+        ({"status": 429, "body": refusal(429)}, False),
+        ({"kind": "expired", "times": 2}, False),
+        ({"status": 500, "body": refusal(500)}, True),
+        ({"status": 502}, True),
+    ],
+)
 def test_an_answer_before_any_deed_leaves_no_doubt(
-    loopback: LoopbackServer, transport: Transport, fault: dict[str, Any]
+    loopback: LoopbackServer, transport: Transport, fault: dict[str, Any], is_asked: bool
 ) -> None:
     """A busy server and an old token did nothing, so there is nothing to ask for."""
     loopback.faults.fail_next("projects.create", **fault)
-    body = {"name": "once", "description": ""}
-    transport.call("projects.create", body, timeout=20, find_created=lambda: pytest.fail("it was asked"))
-    assert loopback.count("projects.create") == 2
+    body, asked = {"name": "once", "description": ""}, list[bool]()
+    transport.call("projects.create", body, timeout=20, find_created=lambda: asked.append(True))
+    assert loopback.count("projects.create") == 1 + fault.get("times", 1)
+    assert bool(asked) is is_asked
 
 
 # --- tokens ------------------------------------------------------------------------------------

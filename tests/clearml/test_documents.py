@@ -137,11 +137,11 @@ def test_metrics_are_read_by_the_template() -> None:
 
 def test_a_name_that_stands_for_another_metric_is_read_as_that_one() -> None:
     """The entry of the section says so; without a template, an edited entry is ignored."""
-    named = '[["loss", "1", "loss", {"split": 1}]]'
+    named = '[["loss", "1", "loss", {"split": "1"}]]'
     section = new_task_fields(RUN, SPEC)["hyperparams"]
     section[SECTION] = {**section[SECTION], NAMES_ENTRY: {"value": named}}
     (key,) = read(hyperparams=section, last_metrics=last("loss", "1", 0.5)).metrics
-    assert dict(key.context) == {"split": 1}
+    assert dict(key.context) == {"split": "1"}
     section[SECTION][NAMES_ENTRY] = {"value": "{edited"}
     task = read(hyperparams=section, last_metrics=last("loss", "x", 0.5))
     assert (task.named, len(task.metrics)) == ({}, 1)
