@@ -20,7 +20,7 @@ from .._model.metric_words import (
     PHRASES,
     QUALITY_WORDS,
     SCORE_WORDS,
-    SPLITS,
+    SPLIT_WORDS,
     TOP_K_METRICS,
     VALIDATION_SYNONYMS,
     edit_distance,
@@ -306,7 +306,7 @@ def _split_into_words(piece: str) -> list[str]:
     parts: list[str] = []
     for part in _CAMEL_CASE_PARTS.findall(piece):
         lower = part.casefold()
-        for split in sorted(SPLITS, key=len, reverse=True):
+        for split in sorted(SPLIT_WORDS, key=len, reverse=True):
             if lower.startswith(split) and lower[len(split) :] in (QUALITY_WORDS | ABBREVIATIONS.keys()):
                 parts += [part[: len(split)], part[len(split) :]]
                 break
@@ -317,11 +317,11 @@ def _split_into_words(piece: str) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _split_of(word: str) -> str | None:
-    if word in SPLITS:
-        return SPLITS[word]
+    if word in SPLIT_WORDS:
+        return SPLIT_WORDS[word]
     for known in ("training", "validation", "evaluation"):
         if word[0] == known[0] and edit_distance(word, known) <= 1:
-            return SPLITS[known]
+            return SPLIT_WORDS[known]
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SPLITS = {
+SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "vali", "vld"), "val"),
     **dict.fromkeys(("eval", "evaluation", "evaluate"), "eval"),
@@ -139,7 +139,10 @@ TOP_K_METRICS = _set_of("accuracy error")
 PERCENT_METRICS = _set_of("map ap ar iou")
 """Metrics at a threshold that is written as a fraction or in percent: `mAP@0.5`, `mAP50`."""
 KNOWN_WORDS = (
-    QUALITY_WORDS | ABBREVIATIONS.keys() | SPLITS.keys() | {word for phrase in PHRASES for word in phrase}
+    QUALITY_WORDS
+    | ABBREVIATIONS.keys()
+    | SPLIT_WORDS.keys()
+    | {word for phrase in PHRASES for word in phrase}
 )
 
 
@@ -207,7 +210,7 @@ def split_meant(text: str) -> str | None:
     numbers count (val1, val2), and a plural is somebody's choice.
     """
     given = text.casefold()
-    if given in SPLITS or len(given) < 3 or not given.isalpha():
+    if given in SPLIT_WORDS or len(given) < 3 or not given.isalpha():
         return None
     for split in ("train", "val", "test", "eval", "valid", "validation", "training", "evaluation"):
         alike = given[0] == split[0] and abs(len(given) - len(split)) <= 1 and given != f"{split}s"

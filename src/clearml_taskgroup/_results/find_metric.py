@@ -10,7 +10,7 @@ import attrs
 
 from .._drift.parse_name import parse_name
 from .._model.arguments import check_choice
-from .._model.metric_words import SPLITS, mode_of
+from .._model.metric_words import SPLIT_WORDS, mode_of
 from .._model.metrics import Context, MetricKey, canonical_context, plain_text
 from .._model.parameter_json import typed_json
 from .._text import closest, natural, some
@@ -211,7 +211,7 @@ def split_rank(metric_key: MetricKey) -> int:
     """Returns a number to sort splits by: validation data first, then test data, training data last."""
     words = [*re.split(r"[^a-z]+", metric_key.metric.lower())]
     words += [str(value).lower() for _, value in metric_key.context]
-    found = [SPLIT_ORDER.index(SPLITS[word]) for word in words if word in SPLITS]
+    found = [SPLIT_ORDER.index(SPLIT_WORDS[word]) for word in words if word in SPLIT_WORDS]
     return min(found, default=SPLIT_ORDER.index("other"))
 
 

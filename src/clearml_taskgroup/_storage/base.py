@@ -201,12 +201,29 @@ class Backend(Protocol):
         """Closes files and connections; the run has ended."""
         return
 
-    # --- queues --------------------------------------------------------------------------------
-
     @property
     def transport(self) -> Transport | None:
         """The calls to the API server that holds the tasks; None where no server does."""
         return None
+
+    def remember_name(self, task_id: str, name: str) -> None:
+        """Notes a task's name, for error messages."""
+        return
+
+    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
+        """Reads what tasks logged, for metrics that no living process has counted.
+
+        Args:
+            ids: ClearML task ids.
+            timeout: Seconds that a server may take; with 0 it is not asked.
+
+        Returns:
+            Names and statistics by task id; tasks that are not kept are missing. If a server cannot be
+            asked, only what is undelivered.
+        """
+        return {}
+
+    # --- queues --------------------------------------------------------------------------------
 
     def draft(
         self, run: RunInfo, specs: Sequence[TaskSpec], parent: str | None, like: Mapping[str, Any]
@@ -226,20 +243,3 @@ class Backend(Protocol):
     def set_status(self, task_id: str, status: Status) -> None:
         """Sets the status that a queue gives a task, where no server does."""
         return
-
-    def remember_name(self, task_id: str, name: str) -> None:
-        """Notes a task's name, for error messages."""
-        return
-
-    def read_scalars(self, ids: Sequence[str], timeout: float) -> dict[str, Scalars]:
-        """Reads what tasks logged, for metrics that no living process has counted.
-
-        Args:
-            ids: ClearML task ids.
-            timeout: Seconds that a server may take; with 0 it is not asked.
-
-        Returns:
-            Names and statistics by task id; tasks that are not kept are missing. If a server cannot be
-            asked, only what is undelivered.
-        """
-        return {}
