@@ -195,7 +195,7 @@ give(sessions)
 """
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("offline", [False, True])
 def test_beside_task_init(offline: bool, loopback: LoopbackServer, tmp_path: Path) -> None:
     """Outside of blocks models go to the main task, and its wildcards hold for that task alone."""

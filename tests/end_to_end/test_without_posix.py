@@ -52,6 +52,7 @@ def printed(script: str, loopback: LoopbackServer | None, home: Path) -> list[st
     return run_script(PRELUDE + script, loopback, home).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_an_offline_run(loopback: LoopbackServer, tmp_path: Path) -> None:
     """A run, its resume beside one that is in use, results, and the upload."""
     script = """
@@ -72,6 +73,7 @@ with group(mode="offline") as opened, opened.task({"seed": 7}):
     assert [doc["status"] for doc in originals(loopback)] == ["completed"] * 3
 
 
+@pytest.mark.slow
 def test_an_online_run(loopback: LoopbackServer, tmp_path: Path) -> None:
     """A run and its resume; all is delivered, and no outbox is left."""
     script = """

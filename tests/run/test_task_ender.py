@@ -259,7 +259,7 @@ def ended(loopback: LoopbackServer, tmp_path: Path, request: pytest.FixtureReque
     return [line[-1] for line in ran[:2]]
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ended", "options"),
     [("run='job 7'", "run='job 7', resume=True"), ("resume=True", "resume=True")],
