@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._reports.comparison import (
+    best_sentence,
+    compare_to_best,
+    repeat_parameters,
+    shown_comparison,
+)
 from clearml_taskgroup.testing import recording
 from tests.support.parent_page import plots
 from tests.support.report_page import (
     METRICS,
     NASTY,
+    logged,
     written,
 )
 
@@ -92,3 +100,59 @@ def test_the_parent_has_the_comparison(over: str, test: str) -> None:
     notes = figure["layout"]["annotations"][0]["text"].replace("<br>", " ")
     assert "C=1 was chosen as the best" in notes
     assert test in notes
+
+
+@pytest.mark.parametrize(
+    ("space", "names"),
+    [
+        ([{"C": 1, "seed": 0}, {"C": 1, "seed": 1}], ("seed",)),
+        ([{"C": 1, "seed": 0}, {"C": 2, "seed": 1}], ()),  # each configuration has one task
+        ([{"C": 1, "seed": 0}, {"C": 2, "seed": 0}], ()),
+        ([{"C": 1}, {"C": 2}], ()),
+        ([{"C": 1, "seed": at, "fold": at, "data/seed": 0} for at in (0, 1)], ("seed", "fold")),
+    ],
+)
+def test_which_parameters_repeat(space: list[dict[str, int]], names: tuple[str, ...]) -> None:
+    assert repeat_parameters(logged(space, lambda params: {"loss": 1.0})) == names
+
+
+def test_what_can_be_compared() -> None:
+    """Metrics of which the best is known, of two configurations that share two seeds."""
+    space = {"C": [1, 2], "seed": [0, 1]}
+    results = logged(space, lambda params: {"loss": params["C"] + params["seed"] ** 2, "speed": 1.0})
+    compared = compare_to_best(results, results.metric_keys, ("seed",))
+    assert [(one.label, one.metric, one.reference.name) for one in compared] == [
+        ("loss (nats)", "loss", "C=1")
+    ]
+    assert compare_to_best(results, results.metric_keys, ()) == []
+    assert compare_to_best(results.where(C=1), results.metric_keys, ("seed",)) == []
+    assert compare_to_best(results.where(seed=0), results.metric_keys, ("seed",)) == []
+
+
+@pytest.mark.parametrize(("others", "more"), [(29, False), (30, True)])
+def test_a_table_has_thirty_configurations(others: int, more: bool) -> None:
+    space = {"C": range(others + 1), "seed": [0, 1]}
+    results = logged(space, lambda params: {"loss": params["C"] + params["seed"] * params["C"]})
+    (compared,) = compare_to_best(results, results.metric_keys, ("seed",))
+    head, body, notes = shown_comparison(compared)
+    assert (len(head), len(body), body[0][0], body[29][0]) == (8, 30, "C=0", "C=29")
+    text = f"the best 30 of {others + 1} configurations; results.compare(…) has all"
+    assert (notes[0] == text) is more
+
+
+def test_names_in_the_answer_are_few() -> None:
+    """The first that is not clearly worse has its numbers, others only their names."""
+    space = {"C": [1, 2], "seed": [0, 1]}
+    results = logged(space, lambda params: {"loss": params["C"] + params["seed"] ** params["C"]})
+    (compared,) = compare_to_best(results, results.metric_keys, ("seed",))
+    (row,) = compared
+    rows = [attrs.evolve(row, name=f"C={at}", verdict="unclear") for at in range(2, 8)]
+    one = best_sentence(attrs.evolve(compared, rows=(rows[0],)))
+    two = best_sentence(attrs.evolve(compared, rows=tuple(rows[:2])))
+    many = best_sentence(attrs.evolve(compared, rows=tuple(rows)))
+    assert one.endswith(").")
+    assert two == one.removesuffix(".") + " and C=3."
+    assert many == one.removesuffix(".") + " and C=3, C=4, C=5 and 2 more."
+    worse = [attrs.evolve(row, name=f"C={at}", verdict="worse") for at in range(2, 7)]
+    text = best_sentence(attrs.evolve(compared, rows=tuple(worse)))
+    assert text.endswith("; C=2, C=3, C=4 and 2 more are worse.")

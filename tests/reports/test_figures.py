@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from clearml_taskgroup import TaskGroup
+from clearml_taskgroup import Results, TaskGroup
 from clearml_taskgroup._model.metrics import MetricKey
+from clearml_taskgroup._plots.layout import notes_of
+from clearml_taskgroup._reports.figures import report_figures
 from clearml_taskgroup._results.history import Reader
 from clearml_taskgroup._results.rows import Curve, Row
 from clearml_taskgroup._storage.memory import MemoryBackend
@@ -20,6 +23,7 @@ from tests.support.report_page import (
     METRICS,
     details_in,
     figures_in,
+    logged,
     swept,
     titles,
     written,
@@ -154,3 +158,77 @@ def test_two_hundred_tasks_with_five_metrics_stay_small(
     lines = [trace for trace in figures_in(text)[0][0]["data"] if trace["x"] != [None]]
     assert len(lines) == 200
     assert {len(line["x"]) for line in lines} == {120}
+
+
+def drawn(results: Results, over: Sequence[str] = ()) -> list[str]:
+    """The titles of the first metric's figures; those of full width end with !."""
+    found, _ = report_figures(results, results.metric_keys, over)
+    return [
+        figure["layout"]["title"]["text"].partition("<br>")[0] + "!" * figure.get("wide", False)
+        for figure in next(iter(found.values()), [])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ([{"C": 1}], []),
+        ([{"C": 1}, {"C": 1, "name": "b"}], ["Parameters and f1!", "f1 by name!"]),
+        ([{"C": at} for at in (1, 2)], ["Parameters and f1!", "f1 by C!"]),
+        ([{"C": at} for at in range(10)], ["Parameters and f1!", "f1 by C!"]),
+        ([{"C": at, "k": at % 2} for at in range(4)], ["Parameters and f1!", "f1 by C and k", "f1 by C"]),
+        (
+            [{"C": at, "k": at % 2, "m": at % 3 % 2} for at in range(6)],
+            ["Parameters and f1!", "Importance for f1!", "f1 by C and k", "f1 by C"],
+        ),
+    ],
+)
+def test_figures_of_single_values(space: list[dict[str, Any]], expected: list[str]) -> None:
+    """Two tasks that differ have figures, one of two parameters stands beside that of one."""
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for at, params in enumerate(space):
+            group.task(params).report({"f1": float(at)})
+    assert drawn(group.results()) == expected
+
+
+def test_figures_of_trials() -> None:
+    """Their history has its own count of those that are left out."""
+    with TaskGroup("digits", "study", metrics=METRICS) as group:
+        for at in range(3):
+            task = group.task({"x": at}, name=f"trial-{at:04}")
+            task.report({"loss": float(at)})
+            if at == 1:
+                task.mark_stopped("pruned")
+            if at == 2:
+                task.mark_failed("bad")
+    results = group.results()
+    assert drawn(results) == ["loss (nats), optimization history!"]
+    found, problem = report_figures(results, results.metric_keys, ())
+    ((history,),) = found.values()
+    assert notes_of(history["layout"]) == [
+        "without 1 task (failed, stopped or no value)",
+        "crosses: 1 pruned task, the last value",
+    ]
+    assert problem == ""
+
+
+def test_means_need_a_task_that_counts() -> None:
+    with TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"seed": [0, 1]}):
+            for step in range(3):
+                task.report({"loss": 1.0}, step)
+            task.mark_failed("bad")
+    assert drawn(group.results(), ["seed"]) == ["loss (nats)!"]
+
+
+@pytest.mark.parametrize(("tasks", "points"), [(1, 200), (1200, 100), (10_000, 20)])
+def test_curves_of_many_tasks_are_short(tasks: int, points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report has at most 120,000 data points in all, of each curve between 20 and 200."""
+    results = logged({"C": [1]}, lambda params: {"loss": 1.0})
+    many = attrs.evolve(results, rows=results.rows * tasks)
+    whole = Curve(results[0], tuple(range(1000)), tuple(at % 7 + at / 1000 for at in range(1000)))
+    keys = results.metric_keys
+    monkeypatch.setattr(Reader, "curves_of", lambda reader, rows, metric_keys: [(keys[0], whole)])
+    found, _ = report_figures(many, keys, ())
+    (line,) = found[keys[0]][0]["data"]
+    assert points - 2 <= len(line["x"]) <= points

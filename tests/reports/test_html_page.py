@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import jinja2
+import markupsafe
 import pytest
 
 from clearml_taskgroup import Metric, Results, TaskGroup
 from clearml_taskgroup._model.metrics import ByMetric, MetricKey
 from clearml_taskgroup._model.vocabulary import Vocabulary
+from clearml_taskgroup._reports.html_page import MIN_SHARED_CHARS, Packed, _template
 from clearml_taskgroup._results.history import Reader
 from clearml_taskgroup._results.rows import Curve, Row
 from clearml_taskgroup._text import printable
@@ -192,3 +197,45 @@ def test_without_a_package(package: str, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(MissingExtraError, match=rf"save_html\(\) needs {package}.*\[figures\]"):
         results.save_html(tmp_path / "report.html")
     assert list(tmp_path.glob("*.html")) == []
+
+
+def unpacked(packed: Packed) -> Any:
+    data = zlib.decompress(base64.b64decode(packed.text), wbits=-15)
+    assert len(data) == packed.size
+    return json.loads(data)
+
+
+def test_texts_of_figures_are_packed_once() -> None:
+    """Long ones, wherever they are; lists of numbers stay as they are."""
+    long, short = "x" * MIN_SHARED_CHARS, "y" * (MIN_SHARED_CHARS - 1)
+    figures = [{"a": [long, short, long], "b": (1, long), "c": [], "d": {"e": [None, "z" * 99]}}]
+    assert unpacked(Packed.figures(figures)) == {
+        "figures": [
+            {"a": [{"$": 0}, short, {"$": 0}], "b": [1, long], "c": [], "d": {"e": [None, {"$": 1}]}}
+        ],
+        "texts": [long, "z" * 99],
+    }
+
+
+def test_what_is_no_number_cannot_be_packed() -> None:
+    assert unpacked(Packed.json({"a": [1.5, None]})) == {"a": [1.5, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Packed.json(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("optimizer.learning_rate", "optimizer.<wbr>learning_<wbr>rate"),
+        ("a/b-c,d[split=val]", "a/<wbr>b-<wbr>c,<wbr>d<wbr>[split=val]"),
+        ("C=0.1", "C=0.<wbr>1"),
+        ("a. b", "a. b"),
+        ("a<b", "a&lt;b"),
+        ("a\x1bb", "a\\x1bb"),
+        ("a\x1b \n b", "a\\x1b \n b"),
+    ],
+)
+def test_names_may_break(name: str, shown: str) -> None:
+    """After a separator within a name; what cannot be seen is shown, but white space is not."""
+    environment = _template(jinja2, markupsafe.Markup).environment
+    assert environment.from_string("{{ name | breakable }}").render(name=name) == shown

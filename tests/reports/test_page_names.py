@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._model.metrics import MetricKey
+from clearml_taskgroup._reports.page_names import (
+    context_names,
+    context_words,
+    metric_title,
+    plot_titles,
+    value_names,
+)
 from clearml_taskgroup.testing import recording
 from tests.support.parent_page import METRICS, plots
 
@@ -43,3 +51,29 @@ def test_titles_in_clearmls_notation() -> None:
         *("x val loss, best", "split val loss, best", "model val loss, best"),
         *("val accuracy, best", "split 3 accuracy, best"),
     }
+
+
+KEYS = [
+    MetricKey("a", ()),
+    MetricKey("a", (("split", "val"),)),
+    MetricKey("a", (("fold", 3), ("split", "val"))),
+]
+
+
+def test_words_of_a_context() -> None:
+    """Text says what it is; a number needs its field."""
+    assert context_names(KEYS) == ["value", "val", "fold 3, val"]
+    assert context_words(KEYS[2]) == ["fold 3", "val"]
+    assert context_words(KEYS[2], full=True) == ["fold 3", "split val"]
+
+
+def test_names_of_metrics() -> None:
+    """Titles have the context last, single values, which are cut, first; units stand at the end."""
+    with recording(), TaskGroup("digits", "names", metrics=METRICS) as group:
+        task = group.task({"C": 1})
+        task.report({"accuracy": 1.0, "loss": 1.0})
+        task.report({"accuracy": 1.0}, split="val")
+    results = group.results()
+    assert list(plot_titles(results).values()) == ["accuracy (%)", "loss", "accuracy / val (%)"]
+    assert list(value_names(results).values()) == ["accuracy (%)", "loss", "val accuracy (%)"]
+    assert metric_title(results, results.metric_keys[2]) == "accuracy (%)"

@@ -8,9 +8,11 @@ import attrs
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._reports import report
 from clearml_taskgroup.errors import ArgumentError
 from tests.support.report_page import (
     details_in,
+    logged,
     swept,
     titles,
     written,
@@ -113,3 +115,59 @@ def test_a_group_without_tasks_and_tasks_without_values(tmp_path: Path) -> None:
     assert "There are no values to draw" in page.text
     assert "The task has reported no values" in details_in(text)[0]["note"]
     assert 'id="plotly-js"' not in text
+
+
+@pytest.mark.parametrize(
+    ("has_figures", "problem", "without", "notes"),
+    [
+        (True, "", 0, []),
+        (True, "", 1, ["1 metric more without figures; save_html(…, metrics=[…]) selects them."]),
+        (True, "away", 0, ["away"]),
+        (False, "", 2, ["There are no values to draw."]),
+        (False, "away", 2, ["away"]),
+    ],
+)
+def test_notes_on_figures(has_figures: bool, problem: str, without: int, notes: list[str]) -> None:
+    assert list(report._figure_notes(has_figures, problem, without)) == notes
+
+
+def test_pages_of_a_run() -> None:
+    """Folders are no pages; comparisons are numbered by their tasks."""
+    about = logged({"C": [1]}, lambda params: {}).about
+    urls = ("https://host/0", "/folder", "https://host/2")
+    assert report._pages(attrs.evolve(about, url="https://host/run", compare_urls=urls)) == {
+        "the run in ClearML": "https://host/run",
+        "compare the tasks": "https://host/0",
+        "compare the tasks from 201 on": "https://host/2",
+    }
+    assert report._pages(attrs.evolve(about, url=None, compare_urls=())) == {}
+
+
+def test_facts_of_a_run_without_tasks() -> None:
+    with TaskGroup("digits", "sweep") as group:
+        results = group.results()
+    assert report._facts(attrs.evolve(results, about=attrs.evolve(results.about, started=None))) == {
+        "project": "digits",
+        "group": "sweep",
+        "run": "1",
+        "mode": results.about.mode,
+    }
+
+
+@pytest.mark.parametrize("metrics", [3, [3], ["loss", None]])
+def test_metrics_are_names(metrics: object) -> None:
+    results = logged({"C": [1]}, lambda params: {"loss": 1.0})
+    with pytest.raises(ArgumentError, match=r"metrics=.* was given; expected names of metrics"):
+        report._given_metrics(results, results.metric_keys, metrics)  # type: ignore[arg-type]
+    found = report._given_metrics(results, results.metric_keys, "loss")
+    assert (
+        found == report._given_metrics(results, results.metric_keys, ["loss", "loss"]) == results.metric_keys
+    )
+    none = logged({"C": [1]}, lambda params: {})
+    with pytest.raises(ArgumentError, match=r"metrics among \(none\)"):
+        report._given_metrics(none, [], ["loss"])
+
+
+def test_a_title_is_text(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="title=3 was given; expected text"):
+        logged({"C": [1]}, lambda params: {}).save_html(tmp_path / "report.html", title=3)  # type: ignore[arg-type]

@@ -371,7 +371,7 @@ def _param_cells(rows: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, 
     for row in rows:
         if row in values and row not in cells:
             text = value_text(values[row])
-            cells[row] = Cell(text, css="wide" if len(text) > 16 else "") if text else MISSING
+            cells[row] = Cell(text, css="wide" if len(text) > 16 else "")
     return {row: cells.get(row, MISSING) for row in rows}
 
 
