@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import types
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._progress import displays
-from clearml_taskgroup._progress.displays import NotebookDisplay, PlainDisplay, choose_display
+from clearml_taskgroup._progress.displays import NoDisplay, NotebookDisplay, PlainDisplay, choose_display
+from clearml_taskgroup._progress.terminal import TerminalDisplay
 from clearml_taskgroup._progress.tracker import Progress
 from clearml_taskgroup.testing import recording
 
@@ -65,3 +67,40 @@ def test_a_terminal_without_a_cursor_gets_lines(
     counts = [line.partition(" · ")[0] for line in lines]
     assert counts == ["2 done, 0 failed, 1 left", "3 done, 0 failed, 0 left"]
     assert lines[-1].endswith(" · best accuracy 3 (C=3)")
+
+
+def test_where_progress_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook's kernel only, not in IPython's shell; nowhere if stderr is a file or there is none."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert isinstance(choose_display(), NoDisplay)
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    for name, kind in (("dumb", PlainDisplay), ("unknown", PlainDisplay), ("xterm", TerminalDisplay)):
+        monkeypatch.setenv("TERM", name)
+        assert type(choose_display()) is kind
+    monkeypatch.delenv("TERM")
+    assert type(choose_display()) is TerminalDisplay
+    shell, module, display = types.SimpleNamespace(), types.ModuleType("IPython"), types.ModuleType("display")
+    monkeypatch.setattr(module, "get_ipython", lambda: shell, raising=False)
+    monkeypatch.setattr(display, "display", None, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    assert type(choose_display()) is TerminalDisplay
+    shell.kernel = None
+    assert type(choose_display()) is NotebookDisplay
+    monkeypatch.delitem(sys.modules, "IPython")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert type(choose_display()) is NoDisplay
+
+
+def test_a_line_after_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(displays, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Progress, "clocks", "elapsed 0:00:00")
+    plain = PlainDisplay()
+    for seconds, lines in ((9.9, 0), (10.0, 1), (19.9, 0), (20.0, 1)):
+        now[0] = seconds
+        plain.show(Progress(2, done=1))
+        assert capsys.readouterr().err == "1 done, 0 failed, 1 left · elapsed 0:00:00\n" * lines

@@ -33,6 +33,29 @@ def test_lines_are_final_at_once() -> None:
         (["\x1b[?25l\rhidden cursor\x1b[?25h"], ["hidden cursor"], (0, 13)),
         (["\x1b[32mgreen\x1b[0m and not"], ["\x1b[32mgreen\x1b[0m and not"], (0, 13)),
         (["\x1b[99999A\x1b[xx\x1b"], ["x"], (0, 1)),
+        (["\ra\x1b[B\x1b[Bb"], ["a", "", " b"], (2, 2)),
+        (["\rabc\x1b[2Dx\x1b[DX"], ["aXc"], (0, 2)),
+        (["\rabc\x1b[0Dx"], ["abx"], (0, 3)),
+        (["\ra\x1b[Cb\x1b[2Cc"], ["a b  c"], (0, 6)),
+        (["\r\x1b[20Cx"], [" " * 20 + "x"], (0, 21)),
+        (["\r\x1b[999C"], [""], (0, 999)),
+        (["\r\x1b[1000C"], [""], (0, 1)),
+        (["\rab\x1b[GX"], ["Xb"], (0, 1)),
+        (["\rab\x1b[1;5HX"], ["abX"], (0, 3)),
+        (["\rabc\x1b[D\x1b[1K"], ["  c"], (0, 2)),
+        (["\rab\x1b[5G\x1b[1K"], ["  "], (0, 4)),
+        (["\rabc\x1b[2G\x1b[3K"], ["a"], (0, 1)),
+        (["\rab\ncd\x1b[A\x1b[D\x1b[J"], ["a"], (0, 1)),
+        (["\rab\ncd\x1b[A\x1b[2J"], ["ab", "cd"], (0, 2)),
+        (["\b\bx"], ["x"], (0, 1)),
+        (["1234567\tx"], ["1234567 x"], (0, 9)),
+        (["12345678\tx"], ["12345678" + " " * 8 + "x"], (0, 17)),
+        (["a\x07\x7f\x00b"], ["ab"], (0, 2)),
+        (["e\u0301x"], ["e\u0301x"], (0, 2)),
+        (["\u0301x"], ["x"], (0, 1)),
+        (["日x"], ["日x"], (0, 3)),
+        (["\x1b[31ma\x1b[1mb\x1b[mc"], ["\x1b[31ma\x1b[0m\x1b[31m\x1b[1mb\x1b[0mc"], (0, 3)),
+        (["\x1b[31ma", "b"], ["\x1b[31mab\x1b[0m"], (0, 2)),
     ],
 )
 def test_what_bars_do(written: list[str], rows: list[str], cursor: tuple[int, int]) -> None:
@@ -74,3 +97,36 @@ def test_rows_are_cut() -> None:
     screen = Screen()
     screen.write("\x1b[31m0123456789日")
     assert screen.rows(4) == ["\x1b[31m0123\x1b[0m"]
+
+
+@pytest.mark.parametrize(
+    ("written", "final", "rest", "is_settled"),
+    [
+        (["a\n"], "a\n", "", True),
+        (["a", "b\n"], "ab\n", "", True),
+        (["a\nb"], "", "a\nb\n", False),
+        (["a \r\n"], "a\n", "", True),
+        (["\r"], "", "", True),
+        (["\rx\n"], "x\n", "", True),
+        (["\rx\n\ry\x1b[A\r\x1b[2K"], "", "\ny\n", False),
+        (["\x1b[31m", "red\n"], "\x1b[31mred\x1b[0m\n", "", True),
+        (["\x1b[31ma\x1b[0m\n", "b\n"], "\x1b[31ma\x1b[0m\nb\n", "", True),
+    ],
+)
+def test_what_is_final(written: list[str], final: str, rest: str, is_settled: bool) -> None:
+    """Whole lines, if no bar can still change them; at the end everything."""
+    screen = Screen()
+    for text in written:
+        screen.write(text)
+    assert screen.take_final() == final
+    assert screen.is_settled is is_settled
+    assert screen.take_final(everything=True) == rest
+    assert (screen.rows(80), screen.cursor) == ([""], (0, 0))
+
+
+@pytest.mark.parametrize(("rows", "final"), [(MAX_ROWS, ""), (MAX_ROWS + 1, "0\n"), (MAX_ROWS + 2, "0\n1\n")])
+def test_twelve_rows_may_change(rows: int, final: str) -> None:
+    screen = Screen()
+    screen.write("\r" + "\n".join(map(str, range(rows))))
+    assert screen.take_final() == final
+    assert screen.cursor[0] == MAX_ROWS - 1

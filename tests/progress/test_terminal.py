@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import _current
-from clearml_taskgroup._progress.terminal import TerminalDisplay, status_lines
+from clearml_taskgroup._progress import terminal
+from clearml_taskgroup._progress.terminal import TerminalDisplay, _size, status_lines
 from clearml_taskgroup._progress.tracker import Progress
 from clearml_taskgroup._run import console
 from clearml_taskgroup._text import width
@@ -167,6 +168,131 @@ def test_status_lines(room: int, name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert first.startswith("━━━") == (room >= 79)
     assert second.startswith("best loss 0.5 (C=1)")
     assert room < 49 or f"now {name[:5]}" in second
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (32, "1 done, 0 failed, 1 left"),
+        (33, "━━━━──── 1 done, 0 failed, 1 left"),
+        (41, "━━━━━━━━──────── 1 done, 0 failed, 1 left"),
+        (42, "1 done, 0 failed, 1 left · elapsed 0:00:00"),
+        (50, "1 done, 0 failed, 1 left · elapsed 0:00:00"),
+        (51, "━━━━──── 1 done, 0 failed, 1 left · elapsed 0:00:00"),
+        (58, "━━━━━━━──────── 1 done, 0 failed, 1 left · elapsed 0:00:00"),
+        (80, "━━━━━━━━──────── 1 done, 0 failed, 1 left · elapsed 0:00:00"),
+    ],
+)
+def test_what_a_line_has_room_for(room: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the clocks, then a bar of 8 to 16 columns."""
+    monkeypatch.setattr(Progress, "clocks", "elapsed 0:00:00")
+    (line,) = status_lines(Progress(2, done=1), room)
+    assert line == expected
+
+
+def test_a_sweep_without_tasks_has_an_empty_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Progress, "clocks", "elapsed 0:00:00")
+    assert status_lines(Progress(0), 80)[0].startswith("─" * 16 + " 0 done")
+    assert status_lines(Progress(1, done=1), 80)[0].startswith("━" * 16 + " 1 done")
+
+
+@pytest.mark.parametrize(
+    ("columns", "size", "expected"),
+    [
+        ("", (100, 30), (100, 30)),
+        ("70", (100, 30), (70, 30)),
+        ("0", (100, 30), (100, 30)),
+        ("wide", (100, 30), (100, 30)),
+        ("", (0, 0), (80, 24)),
+        ("70", None, (70, 24)),
+        ("", None, (80, 24)),
+    ],
+)
+def test_the_size_of_a_terminal(
+    columns: str,
+    size: tuple[int, int] | None,
+    expected: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`COLUMNS` takes precedence; what is not known is 80 columns and 24 lines."""
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = io.StringIO()
+    if size is not None:
+        stream.fileno = lambda: 1  # type: ignore[method-assign]
+        monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size(size))
+    assert _size(stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("height", "up", "shown"),
+    [
+        (5, "", ["c", "d"]),
+        (5, "\x1b[3A", ["a", "b"]),
+        (5, "\x1b[A", ["c", "d"]),
+        (1, "", ["d"]),
+        (24, "", [*"abcd"]),
+    ],
+)
+def test_a_low_terminal_shows_the_rows_at_the_cursor(
+    height: int, up: str, shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the status, of which there are two lines, and a line to spare."""
+    screen = use_terminal(monkeypatch)
+    monkeypatch.setattr(terminal, "_size", lambda stream: (80, height))
+    display = TerminalDisplay()
+    display.show(Progress(2, done=1, best="best loss 0.5 (C=1)"))
+    sys.stderr.write(f"\ra\nb\nc\nd{up}")
+    display._draw()
+    assert screen.lines == [*shown, *STATUS]
+    sys.stderr.write("\rX")  # where the cursor was left
+    display._draw()
+    assert "X" in screen.lines
+    before = screen.getvalue()
+    display._draw()
+    assert screen.getvalue() == before  # nothing has changed
+    display.stop()
+    assert screen.lines[-3:] == [*STATUS, ""]
+
+
+def test_rows_and_cursor_stay_within_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last column is left free: a terminal would go on in the next line."""
+    screen = use_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "30")
+    display = TerminalDisplay()
+    display.show(Progress(2, done=1))
+    sys.stderr.write("\r" + "x" * 40)
+    display._draw()
+    assert screen.lines[0] == "x" * 29
+    assert screen.getvalue().endswith("\x1b[1A\r\x1b[29C")
+    sys.stderr.write("\r")
+    display._draw()
+    assert screen.getvalue().endswith("\x1b[1A\r")
+    display.stop()
+
+
+def test_a_redirected_stream_is_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = use_terminal(monkeypatch)
+    display = TerminalDisplay()
+    display.show(Progress(2))
+    assert sys.stdout.write("four") == 4
+    sys.stdout.writelines(["a", "b\n"])
+    assert sys.stdout.isatty()
+    kept = sys.stdout
+    display.stop()
+    assert screen.lines[0] == "fourab"
+    assert kept.write("later") == 5
+
+
+def test_only_old_consoles_are_told_to_understand_control_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    told: list[str] = []
+    monkeypatch.setattr(os, "system", told.append)
+    TerminalDisplay()
+    assert told == []
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        TerminalDisplay()
+    assert told == [""]
 
 
 def read(end: int) -> bytes:

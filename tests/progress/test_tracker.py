@@ -9,7 +9,7 @@ import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
 from clearml_taskgroup._progress import displays
-from clearml_taskgroup._progress.tracker import Progress
+from clearml_taskgroup._progress.tracker import Progress, Tracker
 from clearml_taskgroup.testing import recording
 
 
@@ -100,3 +100,35 @@ def test_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.clocks == "elapsed 1:01:01, remaining 2:02:02"
     progress.done = 9
     assert progress.clocks == "elapsed 1:01:01"
+
+
+@pytest.mark.parametrize(
+    ("current", "best", "text"),
+    [
+        ([], "", "1 done, 0 failed, 2 left"),
+        (["a"], "", "1 done, 0 failed, 2 left · now a"),
+        (["a", "b", "c"], "best 1", "1 done, 0 failed, 2 left · best 1 · now a and 2 more"),
+    ],
+)
+def test_the_state_as_text(current: list[str], best: str, text: str) -> None:
+    assert str(Progress(3, done=1, current=current, best=best)) == text
+
+
+def test_a_task_that_is_tried_again_has_not_ended(shown: Shown) -> None:
+    """What diverged, or is not known to be better, is not the best."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        tasks = group.tasks({"C": [1, 2, 3]})
+        tracker = Tracker(3, 0, group.results()._lookup, shown)
+        states = [task._state for task in tasks]
+        for state in states:
+            tracker.begun(state)
+        tasks[0].mark_failed()
+        tracker.update(retried=states[0].spec.key)
+        assert shown.standings[-1] == "0 done, 0 failed, 3 left · now C=2 and 1 more"
+        tasks[1].report({"speed": 1.0}, 1)
+        tasks[1].mark_completed()
+        tracker.update()
+        assert shown.standings[-1] == "1 done, 0 failed, 2 left · now C=3"
+        tracker.stop()
+        tracker.stop()
+        assert shown.stops == 1

@@ -7,7 +7,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._model.metrics import MetricKey
-from clearml_taskgroup._reports.metric_order import Decisive, best_first, metric_rank
+from clearml_taskgroup._reports.metric_order import best_first, metric_rank
 from tests.support.report_page import METRICS, logged
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -46,4 +46,4 @@ def test_the_best_tasks_come_first(metrics: list[str], order: list[int], words: 
     found, decisive = best_first(results, [MetricKey(metric, ()) for metric in metrics])
     assert [row.params["C"] for row in found] == order
     assert (decisive and decisive.order) == words
-    assert decisive is None or decisive == Decisive(MetricKey(metrics[-1], ()), results.mode_of(metrics[-1]))
+    assert decisive is None or decisive.metric_key == MetricKey(metrics[-1], ())

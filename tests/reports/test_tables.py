@@ -337,10 +337,10 @@ def test_details_of_a_task() -> None:
 
 
 def test_statistics_that_are_not_known() -> None:
-    """What is infinite, or was not counted, is nothing."""
+    """What is no number is nothing."""
     results = logged({"C": [1]}, lambda params: {"loss": 1.0})
     (loss,) = results.metric_keys
-    stats = attrs.evolve(results[0].stats[loss], last=math.nan, count=None)
+    stats = attrs.evolve(results[0].stats[loss], last=math.nan)
     row = attrs.evolve(results[0], stats=type(results[0].stats)({loss: stats}))
     details = tables_of(attrs.evolve(results, rows=(row,))).details()["tasks"][f"task-{row.id}"]
     assert details["values"][0][:4] == [0, 1.0, None, 1.0]
