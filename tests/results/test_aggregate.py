@@ -20,6 +20,7 @@ from clearml_taskgroup._results import aggregate
 from clearml_taskgroup._results.aggregate import mean_of, standard_deviation
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, NoSuchResultError
 from clearml_taskgroup.testing import recording
+from tests.support.rows import LOSS, made_results, made_row, metric_key
 
 POINTS = [(c, seed, fold) for c in (1, 10) for seed in range(2) for fold in range(3)]
 
@@ -433,3 +434,63 @@ def test_in_a_loop_each_configuration_is_named_once_for_a_task(monkeypatch: pyte
             f"seed={seed}" for seed in range(5)
         ]
         assert len(named) == 10
+
+
+def test_metrics_in_other_contexts_only_are_named() -> None:
+    """Of configurations without open tasks; not where the metric diverged."""
+    other, accuracy = metric_key("loss", split="val"), metric_key("accuracy")
+    rows = [
+        made_row("a", {"C": 1, "seed": 0}, {LOSS: 1.0, accuracy: 1.0}),
+        made_row("b", {"C": 2, "seed": 0}, {other: 1.0, accuracy: 1.0}),
+        made_row("c", {"C": 3, "seed": 0}, {other: 1.0, LOSS: math.nan}),
+        made_row("d", {"C": 4, "seed": 0}, {other: 1.0}, status="in_progress"),
+        made_row("e", {"C": 5, "seed": 0}, {accuracy: 1.0}),
+    ]
+    best = made_results(*rows).aggregate().best("loss", split="value")
+    assert best.name == "C=1"
+    elsewhere = "1 of 5 configurations has no loss[split=value], but loss[split=val]"
+    assert best.note == f"without 1 task that diverged (c); {elsewhere}"
+    assert made_results(*rows).aggregate().best("accuracy").note == ""
+
+
+def test_cells_and_notes() -> None:
+    """A mean of fewer tasks than count has its own n; tasks that do not count are named."""
+    accuracy = metric_key("accuracy")
+    rows = [
+        made_row("a", {"C": 1, "seed": 0}, {LOSS: 1.0, accuracy: 1.0}),
+        made_row("b", {"C": 1, "seed": 1}, {LOSS: 2.0, accuracy: math.nan}),
+        made_row("c", {"C": 1, "seed": 2}, {LOSS: 9.0}, status="failed"),
+        made_row("d", {"C": 2, "seed": 0}, {}, status="queued"),
+        made_row("e", {"C": 2, "seed": 1}, {LOSS: 3.0}, status="in_progress"),
+    ]
+    means = made_results(*rows).aggregate()
+    head, body = means._table()
+    assert head == ["configuration", "n", "loss", "accuracy"]
+    assert body == [["C=1", "2", "1.5 ± 0.71", "1 (n=1)"], ["C=2", "1", "3", "–"]]
+    assert means._notes() == [
+        "mean ± std over seed",
+        "not counted in, failed or stopped: 1 (c)",
+        "not counted in, not finished: 1 (d)",
+        "counted in, but still open: 1 (e)",
+        "not counted in, accuracy diverged: 1 (b)",
+    ]
+    records = means.to_records()
+    assert [records[0][name] for name in ("n", "left_out", "unfinished", "accuracy.diverged")] == [2, 1, 0, 1]
+    assert [records[1][name] for name in ("n", "left_out", "unfinished")] == [1, 0, 2]
+    assert [records[0][f"loss.{part}"] for part in ("mean", "n")] == [1.5, 2]
+    assert [row.name for row in means.sort("loss", mode="max")] == ["C=2", "C=1"]
+    assert [row.name for row in means.sort("accuracy", mode="max")] == ["C=1", "C=2"]
+    assert means.excluded == {accuracy: ("b",)}
+    with pytest.raises(NoSuchResultError, match=r"2 tasks failed, stopped or not begun \(c, d\)"):
+        made_results(*rows[2:4]).aggregate().best("loss")
+    with pytest.raises(NoSuchResultError) as caught:
+        means.best("x")
+    assert "not begun" not in str(caught.value)
+
+
+def test_spreads_of_very_small_and_very_large_values() -> None:
+    """Squares leave the range of floats, the standard deviation does not."""
+    for scale in (1e-200, 1.0, 1e150, 1e200):
+        assert standard_deviation([scale, 3 * scale]) == pytest.approx(math.sqrt(2) * scale)
+    assert mean_of([1.0, 3.0]).sem == pytest.approx(1)
+    assert mean_of([1.0, 3.0, 5.0]).n == 3

@@ -42,6 +42,11 @@ def grid(**space: list[Any]) -> list[Params]:
         ([{"C": 1}], [{"C": 1, "g": 1}], []),
         ([{"C": 1}], [{"C": 1}, {"C": 2}], []),
         ([{"C": 1}, {"C": 2}], [{"C": 3}], []),
+        (
+            [{"C": 1, "g": 1}, {"C": 2, "g": 2}],
+            [{"C": 2, "g": 1}, {"C": 2, "g": 2}],
+            [({"C": 1, "g": 1}, {"C": 2, "g": 1}, ("C",))],
+        ),
         # Of two parameters that changed in all tasks, both are told; of one with common values, that alone.
         ([{"C": 1, "g": 1}], [{"C": 2, "g": 2}], [({"C": 1, "g": 1}, {"C": 2, "g": 2}, ("C", "g"))]),
         (

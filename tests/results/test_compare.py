@@ -14,8 +14,9 @@ import pytest
 from scipy import stats
 
 from clearml_taskgroup import Comparison, Results, TaskGroup
-from clearml_taskgroup._results.compare import _p_text
+from clearml_taskgroup._results.compare import _p_text, configurations, number_of_folds
 from clearml_taskgroup.errors import ArgumentError, NonFiniteWarning, NoSuchParameterError, NoSuchResultError
+from tests.support.rows import LOSS, made_results, made_row
 
 Values = Mapping[str, Sequence[float | None]]
 """The value of each model at each seed; None for a task that fails."""
@@ -321,8 +322,135 @@ def test_export() -> None:
         (0.05, "0.05"),
         (1.0, "1"),
         (2e-5, "< 0.0001"),
+        (0.0001, "0.0001"),
+        (math.nan, "–"),
     ],
 )
 def test_a_rounded_p_value_is_on_the_side_of_its_verdict(p: float, text: str) -> None:
     """0.0503 is not shown as 0.05 beside the verdict that the difference is unclear."""
     assert _p_text(p) == text
+
+
+# --- without a group ---------------------------------------------------------------------------
+
+
+def compared(values: Mapping[str, Sequence[float]], **options: Any) -> Comparison:
+    """The configurations of a parameter m with a value for each seed; NaN for one that diverged."""
+    rows = [
+        made_row(f"{m}{seed}", {"m": m, "seed": seed}, {LOSS: value})
+        for m, listed in values.items()
+        for seed, value in enumerate(listed)
+    ]
+    return made_results(*rows).compare("loss", **options)
+
+
+def test_the_number_of_folds() -> None:
+    """Two are enough; one is none."""
+    for number, folds in ((1, 0), (2, 2), (3, 3)):
+        rows = [made_row(f"{fold}", {"m": 1, "fold": fold, "seed": 0}) for fold in range(number)]
+        assert number_of_folds(configurations(rows, ["fold", "seed"]), ["fold"]) == folds
+
+
+def test_notes_of_a_comparison() -> None:
+    """What was corrected, and how the reference was chosen."""
+    two = compared({"a": [1, 2, 3], "b": [2, 4, 5], "c": [3, 5, 9]})
+    notes = two._notes()
+    assert notes[0] == "paired over seed, less is better; t test, Holm-corrected over 2 comparisons"
+    assert notes[1] == "verdicts are corrected for the number of comparisons (Holm), intervals are not"
+    assert notes[2].startswith("m=a was chosen as the best of these values, so")
+    assert len(notes) == 3
+    assert len(compared({"a": [1, 2, 3], "b": [2, 4, 5]}, to="m=a")._notes()) == 1
+    lone = compared({"a": [1, 2, 3], "b": [2, 4, 5], "c": [3]}, to="m=a")._notes()
+    assert lone[0].endswith("over 1 comparison")
+    assert lone[1:] == ["without a partner: m=c (seed=1, seed=2)"]
+    equal = compared({"a": [1, 2], "b": [2, 3], "c": [1, 2]}, to="m=a")._notes()
+    assert equal[2:] == ["the differences are the same in all pairs of m=b: no spread to test"]
+    assert compared({"a": [1, 2]})._notes() == [
+        "there is only one configuration over seed: nothing to compare"
+    ]
+    one = compared({"a": [1, 2], "b": [2, math.nan]}, to="m=a")
+    assert one._notes()[-1] == "not counted in, failed, stopped, not begun or diverged: 1 (b1)"
+
+
+def test_notes_of_the_permutation_test() -> None:
+    """The least p that few pairs can have; that many are sampled."""
+    for pairs, told in (
+        (2, "with 2 pairs this test's p is at least 0.5"),
+        (5, "with 5 pairs this test's p is at least 0.0625"),
+        (6, None),
+        (30, None),
+        (31, "more than 30 pairs: p from 20,000 random signs"),
+    ):
+        values = {"a": [float(at) for at in range(pairs)], "b": [2.0 * at + 1 for at in range(pairs)]}
+        notes = compared(values, to="m=a", test="permutation")._notes()
+        assert notes[1:] == ([] if told is None else [told]), pairs
+    lone = compared({"a": [1, 2], "b": [1]}, to="m=a", test="permutation")
+    assert not any("pairs" in note for note in lone._notes())
+    assert not any("pairs" in note for note in compared({"a": [1, 2], "b": [2, 4]}, to="m=a")._notes())
+
+
+def test_cells_of_a_comparison() -> None:
+    """The reference is first; what is not known is a dash."""
+    table = compared({"a": [1, 2, 3], "b": [2, 4, 5], "c": [3], "d": [math.nan] * 3}, to="m=a")
+    head, body = table._table()
+    assert head == ["configuration", "loss", "n", "difference", "95 % interval", "p", "p (Holm)", "verdict"]
+    assert body == [
+        ["m=a", "2 ± 1", "3", "reference", "", "", "", ""],
+        ["m=c", "3", "1", "+2", "–", "–", "–", "too few pairs"],
+        ["m=b", "3.667 ± 1.5", "3", "+1.67", "[0.232, 3.1]", "0.038", "0.038", "worse"],
+        ["m=d", "–", "0", "–", "–", "–", "–", "too few pairs"],
+    ]
+    assert [row.name for row in compared({"a": [1, 2], "b": [3, 5], "c": [2, 4]})] == ["m=c", "m=b"]
+    assert [row.name for row in compared({"a": [1, 2], "b": [3, 5], "c": [2, 4]}, mode="max")] == [
+        "m=c",
+        "m=a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([2, 4, 5, 7], "worse"),
+        ([0, 0.1, 0.3, 0.2], "better"),
+        ([1, 2, 3, 4], "equal"),
+        ([2, 3, 4, 5], "no spread"),
+        ([1, 9, 3, 0], "unclear"),
+        ([0], "too few pairs"),
+        ([1 + 1e-15, 2, 3, 4], "no spread"),
+    ],
+)
+def test_verdicts(values: list[float], verdict: str) -> None:
+    """Differences that differ by rounding alone have no spread."""
+    (row,) = compared({"a": [1, 2, 3, 4], "b": values}, to="m=a")
+    assert row.verdict == verdict
+
+
+def test_parameters_that_name_the_reference() -> None:
+    """Exactly these, or else the only configuration that has them; what is compared over does not count."""
+    rows = [
+        made_row("a", {"m": 1, "seed": 0}, {LOSS: 1.0}),
+        made_row("b", {"m": 1, "n": 1, "seed": 0}, {LOSS: 2.0}),
+        made_row("c", {"m": 1, "n": 2, "seed": 0}, {LOSS: 3.0}),
+        made_row("d", {"m": 2, "n": 2, "seed": 0}, {LOSS: math.nan}),
+    ]
+    results = made_results(*rows)
+    for to, name in (({"m": 1}, "m=1"), ({"n": 1}, "m=1,n=1"), ({"m": 1, "n": 2, "seed": 5}, "m=1,n=2")):
+        assert results.compare("loss", to=to).reference.name == name
+    with pytest.raises(ArgumentError, match="that only one configuration has: m=1,n=2, m=2,n=2"):
+        results.compare("loss", to={"n": 2})
+    with pytest.raises(ArgumentError, match="a configuration with a value: m=1, m=1,n=1, m=1,n=2"):
+        results.compare("loss", to={"m": 2})
+    with pytest.raises(ArgumentError, match="parameters of a configuration: m=1, m=1,n=1, m=1,n=2, m=2,n=2"):
+        results.compare("loss", to={"m": 3})
+
+
+def test_tasks_with_the_same_parameters_are_one_value() -> None:
+    """Their mean; a missing parameter is a value of its own."""
+    rows = [
+        made_row("a", {"m": 1, "seed": 0}, {LOSS: 1.0}),
+        made_row("a again", {"m": 1, "seed": 0}, {LOSS: 3.0}),
+        made_row("without", {"m": 1}, {LOSS: 5.0}),
+        made_row("b", {"m": 2, "seed": 0}, {LOSS: 4.0}),
+    ]
+    (row,) = made_results(*rows).compare("loss", to={"m": 1})
+    assert (row.n, row.difference, row.unpaired) == (1, 2.0, ("no seed",))

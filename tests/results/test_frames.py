@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import pathlib
 import sys
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup import Results, TaskGroup
-from clearml_taskgroup._results.export import jsonable
 from clearml_taskgroup._results.frames import typed_columns
 from clearml_taskgroup.errors import ArgumentError, MissingExtraError, NonFiniteWarning
 
@@ -139,16 +137,3 @@ def test_a_column_has_one_type(values: list[Any], column: list[Any]) -> None:
     found = typed_columns(["x", "y"], [{"x": value} for value in values])
     assert found == {"x": column, "y": [None] * len(values)}
     assert list(map(type, found["x"])) == list(map(type, column))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ({1: (2, [None])}, {"1": [2, [None]]}),
-        ([math.nan, -math.inf, 0.5, True, "x"], [None, None, 0.5, True, "x"]),
-        ({3, 1, 2}, [1, 2, 3]),
-        (pathlib.PurePosixPath("a/b"), "a/b"),
-    ],
-)
-def test_what_json_cannot_have(value: Any, expected: Any) -> None:
-    assert jsonable(value) == expected

@@ -40,6 +40,39 @@ def test_the_corrected_test_is_that_of_nadeau_and_bengio(n: int, folds: int) -> 
     assert t_test([0.1] * n, 0.95, folds) == (0, 0)
 
 
+@pytest.mark.parametrize("n", [2, 3, 30])
+def test_independent_pairs_have_the_plain_test(n: int) -> None:
+    drawn = random.Random(n)
+    differences = [drawn.gauss(0.05, 0.1) for _ in range(n)]
+    expected = stats.ttest_1samp(differences, 0)
+    width, p = t_test(differences, 0.9)
+    assert p == pytest.approx(expected.pvalue)
+    assert width == pytest.approx(expected.confidence_interval(0.9).high - np.mean(differences))
+
+
+def test_pairs_without_a_spread() -> None:
+    """There is no interval; of differences that are all 0 there is no p value either."""
+    assert t_test([0.5, 0.5], 0.95) == (0, 0)
+    width, p = t_test([0.0, 0.0], 0.95)
+    assert (width, math.isnan(p)) == (0, True)
+
+
+def test_each_pair_of_many_counts() -> None:
+    """Whichever of them has the only difference, its sign does not matter."""
+    for place in range(31):
+        assert sign_flip_p([1.0 if at == place else 0.0 for at in range(31)]) == 1
+    assert sign_flip_p([1.0] * 30) == 2 / 2**30
+    assert sign_flip_p([1.0] * 31) == 1 / 20_001
+
+
+def test_holms_correction() -> None:
+    """The smallest p value is multiplied by the number of tests, the next one by one less; at most 1."""
+    assert holm([0.03, 0.01, math.nan, 0.02], 4) == pytest.approx([0.06, 0.04, math.nan, 0.06], nan_ok=True)
+    assert holm([0.01, 0.04], 2) == pytest.approx([0.02, 0.04])
+    assert holm([0.6, 0.7], 2) == [1, 1]
+    assert holm([], 0) == []
+
+
 def test_many_pairs_are_sampled() -> None:
     """Beyond 30 pairs the p value is close to the normal approximation, and the same each time."""
     drawn = random.Random(1)

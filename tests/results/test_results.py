@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clearml_taskgroup import Results, TaskGroup
+from clearml_taskgroup import Metric, Results, TaskGroup
+from clearml_taskgroup._results import loading
 from clearml_taskgroup._text import width
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
@@ -20,6 +21,7 @@ from clearml_taskgroup.errors import (
     NoSuchResultError,
 )
 from clearml_taskgroup.testing import recording
+from tests.support.rows import LOSS, VAL_LOSS, made_results, made_row
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -239,6 +241,39 @@ def test_records() -> None:
         "loss[split=val].min_iteration": 0,
         "loss[split=val].max_iteration": 1,
     }
+
+
+def test_what_results_know_of_metrics() -> None:
+    """The keys in the order of their appearance, labels with units, and which values are better."""
+    metrics: list[str | Metric] = [Metric("loss", mode="max", unit="nats"), "x"]
+    rows = [made_row("a", {"C": 1}, {VAL_LOSS: 1}), made_row("b", {"n": 1, "C": 1}, {LOSS: 2, VAL_LOSS: 2})]
+    results = made_results(*rows, metrics=metrics)
+    assert results.metric_keys == results.measures == [VAL_LOSS, LOSS]
+    assert results.parameters == ["C", "n"]
+    assert [results.label(key) for key in results.metric_keys] == ["loss[split=val] (nats)", "loss (nats)"]
+    assert (results.mode_of("loss"), results.mode_of("loss", "min"), results.mode_of("x")) == (
+        "max",
+        "min",
+        None,
+    )
+    assert results.find("loss", split="val") == VAL_LOSS
+    assert results.counts_text() == "2 completed"
+
+
+def test_another_run_is_given_or_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`diff` takes the results of a run, or what names one."""
+    results, asked = made_results(made_row("a")), list[object]()
+
+    def load_other_run(about: object, run: object) -> Results:
+        asked.append(run)
+        return results
+
+    monkeypatch.setattr(loading, "load_other_run", load_other_run)
+    assert results.diff(made_results()).added == list(results.rows)
+    assert asked == []
+    assert results.diff(3).added == []
+    assert results.diff().before is results.about
+    assert asked == [3, None]
 
 
 def test_a_repr_of_nothing() -> None:

@@ -13,6 +13,7 @@ from clearml_taskgroup._results.row_blocks import BLOCK_SIZE
 from clearml_taskgroup._results.rows import in_order
 from clearml_taskgroup.errors import NonFiniteWarning
 from clearml_taskgroup.testing import recording
+from tests.support.rows import LOSS, made_results, made_row
 
 TASKS = 3 * BLOCK_SIZE + 5
 
@@ -73,6 +74,17 @@ def test_the_first_of_several_and_parts_of_the_rows() -> None:
         assert results.where(lambda row: row.index > 50).best("loss", mode="max").params == {"index": 100}
         assert results[::-1].best("loss", mode="max").params == {"index": 150}
         assert results.best("loss", mode="max").params == {"index": 0}
+
+
+def test_rows_as_good_as_the_best_are_counted() -> None:
+    """In all blocks; those with another value, and those of tasks that failed, do not count."""
+    values = [1.0, 2.0, *[1.0] * BLOCK_SIZE, 3.0, *[4.0] * BLOCK_SIZE, 1.0]
+    rows = [made_row(str(at), {}, {LOSS: value}) for at, value in enumerate(values)]
+    rows.append(made_row("failed", {}, {LOSS: 1.0}, status="failed"))
+    best = made_results(*rows).best("loss")
+    assert (best.name, best.ties) == ("0", BLOCK_SIZE + 2)
+    assert made_results(*rows).best("loss", mode="max").ties == BLOCK_SIZE
+    assert made_results(*rows[1:2]).best("loss").ties == 1
 
 
 def test_rows_that_come_later_go_to_their_place() -> None:

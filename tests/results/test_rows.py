@@ -71,7 +71,7 @@ def test_text_is_what_standard_output_can_print(monkeypatch: pytest.MonkeyPatch)
     row = made_row("é", {}, {LOSS: 1})
     assert str(row) == "?  completed  loss=1"
     assert repr(row) == "<Row '?' key=key of ? completed loss=1>"
-    assert str(attrs.evolve(ABOUT, name="é")) == "digits/?, run 1"
+    assert str(attrs.evolve(ABOUT, name="é")) == "digits/é, run 1"  # which reports have, too
 
 
 @pytest.mark.parametrize(

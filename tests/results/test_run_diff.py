@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import pytest
 
-from clearml_taskgroup import Results, TaskGroup
+from clearml_taskgroup import CodeVersion, Results, TaskGroup
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._model.status import ABANDONED
+from clearml_taskgroup._results.history import Reader
 from clearml_taskgroup._storage import script_detection
+from clearml_taskgroup._storage.memory import MemoryBackend
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, NoSuchRunError
 from tests.loopback import LoopbackServer
+from tests.support.rows import ABOUT, made_results, made_row, metric_key
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT: dict[str, Any] = {
@@ -165,3 +173,122 @@ def test_new_parameters_are_named(monkeypatch: Any) -> None:
     assert [row.change for row in found] == ["added", "removed"]
     assert "parameters added: dropout" in repr(found)
     assert found.code_changes() == ["code: not known for the later run"]
+
+
+def test_cells_and_notes_of_a_difference() -> None:
+    """Of values that only one run has, the other's is a dash; means are counted over those that both have."""
+    both = {
+        "higher": ([0.5], [0.75]),
+        "lower": ([0.5], [0.25]),
+        "same": ([0.5], [0.5]),
+        "new": ([math.nan], [0.5]),
+        "lost": ([0.5], [math.nan]),
+        "neither": ([math.nan], [math.nan]),
+        "far": ([1.0], [3.0]),
+    }
+    keys = {name: metric_key("x" if name == "far" else "loss") for name in both}
+    before, after = (
+        made_results(*(made_row(name, {"m": name}, {keys[name]: one[at]}) for name, one in both.items()))
+        for at in (0, 1)
+    )
+    before = attrs.evolve(before, rows=(*before.rows, made_row("gone", {"m": "gone"}, {metric_key("x"): 1})))
+    after = attrs.evolve(after, rows=(made_row("added", {"m": "added"}, {metric_key("x"): 2}), *after.rows))
+    found = after.diff(before)
+    head, body = found._table()
+    assert head == ["task", "status", "x", "loss"]
+    assert [line[0] for line in body] == ["added", *both, "gone"]
+    assert [line[1] for line in body] == ["added (completed)", *["completed"] * 7, "removed (completed)"]
+    assert [line[2] for line in body] == ["2", *["–"] * 6, "1 → 3 (+2)", "1"]
+    losses = ["0.5 → 0.75 (+0.25)", "0.5 → 0.25 (-0.25)", "0.5 (=)", "– → 0.5", "0.5 → –"]
+    assert [line[3] for line in body] == ["–", *losses, "–", "–", "–"]
+    notes = found._notes()
+    assert notes[0] == "run 1 → run 1: 7 configurations in both, 1 added, 1 removed"
+    assert notes[1:] == [
+        "x: 1 higher, 0 lower, 0 equal; mean difference +2",
+        "loss: 1 better, 1 worse, 1 equal; mean difference +0",
+        "code: not known for both runs",
+    ]
+    assert ([row.name for row in found.added], [row.name for row in found.removed]) == (["added"], ["gone"])
+    records = found.to_records()
+    assert [records[1][f"loss.{what}"] for what in ("before", "after", "difference")] == [0.5, 0.75, 0.25]
+    assert [records[4][f"loss.{what}"] for what in ("before", "after", "difference")] == [None, 0.5, None]
+    assert (records[0]["status.before"], records[0]["status.after"]) == (None, "completed")
+    assert list(records[0])[:6] == ["name", "change", "changes", "status.before", "status.after", "params.m"]
+    assert after.diff(before, of="max")._table()[0][2:] == ["max of x", "max of loss"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"accuracy": (1, 2)}, "accuracy: 1 better, 0 worse, 0 equal; mean difference +1"),
+        ({"accuracy": (2, 1)}, "accuracy: 0 better, 1 worse, 0 equal; mean difference -1"),
+        ({"loss": (2, 1)}, "loss: 1 better, 0 worse, 0 equal; mean difference -1"),
+        ({"loss": (1, 2)}, "loss: 0 better, 1 worse, 0 equal; mean difference +1"),
+        ({"x": (1, 1)}, "x: 0 higher, 0 lower, 1 equal; mean difference +0"),
+    ],
+)
+def test_which_values_became_better(values: dict[str, tuple[float, float]], text: str) -> None:
+    """As the metric's name tells; an unknown one has become higher or lower."""
+    runs = [
+        made_results(made_row("a", {}, {metric_key(metric): pair[at] for metric, pair in values.items()}))
+        for at in (0, 1)
+    ]
+    assert runs[1].diff(runs[0])._notes()[1] == text
+
+
+def test_statuses_that_changed() -> None:
+    """Both where they differ; those of abandoned tasks as lists show them."""
+    before, after = made_row("a"), made_row("a", status="stopped", status_reason=ABANDONED)
+    cells = [
+        made_results(*second).diff(made_results(*first))._table()[1][0][1]
+        for first, second in (([before], [after]), ([after], [after]), ([], [after]), ([after], []))
+    ]
+    assert cells == ["completed → abandoned", "abandoned", "added (abandoned)", "removed (abandoned)"]
+
+
+def test_runs_and_parameters_are_named() -> None:
+    """Of two groups by their names; a parameter that only one of the runs has is new or gone."""
+    other = attrs.evolve(ABOUT, name="other", group_id="2" * 12, run_number=3)
+    before = attrs.evolve(made_results(made_row("a", {"C": 1}), made_row("b", {"C": 1, "b": 2})), about=other)
+    after = made_results(made_row("c", {"C": 1, "d": 1, "e": 1}), made_row("b", {"C": 1, "b": 2}))
+    notes = after.diff(before)._notes()
+    assert notes[:2] == [
+        "digits/other, run 3 → digits/sweep, run 1: 1 configuration in both, 1 added, 1 removed",
+        "parameters added: d, e",
+    ]
+    assert before.diff(after)._notes()[1] == "parameters removed: d, e"
+    nothing = made_results(made_row("x"))
+    assert not any("parameters" in note for note in after.diff(nothing)._notes())
+
+
+def test_the_code_is_that_of_the_latest_attempts() -> None:
+    """What is not known has no lines."""
+    scripts = {"id of a": {"branch": "old"}, "id of b": {"branch": "new", "diff": "+x"}}
+
+    class Scripts(MemoryBackend):
+        def read_script(self, task_id: str) -> Mapping[str, Any]:
+            return scripts[task_id]
+
+    reader = Reader(Scripts(mode="memory", where="memory", keep=False))
+    results = attrs.evolve(made_results(made_row("a"), made_row("b", attempt=2)), reader=reader)
+    found = results.diff(attrs.evolve(results, rows=results.rows[:1]))
+    assert (found.code_before, found.code_after) == (
+        CodeVersion(branch="old"),
+        CodeVersion(branch="new", diff="+x"),
+    )
+    assert found.code_changes()[0] == "branch: old → new"
+    assert found.code_diff().splitlines()[-1] == "++x"
+    unknown = results.diff(made_results())
+    assert (unknown.code_before, unknown.code_diff()) == (None, "")
+    assert made_results().diff(results).code_diff() == ""
+
+
+def test_numbers_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are broken between their numbers."""
+    before, after = (
+        made_results(made_row("C=1", {}, {metric_key("loss"): value})) for value in (0.1875, 0.25)
+    )
+    monkeypatch.setenv("COLUMNS", "29")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = repr(after.diff(before)).splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines[2:5]] == ["0.1875 →", "0.25", "(+0.0625)"]

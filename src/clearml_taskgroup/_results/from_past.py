@@ -26,7 +26,7 @@ def lookup_of(template: str, metrics: list[str | Metric] | None, stored: Any) ->
         parsed = NameTemplate(DEFAULT_TEMPLATE)
     if metrics is not None:
         return MetricLookup(parsed, Vocabulary.of(metrics, parsed))
-    return MetricLookup(parsed, Vocabulary.restored(stored, parsed) if stored is not None else None)
+    return MetricLookup(parsed, Vocabulary.restored(stored, parsed))
 
 
 def past_row(task: PastTask, lookup: MetricLookup, reader: Reader) -> Row:

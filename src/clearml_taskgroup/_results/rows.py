@@ -14,7 +14,7 @@ import attrs
 from .._model.arguments import check_choice
 from .._model.metrics import ByMetric
 from .._model.parameter_json import copied_parameters
-from .._text import counted, natural, shortened, shown, some
+from .._text import counted, natural, printable, shortened, shown, some
 from ..errors import NoSuchResultError
 from .text_table import encodable
 
@@ -390,7 +390,7 @@ class About:
         return None if self._table_url is None else self._table_url()
 
     def __str__(self) -> str:
-        return encodable(f"{self.project}/{self.name}, run {self.run_number}")
+        return printable(f"{self.project}/{self.name}, run {self.run_number}")
 
 
 def partial_text(rows: Sequence[Row], reason: str) -> str:

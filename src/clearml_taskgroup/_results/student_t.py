@@ -23,7 +23,7 @@ def quantile(confidence: float, freedom: int) -> float:
     """Returns the t that values exceed, in either direction, with the probability 1 - `confidence`."""
     low, high = 0.0, 1.0
     while two_sided_p(high, freedom) > 1 - confidence:
-        low, high = high, 2 * high
+        low, high = high, 2.0 * high
     while (middle := (low + high) / 2) not in (low, high):
         low, high = (middle, high) if two_sided_p(middle, freedom) > 1 - confidence else (low, middle)
     return middle

@@ -156,7 +156,7 @@ def _min_width(column: Sequence[str], least_name: int) -> int:
 
 def _width_for_two_lines(cells: Sequence[str]) -> int:
     """Returns the width at which the cells have at most two lines."""
-    columns = max((-(-width(cell) // 2) for cell in cells), default=0)
+    columns = 1
     for cell in cells:
         while fold(cell, columns).count("\n") > 1:
             columns += 1
