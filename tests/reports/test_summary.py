@@ -285,3 +285,82 @@ def test_notes_are_below_the_title() -> None:
     (note,) = [one["text"] for one in figure["layout"]["annotations"]]
     assert "coloured by the rank" in note
     assert figure["layout"]["title"] == "loss / val"
+
+
+def drawn_for(values: dict[str, list[float]], tasks: int = 2, failed: int = 0) -> dict[str, list[str]]:
+    """The series of each section, of tasks that report these curves; the last ones fail."""
+    with recording() as backend, TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": range(tasks)}):
+            for metric, curve in values.items():
+                for step, value in enumerate(curve):
+                    task.report({metric: value + task.params["C"]}, step)
+            if task.index >= tasks - failed:
+                task.mark_failed("bad")
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    found: dict[str, list[str]] = {}
+    for section, series in plots(parent.events):
+        found.setdefault(section, []).append(series)
+    return found
+
+
+def test_which_figures_there_are() -> None:
+    """Parameters of two tasks that count, curves of three data points; else the first metric."""
+    assert drawn_for({"loss": [1.0, 2.0]}) == {"All tasks": ["tasks"], "Parameters": ["loss"]}
+    assert drawn_for({"loss": [1.0] * 3}, tasks=1) == {"All tasks": ["tasks"], "Curves": ["loss"]}
+    assert drawn_for({"loss": [1.0]}, failed=1) == {"All tasks": ["tasks"]}
+    assert drawn_for({"a": [1.0], "b": [1.0]})["Parameters"] == ["a"]
+    assert drawn_for({"a": [1.0], "loss": [1.0]})["Parameters"] == ["loss"]
+
+
+def test_ten_figures_of_each_kind() -> None:
+    found = drawn_for({f"loss {at}": [1.0] * 3 for at in range(11)})
+    assert found["Parameters"] == found["Curves"] == [f"loss {at}" for at in range(10)]
+
+
+@pytest.mark.parametrize(("most", "has_figure"), [(4, True), (3, False)])
+def test_large_runs_are_not_compared(most: int, has_figure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither configurations nor trials."""
+    monkeypatch.setattr(_summary, "MAX_TABLE_TASKS", most)
+    with recording() as backend, TaskGroup("digits", "study") as group:
+        for at, params in enumerate({"C": C, "seed": seed} for C in (1, 2) for seed in (0, 1)):
+            group.task(params, name=f"trial-{at:04}").report({"loss": float(at * at)})
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    sections = {section for section, _ in plots(parent.events)}
+    assert sections & {"Comparison", "Optimization history"} == (
+        {"Comparison", "Optimization history"} if has_figure else set()
+    )
+
+
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+@pytest.mark.parametrize(("failed", "more"), [(20, []), (21, ["… and 1 more"])])
+def test_twenty_failures_are_listed(failed: int, more: list[str]) -> None:
+    with recording() as backend, TaskGroup("digits", "sweep", metrics=METRICS) as group:
+        for task in group.tasks({"C": range(failed + 2)}):
+            task.report({"loss": 1.0}, 1)
+            if task.index == failed + 1:
+                task.report({"loss": math.nan}, 2)
+            elif task.index:
+                task.mark_failed(f"bad {task.index}")
+    parent = next(task for task in backend.tasks.values() if task.spec.kind == "parent")
+    head, best, *lines = parent.console.splitlines()
+    assert head.endswith(f": 2 completed, {failed} failed")
+    assert best == f"best loss (min): C=0 = 1; without 1 task that diverged (C={failed + 1})"
+    assert lines[: 20 + len(more)] == [*(f"failed: C={at}: bad {at}" for at in range(1, 21)), *more]
+
+
+def test_links_in_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that compare a hundred tasks each."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        for task in group.tasks({"C": range(3)}):
+            task.report({"loss": 1.0}, 1)
+    results = group.results()
+    monkeypatch.setattr(_summary, "MAX_COMPARED_TASKS", 2)
+    about = attrs.evolve(
+        results.about, table_url=lambda: "https://host/table", compare_urls=("https://1", "https://2")
+    )
+    run: Any = group._run
+    assert list(_summary._console_lines(attrs.evolve(results, about=about), {}, run))[1:] == [
+        "all tasks as a table: https://host/table",
+        "compare tasks 1 to 2: https://1",
+        "compare tasks 3 to 3: https://2",
+    ]

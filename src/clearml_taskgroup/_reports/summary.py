@@ -140,7 +140,7 @@ def _best_rows(results: Results) -> BestRows:
 def _parallel_coordinates(
     results: Results, best: BestRows, titles: Mapping[MetricKey, str]
 ) -> Iterator[tuple[str, Figure]]:
-    if len(results) < 2 or not results.parameters:
+    if not results.parameters:
         return
     for metric_key in list(best) or results.metric_keys[:1]:
         mode = results.mode_of(metric_key[0])
