@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup.errors import GroupStateError
+from clearml_taskgroup._clearml.agent_task import AgentTask
+from clearml_taskgroup.errors import DuplicateTaskError, GroupStateError
 from clearml_taskgroup.testing import recording
 from tests.support.scripts import Place, leaves, place_of, run_script, statuses
 
@@ -405,3 +408,52 @@ def test_an_offline_run_leaves_out_what_a_server_needs(tmp_path: Path) -> None:
     own = {"_agents", "_drift", "_plots", "_results", "_storage.online", "_storage.past_runs", "_run.sharing"}
     imported = set(done.stdout.split())
     assert imported & (heavy | {f"clearml_taskgroup.{name}" for name in own}) == set()
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("capture", "text"), [("console", "a line"), (None, "")])
+def test_the_console_of_a_task(capture: Any, text: str) -> None:
+    with recording() as backend, TaskGroup("digits", "sweep", capture=capture) as group, group.task({"C": 1}):
+        print("a line")
+    assert backend.members[0].console.strip() == text
+
+
+@pytest.mark.parametrize("mode", ["memory", "disabled", "rank", "agent", "foreign agent"])
+def test_on_end_is_called_where_the_whole_run_is(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on an agent, and not on a rank other than 0."""
+    ends: list[tuple[TaskGroup, int]] = []
+    options: dict[str, Any] = {"on_end": lambda group, results: ends.append((group, len(results)))}
+    if mode == "rank":
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with contextlib.ExitStack() as stack:
+        if mode not in ("disabled", "rank"):
+            stack.enter_context(recording())
+        group = TaskGroup(
+            "digits", "sweep", mode="disabled" if mode == "disabled" else None, **options
+        ).open()
+        group.task({"C": 1})
+        run = group._opened()
+        agent_task = AgentTask({"id": "1"}, begun=True)
+        if mode == "agent":
+            run.agent_task = agent_task
+        elif mode == "foreign agent":
+            run.foreign_agent_task = agent_task
+        group.close()
+    assert ends == ([(group, 1)] if mode in ("memory", "disabled") else [])
+
+
+def test_a_group_without_on_end_ends() -> None:
+    with recording() as backend, TaskGroup("digits", "sweep") as group:
+        group.task({"C": 1})
+    assert set(statuses(backend).values()) == {"completed"}
+
+
+def test_a_task_that_exists_can_be_returned(group: TaskGroup) -> None:
+    task = group.task({"C": 1})
+    assert group.task({"C": 1}, if_exists="return") is task
+    assert group.task({"C": 2}, if_exists="return") is not task
+    with pytest.raises(DuplicateTaskError):
+        group.task({"C": 1})

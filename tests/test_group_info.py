@@ -9,6 +9,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._group_info import parent_summary
 from clearml_taskgroup.errors import ArgumentError, UnknownTaskError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
@@ -100,6 +101,7 @@ def test_facts_and_log_lines_online(loopback: LoopbackServer, caplog: pytest.Log
         assert second.id in compare
         assert str(group.table_url).startswith("http")
         caplog.clear()
+        assert parent_summary(group._opened()) is not None
     assert "2 completed" in caplog.text
     caplog.clear()
     with TaskGroup("digits", "sweep", mode="offline", provenance=False) as group:
@@ -140,3 +142,13 @@ def test_other_names_of_a_group() -> None:
 def test_a_group_in_a_notebook() -> None:
     group = TaskGroup("digits", "sweep")
     assert "digits/sweep" in group._repr_html_()
+
+
+def test_failures_of_workers_are_read_while_the_group_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[float] = []
+    with recording(), TaskGroup("digits", "sweep") as group:
+        log = group._opened().worker_log
+        monkeypatch.setattr(type(log), "merge", lambda log, run, timeout: merged.append(timeout))
+        assert (group.failures, merged) == ((), [0.0])
+    merged.clear()
+    assert (group.failures, merged) == ((), [])

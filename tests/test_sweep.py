@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._clearml.agent_task import AgentTask
+from clearml_taskgroup._sweep import agent_problem, specs_to_map
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,
     SpaceError,
+    SubmitError,
     SweepOverError,
     TaskClosedError,
     TaskGroupError,
     UnknownMetricError,
 )
-from clearml_taskgroup.testing import recording
+from clearml_taskgroup.testing import MemoryStore, recording
 from tests.support.scripts import Place, leaves, notes_of, place_of
 
 
@@ -496,3 +499,135 @@ def test_a_shared_run_has_no_retry() -> None:
     shared = TaskGroup("digits", "again", mode="offline", provenance=False, run="array")
     with shared as group, pytest.raises(ArgumentError, match="resume=True runs them again"):
         group.sweep({"C": [1]}, if_exists="retry")
+
+
+# --- arguments, queues and agents ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"queue": queue} for queue in ("", " ", 7)),
+        *({"limit": limit} for limit in (0, -1, 2.5, True)),
+        {"queue": "gpu", "if_exists": "retry"},
+        {"progress": 1},
+    ],
+)
+def test_arguments_of_a_sweep(group: TaskGroup, given: dict[str, Any]) -> None:
+    (*_, argument) = given
+    with pytest.raises(ArgumentError, match=f"^{argument}="):
+        group.sweep({"C": [1]}, **given)
+    assert len(list(group.sweep({"C": [1]}, queue=None, limit=1))) == 1
+
+
+def test_a_queue_takes_all_of_a_sweep(group: TaskGroup, backend: MemoryStore) -> None:
+    """The queue's name without blanks around it; the sweep has no iteration here."""
+    sweep = group.sweep({"C": [1, 2]}, queue=" gpu ")
+    assert (len(sweep), list(sweep)) == (0, [])
+    assert [(task.spec.queue, task.status) for task in backend.members] == [("gpu", "queued")] * 2
+    assert [task.status for task in group] == ["queued"] * 2
+
+
+def agent_task(group: TaskGroup, task: GroupTask, sweep: str, queue: str = "") -> AgentTask:
+    """A task of the group as an agent runs it."""
+    identity = {
+        "kind": "task",
+        "group": group.id,
+        "group_name": group.name,
+        "run": group.run,
+        "key": task.key,
+    }
+    identity |= {"name": task.name, "index": "1", "sweep": sweep, "queue": queue, "params": '{"C": 2}'}
+    section = {name: {"value": value} for name, value in identity.items()}
+    parameters = {"C": {"value": "2", "type": "int"}}
+    return AgentTask(
+        {"id": task.id, "name": "a task", "hyperparams": {"TaskGroup": section, "General": parameters}}
+    )
+
+
+@pytest.mark.parametrize("queue", ["", "gpu"])
+def test_on_an_agent_a_sweep_has_the_one_task(group: TaskGroup, queue: str) -> None:
+    """The first that it fits, and no other one; the script must have run it."""
+    run = group._opened()
+    run.agent_task = agent_task(group, group.task({"C": 2}), "0", queue)
+    run.states.clear()
+    run.specs._specs_by_key.clear()
+    assert agent_problem(run) is not None
+    assert list(group.sweep({"D": [3]})) == []
+    run.sweeps = 0
+    found = [(task.params, task.index) for task in group.sweep({"C": [1, 2]}, queue="gpu")]
+    assert found == [({"C": 2}, 1)]
+    assert agent_problem(run) is None
+    assert list(group.sweep({"C": [1, 2]})) == []
+
+
+def test_on_an_agent_a_map_has_the_one_configuration(group: TaskGroup) -> None:
+    run = group._opened()
+    run.agent_task = agent_task(group, group.task({"C": 2}), "map 0")
+    assert specs_to_map(group, run, {"D": [1]}) == []
+    (spec,) = specs_to_map(group, run, {"C": [1, 2]})
+    assert (spec.params, spec.task_id, run.agent_task.begun) == ({"C": 2}, group.get(C=2).id, True)
+    assert specs_to_map(group, run, {"C": [1, 2]}) == []
+    run.agent_task = agent_task(group, group.get(C=2), "0", "gpu")
+    with pytest.raises(SubmitError, match=r"group.map\(\) was called beside it"):
+        specs_to_map(group, run, {"C": [1, 2]})
+    run.agent_task = None
+
+
+def test_the_agents_task_is_of_another_group(group: TaskGroup) -> None:
+    """Sweeps and maps are empty, and other tasks are refused."""
+    run = group._opened()
+    run.foreign_agent_task = agent_task(group, group.task({"C": 2}), "0", "gpu")
+    assert len(group.sweep({"C": [1, 2]})) == 0
+    assert group.map(str, {"C": [1, 2]}) == []
+    with pytest.raises(SubmitError, match=r"group.task\(\) was called beside it"):
+        group.task({"C": 3})
+
+
+def test_the_places_of_sweeps_and_maps(group: TaskGroup, backend: MemoryStore) -> None:
+    """Each is counted, unless it was refused."""
+    with pytest.raises(ArgumentError):
+        group.sweep({"C": [0]}, queue="")
+    for number in range(2):
+        list(group.sweep({"C": [number]}))
+        group.map(str, {"D": [number]})
+    assert [task.spec.sweep for task in backend.members] == ["0", "map 0", "1", "map 1"]
+
+
+# --- what is run again ---------------------------------------------------------------------------
+
+
+def test_a_retry_of_a_task_that_is_open(group: TaskGroup) -> None:
+    """It is stopped if nothing works on it: it has no block, and no other code ends it."""
+    left, entered, trial = group.tasks({"C": [1, 2, 3]})
+    trial._state.ends_elsewhere = True
+    (again,) = group.sweep({"C": [1]}, if_exists="retry")
+    assert (left.status_reason, again.attempt) == ("it had not ended when its configuration was run again", 2)
+    with entered, pytest.raises(DuplicateTaskError):
+        next(group.sweep({"C": [2]}, if_exists="retry"))
+    with pytest.raises(DuplicateTaskError):
+        next(group.sweep({"C": [3]}, if_exists="retry"))
+    assert (entered.status, trial.status) == ("completed", "in_progress")
+
+
+def test_a_sweep_tells_how_far_it_is(group: TaskGroup) -> None:
+    sweep = group.sweep({"C": [1, 2]})
+    seen = [(repr(sweep), sweep.has_more, group.results().partial) for _ in sweep]
+    assert seen == [
+        ("<Sweep of 2 configurations, 1 begun>", True, True),
+        ("<Sweep of 2 configurations, 2 begun>", False, True),
+    ]
+    assert not group.results().partial
+    assert repr(group.sweep({"D": [1]})) == "<Sweep of 1 configuration, 0 begun>"
+
+
+def test_loops_within_each_other(group: TaskGroup) -> None:
+    """The innermost loop's task is the current one; the outer loop may have more to come."""
+    for outer in group.sweep({"C": [1, 2]}):
+        assert group._iterations.current is outer
+        for inner in group.sweep({"D": [outer.params["C"]]}):
+            assert group._iterations.current is inner
+            assert group._iterations.has_more is (outer.params["C"] == 1)
+        assert group._iterations.current is outer
+        assert (inner.status, outer.status) == ("completed", "in_progress")
+    assert group._iterations.current is None

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._clearml.events import FIRST_ITERATION, LAST_ITERATION
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,
     GroupStateError,
+    LostPointsWarning,
     MissingFieldError,
     ParameterError,
     TaskClosedError,
@@ -241,3 +243,39 @@ def test_a_task_that_is_ended_a_second_time(task: GroupTask, call: str) -> None:
     with pytest.raises(TaskClosedError, match=rf"has ended as stopped, so {call}\(\) has no effect"):
         getattr(task, call)()
     assert (task.status, task.status_reason) == ("stopped", "pruned")
+
+
+def test_a_block_of_a_task_that_other_code_ends(group: TaskGroup) -> None:
+    """As Optuna's trials; and of one whose block another process has entered, as a forked child's parent."""
+    trial, forked = group.tasks({"C": [1, 2]})
+    trial._state.ends_elsewhere = True
+    with trial:
+        pass
+    with forked:
+        forked._entered_in[-1] = 0
+    assert (trial.status, forked.status) == ("in_progress", "in_progress")
+
+
+def test_dropped_points_are_warned_of_once(task: GroupTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(task._run.reporter), "put", lambda reporter, points: True)
+    with pytest.warns(LostPointsWarning, match="the queue is full"):
+        task.report({"loss": 1.0}, 1)
+    task.report({"loss": 1.0}, 2)  # a warning would be an error here
+
+
+def test_iterations_beyond_what_a_server_stores(task: GroupTask, backend: MemoryStore) -> None:
+    for iteration in (FIRST_ITERATION - 1, LAST_ITERATION + 1):
+        with pytest.raises(ArgumentError, match=r"^iteration="):
+            task.report({"loss": 1.0}, iteration)
+    for iteration in (FIRST_ITERATION, LAST_ITERATION):
+        task.report({"loss": 1.0}, iteration)
+    assert len(scalars(task, backend)["loss", "value"]) == 2
+
+
+def test_closing_a_task(group: TaskGroup) -> None:
+    """It completes an open one, and leaves the status of one that has ended."""
+    first, second = group.tasks({"C": [1, 2]})
+    second.mark_failed("bad")
+    for task in (first, second):
+        task.close()
+    assert (first.status, second.status) == ("completed", "failed")

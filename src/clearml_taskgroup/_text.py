@@ -12,16 +12,15 @@ if TYPE_CHECKING:
 
 
 @functools.lru_cache(maxsize=16_384)  # the same names are sorted again and again
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural(text: str) -> tuple[tuple[int, str], ...]:
     """Returns a sort key for natural order: `step 2` before `step 10`."""
     return tuple([_natural_part(part) for part in re.split(r"(\d+)", text)])
 
 
-def _natural_part(part: str) -> tuple[int, int, str]:
-    if not part.isdecimal():
-        return 1, 0, part
+def _natural_part(part: str) -> tuple[int, str]:
+    """Makes a part comparable: every second one is a number, the others, also empty ones, are text."""
     digits = part.lstrip("0")  # Python refuses to read a number of more than 4,300
-    return 0, len(digits), digits
+    return (len(digits), digits) if part.isdecimal() else (0, part)
 
 
 def closest(given: Any, known: Iterable[Any]) -> Any:
