@@ -12,6 +12,7 @@ from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._results import from_run, rows
+from clearml_taskgroup._run.reporter import Reporter
 from clearml_taskgroup._run.worker_counts import WorkerCounts, merge
 from clearml_taskgroup.testing import recording
 
@@ -24,6 +25,18 @@ def test_the_row_of_a_task_that_has_ended_is_made_once() -> None:
                 task.report({"loss": 1 / task.params["C"]}, 0)
             assert group.results().best("loss", mode="min").params == task.params
         assert all(row is again for row, again in zip(group.results(), group.results(), strict=True))
+
+
+def test_the_row_of_a_task_whose_end_is_stored_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while other tasks' reports wait; the row of a task whose reports may wait is made again."""
+    with recording(), TaskGroup("digits", "sweep") as group:
+        with group.task({"C": 1}) as task:
+            task.report({"loss": 1.0}, 0)
+        group.results()
+        for finished, empty in ((True, False), (False, True), (False, False)):
+            monkeypatch.setattr(Reporter, "is_queue_empty", empty)
+            task._state.finished, task._state.row = finished, None
+            assert (group.results()[0] is group.results()[0]) == (finished or empty)
 
 
 def test_what_changes_after_the_end_is_in_the_results() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import attrs
 import pytest
 
-from clearml_taskgroup import Metric, Results, TaskGroup
-from clearml_taskgroup._clearml import login, sdk
+from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._results.loading import Wanted, load_other_run, load_run_log
 from clearml_taskgroup._results.rows import OF, Of
 from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.errors import (
@@ -21,50 +20,10 @@ from clearml_taskgroup.errors import (
     NoHistoryError,
     NoSuchResultError,
     NoSuchRunError,
-    StoreWarning,
     VocabularyError,
 )
 from tests.loopback import LoopbackServer
-from tests.support.server_view import View
-
-METRICS = [Metric("loss", mode="min", unit="nats"), Metric("accuracy", mode="max", aliases=["acc"])]
-
-
-def swept(project: str = "digits", **options: Any) -> TaskGroup:
-    """Runs a sweep of six tasks, of which one fails and one is stopped."""
-    with TaskGroup(project, "sweep", provenance=False, **options) as group:
-        for task in group.sweep({"C": [1, 2], "seed": [0, 1, 2]}):
-            for step in (0, 5, 10):
-                value = float(task.params["C"] * 100 + task.params["seed"] * 10 + step)
-                task.report({"loss": -value, "accuracy": value}, step, split="val")
-            task.report({"accuracy": 0.5}, split="test")
-            task.set_parameters({"found": 0.25, "late": None, "flag": True})
-            if task.index == 1:
-                task.mark_failed("out of memory")
-            elif task.index == 2:
-                task.mark_stopped("pruned")
-    return group
-
-
-def stats(results: Results) -> list[dict[Any, Any]]:
-    """The counts of each row, in a form that can be compared."""
-    return [{metric_key: attrs.asdict(counts) for metric_key, counts in row.stats.items()} for row in results]
-
-
-def same_rows(loaded: Results, live: Results, *, counted: bool = True) -> None:
-    """Checks that loaded rows are those that the group gave itself."""
-    assert len(loaded) == len(live)
-    for a, b in zip(loaded, live, strict=True):
-        for field in ("key", "name", "index", "id", "attempt", "status", "status_reason", "params", "url"):
-            assert getattr(a, field) == getattr(b, field), field
-        assert a.duration == pytest.approx(b.duration, abs=1.0)
-        assert a.stats.keys() == b.stats.keys()
-        for metric_key in a.stats:
-            one, other = attrs.asdict(a.stats[metric_key]), attrs.asdict(b.stats[metric_key])
-            if not counted:
-                for part in ("total", "count", "last_iteration"):
-                    one.pop(part), other.pop(part)
-            assert one == other
+from tests.support.swept import METRICS, same_rows, stats, swept
 
 
 @pytest.mark.parametrize("metrics", [None, METRICS])
@@ -85,38 +44,6 @@ def test_offline_results_are_what_the_group_gave(metrics: Any) -> None:
     if metrics is not None:
         assert loaded.best("acc", split="val") == live.best("acc", split="val")
         assert "loss[split=val] (nats)" in repr(loaded)
-
-
-def test_online_results_are_what_the_group_gave(server: View) -> None:
-    """Loaded from a server, with the record of the run at hand, nothing is missing."""
-    live = swept(server.project, metrics=METRICS).results()
-    loaded = TaskGroup.load(server.project, "sweep")
-    same_rows(loaded, live)
-    assert (loaded.about.mode, loaded.about.run, loaded.about.run_number) == ("online", live.about.run, 1)
-    assert loaded.about.url == live.about.url
-    assert loaded.best("accuracy", split="val").name == "C=2,seed=2"
-
-
-def test_online_results_on_another_machine(server: View, monkeypatch: Any, tmp_path: Path) -> None:
-    """Without the run's record, mean and count are not the server's own but counted from the events."""
-    group = swept(server.project, metrics=METRICS)
-    live = group.results()
-    for row in live:
-        server.scalars(row.id, 7)
-    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
-    loaded = TaskGroup.load(server.project, "sweep")
-    same_rows(loaded, live, counted=False)
-    record = loaded.to_records()[0]
-    assert (record["accuracy[split=val].mean"], record["accuracy[split=val].count"]) == (None, None)
-    assert loaded[0].value("accuracy", split="val", of="mean") == 105.0
-    best = loaded.best("accuracy", split="val", of="mean")
-    assert (best.value, best.name) == (225.0, "C=2,seed=2")
-    means = loaded.aggregate(over="seed", of="mean")
-    assert means.best("accuracy", split="val").value == 215.0
-    assert loaded.best("accuracy", split="test", of="mean").value == 0.5
-    assert loaded[0].stats[loaded.find("accuracy", split="val")].last_iteration == 10
-    assert loaded[0].history("accuracy", split="val").iterations == (0, 5, 10)
-    assert loaded[0].history("accuracy", split="test").iterations == (None,)
 
 
 EACH = cast("tuple[Of, ...]", OF)
@@ -173,33 +100,6 @@ def test_a_single_value_beside_a_curve_below_zero(loopback: LoopbackServer) -> N
     for results in (group.results(), TaskGroup.load("digits", "below zero")):
         assert results[0].history("loss").iterations == (-2, -1, 0)
         assert (results[0].value("loss", of="mean"), results[0].value("loss")) == (2.0, 9.0)
-
-
-def test_mean_and_count_after_a_resend(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
-    """A point that reached the server twice counts once, whatever the server's own mean says."""
-    with TaskGroup("digits", "sweep", provenance=False) as group, group.task({"C": 1}) as task:
-        task.report({"loss": 1.0}, 0)
-        task.report({"loss": 4.0}, 1)
-    from clearml_taskgroup._clearml.api import Transport
-
-    event = {"type": "training_stats_scalar", "task": task.id, "metric": "loss", "variant": "value"}
-    lines = [json.dumps({**event, "value": 4.0, "iter": 1, "timestamp": 1})]
-    Transport(login.connect()).call("events.add_batch", lines=lines, timeout=5)
-    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
-    row = TaskGroup.load("digits", "sweep")[0]
-    assert (row.value("loss", of="mean"), row.stats["loss", ()].count) == (2.5, 2)
-
-
-@pytest.mark.slow
-def test_a_thousand_tasks_take_five_calls(loopback: LoopbackServer) -> None:
-    """A group of 1,000 tasks is loaded by five calls, the login among them."""
-    with TaskGroup("digits", "sweep", provenance=False) as group:
-        for task in group.tasks({"C": range(1000)}):
-            task.report({"loss": 1.0, "accuracy": 2.0}, 1)
-    before = len(loopback.calls)
-    results = TaskGroup.load("digits", "sweep")
-    assert len(results) == 1000
-    assert len(loopback.calls) - before <= 5
 
 
 def test_which_run(loopback: LoopbackServer) -> None:
@@ -296,27 +196,6 @@ def test_attempts(loopback: LoopbackServer) -> None:
         assert loaded[1].value("accuracy", split="val") == 9.0
 
 
-def test_copies_are_left_out(server: View) -> None:
-    """A copy made in the web page is no row of the run, unless it is asked for."""
-    group = swept(server.project)
-    server.call("tasks.clone", task=group.get(C=1, seed=0).id, new_task_name="a copy")
-    assert len(TaskGroup.load(server.project, "sweep")) == 6
-    with_copies = TaskGroup.load(server.project, "sweep", copies=True)
-    assert sorted(row.status for row in with_copies)[:1] == ["completed"]
-    assert len(with_copies) == 7
-
-
-def test_an_uploaded_run(loopback: LoopbackServer) -> None:
-    """A run that was uploaded is loaded from the server, its counts from its own record."""
-    group = swept(mode="offline")
-    live = group.results()
-    TaskGroup.upload(group.run)
-    loaded = TaskGroup.load("digits", "sweep", mode="online")
-    assert [(row.key, row.status) for row in loaded] == [(row.key, row.status) for row in live]
-    assert stats(loaded) == stats(live)
-    assert loaded.history("accuracy", split="val")[0].values == (100.0, 105.0, 110.0)
-
-
 def test_a_vocabulary_of_the_callers_own() -> None:
     """`metrics=` gives modes, units and aliases to a group that had none."""
     swept(mode="offline")
@@ -326,51 +205,6 @@ def test_a_vocabulary_of_the_callers_own() -> None:
         loaded.best("speed")
     with pytest.raises(VocabularyError, match="bare string"):
         TaskGroup.load("digits", "sweep", mode="offline", metrics="loss")
-
-
-def test_without_a_record(loopback: LoopbackServer, monkeypatch: Any) -> None:
-    """A run that could write no record is loaded from the server like any other."""
-    from clearml_taskgroup._storage.run_log import RunLog
-    from clearml_taskgroup.errors import StoreError
-
-    def refuse(folder: Path) -> RunLog:
-        raise StoreError(str(folder), "no space")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunLog, "start", refuse)
-        with pytest.warns(StoreWarning):
-            swept(mode="online")
-    assert len(TaskGroup.load("digits", "sweep")) == 6
-
-
-def test_the_same_columns_from_everywhere(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
-    """Files have the same columns in the same order from disk and from a server, also without a record."""
-    with TaskGroup("digits", "sweep", provenance=False, mode="online") as group:
-        for task in group.tasks({"seed": [1, 2], "C": [1]}):
-            with task:
-                task.report({"z": 1.0, "loss": 2.0}, 0, split="val")
-                task.report({"loss": 3.0}, 1, split="val")
-                task.report({"loss": 3.0}, 0, split="train")
-                task.set_parameters({"late": 1, "a": 2})
-    live = group.results()
-    disk = TaskGroup.load("digits", "sweep", mode="offline")
-    server = TaskGroup.load("digits", "sweep")
-    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "another machine"))
-    alone = TaskGroup.load("digits", "sweep")
-    columns = live.to_csv().splitlines()[0]
-    for loaded in (disk, server, alone):
-        assert loaded.to_csv().splitlines()[0] == columns
-        assert list(loaded.to_records()[0]) == list(live.to_records()[0])
-    assert [row.duration for row in server] == [row.duration for row in disk]
-    assert repr(server) == repr(live)
-    assert alone.measures == [("loss", (("split", "train"),)), ("loss", (("split", "val"),)), ("z", VAL)]
-    before = alone.to_records()[0]
-    assert [before[f"loss[split=val].{part}"] for part in ("mean", "count", "last_iteration")] == [None] * 3
-    for record, expected in zip(alone.with_means().to_records(), live.to_records(), strict=True):
-        assert {**record, "duration": 0} == {**expected, "duration": 0}
-
-
-VAL = (("split", "val"),)
 
 
 def test_a_group_that_is_not_there(loopback: LoopbackServer, monkeypatch: Any, tmp_path: Path) -> None:
@@ -403,24 +237,56 @@ def test_a_project_without_a_name() -> None:
         TaskGroup.load("digits")
 
 
-def test_no_connection_stays_open(loopback: LoopbackServer) -> None:
-    """Loading and each reading of curves close what they open, also where no run is found."""
-    group = swept()
-    connected = loopback._api._open
-    wait_until(lambda: not connected)
-    results = TaskGroup.load("digits", group.name)
-    wait_until(lambda: not connected)
-    for _ in range(2):
-        assert len(results.history("loss", split="val")) == len(results)
-        wait_until(lambda: not connected)
+@pytest.mark.parametrize(
+    ("run", "text"),
+    [
+        (None, "the group digits/sweep"),
+        (3, "run 3 of the group digits/sweep"),
+        ("3", "the run 3 of the group digits/sweep"),
+    ],
+)
+def test_what_is_wanted_in_words(run: Any, text: str) -> None:
+    assert str(Wanted("digits", "sweep", "0" * 12, run)) == text
+
+
+def test_the_run_before(loopback: LoopbackServer) -> None:
+    """Or another one: where the known run is, else where ClearML's setting says, or only in a given place."""
+    online = swept(mode="online")
+    first, second = (swept(mode="offline").results().about for _ in range(2))
+    assert load_other_run(second, None).about.run == first.run
+    assert load_other_run(second, first.run).about.run == first.run
+    assert load_other_run(second, online.run).about.run == online.run
+    assert load_other_run(second, online.run, "online").about.mode == "online"
+    assert load_other_run(online.results().about, first.run).about.run == first.run
     with pytest.raises(NoSuchRunError):
-        TaskGroup.load("digits", group.name, run=99, mode="online")
-    wait_until(lambda: not connected)
+        load_other_run(second, first.run, "online")
+    with pytest.raises(ArgumentError, match=r"digits/sweep, run 1 is the group's first one"):
+        load_other_run(attrs.evolve(second, run_number=1), None)
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Waits for the threads of the server."""
-    deadline = time.monotonic() + 10
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert holds()
+def test_a_run_log_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also by a relative one; it has the curves if the sessions are where they were."""
+    group = swept(mode="offline")
+    path = group.record_path
+    assert path is not None
+    monkeypatch.chdir(path.parent)
+    for one in (path, Path(path.name)):
+        loaded = load_run_log(one)
+        same_rows(loaded, group.results())
+        assert loaded.history("accuracy", split="val")[0].values == (100.0, 105.0, 110.0)
+        assert loaded.about == attrs.evolve(group.results().about, started=loaded.about.started)
+    other = tmp_path / "other.txt"
+    other.write_text("no run log")
+    with pytest.raises(NoSuchRunError, match=r"other\.txt"):
+        load_run_log(other)
+
+
+def test_a_text_that_is_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is also looked for as an absolute one, as a script may have made it."""
+    monkeypatch.chdir(tmp_path)
+    with TaskGroup("digits", "sweep", mode="offline", provenance=False, run=str(tmp_path / "a/b")) as group:
+        group.task({"C": 1})
+    assert TaskGroup.load("digits", "sweep", "a/b", mode="offline").about.run == group.run
+    for missing in ("a/c", "b"):
+        with pytest.raises(NoSuchRunError, match=f"the run {missing} of the group"):
+            TaskGroup.load("digits", "sweep", missing, mode="offline")
