@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +16,11 @@ import pytest
 from clearml_taskgroup._clearml import api, login
 from clearml_taskgroup._clearml.api import Transport
 from clearml_taskgroup._clearml.api_errors import AnsweredByProxy, Refused, Unreachable
-from clearml_taskgroup._clearml.events import Batch
+from clearml_taskgroup._clearml.events import Batch, console_event
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._storage import batch_sender
 from clearml_taskgroup._storage.batch_sender import BatchSender, Undecided
+from clearml_taskgroup.errors import LoginError
 from tests.loopback import LoopbackServer
 from tests.support.clock import Clock
 
@@ -138,6 +141,126 @@ def test_what_was_delivered_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(Unreachable):
         Fake(answer).sender().send(batch)
     assert batch == {"one": ["c" * 9], "two": ["d" * 9]}
+
+
+class Answers:
+    """Takes the place of a transport: answers in turn, and notes what it was given."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.closing: Any = SimpleNamespace(wait=lambda seconds: self.pauses.append(seconds))
+        self.pauses: list[float] = []
+
+    def call(self, action: str, lines: Any = None, **options: Any) -> dict[str, Any]:
+        self.calls.append((action, lines, options))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    def sender(self) -> BatchSender:
+        transport: Any = self
+        return BatchSender(transport)
+
+
+def as_lines(*events: str) -> bytes:
+    return "".join(f"{event}\n" for event in events).encode()
+
+
+@pytest.mark.parametrize("added", [2, 3])
+def test_lines_of_the_outbox_are_sent_as_they_are(added: int) -> None:
+    """Once; the last scalar of them is what the server is tested with later."""
+    server = Answers({"added": added})
+    sender = server.sender()
+    events = [point("a", 1.0, 1), point("a", 2.0, 2), console_event("a", "text")][:added]
+    assert sender.send_lines(as_lines(*events[:1], *events[1:])) == {}
+    ((action, lines, options),) = server.calls
+    assert (action, lines) == (ADD, as_lines(*events)[:-1])
+    assert options == {"timeout": limits.SENDER_TIMEOUT_S, "attempts_on_500": 1, "attempts_on_proxy": 2}
+    assert sender._last_accepted == events[1]
+
+
+def test_without_a_scalar_the_one_before_is_kept() -> None:
+    server = Answers({"added": 1}, {"added": 1})
+    sender = server.sender()
+    sender.send_lines(as_lines(point("a", 1.0, 1)))
+    sender.send_lines(as_lines(console_event("a", "text")))
+    assert sender._last_accepted == point("a", 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    "answer", [Refused("bad", 400), AnsweredByProxy("page"), {"added": 1}, {"added": None}, {}]
+)
+def test_lines_that_were_not_all_taken_are_sent_again_as_events(answer: Any) -> None:
+    events = [point("a", 1.0, 1), point("b", 2.0, 2)]
+    assert Answers(answer).sender().send_lines(as_lines(*events)) == {"a": events[:1], "b": events[1:]}
+
+
+@pytest.mark.parametrize("error", [Unreachable("away"), LoginError("revoked", "http://server")])
+def test_without_a_server_lines_are_sent_again_as_they_are(error: Exception) -> None:
+    with pytest.raises(Unreachable):
+        Answers(error).sender().send_lines(as_lines(point("a", 1.0, 1)))
+
+
+def test_lines_of_tasks_that_an_answer_names_are_not_sent_again() -> None:
+    """From then on, lines are looked at before they are sent."""
+    events = [point("a", 1.0, 1), point("b", 2.0, 2)]
+    server = Answers({"added": 1, "errors_info": {"Invalid task id b": 1}})
+    sender = server.sender()
+    assert sender.send_lines(as_lines(*events)) == {}
+    assert (sender.refused_tasks, sender.refused["b"].events) == ({"b"}, 1)
+    assert sender.send_lines(as_lines(*events)) == {"a": events[:1], "b": events[1:]}
+    assert len(server.calls) == 1
+
+
+def test_lines_with_a_torn_one_are_looked_at_first() -> None:
+    """Not those that only have its mark somewhere in a text."""
+    events = [point("a", 1.0, 1), console_event("a", "# a text")]
+    server = Answers({"added": 2})
+    assert server.sender().send_lines(as_lines(events[0], '{"torn#', events[1])) == {"a": events}
+    assert server.calls == []
+    assert server.sender().send_lines(as_lines(*events)) == {}
+
+
+def test_a_single_event_is_tried_three_times_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own time limit; of several events, or after another refusal, there is one attempt."""
+    monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
+    broken = Refused("broken", 500)
+    server = Answers(broken, broken, {"added": 1})
+    batch = {"a": [point("a", 1.0, 1)]}
+    server.sender().send(batch)
+    assert (batch, server.pauses) == ({}, [0.5, 1.0])
+    options = {"timeout": limits.SENDER_TIMEOUT_S, "attempts_on_500": 1, "attempts_on_proxy": 1}
+    assert [call[2] for call in server.calls] == [options] * 3
+    server = Answers(broken, broken, broken)
+    with pytest.raises(Unreachable):
+        server.sender().send({"a": [point("a", 1.0, 1)]})
+    assert len(server.calls) == batch_sender.MAX_ANSWERS_500
+    server = Answers(Refused("odd", 404))
+    with pytest.raises(Unreachable):
+        server.sender().send({"a": [point("a", 1.0, 1)]})
+    assert (len(server.calls), server.pauses) == (1, [])
+
+
+def test_a_reason_is_kept_short_and_the_first_one() -> None:
+    sender = Answers().sender()
+    batch = {"a": ["1", "2", "3"]}
+    sender._drop({"a": ["2"]}, "x" * 300, batch)
+    sender._drop({"a": ["1", "3"]}, "later", batch)
+    assert (sender.refused["a"].events, sender.refused["a"].reason, batch) == (3, "x" * 200, {})
+
+
+def test_parts_are_as_large_as_a_request_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line breaks between the lines."""
+    monkeypatch.setattr(limits, "SENDER_REQUEST_BYTES", 9)
+    server = Fake(len)
+    server.sender().send({"a": ["1234", "5678"], "b": ["90", "12", "345"]})
+    assert server.requests == [["1234", "5678"], ["90", "12", "345"]]
+    monkeypatch.setattr(limits, "SENDER_REQUEST_BYTES", 8)
+    server.requests.clear()
+    server.sender().send({"a": ["1234", "5678"]})
+    assert server.requests == [["1234"], ["5678"]]
 
 
 # --- tasks that are refused --------------------------------------------------------------------
@@ -467,6 +590,108 @@ def test_refused_events_are_tried_again(tmp_path: Path) -> None:
     proxy.refuses = lambda lines: False
     sender.retry_refused()
     assert list(tmp_path.glob("run*")) == []
+
+
+def test_an_event_that_was_refused_is_sent_alone(tmp_path: Path) -> None:
+    """So that it does not hold the others up again, whatever comes with it."""
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    bad = a_point(1, "bad")
+    batch: Batch = {"a": [a_point(0), bad]}
+    with pytest.raises(Undecided):
+        sender.send(batch)
+    proxy.requests.clear()
+    batch["a"] += [a_point(2), a_point(3)]
+    with pytest.raises(Undecided):
+        sender.send(batch)
+    assert batch == {"a": [bad]}
+    assert proxy.requests[0] == [bad]
+    assert proxy.requests[-1] == [a_point(2), a_point(3)]
+    assert not [lines for lines in proxy.requests if bad in lines and len(lines) > 1]
+
+
+def test_events_that_are_undecided_keep_their_order_and_come_first(tmp_path: Path) -> None:
+    proxy = Proxy(lambda lines: any("bad" in line for line in lines))
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    bad = [a_point(step, "bad") for step in range(3)]
+    batch: Batch = {"a": [bad[0], a_point(5), bad[1], bad[2]]}
+    with pytest.raises(Undecided):
+        sender.send(batch)
+    assert batch == {"a": bad}
+
+
+@pytest.mark.parametrize(("waiting", "is_sent"), [(2, True), (3, True), (4, False)])
+def test_few_events_that_are_all_refused_are_decided_by_another_call(
+    tmp_path: Path, waiting: int, is_sent: bool
+) -> None:
+    """Of more than a few, the server is taken to be away."""
+    proxy = Proxy(lambda lines: True)
+    sender = proxy.patient_sender(tmp_path / "run.refused")
+    batch = {"a": [a_point(step) for step in range(waiting)]}
+    for _ in range(2):
+        with pytest.raises(Unreachable) as raised:
+            sender.send(batch)
+        assert isinstance(raised.value, Undecided) is is_sent
+    assert batch == {"a": [a_point(step) for step in range(waiting)]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepts"),
+    [
+        ({"added": 1}, True),
+        ({"added": 0}, None),
+        ({}, None),
+        (Refused("bad", 400), None),
+        (Refused("bad", 413), None),
+        (Refused("not you", 403), False),
+        (Refused("broken", 500), False),
+        (Unreachable("away"), False),
+    ],
+)
+def test_what_one_event_says_of_the_server(answer: Any, accepts: bool | None) -> None:
+    """With one attempt."""
+    server = Answers(answer)
+    assert server.sender()._accepts("line") is accepts
+    assert server.calls == [(ADD, ["line"], {"timeout": 0, "attempts_on_500": 1})]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "ping", "is_healthy"),
+    [
+        (Refused("bad", 400), {}, True),
+        (Refused("broken", 500), {}, False),
+        (AnsweredByProxy("page"), {}, True),
+        (AnsweredByProxy("page"), Refused("odd", 400), False),
+        (AnsweredByProxy("page"), Unreachable("away"), False),
+    ],
+)
+def test_of_a_single_event_the_server_is_believed_and_a_proxy_that_lets_others_pass(
+    refusal: Any, ping: Any, is_healthy: bool
+) -> None:
+    server = Answers(ping)
+    batch = {"a": [a_point(0)]}
+    assert server.sender()._is_healthy(batch, batch, refusal) is is_healthy
+    assert server.calls == (
+        [("debug.ping", None, {"timeout": 0})] if isinstance(refusal, AnsweredByProxy) else []
+    )
+
+
+def test_the_last_scalar_that_was_taken_is_what_counts() -> None:
+    """Not a console line, which would be shown twice; if nothing is known of it, others are tried."""
+    server = Answers({"added": 3}, {"added": 1})
+    sender = server.sender()
+    sender.send({"a": [a_point(0), a_point(1), a_point(2, "text")]})
+    assert sender._last_accepted == a_point(1)
+    batch = {"a": [a_point(5)]}
+    assert sender._is_healthy(batch, batch, Refused("broken", 500))
+    assert server.calls[-1][1] == [a_point(1)]
+    server.answers += [Refused("deleted", 400), {"added": 1}]
+    batch = {"a": [a_point(5), a_point(6)]}
+    assert sender._is_healthy({"a": [a_point(5)]}, batch, Refused("broken", 500))
+    assert server.calls[-1][1] == [a_point(6)]  # the other one is what was refused
+    assert sender._last_accepted == a_point(6)
+    server.answers += [Unreachable("away")]
+    assert not sender._is_healthy(batch, batch, Refused("bad", 400))
 
 
 # --- a server that takes nothing ---------------------------------------------------------------

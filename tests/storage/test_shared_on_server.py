@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -378,6 +379,47 @@ def test_a_server_that_is_away(machines: Machines, loopback: LoopbackServer, mon
     loopback.faults.outage = False
 
 
+@pytest.mark.parametrize(("seconds", "removed"), [(30.0, True), (30.1, False)])
+def test_a_claim_is_given_back_in_time_or_not_at_all(
+    machines: Machines, loopback: LoopbackServer, seconds: float, removed: bool
+) -> None:
+    """After 30 s others may take it for stale soon."""
+    machines.pass_time(1000)
+    shared = machines.joined(1)
+    assert shared.claim(KEY, 1)
+    machines.pass_time(seconds)
+    assert shared.release(KEY, 1, None)
+    assert (machines.entries("claim:") == []) is removed
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(30.0, 0), (30.1, 1)])
+def test_a_late_release_looks_who_was_first(
+    machines: Machines, loopback: LoopbackServer, seconds: float, calls: int
+) -> None:
+    machines.pass_time(1000)
+    shared = machines.joined(1)
+    assert shared.claim(KEY, 1)
+    task_id = machines.create(shared)
+    machines.pass_time(seconds)
+    loopback.reset_counts()
+    assert shared.release(KEY, 1, task_id)
+    assert loopback.count("tasks.get_all") == calls
+
+
+def test_a_claim_counts_as_stale_from_60_s_on(machines: Machines, loopback: LoopbackServer) -> None:
+    """The one that replaces it has the next number."""
+    dying, other = machines.joined(1), machines.joined(2)
+    assert dying.claim(KEY, 1)
+    machines.pass_time(55)
+    assert other.is_being_created(KEY, 1)
+    machines.pass_time(7)
+    assert not other.is_being_created(KEY, 1)
+    assert other.claim(KEY, 1)
+    assert [entry.rpartition(".")[2] for entry in machines.entries("claim:")] == ["1", "2"]
+    assert other.release(KEY, 1, machines.create(other))
+    assert [entry.rpartition(".")[2] for entry in machines.entries("claim:")] == ["1"]
+
+
 # --- the queue is deleted -----------------------------------------------------------------------
 
 
@@ -549,6 +591,95 @@ def test_who_takes_over_dies(machines: Machines, loopback: LoopbackServer) -> No
     machines.pass_time(61)
     next_heir.beat()
     assert not next_heir.claim_dead()
+
+
+def test_who_ends_the_tasks_of_a_dead_process_says_so(machines: Machines, loopback: LoopbackServer) -> None:
+    """With the next number each time, as long as nobody has removed it."""
+    silent = machines.joined("silent")
+    machines.pass_time(301)
+    for number in (1, 2):
+        heir = machines.joined(f"heir {number}")
+        assert heir.claim_dead()[:1] == [silent.process]
+        assert heir.claim_dead() == []
+        assert f"dead:{silent.process}.{number}" in machines.entries("dead:")
+        machines.pass_time(61)
+    assert len([entry for entry in machines.entries("dead:") if silent.process in entry]) == 2
+
+
+def test_a_clock_that_runs_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is one."""
+    assert abs(shared_on_server.machine_time() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60.0
+    monkeypatch.setattr(time, "monotonic", lambda: -7.0)
+    assert shared_on_server.machine_time() > 0.0
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert shared_on_server.machine_time() == -7.0
+
+
+def test_a_forked_child_says_nothing_of_its_parent(
+    machines: Machines, loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = machines.joined(1)
+    machines.pass_time(31)
+    loopback.reset_counts()
+    monkeypatch.setattr("os.getpid", lambda: 0)
+    shared.beat()
+    assert loopback.calls == []
+
+
+def test_that_a_process_was_taken_for_dead_is_told_once(machines: Machines, loopback: LoopbackServer) -> None:
+    """Also without anybody to tell; it leads nothing, and is not the last one."""
+    told: list[int] = []
+    silent, other = machines.joined("silent"), machines.joined("other")
+    for _ in range(11):
+        machines.pass_time(30)
+        other.beat()
+    assert other.claim_dead() == [silent.process]
+    silent.beat()
+    silent.on_withdrawn = lambda: told.append(1)
+    silent.beat()
+    assert (silent.withdrawn, told, silent.leads(), silent.leave()) == (True, [], False, False)
+    silent.join()
+    assert (silent.withdrawn, silent.others_at_join) == (False, 1)
+
+
+def test_how_many_others_are_in_the_run(machines: Machines) -> None:
+    shares = [machines.real_time(machine) for machine in range(3)]
+    for shared in shares:
+        shared.join()
+    assert [shared.others_at_join for shared in shares] == [0, 1, 2]
+
+
+def test_the_log_says_whom_a_process_waits_for(
+    machines: Machines, loopback: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once."""
+    caplog.set_level("INFO", logger="clearml_taskgroup")
+    ending = machines.joined("ending")
+    assert ending.leave()
+    machines.joined("joining")
+    lines = [record.getMessage() for record in caplog.records if "waiting for" in record.getMessage()]
+    assert lines == ["waiting for pid 1 on another machine (machineending), which ends the run"]
+
+
+@pytest.mark.parametrize(("seconds", "is_warned"), [(50, False), (70, True)])
+def test_a_run_that_stays_open_is_told_of_where_all_others_are_silent(
+    machines: Machines,
+    loopback: LoopbackServer,
+    caplog: pytest.LogCaptureFixture,
+    seconds: int,
+    is_warned: bool,
+) -> None:
+    """For more than a minute; one that is not keeps quiet for them."""
+    machines.joined("silent")
+    machines.pass_time(seconds)
+    other = machines.joined("other")
+    assert not other.leave()
+    assert (f"has given no sign of life for {seconds} s" in caplog.text) is is_warned
+    caplog.clear()
+    machines.joined("living")
+    other.join()
+    assert not other.leave()
+    assert "no sign of life" not in caplog.text
 
 
 def test_a_dead_process_of_this_machine(machines: Machines) -> None:
