@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
-from clearml_taskgroup._auto_logging.task_target import TaskTarget
+from clearml_taskgroup._auto_logging.task_target import TaskTarget, _key_of_add_scalars
 from clearml_taskgroup._model.frameworks import checked_frameworks
 from clearml_taskgroup._model.specs import ForeignStatus
 from clearml_taskgroup._run.state import Abort
@@ -229,3 +229,34 @@ def test_a_clearml_object_that_cannot_be_made_is_replaced(
     monkeypatch.setattr(MemoryStore, "clearml_task", lambda self, task_id: 1 / 0)
     with pytest.warns(LeftOutWarning, match="division by zero"):
         assert not one.target.clearml_task()._reporter
+
+
+def test_clearml_s_object_is_given_as_the_backend_makes_it(
+    opened: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it is asked for."""
+    one = opened()
+    monkeypatch.setattr(MemoryStore, "clearml_task", lambda self, task_id: f"the object of {task_id}")
+    for _ in range(2):
+        assert one.target.clearml_task() == f"the object of {one.task.id}"
+
+
+@pytest.mark.parametrize(
+    ("logdir", "tag", "key"),
+    [
+        ("runs/a/acc_all_train", "acc/all", "train"),
+        ("runs/a/acc_all_a part", "acc/all", "a part"),
+        ("runs\\a\\acc_all_train", "acc/all", "train"),
+        ("runs/a b/acc_x", "acc", "x"),
+        ("runs/a/acc_all_", "acc/all", None),
+        ("runs/a/acc_all", "acc/all", None),
+        ("acc_train", "acc", None),
+        ("runs/a/acc/all/own", "acc/all", "own"),
+        ("runs/a/acc/all/", "acc/all", None),
+        ("acc/own", "acc", None),
+        ("runs/a", "acc", None),
+    ],
+)
+def test_the_key_of_add_scalars(logdir: str, tag: str, key: str | None) -> None:
+    """It is in a folder of the writer's own; a writer whose own folder is named like that has none."""
+    assert _key_of_add_scalars(logdir, tag) == key

@@ -184,6 +184,77 @@ def test_what_is_wrong_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("action", "data", "told"),
+    [
+        ("projects.create", {"id": "a"}, None),
+        ("projects.create", {"id": None}, "data.id is null, expected text"),
+        ("no.such_action", {"a": 5}, None),
+        ("no.such_action", 5, "data is of type int, expected an object"),
+        ("tasks.stop_many", {}, None),
+        ("tasks.stop_many", {"failed": None}, None),
+        ("tasks.stop_many", {"failed": [{"id": "a", "error": {"msg": 5}}]}, None),
+        ("tasks.stop_many", {"failed": {}}, "data.failed is of type dict, expected a list"),
+        ("queues.remove_task", {"removed": True}, "data.removed is of type bool, expected a whole number"),
+        ("queues.remove_task", {"removed": 1.0}, "data.removed is of type float, expected a whole number"),
+        ("tasks.get_all", {"tasks": [{"runtime": {"a": None}, "system_tags": ["b"]}]}, None),
+        (
+            "tasks.get_all",
+            {"tasks": [{"runtime": []}]},
+            "data.tasks[0].runtime is of type list, expected an object",
+        ),
+        ("tasks.get_all", {"tasks": [{"last_metrics": {"a": {"b": {"value": 1, "count": 2.5}}}}]}, None),
+        (
+            "tasks.get_all",
+            {"tasks": [{"hyperparams": {"x" * 50: 5}}]},
+            f"data.tasks[0].hyperparams.{'x' * 40} is of type int, expected an object",
+        ),
+    ],
+)
+def test_the_shapes_of_answers(action: str, data: Any, told: str | None) -> None:
+    """What may be missing may be null, too; what has no shape is not read."""
+    assert answers.misfit(action, {}, data) == told
+
+
+@pytest.mark.parametrize(
+    ("curve", "told"),
+    [
+        ({"iter": [], "y": []}, None),
+        ({"iter": [0, 1], "y": [0.5, 1]}, None),
+        ({"iter": [0, 1], "y": [0.5]}, "data.variants.val has lists of different lengths"),
+        ({"iter": [0], "y": None}, "data.variants.val.y is null, expected a list"),
+        ({"iter": [0.5], "y": [1]}, "data.variants.val.iter[0] is of type float, expected a whole number"),
+    ],
+)
+def test_the_two_lists_of_a_curve_belong_together(curve: Any, told: str | None) -> None:
+    data = {"variants": {"val": curve}}
+    assert answers.misfit("events.scalar_metrics_iter_raw", {}, data) == told
+
+
+@pytest.mark.parametrize(
+    ("content", "is_clearml"),
+    [
+        ({"meta": {"result_code": 200}}, True),
+        ({"meta": {"result_code": "200"}}, False),
+        ({"meta": {}}, False),
+        ({"meta": [1]}, False),
+        ({}, False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_what_an_answer_of_clearml_has(content: Any, is_clearml: bool) -> None:
+    assert answers.is_clearml(content) is is_clearml
+
+
+def test_an_answer_of_something_else_in_a_few_words() -> None:
+    """With the target of a redirect."""
+    page = http_request.Answer(400, "Bad Request" * 9, b"<html>\n  " + b"x" * 60)
+    assert answers.summary(page) == f"400 {('Bad Request' * 9)[:40]} '<html> {'x' * 41}'"
+    moved = http_request.Answer(302, "Found", b"", "http://b/" + "c" * 100)
+    assert answers.summary(moved) == f"302 Found to 'http://b/{'c' * 91}' ''"
+
+
 class Small:
     """Takes the place of a transport to a server of many tasks, of which it can send only a few at once."""
 

@@ -338,6 +338,23 @@ def test_each_task_counts_its_own_trainings(target: Any) -> None:
     assert bindings._counted(target, None) is None
 
 
+def test_models_are_those_of_the_task_that_a_binding_has(
+    monkeypatch: pytest.MonkeyPatch, target: Any
+) -> None:
+    """Of ClearML's own task they are ClearML's; joblib's are seen while a task that logs joblib is active."""
+    hooked: list[Any] = []
+    monkeypatch.setattr(bindings.saved_models, "hook", lambda clearml, target_of: hooked.append(target_of))  # type: ignore[attr-defined]
+    monkeypatch.setattr(bindings.joblib_dump, "hook", lambda clearml, is_active: hooked.append(is_active))  # type: ignore[attr-defined]
+    monkeypatch.setattr(bindings._installed, "find", {"joblib": target}.get)
+    bindings._hook_models.__wrapped__()
+    target_of, is_active = hooked
+    assert target_of(bindings.lazy_task(target)) is target
+    assert target_of("the main task") is None
+    assert is_active() is True
+    monkeypatch.setattr(bindings._installed, "find", {"pytorch": target}.get)
+    assert is_active() is False
+
+
 # --- TensorBoard's writers ---------------------------------------------------------------------
 
 

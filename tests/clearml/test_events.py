@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,13 @@ def test_a_line_without_events(line: bytes) -> None:
     assert events.events_in('[{"type": "log"}, 5, null]') == [{"type": "log"}]
 
 
-POINT = {"type": "training_stats_scalar", "metric": "loss", "variant": "val", "iter": 1, "value": 2}
+POINT: dict[str, Any] = {
+    "type": "training_stats_scalar",
+    "metric": "loss",
+    "variant": "val",
+    "iter": 1,
+    "value": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_what_is_a_data_point(changed: dict[str, object], is_point: bool) -> Non
 
 def test_the_curves_of_events() -> None:
     """Of the names that are asked for, in the order of arrival; a single value has no iteration."""
-    stored = [
+    stored: list[dict[str, Any]] = [
         {**POINT, "iter": 5},
         {**POINT, "metric": "other"},
         {"type": "log"},

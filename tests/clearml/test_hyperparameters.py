@@ -63,6 +63,74 @@ def test_tasks_of_a_run_have_the_same_section() -> None:
     assert again == two["configuration"][SECTION]
 
 
+PARENT = attrs.evolve(SPEC, kind="parent", key="", params={})
+
+
+def test_what_a_parent_and_a_task_have() -> None:
+    """A parent the declared metrics and a description, a task its parameters and what it does not share."""
+    run = attrs.evolve(RUN, run="r", number=3, metrics=[["loss"]], tags=("a",))
+    parent, task = new_task_fields(run, PARENT), new_task_fields(run, attrs.evolve(SPEC, tags=("b",)))
+    shared = {"group": "0" * 12, "group_name": "sweep", "run": "r", "run_number": "3", "template": "{metric}"}
+    assert identity_of(parent) == {**shared, "kind": "parent", "metrics": '[["loss"]]'}
+    own = {"key": "a1", "name": "C=1", "index": "0", "attempt": "1", "params": '{"C": 1}'}
+    assert identity_of(task) == {**shared, "kind": "task", **own}
+    assert (parent["type"], task["type"], parent["tags"], task["tags"]) == (
+        "controller",
+        "training",
+        ["a"],
+        ["a", "b"],
+    )
+    told = "Run 3 of the group sweep: the parent of its tasks, with their results."
+    assert (parent["comment"], "comment" in task) == (told, False)
+    assert parent["configuration"] == {}
+    assert set(parent["hyperparams"]) == {SECTION}
+    assert task["hyperparams"]["General"]["C"] == {
+        "section": "General",
+        "name": "C",
+        "value": "1",
+        "type": "int",
+    }
+    shared_run = new_task_fields(attrs.evolve(RUN, number=2, shared="night"), PARENT)
+    assert "Run 2 of the group sweep, shared as 'night':" in shared_run["comment"]
+    assert "metrics" not in identity_of(shared_run)
+    none = new_task_fields(attrs.evolve(RUN, metrics=[]), PARENT)
+    assert identity_of(none)["metrics"] == "[]"
+
+
+def test_what_a_submitted_task_has() -> None:
+    """Its queue, which tasks of one sweep share, and its sweep."""
+    submitted = new_task_fields(RUN, attrs.evolve(SPEC, queue="gpu", sweep="map 0"))
+    assert submitted["hyperparams"][SECTION]["queue"]["value"] == "gpu"
+    assert own_entries(submitted["configuration"])["sweep"] == "map 0"
+    assert not {"queue", "sweep"} & identity_of(new_task_fields(RUN, SPEC)).keys()
+
+
+@pytest.mark.parametrize(
+    ("objects", "own"),
+    [
+        ({}, {}),
+        ({SECTION: None}, {}),
+        ({SECTION: {"value": None}}, {}),
+        ({"other": {"value": '{"key": "a"}'}}, {}),
+        (
+            {SECTION: {"value": '{"key": "a", "index": 3, "params": "text"}'}},
+            {"key": "a", "index": "3", "params": '"text"'},
+        ),
+    ],
+)
+def test_what_a_configuration_object_says(objects: dict[str, Any], own: dict[str, str]) -> None:
+    """Entries are text; parameters are JSON, whatever they have been edited to."""
+    assert own_entries(objects) == own
+
+
+def test_markers_of_what_is_known() -> None:
+    assert runtime_of({"run": "r", "key": "k", "name": "n", "index": "0"}) == {
+        "taskgroup_run": "r",
+        "taskgroup_key": "k",
+        "taskgroup_index": "0",
+    }
+
+
 class Broken:
     """Raises as its text is asked for."""
 

@@ -249,8 +249,8 @@ class TaskTarget:
 def _key_of_add_scalars(logdir: str, tag: str) -> str | None:
     """Reads from a writer's folder which key of `add_scalars` it is for; None without that call."""
     folder = logdir.replace("\\", "/")
-    outer, _, last = _NOT_IN_TAGS.sub("_", folder).rpartition("/")
-    main = tag.replace("/", "_")
-    if last.startswith(f"{main}_") and len(last) > len(main) + 1:  # torch
-        return folder[len(outer) + 1 + len(main) + 1 :]
-    return folder[len(outer) + 1 :] if last and outer.endswith(f"/{tag}") else None  # tensorboardX
+    outer, separator, last = _NOT_IN_TAGS.sub("_", folder).rpartition("/")
+    own, main = folder[len(outer) + 1 :], tag.replace("/", "_")
+    if separator and last.startswith(f"{main}_") and last != f"{main}_":  # torch
+        return own[len(main) + 1 :]
+    return own if last and outer.endswith(f"/{tag}") else None  # tensorboardX
