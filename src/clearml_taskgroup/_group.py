@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -391,9 +392,9 @@ class TaskGroup(GroupInfo):
             ServerError: The server refuses a request.
         """
         run = self._opened_once()
-        checked_timeout(timeout, 0.0)
+        seconds = checked_timeout(timeout, math.inf)
         if self._queueing is not None:
-            self._queueing.wait(run, timeout)
+            self._queueing.wait(run, seconds)
         return self.results()
 
     def cancel(self) -> Cancelled:
@@ -578,10 +579,10 @@ class TaskGroup(GroupInfo):
         Raises:
             ExceptionGroup: The errors of closing, which goes through all tasks first.
         """
-        checked_timeout(timeout, 0.0)
+        seconds = checked_timeout(timeout, self.close_timeout)
         if self._run is not None and not self._is_in_block:
             self._iterations.stop_all(self._run)
-        self._close("completed", "", timeout, None)
+        self._close("completed", "", seconds, None)
 
     def __exit__(
         self,
@@ -602,7 +603,7 @@ class TaskGroup(GroupInfo):
             return True
         if not aborts and task is not None and task._state.is_open and not run.in_child:
             state = task._state
-            for error in closing.attempt_all([lambda: failures.record(run, state, exc)]):
+            for error in closing.attempt_all([lambda: failures.mark_by_exception(run, state, exc)]):
                 failures.add_note(exc, f"its traceback is not in the console of {task}: {error!r}")
             if failures.is_caught(exc, run.options.catch):
                 failures.add_note(

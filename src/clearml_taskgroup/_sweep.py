@@ -252,7 +252,7 @@ def open_sweep(
     if run.agent_task is not None:
         from ._agents import on_agent
 
-        spec = on_agent.claimed_spec(run, run.agent_task, space, str(run.sweeps))
+        spec = on_agent.claimed_spec(run, space, str(run.sweeps))
         return Sweep(group, []) if spec is None else AgentSweep(group, spec, run.agent_task)
     if run.foreign_agent_task is not None:
         return Sweep(group, [])
@@ -276,7 +276,7 @@ def specs_to_map(group: TaskGroup, run: Run, space: Space) -> list[TaskSpec]:
     if run.agent_task is not None and not run.agent_task.queue:
         from ._agents import on_agent
 
-        spec = on_agent.claimed_spec(run, run.agent_task, listed, place)
+        spec = on_agent.claimed_spec(run, listed, place)
         if spec is None:
             return []
         run.agent_task.begin()

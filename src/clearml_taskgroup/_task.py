@@ -450,9 +450,9 @@ class GroupTask(TaskInfo, NeverCopied):
         """Ends the task by an exception that leaves its block; returns whether `catch` keeps it there."""
         run, catch = self._run, self._run.options.catch
         if run.in_child:
-            forked.log_end(run, self._state, exc, failures.record(run, self._state, exc))
+            forked.log_end(run, self._state, exc, failures.mark_by_exception(run, self._state, exc))
             return False
-        text = failures.end_task(run, self._state, exc)
+        text = failures.end_by_exception(run, self._state, exc)
         if not failures.is_caught(exc, catch):
             if isinstance(exc, catch):
                 failures.add_note(

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
-from clearml_taskgroup._run.abort import abort
 from clearml_taskgroup.errors import (
     ArgumentError,
     HandleError,
@@ -23,6 +22,7 @@ from clearml_taskgroup.errors import (
     UnknownFieldError,
 )
 from clearml_taskgroup.testing import MemoryStore
+from tests.support.runs import stop
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -285,7 +285,7 @@ def test_an_abort_ends_a_training(backend: MemoryStore, callback_class: Any) -> 
     """CatBoost would hide the error; its training ends, and the next report raises."""
     with TaskGroup("digits", "boosting") as group:
         with contextlib.suppress(TaskAbortedError), group.task({"C": 1}) as task:
-            abort(group._opened(), [task._state], "by a person")
+            stop(task, reason="by a person")
             fit(callback_class(task))
             task.report({"loss": 1}, split="train")
     assert backend.members[0].status == "stopped"

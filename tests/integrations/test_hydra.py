@@ -19,14 +19,14 @@ import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml.login_errors import LoginDelayed
-from clearml_taskgroup._run.abort import abort, abort_run
+from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup._storage import script_detection
 from clearml_taskgroup._storage.script_detection import Detected
 from clearml_taskgroup.errors import ArgumentError, DriftWarning, ServerNameError, TaskAbortedError
 from clearml_taskgroup.testing import MemoryStore
 from tests.loopback import LoopbackServer
 from tests.loopback.harness import sdk_environment
-from tests.support.runs import only, originals
+from tests.support.runs import only, originals, stop
 from tests.support.scripts import Disk, environment
 
 hydra = pytest.importorskip("hydra", reason="needs the extra 'hydra'")
@@ -379,7 +379,7 @@ def test_an_aborted_job_is_stopped(hydra_jobs: Launcher, backend: MemoryStore) -
     def fn(cfg: Any) -> int:
         task = current()
         if cfg.seed == 1:
-            abort(task._run, [task._state], "not needed")
+            stop(task, reason="not needed")
         task.report({"loss": 1.0}, 0)
         return 7
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Metric, TaskGroup
-from clearml_taskgroup._run.abort import abort, abort_run
+from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup.errors import (
     ArgumentError,
     GroupStateError,
@@ -28,7 +28,7 @@ from clearml_taskgroup.errors import (
 from clearml_taskgroup.testing import MemoryStore, MemoryTask
 from tests.loopback import LoopbackServer
 from tests.support.clearml_process import run
-from tests.support.runs import Place, only, originals
+from tests.support.runs import Place, only, originals, stop
 from tests.support.scripts import finished, line_of, run_script, start_script
 
 optuna = pytest.importorskip("optuna", reason="needs the extra 'optuna'")
@@ -916,11 +916,6 @@ def test_an_offline_study_is_uploaded(loopback: LoopbackServer) -> None:
 
 
 # --- aborts --------------------------------------------------------------------------------------
-
-
-def stop(task: GroupTask) -> None:
-    """Somebody stops a task in the web page, and the heartbeat finds it."""
-    abort(task._run, [task._state], "by hand")
 
 
 @pytest.mark.parametrize("directions", [("minimize",), ("minimize", "maximize")])

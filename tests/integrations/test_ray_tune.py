@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import TaskGroup
-from clearml_taskgroup._run import abort
 from clearml_taskgroup.errors import ArgumentError, GroupStateError, LeftOutWarning
 from clearml_taskgroup.testing import MemoryStore
+from tests.support.runs import stop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -180,13 +180,13 @@ def test_aborted_tasks(backend: MemoryStore, tmp_path: Path) -> None:
             if config["lr"] == 3 and step == 1:
                 raise ValueError("its second attempt finds that the task was stopped")
 
-    def stop(trial: Any) -> None:
+    def stop_some(trial: Any) -> None:
         if trial.config["lr"] in (1, 3):
             task = group.get(key=trial.trial_id)
-            abort.abort(task._run, [task._state], "not worth it")
+            stop(task, reason="not worth it")
 
     with TaskGroup("digits", "tune") as group:
-        settings = run_config(tmp_path, At(2, stop), TaskGroupCallback())
+        settings = run_config(tmp_path, At(2, stop_some), TaskGroupCallback())
         settings.failure_config = tune.FailureConfig(max_failures=1)
         space = {"lr": tune.grid_search([1, 2, 3])}
         found = tune.Tuner(train, param_space=space, run_config=settings).fit()

@@ -18,9 +18,10 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._map import worker_group, worker_task
 from clearml_taskgroup._model import limits
 from clearml_taskgroup._run import worker_aborts
-from clearml_taskgroup._run.abort import abort, abort_run
+from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup.errors import TaskAbortedError, TaskClosedError
 from tests.support import worker_functions
+from tests.support.runs import stop
 from tests.support.server_view import View
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -43,11 +44,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[GroupTask],
 
     yield reopened
     worker_group.leave_all()
-
-
-def stop(task: GroupTask) -> None:
-    """Somebody stops a task, and the heartbeat of the process that opened the group finds it."""
-    abort(task._run, [task._state], "by hand")
 
 
 def stop_parent(group: TaskGroup) -> None:

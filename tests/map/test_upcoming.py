@@ -14,12 +14,12 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of
 from clearml_taskgroup._progress import displays
 from clearml_taskgroup._progress.tracker import Progress
-from clearml_taskgroup._run.abort import abort
 from clearml_taskgroup.errors import CarriedError, TaskAbortedError, ValuePickleError, WorkerDiedError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
 from tests.loopback.faults import refusal
 from tests.support import worker_functions
+from tests.support.runs import stop
 from tests.support.scripts import Disk
 from tests.support.server_view import View
 
@@ -136,7 +136,7 @@ def test_what_somebody_has_aborted_is_not_tried_again() -> None:
     """Whatever its function raises after that."""
 
     def fn(task: GroupTask) -> None:
-        abort(task._run, [task._state], "by hand")
+        stop(task)
         raise ValueError("no luck")
 
     with offline() as group:

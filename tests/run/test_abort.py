@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._run.abort import abort, abort_run, aborts_in
+from clearml_taskgroup._run.abort import abort_run, aborts_in
 from clearml_taskgroup.errors import TaskAbortedError, TaskClosedError
 from clearml_taskgroup.testing import MemoryStore, MemoryTask, recording
+from tests.support.runs import stop
 
 
 @pytest.fixture
@@ -22,12 +23,6 @@ def recorded() -> Iterator[MemoryStore]:
     """The test's groups are kept in memory."""
     with recording() as store:
         yield store
-
-
-def stop(*tasks: GroupTask, reason: str = "by hand") -> None:
-    """Somebody stops tasks, and the heartbeat finds it."""
-    for task in tasks:
-        abort(task._run, [task._state], reason)
 
 
 def stop_parent(group: TaskGroup) -> None:
@@ -518,9 +513,9 @@ def test_a_withdrawn_task_gets_no_status_from_this_process(recorded: MemoryStore
         with group.task({"seed": 0}) as task:
             task.report({"loss": 1.0}, 0)
             assert group._run is not None
-            abort(group._run, group._run.states.values(), "abandoned", withdrawn=True)
+            abort_run(group._run, "abandoned", withdrawn=True)
             task.report({"loss": 1.0}, 1)
-        assert (task.status, task.status_reason) == ("stopped", "abandoned")
+    assert task.status == "stopped"
     assert recorded.members[0].status == "in_progress"
     assert recorded.members[0].scalars == {("loss", "value"): [(0, 1.0)]}
 

@@ -11,12 +11,12 @@ from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._run.failures import (
     add_note,
     clear_frames,
-    end_task,
+    end_by_exception,
     ending_of,
     is_caught,
     keep_failure,
+    mark_by_exception,
     reason_of,
-    record,
 )
 from clearml_taskgroup._run.signals import SignalExit
 from clearml_taskgroup._run.state import Abort
@@ -73,7 +73,7 @@ def test_an_exception_fails_a_task_and_an_interrupt_stops_it(
 def test_after_an_interrupt_nothing_is_waited_for(
     store: MemoryStore, task: GroupTask, error: BaseException, finished: bool
 ) -> None:
-    text = end_task(task._run, task._state, raised(error))
+    text = end_by_exception(task._run, task._state, raised(error))
     assert text.startswith("Traceback")
     assert (task._state.is_open, task._state.finished) == (False, finished)
     assert (task.status, task.status_reason) == ending_of(error)
@@ -86,14 +86,14 @@ def test_a_task_that_has_ended_keeps_its_end_and_gets_the_traceback(
     store: MemoryStore, task: GroupTask
 ) -> None:
     task.mark_completed()
-    text = record(task._run, task._state, raised(ValueError("no data")))
+    text = mark_by_exception(task._run, task._state, raised(ValueError("no data")))
     task._run.reporter.flush(60.0)
     assert (task.status, task._state.failure, store.members[0].console) == ("completed", None, text)
 
 
 def test_a_task_that_somebody_has_aborted_gets_no_traceback(store: MemoryStore, task: GroupTask) -> None:
     task._state.abort(Abort.of_run("the group", None, "by hand"))
-    assert "by hand" in record(task._run, task._state, raised(ABORT))
+    assert "by hand" in mark_by_exception(task._run, task._state, raised(ABORT))
     task._run.reporter.flush(60.0)
     assert store.members[0].console == ""
 

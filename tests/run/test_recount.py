@@ -19,7 +19,7 @@ from clearml_taskgroup._model.metrics import metric_key_of
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.stats import Stats
 from clearml_taskgroup._run.naming import Names
-from clearml_taskgroup._run.recount import Counted, complete
+from clearml_taskgroup._run.recount import TaskCounts, complete
 from clearml_taskgroup.errors import DeliveryError, NameCollisionError
 from tests.loopback import LoopbackServer
 from tests.support import worker_functions
@@ -110,7 +110,7 @@ def test_what_a_process_has_counted_is_kept_if_it_is_all(
     template = NameTemplate("{metric}")
     key = metric_key_of(template, Name("loss", "loss"), False, {})
     assert key is not None
-    task = Counted("a", {key: MetricData(mine)}, True, {}, {Name("loss", "loss"): key})
+    task = TaskCounts("a", {key: MetricData(mine)}, True, {}, {Name("loss", "loss"): key})
     backend: Any = Kept(theirs, transport)
     complete(backend, template, [task], 0.0)
     assert task.metrics[key].stats is (mine if counts == "own" else theirs)
@@ -118,7 +118,7 @@ def test_what_a_process_has_counted_is_kept_if_it_is_all(
 
 @pytest.mark.parametrize("steps", [*itertools.permutations([1, 2, 3]), (1, 2), (2, 1), (4,)])
 def test_a_server_whose_statistics_differ_from_the_curve_is_noted(steps: tuple[int, ...]) -> None:
-    counted = Counted("id", {}, True, {}, {})
+    counted = TaskCounts("id", {}, True, {}, {})
     server: Any = Server([(step, step + 0.5) for step in steps])
     complete(server, NameTemplate("{metric}/{metric}"), [counted], 1.0)
     (data,) = counted.metrics.values()
@@ -153,7 +153,7 @@ def test_a_name_is_read_back_as_what_was_reported(
     given = {"split": split, "fold": fold}
     context = {field: given[field] for field in fields if given[field] is not None}
     names = Names(made, None, OWN["task_id"], OWN, set())
-    metric_key, name = names.resolve(metric, context)
+    metric_key, name = names.key_and_name(metric, context)
     found = metric_key_of(made, name, False, OWN)
     assert found == metric_key
     assert [type(value) for _, value in found[1]] == [type(value) for _, value in metric_key[1]]

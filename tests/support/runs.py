@@ -7,9 +7,11 @@ from typing import Any
 
 import attrs
 
-from clearml_taskgroup import TaskGroup
+from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._model.specs import ForeignStatus
+from clearml_taskgroup._run import abort
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
 from tests.loopback import LoopbackServer
@@ -85,6 +87,12 @@ class Place:
 def originals(server: LoopbackServer, kind: str = "task") -> list[Doc]:
     """The tasks (or parents) that groups have made on a server, oldest first."""
     return [doc for doc in server.tasks.values() if is_original(doc) and identity_of(doc)["kind"] == kind]
+
+
+def stop(*tasks: GroupTask, reason: str = "by hand") -> None:
+    """Somebody stops tasks on the server, and the heartbeat finds it."""
+    for task in tasks:
+        abort.take(task._run, {task.id: ForeignStatus("stopped", reason, "stopped")})
 
 
 def only(docs: list[Doc]) -> Doc:

@@ -41,18 +41,19 @@ _COPIES = ("{}", "Clone Of {}", "Clone of {}")
 """The names that ClearML gives copies of a task."""
 
 
-def claimed_spec(run: Run, agent_task: AgentTask, space: Space, place: str) -> TaskSpec | None:
+def claimed_spec(run: Run, space: Space, place: str) -> TaskSpec | None:
     """Gives the spec of the agent's task if it came from this sweep, and updates its identity on the server.
 
     Args:
-        run: The group's run.
-        agent_task: The agent's task.
+        run: The group's run, of which the agent's task is one.
         space: The sweep's space.
         place: Which sweep or map of the script this is, `"0"` or `"map 0"`.
 
     Raises:
         AgentParameterError: A parameter was edited to an invalid value.
     """
+    agent_task = run.agent_task
+    assert agent_task is not None
     spec = spec_in_sweep(agent_task, run.specs, run.info, place, space)
     if spec is not None and run.backend.transport is not None:
         spec = claim(agent_task, spec, run.info, run.specs, run.backend.transport)

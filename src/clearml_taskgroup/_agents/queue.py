@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from .._clearml.api_errors import Unreachable
 from .._clearml.documents import past_task
 from .._clearml.queues import documents, enqueue, find_queue, statuses, stop
 from .._log import logger
-from .._model.arguments import checked_timeout
 from .._model.backoff import Backoff
 from .._model.parameter_json import plain
 from .._model.status import from_server
@@ -196,14 +194,14 @@ class Queueing:
 
     # --- following -----------------------------------------------------------------------------
 
-    def wait(self, run: Run, timeout: float | None) -> None:
+    def wait(self, run: Run, timeout: float) -> None:
         """Waits until all tasks have ended, and enqueues drafts when others end.
 
         Raises:
             WaitTimeoutError: They have not ended after `timeout` seconds.
             TaskAbortedError: Somebody has stopped the parent.
         """
-        deadline = time.monotonic() + checked_timeout(timeout, math.inf)
+        deadline = time.monotonic() + timeout
         backoff, logged = Backoff(FIRST_POLL_PAUSE_S, MAX_POLL_PAUSE_S, factor=1.5), ""
         with _server(run) as transport, self._log_interrupt():
             while transport is not None and self.open_tasks:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from .._run.abort import aborts_in, closed_error
-from .._run.failures import add_note, clear_frames, reason_of, record, traceback_text
+from .._run.failures import add_note, clear_frames, mark_by_exception, reason_of, traceback_text
 from .._run.run import TASK_DELIVERY_TIMEOUT_S
 from .._run.worker_counts import WorkerCounts, counts_of, pack_error, unpack_error
 from .._task import GroupTask
@@ -188,7 +188,7 @@ def _call(fn: Function, task: GroupTask) -> CallResult:
         with task.activate():
             value = fn(task)
     except BaseException as error:  # KeyboardInterrupt too: each task ends with a status
-        text = record(run, state, error) if state.is_open else traceback_text(error)
+        text = mark_by_exception(run, state, error) if state.is_open else traceback_text(error)
         if state.aborted is None or not (isinstance(error, Exception) or aborts_in(error)):
             return CallResult(error=error, text=text)
     if state.aborted is not None:  # whatever the function made of it

@@ -270,6 +270,7 @@ def _open(reference: RunReference, vocabulary: bytes | str, task: str) -> Worker
         close_timeout=reference.close_timeout,
         nonfinite=reference.nonfinite,
         capture_console=reference.captures,
+        provenance=False,
         auto_connect_frameworks=reference.auto_connect_frameworks,
     )
     run = WorkerRun(info, backend, template, words, options, reference.parent)

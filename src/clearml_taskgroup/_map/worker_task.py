@@ -52,7 +52,7 @@ def _worker_task(group: WorkerGroup, own: TaskFields, reference: TaskReference) 
     spec = TaskSpec(own.key, own.name, own.task_name, own.place, own.attempt, own.params, own.tags)
     fields = spec.template_fields(run.info.name, own.id)
     channels = run.reporter.channels
-    names = Names(run.template, run.vocabulary, own.id, fields, run.warned, run.resolved, channels)
+    names = Names(run.template, run.vocabulary, own.id, fields, run.warned, run.namings, channels)
     params = {**own.params, **(own.more_params or {})}
     state = TaskState(spec, own.id, names, params, time.monotonic(), in_sweep=own.in_sweep)
     state.device = own.device

@@ -64,7 +64,7 @@ class LiveParent:
         from .summary import summary_events  # the thread needs it first, if the run is not short
 
         states, last = run.all_states(), []
-        if self._is_described and (counts := _counted(states)) != self._counts:
+        if self._is_described and (counts := _status_counts(states)) != self._counts:
             last = list(self._count_events(counts))
         return [*last, *summary_events(run)]
 
@@ -109,9 +109,7 @@ class LiveParent:
         except ServerError:
             return False
         if leads:
-            from .._run.sharing import look_if_possible
-
-            look_if_possible(run)
+            run.look()
         return leads
 
     def _update(self) -> None:
@@ -119,7 +117,7 @@ class LiveParent:
         if not states:
             return
         events: list[str] = []
-        counts = _counted(states)
+        counts = _status_counts(states)
         if counts != self._counts:
             events += [*self._links(states), *self._count_events(counts)]
         if not self._is_described:
@@ -174,7 +172,7 @@ class LiveParent:
             yield f"{start}{counts[status]}{end}"
 
 
-def _counted(states: Iterable[TaskState]) -> dict[str, int]:
+def _status_counts(states: Iterable[TaskState]) -> dict[str, int]:
     return dict.fromkeys(COUNTED_STATUSES, 0) | tally(state.status for state in states)
 
 

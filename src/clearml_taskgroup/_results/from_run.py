@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._model.metric_data import are_exact, copy_metrics
 from .._model.parameter_json import plain_parameters
-from .._run.recount import complete, counted, flush_clearml_tasks
+from .._run.recount import complete, flush_clearml_tasks, task_counts
 from .find_metric import MetricLookup
 from .history import FLUSH_TIMEOUT_S, Reader
 from .results import Results
@@ -70,7 +70,7 @@ def results_of(run: Run, more: str = "", *, keeps_rows: bool = True) -> Results:
     final = {state.id for state in new if _is_final(run, state)} if keeps_rows else set()
     metrics = {state.id: state.metrics if state.id in final else copy_metrics(state.metrics) for state in new}
     tasks = [
-        counted(state, metrics[state.id])
+        task_counts(state, metrics[state.id])
         for state in new
         if state.uncounted or not are_exact(metrics[state.id])
     ]

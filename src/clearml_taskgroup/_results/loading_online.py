@@ -26,7 +26,7 @@ from .._clearml.queries import (
 from .._model.metric_data import add_skipped
 from .._model.past import PastTask, latest_attempts
 from .._model.status import ENDED, from_server
-from .._run.recount import RECOUNT_TIMEOUT_S, Counted, complete
+from .._run.recount import RECOUNT_TIMEOUT_S, TaskCounts, complete
 from .._storage.online import OnlineBackend
 from .._storage.past_runs import abandoned_tasks, find_run_logs, load, log_empty_runs
 from .from_past import lookup_of, past_results, past_row
@@ -128,8 +128,8 @@ def _from_server(
         (originals if is_counted(document) else copied).append(task)
     shown = [*latest_attempts(originals).values(), *copied]
     group = identity.get("group_name", "")
-    counted = [Counted(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]
-    complete(backend, lookup.template, counted, RECOUNT_TIMEOUT_S)
+    counts = [TaskCounts(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]
+    complete(backend, lookup.template, counts, RECOUNT_TIMEOUT_S)
     rows = [past_row(task, lookup, reader) for task in shown]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)
     about = About(

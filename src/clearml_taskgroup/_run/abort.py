@@ -12,35 +12,19 @@ from typing import TYPE_CHECKING
 
 from .._clearml import sdk
 from .._clearml.main_task import keep_status
-from .._model.specs import ForeignStatus
 from ..errors import TaskAbortedError, TaskClosedError
 from . import worker_aborts
 from .state import Abort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
+    from .._model.specs import ForeignStatus
     from .run import Run
     from .state import TaskState
 
 
 # --- when somebody has ended tasks ---------------------------------------------------------------
-
-
-def abort(run: Run, states: Iterable[TaskState], reason: str, *, withdrawn: bool = False) -> None:
-    """Stops tasks of this process that somebody else has stopped; may be called from any thread.
-
-    They take no data from now on, here and in workers; what was reported before is still delivered.
-
-    Args:
-        run: The run.
-        states: The tasks; those that are not open any more are ignored.
-        reason: Why, for people.
-        withdrawn: Whether the tasks are no longer this process's own, because others took it for dead: then
-            it does not store how they end, either.
-    """
-    other = ForeignStatus("stopped", reason, "stopped")
-    _abort(run, [(state, Abort.of_task(state, other)) for state in states], withdrawn)
 
 
 def abort_run(run: Run, reason: str, *, withdrawn: bool = False) -> None:
@@ -49,7 +33,8 @@ def abort_run(run: Run, reason: str, *, withdrawn: bool = False) -> None:
     Args:
         run: The run.
         reason: Why, for people.
-        withdrawn: Whether its tasks are no longer this process's own; see `abort`.
+        withdrawn: Whether its tasks are no longer this process's own, because others took it for dead: then
+            it does not store how they end, either.
     """
     if run.aborted is not None or run.closed:
         return
@@ -74,12 +59,6 @@ def _abort_all(run: Run, withdrawn: bool = False) -> None:
         state.abort(run.aborted, withdrawn)
 
 
-def _abort(run: Run, aborts: Sequence[tuple[TaskState, Abort]], withdrawn: bool = False) -> None:
-    worker_aborts.write(run, {state.id: how for state, how in aborts if state.is_open})
-    for state, how in aborts:
-        state.abort(how, withdrawn)
-
-
 def watch(run: Run) -> None:
     """Looks from now on for what somebody else does on the server to the run's tasks and its parent.
 
@@ -92,15 +71,18 @@ def watch(run: Run) -> None:
         run.backend.remember_name(run.parent, str(run.main_task.name))
     this = weakref.ref(run)  # the backend must not keep it alive
 
-    def take(found: Mapping[str, ForeignStatus]) -> None:
+    def take_found(found: Mapping[str, ForeignStatus]) -> None:
         if (run := this()) is not None and not run.closed:
-            _take(run, found)
+            take(run, found)
 
-    run.backend.watch(watched, take)
+    run.backend.watch(watched, take_found)
 
 
-def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
-    """Takes over what somebody else has done to open tasks; of the parent, only that it was stopped."""
+def take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
+    """Takes over what somebody else has done to open tasks; of the parent, only that it was stopped.
+
+    They take no data from now on, here and in workers; what was reported before is still delivered.
+    """
     consequence = "their next reports raise TaskAbortedError"
     parent = found.get(run.parent or "")
     if run.parent and parent is not None and parent.word == "stopped" and run.aborted is None:
@@ -110,7 +92,10 @@ def _take(run: Run, found: Mapping[str, ForeignStatus]) -> None:
         abort_run(run, parent.reason)
     states = [state for state in list(run.states.values()) if state.id in found and state.is_open]
     run.backend.adopt({state.id: found[state.id] for state in states}, consequence)
-    _abort(run, [(state, Abort.of_task(state, found[state.id])) for state in states])
+    aborts = {state.id: Abort.of_task(state, found[state.id]) for state in states}
+    worker_aborts.write(run, aborts)
+    for state in states:
+        state.abort(aborts[state.id])
 
 
 # --- how the script learns of it -----------------------------------------------------------------

@@ -25,7 +25,7 @@ def ending_of(exc: BaseException) -> tuple[Status, str]:
     return "failed" if isinstance(exc, Exception) else "stopped", reason
 
 
-def record(run: Run, state: TaskState, exc: BaseException) -> str:
+def mark_by_exception(run: Run, state: TaskState, exc: BaseException) -> str:
     """Ends a task by an exception, whose traceback goes to the task's console.
 
     A task that has ended already keeps its status and reason.
@@ -43,12 +43,12 @@ def record(run: Run, state: TaskState, exc: BaseException) -> str:
     return text
 
 
-def end_task(run: Run, state: TaskState, exc: BaseException) -> str:
-    """Does the same as `record`, and delivers a failed task's data; returns the traceback.
+def end_by_exception(run: Run, state: TaskState, exc: BaseException) -> str:
+    """Does the same as `mark_by_exception`, and delivers a failed task's data; returns the traceback.
 
     After an interrupt nothing is waited for here: the group's end delivers.
     """
-    text = record(run, state, exc)
+    text = mark_by_exception(run, state, exc)
     if isinstance(exc, Exception):
         run.end(state, "failed")  # it has its status by now; this delivers
     return text

@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from .._model.vocabulary import Vocabulary
 
 
-MAX_RESOLVED = 10_000
-"""How many metrics with their contexts a group keeps resolved: tasks may have contexts of their own."""
+MAX_NAMINGS = 10_000
+"""How many metrics with their contexts a group keeps the names of: tasks may have contexts of their own."""
 
 PLAIN_SPLITS = frozenset(("train", "val", "test"))
 """The usual splits, which are not misspelt."""
 
 
-class Resolved(NamedTuple):
+class Naming(NamedTuple):
     """What a metric and a context stand for.
 
     Attributes:
@@ -65,7 +65,7 @@ class Names:
         task_id: The ClearML task's id.
         fields: The template's fields that the task fills in itself: group, task, key, index, task_id.
         warned: The group's warnings so far, shared by its tasks.
-        resolved: What metrics and contexts stand for, shared by the group's tasks.
+        namings: What metrics and contexts stand for, shared by the group's tasks.
         channels: The channels of the group's tasks.
 
     Attributes:
@@ -81,7 +81,7 @@ class Names:
         task_id: str,
         fields: Mapping[str, str],
         warned: set[str],
-        resolved: dict[Any, Resolved] | None = None,
+        namings: dict[Any, Naming] | None = None,
         channels: Channels | None = None,
     ) -> None:
         self.template = template
@@ -89,7 +89,7 @@ class Names:
         self.task_id = task_id
         self.fields = fields
         self.warned = warned
-        self.resolved: dict[Any, Resolved] = {} if resolved is None else resolved
+        self.namings: dict[Any, Naming] = {} if namings is None else namings
         self.channels: Channels = Channels() if channels is None else channels
         self.metrics: Metrics = {}
         self.ambiguous: dict[Name, MetricKey] = {}
@@ -130,8 +130,8 @@ class Names:
 
     def channel(self, metric: str, context: Mapping[str, Any], single: bool) -> int:
         """Finds or creates the channel of a metric and context, and puts its number into the cache."""
-        resolved = self._resolved(metric, context, single)
-        metric_key, (name,), joined, is_plain = resolved
+        naming = self._naming(metric, context, single)
+        metric_key, (name,), joined, is_plain = naming
         taken = self._taken.get(name)
         if taken is None:
             self._check_number_of_names(name)
@@ -146,33 +146,33 @@ class Names:
             raise NameCollisionError(tuple(name), str(taken), str(metric_key), self.template.text)
         number = self._numbers.get(name)
         if number is None:
-            channel = self._new_channel(metric_key, resolved.names)
+            channel = self._new_channel(metric_key, naming.names)
             number = self._numbers[name] = self.channels.add(channel)
         self.cache(context, single)[metric] = number
         return number
 
-    def _resolved(self, metric: str, context: Mapping[str, Any], single: bool) -> Resolved:
+    def _naming(self, metric: str, context: Mapping[str, Any], single: bool) -> Naming:
         """Returns what a metric and a context stand for: found out once for all tasks of the group."""
         if self._has_own_names:
-            return self._resolve(metric, context, single)
+            return self._new_naming(metric, context, single)
         key = (single, metric, *context.items(), *map(type, context.values()))
         try:
-            found = self.resolved.get(key)
+            found = self.namings.get(key)
         except TypeError:  # a value without a hash: an error that names it is raised
-            return self._resolve(metric, context, single)
+            return self._new_naming(metric, context, single)
         if found is None:
-            found = self._resolve(metric, context, single)
-            if len(self.resolved) < MAX_RESOLVED:
-                self.resolved[key] = found
+            found = self._new_naming(metric, context, single)
+            if len(self.namings) < MAX_NAMINGS:
+                self.namings[key] = found
         return found
 
-    def _resolve(self, metric: str, context: Mapping[str, Any], single: bool) -> Resolved:
-        metric_key, name = self.resolve(metric, context)
+    def _new_naming(self, metric: str, context: Mapping[str, Any], single: bool) -> Naming:
+        metric_key, name = self.key_and_name(metric, context)
         self._warn_of_split(metric_key)
         if single:
             name = Name(SINGLE_VALUE_TITLE, self.template.single_value_name(name))
         read_back = metric_key_of(self.template, name, single, self.fields)
-        return Resolved(metric_key, (name,), f"{name.title}-{name.series}", read_back == metric_key)
+        return Naming(metric_key, (name,), f"{name.title}-{name.series}", read_back == metric_key)
 
     def _warn_of_split(self, metric_key: MetricKey) -> None:
         """Warns once of each split that misspells a well-known one: no vocabulary lists the splits."""
@@ -225,7 +225,7 @@ class Names:
             metric, context = self.vocabulary.resolve(metric, context)
         return self._rendered(metric, context)
 
-    def resolve(self, metric: str, context: Mapping[str, Any]) -> tuple[MetricKey, Name]:
+    def key_and_name(self, metric: str, context: Mapping[str, Any]) -> tuple[MetricKey, Name]:
         """Returns the metric key of a value, and its title and series."""
         _check_metric(metric, self.template)
         if self.vocabulary is not None:
@@ -293,7 +293,7 @@ def check_aliases(names: Names, points: Points, has_skipped: bool, parts: Parts)
     spelt: dict[MetricKey, str] = {}
     for context, values in parts:
         for metric in values:
-            metric_key, _ = names.resolve(metric, context)
+            metric_key, _ = names.key_and_name(metric, context)
             first = spelt.setdefault(metric_key, metric)
             if first != metric:
                 raise ReportError(

@@ -29,7 +29,7 @@ def nonfinite_key(
     Raises:
         NonFiniteError: The group was made with `nonfinite="raise"`.
     """
-    metric_key, _ = state.names.resolve(metric, context)
+    metric_key, _ = state.names.key_and_name(metric, context)
     if run.options.nonfinite == "raise":
         raise NonFiniteError(
             repr(str(metric_key)),

@@ -32,7 +32,7 @@ RECOUNT_TIMEOUT_S = 5.0
 
 
 @attrs.frozen
-class Counted:
+class TaskCounts:
     """What a process has counted of one task.
 
     Attributes:
@@ -55,7 +55,7 @@ class Counted:
         return not self.uncounted and are_exact(self.metrics)
 
 
-def complete(backend: Backend, template: NameTemplate, tasks: Sequence[Counted], timeout: float) -> None:
+def complete(backend: Backend, template: NameTemplate, tasks: Sequence[TaskCounts], timeout: float) -> None:
     """Completes metrics from the backend; if it cannot be read, they stay as they are.
 
     Args:
@@ -91,7 +91,7 @@ def _has_counted(own: Stats, stored: Stats, *, is_whole: bool) -> bool:
     return own.count > stored.count or (own.count == stored.count and not is_whole and not stored.single)
 
 
-def _read_curves(backend: Backend, tasks: Iterable[Counted]) -> None:
+def _read_curves(backend: Backend, tasks: Iterable[TaskCounts]) -> None:
     wanted = {
         task.id: [name for data in task.metrics.values() if not data.stats.exact for name in data.names]
         for task in tasks
@@ -116,10 +116,10 @@ def _read_curves(backend: Backend, tasks: Iterable[Counted]) -> None:
 # --- an open run ---------------------------------------------------------------------------------
 
 
-def counted(state: TaskState, metrics: Metrics | None = None) -> Counted:
+def task_counts(state: TaskState, metrics: Metrics | None = None) -> TaskCounts:
     """Returns what this process has counted of a task of its run."""
     metrics = state.metrics if metrics is None else metrics
-    return Counted(state.id, metrics, state.uncounted, state.names.fields, state.names.ambiguous)
+    return TaskCounts(state.id, metrics, state.uncounted, state.names.fields, state.names.ambiguous)
 
 
 def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
@@ -136,7 +136,7 @@ def recount(run: Run, states: Iterable[TaskState], timeout: float) -> None:
             for data in state.metrics.values():  # what a server said of an earlier process has no sums
                 data.stats.exact = data.stats.exact and data.stats.is_counted
     flush_clearml_tasks(run, ended, timeout)
-    complete(run.backend, run.template, list(map(counted, ended)), min(timeout, RECOUNT_TIMEOUT_S))
+    complete(run.backend, run.template, list(map(task_counts, ended)), min(timeout, RECOUNT_TIMEOUT_S))
 
 
 def flush_clearml_tasks(run: Run, states: Iterable[TaskState], timeout: float) -> None:
@@ -153,7 +153,7 @@ def flush_clearml_tasks(run: Run, states: Iterable[TaskState], timeout: float) -
 def recount_past(past: PastRun, backend: Backend, template: NameTemplate) -> None:
     """Completes the metrics of a run; a task without a status has none: its process died, or still works."""
     tasks = [
-        Counted(task.id, task.metrics, task.status is None, task.template_fields(past.name), task.named)
+        TaskCounts(task.id, task.metrics, task.status is None, task.template_fields(past.name), task.named)
         for task in past.latest().values()
         if task.status is None or not are_exact(task.metrics)
     ]

@@ -47,13 +47,13 @@ TASK_DELIVERY_TIMEOUT_S = 30.0
 class RunOptions(NamedTuple):
     """The arguments of `TaskGroup` that its run needs; see there."""
 
-    task_name: str = "{group} {task}"
-    catch: tuple[type[Exception], ...] = ()
-    close_timeout: float = 300.0
-    nonfinite: Literal["skip", "raise"] = "skip"
-    capture_console: bool = False
-    provenance: bool = True
-    auto_connect_frameworks: Frameworks | None = None
+    task_name: str
+    catch: tuple[type[Exception], ...]
+    close_timeout: float
+    nonfinite: Literal["skip", "raise"]
+    capture_console: bool
+    provenance: bool
+    auto_connect_frameworks: Frameworks | None
 
 
 class Run:
@@ -72,7 +72,7 @@ class Run:
         submitted: The tasks that agents run, by their keys.
         earlier: Tasks of `prior` that were not opened here, as they ended; made when they are asked for.
         warned: The warnings that are given once for a run and have been given.
-        resolved: What metrics and contexts stand for; see `Names`.
+        namings: What metrics and contexts stand for; see `Names`.
         summarize: Makes the events that show the whole run on the parent's page.
         before_parent_ends: Functions to call then, each under a name, so that it is there once.
         after_close: Functions to call then.
@@ -123,7 +123,7 @@ class Run:
         self.submitted: dict[str, TaskState] = {}
         self.earlier: dict[str, TaskState] = {}
         self.warned: set[str] = set()
-        self.resolved: dict[Any, Any] = {}
+        self.namings: dict[Any, Any] = {}
         self.summarize: Callable[[Run], Iterable[str]] | None = None
         self.before_parent_ends: dict[str, Callable[[], None]] = {}
         self.after_close: list[Callable[[], None]] = []

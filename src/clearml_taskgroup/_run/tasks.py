@@ -128,7 +128,7 @@ def new_state(run: Run, spec: TaskSpec, task_id: str, in_sweep: bool = False) ->
     """Makes the state of a task that has just been opened."""
     fields = spec.template_fields(run.info.name, task_id)
     channels = run.reporter.channels
-    names = Names(run.template, run.vocabulary, task_id, fields, run.warned, run.resolved, channels)
+    names = Names(run.template, run.vocabulary, task_id, fields, run.warned, run.namings, channels)
     return TaskState(spec, task_id, names, dict(spec.params), time.monotonic(), in_sweep=in_sweep)
 
 

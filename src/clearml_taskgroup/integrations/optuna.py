@@ -15,7 +15,7 @@ from .._model.arguments import iterator_of
 from .._model.identity import KEY_DIGITS, task_key
 from .._model.name_template import check_context
 from .._run.abort import aborts_in
-from .._run.failures import add_note, end_task, reason_of
+from .._run.failures import add_note, end_by_exception, reason_of
 from .._text import counted, shown
 from ..errors import ArgumentError, GroupStateError, TaskAbortedError, TaskGroupWarning
 from . import filled, needs
@@ -266,7 +266,7 @@ def _end(task: GroupTask, trial: Any, seen: _Seen, error: BaseException) -> None
     except Exception as other:  # it must not replace the trial's own error
         add_note(error, f"while its task ended: {reason_of(other)}")
     if not isinstance(error, optuna.TrialPruned):
-        end_task(run, task._state, error)
+        end_by_exception(run, task._state, error)
         return
     reason = "pruned" if seen.step is None else f"pruned at step {seen.step}"
     reason = f"{reason}: {error}" if str(error) else reason
