@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +96,17 @@ def test_several_contexts() -> None:
     with pytest.raises(AmbiguousResultError):
         figures.curves(group.results(), "loss")
     assert len(lines_of(figures.curves(group.results(), "loss", split="val"))) == 1
+
+
+@pytest.mark.parametrize("function", figures.__all__)
+def test_results_come_first(function: str) -> None:
+    """The error says so where they and the metric are in each other's place."""
+    results = swept({"C": [1, 2]}, lambda *_: 1.0)
+    arguments = {"by": "C"} if function == "box" else {}
+    for wrong, metric in (("accuracy", "accuracy"), (3, "loss")):
+        expected = f"figures.{function}(group.results(), '{metric}')"
+        with pytest.raises(ArgumentError, match=f"expected results first: {re.escape(expected)}"):
+            getattr(figures, function)(wrong, results, **arguments)
 
 
 @pytest.mark.parametrize("function", figures.__all__)

@@ -26,7 +26,9 @@ from ._plots.scatter import scatter_figure
 from ._results.filtering import parameter_names, require_parameter
 from ._results.importance import importance_of
 from ._results.parameters import by_explained_variance, is_repeat, varying_parameters
+from ._results.results import Results
 from ._results.rows import OF, Mode, Of, RowValue, with_statistic
+from ._text import shown
 from .errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from plotly.graph_objs._figure import Figure as PlotlyFigure
 
     from ._plots.layout import Figure
-    from ._results.results import Results
 
 
 __all__ = [
@@ -77,7 +78,7 @@ def curves(
         NoSuchResultError, AmbiguousResultError, NoHistoryError, ServerError: As for `Results.history`.
         ArgumentError: No task has the parameter `over`, or the metric was reported without iterations.
     """
-    figure = _plotly("curves")
+    figure = _plotly("curves", results)
     for name in () if over is None else parameter_names(over):
         require_parameter(results.rows, "over", name)
     metric_key = results.find(metric, **context)
@@ -110,7 +111,7 @@ def parallel_coordinates(
         NoSuchResultError: No completed or open task has a value.
         AmbiguousResultError: The metric was reported in several contexts that match.
     """
-    figure = _plotly("parallel_coordinates")
+    figure = _plotly("parallel_coordinates", results)
     row_values, label, note = _row_values(results, metric, of, context)
     return figure(parallel_coordinates_figure(row_values, label, results.mode_of(metric, mode), note))
 
@@ -144,7 +145,7 @@ def heat_map(
         AmbiguousResultError: The metric was reported in several contexts that match.
         ArgumentError: No task has such a parameter, or fewer than two parameters differ.
     """
-    figure = _plotly("heat_map")
+    figure = _plotly("heat_map", results)
     row_values, label, note = _row_values(results, metric, of, context)
     x, y = _two_parameters(results, row_values, x, y)
     return figure(heat_map_figure(row_values, label, results.mode_of(metric, mode), x, y, note))
@@ -179,7 +180,7 @@ def scatter(
     Raises:
         MissingExtraError, NoSuchResultError, AmbiguousResultError, ArgumentError: As for `heat_map`.
     """
-    figure = _plotly("scatter")
+    figure = _plotly("scatter", results)
     row_values, label, note = _row_values(results, metric, of, context)
     x, y = _two_parameters(results, row_values, x, y)
     return figure(scatter_figure(row_values, label, results.mode_of(metric, mode), x, y, note))
@@ -201,7 +202,7 @@ def box(results: Results, metric: str, *, by: str, of: Of = "last", **context: A
         AmbiguousResultError: The metric was reported in several contexts that match.
         ArgumentError: No task has such a parameter.
     """
-    figure = _plotly("box")
+    figure = _plotly("box", results)
     require_parameter(results.rows, "by", by)
     row_values, label, note = _row_values(results, metric, of, context)
     return figure(box_figure(row_values, label, by, note))
@@ -221,7 +222,7 @@ def importance(results: Results, metric: str, *, of: Of = "last", **context: Any
         NoSuchResultError: No completed or open task has a value.
         AmbiguousResultError: The metric was reported in several contexts that match.
     """
-    figure = _plotly("importance")
+    figure = _plotly("importance", results)
     row_values, label, note = _row_values(results, metric, of, context)
     return figure(importance_figure(importance_of(row_values, label), label, note))
 
@@ -245,19 +246,25 @@ def optimization_history(
         NoSuchResultError: No completed or open task has a value.
         AmbiguousResultError: The metric was reported in several contexts that match.
     """
-    figure = _plotly("optimization_history")
+    figure = _plotly("optimization_history", results)
     row_values, label, _ = _row_values(results, metric, of, context)
     pruned = pruned_values(results.rows, results.find(metric, **context))
     note = skipped_note(len(results) - len(row_values) - len(pruned))
     return figure(optimization_history_figure(row_values, pruned, label, results.mode_of(metric, mode), note))
 
 
-def _plotly(function: str) -> Callable[[Figure], PlotlyFigure]:
-    """Returns a function that converts plotly JSON to plotly's class.
+def _plotly(function: str, results: Results) -> Callable[[Figure], PlotlyFigure]:
+    """Checks the first argument; returns a function that converts plotly JSON to plotly's class.
 
     Raises:
+        ArgumentError: The results are none, as where metric and results are in each other's place.
         MissingExtraError: plotly is not installed.
     """
+    if not isinstance(results, Results):
+        metric = shown(results) if isinstance(results, str) else "'loss'"
+        raise ArgumentError(
+            "results", results, f"results first: figures.{function}(group.results(), {metric})"
+        )
     try:
         import plotly.graph_objects
     except ImportError:

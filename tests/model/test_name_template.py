@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Name, NameTemplate, TaskGroup
+from clearml_taskgroup._model.name_template import title_problem
 from clearml_taskgroup.errors import (
     BlankNameError,
     ContextValueError,
     MissingFieldError,
-    NameWarning,
     TemplateError,
     UnknownFieldError,
 )
@@ -242,20 +242,22 @@ def test_a_template_may_be_given_ready_made(backend: MemoryStore) -> None:
         assert tuple(group.task({"C": 1}).metric("loss")) == ("all", "loss")
 
 
-@pytest.mark.parametrize("template", ["{task}/{metric}", "{metric} {key}/x", "{index}/{metric}"])
-def test_per_task_titles_are_warned_of(backend: MemoryStore, template: str) -> None:
-    """A per-task field in the title is warned of once, where the group is opened."""
-    with pytest.warns(NameWarning, match="curves of several tasks in one plot") as caught:
-        with TaskGroup("digits", "sweep", template=template) as group:
-            group.tasks({"C": [1, 2, 3]})
-    assert [warning.filename for warning in caught] == [__file__]
-
-
-@pytest.mark.parametrize("template", ["{group}/{metric}", "{metric}/{task}", "task_{task}_{metric}"])
-def test_titles_that_overlay_are_not_warned_of(backend: MemoryStore, template: str) -> None:
-    """The group's name in the title, or the task's in the series, is nothing to warn of."""
-    with TaskGroup("digits", "sweep", template=template) as group:
-        group.task({"C": 1})
+@pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        ("{task}/{metric}", "task"),
+        ("{metric} {key}/x", "key"),
+        ("{index}{task}/{metric}", "index"),
+        ("{group}/{metric}", ""),
+        ("{metric}/{task}", ""),
+        ("task_{task}_{metric}", ""),
+    ],
+)
+def test_a_title_with_a_field_of_each_task_is_a_problem(template: str, field: str) -> None:
+    """The group's name in the title, or the task's in the series, is none."""
+    problem = title_problem(NameTemplate(template))
+    assert problem.startswith(f"the template '{template}' has {{{field}}} in its title, so" if field else "")
+    assert bool(problem) is bool(field)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from .._log import warn
 from .._text import is_storable, spelt_like
 from ..errors import (
     BlankNameError,
     ContextValueError,
     MissingFieldError,
-    NameWarning,
     TemplateError,
     UnknownFieldError,
 )
@@ -379,12 +377,13 @@ def check_context(template: NameTemplate, context: Mapping[str, Any]) -> None:
             raise UnknownFieldError(field, template.text, template.context_fields)
 
 
-def warn_about_title(template: NameTemplate) -> None:
+def title_problem(template: NameTemplate) -> str:
+    """Returns what a title with a field of each task's own means for plots; empty if it has none."""
     own = [field for field in template.title_fields if field in PER_TASK_FIELDS]
-    if own:
-        warn(
-            f"the template {template.text!r} has {{{own[0]}}} in its title, so each task gets a plot of its "
-            "own, and ClearML's comparison page cannot show the curves of several tasks in one plot; put it "
-            "after the '/', into the series",
-            NameWarning,
-        )
+    if not own:
+        return ""
+    return (
+        f"the template {template.text!r} has {{{own[0]}}} in its title, so each task gets a plot of its "
+        "own, and ClearML's comparison page cannot show the curves of several tasks in one plot; put it "
+        "after the '/', into the series"
+    )

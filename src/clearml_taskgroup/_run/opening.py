@@ -12,8 +12,8 @@ import attrs
 
 from .._clearml import sdk
 from .._log import warn
-from .._model.name_template import NameTemplate, warn_about_title
-from ..errors import AutoLoggingWarning
+from .._model.name_template import NameTemplate, title_problem
+from ..errors import AutoLoggingWarning, NameWarning
 from .abort import follow
 from .joining import parent_spec, shared_info
 from .mode import Mode, resolve
@@ -60,7 +60,9 @@ def open_run(
         StoreError: The data cannot be written to its place on disk.
         RunInUseError: A living process has the run open that is to be resumed.
     """
-    warn_about_title(template)
+    problem = title_problem(template)
+    if problem:
+        warn(problem, NameWarning)
     if vocabulary is not None:
         info = attrs.evolve(info, metrics=vocabulary.stored())
     memory = backend_for_tests.get()
