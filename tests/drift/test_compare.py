@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clearml_taskgroup import Metric, NameTemplate
-from clearml_taskgroup._clearml.events import SINGLE_VALUE_TITLE
 from clearml_taskgroup._drift.compare import (
     Spelling,
+    _metric_code,
     contexts_apart,
     find_drift,
     find_metrics,
@@ -22,7 +22,7 @@ from clearml_taskgroup._drift.compare import (
     reported_both,
     vocabulary_code,
 )
-from clearml_taskgroup._drift.parse_name import SUMMARY, is_split, parse_name
+from clearml_taskgroup._drift.parse_name import SUMMARY
 from clearml_taskgroup._model.metric_words import edit_distance, is_typo
 from clearml_taskgroup._model.vocabulary import Vocabulary
 
@@ -367,14 +367,6 @@ def test_a_loss_is_that_of_epochs_unless_there_is_one_of_steps() -> None:
     assert sets(["loss"], ["loss_step", "loss_epoch"]) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("val", True), ("Val", True), ("val_loss", False), ("fold_1", False), ("holdout", False), ("", False)],
-)
-def test_a_split_is_a_well_known_word_alone(text: str, expected: bool) -> None:
-    assert is_split(text) == expected
-
-
 def test_contexts_of_which_tasks_have_one_alone() -> None:
     """A metric that some tasks report in one context only and others in another one cannot be compared."""
     train, val = ("loss", "train"), ("loss", "val")
@@ -394,9 +386,70 @@ def test_monitors_are_no_metrics() -> None:
     assert find_metrics(project(names)) == []
 
 
-def test_single_values_are_told_by_clearmls_title() -> None:
-    assert SUMMARY == SINGLE_VALUE_TITLE
-    assert str(parse_name(SUMMARY, "acc")) == "acc"
+@pytest.mark.parametrize(
+    ("both", "one", "other", "drift"),
+    [
+        (9, 1, 0, False),
+        (8, 1, 1, True),
+        (89, 11, 0, True),
+        (90, 10, 0, False),
+        (0, 1, 1, True),
+        (1, 0, 0, False),
+    ],
+)
+def test_how_many_tasks_report_two_spellings_together(both: int, one: int, other: int, drift: bool) -> None:
+    """Two names of one curve do not drift if nine of ten tasks that report either report both."""
+    reported = {f"both {at}": [pair("acc"), pair("accuracy")] for at in range(both)}
+    reported |= {f"one {at}": [pair("acc")] for at in range(one)}
+    reported |= {f"other {at}": [pair("accuracy")] for at in range(other)}
+    assert bool(find_drift(reported)) == drift
+
+
+@pytest.mark.parametrize(("both", "other", "one_metric"), [(1, 9, True), (2, 9, False), (1, 8, False)])
+def test_how_many_tasks_may_report_similar_names(both: int, other: int, one_metric: bool) -> None:
+    """Names that only resemble each other are one metric if at most a tenth of the rarer one's tasks has both."""
+    reported = {f"both {at}": [pair("accuracy"), pair("acuracy")] for at in range(both)}
+    reported |= {f"one {at}": [pair("accuracy")] for at in range(50)}
+    reported |= {f"other {at}": [pair("acuracy")] for at in range(other)}
+    assert (len(find_metrics(reported)) == 1) == one_metric
+
+
+def test_metrics_are_sorted() -> None:
+    """Those that drift first, then the most used, then by name; spellings by their tasks, then by name."""
+    reported = project(["b", "a"], ["b", "a", "x_loss"], ["acc"], tasks=1) | {"t": [pair("Acc"), pair("b")]}
+    assert [metric.name for metric in find_metrics(reported)] == ["accuracy", "b", "a", "x_loss"]
+    (found,) = find_drift(project(["Loss"], ["loss"], ["LOSS"], ["loss"], tasks=1))
+    assert [spelling.alias for spelling in found.spellings] == ["loss", "LOSS", "Loss"]
+    assert found.tasks == {"0-0", "1-0", "2-0", "3-0"}
+
+
+def test_a_curve_and_a_single_value_of_one_name_do_not_drift() -> None:
+    """Nor do two contexts of one script; other names, or other layouts that hardly a task shares, do."""
+    for one, other, drift in (
+        (("loss", "value"), (SUMMARY, "loss"), True),
+        (("loss", "loss"), (SUMMARY, "loss"), False),
+        (("loss", "val"), (SUMMARY, "loss/val"), False),
+        (("loss", "val"), (SUMMARY, "loss/train"), False),
+        (("Loss", "val"), (SUMMARY, "loss/train"), True),
+        (("train_time", "x"), ("time", "x"), False),
+        (("loss_train", "x"), ("val_loss", "x"), True),
+        (("train_loss", "x"), ("val_loss", "x"), False),
+        (("loss fold_1", "train"), ("loss fold_2", "val"), False),
+    ):
+        assert bool(sets([one], [other])) == drift, (one, other)
+
+
+def test_lines_of_code_have_at_most_a_hundred_characters() -> None:
+    """One of a hundred is in one line, one more and each alias has its own."""
+    for length, lines in ((100, 1), (101, 3)):
+        name = "loss_" + "x" * (length - len('    Metric("loss_", mode="min", aliases=["L"]),'))
+        code = _metric_code(name, "min", {"L": {}})
+        assert len(code) == lines
+        assert max(map(len, code)) <= 100
+    assert _metric_code("x" * 100, None, {}) == [f'    "{"x" * 100}",']
+    assert _metric_code("x", None, {"y": {"fold": 1, "split": "a"}}) == [
+        '    Metric("x", aliases={"y": {"fold": 1, "split": "a"}}),'
+    ]
 
 
 # --- what to call it, and the vocabulary

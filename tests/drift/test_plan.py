@@ -6,7 +6,6 @@ import pytest
 
 from clearml_taskgroup import Metric, NameTemplate
 from clearml_taskgroup._drift import plan as plan_module
-from clearml_taskgroup._drift.correct_names import correct_names
 from clearml_taskgroup._drift.plan import (
     TAG,
     Copy,
@@ -33,41 +32,6 @@ def planned(*tasks: Logged, template: NameTemplate = TEMPLATE) -> Plan:
     """Plans for some tasks."""
     vocabulary = Vocabulary.of(METRICS, template)
     return make_plan(tasks, vocabulary, template, place="http://there", is_online=True, source="v.py")
-
-
-@pytest.mark.parametrize(
-    ("name", "correct"),
-    [
-        (("acc", "acc"), ("accuracy", "value")),
-        (("acc", "val"), ("accuracy", "val")),
-        (("val", "acc"), ("accuracy", "val")),
-        (("val_acc", "val_acc"), ("accuracy", "val")),
-        (("Loss", "validation"), ("loss", "val")),
-        (("loss", "total"), ("loss", "value")),
-        (("Summary", "acc"), ("Summary", "accuracy/value")),
-        (("Summary", "acc/val"), ("Summary", "accuracy/val")),
-        (("accuracy", "val"), None),
-        (("loss", "train"), None),
-        (("lr", "lr"), None),
-        ((":monitor:gpu", "acc"), None),
-    ],
-)
-def test_the_correct_name(name: tuple[str, str], correct: tuple[str, str] | None) -> None:
-    """A name is parsed as `drift` does it, then resolved and rendered as in a report."""
-    found = correct_names({"task": [name]}, Vocabulary.of(METRICS, TEMPLATE), TEMPLATE)
-    assert found.get(Name(*name)) == (None if correct is None else Name(*correct))
-
-
-def test_names_without_a_correct_one() -> None:
-    """What the template cannot give, or ClearML has for itself, is told."""
-    for template, why in (
-        (NameTemplate("{metric}"), "add {split} to the template"),
-        (NameTemplate("{metric}/{split} {fold}"), "fold"),
-        (NameTemplate("Summary/{metric} {split=all}"), "one of ClearML's own"),
-    ):
-        metrics = [Metric("accuracy", aliases=["acc"])]
-        found = correct_names({"task": [ACC]}, Vocabulary.of(metrics, template), template)
-        assert why in str(found[ACC])
 
 
 def test_what_is_copied_and_what_is_not() -> None:

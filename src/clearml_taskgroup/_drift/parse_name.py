@@ -246,11 +246,11 @@ def _parse_text(text: str) -> _ParsedText:
     if len(periods) == 1 and has_quality(_full_words(rest)):
         (period,) = periods
         rest = [token for token in rest if token.letters not in PERIODS or token.digits]
+    first = rest[:1]
     for filler in (FILLER_WORDS, SCORE_WORDS):
-        kept = [token for token in rest if token.letters not in filler or token.digits]
-        if rest and rest[0].letters == "value" and has_quality(_full_words(kept)):
-            kept.insert(0, rest[0])  # `value_loss` is not `loss`, as `loss_value` is
-        rest = kept or rest
+        rest = [token for token in rest if token.letters not in filler or token.digits] or rest
+    if first and first[0].letters == "value" and has_quality(_full_words(rest)):
+        rest = [*first, *rest]  # `value_loss` is not `loss`, as `loss_value` is
     words = _full_words(rest)
     if not tokens and text.strip():
         words = (text.strip(),)
