@@ -407,7 +407,7 @@ def test_how_many_tasks_report_two_spellings_together(both: int, one: int, other
 
 @pytest.mark.parametrize(("both", "other", "one_metric"), [(1, 9, True), (2, 9, False), (1, 8, False)])
 def test_how_many_tasks_may_report_similar_names(both: int, other: int, one_metric: bool) -> None:
-    """Names that only resemble each other are one metric if at most a tenth of the rarer one's tasks has both."""
+    """Names that only resemble each other are one metric if hardly any task has both."""
     reported = {f"both {at}": [pair("accuracy"), pair("acuracy")] for at in range(both)}
     reported |= {f"one {at}": [pair("accuracy")] for at in range(50)}
     reported |= {f"other {at}": [pair("acuracy")] for at in range(other)}

@@ -10,7 +10,7 @@ from clearml_taskgroup import Best, GroupTask, Metric, Results, TaskGroup
 from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.name_template import NameTemplate
 from clearml_taskgroup._model.vocabulary import Vocabulary
-from clearml_taskgroup._results.find_metric import MetricLookup
+from clearml_taskgroup._results.find_metric import MetricLookup, split_rank
 from clearml_taskgroup.errors import (
     AmbiguousResultError,
     ArgumentError,
@@ -18,6 +18,7 @@ from clearml_taskgroup.errors import (
     ReportError,
 )
 from clearml_taskgroup.testing import recording
+from tests.support.rows import LOSS, VAL_LOSS, lookup, metric_key
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -228,6 +229,93 @@ def test_did_you_mean(metric: str, context: dict[str, Any], hint: str | None) ->
         results.find(metric, **context)
     assert ("did you mean" in str(caught.value)) == (hint is not None)
     assert hint is None or f"(did you mean {hint}?)" in str(caught.value)
+
+
+def test_all_metrics_that_match() -> None:
+    """In the order in which they are known, each once; a context in brackets chooses among them."""
+    x = metric_key("x", split="val")
+    known = [VAL_LOSS, x, LOSS, VAL_LOSS]
+    for asked, found in (("loss", [VAL_LOSS, LOSS]), ("loss[split=val]", [VAL_LOSS]), ("x", [x])):
+        assert lookup().find_all(asked, known) == found
+    with pytest.raises(NoSuchResultError):
+        lookup().find_all("y", known)
+
+
+def test_metrics_in_the_order_of_files() -> None:
+    """That of the vocabulary, then by name in natural order."""
+    y2, y10 = metric_key("y2"), metric_key("y10")
+    given = [y10, y2, LOSS, VAL_LOSS, y10]
+    assert lookup().sort(given) == [LOSS, VAL_LOSS, y2, y10]
+    named = lookup(["y10", "loss"])
+    assert named.sort(given) == [y10, LOSS, VAL_LOSS, y2]
+    assert [named.place(metric) for metric in ("y10", "loss", "y2")] == [0, 1, 2]
+    assert lookup().place("loss") == 0
+
+
+def test_labels_have_units() -> None:
+    known = lookup([Metric("loss", unit="nats"), "x"])
+    assert [known.label(key) for key in (VAL_LOSS, metric_key("x"), metric_key("y"))] == [
+        "loss[split=val] (nats)",
+        "x",
+        "y",
+    ]
+    assert lookup().label(VAL_LOSS) == "loss[split=val]"
+
+
+def test_tasks_that_have_a_metric_elsewhere() -> None:
+    """Up to three of the contexts are named, each once."""
+    others = [metric_key("loss", split=split) for split in "abcd"]
+    text = lookup().elsewhere_text
+    assert text(LOSS, {}, "3 tasks") == ""
+    assert text(VAL_LOSS, {"a": [LOSS]}, "3 tasks") == (
+        "1 of 3 tasks has no loss[split=val], but loss[split=value]"
+    )
+    assert text(VAL_LOSS, {"a": others[:2], "b": others}, "3 tasks") == (
+        "2 of 3 tasks have no loss[split=val], but loss[split=a], loss[split=b], loss[split=c] and 1 more"
+    )
+
+
+def test_the_order_of_splits() -> None:
+    """By the context or a word of the name; training data is last."""
+    ranks = [
+        split_rank(key)
+        for key in (
+            metric_key("loss", split="valid"),
+            metric_key("dev_loss"),
+            metric_key("loss", split="Eval"),
+            metric_key("loss", split="test"),
+            metric_key("loss", split="x"),
+            metric_key("train/loss"),
+        )
+    ]
+    assert ranks == [0, 1, 2, 3, 4, 5]
+    assert split_rank(metric_key("train_loss", split="val")) == 0
+
+
+@pytest.mark.parametrize(
+    ("metrics", "metric", "mode", "expected"),
+    [
+        (None, "loss", None, "min"),
+        (None, "val_acc", None, "max"),
+        (None, "x", None, None),
+        (None, "loss", "max", "max"),
+        (None, "loss[split=val]", None, "min"),
+        ([Metric("loss", mode="max")], "loss", None, "max"),
+        ([Metric("loss", mode="max", aliases=["l"])], "l", None, "max"),
+        ([Metric("loss", mode="max")], "loss[split=val]", None, "max"),
+        (["loss"], "loss", None, "min"),
+        (["x"], "loss", None, "min"),
+    ],
+)
+def test_the_mode(metrics: Any, metric: str, mode: Any, expected: Any) -> None:
+    """That of the call, else of the vocabulary, else of a well-known word."""
+    found = lookup(metrics)
+    assert found.likely_mode(metric, mode) == expected
+    if expected is not None:
+        assert found.require_mode(metric, mode) == expected
+    else:
+        with pytest.raises(ArgumentError, match="'max' or 'min', whichever is better"):
+            found.require_mode(metric, mode)
 
 
 @pytest.mark.parametrize(
