@@ -135,6 +135,7 @@ def group(store: Store) -> Iterator[TaskGroup]:
         group._finalizer.detach()
         run = group._run
         assert run is not None
+        run.closed, run.run_log = True, None
         run.reporter.stop(60.0)
         for hook in run.after_close:
             hook()
