@@ -140,3 +140,123 @@ def test_means_of_many_names_take_few_calls(
     assert "reading curves: 40 of " in caplog.text
     loaded.with_means()  # all is known
     assert loopback.count(BULK) - before[0] == 2
+
+
+# --- with a transport in place of a server -------------------------------------------------------
+
+
+class Server:
+    """Takes the place of a transport to a server that gives these answers; notes what it is asked."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+
+    def call(self, action: str, body: dict[str, Any], **options: Any) -> Any:
+        """Gives the next answer, or raises it."""
+        self.asked.append((action, dict(body), options))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def events(*iterations: int | None, title: str = "a", value: float | None = 1.0) -> list[dict[str, Any]]:
+    """Data points of one name."""
+    return [{"metric": title, "variant": "x", "iter": at, "value": value} for at in iterations]
+
+
+def read_page_by_page(server: Any, most: int | None = None) -> Any:
+    """Reads the points of one name, two on each page; gives the iterations, or None."""
+    points = curves.read_points(server, "t", {"a": ["x"]}, 2, lambda event: event["value"], most)
+    return None if points is None else [iteration for _, iteration in points]
+
+
+@pytest.mark.parametrize(
+    ("answers", "most", "found"),
+    [
+        ([{"events": [], "total": 0}], None, []),
+        ([{"events": events(0, 1), "total": 2}], None, [0, 1]),
+        ([{"events": events(0, 1), "total": 2}], 2, [0, 1]),
+        ([{"events": events(0, 1), "total": 2}], 1, None),
+        ([{"events": events(0)}], 2, None),
+        (
+            [{"events": events(0, 1), "total": 3, "scroll_id": "s"}, {"events": events(2), "total": 3}],
+            None,
+            [0, 1, 2],
+        ),
+        ([{"events": events(0, 1), "total": 3, "scroll_id": "s"}] * 2, None, None),
+        ([{"events": events(0, 1), "total": 3}], None, None),
+        ([{"events": events(0)}], None, [0]),
+        ([{"events": events(0, 1), "scroll_id": "s"}, {"events": []}], None, [0, 1]),
+    ],
+)
+def test_pages_of_points(answers: list[Any], most: int | None, found: list[int] | None) -> None:
+    """Until there are as many as the server says, or a page is not full; a page that comes again ends it."""
+    server: Any = Server(*answers)
+    assert read_page_by_page(server, most) == found
+    assert not server.answers
+    action, first, _ = server.asked[0]
+    assert action == BULK
+    assert first == {
+        "task": "t",
+        "metrics": [{"metric": "a", "variants": ["x"]}],
+        "event_type": "training_stats_scalar",
+        "order": "asc",
+        "batch_size": 2,
+        "count_total": True,
+    }
+    assert [body.get("scroll_id") for _, body, _ in server.asked[1:]] == ["s"] * (len(answers) - 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "parts"), [(0, []), (1, [1]), (200, [200]), (201, [200, 1]), (400, [200, 200])]
+)
+def test_titles_are_asked_for_in_parts(count: int, parts: list[int]) -> None:
+    """Each name once, in the given order."""
+    names = [Name(f"{n}", series) for n in range(count) for series in ("x", "y", "x")]
+    found = list(curves.divided(names))
+    assert [len(part) for part in found] == parts
+    assert all(series == ["x", "y"] for part in found for series in part.values())
+    assert [title for part in found for title in part] == [f"{n}" for n in range(count)]
+
+
+def test_points_without_a_value_or_an_iteration_are_no_points_of_a_curve() -> None:
+    """The rest is in the order of iterations; one refusal of the call is enough."""
+    page = [
+        *events(3, 1, title="a"),
+        *events(None, title="a"),
+        *events(2, title="b", value=None),
+        *events(0, title="b"),
+    ]
+    server: Any = Server({"events": page, "total": 5})
+    found = read_curves(server, {"t": [Name("a", "x"), Name("b", "x")]})
+    assert found == {"t": {Name("a", "x"): [(1, 1.0), (3, 1.0)], Name("b", "x"): [(0, 1.0)]}}
+    assert server.asked[0][2] == {"attempts_on_500": 1}
+    assert server.asked[0][1]["batch_size"] == curves.MAX_PAGE_POINTS
+
+
+@pytest.mark.parametrize(
+    ("more", "calls"),
+    [
+        ({}, 1),
+        ({"returned": 3, "scroll_id": ""}, 1),
+        ({"returned": 2, "scroll_id": "s"}, 1),
+        ({"returned": None, "scroll_id": "s"}, 1),
+        ({"returned": 3, "scroll_id": "s"}, 2),
+    ],
+)
+def test_one_title_is_read_until_a_page_is_not_full(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], calls: int
+) -> None:
+    """One title alone is read by its own call, with all of its series."""
+    monkeypatch.setattr(curves, "MAX_TITLE_POINTS", 3)
+    page = {"variants": {"x": {"iter": [0, 1], "y": [0.5, 0.6]}}}
+    server: Any = Server({**page, **more}, {"variants": {"x": {"iter": [2], "y": [0.7]}}})
+    found = read_curves(server, {"t": [Name("a", "x"), Name("a", "z")]})
+    points = [(0, 0.5), (1, 0.6), (2, 0.7)]
+    assert found == {"t": {Name("a", "x"): points[: 1 + calls], Name("a", "z"): []}}
+    assert [action for action, _, _ in server.asked] == [ALONE] * calls
+    first = {"task": "t", "metric": {"metric": "a", "variants": ["x", "z"]}, "key": "iter", "batch_size": 3}
+    assert server.asked[0][1] == first
+    assert calls == 1 or server.asked[1][1] == {**first, "scroll_id": "s"}

@@ -151,11 +151,12 @@ class Entries:
     """Takes the place of a transport to a server that gives these pages of tasks."""
 
     def __init__(self, *pages: list[dict[str, Any]]) -> None:
-        self.pages, self.asked = pages, list[int]()
+        self.pages, self.asked, self.sizes = pages, list[int](), set[int]()
 
     def call(self, action: str, query: dict[str, Any], **times: Any) -> dict[str, Any]:
         """Answers `tasks.get_all`."""
         self.asked.append(query["page"])
+        self.sizes.add(query["page_size"])
         return {"tasks": self.pages[query["page"]]}
 
 
@@ -192,6 +193,7 @@ def test_a_server_that_does_not_leave_out_a_run_is_not_asked_for_ever(answer: di
     server: Any = Entries([entries(**answer)])
     assert queries.find_run_id(server, GROUP, 1) == (answer.get("run") or None)
     assert len(server.asked) == (2 if answer.get("run") else 1)
+    assert server.sizes == {1}
 
 
 def test_when_a_run_was_opened() -> None:

@@ -12,6 +12,7 @@ import pytest
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import login
 from clearml_taskgroup._clearml.api import Transport
+from clearml_taskgroup._clearml.api_errors import Refused, Unreachable
 from clearml_taskgroup._clearml.hyperparameters import SECTION, parameter
 from clearml_taskgroup._clearml.run_numbers import reserve_run_number
 from clearml_taskgroup.errors import AmbiguousRunError
@@ -144,6 +145,71 @@ def test_an_uploaded_run_of_an_earlier_number_changes_nothing(loopback: Loopback
         store(transport, 1)
     assert reserve_run_number(transport, GROUP).number == 4
     transport.close()
+
+
+class Server:
+    """Takes the place of a transport: each call has its answers, the last of which is given again."""
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers = answers
+        self.made: list[str] = []
+
+    def call(self, action: str, body: dict[str, Any], **times: Any) -> Any:
+        """Gives the next answer to a call, or raises it."""
+        self.made.append(action)
+        left = self.answers[action.replace(".", "_")]
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def tasks(*numbers: int) -> dict[str, Any]:
+    """The answer about tasks of runs with these numbers."""
+    section = "hyperparams"
+    return {"tasks": [{section: {SECTION: {"run_number": {"value": f"{number}"}}}} for number in numbers]}
+
+
+def test_a_number_is_taken_until_its_queue_is_one_s_own() -> None:
+    """One that is reserved is skipped, and one whose task was stored between the look and the queue."""
+    taken, own = Refused("taken", 400, 801), {"id": "q"}
+    server: Any = Server(
+        tasks_get_all=[tasks(4), tasks(7), tasks()], queues_create=[taken, own], queues_delete=[{}]
+    )
+    reserved = reserve_run_number(server, GROUP)
+    assert reserved.number == 8  # 5 is reserved, and of 6 and more, 7 has been stored meanwhile
+    reserve = ["tasks.get_all", "queues.create", "queues.create", "tasks.get_all", "queues.delete"]
+    assert server.made == [*reserve, "queues.create", "tasks.get_all"]
+    reserved.release()
+    reserved.release()
+    assert server.made.count("queues.delete") == 2
+
+
+def test_the_number_is_not_below_that_of_this_machine() -> None:
+    """Nor below what the server has."""
+    for first, number in ((1, 5), (5, 5), (9, 9)):
+        server: Any = Server(tasks_get_all=[tasks(4), tasks()], queues_create=[{"id": "q"}])
+        assert reserve_run_number(server, GROUP, first).number == number
+
+
+def test_a_reservation_is_given_back_if_the_server_goes_away() -> None:
+    """Whatever becomes of that; other refusals leave the number without a reservation."""
+    away = Unreachable("away")
+    deletions: list[Any] = [{}, away, Refused("gone", 400, 701)]
+    for deleted in deletions:
+        server: Any = Server(
+            tasks_get_all=[tasks(), away], queues_create=[{"id": "q"}], queues_delete=[deleted]
+        )
+        with pytest.raises(Unreachable):
+            reserve_run_number(server, GROUP)
+        assert server.made[-1] == "queues.delete"
+    server = Server(tasks_get_all=[tasks()], queues_create=[Refused("no", 400, 800)])
+    reserved = reserve_run_number(server, GROUP)
+    reserved.release()
+    assert (reserved.number, server.made) == (1, ["tasks.get_all", "queues.create"])
+    server = Server(tasks_get_all=[tasks()], queues_create=[away])
+    with pytest.raises(Unreachable):
+        reserve_run_number(server, GROUP)
 
 
 # --- the same number twice -----------------------------------------------------------------------
