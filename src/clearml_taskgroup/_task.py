@@ -23,7 +23,7 @@ from ._model.report_values import (
     to_iteration,
 )
 from ._reporting import BoundTask, NeverCopied, report_error
-from ._run import abort, failures, forked
+from ._run import abort, failures, forked, task_lines
 from ._run.naming import check_aliases
 from ._run.nonfinite import Skipped, end_divergence, nonfinite_key, skip_nonfinite
 from ._run.reporter import FIRST_POINT, Points
@@ -268,7 +268,7 @@ class GroupTask(TaskInfo, NeverCopied):
                     "open another task for it, or open this one with name= or key= and without it",
                 )
         self._run.backend.set_parameters(self.id, flat)
-        forked.log_parameters(self._run, self._state, flat)
+        task_lines.log_parameters(self._run, self._state, flat)
         self._state.params.update(flat)
 
     # --- how it ends ---------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import GroupTask, Name, TaskGroup
-from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._run import forked
 from clearml_taskgroup._run.run import Run
@@ -57,27 +56,6 @@ def lines(run: Run, first: int = 2) -> list[dict[str, Any]]:
 # --- what is logged --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_child", [False, True])
-def test_every_process_logs_what_the_events_do_not_say(run: Run, task: GroupTask, is_child: bool) -> None:
-    """A child's lines name it, so that the process that opened the group reads them."""
-    if is_child:
-        be_a_child(run)
-    data = MetricData()
-    data.skip(3)
-    forked.log_skipped(run, task._state, LOSS, data)
-    forked.log_names(run, task._state, NAMES)
-    forked.log_parameters(run, task._state, {"late": (1, 2)})
-    found = lines(run)
-    assert [(line["event"], line["id"], line["key"]) for line in found] == [
-        (event, task.id, task.key) for event in ("skipped", "names", "params")
-    ]
-    assert found[0]["series"] == ["loss", {}, 1, 3, False]
-    assert found[1]["names"] == STORED_NAMES
-    assert list(found[2]["params"]) == ["late"]
-    assert [line.get("forked") for line in found] == [os.getpid() if is_child else None] * 3
-    assert all(line["time"] > 0 for line in found)
-
-
 def test_a_child_logs_how_an_exception_has_ended_a_task(run: Run, task: GroupTask) -> None:
     task.mark_failed("no data")
     be_a_child(run)
@@ -85,12 +63,6 @@ def test_a_child_logs_how_an_exception_has_ended_a_task(run: Run, task: GroupTas
     line = lines(run)[-1]
     assert (line["event"], line["status"], line["reason"]) == ("forked end", "failed", "no data")
     assert line["failure"] == ["ValueError: no data", "the traceback"]
-
-
-def test_a_run_without_a_log_logs_nothing() -> None:
-    with recording(), TaskGroup("the project", "the group") as group:
-        task = group.task({"seed": 0})
-        forked.log_names(task._run, task._state, NAMES)
 
 
 def test_a_report_of_a_child_is_logged_once_for_each_task(run: Run, task: GroupTask) -> None:

@@ -8,7 +8,7 @@ from .._log import warn
 from .._model.metric_data import MetricData
 from .._model.metrics import MetricKey
 from ..errors import NonFiniteError, NonFiniteWarning
-from .forked import log_skipped
+from .task_lines import log_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from .._clearml.notes import NAMES_ENTRY, names_to_json
 from .._model.task_specs import TaskSpecs
 from .._text import storable
 from ..errors import DeliveryError
-from . import abort, closing, forked, signals, tasks
+from . import abort, closing, forked, signals, task_lines, tasks
 from .reporter import MAX_TIMEOUT_S, MIN_FLUSH_S, Reporter
 from .state import MAX_REASON_CHARS, Abort, TaskState
 from .task_ender import TaskEnder
@@ -216,7 +216,7 @@ class Run:
         """Stores the names that would be read back as another metric: in the run log, and with the task."""
         names, new = state.names, state.names.unstored
         names.unstored = []
-        forked.log_names(self, state, {name: names.ambiguous[name] for name in new})
+        task_lines.log_names(self, state, {name: names.ambiguous[name] for name in new})
         if not self.in_child:
             self.backend.annotate(state.id, {NAMES_ENTRY: json.dumps(names_to_json(names.ambiguous))}, {})
 

@@ -18,7 +18,7 @@ from .._log import logger
 from .._model.metric_data import metrics_to_json
 from .._storage.append_file import append_to, disk_errors
 from .._storage.run_log import files_beside, is_alive
-from . import forked
+from . import forked, task_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ class WorkerLog:
             return
         worker = line["guest"]
         if line["event"] == "names":
-            forked.take_names(run, state, line)
+            task_lines.take_names(run, state, line)
             return
         if line["event"] == "guest":
             self._working[worker] = (line["key"], line["host"], line["pid"])
