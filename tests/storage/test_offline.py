@@ -13,13 +13,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 
 from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.failed_uploads import FailedUpload
 from clearml_taskgroup._model.name_template import Name
 from clearml_taskgroup._model.specs import Ending, RunInfo, TaskSpec
 from clearml_taskgroup._storage import offline
 from clearml_taskgroup._storage.append_file import append_to
+from clearml_taskgroup._storage.kept_files import KeptFiles
 from clearml_taskgroup._storage.offline import OfflineBackend
 from clearml_taskgroup.errors import StoreError
 from tests.support.clearml_process import run
@@ -334,6 +337,104 @@ def test_the_address_is_that_of_the_folder(backend: OfflineBackend) -> None:
     """A task's address leads to its session folder."""
     assert backend.url("offline-1") == (backend.root / "offline-1").as_uri()
     assert backend.where == str(backend.root)
+
+
+def test_the_object_of_a_task_is_opened_once_and_gets_what_is_set(
+    backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ClearML is offline until it has sent all; then it is what it was."""
+    calls: list[Any] = []
+
+    def open_task(task_id: str) -> Any:
+        calls.append("open")
+        return SimpleNamespace(name="a task")
+
+    def go_offline() -> bool:
+        calls.append("offline")
+        return True
+
+    monkeypatch.setattr(sdk, "go_offline", go_offline)
+    monkeypatch.setattr(sdk, "go_back_online", lambda: calls.append("online"))
+    monkeypatch.setattr(sdk, "open_task", open_task)
+    monkeypatch.setattr(sdk, "watch_uploads", lambda task_id, *_: calls.append(task_id))
+    monkeypatch.setattr(
+        sdk, "set_parameters", lambda task, entries: calls.append([one["name"] for one in entries])
+    )
+    monkeypatch.setattr(sdk, "wait_for_uploads", lambda task, timeout: None)
+    first, second = opened(backend, "a", "b")
+    task = backend.clearml_task(first)
+    assert backend.clearml_task(first) is task
+    assert backend.clearml_task(second) is not task
+    assert calls == ["offline", "open", first, "open", second]
+    assert (backend.folder(first) / "data").is_dir()
+    assert (backend.folder(first) / "metrics.jsonl").stat().st_mode & 0o777 == 0o600
+    calls.clear()
+    backend.set_parameters(first, {"lr": 1})
+    backend.annotate(first, {"names": "[]"}, {"not": "kept"})
+    assert calls[0][0] == "lr"
+    assert calls[1] == ["names"]
+    assert "lr" not in contents(backend, first)["hyperparams"]["General"]
+    backend.wait_for_uploads(first, 1.0)
+    backend.close()
+    assert "online" not in calls  # the other one's uploads are under way
+    backend.wait_for_uploads(second, 1.0)
+    backend.close()
+    backend.close()
+    assert calls.count("online") == 1
+
+
+def test_clearml_that_was_offline_before_stays_so(
+    backend: OfflineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdk, "go_offline", lambda: False)
+    monkeypatch.setattr(sdk, "go_back_online", lambda: pytest.fail("it was offline before"))
+    monkeypatch.setattr(sdk, "open_task", lambda task_id: SimpleNamespace(name="a task"))
+    monkeypatch.setattr(sdk, "watch_uploads", lambda *_: None)
+    backend.clearml_task(opened(backend, "a")[0])
+    backend.after_fork()
+    assert backend._attached == {}
+    backend.close()
+
+
+def test_files_that_clearml_could_not_store_are_errors_of_the_end(backend: OfflineBackend) -> None:
+    """Once each; as are sessions that could not be synced."""
+    (task,) = opened(backend, "a")
+    backend._kept_files = kept = KeptFiles(None)
+    kept.keep(FailedUpload(task, "the artifact 'x'", "", "no space", content=b""), "C=1")
+    backend._sync.errors = [StoreError("/x", "broken", None)]
+    assert ["the artifact" in str(error) for error in backend.delivery_errors()] == [False, True]
+    assert len(backend.delivery_errors()) == 1
+
+
+def test_notes_are_entries_of_the_session(backend: OfflineBackend) -> None:
+    """It has no `runtime`; without an entry, the session is not written again."""
+    (task,) = opened(backend, "a")
+    backend.annotate(task, {"names": "[]"}, {"series": "x"})
+    data = contents(backend, task)
+    assert data["hyperparams"]["TaskGroup"]["names"]["value"] == "[]"
+    assert "runtime" not in data
+    (backend.folder(task) / "task.json").unlink()
+    backend.annotate(task, {}, {"series": "x"})
+
+
+def test_a_task_is_opened_again_if_its_session_is_there(backend: OfflineBackend) -> None:
+    (task,) = opened(backend, "a")
+    (backend.folder(task) / "metrics.jsonl").write_text('[{"torn": ')
+    assert backend.reopen_completed(task) == ""
+    assert (backend.folder(task) / "metrics.jsonl").read_text() == '[{"torn": \n'
+    backend.check_parent(task)
+    shutil.rmtree(backend.folder(task))
+    assert backend.reopen_completed(task) == f"its session {backend.folder(task)} was deleted"
+    with pytest.raises(StoreError, match="No such file"):
+        backend.check_parent(task)
+
+
+def test_a_script_that_was_known_is_in_each_session(backend: OfflineBackend) -> None:
+    info = attrs.evolve(INFO, script={"entry_point": "train.py"})
+    (first,) = backend.create(info, [spec("a")], None)
+    assert backend.read_script(first) == {"entry_point": "train.py"}
+    backend.add_script({"entry_point": "other.py"})
+    assert backend.read_script(first) == {"entry_point": "train.py"}
 
 
 # --- a group on top of it, in a process of its own -------------------------------------------------

@@ -103,6 +103,100 @@ def test_where_no_process_can_start_it_is_detected_here(log: Path, monkeypatch: 
     assert start(log) == HERE
 
 
+def detection(log: Path, answers: list[int | None]) -> Detection:
+    """A process that ends when it is asked for the last time."""
+    process: Any = types.SimpleNamespace(poll=lambda: answers.pop(0) if len(answers) > 1 else answers[0])
+    return Detection(log, "the request", process)
+
+
+def test_a_process_is_waited_for_until_it_ends_or_the_time_is_over(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or until somebody does not want to wait any more."""
+    pauses: list[float] = []
+    clock = types.SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr(script_detection, "time", clock)
+    assert detection(log, [None, None, 0]).wait(60.0)
+    assert pauses == [script_detection.POLL_S] * len(pauses)
+    pauses.clear()
+    assert not detection(log, [None]).wait(5 * script_detection.POLL_S)
+    assert 5 <= len(pauses) <= 6
+    pauses.clear()
+    assert not detection(log, [None]).wait(60.0, lambda: len(pauses) == 3)
+    assert len(pauses) == 3
+    assert not detection(log, [None]).wait(0.0)
+
+
+def test_the_result_is_that_of_this_process(log: Path) -> None:
+    """Other processes may write to the log; without a result nothing is known."""
+    other = {"event": "script", "pid": 0, "script": {"entry_point": "other.py"}, "warnings": []}
+    own = {"event": "script", "pid": os.getpid(), "script": {"entry_point": "own.py"}, "warnings": ["one"]}
+    log.write_text("".join(json.dumps(line) + "\n" for line in ({"event": "run", "pid": os.getpid()}, other)))
+    found = detection(log, [0])
+    assert (found.result(), script_detection._known) == (Detected(None), {})
+    log.write_text(log.read_text() + json.dumps(own) + "\n")
+    assert found.result() == Detected({"entry_point": "own.py"}, ("one",))
+    assert script_detection._known == {"the request": found.result()}
+
+
+@pytest.mark.parametrize(
+    ("program", "is_python"),
+    [("python", True), ("python3.11", True), ("PyPy3", True), ("Python.exe", True), ("ipython", False)],
+)
+def test_which_programs_are_python(monkeypatch: pytest.MonkeyPatch, program: str, is_python: bool) -> None:
+    monkeypatch.setattr(sys, "executable", f"/usr/bin/{program}")
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert script_detection._can_be_elsewhere() is is_python
+
+
+def test_the_working_directory_is_where_the_script_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under Hydra, before it changed into the job's; one that was deleted is that of the script."""
+    monkeypatch.delitem(sys.modules, "hydra", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert script_detection._working_directory() == str(tmp_path)
+    utils = types.SimpleNamespace(get_original_cwd=lambda: "/before")
+    monkeypatch.setitem(sys.modules, "hydra", types.SimpleNamespace(utils=utils))
+    assert script_detection._working_directory() == "/before"
+    monkeypatch.delitem(sys.modules, "hydra")
+
+    def refuse() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("sys.argv", ["/scripts/train.py"])
+    monkeypatch.setattr(os, "getcwd", refuse)
+    assert script_detection._working_directory() == "/scripts"
+
+
+def test_what_another_process_is_told_of_this_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [Path("train.py"), 1])
+    expected = {"argv": ["train.py", "1"], "cwd": str(tmp_path), "package": None, "module": None}
+    assert script_detection._this_process() == expected
+    spec: Any = types.SimpleNamespace(name="package.train")
+    main.__package__, main.__spec__ = "package", spec
+    assert script_detection._this_process() == {**expected, "package": "package", "module": "package.train"}
+
+
+def test_torch_is_found_without_its_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is installed; ClearML asks for its TensorBoard."""
+    names = ("torch", "torch.utils", "torch.utils.tensorboard")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    script_detection._import_no_torch()
+    assert not [name for name in names if name in sys.modules]
+    spec: Any = types.SimpleNamespace(origin="torch/__init__.py")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    script_detection._import_no_torch()
+    assert [sys.modules[name].__spec__ for name in names] == [spec] * 3
+    for name in names:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A script outside of repositories, that this process seems to run; ClearML is not configured."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._storage import upload_models as module
 from clearml_taskgroup._storage.upload import Uploaded
 from tests.loopback import LoopbackServer
 
@@ -123,3 +125,117 @@ def test_odd_names_of_tasks(loopback: LoopbackServer, name: str) -> None:
     assert loopback.stored_files[path].content == b"weights"
     assert "/models/w.bin" in path
     assert listed(loopback)["w"]["uri"].startswith(loopback.files_url)
+
+
+# --- what is sent of one model -------------------------------------------------------------------
+
+DATA: Doc = {
+    "id": "offline-t",
+    "name": "group task",
+    "project_name": "a/project",
+    "offline_folder": "/cache/t",
+}
+
+
+def body(data: Doc | None = None, **init: Any) -> Doc:
+    """What `models.create` gets, for a model with these arguments of `OutputModel`."""
+    found = entry(1)
+    found["init"] |= init
+    found["weights"]["is_package"] = init.get("package", False)
+    return module._model_body(found, data or DATA, "there")
+
+
+def test_what_is_stored_of_a_model() -> None:
+    """A field without a value is left out."""
+    assert body() == {"ready": False, "name": "the model", "task": "there", "design": {"design": ""}}
+    full = body(
+        comment="Created by task id: offline-t",
+        tags=["one"],
+        label_enumeration={"cat": 1},
+        config_text="depth: 2",
+        framework="PyTorch",
+        package=True,
+    )
+    assert full == {
+        "ready": False,
+        "name": "the model",
+        "task": "there",
+        "comment": "Created by task id: there",
+        "tags": ["one"],
+        "labels": {"cat": 1},
+        "design": {"design": "depth: 2"},
+        "framework": "PyTorch",
+        "system_tags": ["package"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("execution", "labels", "expected"),
+    [
+        ({"model_labels": {"dog": 2}}, None, {"dog": 2}),
+        ({"model_labels": {"dog": 2}}, {"cat": 1}, {"cat": 1}),
+        ({}, None, None),
+        (None, None, None),
+    ],
+)
+def test_labels_are_the_models_or_the_tasks(execution: Any, labels: Any, expected: Any) -> None:
+    assert body({**DATA, "execution": execution}, label_enumeration=labels).get("labels") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (None, "group task"),
+        ("", "group task"),
+        ("ab", "group task - ab"),
+        (" ab ", "group task -  ab "),
+        ("abc", "abc"),
+    ],
+)
+def test_a_model_has_a_name_that_a_server_takes(name: str | None, expected: str) -> None:
+    assert body(name=name)["name"] == expected
+
+
+@pytest.mark.parametrize(
+    ("destination", "output", "expected"),
+    [
+        (None, None, "http://files"),
+        ("s3://bucket/", None, "s3://bucket"),
+        (None, "s3://output", "s3://output"),
+        ("s3://bucket", "s3://output", "s3://bucket"),
+        ("file:///cache/t/data", "s3://output", "http://files"),  # as ClearML sets it offline
+    ],
+)
+def test_where_weights_go(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    destination: str | None,
+    output: str | None,
+    expected: str,
+) -> None:
+    """With a folder of their own if another file of the task has their address."""
+    monkeypatch.setattr(sdk, "upload_file", lambda path, url: url)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "w.bin").touch()
+    model = {**entry(1, upload_uri=destination), "output_uri": output}
+    url = f"{expected}/a/project/group%20task.there/models/w.bin".replace("%20", " ")
+    assert module._upload_weights(model, DATA, tmp_path, "there", "http://files", []) == url
+    other = url.replace("w.bin", "offline-1/w.bin")
+    assert module._upload_weights(model, DATA, tmp_path, "there", "http://files", [url]) == other
+
+
+def test_the_folder_of_a_task_is_as_long_as_clearml_makes_it() -> None:
+    long = {**DATA, "name": "x" * 200}
+    assert module._task_folder(long, "t" * 32) == f"a/project/{'x' * 95}.{'t' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"target_filename": "t", "weights_filename": "w", "register_uri": "r"}, "t"),
+        ({"weights_filename": "w", "register_uri": "r"}, "w"),
+        ({"register_uri": "r"}, "r"),
+    ],
+)
+def test_the_name_of_weights(weights: Doc, expected: str) -> None:
+    assert module._filename({"weights": weights}) == expected
