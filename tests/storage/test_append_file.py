@@ -106,6 +106,14 @@ def test_a_line_is_appended_after_a_torn_one(path: Path, file: int) -> None:
     assert path.read_bytes() == b"tw\nthree\nfo#\nfive\nsix\n"
 
 
+def test_a_torn_line_of_one_character_is_one(path: Path, file: int) -> None:
+    os.write(file, b"t")
+    append_to(path, b"one\n")
+    os.ftruncate(file, 1)
+    append(file, b"two\n")
+    assert path.read_bytes() == b"t\ntwo\n"
+
+
 def test_the_end_of_a_file_that_nobody_else_has_written_to_is_not_read(
     path: Path, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

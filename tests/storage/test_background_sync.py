@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._storage import background_sync
 from clearml_taskgroup._storage.background_sync import SYNCING_THREADS, BackgroundSync, sync_all
 from clearml_taskgroup.errors import StoreError
 
@@ -148,6 +150,38 @@ def test_files_are_synced_although_the_script_has_as_many_open_as_it_may(tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert errors == []
+
+
+def test_without_a_file_to_close_too_many_open_files_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of each file."""
+
+    def refuse(path: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(background_sync, "open_file", refuse)
+    paths = [str(tmp_path / name) for name in "ab"]
+    assert [error.where for error in sync_all(paths)] == paths
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no advice to the system")
+def test_the_system_is_asked_to_write_whole_files_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first is waited for; a file system that takes no advice is waited for all the same."""
+    calls: list[tuple[int, ...]] = []
+
+    def advise(file: int, *how: int) -> None:
+        calls.append(how)
+        raise OSError(errno.EINVAL, "no advice")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    monkeypatch.setattr(os, "fsync", lambda file: calls.append(()))
+    for name in "ab":
+        (tmp_path / name).touch()
+    assert sync_all([str(tmp_path / "a"), str(tmp_path / "b")]) == []
+    assert calls == [(0, 0, os.POSIX_FADV_DONTNEED)] * 2 + [()] * 2
 
 
 def test_the_disk_writes_several_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,23 @@ def test_what_another_process_is_told_of_this_one(monkeypatch: pytest.MonkeyPatc
     assert script_detection._this_process() == {**expected, "package": "package", "module": "package.train"}
 
 
+def test_where_a_few_modules_do_not_do_all_are_imported_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what was imported of the few."""
+
+    def import_half(request: Any) -> None:
+        sys.modules["clearml_half"] = types.ModuleType("clearml_half")
+        raise ImportError
+
+    monkeypatch.setattr(script_detection, "_import_no_torch", lambda: None)
+    monkeypatch.setattr(sdk, "import_detection_only", import_half)
+    assert script_detection._detect_fast({}) == (HERE.script, list(HERE.warnings))
+    assert "clearml_half" not in sys.modules
+    asked: list[Any] = []
+    monkeypatch.setattr(sdk, "import_detection_only", asked.append)
+    assert script_detection._detect_fast({"cwd": "/"}) == (HERE.script, list(HERE.warnings))
+    assert asked == [{"cwd": "/"}]
+
+
 def test_torch_is_found_without_its_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it is installed; ClearML asks for its TensorBoard."""
     names = ("torch", "torch.utils", "torch.utils.tensorboard")

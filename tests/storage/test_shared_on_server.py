@@ -606,6 +606,35 @@ def test_who_ends_the_tasks_of_a_dead_process_says_so(machines: Machines, loopba
     assert len([entry for entry in machines.entries("dead:") if silent.process in entry]) == 2
 
 
+@pytest.mark.parametrize(
+    ("silent", "steady", "can_judge"),
+    [(150, 60, True), (150.1, 60, False), (0, 59.9, False), (0, 1000, True)],
+)
+def test_who_can_judge_whether_others_are_alive(silent: float, steady: float, can_judge: bool) -> None:
+    """Who has given a sign of life not long ago, and for as long as the others need to give one, too."""
+    transport: Any = None
+    shared = SharedOnServer(transport, "r", TEMPLATE, "p1", clock=lambda: 5000.0)
+    shared._last_sign, shared._steady_since = 5000.0 - silent, 5000.0 - steady
+    assert shared._can_judge() is can_judge
+
+
+@pytest.mark.parametrize(("seconds", "is_steady"), [(150, True), (151, False)])
+def test_a_process_that_was_silent_for_long_waits_before_it_judges(
+    machines: Machines, loopback: LoopbackServer, seconds: int, is_steady: bool
+) -> None:
+    shared = machines.joined(1)
+    machines.pass_time(1000)
+    shared.beat()
+    machines.pass_time(60)
+    shared.beat()
+    assert shared._can_judge()
+    machines.pass_time(seconds)
+    shared.beat()
+    assert shared._can_judge() is is_steady
+    machines.pass_time(60)
+    assert shared._can_judge()
+
+
 def test_a_clock_that_runs_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is one."""
     assert abs(shared_on_server.machine_time() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60.0

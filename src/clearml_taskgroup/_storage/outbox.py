@@ -50,9 +50,9 @@ class Outbox:
     """
 
     path: Path
-    sent: int = 0
-    _file: int = -1
-    _sent_file: int = -1
+    sent: int
+    _file: int
+    _sent_file: int
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     _shared: bool = False  # other processes may write to the file, too
     _in_child: bool = False
