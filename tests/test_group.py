@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+import clearml_taskgroup
 from clearml_taskgroup import TaskGroup
+from clearml_taskgroup._agents.queue import Queueing
 from clearml_taskgroup._clearml.agent_task import AgentTask
-from clearml_taskgroup.errors import DuplicateTaskError, GroupStateError
-from clearml_taskgroup.testing import recording
+from clearml_taskgroup.errors import DuplicateTaskError, GroupStateError, WorkerStartError
+from clearml_taskgroup.testing import MemoryStore, recording
 from tests.support.scripts import Place, leaves, place_of, run_script, statuses
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -457,3 +459,61 @@ def test_a_task_that_exists_can_be_returned(group: TaskGroup) -> None:
     assert group.task({"C": 2}, if_exists="return") is not task
     with pytest.raises(DuplicateTaskError):
         group.task({"C": 1})
+
+
+def test_objectives_and_waits_need_no_queue(group: TaskGroup) -> None:
+    optuna = pytest.importorskip("clearml_taskgroup.integrations.optuna", exc_type=ImportError)
+    for one in (group, TaskGroup("digits", "not open")):
+        assert type(one.objective(float)) is optuna.Objective
+    group.task({"C": 1}).mark_completed()
+    assert [row.status for row in group.wait()] == ["completed"]
+    assert str(group.cancel()) == "0 tasks dequeued, 0 asked to stop, 0 had ended"
+
+
+def test_a_wait_is_for_submitted_tasks(backend: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float | None] = []
+    monkeypatch.setattr(Queueing, "wait", lambda queueing, run, timeout: waited.append(timeout))
+    with TaskGroup("digits", "sweep") as group:
+        assert (len(group.wait(3.0)), waited) == (0, [])
+        group.sweep({"C": [1]}, queue="gpu")
+        assert (len(group.wait(3.0)), waited) == (1, [3.0])
+        assert group.cancel().dequeued == ("C=1",)
+
+
+def test_the_public_names() -> None:
+    assert dir(clearml_taskgroup) == sorted(clearml_taskgroup.__all__)
+    for name in clearml_taskgroup.__all__:
+        assert getattr(clearml_taskgroup, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Taskgroup'"):
+        clearml_taskgroup.Taskgroup  # noqa: B018
+
+
+def test_an_exception_in_a_loop_without_blocks(caplog: pytest.LogCaptureFixture) -> None:
+    """It fails the iteration's task; what catch= includes has a note that says why it was not caught."""
+    for catch, notes in ((ValueError, 1), (KeyError, 0)):
+        error = ValueError("bad")
+        with recording() as backend, contextlib.suppress(ValueError):
+            with TaskGroup("digits", "sweep", catch=catch) as group:
+                for _ in group.sweep({"C": [1, 2]}):
+                    raise error
+        (task,) = backend.members
+        assert (task.status, task.reason, group.failures[0].traceback != "") == (
+            "failed",
+            "ValueError: bad",
+            True,
+        )
+        assert len(getattr(error, "__notes__", [])) == notes
+
+
+def test_an_interrupt_stops_what_is_open() -> None:
+    with recording() as backend, contextlib.suppress(KeyboardInterrupt):
+        with TaskGroup("digits", "sweep") as group:
+            group.task({"C": 1})
+            raise KeyboardInterrupt
+    assert set(statuses(backend).values()) == {"stopped"}
+
+
+def test_a_group_in_a_worker_process_that_imports_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clearml_taskgroup._group.is_unguarded", lambda: True)
+    with pytest.raises(WorkerStartError, match="the group 'sweep' would be opened again by a worker process"):
+        TaskGroup("digits", "sweep").open()

@@ -11,7 +11,8 @@ import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
 from clearml_taskgroup._clearml.agent_task import AgentTask
-from clearml_taskgroup._sweep import agent_problem, specs_to_map
+from clearml_taskgroup._progress.tracker import Tracker
+from clearml_taskgroup._sweep import agent_problem, progress_tracker, specs_to_map
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,
@@ -631,3 +632,46 @@ def test_loops_within_each_other(group: TaskGroup) -> None:
         assert group._iterations.current is outer
         assert (inner.status, outer.status) == ("completed", "in_progress")
     assert group._iterations.current is None
+
+
+def test_what_is_completed_meanwhile_is_not_run_again(group: TaskGroup) -> None:
+    for task in group.tasks({"C": range(4)}):
+        task.mark_failed()
+    sweep = group.sweep({"C": range(4)}, if_exists="retry")
+    assert next(sweep).params == {"C": 0}
+    for completed in ([1, 2], [3]):
+        list(group.sweep({"C": completed}, if_exists="retry"))
+        if completed == [1, 2]:
+            assert next(sweep).params == {"C": 3}
+            group.get(C=3).mark_failed()
+    assert list(sweep) == []
+
+
+def test_a_task_that_is_run_again_within_its_own_loop(group: TaskGroup) -> None:
+    """The iteration of the outer loop is over then."""
+    for task in group.sweep({"C": [1, 2]}):
+        if task.params["C"] == 1:
+            (again,) = group.sweep({"C": [1]}, if_exists="retry")
+            assert group._iterations.current is None
+            assert (task.status, again.attempt) == ("stopped", 2)
+    assert [task.status for task in group] == ["completed", "completed"]
+
+
+def test_the_progress_of_a_sweep(group: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each iteration is shown as it begins; the display stops with the sweep, and again with the group."""
+    calls: list[str] = []
+    for name in ("update", "begun", "stop"):
+        monkeypatch.setattr(Tracker, name, lambda *_, name=name: calls.append(name))
+    sweep = group.sweep({"C": [1, 2]}, progress=True)
+    assert calls == []
+    list(sweep)
+    assert calls == ["update", "begun", "update", "begun", "stop"]
+    group.sweep({"C": [1, 2, 3]}, progress=True, if_exists="retry")
+    calls.clear()
+    group._close("completed", "", None, None)
+    assert calls == ["stop", "stop"]
+
+
+def test_progress_counts_what_is_done_before(group: TaskGroup) -> None:
+    first = progress_tracker(group._opened(), 3, 1)
+    assert (first.total, first.done) == (3, 1)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
+from clearml_taskgroup._clearml.agent_task import AgentTask
 from clearml_taskgroup._clearml.events import FIRST_ITERATION, LAST_ITERATION
+from clearml_taskgroup._model.report_values import MAX_STORED_NUMBER
 from clearml_taskgroup.errors import (
     ArgumentError,
     DuplicateTaskError,
@@ -279,3 +281,78 @@ def test_closing_a_task(group: TaskGroup) -> None:
     for task in (first, second):
         task.close()
     assert (first.status, second.status) == ("completed", "failed")
+
+
+def test_a_task_is_current_within_its_blocks(task: GroupTask) -> None:
+    """Also within one of `activate()`, and within blocks of the same task in each other."""
+    assert (task._is_in_block, GroupTask.current()) == (False, None)
+    with task.activate(), task.activate():
+        assert (task._is_in_block, GroupTask.current()) == (True, task)
+    with task:
+        assert (task._is_in_block, GroupTask.current()) == (True, task)
+    assert (task._is_in_block, GroupTask.current()) == (False, None)
+
+
+def test_a_pickled_task_is_the_same_task() -> None:
+    with TaskGroup("digits", "sweep", mode="offline", provenance=False) as group:
+        task = group.task({"C": 1})
+        assert pickle.loads(pickle.dumps(task)).id == task.id
+
+
+def test_what_catch_includes_stays_in_the_block(
+    backend: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several exceptions of one task the first is kept; other exceptions leave it."""
+    with TaskGroup("digits", "sweep", catch=LookupError) as group:
+        task, other = group.tasks({"C": [1, 2]})
+        with task, task:
+            raise KeyError("first")
+        assert caplog.messages == ["C=1 failed, the loop goes on: KeyError: 'first'"]
+        with pytest.raises(ValueError, match="bad") as caught, other:
+            raise ValueError("bad")
+        assert not hasattr(caught.value, "__notes__")
+        task._keep_caught(IndexError("second"), "")
+        assert [str(failure.exception) for failure in group.failures] == ["'first'", "bad"]
+
+
+def test_on_an_agent_nothing_is_caught(backend: MemoryStore) -> None:
+    with TaskGroup("digits", "sweep", catch=LookupError) as group:
+        task, run = group.task({"C": 1}), group._opened()
+        run.agent_task = AgentTask({"id": "1"}, begun=True)
+        with pytest.raises(KeyError) as caught, task:
+            raise KeyError("bad")
+        assert "catch=… lets a loop go on" in caught.value.__notes__[0]
+        run.agent_task = None
+
+
+def test_parameters_that_are_given_again(task: GroupTask, backend: MemoryStore) -> None:
+    """Those of the identity must have the same value; in None there are none."""
+    task.set_parameters({"C": 1, "lr": 0.1})
+    for given in (None, 3, ["lr"]):
+        with pytest.raises(ArgumentError, match=r"a dict: set_parameters\(\{'lr': 0.1\}\)"):
+            task.set_parameters(given)  # type: ignore[arg-type]
+    assert task.params == {"C": 1, "seed": 0, "lr": 0.1}
+
+
+@pytest.mark.filterwarnings("ignore::clearml_taskgroup.errors.NonFiniteWarning")
+def test_values_that_cannot_be_stored(task: GroupTask, backend: MemoryStore) -> None:
+    """They are skipped; up to ±3.4e38 they can."""
+    most = MAX_STORED_NUMBER
+    task.report({"a": float("nan"), "b": most, "c": -most, "d": 1e39, "e": -1e39}, 1)
+    assert scalars(task, backend) == {("b", "value"): [(1, most)], ("c", "value"): [(1, -most)]}
+    task.report({"loss": float("nan")})
+    task.report({"loss": 1.0})
+    assert task.group.results()[0].value("loss") == 1.0
+
+
+def test_the_current_task_of_nested_groups(group: TaskGroup) -> None:
+    """The iteration of the inner group's sweep, which has no block; without one that of the outer block."""
+    with group.task({"C": 1}) as outer, TaskGroup("digits", "inner") as inner:
+        assert GroupTask.current() is outer
+        for task in inner.sweep({"D": [1, 2]}):
+            assert GroupTask.current() is task
+            with group.activate():
+                assert GroupTask.current() is outer
+            with task:
+                assert GroupTask.current() is task
+        assert GroupTask.current() is outer

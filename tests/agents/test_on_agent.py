@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import enum
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
 from clearml_taskgroup import GroupTask, TaskGroup
-from clearml_taskgroup._clearml.agent_task import RUNNING
+from clearml_taskgroup._agents import on_agent
+from clearml_taskgroup._clearml import sdk
+from clearml_taskgroup._clearml.agent_task import HAS_RUN, RUNNING, AgentTask
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._clearml.sdk import cache_folder
+from clearml_taskgroup._model.specs import RunInfo, TaskSpec
 from clearml_taskgroup._storage.past_runs import all_runs, find_run
 from clearml_taskgroup.errors import AgentParameterError, AgentTaskError, SubmitError
 from tests.loopback import LoopbackServer
@@ -829,3 +835,87 @@ def test_what_a_body_has_set_is_no_part_of_the_point(loopback: LoopbackServer, v
     view.call("tasks.reset", task=doc["id"])
     assert view.parameters(doc["id"]) == {"C": "0.5", "seed": "0", "weights": "100"}
     assert ran(view, doc["id"]) == [{"C": 0.5, "seed": 0}]
+
+
+# --- step by step ------------------------------------------------------------------------------
+
+
+def test_a_template_that_has_changed_is_stored(loopback: LoopbackServer, view: View) -> None:
+    script(template="{metric}/{split}")
+    task_id = points(loopback)[NAMES[0]]["id"]
+    ran(view, task_id, template="{metric}/{split=value}")
+    assert identity_of(loopback.task(task_id))["template"] == "{metric}/{split=value}"
+
+
+def test_clearmls_own_object_is_read_again(
+    loopback: LoopbackServer, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its task was changed on the server; another main task is left alone."""
+    script()
+    read: list[str] = []
+    first, second = (points(loopback)[name]["id"] for name in NAMES[:2])
+    for task_id in (first, second):
+        main = SimpleNamespace(id=first, reload=lambda: read.append(first))
+        monkeypatch.setattr(sdk, "main_task", lambda main=main: main)
+        info = RunInfo(*("", "", "", "{metric}"), (), run="r")
+        document = view.task(task_id)
+        spec = TaskSpec("key", "C=7", "C=7", 0, 1, {"C": 7})
+        specs: Any = SimpleNamespace(task_name_of=lambda *_: "")
+        on_agent.claim(AgentTask(document), spec, info, specs, view.transport)
+    assert read == [first]
+
+
+class Exited(BaseException):
+    """Stands for the end of the interpreter."""
+
+
+@pytest.mark.parametrize(
+    ("case", "exits"),
+    [
+        ("", True),
+        ("other process", False),
+        ("other task", False),
+        ("failed", False),
+        ("has run", False),
+        ("no streams", True),
+    ],
+)
+def test_the_end_of_a_script_that_did_not_run_its_task(
+    case: str, exits: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It exits with 1, unless it fails anyway, or has run the task, or is a forked child."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise Exited
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
+    monkeypatch.setattr(on_agent, "_other_groups", {"1": ["a/b", "a/c", "a/b"]})
+    monkeypatch.setenv("CLEARML_TASK_ID", "2" if case == "other task" else "1")
+    monkeypatch.setattr(sdk, "agent_task_id", lambda: os.environ["CLEARML_TASK_ID"])
+    if case == "failed":
+        monkeypatch.setattr(sys, "last_value", ValueError("bad"), raising=False)
+    if case == "has run":
+        monkeypatch.setenv(HAS_RUN, "1")
+    if case == "no streams":
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "stderr", None)
+    document = {"id": "1", "hyperparams": {"TaskGroup": {"name": {"value": "C=1"}, "group": {"value": "g"}}}}
+    pid = os.getpid() + (case == "other process")
+    with contextlib.suppress(Exited):
+        on_agent._fail_if_not_run(AgentTask(document), pid)
+    assert codes == ([1] if exits else [])
+    assert ("opened only a/b, a/c" in caplog.text) is exits
+
+
+def test_the_script_is_asked_once_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[Any] = []
+    monkeypatch.setattr(atexit, "register", lambda *arguments: registered.append(arguments))
+    monkeypatch.setattr(on_agent, "_other_groups", {})
+    task = AgentTask({"id": "1"})
+    for opened in ("a/b", "a/c"):
+        on_agent.expect(task, opened)
+    assert registered == [(on_agent._fail_if_not_run, task, os.getpid())]
+    assert on_agent._other_groups == {"1": ["a/b", "a/c"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import random
 import signal
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._agents import queue as _queueing
+from clearml_taskgroup._agents.queue import Queueing, Submission
 from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._run.abort import abort_run
 from clearml_taskgroup.errors import (
@@ -703,3 +706,131 @@ def test_a_real_script_submits_itself(loopback: LoopbackServer, view: View, tmp_
     assert view.parameters(task["id"], "model") == {"depth": "2"}
     assert view.parameters(task["id"]) == {"C": "2"}
     assert task["container"]["image"] == "python:3.11"
+
+
+# --- step by step ------------------------------------------------------------------------------
+
+
+def state(name: str = "C=1", status: str = "queued") -> Any:
+    """What the queue's code asks of a task."""
+    spec = types.SimpleNamespace(name=name)
+    return types.SimpleNamespace(
+        id=name, spec=spec, status=status, is_open=status in ("created", "queued", "in_progress")
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "active", "drafts", "taken"),
+    [(None, 5, 3, 3), (3, 1, 3, 2), (3, 2, 1, 1), (3, 3, 1, 0), (3, 4, 1, 0)],
+)
+def test_the_places_of_a_submission(limit: int | None, active: int, drafts: int, taken: int) -> None:
+    """Queued and running tasks take places, ended ones do not; drafts are enqueued in their order."""
+    tasks = [state(str(number), "queued" if number % 2 else "in_progress") for number in range(active)]
+    waiting = [state(f"draft {number}", "created") for number in range(drafts)]
+    one = Submission(
+        "gpu", "id", limit, tasks=[*tasks, state("done", "completed"), *waiting], drafts=[*waiting]
+    )
+    assert one.take_drafts() == waiting[:taken]
+    assert one.drafts == waiting[taken:]
+
+
+def test_a_task_that_has_left_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent dequeues a task some time before it starts it; after that time somebody has taken it out."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(_queueing, "DEQUEUE_GRACE_S", 10.0)
+    queueing, queued = Queueing(), state()
+    expected = [(100.0, "created", "queued"), (109.0, "created", "queued"), (110.0, "created", "created")]
+    expected += [(111.0, "queued", "queued"), (112.0, "created", "queued"), (121.0, "created", "queued")]
+    for clock[0], word, status in expected:
+        assert queueing._status(queued, word) == status
+    assert queueing._status(queued, "") == "stopped"
+    assert queueing._status(queued, "in_progress") == "in_progress"
+    for known in ("created", "completed"):
+        assert queueing._status(state("x", known), "created") == "created"
+
+
+def test_counts_of_statuses() -> None:
+    draft = state("d", "created")
+    tasks = [
+        state("a"),
+        state("b"),
+        state("c", "in_progress"),
+        draft,
+        state("e", "created"),
+        state("f", "failed"),
+    ]
+    queueing = Queueing([Submission("gpu", "id", 1, tasks=tasks, drafts=[draft])])
+    assert (
+        queueing.counts() == "2 queued, 1 running, 1 waiting for a place, 1 taken out of the queue, 1 failed"
+    )
+    assert [one.id for one in queueing.open_tasks] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("done", "tasks", "drafts", "served", "lines"),
+    [
+        (0, 2, 0, True, ["2 of 2 are left to queue 'gpu'"]),
+        (1, 2, 0, True, ["1 of 3 completed already; 2 of 2 are left to queue 'gpu'"]),
+        (0, 3, 1, True, ["2 of 3 are left to queue 'gpu'; 1 stay drafts until there is a place (limit=2)"]),
+        (3, 0, 0, False, ["3 of 3 completed already; nothing is left to queue 'gpu'"]),
+        (
+            *(0, 1, 0, False),
+            [
+                "1 of 1 are left to queue 'gpu'",
+                "no agent serves that queue yet: clearml-agent daemon --queue gpu",
+            ],
+        ),
+    ],
+)
+def test_what_is_logged_of_a_submission(
+    done: int, tasks: int, drafts: int, served: bool, lines: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    submitted_ = [state(str(number)) for number in range(tasks)]
+    one = Submission("gpu", "id", 2, served, submitted_, submitted_[:drafts])
+    Queueing([Submission("cpu", "id", None), one]).log_submission(done, submitted_, done + tasks)
+    assert caplog.messages == lines
+
+
+def test_what_is_logged_of_open_tasks(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing if all have ended; each queue once."""
+    Queueing([Submission("gpu", "id", None, tasks=[state("a", "completed")])]).log_open_tasks()
+    assert caplog.messages == []
+    Queueing(
+        [Submission(name, "id", None, tasks=[state()]) for name in ("gpu", "cpu", "gpu")]
+    ).log_open_tasks()
+    assert caplog.messages == ["left to the queue 'gpu' and 'cpu': 3 queued; group.wait() follows them"]
+
+
+def waiting(monkeypatch: pytest.MonkeyPatch, tasks: list[Any]) -> tuple[Queueing, list[float]]:
+    """A queue whose server is played: nothing changes, and only its pauses take time."""
+    clock = [0.0]
+    transport = types.SimpleNamespace(
+        closing=types.SimpleNamespace(wait=lambda s: clock.__setitem__(0, clock[0] + s))
+    )
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(_queueing, "_server", lambda run: contextlib.nullcontext(transport))
+    monkeypatch.setattr(_queueing, "check_run", lambda run: None)
+    monkeypatch.setattr(Queueing, "refresh", lambda *_: False)
+    monkeypatch.setattr(Queueing, "_update", lambda *_: None)
+    return Queueing([Submission("gpu", "id", None, tasks=tasks)]), clock
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.3, 7.0])
+def test_a_wait_lasts_as_long_as_it_may(timeout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    queueing, clock = waiting(monkeypatch, [state("a"), state("b", "completed")])
+    with pytest.raises(WaitTimeoutError) as caught:
+        queueing.wait(RUN, timeout)
+    assert (caught.value.seconds, caught.value.tasks) == (timeout, ["a"])
+    assert clock[0] == pytest.approx(timeout)
+
+
+def test_a_wait_for_nothing_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have ended, or the rest was taken out of the queue."""
+    for status in ("completed", "created"):
+        queueing, clock = waiting(monkeypatch, [state("a", status)])
+        queueing.wait(RUN, math.inf)
+        assert clock == [0.0]
+
+
+RUN: Any = object()

@@ -88,8 +88,8 @@ def test_a_notebook_needs_task_init(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arguments_need_task_init_or_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["script.py", "--epochs", "4"])
-    with pytest.raises(SubmitError, match="the arguments '--epochs 4'"):
+    monkeypatch.setattr("sys.argv", ["script.py", "--fast"])
+    with pytest.raises(SubmitError, match="the arguments '--fast'"):
         check(NO_GROUP, run(), "gpu")
     check(NO_GROUP, run(main_task=object()), "gpu")
     check(NO_GROUP, run(MODULE), "gpu")

@@ -440,3 +440,57 @@ def test_the_vocabulary_is_written_to_a_file(tmp_path: Path) -> None:
     assert "two steps" in told(
         *asked, "--write", "a.py", "--vocabulary", str(path), "--plan", "plan.json", code=2
     )
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        *(
+            (["--apply", "FILE", *more], "--apply takes --yes and --json only")
+            for more in (
+                *(["0123"], ["--project", "a"], ["--group", "a/b"], ["--since", "1d"], ["--online"]),
+                *(["--vocabulary", "FILE"], ["--plan", "p"], ["--write", "w"]),
+            )
+        ),
+        (["--apply", "FILE", "--json"], "--json does not ask"),
+        (["--project", "a", "--plan", "p"], "--vocabulary and --plan belong together"),
+        (["--project", "a", "--vocabulary", "FILE"], "--vocabulary and --plan belong together"),
+        (["--project", "a", "--yes"], "--yes belongs to --apply"),
+        (["--vocabulary", "FILE", "--plan", "p"], "give --project, --group or the ids of tasks"),
+    ],
+)
+def test_arguments_that_do_not_belong_together(arguments: list[str], line: str, tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.write_text("{}")
+    result = command("drift", *(file if one == "FILE" else one for one in arguments))
+    assert (result.exit_code, line in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("where", ["disk", "server"])
+def test_which_tasks_are_planned(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Those of groups, of projects and by their ids, where ClearML is configured to look."""
+    place = Place(request.getfixturevalue("loopback") if where == "server" else None)
+    vocabulary = tmp_path / "vocabulary.py"
+    vocabulary.write_text(
+        "from clearml_taskgroup import Metric\nmetrics = [Metric('accuracy', aliases=['acc'])]\n"
+        "template = '{metric}/{split=value}'\n"
+    )
+    with place.group(metrics=["acc", "accuracy"]) as group:
+        old, good = group.tasks({"C": [1, 2]})
+        old.report({"acc": 1.0}, 1, split="val")
+        good.report({"accuracy": 1.0}, 1, split="val")
+    for arguments, expected in (
+        (["--group", f"{PROJECT}/{NAME}"], [old.id]),
+        (["--project", PROJECT], [old.id]),
+        ([old.id, good.id], [old.id]),
+        (["--project", PROJECT, "--since", "2199-01-01"], []),
+    ):
+        path = tmp_path / "plan.json"
+        as_json("drift", *arguments, "--vocabulary", vocabulary, "--plan", path)
+        plan = json.loads(path.read_text())
+        assert [task["id"] for task in plan["tasks"]] == expected
+        assert (plan["left_alone"], plan["conflicts"], "server" in plan) == ([], [], where == "server")
+        path.unlink()

@@ -205,21 +205,6 @@ def test_a_plan_file_that_does_not_fit(server: View, monkeypatch: pytest.MonkeyP
         assert "the plan is for the server http" in told(*apply, code=2)
 
 
-def test_arguments_that_do_not_belong_together() -> None:
-    """Options of the one do not go with the other; without an answer nothing is copied."""
-    Path("plan.json").write_text("{}")
-    for arguments, line in (
-        (["--apply", "plan.json", "--project", "a"], "--apply takes --yes and --json only"),
-        (["--apply", "plan.json", "--json"], "--json does not ask"),
-        (["--project", "a", "--plan", "p"], "--vocabulary and --plan belong together"),
-        (["--project", "a", "--vocabulary", "vocabulary.py"], "--vocabulary and --plan belong together"),
-        (["--project", "a", "--yes"], "--yes belongs to --apply"),
-    ):
-        result = command("drift", *arguments)
-        assert result.exit_code == 2
-        assert line in result.stderr
-
-
 def test_a_vocabulary_that_cannot_be_used(server: View) -> None:
     """A file that fails, or has no metrics, or a template that only a group fills in."""
     task = foreign(server, server.project, "task", [("acc", "val")])

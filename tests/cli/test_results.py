@@ -7,11 +7,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from clearml_taskgroup import Metric, TaskGroup
+from clearml_taskgroup._cli.results import _reference
 from clearml_taskgroup.errors import NoSuchRunError
 from tests.loopback import LoopbackServer
 from tests.support.cli import as_json, as_json_error, command, told
@@ -580,6 +582,39 @@ def test_compare() -> None:
     assert "did you mean" in told("compare", GROUP, "loss", "split=val", "--to", "C0.5", code=1)
     assert "C=0.5, C=10" in told("compare", GROUP, "loss", "split=val", "--to", "C=7", code=1)
     assert "'fold'" in told("compare", GROUP, "loss", "split=val", "--over", "fold", code=1)
+
+
+def test_the_direction_of_a_comparison() -> None:
+    """It must be known only if the best is the reference."""
+    with Place().group() as group:
+        for task in group.tasks({"C": [1, 2], "seed": range(2)}):
+            task.report({"foo": task.params["C"] + task.params["seed"]})
+    assert "add --mode max or --mode min" in told("compare", GROUP, "foo", code=2)
+    for arguments, mode, reference in (
+        (["--to", "C=1"], None, "C=1"),
+        (["--to", "C=1", "--mode", "min"], "min", "C=1"),
+        (["--mode", "min"], "min", "C=1"),
+        (["--mode", "max"], "max", "C=2"),
+    ):
+        found = as_json("compare", GROUP, "foo", *arguments)
+        assert (found["mode"], found["reference"]["name"]) == (mode, reference)
+
+
+def test_the_reference_of_a_comparison() -> None:
+    """A name goes before parameters; parameters may be one text or several."""
+
+    class Found(list[Any]):
+        def aggregate(self, over: Any) -> list[Any]:
+            return [SimpleNamespace(name="C=1")]
+
+    results: Any = Found([SimpleNamespace(params={"C": 1, "k": "a"})])
+    assert _reference([], results, ()) is None
+    assert _reference(["C=1"], results, ()) == "C=1"
+    assert _reference(["k=a"], results, ()) == {"k": "a"}
+    assert (
+        _reference(["C=1", "k=a"], results, ()) == _reference(["C=1,k=a"], results, ()) == {"C": 1, "k": "a"}
+    )
+    assert _reference(["svm", "k=a"], results, ()) == "svm,k=a"
 
 
 def test_compare_without_over() -> None:
