@@ -16,6 +16,7 @@ from clearml_taskgroup._model.metric_data import (
     add_skipped,
     are_exact,
     copy_metrics,
+    keys_by_name,
     metrics_from_json,
     metrics_to_json,
 )
@@ -166,3 +167,9 @@ def test_a_copy_stays_as_it_is() -> None:
     assert [*copy] == [key]
     assert (copy[key].stats.last, copy[key].names) == (1.0, (Name("loss", "value"),))
     assert data.names == (Name("loss", "value"), Name("loss", "other"))
+
+
+def test_what_names_stand_for() -> None:
+    first, second = MetricKey("loss", ()), MetricKey("loss", (("split", "val"),))
+    tasks = [{first: data_of([], "value")}, {second: data_of([], "val")}]
+    assert keys_by_name(tasks) == {Name("loss", "value"): first, Name("loss", "val"): second}

@@ -173,7 +173,7 @@ def test_the_words_of_report_are_no_fields(field: str) -> None:
         ("loss", "no field {metric}"),
         ("{split}/x", "no field {metric}"),
         ("{{metric}}", "no field {metric}"),
-        ("{metric", "lone '{'"),
+        ("{metric", "lone '{'; write '{{' for the character"),
         ("metric}", "lone '}'"),
         ("{metric}/{", "lone '{'"),
         ("{metric}/{}", "not a name"),

@@ -275,3 +275,10 @@ def test_in_a_shared_run_names_have_all_parameters() -> None:
     """Other processes may have another space, in which other parameters vary."""
     with TaskGroup("digits", "shared names", mode="offline", provenance=False, run="names") as group:
         assert [task.name for task in group.tasks({"C": [1], "seed": [0, 1]})] == ["C=1,seed=0", "C=1,seed=1"]
+
+
+@pytest.mark.parametrize(("given", "name"), [("mine", "'mine'"), (3, "'baseline'")])
+def test_parameters_are_a_dict(given: Any, name: str, group: TaskGroup) -> None:
+    """The error says where a name goes."""
+    with pytest.raises(ArgumentError, match=rf"task\(\{{'lr': 0\.1\}}\); without .* task\(name={name}\)"):
+        group.task(given)
