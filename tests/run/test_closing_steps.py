@@ -590,6 +590,10 @@ def test_the_summary_is_sent_to_the_parent(run: Run, store: Store) -> None:
     (error,) = one._send_summary()
     assert isinstance(error, DeliveryError)
     assert (error.points, error.tasks) == (2, ["the group"])
+    store.flushes, store.waiting = [False], {}
+    (error,) = one._send_summary()
+    assert isinstance(error, DeliveryError)
+    assert error.points == 0
     parent, run.parent, store.asked = run.parent, None, []
     assert one._send_summary() == []
     run.parent, run.summarize = parent, lambda run: []

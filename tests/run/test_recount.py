@@ -116,6 +116,18 @@ def test_what_a_process_has_counted_is_kept_if_it_is_all(
     assert task.metrics[key].stats is (mine if counts == "own" else theirs)
 
 
+@pytest.mark.parametrize(("timeout", "reads"), [(0.0, False), (1.0, True)])
+def test_without_time_no_curve_is_read(timeout: float, reads: bool) -> None:
+    template = NameTemplate("{metric}")
+    key = metric_key_of(template, Name("loss", "loss"), False, {})
+    assert key is not None
+    data = MetricData(Stats.of([(0, 1.0)]), (Name("loss", "loss"),))
+    data.stats.exact = False
+    server: Any = Server([(0, 0.5)])
+    complete(server, template, [TaskCounts("id", {key: data}, False, {}, {})], timeout)
+    assert data.stats.exact is reads
+
+
 @pytest.mark.parametrize("steps", [*itertools.permutations([1, 2, 3]), (1, 2), (2, 1), (4,)])
 def test_a_server_whose_statistics_differ_from_the_curve_is_noted(steps: tuple[int, ...]) -> None:
     counted = TaskCounts("id", {}, True, {}, {})

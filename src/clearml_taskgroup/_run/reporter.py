@@ -150,7 +150,7 @@ class Reporter:
         try:
             self._thread.start()
         except RuntimeError:
-            self._inline = True
+            self._thread, self._inline = None, True
 
     def put(self, points: Points) -> int:
         """Queues the data points of one report, with the time; returns how many of them were dropped."""
