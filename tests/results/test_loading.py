@@ -257,7 +257,10 @@ def test_the_run_before(loopback: LoopbackServer) -> None:
     assert load_other_run(second, first.run).about.run == first.run
     assert load_other_run(second, online.run).about.run == online.run
     assert load_other_run(second, online.run, "online").about.mode == "online"
-    assert load_other_run(online.results().about, first.run).about.run == first.run
+    there = online.results().about
+    assert load_other_run(there, first.run).about.run == first.run
+    assert load_other_run(there, online.run).about.where == there.where  # not from its log on this disk
+    assert load_other_run(attrs.evolve(there, run_number=2), None).about.run == online.run
     with pytest.raises(NoSuchRunError):
         load_other_run(second, first.run, "online")
     with pytest.raises(ArgumentError, match=r"digits/sweep, run 1 is the group's first one"):

@@ -138,7 +138,7 @@ class Tracker:
         metrics = state.metrics.items()
         stats = {key: data.stats for key, data in metrics if data.stats.count and not data.has_diverged}
         metric_key = self._metric_key = self._metric_key or self.lookup.main_metric(stats)
-        mode = None if metric_key is None else self.lookup.likely_mode(metric_key[0])
+        mode = None if metric_key is None else self.lookup.likely_mode(metric_key.metric)
         if metric_key is None or mode is None or metric_key not in stats:
             return
         name = with_parameters(state.spec.name, state.params)

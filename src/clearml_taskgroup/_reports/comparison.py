@@ -53,7 +53,7 @@ def compare_to_best(
     known = configurations(results.rows, over) if over else []
     found = []
     for metric_key in metric_keys:
-        mode, values = results.mode_of(metric_key[0]), results._values(metric_key)
+        mode, values = results.mode_of(metric_key.metric), results._values(metric_key)
         if mode is None or not values or len(known) < 2:
             continue
         label = results.label(metric_key)

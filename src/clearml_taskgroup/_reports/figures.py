@@ -73,7 +73,7 @@ def _read_curves(
 def _metric_figures(
     results: Results, metric_key: MetricKey, curves: Sequence[Curve], over: Sequence[str]
 ) -> list[Figure]:
-    label, mode = results.label(metric_key), results.mode_of(metric_key[0])
+    label, mode = results.label(metric_key), results.mode_of(metric_key.metric)
     figures: list[Figure] = []
     if over and any(is_comparable(curve.row) for curve in curves):
         figures.append(curves_figure(curves, label, mode, over) | FULL_WIDTH)

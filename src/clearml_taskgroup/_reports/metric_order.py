@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def metric_rank(results: Results, metric_key: MetricKey) -> tuple[bool, int, int]:
     """Sorts metrics whose mode is known first, among them those of validation, as the vocabulary has them."""
-    place = results._lookup.place(metric_key[0])
-    return results.mode_of(metric_key[0]) is None, split_rank(metric_key), place
+    place = results._lookup.place(metric_key.metric)
+    return results.mode_of(metric_key.metric) is None, split_rank(metric_key), place
 
 
 class Decisive(NamedTuple):
@@ -39,7 +39,7 @@ def best_first(results: Results, metric_keys: Sequence[MetricKey]) -> tuple[list
     """
     rows = list(results)
     for metric_key in metric_keys:
-        mode = results.mode_of(metric_key[0])
+        mode = results.mode_of(metric_key.metric)
         if mode is not None and (counting := [row for row in rows if has_value(row, metric_key)]):
             counting.sort(key=lambda row: row.stats[metric_key].last, reverse=mode == "max")
             ids = {row.id for row in counting}

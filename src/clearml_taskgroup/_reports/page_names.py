@@ -39,7 +39,7 @@ def value_names(results: Results) -> dict[MetricKey, str]:
 
 def metric_title(results: Results, metric_key: MetricKey) -> str:
     """Names the metric of a metric key without its context."""
-    return metric_key[0] + _unit(results, metric_key)
+    return metric_key.metric + _unit(results, metric_key)
 
 
 def context_names(metric_keys: Iterable[MetricKey]) -> list[str]:

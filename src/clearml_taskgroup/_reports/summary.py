@@ -118,7 +118,7 @@ def _optimization(
     """Draws the values of an Optuna study's trials in their order."""
     for metric_key in best if is_study(results.rows) and len(results) <= MAX_TABLE_TASKS else ():
         values, pruned = results._values(metric_key), pruned_values(results.rows, metric_key)
-        title, mode = titles[metric_key], results.mode_of(metric_key[0])
+        title, mode = titles[metric_key], results.mode_of(metric_key.metric)
         yield title, optimization_history_figure(values, pruned, title, mode)
 
 
@@ -126,7 +126,7 @@ def _best_rows(results: Results) -> BestRows:
     """Finds the best task of each metric key, if it is known which values are better."""
     best: BestRows = {}
     for metric_key in results.metric_keys:
-        mode = results.mode_of(metric_key[0])
+        mode = results.mode_of(metric_key.metric)
         if mode is None or len(best) >= MAX_FIGURES:
             continue
         if any(has_value(row, metric_key) for row in results):
@@ -143,7 +143,7 @@ def _parallel_coordinates(
     if not results.parameters:
         return
     for metric_key in list(best) or results.metric_keys[:1]:
-        mode = results.mode_of(metric_key[0])
+        mode = results.mode_of(metric_key.metric)
         comparable = [row for row in results if has_value(row, metric_key)]
         shown = _limit_tasks(comparable, metric_key, mode)
         title = titles[metric_key]
@@ -180,7 +180,7 @@ def _with_common_figure(results: Results) -> list[list[MetricKey]]:
     with_curve = [row for row in results if any(stats.has_curve for stats in row.stats.values())]
     groups: dict[object, list[MetricKey]] = {}
     for metric_key in results.metric_keys:
-        groups.setdefault(metric_key[0] if len(with_curve) == 1 else metric_key, []).append(metric_key)
+        groups.setdefault(metric_key.metric if len(with_curve) == 1 else metric_key, []).append(metric_key)
     return list(groups.values())
 
 
@@ -190,7 +190,7 @@ def _curves_of(
     curves: list[tuple[MetricKey, Curve]] = []
     for metric_key in metric_keys:
         rows = [row for row in results if metric_key in row.stats and row.stats[metric_key].has_curve]
-        rows = _limit_tasks(rows, metric_key, results.mode_of(metric_key[0]))
+        rows = _limit_tasks(rows, metric_key, results.mode_of(metric_key.metric))
         known = [(row, metrics.get(row.id, {}).get(metric_key)) for row in rows]
         samples = [(row, data.sample if data is not None else None) for row, data in known]
         found = [_sampled_curve(row, sample, row.stats[metric_key]) for row, sample in samples if sample]
@@ -244,7 +244,7 @@ def _console_lines(results: Results, best: BestRows, run: Run) -> Iterator[str]:
     for metric_key, (row, value) in best.items():
         excluded = [other.name for other in diverged_rows(results, metric_key)]
         without = f"; without {excluded_text(excluded)}" if excluded else ""
-        mode = results.mode_of(metric_key[0])
+        mode = results.mode_of(metric_key.metric)
         name = with_parameters(row.name, row.params)
         yield f"best {results.label(metric_key)} ({mode}): {name} = {value:.6g}{without}"
     failed = [row for row in results if row.status == "failed"]

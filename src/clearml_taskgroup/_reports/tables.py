@@ -135,7 +135,7 @@ class Tables:
             return None
         lines, has_unknown_mode = [], False
         for metric_key in self.metric_keys:
-            mode = self.results.mode_of(metric_key[0])
+            mode = self.results.mode_of(metric_key.metric)
             has_unknown_mode = has_unknown_mode or mode is None
             modes: tuple[Mode, ...] = ("max", "min") if mode is None else (mode,)
             lines += [self._best_line(metric_key, shown) for shown in modes]
@@ -211,13 +211,13 @@ class Tables:
         return float(sign * config.stats[self.metric_keys[0]].mean)
 
     def _best_mean(self, metric_key: MetricKey) -> float | None:
-        mode = self.results.mode_of(metric_key[0])
+        mode = self.results.mode_of(metric_key.metric)
         if self.means is None or mode is None or not self.results._values(metric_key):
             return None
         return self.means._best_row(metric_key, mode).stats[metric_key].mean
 
     def _best_value(self, metric_key: MetricKey) -> float | None:
-        mode = self.results.mode_of(metric_key[0])
+        mode = self.results.mode_of(metric_key.metric)
         if mode is None or not self.results._values(metric_key):
             return None
         return self.results._best_row(metric_key, mode)[1]
@@ -284,7 +284,7 @@ class Tables:
 
     def _metric_columns(self, decisive: Decisive | None = None) -> list[Column]:
         first = decisive and decisive.metric_key
-        modes = {metric_key: self.results.mode_of(metric_key[0]) for metric_key in self.metric_keys}
+        modes = {metric_key: self.results.mode_of(metric_key.metric) for metric_key in self.metric_keys}
         return [Column(self.results.label(one), mode == "max", one == first) for one, mode in modes.items()]
 
     def failures(self) -> Table | None:

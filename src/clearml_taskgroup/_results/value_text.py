@@ -38,7 +38,7 @@ def value_text(value: Any) -> str:
     if value is MISSING:
         return repr(value)
     if isinstance(value, str) and _needs_no_quotes(value):
-        return value
+        return value if value != repr(MISSING) else f'"{value}"'
     try:
         typed = typed_json(value)
         if type(typed) in (int, float):  # most are, and axes ask for the text of each value several times
@@ -94,7 +94,7 @@ def shorten_start(text: str, max_chars: int = MAX_TICK_CHARS) -> str:
 @functools.lru_cache(maxsize=4096)
 def _needs_no_quotes(text: str) -> bool:
     """Whether a text cannot be confused with a value of another type, as `None` or `1e3` can."""
-    if not _WORDS.fullmatch(text) or text in ("None", "True", "False", repr(MISSING)):
+    if not _WORDS.fullmatch(text) or text in ("None", "True", "False"):
         return False
     try:
         float(text)
