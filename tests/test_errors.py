@@ -421,7 +421,7 @@ ENDS: list[tuple[BaseException, str]] = [
     (CLOSED("a", "failed"), "before close() and before mark_…()."),
     (
         CLOSED("a", "failed", group_ended=True),
-        "and so has its group (failed) and accepts no more data; report before the group's block ends.",
+        "as has its group, and accepts no more data; report before the group's block ends.",
     ),
     (CLOSED("a", "failed", True, group_ended=True), "use group.tasks(…) to have all of them open at once."),
 ]

@@ -128,7 +128,7 @@ def test_a_report_after_the_groups_end_says_what_applies(place: Place, swept: bo
         for task in group.sweep({"C": [1]}) if swept else group.tasks({"C": [1]}):
             task.report({"loss": 1.0}, 1)
     advice = "indent the report into `with task:`" if swept else "report before the group's block ends"
-    told = f"^the task 'C=1' has ended, and so has its group .*; {advice}"
+    told = f"^the task 'C=1' has ended .*, as has its group, and accepts no more data; {advice}"
     with pytest.raises(TaskClosedError, match=told) as caught:
         task.report({"loss": 1.0}, 2)
     assert "reopen" not in str(caught.value)

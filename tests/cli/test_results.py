@@ -534,6 +534,7 @@ def test_the_best_few() -> None:
     assert means == [
         ["C=10", "10.05 ± 0.07071 (mean ± std, n=2)"],
         ["C=0.5", "0.6 ± 0.1 (mean ± std, n=3)"],
+        ["not in the mean of C=10: 1 failed or stopped task (C=10,seed=2)"],
     ]
     show = ("show", GROUP, "--sort", "accuracy", "split=val", "--mode", "max", "-n", 1)
     assert [task["name"] for task in as_json(*show)["tasks"]] == ["C=10,seed=1"]

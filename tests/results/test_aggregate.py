@@ -297,7 +297,8 @@ def test_three_equal_values_in_every_table(tmp_path: Path) -> None:
             task.report({"loss": 0.1 + 0.3}, 1)
     results = group.results()
     assert repr(results.aggregate()).splitlines()[2].split() == ["C=1", "3", "0.4", "±", "0"]
-    assert str(results.aggregate().best("loss")) == "C=1: loss = 0.4 ± 0 (mean ± std, n=3), the least"
+    best = "C=1: loss = 0.4 ± 0 (mean ± std, n=3), the least; 1 other configuration has the same value"
+    assert str(results.aggregate().best("loss")) == best
     page = results.save_html(tmp_path / "report.html").read_text("utf-8")
     assert "0.4 ± 0.0" in page
     assert not re.search(r"\de-1\d", page)
@@ -451,6 +452,38 @@ def test_metrics_in_other_contexts_only_are_named() -> None:
     elsewhere = "1 of 5 configurations has no loss[split=value], but loss[split=val]"
     assert best.note == f"without 1 task that diverged (c); {elsewhere}"
     assert made_results(*rows).aggregate().best("accuracy").note == ""
+
+
+@pytest.mark.parametrize(
+    ("spelt", "told"),
+    [("accuracy", False), ("acuracy", True), ("acc", True), ("loss", False), ("recall", False)],
+)
+def test_what_looks_like_a_misspelt_metric_is_named(spelt: str, told: bool) -> None:
+    """Of tasks that lack the metric, whose values may be better: of single tasks, and of configurations."""
+    rows = [
+        made_row("a", {"C": 1, "seed": 0}, {metric_key("accuracy"): 0.5}),
+        made_row("b", {"C": 2, "seed": 0}, {metric_key(spelt): 0.25}),
+    ]
+    results = made_results(*rows)
+    have = f"has no accuracy[split=value], but {spelt}[split=value]"
+    lacking = [f"1 of 2 {things} {have}" for things in ("tasks", "configurations") if told]
+    notes = [results.best("accuracy").note, results.aggregate().best("accuracy").note]
+    assert notes == (lacking or ["", ""])
+    assert results.best("accuracy").excluded == (("b",) if told else ())
+
+
+def test_the_best_mean_says_what_is_behind_it() -> None:
+    """How many configurations are as good, and which of its tasks are not in the mean."""
+    rows = [
+        made_row("a", {"C": 1, "seed": 0}, {LOSS: 1.0}),
+        made_row("b", {"C": 1, "seed": 1}, {LOSS: 0.0}, status="failed"),
+        made_row("c", {"C": 2, "seed": 0}, {LOSS: 1.0}),
+        made_row("d", {"C": 3, "seed": 0}, {LOSS: 2.0}),
+    ]
+    best = made_results(*rows).aggregate().best("loss")
+    assert (best.name, best.n, best.ties) == ("C=1", 1, 2)
+    assert best.note == "not in the mean of C=1: 1 failed or stopped task (b)"
+    assert made_results(*rows).aggregate().best("loss", mode="max").ties == 1
 
 
 def test_cells_and_notes() -> None:

@@ -369,7 +369,10 @@ def test_notes_of_a_comparison() -> None:
         "there is only one configuration over seed: nothing to compare"
     ]
     one = compared({"a": [1, 2], "b": [2, math.nan]}, to="m=a")
-    assert one._notes()[-1] == "not counted in, failed, stopped, not begun or diverged: 1 (b1)"
+    assert (
+        one._notes()[-1]
+        == "not counted in, failed, stopped, not begun, diverged or without the metric: 1 (b1)"
+    )
 
 
 def test_notes_of_the_permutation_test() -> None:

@@ -29,7 +29,7 @@ from clearml_taskgroup.errors import NoSuchResultError
 from tests.support.rows import ABOUT, LOSS, VAL_LOSS, made_row, metric_key
 
 TIES = "2 other tasks have the same value, see the means: aggregate(over='seed'); x"
-BEST = Best("C=1", {"C": 1}, 0.1234567, "loss", "last", "min")
+BEST = Best("C=1", {"C": 1}, 0.1234567, "loss", "last", "min", key="key")
 
 
 def test_a_mean_has_a_spread_from_two_tasks_on() -> None:
@@ -54,6 +54,10 @@ def test_the_value_of_the_best() -> None:
         ({"note": "without 1 task"}, "C=1: loss = 0.123457, the least; without 1 task"),
         ({"name": "trial"}, "trial (C=1): loss = 0.123457, the least"),
         ({"ties": 2}, "C=1: loss = 0.123457, the least; 1 other task has the same value"),
+        (
+            {"ties": 3, "key": None, "params": {"C": 1, "fold": 0}},
+            "C=1: loss = 0.123457, the least; 2 other configurations have the same value",
+        ),
         (
             {"ties": 3, "params": {"seed": 0}, "note": "x", "name": "seed=0"},
             "seed=0: loss = 0.123457, the least; " + TIES,

@@ -13,7 +13,7 @@ from .._model.parameter_json import copied_parameters
 from .._text import counted, natural, shown, some
 from ..errors import NoSuchResultError
 from .export import Tabular, column_names
-from .filtering import diverged_rows, has_value, is_comparable
+from .filtering import diverged_rows, has_value, is_comparable, is_related
 from .rows import (
     AggregateRow,
     Best,
@@ -73,6 +73,12 @@ class Aggregates(Tabular[AggregateRow]):
             raise NoSuchResultError(str(metric_key), [], note=diverged_note(excluded))
         row = self._best_row(metric_key, mode)
         mean = row.stats[metric_key]
+        left_out = f"{counted(len(row.left_out), 'failed or stopped task')} ({some(row.left_out)})"
+        means = [one.stats[metric_key].mean for one in self.rows if metric_key in one.stats]
+        notes = (
+            f"not in the mean of {row.name}: {left_out}" if row.left_out else "",
+            not_compared(excluded, self._elsewhere_text(metric_key)),
+        )
         return Best(
             name=row.name,
             params=copied_parameters(row.params),
@@ -84,13 +90,14 @@ class Aggregates(Tabular[AggregateRow]):
             sem=mean.sem,
             n=mean.n,
             excluded=excluded,
-            note=not_compared(excluded, self._elsewhere_text(metric_key)),
+            note="; ".join(filter(None, notes)),
+            ties=means.count(mean.mean),
         )
 
     def _elsewhere_text(self, metric_key: MetricKey) -> str:
-        """Says that configurations without open tasks have the metric in other contexts only."""
+        """Says that configurations without open tasks have the metric in other contexts or spellings."""
         elsewhere = {
-            row.name: [other for other in row.stats if other.metric == metric_key.metric]
+            row.name: [other for other in row.stats if is_related(other.metric, metric_key.metric)]
             for row in self.rows
             if metric_key not in row.stats and metric_key not in row.excluded and not row.unfinished
         }

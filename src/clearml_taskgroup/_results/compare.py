@@ -192,7 +192,7 @@ class Comparison(Tabular[ComparedRow]):
         if self.test == "permutation" and max(tested, default=0) > MAX_EXACT_PAIRS:
             notes.append(f"more than {MAX_EXACT_PAIRS} pairs: p from {RANDOM_SIGNS:,} random signs")
         if self.without:
-            what = "failed, stopped, not begun or diverged"
+            what = "failed, stopped, not begun, diverged or without the metric"
             notes.append(f"not counted in, {what}: {len(self.without)} ({some(self.without)})")
         return notes
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .._model.arguments import iterator_of
 from .._model.identity import flatten
+from .._model.metric_words import look_alike
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
 from .._model.status import Status, shown_status
 from .._text import did_you_mean, shown
@@ -56,12 +57,14 @@ def in_other_contexts(
 ) -> dict[str, list[MetricKey]]:
     """Returns the completed tasks that have a metric in other contexts only, by name, with what they have.
 
+    Or under a name that looks like the metric's, misspelt for example.
+
     Args:
         rows: The tasks.
         metric_key: The metric and the context that they lack.
         known: The metrics of these tasks.
     """
-    others = [other for other in known if other.metric == metric_key.metric and other != metric_key]
+    others = [other for other in known if other != metric_key and is_related(other.metric, metric_key.metric)]
     if not others:
         return {}
     found = {
@@ -70,6 +73,11 @@ def in_other_contexts(
         if row.status == "completed" and metric_key not in row.stats and metric_key not in row.diverged
     }
     return {name: have for name, have in found.items() if have}
+
+
+def is_related(metric: str, other: str) -> bool:
+    """Whether two metrics are one, or look like one: `acc` and `accuracy`."""
+    return metric == other or look_alike(metric, other)
 
 
 def counting_stats(rows: Iterable[Row], metric_key: MetricKey, of: Of) -> tuple[list[Row], list[Stats]]:

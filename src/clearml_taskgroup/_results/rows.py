@@ -257,10 +257,10 @@ class Best:
         sem: The standard error of the mean; None for a task.
         n: The number of tasks in the mean; 1 for a task.
         excluded: The names of the tasks that were not compared because the metric diverged in them, or, for a
-            task, because they have it in other contexts only.
-        note: Why these were not compared, in one line.
+            task, because they have it in other contexts, or under a similar name, only.
+        note: Why these were not compared, and, for a configuration, which of its tasks failed, in one line.
         diverged: Whether the metric diverged in this task after the value.
-        ties: The number of tasks with this value, of which the first one was taken; 1 for a configuration.
+        ties: The number of tasks, or configurations, with this value, of which the first one was taken.
     """
 
     name: str
@@ -300,8 +300,9 @@ class Best:
         if self.ties > 1:
             from .parameters import is_repeat
 
-            others = counted(self.ties - 1, "other task")
-            repeats = [name for name in self.params if is_repeat(name)]
+            is_task = self.key is not None
+            others = counted(self.ties - 1, "other task" if is_task else "other configuration")
+            repeats = [name for name in self.params if is_task and is_repeat(name)]
             hint = f", see the means: {means.format(repeats[0])}" if repeats else ""
             without = f"; {others} {'has' if self.ties == 2 else 'have'} the same value{hint}{without}"
         metric = with_statistic(self.metric, self.of)

@@ -42,8 +42,8 @@ class TaskClosedError(TaskGroupError, RuntimeError):
             return f"the task {shown(self.task)} {before}; {_SKIP}, or add to it: `with task.reopen(): …`"
         if self.call:
             return self._after_its_end()
-        ended = "has ended, and so has its group" if self.group_ended else "has ended"
-        text = f"the task {shown(self.task)} {ended} ({self.status}) and accepts no more data; "
+        ended = f"has ended ({self.status}){', as has its group,' if self.group_ended else ''}"
+        text = f"the task {shown(self.task)} {ended} and accepts no more data; "
         if self.swept:
             text += (
                 "indent the report into `with task:` in the loop. A task of group.sweep(…) ends with that "
