@@ -37,6 +37,7 @@ from clearml_taskgroup.errors import ParameterError
 from tests.support.parameter_values import (
     STRUCT,
     Adam,
+    Block,
     Broken,
     Colour,
     Estimator,
@@ -289,3 +290,14 @@ def test_what_has_no_identity_is_stored_with_a_key() -> None:
     places = [stored_json([object(), lambda: 0], lenient=True) for _ in range(2)]
     assert places[0] == places[1], "where an object is in memory says nothing"
     assert stored_json(Broken(), lenient=True) == {"repr": ["Broken", "<Broken>"]}
+
+
+def test_what_an_object_is_stored_as() -> None:
+    """A dataclass and an attrs class by their fields, an estimator by what is not at its default."""
+    module = Adam.__module__
+    assert typed_json(Block([{"units": 8}])) == {
+        "object": [f"{module}.Block", {"layers": [{"map": [["units", 8]]}]}]
+    }
+    assert typed_json(Estimator(2)) == {"object": [f"{module}.Estimator", {"alpha": 2}]}
+    with pytest.raises(ParameterError, match="no stable text form"):
+        typed_json(type("HalfEstimator", (), {"get_params": lambda self: {}, "__module__": module})())
