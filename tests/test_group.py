@@ -517,3 +517,15 @@ def test_a_group_in_a_worker_process_that_imports_the_script(monkeypatch: pytest
     monkeypatch.setattr("clearml_taskgroup._group.is_unguarded", lambda: True)
     with pytest.raises(WorkerStartError, match="the group 'sweep' would be opened again by a worker process"):
         TaskGroup("digits", "sweep").open()
+
+
+@pytest.mark.parametrize(("in_block", "status"), [(False, "stopped"), (True, "completed")])
+def test_a_close_after_a_loop_was_left(in_block: bool, status: str) -> None:
+    """Without a block it is unknown whether an exception has left the loop."""
+    with recording(), contextlib.ExitStack() as stack:
+        group = TaskGroup("digits", "sweep")
+        stack.enter_context(group) if in_block else group.open()
+        task = next(iter(group.sweep({"C": [1, 2]})))
+        group.close()
+        group.close()
+    assert task.status == status

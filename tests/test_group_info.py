@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clearml_taskgroup import TaskGroup
 from clearml_taskgroup._clearml import sdk
-from clearml_taskgroup._group_info import parent_summary
+from clearml_taskgroup._group_info import log_pages, parent_summary
 from clearml_taskgroup.errors import ArgumentError, UnknownTaskError
 from clearml_taskgroup.testing import recording
 from tests.loopback import LoopbackServer
@@ -152,3 +154,16 @@ def test_failures_of_workers_are_read_while_the_group_is_open(monkeypatch: pytes
         assert (group.failures, merged) == ((), [0.0])
     merged.clear()
     assert (group.failures, merged) == ((), [])
+
+
+def test_a_forked_child_logs_no_pages() -> None:
+    child: Any = SimpleNamespace(backend=SimpleNamespace(transport=object()), in_child=True)
+    log_pages(child, "end")  # it would ask the run for more
+
+
+def test_upload_finds_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TaskGroup("digits", "sweep", mode="offline", provenance=False) as group:
+        group.task({"C": 1})
+    monkeypatch.setattr("clearml_taskgroup._storage.upload.upload", lambda *given: given)
+    uploaded: Any = TaskGroup.upload(group.run[:8])
+    assert uploaded == (group.record_path, None)

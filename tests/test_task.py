@@ -340,9 +340,10 @@ def test_values_that_cannot_be_stored(task: GroupTask, backend: MemoryStore) -> 
     most = MAX_STORED_NUMBER
     task.report({"a": float("nan"), "b": most, "c": -most, "d": 1e39, "e": -1e39}, 1)
     assert scalars(task, backend) == {("b", "value"): [(1, most)], ("c", "value"): [(1, -most)]}
-    task.report({"loss": float("nan")})
-    task.report({"loss": 1.0})
-    assert task.group.results()[0].value("loss") == 1.0
+    for value in (float("nan"), 1.0):
+        task.report({"loss": value, "acc": value})
+    (row,) = task.group.results()
+    assert (row.value("loss"), row.value("acc")) == (1.0, 1.0)
 
 
 def test_the_current_task_of_nested_groups(group: TaskGroup) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import types
 import warnings
 import wave
 from pathlib import Path
@@ -464,3 +466,16 @@ def test_the_writer_of_a_bound_task(open_task: Opener, backend: MemoryStore) -> 
     task = open_task()
     task.bind(split="val").summary_writer().add_scalar("loss", 0.5, 1)
     assert held(task, backend).scalars == {("loss", "val"): [(1, 0.5)]}
+
+
+@pytest.mark.parametrize(("close", "has_pyplot"), [(True, True), (False, True), (True, False)])
+def test_figures_are_closed(
+    close: bool, has_pyplot: bool, open_task: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TensorBoard does it, unless that is not wanted, or nobody has drawn with pyplot."""
+    closed: list[object] = []
+    pyplot = types.SimpleNamespace(close=closed.append) if has_pyplot else None
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+    figures = [object(), object()]
+    open_task().summary_writer().add_figure("a", figures, 1, close=close)
+    assert closed == (figures if close and has_pyplot else [])
