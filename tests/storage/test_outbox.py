@@ -175,15 +175,15 @@ def test_a_mark_that_cannot_be_read_sends_all_again(path: Path) -> None:
 
 def test_the_file_starts_anew_when_much_was_delivered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its bound a file that is all delivered is emptied, and goes on in order."""
-    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 2**20)
-    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 2**18)
+    monkeypatch.setattr(limits, "OUTBOX_RECYCLE_BYTES", 2**16)
+    monkeypatch.setattr(limits, "SENDER_CHUNK_BYTES", 2**14)
     outbox = Outbox.open(path)
-    lines = [event("a", step) for step in range(1000)]
+    lines = [event("a", step) for step in range(100)]
     most = 0
     while outbox.total_sent < 2.5 * limits.OUTBOX_RECYCLE_BYTES:
         outbox.append({"a": lines})
         most = max(most, outbox.size)
-        assert drained(outbox) == [("a", step) for step in range(1000)]
+        assert drained(outbox) == [("a", step) for step in range(100)]
     assert limits.OUTBOX_RECYCLE_BYTES <= most < limits.OUTBOX_RECYCLE_BYTES + 2 * limits.SENDER_CHUNK_BYTES
     assert outbox.size < limits.OUTBOX_RECYCLE_BYTES
     outbox.append({"a": [event("a", 7)]})

@@ -116,6 +116,15 @@ def test_a_process_of_another_machine_lives_by_its_file(tmp_path: Path) -> None:
     assert not is_alive(tmp_path, "0123abcd-13-345-1")
 
 
+@pytest.mark.parametrize(("age", "fresh"), [(DEAD_AFTER_S - 1.0, True), (DEAD_AFTER_S, False)])
+def test_a_file_is_fresh_for_five_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, fresh: bool
+) -> None:
+    os.utime(path := beside(tmp_path, ELSEWHERE), (1000.0, 1000.0))
+    monkeypatch.setattr(module, "_now", lambda folder: 1000.0 + age)
+    assert is_fresh(path) is fresh
+
+
 def test_a_process_of_this_machine_lives_as_the_system_says(tmp_path: Path, dead: int) -> None:
     own, gone = f"{HERE}-{PID}-{STARTED}-1", f"{HERE}-{dead}-{STARTED}-1"
     beside(tmp_path, own, 2 * DEAD_AFTER_S)

@@ -30,6 +30,8 @@ except ImportError:  # Windows
 
 OWNER_ONLY_FILE, OWNER_ONLY_FOLDER = 0o600, 0o700
 """The modes of new files and folders: parameters, code and console output are nobody else's business."""
+CLOSED = -1
+"""In place of a file that was closed, or not opened yet."""
 WRITE_S = 0.01
 """A line without an end that does not grow for so long was cut short: a system call takes less."""
 _MSVCRT_LOCK_AT = 2**31 - 2

@@ -18,6 +18,7 @@ import attrs
 from .. import _fork
 from .._model import limits
 from .append_file import (
+    CLOSED,
     OWNER_ONLY_FILE,
     OWNER_ONLY_FOLDER,
     append,
@@ -85,7 +86,7 @@ class Outbox:
     @property
     def size(self) -> int:
         """Bytes in the file, including those of other processes."""
-        return os.fstat(self._file).st_size if self._file >= 0 else self.sent
+        return os.fstat(self._file).st_size if self._file != CLOSED else self.sent
 
     @property
     def is_empty(self) -> bool:
@@ -106,7 +107,7 @@ class Outbox:
     @property
     def is_gone(self) -> bool:
         """Whether the run has ended and removed the file; a forked child may see this."""
-        return self._file < 0 or os.fstat(self._file).st_nlink == 0
+        return self._file == CLOSED or os.fstat(self._file).st_nlink == 0
 
     def append(self, batch: Batch) -> None:
         """Writes events to the file, all of them or none.
@@ -148,7 +149,7 @@ class Outbox:
     def delivered(self, length: int) -> None:
         """Marks the next `length` bytes as counted by the server."""
         with self._lock:
-            if self._file < 0:
+            if self._file == CLOSED:
                 return  # closed before the server answered
             self.sent += length
             if self.sent < limits.OUTBOX_RECYCLE_BYTES:
@@ -176,7 +177,7 @@ class Outbox:
 
     def batches(self, at: int = 0) -> Iterator[Batch]:
         """Reads all events in the file from the offset `at` on, delivered or not."""
-        while self._file >= 0 and (data := read_at(self._file, limits.SENDER_CHUNK_BYTES, at)):
+        while self._file != CLOSED and (data := read_at(self._file, limits.SENDER_CHUNK_BYTES, at)):
             end = data.rfind(b"\n") + 1 or len(data)
             yield parse_lines(data[:end])
             at += end
@@ -184,10 +185,10 @@ class Outbox:
     def close(self) -> None:
         """Closes the files; removes them if all events were delivered."""
         with self._lock:
-            if self._file < 0:
+            if self._file == CLOSED:
                 return
             file, is_empty = self._file, self.is_empty
-            self._file = -1
+            self._file = CLOSED
             with disk_errors(self.path):
                 try:
                     if not is_empty:
@@ -195,7 +196,7 @@ class Outbox:
                 finally:
                     os.close(file)
                     os.close(self._sent_file)
-                    self._sent_file = -1
+                    self._sent_file = CLOSED
                 if is_empty:
                     with contextlib.suppress(PermissionError):  # on Windows, while a worker has it open
                         self.path.unlink(missing_ok=True)

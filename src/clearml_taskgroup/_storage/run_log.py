@@ -23,6 +23,7 @@ from .._model.metric_data import metrics_to_json
 from .._text import some
 from ..errors import RunInUseError, StoreError, StoreWarning
 from .append_file import (
+    CLOSED,
     OWNER_ONLY_FOLDER,
     append_to,
     disk_errors,
@@ -147,13 +148,13 @@ class RunLog:
     @property
     def size(self) -> int:
         """Bytes in the file; 0 once it is closed."""
-        return os.fstat(self._file).st_size if self._file >= 0 else 0
+        return os.fstat(self._file).st_size if self._file != CLOSED else 0
 
     def after_fork(self) -> None:
         """Closes the file in a forked child: it, and the lock on it, belong to the parent process."""
-        file, self._file = self._file, -1
+        file, self._file = self._file, CLOSED
         self._lock = threading.Lock()
-        if file >= 0:
+        if file != CLOSED:
             os.close(file)
 
     def write(self, lines: list[dict[str, Any]]) -> None:
@@ -165,7 +166,11 @@ class RunLog:
         at = time.time()
         new = [_encoded(line, at) for line in lines]
         with self._lock:
-            if self._file < 0 or not (new or self._kept) or (size := self._size_unless_deleted()) is None:
+            if (
+                self._file == CLOSED
+                or not (new or self._kept)
+                or (size := self._size_unless_deleted()) is None
+            ):
                 return
             data = b"".join([*[kept.data for kept in self._kept], *new])
             with disk_errors(self.path):
@@ -179,7 +184,7 @@ class RunLog:
             StoreError: Somebody has.
         """
         with self._lock:
-            if self._file >= 0:
+            if self._file != CLOSED:
                 self._size_unless_deleted()
 
     def _size_unless_deleted(self) -> int | None:
@@ -193,7 +198,7 @@ class RunLog:
             return status.st_size
         if not self.is_optional:
             raise StoreError(str(self.path), os.strerror(errno.ENOENT), errno.ENOENT)
-        file, self._file = self._file, -1
+        file, self._file = self._file, CLOSED
         os.close(file)
         self._kept.clear()
         warn(
@@ -227,8 +232,8 @@ class RunLog:
         except StoreError as error:
             lost, error.what = error, some([kept.what for kept in self._kept], 3)
         with self._lock, disk_errors(self.path):
-            file, self._file = self._file, -1
-            if file >= 0:
+            file, self._file = self._file, CLOSED
+            if file != CLOSED:
                 try:
                     if lost is None:
                         os.fsync(file)
@@ -397,7 +402,7 @@ def in_use(path: Path, *, resume: bool) -> RunInUseError:
     runs = [line for line in iterate(path) if line.get("event") == "run"]
     facts = runs[-1] if runs else {}
     group = f"{facts['project']}/{facts['name']}" if {"project", "name"} <= facts.keys() else ""
-    if any(log.path == path and log._file >= 0 for log in _open_logs):
+    if any(log.path == path and log._file != CLOSED for log in _open_logs):
         advice = "call group.close() first" + (
             ", in a notebook in an earlier cell, or give takeover=True" if resume else ""
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .append_file import append, disk_errors, open_file, shared_lock
+from .append_file import CLOSED, append, disk_errors, open_file, shared_lock
 from .base import Backend
 from .kept_files import KeptFiles
 from .outbox import TORN, to_lines
@@ -39,7 +39,7 @@ class WorkerBackend(Backend):
     outbox: Path
     connect: Callable[[], OnlineBackend]
     mode: str = "online"
-    _file: int = -1
+    _file: int = CLOSED
     _online: OnlineBackend | None = None
     _lock: threading.RLock = attrs.field(factory=threading.RLock, repr=False)
 
@@ -59,7 +59,7 @@ class WorkerBackend(Backend):
             StoreError: The disk is full or broken, or the run has ended and removed its outbox.
         """
         with disk_errors(self.outbox):
-            if self._file < 0:
+            if self._file == CLOSED:
                 self._file = open_file(self.outbox)
             if os.fstat(self._file).st_nlink == 0:
                 raise OSError("the group has been closed in the process that opened it")
@@ -100,8 +100,8 @@ class WorkerBackend(Backend):
 
     def close(self) -> None:
         """Closes the file and the connection."""
-        file, self._file = self._file, -1
-        if file >= 0:
+        file, self._file = self._file, CLOSED
+        if file != CLOSED:
             os.close(file)
         if self._online is not None:
             self._online.close()
