@@ -65,6 +65,7 @@ def test_many_titles_are_read_with_one_call(loopback: LoopbackServer) -> None:
     assert (loopback.count(BULK), loopback.count(ALONE) - before) == (1, 0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("size", [7, 200])
 def test_pages_and_parts_are_joined(server: View, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """However many titles and points fit into one call."""
@@ -76,6 +77,7 @@ def test_pages_and_parts_are_joined(server: View, monkeypatch: pytest.MonkeyPatc
     assert found == {**expected(), Name("nothing", "at all"): []}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("fault", ["refused", "same page", "no total"])
 def test_without_the_call_titles_are_read_alone(
     loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch, fault: str

@@ -168,7 +168,7 @@ def test_a_script_is_replaced_as_a_whole(loopback: LoopbackServer, transport: Tr
     assert (script["repository"], script["entry_point"], script["diff"]) == ("r2", "new.py", "")
 
 
-@pytest.mark.parametrize("word", ["created", "in_progress", "completed"])
+@pytest.mark.parametrize("word", ["created", "completed"])
 @pytest.mark.parametrize(
     "entries",
     [{"queue": "gpu"}, {"sweep": "1", "index": 4}, {"sweep": "1", "queue": "gpu", "run_number": 3}],
