@@ -154,7 +154,10 @@ class MetricValueError(TaskGroupError, TypeError):
             "task.metric(…).report_table(…), report_plotly(…), report_image(…) and so on"
         )
         if isinstance(self.value, Mapping):
-            advice = 'name the levels of the nested dict: report(…, levels=("split", "metric"))'
+            advice = (
+                "levels= has a name for each level of a nested dict, from the outside in: "
+                'report(…, levels=("split", "metric"))'
+            )
         given = f"{shown(self.metric)} is {shown(self.value, 60)}, {kind(self.value)}"
         return f"{given}; {advice}"
 
