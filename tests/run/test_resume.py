@@ -66,6 +66,18 @@ def test_tasks_say_what_is_completed_already(place: Place, caplog: pytest.LogCap
     assert "1 of 4 completed already; running 3\n" in caplog.text
 
 
+def test_another_template_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Curves of earlier tasks and of new ones are in different plots."""
+    with place.group(template="{metric} {split}/{task}") as group:
+        group.task({"seed": 0})
+    told = "have names by the template '{metric} {split}/{task}', new ones by '{metric}/{split}'"
+    for template, times in (("{metric} {split}/{task}", 0), ("{metric}/{split}", 1)):
+        caplog.clear()
+        with place.resume(template=template):
+            pass
+        assert sum(told in line for line in caplog.messages) == times
+
+
 def test_nothing_is_said_where_nothing_is_passed_over(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A sweep of which nothing is completed runs all of it without a word."""
     leave(place)

@@ -196,6 +196,7 @@ class Prior:
         queued: The keys of tasks that wait for an agent or run on one; this process leaves them alone.
         drafts: The keys of tasks that were to be submitted to a queue and are still drafts.
         path: Its run log on this disk; None if there is none.
+        template: The template of its tasks' names.
     """
 
     run: str
@@ -206,3 +207,4 @@ class Prior:
     path: Path | None = None
     queued: frozenset[str] = frozenset()
     drafts: frozenset[str] = frozenset()
+    template: str = ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._clearml import sdk
-from .._log import warn
+from .._log import logger, warn
 from .._model.name_template import NameTemplate, title_problem
 from ..errors import AutoLoggingWarning, NameWarning
 from .abort import follow
@@ -100,6 +100,13 @@ def open_run(
 
             storage = open_online(info, template, agent_task, resume, own_parents, shared, undo)
         prior, joined = storage.prior, storage.joined
+        if prior is not None and prior.template not in ("", template.text):
+            logger.warning(
+                "the earlier tasks of this run have names by the template %r, new ones by %r: their curves "
+                "are in different plots",
+                prior.template,
+                template.text,
+            )
         if joined is not None:
             info, main_task = joined.info, None  # the parent of a shared run is one that no process owns
         elif agent_task is None:

@@ -32,7 +32,9 @@ def prior_on_disk(past: PastRun, backend: OfflineBackend) -> Prior:
     recount_past(past, backend, NameTemplate(past.template))  # the names were rendered with that template
     for task in past.tasks.values():
         task.status, task.reason = task.final_status()
-    return Prior(past.run, past.number, past.parent, past.owns_parent, past.latest(), past.path)
+    return Prior(
+        past.run, past.number, past.parent, past.owns_parent, past.latest(), past.path, template=past.template
+    )
 
 
 def require_sessions(past: PastRun, backend: OfflineBackend, instead: str) -> None:

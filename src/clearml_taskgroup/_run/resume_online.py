@@ -103,6 +103,7 @@ def prior_on_server(
         path=local.path if local is not None else None,
         queued=waiting - drafts,
         drafts=drafts,
+        template=identity_of(tasks[0]).get("template", ""),
     )
 
 
