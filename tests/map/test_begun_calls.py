@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,3 +79,26 @@ def test_a_result_is_kept_in_case_the_executor_loses_it(folder: str, monkeypatch
     begun_calls.keep_result(folder, "a", b"abc")  # breaks nothing
     assert begun_calls.kept_result(folder, "a") is None
     assert begun_calls.kept_result(None, "a") is None
+
+
+def test_a_folder_lies_beside_the_run_log(tmp_path: Path) -> None:
+    """Threads need none; without a run log, or room on the disk, there is none."""
+    run: Any = SimpleNamespace(run_log=SimpleNamespace(path=tmp_path / "run-0001.jsonl"))
+    other: Any = object()
+    made = begun_calls.make_folder(run, other)
+    assert made is not None
+    assert Path(made).is_dir()
+    assert made.endswith("-begun")
+    with ThreadPoolExecutor(1) as threads:
+        assert begun_calls.make_folder(run, threads) is None
+    run.run_log.path = tmp_path / "nowhere" / "run-0001.jsonl"
+    assert begun_calls.make_folder(run, other) is None
+    run.run_log = None
+    assert begun_calls.make_folder(run, other) is None
+
+
+def test_a_call_on_another_machine_begins_if_no_server_knows_of_it(tmp_path: Path) -> None:
+    elsewhere = task()
+    elsewhere.is_local, elsewhere._run = False, SimpleNamespace(backend=SimpleNamespace(transport=None))
+    assert begun_calls.begin(elsewhere, str(tmp_path / "nowhere")) == "begins"
+    assert begun_calls.begin(task(), str(tmp_path / "nowhere")) == "map stopped"
