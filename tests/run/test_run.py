@@ -15,7 +15,7 @@ from clearml_taskgroup import GroupTask, Name, TaskGroup
 from clearml_taskgroup._clearml import sdk
 from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._model.past import PastTask, Prior
-from clearml_taskgroup._run import closing, forked
+from clearml_taskgroup._run import closing, task_lines
 from clearml_taskgroup._run import run as _run
 from clearml_taskgroup._run.run import TASK_DELIVERY_TIMEOUT_S, Run
 from clearml_taskgroup._run.state import MAX_REASON_CHARS
@@ -177,7 +177,7 @@ def test_names_are_logged_where_they_are_new_and_stored_all(
 ) -> None:
     """A child leaves the task to the process that opened it, which reads its line."""
     logged: list[Any] = []
-    monkeypatch.setattr(forked, "log_names", lambda run, state, names: logged.append(names))
+    monkeypatch.setattr(task_lines, "log_names", lambda run, state, names: logged.append(names))
     monkeypatch.setattr(Run, "in_child", in_child)
     names = task._state.names
     old, new = Name("a", "b"), Name("a", "c")
