@@ -415,6 +415,7 @@ BESIDE = """
 """
 
 
+@pytest.mark.slow
 def test_beside_task_init_it_is_the_agents_task_all_the_same(
     loopback: LoopbackServer, view: View, tmp_path: Path
 ) -> None:

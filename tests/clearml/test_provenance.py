@@ -136,6 +136,7 @@ def test_credentials_of_a_remote_are_not_stored(repository: Path, tmp_path: Path
     assert done.result[3] is False
 
 
+@pytest.mark.slow
 def test_a_script_outside_of_repositories_is_stored_whole(tmp_path: Path) -> None:
     """Without a repository the whole script is kept as the diff, so that an agent can run it."""
     done = run(SCRIPT, tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})

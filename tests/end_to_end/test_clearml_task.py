@@ -151,6 +151,7 @@ def test_clearml_can_go_online_afterwards(tmp_path: Path) -> None:
         assert [task["name"] for task in server.tasks.values()] == ["online"]
 
 
+@pytest.mark.slow
 def test_many_writers_of_one_file(tmp_path: Path) -> None:
     """Threads that report, and ClearML's own writer with lines of any length, leave each line whole."""
     script = """

@@ -47,7 +47,7 @@ from tests.support.runs import kill
 
 T = TypeVar("T")
 EXAMPLES = {"memory": 150, "disabled": 50, "offline": 50}
-"""How many groups of each kind `make test` makes; `.ci/run` makes twenty times as many."""
+"""How many groups of each kind `make test` makes; `.ci/run` makes fifteen times as many."""
 
 NOISE: list[Callable[[], Any]] = [
     *(lambda: None, lambda: 0, lambda: -1, lambda: 1.5, lambda: math.nan, lambda: math.inf, lambda: True),
@@ -739,7 +739,7 @@ def tell(dice: Random, mode: str, cache: Path) -> None:
             ]
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(15, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", EXAMPLES)
 def test_each_outcome_is_that_of_the_model(mode: str, times: int, tmp_path: Path, seeds: Seeds) -> None:
     """Templates, names, contexts, values, iterations, parameters, spaces and arguments of the constructor."""

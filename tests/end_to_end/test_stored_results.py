@@ -575,6 +575,7 @@ print("FOUND", [row.value("own") for row in TaskGroup.load("the project", "the g
 """
 
 
+@pytest.mark.slow
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("cache", ["relative", "./also", "~/home"])
 def test_a_relative_cache_folder_stays_where_it_is(tmp_path: Path, cache: str) -> None:

@@ -22,7 +22,7 @@ from tests.loopback.harness import run_script, sdk_environment
 
 pytestmark = pytest.mark.slow
 
-TASKS, CHAINS, KILLS = 20, 4, 5
+TASKS, CHAINS, KILLS = 20, 3, 5
 """Each sweep is killed five times, so that resumed runs are killed too; four have every kind and retry."""
 LONGEST = 1.8
 """Seconds after which a process is killed at the latest; a whole sweep takes longer."""

@@ -18,7 +18,7 @@ from tests.loopback.harness import run_script
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shared runs")]
 
 PROCESSES, CONFIGURATIONS = 16, 100
-ROUNDS, KILLS = 3, 4
+ROUNDS, KILLS = 2, 3
 """For each mode; more of them with `--examples`, and the same again with `--seed`."""
 
 SCRIPT = """

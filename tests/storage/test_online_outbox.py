@@ -509,6 +509,7 @@ def test_a_child_that_outlives_its_parents_group_delivers_by_itself(loopback: Lo
 # --- SIGKILL -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_on_disk_is_delivered_by_upload(
     loopback: LoopbackServer, tmp_path: Path
 ) -> None:
