@@ -144,7 +144,7 @@ def test_a_name_that_stands_for_another_metric_is_read_as_that_one() -> None:
     assert dict(key.context) == {"split": "1"}
     section[SECTION][NAMES_ENTRY] = {"value": "{edited"}
     task = read(hyperparams=section, last_metrics=last("loss", "x", 0.5))
-    assert (task.named, len(task.metrics)) == ({}, 1)
+    assert (task.ambiguous, len(task.metrics)) == ({}, 1)
 
 
 def test_skipped_values_are_read_from_the_notes() -> None:

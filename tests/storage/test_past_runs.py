@@ -539,7 +539,7 @@ def test_what_a_task_is_told_of_is_kept(tmp_path: Path) -> None:
     first = past_of(tmp_path, {**RUN, "pid": 7, "time": 1.0}, *lines)
     task = first.tasks["t1"]
     assert (task.params, task.session, task.opened, task.opener) == ({"C": 1, "lr": 1}, 2, 5.0, ("", 7))
-    assert [*task.named] == [("title", "series")]
+    assert [*task.ambiguous] == [("title", "series")]
     assert sorted(str(key) for key in task.metrics) == ["accuracy", "loss"]
     assert first.started == 1.0
     end = {**ended("t1"), "params": {"all": 1}, "duration": 2.5, "measures": [loss]}

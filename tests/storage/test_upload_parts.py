@@ -99,13 +99,13 @@ def test_a_published_task_and_a_lost_session_are_named(tmp_path: Path) -> None:
 def test_what_events_do_not_say_is_noted_with_the_task() -> None:
     """With the id that it has on the server."""
     backend: Any = Mock()
-    task = a_task(named={Name("t1 title", "series"): LOSS})
+    task = a_task(ambiguous={Name("t1 title", "series"): LOSS})
     module._annotate(backend, task, "there", {LOSS: MetricData(Stats(count=1), skipped=2)})
     ((task_id, section, runtime),) = (call.args for call in backend.annotate.call_args_list)
     assert task_id == "there"
     assert json.loads(section[NAMES_ENTRY]) == [["there title", "series", "loss", {}]]
     assert json.loads(runtime[SERIES_ENTRY])["skipped"][0][:3] == ["loss", {}, 2]
-    module._annotate(backend, a_task(named={Name("a", "b"): LOSS}), "there", {})
+    module._annotate(backend, a_task(ambiguous={Name("a", "b"): LOSS}), "there", {})
     assert (len(backend.annotate.call_args.args[1]), backend.annotate.call_args.args[2]) == (1, {})
     module._annotate(backend, a_task(), "there", {LOSS: MetricData(skipped=2)})
     assert (backend.annotate.call_args.args[1], len(backend.annotate.call_args.args[2])) == ({}, 1)

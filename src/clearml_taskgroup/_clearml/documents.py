@@ -61,8 +61,8 @@ def past_task(document: Mapping[str, Any], template: NameTemplate) -> PastTask:
     if not is_on_agent(document):
         task.status, task.reason = task.final_status()
     fields = task.template_fields(identity.get("group_name", ""))
-    task.named = names_from_json(_json(identity.get(NAMES_ENTRY)))
-    task.metrics = metrics_of(scalars_of_document(document), template, fields, task.named)
+    task.ambiguous = names_from_json(_json(identity.get(NAMES_ENTRY)))
+    task.metrics = metrics_of(scalars_of_document(document), template, fields, task.ambiguous)
     add_series_notes(task.metrics, runtime.get(SERIES_ENTRY))
     return task
 
@@ -126,7 +126,7 @@ def metrics_of(
     scalars: Iterable[tuple[Name, Stats]],
     template: NameTemplate,
     fields: Mapping[str, str],
-    named: Mapping[Name, MetricKey] | None = None,
+    ambiguous: Mapping[Name, MetricKey] | None = None,
 ) -> Metrics:
     """Finds the metric key of each name.
 
@@ -136,14 +136,14 @@ def metrics_of(
         scalars: Names and statistics of one task.
         template: The group's template.
         fields: The template's fields that the task fills in itself.
-        named: What the names stand for that would be read back as another metric: a text `"1"` as 1.
+        ambiguous: What the names stand for that would be read back as another metric: a text `"1"` as 1.
     """
     metrics: Metrics = {}
     for name, stats in scalars:
         single = name.title == SINGLE_VALUE_TITLE and stats.single
         if name.title.startswith(":monitor:"):
             continue
-        key = (named or {}).get(name) or metric_key_of(template, name, single, fields)
+        key = (ambiguous or {}).get(name) or metric_key_of(template, name, single, fields)
         if key is not None:
             add_metric(metrics, key, MetricData(stats, (name,)))
     return metrics

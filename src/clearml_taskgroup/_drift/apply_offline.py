@@ -147,7 +147,7 @@ def _log_metrics(
     except TemplateError:
         return
     fields = logged.template_fields(past.name)
-    measures = metrics_to_json(metrics_of(scalars, template, fields, logged.named))
+    measures = metrics_to_json(metrics_of(scalars, template, fields, logged.ambiguous))
     if measures:
         line = {"event": "told", "id": logged.id, "key": logged.key, "status": logged.status}
         append(past.path, [{**line, "reason": logged.reason, "measures": measures}])

@@ -34,7 +34,7 @@ class PastTask:
         uploaded: The id of the task on a server that has all of its data; else empty.
         status_there: The final status that the latest upload has set on the server.
         metrics: What it reported.
-        named: What its names stand for that would be read back as another metric.
+        ambiguous: What its names stand for that would be read back as another metric.
         submitted: Which of the script's sweeps submitted it to a queue; else empty.
         opened: When it was opened, in seconds since 1970.
         process: The process that runs it, if several share the run; else empty.
@@ -56,7 +56,7 @@ class PastTask:
     uploaded: str = ""
     status_there: Status | None = None
     metrics: Metrics = attrs.field(factory=dict)
-    named: dict[Name, MetricKey] = attrs.field(factory=dict)
+    ambiguous: dict[Name, MetricKey] = attrs.field(factory=dict)
     submitted: str = ""
     opened: float | None = None
     process: str = ""

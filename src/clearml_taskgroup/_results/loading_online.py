@@ -128,7 +128,9 @@ def _from_server(
         (originals if is_counted(document) else copied).append(task)
     shown = [*latest_attempts(originals).values(), *copied]
     group = identity.get("group_name", "")
-    counts = [TaskCounts(one.id, one.metrics, False, one.template_fields(group), one.named) for one in shown]
+    counts = [
+        TaskCounts(one.id, one.metrics, False, one.template_fields(group), one.ambiguous) for one in shown
+    ]
     complete(backend, lookup.template, counts, RECOUNT_TIMEOUT_S)
     rows = [past_row(task, lookup, reader) for task in shown]
     parent_id = str(parent["id"]) if parent is not None else (tasks[0].get("parent") if tasks else None)

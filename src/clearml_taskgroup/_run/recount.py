@@ -40,14 +40,14 @@ class TaskCounts:
         metrics: The metrics, which `complete` changes.
         uncounted: Whether values were stored that are not in them.
         fields: The template's fields that the task fills in itself.
-        named: What the names stand for that would be read back as another metric.
+        ambiguous: What the names stand for that would be read back as another metric.
     """
 
     id: str
     metrics: Metrics
     uncounted: bool
     fields: Mapping[str, str]
-    named: Mapping[Name, MetricKey]
+    ambiguous: Mapping[Name, MetricKey]
 
     @property
     def is_complete(self) -> bool:
@@ -68,7 +68,7 @@ def complete(backend: Backend, template: NameTemplate, tasks: Sequence[TaskCount
     uncounted = [task for task in tasks if task.uncounted]
     scalars = backend.read_scalars([task.id for task in uncounted], timeout) if uncounted else {}
     for task in uncounted:
-        known = {**keys_by_name([task.metrics]), **task.named}
+        known = {**keys_by_name([task.metrics]), **task.ambiguous}
         for key, data in metrics_of(scalars.get(task.id, ()), template, task.fields, known).items():
             own = task.metrics.setdefault(key, MetricData())
             own.add_names(data.names)
@@ -153,7 +153,9 @@ def flush_clearml_tasks(run: Run, states: Iterable[TaskState], timeout: float) -
 def recount_past(past: PastRun, backend: Backend, template: NameTemplate) -> None:
     """Completes the metrics of a run; a task without a status has none: its process died, or still works."""
     tasks = [
-        TaskCounts(task.id, task.metrics, task.status is None, task.template_fields(past.name), task.named)
+        TaskCounts(
+            task.id, task.metrics, task.status is None, task.template_fields(past.name), task.ambiguous
+        )
         for task in past.latest().values()
         if task.status is None or not are_exact(task.metrics)
     ]

@@ -344,7 +344,7 @@ def _state_of(run: Run, past: PastTask) -> TaskState:
 
 def _update(state: TaskState, past: PastTask) -> None:
     state.names.restore(copy_metrics(past.metrics))
-    state.names.ambiguous.update(past.named)
+    state.names.ambiguous.update(past.ambiguous)
     state.status, state.reason = past.status or "in_progress", past.reason
     state.done = state.finished = True
     state.ended = state.opened + past.duration if past.status is not None else None

@@ -179,7 +179,7 @@ def _earlier_state(
     state.names.restore(metrics)
     added = [name for name in past.params if name not in spec.params]
     state.params.update((name, plain(past.params[name])) for name in added)
-    state.names.ambiguous.update(past.named)
+    state.names.ambiguous.update(past.ambiguous)
     # A server does not say where its curves end, so what is added to them cannot be counted.
     state.uncounted = any(not data.stats.is_counted for data in state.metrics.values())
     return state

@@ -165,7 +165,7 @@ def _add_task_line(past: PastRun, line: dict[str, Any], opener: Opener) -> None:
     elif event == "params":
         task.params = {**task.params, **line["params"]}
     elif event == "names":
-        task.named |= names_from_json(line.get("names"))
+        task.ambiguous |= names_from_json(line.get("names"))
     elif event == "skipped":
         key, data = skipped_from_json(line["series"])
         task.metrics.setdefault(key, MetricData()).take_skipped(data)

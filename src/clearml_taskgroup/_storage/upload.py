@@ -266,7 +266,7 @@ def _stored_metrics(past: PastRun, task: PastTask, session: Session) -> Metrics:
     if task.status is not None:
         return task.metrics
     scalars, fields = scalars_of_events(session.events()), task.template_fields(past.name)
-    metrics = metrics_of(scalars, NameTemplate(past.template), fields, task.named)
+    metrics = metrics_of(scalars, NameTemplate(past.template), fields, task.ambiguous)
     for key, data in task.metrics.items():
         metrics.setdefault(key, MetricData()).merge_skipped(data)
     return metrics
@@ -274,7 +274,7 @@ def _stored_metrics(past: PastRun, task: PastTask, session: Session) -> Metrics:
 
 def _annotate(backend: OnlineBackend, task: PastTask, task_id: str, metrics: Metrics) -> None:
     """Notes with a task on the server what its events do not say."""
-    names = json.dumps(names_to_json(task.named)) if task.named else ""
+    names = json.dumps(names_to_json(task.ambiguous)) if task.ambiguous else ""
     entries = {NAMES_ENTRY: names}, {SERIES_ENTRY: series_text(metrics)}
     section, runtime = (
         {name: text.replace(task.id, task_id) for name, text in part.items() if text} for part in entries
