@@ -236,14 +236,14 @@ def test_the_note_of_a_reopened_task_is_removed_as_it_goes_on(
 
 
 def test_a_continued_task_adds_to_its_own_copy_of_the_values(run: Run) -> None:
-    named = {Name("a", "b"): LOSS}
-    task = past(run, 0, status="failed", named=named, params={"seed": 0, "late": 1})
+    ambiguous = {Name("a", "b"): LOSS}
+    task = past(run, 0, status="failed", ambiguous=ambiguous, params={"seed": 0, "late": 1})
     task.metrics = {LOSS: MetricData(Stats.of([(0, 1.0)]), (Name("loss", "value"),))}
     resumes(run, task, retry="continue")
     (state,) = create_tasks(run, specs(run, 0), in_sweep=False)
     assert state.metrics[LOSS] is not task.metrics[LOSS]
     assert (state.metrics[LOSS].stats.count, state.uncounted) == (1, False)
-    assert (state.params, state.names.ambiguous) == ({"seed": 0, "late": 1}, named)
+    assert (state.params, state.names.ambiguous) == ({"seed": 0, "late": 1}, ambiguous)
 
 
 def test_a_curve_of_which_only_a_server_knows_has_to_be_read(run: Run) -> None:
