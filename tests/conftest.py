@@ -26,7 +26,7 @@ from tests.support.server_view import View
 
 SHARED = {"attached", "digits", "imported", "made", "offline", "online", "parts"}
 """Fixtures that run scripts once for all tests of their module."""
-for profile, examples in {"tests": 40, "thorough": 250}.items():  # `--hypothesis-profile thorough`
+for profile, examples in {"tests": 40, "thorough": 200}.items():  # `--hypothesis-profile thorough`
     # Without limits in time: a loaded machine is slow at any moment.
     hypothesis.settings.register_profile(
         profile,
