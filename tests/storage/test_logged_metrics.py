@@ -63,7 +63,11 @@ def test_a_curve_and_a_single_value_of_one_key_are_one_metric() -> None:
 
 
 @pytest.mark.parametrize(
-    "entries", [None, {}, [1], [[]], [["loss", {}, [1.0], [], None, 1]], [["loss", [], [1.0], []]]]
+    "entries",
+    [
+        *(None, {}, [1], [[]]),
+        *([["loss", {}, [1.0], [], None, 1]], [["loss", [], [1.0], []]], [["loss", {}, "1.0", []]]),
+    ],
 )
 def test_anything_else_is_refused(entries: Any) -> None:
     reader = MetricsReader()

@@ -36,3 +36,9 @@ def test_the_latest_claim_of_an_attempt() -> None:
     assert latest_claim(found, "a", 1) == (2, 3.0)
     assert latest_claim(found, "a", 11) == (3, 2.0)
     assert latest_claim(found, "a", 2) == (0, 0.0)
+
+
+def test_a_claim_without_a_number_is_none() -> None:
+    """As somebody may write it on the web page."""
+    torn = claim_entry("a", 1, 0)[:-1]
+    assert latest_claim(entries(claim_entry("a", 1, 1), f"{torn}x", torn, "7"), "a", 1) == (1, 4.0)
