@@ -207,7 +207,8 @@ class GroupInfo(Advising):
                 None for the latest run.
             mode: `"online"` searches only the server, `"offline"` only this disk. None follows ClearML's own
                 setting, and searches this disk if the server has no such run.
-            metrics: A vocabulary, for modes, units and aliases; None for the group's own.
+            metrics: A vocabulary, for modes, units, and aliases by which to ask; None for the group's own.
+                What was logged keeps its names: `clearml-taskgroup drift` copies curves to the correct ones.
             copies: Whether to include copies of tasks that were made in the web page.
 
         Raises:
