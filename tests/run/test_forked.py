@@ -14,10 +14,9 @@ from clearml_taskgroup._run import forked
 from clearml_taskgroup._run.run import Run
 from clearml_taskgroup._run.state import Abort
 from clearml_taskgroup._run.worker_aborts import WorkerAborts
-from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.errors import CarriedError
 from clearml_taskgroup.testing import recording
-from tests.support.runs import Place
+from tests.support.runs import Place, be_a_child, lines_after
 
 LOSS = MetricKey("loss", ())
 NAMES = {Name("loss", "a"): LOSS}
@@ -43,16 +42,6 @@ def run(task: GroupTask) -> Run:
     return task._run
 
 
-def be_a_child(run: Run) -> None:
-    run.pid = os.getpid() + 1
-
-
-def lines(run: Run, first: int = 2) -> list[dict[str, Any]]:
-    """The lines of the run log after those of the run and the task."""
-    assert run.run_log is not None
-    return list(iterate(run.run_log.path))[first:]
-
-
 # --- what is logged --------------------------------------------------------------------------------
 
 
@@ -60,7 +49,7 @@ def test_a_child_logs_how_an_exception_has_ended_a_task(run: Run, task: GroupTas
     task.mark_failed("no data")
     be_a_child(run)
     forked.log_end(run, task._state, ValueError("no data"), "the traceback")
-    line = lines(run)[-1]
+    line = lines_after(run)[-1]
     assert (line["event"], line["status"], line["reason"]) == ("forked end", "failed", "no data")
     assert line["failure"] == ["ValueError: no data", "the traceback"]
 
@@ -70,7 +59,7 @@ def test_a_report_of_a_child_is_logged_once_for_each_task(run: Run, task: GroupT
     logged, aborts = set[str](), WorkerAborts(None)
     for task_id in (task.id, task.id, "another task"):
         forked._log_report(run, logged, aborts, task_id)
-    assert [(line["event"], line["id"]) for line in lines(run)] == [("forked", task.id)]
+    assert [(line["event"], line["id"]) for line in lines_after(run)] == [("forked", task.id)]
 
 
 def test_a_report_of_a_child_finds_out_that_the_task_was_aborted(run: Run, task: GroupTask) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,8 @@ from clearml_taskgroup._model.metric_data import MetricData
 from clearml_taskgroup._model.metrics import MetricKey
 from clearml_taskgroup._run import task_lines
 from clearml_taskgroup._run.run import Run
-from clearml_taskgroup._storage.run_log import iterate
 from clearml_taskgroup.testing import recording
-from tests.support.runs import Place
+from tests.support.runs import Place, be_a_child, lines_after
 
 LOSS = MetricKey("loss", ())
 NAMES = {Name("loss", "a"): LOSS}
@@ -40,16 +38,6 @@ def run(task: GroupTask) -> Run:
     return task._run
 
 
-def be_a_child(run: Run) -> None:
-    run.pid = os.getpid() + 1
-
-
-def lines(run: Run, first: int = 2) -> list[dict[str, Any]]:
-    """The lines of the run log after those of the run and the task."""
-    assert run.run_log is not None
-    return list(iterate(run.run_log.path))[first:]
-
-
 @pytest.mark.parametrize("is_child", [False, True])
 def test_every_process_logs_what_the_events_do_not_say(run: Run, task: GroupTask, is_child: bool) -> None:
     """A child's lines name it, so that the process that opened the group reads them."""
@@ -60,7 +48,7 @@ def test_every_process_logs_what_the_events_do_not_say(run: Run, task: GroupTask
     task_lines.log_skipped(run, task._state, LOSS, data)
     task_lines.log_names(run, task._state, NAMES)
     task_lines.log_parameters(run, task._state, {"late": (1, 2)})
-    found = lines(run)
+    found = lines_after(run)
     assert [(line["event"], line["id"], line["key"]) for line in found] == [
         (event, task.id, task.key) for event in ("skipped", "names", "params")
     ]

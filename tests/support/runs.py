@@ -12,8 +12,10 @@ from clearml_taskgroup._clearml.queries import identity_of, is_original
 from clearml_taskgroup._clearml.sdk import cache_folder
 from clearml_taskgroup._model.specs import ForeignStatus
 from clearml_taskgroup._run import abort
+from clearml_taskgroup._run.run import Run
 from clearml_taskgroup._storage.online import OnlineBackend
 from clearml_taskgroup._storage.past_runs import all_runs
+from clearml_taskgroup._storage.run_log import iterate
 from tests.loopback import LoopbackServer
 from tests.loopback.state import Doc
 
@@ -93,6 +95,17 @@ def stop(*tasks: GroupTask, reason: str = "by hand") -> None:
     """Somebody stops tasks on the server, and the heartbeat finds it."""
     for task in tasks:
         abort.take(task._run, {task.id: ForeignStatus("stopped", reason, "stopped")})
+
+
+def be_a_child(run: Run) -> None:
+    """Makes a run take this process for a forked child."""
+    run.pid = os.getpid() + 1
+
+
+def lines_after(run: Run, first: int = 2) -> list[dict[str, Any]]:
+    """The lines of the run log after those of the run and the task."""
+    assert run.run_log is not None
+    return list(iterate(run.run_log.path))[first:]
 
 
 def only(docs: list[Doc]) -> Doc:
