@@ -7,6 +7,7 @@ tasks report are rarely one metric, because one script rarely logs the same valu
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, combinations, product
@@ -193,6 +194,13 @@ def _similar_pairs(parsed_names: list[ParsedName]) -> Iterable[tuple[int, int]]:
                 parsed_names[one].words[what], parsed_names[other].words[what]
             ):
                 yield one, other
+
+
+@functools.lru_cache(maxsize=4096)  # results ask for each metric of their tasks, again and again
+def look_alike(one: str, other: str) -> bool:
+    """Whether two metrics look like one, spelt in two ways: `acc` and `accuracy`, or one misspelt."""
+    first, second = parse_name(one, one), parse_name(other, other)
+    return first.context == second.context and next(iter(_similar_pairs([first, second])), None) is not None
 
 
 def _can_merge(one: list[Spelling], other: list[Spelling]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import TYPE_CHECKING, Literal
 
@@ -202,21 +201,6 @@ def is_typo(one: str, other: str) -> bool:
     british = "z" in one + other and one.replace("z", "s") == other.replace("z", "s")
     moved = same_letters and one[-1] == other[-1] and edit_distance(one, other) == 1
     return len(shorter) >= 8 and (moved or british)
-
-
-@functools.lru_cache(maxsize=4096)
-def look_alike(one: str, other: str) -> bool:
-    """Whether two names are probably those of one metric: abbreviated, in another form, or misspelt."""
-    first, second = _words(one), _words(other)
-    if loose_form(first) == loose_form(second):
-        return True
-    differing = [(word, its) for word, its in zip(first, second, strict=False) if word != its]
-    return len(first) == len(second) and len(differing) == 1 and is_typo(*differing[0])
-
-
-def _words(name: str) -> tuple[str, ...]:
-    found = re.findall(r"[^\W\d_]+|\d+", name.casefold())
-    return tuple(ABBREVIATIONS.get(word, word) for word in found) or (name,)
 
 
 def split_meant(text: str) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from .._drift.compare import look_alike
 from .._model.arguments import iterator_of
 from .._model.identity import flatten
-from .._model.metric_words import look_alike
 from .._model.parameter_json import is_same_json, plain, stored_json, typed_json
 from .._model.status import Status, shown_status
 from .._text import did_you_mean, shown
