@@ -103,7 +103,7 @@ def prior_on_server(
         path=local.path if local is not None else None,
         queued=waiting - drafts,
         drafts=drafts,
-        template=identity_of(tasks[0]).get("template", ""),
+        template=next((identity_of(task).get("template", "") for task in tasks), ""),
     )
 
 
