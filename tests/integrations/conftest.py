@@ -26,3 +26,9 @@ def open_task(backend: MemoryStore) -> Iterator[Opener]:
     yield opened
     for group in groups:
         group.close()
+
+
+@pytest.fixture
+def task(open_task: Opener) -> GroupTask:
+    """The task of an open group."""
+    return open_task()

@@ -13,7 +13,6 @@ import pytest
 from clearml_taskgroup import GroupTask
 from clearml_taskgroup.errors import ArgumentError
 from clearml_taskgroup.testing import MemoryStore
-from tests.integrations.conftest import Opener
 from tests.support.runs import stop
 
 NAME = "clearml_taskgroup.integrations.catboost"
@@ -38,11 +37,6 @@ def catboost(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, NAME, stub)
     del sys.modules[NAME]
     return importlib.import_module(NAME)
-
-
-@pytest.fixture
-def task(open_task: Opener) -> GroupTask:
-    return open_task()
 
 
 def train(callback: Any, sets: dict[str, dict[str, list[float]]], first: int = 0) -> list[bool]:

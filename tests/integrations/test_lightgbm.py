@@ -13,7 +13,6 @@ import pytest
 from clearml_taskgroup import GroupTask
 from clearml_taskgroup.errors import LeftOutWarning
 from clearml_taskgroup.testing import MemoryStore
-from tests.integrations.conftest import Opener
 
 NAME = "clearml_taskgroup.integrations.lightgbm"
 
@@ -31,11 +30,6 @@ def lightgbm(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, NAME, stub)
     del sys.modules[NAME]
     return importlib.import_module(NAME)
-
-
-@pytest.fixture
-def task(open_task: Opener) -> GroupTask:
-    return open_task()
 
 
 Rounds = list[list[tuple[Any, ...]]]

@@ -13,7 +13,6 @@ import pytest
 from clearml_taskgroup import GroupTask
 from clearml_taskgroup.errors import LeftOutWarning
 from clearml_taskgroup.testing import MemoryStore
-from tests.integrations.conftest import Opener
 
 NAME = "clearml_taskgroup.integrations.xgboost"
 
@@ -28,11 +27,6 @@ def xgboost(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(sys.modules, name, module)
     del sys.modules[NAME]
     return importlib.import_module(NAME)
-
-
-@pytest.fixture
-def task(open_task: Opener) -> GroupTask:
-    return open_task()
 
 
 def train(callback: Any, rounds: list[dict[str, dict[str, Any]]], **attributes: str) -> None:
